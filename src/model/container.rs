@@ -1,0 +1,254 @@
+//! A container: what was asked for, and its states.
+
+use crate::security::SecurityContext;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The name of a container within its sandbox (CRI `ContainerMetadata`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct ContainerMetadata {
+    /// Name.
+    pub name: String,
+    /// How often the container was created anew.
+    pub attempt: u32,
+}
+
+/// The image of a container (CRI `ImageSpec`), kept verbatim for the status.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ImageSpec {
+    /// A reference, a digest or an image id.
+    pub image: String,
+    /// What the user wrote.
+    pub user_specified_image: String,
+    /// CRI `runtime_handler` of the image; stored.
+    pub runtime_handler: String,
+    /// Stored.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An environment variable.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KeyValue {
+    /// Name.
+    pub key: String,
+    /// Value.
+    pub value: String,
+}
+
+/// CRI `MountPropagation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Propagation {
+    /// `rprivate`.
+    #[default]
+    Private,
+    /// `rslave`.
+    HostToContainer,
+    /// `rshared`.
+    Bidirectional,
+}
+
+/// A bind mount of a host path (CRI `Mount`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute path in the container.
+    pub container_path: String,
+    /// Path on the host.
+    pub host_path: String,
+    /// Read-only.
+    pub readonly: bool,
+    /// Read-only with everything mounted below.
+    pub recursive_read_only: bool,
+    /// Propagation.
+    pub propagation: Propagation,
+}
+
+/// CRI `LinuxContainerResources`; 0, `None` or empty leaves a limit unset.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    /// CFS period in µs.
+    pub cpu_period: i64,
+    /// CFS quota in µs; -1 is no limit.
+    pub cpu_quota: i64,
+    /// Relative weight, 2 to 262144.
+    pub cpu_shares: i64,
+    /// Bytes.
+    pub memory_limit: i64,
+    /// Memory plus swap, in bytes.
+    pub memory_swap_limit: i64,
+    /// -1000 to 1000; `None` (the proto's 0 too) is 0.
+    pub oom_score_adj: i64,
+    /// List format of cpuset(7).
+    pub cpuset_cpus: String,
+    /// List format of cpuset(7).
+    pub cpuset_mems: String,
+    /// Page size (`2MB`) and limit in bytes.
+    pub hugepages: Vec<(String, u64)>,
+    /// cgroup v2 keys, verbatim.
+    pub unified: BTreeMap<String, String>,
+}
+
+/// Everything that CreateContainer was asked for (CRI `ContainerConfig`), already validated.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerConfig {
+    /// Name within the sandbox.
+    pub metadata: ContainerMetadata,
+    /// The image.
+    pub image: ImageSpec,
+    /// Replaces the image's entrypoint (and its cmd) when not empty.
+    pub command: Vec<String>,
+    /// Replaces the image's cmd when not empty.
+    pub args: Vec<String>,
+    /// Empty: the image's, else `/`.
+    pub working_dir: String,
+    /// Added to the image's; the last of a name wins.
+    pub envs: Vec<KeyValue>,
+    /// Bind mounts in the order given.
+    pub mounts: Vec<Mount>,
+    /// Verbatim.
+    pub labels: BTreeMap<String, String>,
+    /// Verbatim; never control input.
+    pub annotations: BTreeMap<String, String>,
+    /// Relative to the sandbox's log directory; empty: output is discarded.
+    pub log_path: String,
+    /// Keeps stdin open for an attach.
+    pub stdin: bool,
+    /// Closes stdin after the first attached client leaves.
+    pub stdin_once: bool,
+    /// Runs on a pseudo terminal.
+    pub tty: bool,
+    /// Limits.
+    pub resources: Resources,
+    /// Security.
+    pub security: SecurityContext,
+    /// A signal number that replaces the image's; `None`: the image's, else SIGTERM.
+    pub stop_signal: Option<i32>,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code; 128 + signal when a signal ended it.
+    pub code: i32,
+    /// The signal, when one ended it.
+    pub signal: Option<i32>,
+    /// Whether the kernel's OOM killer ended one of its processes and it died of that.
+    pub oom_killed: bool,
+    /// Unix time in nanoseconds.
+    pub finished_at: i64,
+    /// `Completed`, `Error`, `OOMKilled` or `StartError` (what the kubelet shows).
+    pub reason: String,
+    /// More for people; empty for most.
+    pub message: String,
+}
+
+/// CRI `ContainerState`, with the data that each state has.
+///
+/// ```text
+/// Created ──started──▶ Running ──exited──▶ Exited ──remove──▶ (gone)
+///    └───────────── exited (start failed, or killed before) ──▲
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContainerState {
+    /// Its process waits for `go`.
+    Created,
+    /// Its process runs.
+    Running {
+        /// Unix time in nanoseconds.
+        started_at: i64,
+    },
+    /// Its process is gone.
+    Exited {
+        /// Unix time in nanoseconds; 0 when it never started.
+        started_at: i64,
+        /// How it ended.
+        exit: Exit,
+    },
+}
+
+/// What can happen to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerEvent {
+    /// Its process runs since this Unix time in nanoseconds.
+    Started(i64),
+    /// Its process ended.
+    Exited(Exit),
+}
+
+/// An event that a state does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a container that is {state} cannot take the event {event}")]
+pub struct InvalidTransition {
+    /// The state's name.
+    pub state: &'static str,
+    /// The event's name.
+    pub event: &'static str,
+}
+
+impl ContainerState {
+    /// The name that people read.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running { .. } => "running",
+            Self::Exited { .. } => "exited",
+        }
+    }
+
+    /// The state after the event.
+    ///
+    /// # Errors
+    /// When the state does not allow the event: a second start, or anything after an exit.
+    pub fn apply(&self, event: ContainerEvent) -> Result<Self, InvalidTransition> {
+        match (self, event) {
+            (Self::Created, ContainerEvent::Started(started_at)) => Ok(Self::Running { started_at }),
+            (Self::Created, ContainerEvent::Exited(exit)) => Ok(Self::Exited { started_at: 0, exit }),
+            (Self::Running { started_at }, ContainerEvent::Exited(exit)) => {
+                Ok(Self::Exited { started_at: *started_at, exit })
+            }
+            (state, event) => Err(InvalidTransition {
+                state: state.name(),
+                event: match event {
+                    ContainerEvent::Started(_) => "started",
+                    ContainerEvent::Exited(_) => "exited",
+                },
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit() -> Exit {
+        Exit {
+            code: 7,
+            signal: None,
+            oom_killed: false,
+            finished_at: 9,
+            reason: "Error".into(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn every_state_and_event_pair() {
+        let running = ContainerState::Running { started_at: 5 };
+        let exited = ContainerState::Exited { started_at: 5, exit: exit() };
+        let table = [
+            (ContainerState::Created, ContainerEvent::Started(5), Some(running.clone())),
+            (
+                ContainerState::Created,
+                ContainerEvent::Exited(exit()),
+                Some(ContainerState::Exited { started_at: 0, exit: exit() }),
+            ),
+            (running.clone(), ContainerEvent::Started(6), None),
+            (running, ContainerEvent::Exited(exit()), Some(exited.clone())),
+            (exited.clone(), ContainerEvent::Started(6), None),
+            (exited, ContainerEvent::Exited(exit()), None),
+        ];
+        for (state, event, expected) in table {
+            assert_eq!(state.apply(event.clone()).ok(), expected, "{state:?} {event:?}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What kind of failure an error is; each crate's error says it through a `kind()` of its own.
+
+/// The kind of a failure. The gRPC edge (`cri`) is the one place that turns it into a status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request is malformed, or asks for something that no retry will make possible.
+    InvalidArgument,
+    /// The named object does not exist.
+    NotFound,
+    /// The name is taken by an object with another configuration.
+    AlreadyExists,
+    /// The object exists, but is in a state that does not allow the operation.
+    FailedPrecondition,
+    /// Something outside (a registry, a plugin, the network configuration) cannot be reached now.
+    Unavailable,
+    /// The credentials were refused.
+    PermissionDenied,
+    /// The operation's own deadline passed.
+    DeadlineExceeded,
+    /// A limit was reached: request size, disk space, tokens in flight.
+    ResourceExhausted,
+    /// The interface has it, this build does not do it yet.
+    Unimplemented,
+    /// Anything else; the message carries the operation and the path.
+    Internal,
+}
