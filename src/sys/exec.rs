@@ -1,0 +1,121 @@
+//! Replacing the process by a program.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::fd::{as_path, c_string, check};
+use crate::{SysError, SysResult};
+
+const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A program with its arguments and environment, ready so that nothing but the call itself can fail late.
+#[derive(Debug)]
+pub struct Program {
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    search: Vec<u8>,
+}
+
+impl Program {
+    /// Prepares; `argv` must not be empty.
+    ///
+    /// # Errors
+    /// `EINVAL` for no arguments or a NUL in one.
+    pub fn new(argv: &[Vec<u8>], env: &[Vec<u8>]) -> SysResult<Self> {
+        if argv.first().is_none_or(Vec::is_empty) {
+            return Err(SysError::new("exec", "", libc::EINVAL));
+        }
+        let strings =
+            |list: &[Vec<u8>]| list.iter().map(|text| c_string("exec", text)).collect::<SysResult<_>>();
+        let search =
+            env.iter().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH).to_vec();
+        Ok(Self { argv: strings(argv)?, env: strings(env)?, search })
+    }
+
+    /// Runs it: a name with a slash as it is, any other looked up in the environment's PATH (a usual one when
+    /// it has none), as execvp(3) does, relative to the current root and working directory. Returns only on
+    /// failure: with `EACCES` when a file was found that may not be executed, else the last lookup's error.
+    pub fn run(&self) -> SysError {
+        let Some(name) = self.argv.first() else {
+            return SysError::new("exec", "", libc::EINVAL);
+        };
+        let bytes = name.as_bytes();
+        if bytes.contains(&b'/') {
+            return self.execve(name);
+        }
+        let mut outcome = SysError::new("exec", as_path(bytes), libc::ENOENT);
+        for dir in self.search.split(|byte| *byte == b':') {
+            let mut path = if dir.is_empty() { b".".to_vec() } else { dir.to_vec() };
+            path.push(b'/');
+            path.extend_from_slice(bytes);
+            let Ok(path) = CString::new(path) else { continue };
+            let error = self.execve(&path);
+            match error.errno {
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => outcome = error,
+                _ => return error,
+            }
+        }
+        outcome
+    }
+
+    /// Runs the program that a descriptor is open on, whatever path it has. Returns only on failure.
+    pub fn run_fd(&self, program: BorrowedFd<'_>) -> SysError {
+        let (argv, env) = (pointers(&self.argv), pointers(&self.env));
+        let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+        // SAFETY: both arrays end with null and point at live, terminated strings.
+        unsafe {
+            libc::syscall(libc::SYS_execveat, program.as_raw_fd(), path, argv.as_ptr(), env.as_ptr(), flags);
+        }
+        SysError::last("exec", self.argv.first().map_or(as_path(b""), |name| as_path(name.as_bytes())))
+    }
+
+    fn execve(&self, path: &CString) -> SysError {
+        let (argv, env) = (pointers(&self.argv), pointers(&self.env));
+        // SAFETY: the path is terminated; both arrays end with null and point at live, terminated strings.
+        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+        SysError::last("exec", as_path(path.as_bytes()))
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|text| text.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+}
+
+/// Changes the working directory to an absolute path of the current root.
+///
+/// # Errors
+/// The kernel's; `ENOENT` when the directory reached lies outside of the root, which a leaked descriptor
+/// (`/proc/self/fd/7`) could bring about.
+pub fn enter_directory(path: &[u8]) -> SysResult<()> {
+    let name = c_string("chdir", path)?;
+    // SAFETY: the name is terminated.
+    check("chdir", path, unsafe { libc::chdir(name.as_ptr()) }.into())?;
+    let mut buffer = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is writable for the length given. The raw call: libraries hide the kernel's
+    // `(unreachable)` prefix, which is what is looked for.
+    let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
+    check("getcwd", path, length)?;
+    if buffer.first() == Some(&b'/') {
+        Ok(())
+    } else {
+        Err(SysError::new("chdir", as_path(path), libc::ENOENT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_reported_and_not_run() {
+        let program = |name: &str| {
+            Program::new(&[name.as_bytes().to_vec()], &[b"PATH=/nowhere:/bin".to_vec()]).unwrap()
+        };
+        assert_eq!(program("corten-no-such-program").run().errno, libc::ENOENT);
+        assert_eq!(program("/nowhere/x").run().errno, libc::ENOENT);
+        assert_eq!(program("/etc/passwd").run().errno, libc::EACCES);
+        assert_eq!(Program::new(&[], &[]).unwrap_err().errno, libc::EINVAL);
+    }
+}

@@ -1,0 +1,26 @@
+//! System calls, the only crate with unsafe code. Each module is a thin, safe and synchronous wrapper around
+//! one subject of the kernel; every failure is a [`SysError`] that says what was attempted on what.
+//!
+//! libc and nix are its only dependencies: the shim, of which one runs for every pod, links all of this.
+#![allow(unsafe_code, reason = "the workspace's one place for system calls")]
+
+pub mod bpf;
+pub mod cgroup;
+mod error;
+pub mod exec;
+pub mod fd;
+pub mod fs;
+pub mod malloc;
+pub mod mount;
+pub mod netlink;
+pub mod netns;
+pub mod nft;
+pub mod poll;
+pub mod privilege;
+pub mod process;
+pub mod resolve;
+pub mod shim_spawn;
+pub mod socket;
+pub mod tty;
+
+pub use error::{SysError, SysResult, errno_text, last_errno};

@@ -1,0 +1,134 @@
+//! Network namespaces, kept alive by a bind mount of their file.
+
+use crate::netlink::{Batch, Socket};
+use crate::{SysError, SysResult};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The calling thread's network namespace.
+const OWN: &str = "/proc/thread-self/ns/net";
+/// The loopback interface has this index in every namespace.
+const LOOPBACK: u32 = 1;
+
+/// An open network namespace, with a rtnetlink socket inside.
+#[derive(Debug)]
+pub struct Netns {
+    path: PathBuf,
+    fd: OwnedFd,
+    rtnl: Socket,
+}
+
+impl Netns {
+    /// Opens the namespace pinned at a path.
+    ///
+    /// # Errors
+    /// When the path does not exist, is no network namespace, or may not be entered.
+    pub fn open(path: &Path) -> SysResult<Self> {
+        let fd: OwnedFd = File::open(path).map_err(SysError::io("open network namespace", path))?.into();
+        let rtnl = run_in(fd.as_fd(), Socket::route)??;
+        Ok(Self { path: path.to_path_buf(), fd, rtnl })
+    }
+
+    /// Where it is pinned.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The namespace as a file descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// A rtnetlink socket that works on this namespace, from whichever one it is used.
+    pub fn rtnl(&self) -> &Socket {
+        &self.rtnl
+    }
+}
+
+/// Makes a network namespace with its loopback interface up, and pins it at `pin`, whose directory exists.
+///
+/// The work is done on a thread of its own: the caller's namespace never changes.
+///
+/// # Errors
+/// When a step fails; nothing is left behind then. `pin` must not exist.
+pub fn create(pin: &Path) -> SysResult<Netns> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o444)
+        .open(pin)
+        .map_err(SysError::io("create network namespace file", pin))?;
+    let made = on_thread(|| populate(pin)).and_then(|result| result);
+    if made.is_err() {
+        // The error that matters is the one that is returned.
+        let _ = remove(pin);
+    }
+    let (fd, rtnl) = made?;
+    Ok(Netns { path: pin.to_path_buf(), fd, rtnl })
+}
+
+fn populate(pin: &Path) -> SysResult<(OwnedFd, Socket)> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(SysError::nix("unshare network namespace", pin))?;
+    let rtnl = Socket::route()?;
+    let mut batch = Batch::new();
+    batch.set_up("lo", LOOPBACK, true);
+    rtnl.run(&mut batch)?;
+    mount(Some(OWN), pin, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .map_err(SysError::nix("bind mount network namespace", pin))?;
+    let fd = File::open(pin).map_err(SysError::io("open network namespace", pin))?;
+    Ok((fd.into(), rtnl))
+}
+
+/// Unpins the namespace at a path. It ends once no process and no descriptor holds it. A path that is not
+/// there, or holds no mount, is no error.
+///
+/// # Errors
+/// When unmounting or unlinking fails for another reason.
+pub fn remove(path: &Path) -> SysResult<()> {
+    // Mounts can be stacked on one path; each is taken off.
+    loop {
+        match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => {}
+            Err(nix::Error::EINVAL | nix::Error::ENOENT) => break,
+            Err(errno) => return Err(SysError::new("unmount network namespace", path, errno as i32)),
+        }
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(SysError::io("remove network namespace file", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs a closure in a network namespace, on a fresh thread that ends with it.
+///
+/// # Errors
+/// When the thread cannot be made, or the namespace not entered.
+pub fn run_in<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> SysResult<T> {
+    on_thread(|| {
+        setns(netns, CloneFlags::CLONE_NEWNET).map_err(SysError::nix("enter network namespace", ""))?;
+        Ok(work())
+    })?
+}
+
+fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> SysResult<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("netns".to_owned())
+            .stack_size(64 * 1024)
+            .spawn_scoped(scope, work)
+            .map_err(SysError::io("start thread", "netns"))?;
+        // A panic of the closure is the caller's own: it goes on there.
+        thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

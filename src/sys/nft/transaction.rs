@@ -1,0 +1,261 @@
+//! Changes of one table that are carried out together.
+
+use super::element::{Element, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
+use super::expr::Expressions;
+use super::{
+    DATA_VALUE, DEL_ELEMENT, DEL_RULE, DEL_TABLE, Family, GET_GENERATION, LIST_ITEM, NEW_CHAIN, NEW_ELEMENT,
+    NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
+};
+use crate::netlink::{ACK, Batch, CREATE, EXCL, Socket, Writer, attr, read_be32};
+use crate::{SysError, SysResult};
+
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const BATCH_GENERATION: u16 = 1;
+const SUBSYSTEM: u16 = 10;
+const APPEND: u16 = 0x800;
+const SET_IS_MAP: u32 = 0x8;
+const VERDICT_TYPE: u32 = 0xffff_ff00;
+/// Bits of each part in the type of a concatenation, as `nft` reads it.
+const TYPE_BITS: u32 = 6;
+/// Elements in one message: far below the 64 KiB that an attribute can hold.
+const ELEMENTS_A_MESSAGE: usize = 128;
+
+/// Where a base chain sees packets, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// NAT of connections that come in, before routing.
+    NatPrerouting,
+    /// NAT of connections that the host makes.
+    NatOutput,
+    /// NAT of connections that leave, after routing.
+    NatPostrouting,
+    /// Filtering of what comes in, before everything else.
+    FilterPrerouting,
+}
+
+impl Hook {
+    fn parts(self) -> (&'static str, u32, i32) {
+        match self {
+            Self::NatPrerouting => ("nat", 0, -100),
+            Self::NatOutput => ("nat", 3, -100),
+            Self::NatPostrouting => ("nat", 4, 100),
+            Self::FilterPrerouting => ("filter", 0, -300),
+        }
+    }
+}
+
+/// The type of a part of a key or value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// A hardware address.
+    Mac,
+    /// The number of a transport protocol.
+    Transport,
+    /// A port.
+    Port,
+    /// The name of an interface.
+    Interface,
+}
+
+impl Type {
+    /// The number by which `nft` knows it, and its size in registers.
+    fn parts(self) -> (u32, u32) {
+        match self {
+            Self::Ipv4 => (7, 4),
+            Self::Ipv6 => (8, 16),
+            Self::Mac => (9, 8),
+            Self::Transport => (12, 4),
+            Self::Port => (13, 4),
+            Self::Interface => (41, 16),
+        }
+    }
+
+    fn concatenated(parts: &[Self]) -> (u32, u32) {
+        parts.iter().fold((0, 0), |(kind, len), part| {
+            let (part_kind, part_len) = part.parts();
+            ((kind << TYPE_BITS) | part_kind, len + part_len)
+        })
+    }
+}
+
+/// What the keys of a set lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetData<'a> {
+    /// Nothing: a plain set.
+    Nothing,
+    /// Verdicts.
+    Verdicts,
+    /// Values of these parts.
+    Values(&'a [Type]),
+}
+
+/// Changes of one table.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    batch: Batch,
+    family: Family,
+    table: &'a str,
+    sets: u32,
+}
+
+impl<'a> Transaction<'a> {
+    /// Begins. With a `generation` it fails with `ERESTART` when any table has changed since.
+    pub fn new(family: Family, table: &'a str, generation: Option<u32>) -> Self {
+        let mut batch = Batch::new();
+        batch.message(("begin nft transaction", table), BATCH_BEGIN, 0, |w| {
+            super::header(w, 0, SUBSYSTEM);
+            if let Some(generation) = generation {
+                w.attr_be32(BATCH_GENERATION, generation);
+            }
+        });
+        Self { batch, family, table, sets: 0 }
+    }
+
+    fn push(
+        &mut self,
+        (op, what): (&'static str, &str),
+        kind: u16,
+        flags: u16,
+        body: impl FnOnce(&mut Writer),
+    ) {
+        let family = self.family.number();
+        self.batch.message((op, what), kind, flags | ACK, |w| {
+            super::header(w, family, 0);
+            body(w);
+        });
+    }
+
+    /// Makes the table unless it exists.
+    pub fn add_table(&mut self) {
+        let table = self.table;
+        self.push(("add nft table", table), NEW_TABLE, CREATE, |w| w.attr_str(1, table));
+    }
+
+    /// Removes the table and everything in it.
+    pub fn delete_table(&mut self) {
+        let table = self.table;
+        self.push(("delete nft table", table), DEL_TABLE, 0, |w| w.attr_str(1, table));
+    }
+
+    /// Makes a chain unless it exists.
+    pub fn add_chain(&mut self, name: &str, hook: Option<Hook>) {
+        let table = self.table;
+        self.push(("add nft chain", name), NEW_CHAIN, CREATE, |w| {
+            w.attr_str(1, table);
+            w.attr_str(3, name);
+            if let Some((kind, number, priority)) = hook.map(Hook::parts) {
+                w.nest(4, |w| {
+                    w.attr_be32(1, number);
+                    w.attr(2, &priority.to_be_bytes());
+                });
+                w.attr_str(7, kind);
+            }
+        });
+    }
+
+    /// Removes the rules of a chain.
+    pub fn flush_chain(&mut self, name: &str) {
+        let table = self.table;
+        self.push(("flush nft chain", name), DEL_RULE, 0, |w| {
+            w.attr_str(1, table);
+            w.attr_str(2, name);
+        });
+    }
+
+    /// Appends a rule to a chain.
+    pub fn add_rule(&mut self, chain: &str, expressions: &Expressions) {
+        let table = self.table;
+        self.push(("add nft rule", chain), NEW_RULE, CREATE | APPEND, |w| {
+            w.attr_str(1, table);
+            w.attr_str(2, chain);
+            w.nest(4, |w| w.raw(expressions.bytes()));
+        });
+    }
+
+    /// Makes a set or map unless it exists.
+    pub fn add_set(&mut self, name: &str, key: &[Type], data: SetData<'_>) {
+        let table = self.table;
+        self.sets += 1;
+        let id = self.sets;
+        let (key_type, key_len) = Type::concatenated(key);
+        self.push(("add nft set", name), NEW_SET, CREATE, |w| {
+            w.attr_str(1, table);
+            w.attr_str(2, name);
+            w.attr_be32(3, if data == SetData::Nothing { 0 } else { SET_IS_MAP });
+            w.attr_be32(4, key_type);
+            w.attr_be32(5, key_len);
+            match data {
+                SetData::Nothing => {}
+                SetData::Verdicts => {
+                    w.attr_be32(6, VERDICT_TYPE);
+                    w.attr_be32(7, 0);
+                }
+                SetData::Values(parts) => {
+                    let (data_type, data_len) = Type::concatenated(parts);
+                    w.attr_be32(6, data_type);
+                    w.attr_be32(7, data_len);
+                }
+            }
+            w.attr_be32(10, id);
+        });
+    }
+
+    /// Adds elements; one whose key is there already fails the transaction with `EEXIST`.
+    pub fn add_elements(&mut self, set: &str, elements: &[Element]) {
+        let table = self.table;
+        for elements in elements.chunks(ELEMENTS_A_MESSAGE) {
+            self.push(("add nft elements", set), NEW_ELEMENT, CREATE | EXCL, |w| {
+                w.attr_str(LIST_TABLE, table);
+                w.attr_str(LIST_SET, set);
+                w.nest(LIST_ELEMENTS, |w| elements.iter().for_each(|element| element.write(w)));
+            });
+        }
+    }
+
+    /// Removes elements by key; one that is not there fails the transaction with `ENOENT`.
+    pub fn delete_elements(&mut self, set: &str, keys: &[Vec<u8>]) {
+        let table = self.table;
+        for keys in keys.chunks(ELEMENTS_A_MESSAGE) {
+            self.push(("delete nft elements", set), DEL_ELEMENT, 0, |w| {
+                w.attr_str(LIST_TABLE, table);
+                w.attr_str(LIST_SET, set);
+                w.nest(LIST_ELEMENTS, |w| {
+                    for key in keys {
+                        w.nest(LIST_ITEM, |w| w.nest(1, |w| w.attr(DATA_VALUE, key)));
+                    }
+                });
+            });
+        }
+    }
+
+    /// Carries everything out.
+    ///
+    /// # Errors
+    /// The first change that failed; nothing has changed then.
+    pub fn commit(mut self, socket: &Socket) -> SysResult<()> {
+        self.batch.message(("commit nft transaction", self.table), BATCH_END, 0, |w| {
+            super::header(w, 0, SUBSYSTEM);
+        });
+        socket.run(&mut self.batch).map(|_| ())
+    }
+}
+
+/// The number of the current state of every table: it changes with every transaction of anyone.
+///
+/// # Errors
+/// When the kernel has no nf_tables.
+pub fn generation(socket: &Socket) -> SysResult<u32> {
+    let mut batch = Batch::new();
+    batch.message(("get nft generation", ""), GET_GENERATION, ACK, |w| super::header(w, 0, 0));
+    let replies = socket.run(&mut batch)?;
+    let reply = replies.iter().find(|reply| reply.kind == NEW_GENERATION);
+    reply
+        .and_then(|reply| attr(reply.body.get(4..)?, 1))
+        .and_then(read_be32)
+        .ok_or_else(|| SysError::new("get nft generation", "", libc::ENODATA))
+}

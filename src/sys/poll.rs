@@ -1,0 +1,135 @@
+//! Waiting: epoll, and SIGCHLD as a descriptor.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::{SysError, SysResult};
+
+/// A set of descriptors to wait for; each carries a number of the caller's.
+#[derive(Debug)]
+pub struct Poller(Epoll);
+
+impl Poller {
+    /// An empty set.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn new() -> SysResult<Self> {
+        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(Self).map_err(SysError::nix("epoll_create", ""))
+    }
+
+    /// Waits for `fd` to become readable (or closed), and writable too if asked.
+    ///
+    /// # Errors
+    /// The kernel's; `EPERM` for regular files.
+    pub fn add(&self, fd: impl AsFd, token: u64, writable: bool) -> SysResult<()> {
+        self.0
+            .add(fd, EpollEvent::new(interest(true, writable), token))
+            .map_err(SysError::nix("epoll_ctl", ""))
+    }
+
+    /// Changes whether `fd` is waited for to become readable and writable; that it is closed is always told.
+    ///
+    /// # Errors
+    /// `ENOENT` when it was not added.
+    pub fn set_interest(&self, fd: impl AsFd, token: u64, readable: bool, writable: bool) -> SysResult<()> {
+        let mut event = EpollEvent::new(interest(readable, writable), token);
+        self.0.modify(fd, &mut event).map_err(SysError::nix("epoll_ctl", ""))
+    }
+
+    /// Waits for `fd` no longer. Closing a descriptor does the same, unless a child has inherited it.
+    ///
+    /// # Errors
+    /// `ENOENT` when it was not added.
+    pub fn remove(&self, fd: impl AsFd) -> SysResult<()> {
+        self.0.delete(fd).map_err(SysError::nix("epoll_ctl", ""))
+    }
+
+    /// The tokens of what is ready, after `timeout` none; a millisecond begun is waited out.
+    ///
+    /// # Errors
+    /// The kernel's; an interruption is an empty answer.
+    pub fn wait(&self, timeout: Option<Duration>, tokens: &mut Vec<u64>) -> SysResult<()> {
+        tokens.clear();
+        let timeout = timeout.map_or(EpollTimeout::NONE, |limit| {
+            let millis = limit.as_micros().div_ceil(1000);
+            EpollTimeout::from(u16::try_from(millis).unwrap_or(u16::MAX))
+        });
+        let mut events = [EpollEvent::empty(); 32];
+        match self.0.wait(&mut events, timeout) {
+            Ok(count) => tokens.extend(events.iter().take(count).map(EpollEvent::data)),
+            Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(SysError::nix("epoll_wait", "")(error)),
+        }
+        Ok(())
+    }
+}
+
+fn interest(readable: bool, writable: bool) -> EpollFlags {
+    let mut flags = EpollFlags::empty();
+    flags.set(EpollFlags::EPOLLIN, readable);
+    flags.set(EpollFlags::EPOLLOUT, writable);
+    flags
+}
+
+/// The end of children, as a descriptor to poll.
+#[derive(Debug)]
+pub struct ChildSignal(SignalFd);
+
+impl ChildSignal {
+    /// Blocks SIGCHLD for this process and gives the descriptor in its place.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> SysResult<Self> {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGCHLD);
+        set.thread_block().map_err(SysError::nix("block SIGCHLD", ""))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&set, flags).map(Self).map_err(SysError::nix("signalfd", ""))
+    }
+
+    /// Takes the pending signals off the descriptor.
+    pub fn drain(&self) {
+        while matches!(self.0.read_signal(), Ok(Some(_))) {}
+    }
+}
+
+impl AsFd for ChildSignal {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Ignores every signal that a supervisor must survive: a closed pipe, a terminal's or a shell's farewell.
+///
+/// # Errors
+/// None known.
+pub fn ignore_farewells() -> SysResult<()> {
+    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: ignoring installs no handler.
+        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }
+            .map_err(SysError::nix("ignore signal", signal.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Gives every signal its default disposition and unblocks them all; for a child about to exec.
+///
+/// # Errors
+/// None known.
+pub fn reset_signals() -> SysResult<()> {
+    // Zeros are the default disposition, no flags and no mask. The raw call: libraries refuse to touch the two
+    // or three numbers that they keep for themselves.
+    let default = [0_u64; 4];
+    let old: *mut u64 = std::ptr::null_mut();
+    for number in (1..=64).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: `default` is as large as the kernel's sigaction, and installs no handler.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), old, size_of::<u64>()) };
+    }
+    SigSet::empty().thread_set_mask().map_err(SysError::nix("unblock signals", ""))
+}

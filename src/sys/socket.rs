@@ -1,0 +1,134 @@
+//! Unix sockets: listeners, message pairs, descriptors in passing.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+
+use crate::{SysError, SysResult};
+
+/// Listens at `path`; a socket left behind there is replaced.
+///
+/// # Errors
+/// The kernel's; a path of more than 107 bytes is `EINVAL`.
+pub fn listen(path: &Path) -> SysResult<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(SysError::io("remove old socket", path)(error));
+        }
+        _ => {}
+    }
+    UnixListener::bind(path).map_err(|error| {
+        // std refuses a path that is too long by itself, without a number.
+        SysError::new("listen", path, error.raw_os_error().unwrap_or(libc::EINVAL))
+    })
+}
+
+/// Two connected sockets that keep message boundaries (`SOCK_SEQPACKET`), close-on-exec.
+///
+/// # Errors
+/// Too many open files.
+pub fn message_pair() -> SysResult<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(SysError::nix("socketpair", ""))
+}
+
+/// Sends one message, with a descriptor if there is one to pass. Never raises `SIGPIPE`.
+///
+/// # Errors
+/// `EPIPE` when the other end is closed, `EAGAIN` when it is full and non-blocking.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], passed: Option<BorrowedFd<'_>>) -> SysResult<()> {
+    let raw: Vec<RawFd> = passed.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
+        .map(drop)
+        .map_err(SysError::nix("send", ""))
+}
+
+/// Receives one message into `buffer`: its length, 0 at the end, and the descriptor passed with it.
+///
+/// # Errors
+/// The kernel's; `EAGAIN` when there is none and the socket is non-blocking.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> SysResult<(usize, Option<OwnedFd>)> {
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = loop {
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+            Err(nix::Error::EINTR) => {}
+            other => break other.map_err(SysError::nix("receive", ""))?,
+        }
+    };
+    let mut passed = None;
+    for part in message.cmsgs().map_err(SysError::nix("receive", ""))? {
+        if let ControlMessageOwned::ScmRights(fds) = part {
+            for fd in fds {
+                // SAFETY: the kernel has just installed this descriptor for us, and nobody else knows it.
+                passed = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    Ok((message.bytes, passed))
+}
+
+/// Whether every other end of a socket of [`message_pair`] is closed and nothing is left to receive; asked without
+/// waiting or taking anything.
+pub fn is_abandoned(socket: BorrowedFd<'_>) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    nix::sys::socket::recv(socket.as_raw_fd(), &mut [0; 1], flags) == Ok(0)
+}
+
+/// The user id of the process that connected (`SO_PEERCRED`).
+///
+/// # Errors
+/// The kernel's.
+pub fn peer_uid(socket: BorrowedFd<'_>) -> SysResult<u32> {
+    nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)
+        .map(|peer| peer.uid())
+        .map_err(SysError::nix("read peer credentials", ""))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_descriptor_travels_with_its_message() {
+        let (a, b) = message_pair().unwrap();
+        let (reader, writer) = crate::fd::pipe().unwrap();
+        send(a.as_fd(), b"take this", Some(writer.as_fd())).unwrap();
+        drop(writer);
+        let mut buffer = [0; 64];
+        let (length, passed) = receive(b.as_fd(), &mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"take this");
+        nix::unistd::write(passed.unwrap(), b"x").unwrap();
+        let mut text = String::new();
+        std::fs::File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "x");
+        assert!(!is_abandoned(b.as_fd()));
+        drop(a);
+        assert!(is_abandoned(b.as_fd()));
+        assert_eq!(receive(b.as_fd(), &mut buffer).unwrap().0, 0);
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced() {
+        let path = std::env::temp_dir().join(format!("corten-sys-socket-{}", std::process::id()));
+        drop(listen(&path).unwrap());
+        let listener = listen(&path).unwrap();
+        let peer = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(peer_uid(accepted.as_fd()).unwrap(), nix::unistd::geteuid().as_raw());
+        drop(peer);
+        std::fs::remove_file(path).unwrap();
+    }
+}
