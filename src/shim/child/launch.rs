@@ -1,0 +1,108 @@
+//! The first process of a container.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use sys::fd::{errno, flag, namespace};
+use sys::{fd, mount, process, resolve, tty};
+use wire::plan::ContainerPlan;
+
+use super::{Failure, Never, creds, devices, masks, mounts, rootfs};
+use crate::channel;
+
+/// What the fork hands to the child.
+pub(crate) struct ContainerChild<'a> {
+    /// The plan.
+    pub(crate) plan: &'a ContainerPlan,
+    /// The child's end of the status channel.
+    pub(crate) status: &'a OwnedFd,
+    /// The reading end of stdin's pipe.
+    pub(crate) stdin: Option<&'a OwnedFd>,
+    /// The writing ends of stdout's and stderr's pipes; with a terminal there are none.
+    pub(crate) output: Option<(&'a OwnedFd, &'a OwnedFd)>,
+    /// The fork has placed the child in its v2 cgroup.
+    pub(crate) joined_v2: bool,
+}
+
+/// Builds the container around the calling process, waits for the word, becomes the program.
+pub(crate) fn run(child: &ContainerChild<'_>) -> ! {
+    let failure = match launch(child) {
+        Err(failure) => failure,
+        Ok(never) => match never {},
+    };
+    super::fail(child.status.as_fd(), &failure)
+}
+
+fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
+    let ContainerChild { plan, status, .. } = *child;
+    let process = &plan.process;
+    take_stdio(child)?;
+    fd::close_all_but(&[status.as_raw_fd()])?;
+    super::join_cgroups(&plan.cgroup, child.joined_v2)?;
+    if plan.new_cgroup_namespace {
+        process::unshare(namespace::CGROUP)?;
+    }
+    process::new_session()?;
+    super::set_oom_score(status.as_fd(), process.oom_score_adj)?;
+    crate::host::write_sysctls(&plan.sysctls)?;
+
+    let sources = mounts::prepare(&plan.rootfs, &plan.mounts)?;
+    let root = rootfs::assemble(&plan.rootfs)?;
+    let root = root.as_fd();
+    mounts::attach_all(root, plan, sources)?;
+    devices::create_all(root, &plan.devices, &plan.symlinks)?;
+    let master = if plan.stdio.tty { Some(open_terminal(root, plan)?) } else { None };
+    if child.stdin.is_none() && !plan.stdio.tty {
+        own_null(root)?;
+    }
+    masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
+    resolve::open_or_create(root, &process.cwd, true)?;
+    rootfs::finish(root, &plan.rootfs)?;
+
+    channel::send_ready(status.as_fd(), master.as_ref().map(AsFd::as_fd))?;
+    drop(master);
+    if !channel::wait_for_go(status.as_fd()) {
+        process::exit(1);
+    }
+    creds::become_program(process)
+}
+
+/// Stdin, stdout and stderr; those of a terminal come later. They belong to the container's user, so that it
+/// can open `/dev/stdout`.
+fn take_stdio(child: &ContainerChild<'_>) -> Result<(), Failure> {
+    let process = &child.plan.process;
+    let null = super::host_null(flag::O_RDWR)?;
+    let (stdout, stderr) = child.output.unwrap_or((&null, &null));
+    let stdin = child.stdin.unwrap_or(&null);
+    for (number, end) in [(0, stdin), (1, stdout), (2, stderr)] {
+        if !std::ptr::eq(end, &raw const null) {
+            fd::set_owner(end, process.uid, process.gid)?;
+        }
+        fd::set_standard(end.as_fd(), number)?;
+    }
+    Ok(())
+}
+
+/// A terminal of the container's own devpts becomes stdio and `/dev/console`.
+fn open_terminal(root: std::os::fd::BorrowedFd<'_>, plan: &ContainerPlan) -> Result<OwnedFd, Failure> {
+    let (master, slave) = tty::open_pair(root)?;
+    fd::set_owner(&slave, plan.process.uid, u32::MAX)?;
+    let console = resolve::open_or_create(root, b"/dev/console", false)?;
+    let tree = mount::clone_tree(Some(slave.as_fd()), b"", false)?;
+    mount::attach(tree.as_fd(), console.as_fd())?;
+    tty::set_controlling(slave.as_fd())?;
+    for number in 0..=2 {
+        fd::set_standard(slave.as_fd(), number)?;
+    }
+    Ok(master)
+}
+
+/// The container's own /dev/null for stdin, so that no descriptor leads to a mount of the host.
+fn own_null(root: std::os::fd::BorrowedFd<'_>) -> Result<(), Failure> {
+    match resolve::open_in_root(root, b"/dev/null", flag::O_RDWR) {
+        Ok(null) if fd::identity(&null)?.is_char_device(1, 3) => Ok(fd::set_standard(null.as_fd(), 0)?),
+        Ok(_) => Err(Failure::setup(errno::ENODEV, "verify /dev/null: not the null device".to_owned())),
+        // A container without one keeps the host's.
+        Err(error) if matches!(error.errno, errno::ENOENT | errno::ENXIO) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

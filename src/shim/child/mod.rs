@@ -1,0 +1,115 @@
+//! What happens between fork and exec, in the child. Every function here may allocate (the shim has one
+//! thread), returns its failure as text for the daemon, and leaves cleaning up to the kernel: mounts and
+//! namespaces go with the process.
+
+mod creds;
+mod devices;
+mod exec;
+mod launch;
+mod masks;
+mod mounts;
+mod pause;
+mod rootfs;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use sys::{SysError, fd};
+use wire::msg::ErrorCode;
+use wire::plan::CgroupPlan;
+
+use crate::channel;
+
+pub(crate) use exec::{ExecChild, run as run_exec};
+pub(crate) use launch::{ContainerChild, run as run_container};
+pub(crate) use pause::run as run_pause;
+
+/// Why a child could not become its program.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// Setup or Exec.
+    pub(crate) kind: ErrorCode,
+    /// The kernel's number.
+    pub(crate) errno: i32,
+    /// The sentence for the daemon.
+    pub(crate) message: String,
+}
+
+impl From<SysError> for Failure {
+    fn from(error: SysError) -> Self {
+        Self { kind: ErrorCode::Setup, errno: error.errno, message: error.to_string() }
+    }
+}
+
+impl Failure {
+    /// A failure of setting up that the kernel has not reported.
+    fn setup(errno: i32, message: String) -> Self {
+        Self { kind: ErrorCode::Setup, errno, message }
+    }
+}
+
+/// Puts what was attempted in front of the kernel's reason.
+trait Context<T> {
+    fn context(self, what: &str, path: &[u8]) -> Result<T, Failure>;
+}
+
+impl<T> Context<T> for Result<T, SysError> {
+    fn context(self, what: &str, path: &[u8]) -> Result<T, Failure> {
+        self.map_err(|error| {
+            let message = format!("{what} {}: {error}", String::from_utf8_lossy(path));
+            Failure { message, ..error.into() }
+        })
+    }
+}
+
+/// What never returns successfully.
+pub(crate) enum Never {}
+
+/// Tells the shim why, and ends.
+fn fail(status: BorrowedFd<'_>, failure: &Failure) -> ! {
+    // When the shim is gone nobody is left to tell.
+    let _ = channel::send_failure(status, failure);
+    sys::process::exit(1)
+}
+
+/// Joins the cgroups that the fork did not place the child in.
+fn join_cgroups(plan: &CgroupPlan, joined_v2: bool) -> Result<(), Failure> {
+    for dir in &plan.v1 {
+        sys::cgroup::join_self(fd::as_path(dir), "tasks")?;
+    }
+    if let (Some(dir), false) = (&plan.v2, joined_v2) {
+        sys::cgroup::join_self(fd::as_path(dir), "cgroup.procs")?;
+    }
+    Ok(())
+}
+
+/// Sets the OOM score; where the host does not let it be lowered, it stays what it is and a warning is sent.
+fn set_oom_score(status: BorrowedFd<'_>, score: Option<i32>) -> Result<(), Failure> {
+    if let Some(score) = score
+        && let Some(warning) = crate::host::set_oom_score(score)?
+    {
+        // A warning that cannot be delivered is not worth failing for.
+        let _ = channel::send_warning(status, &warning);
+    }
+    Ok(())
+}
+
+/// `/dev/null` of the host, verified.
+fn host_null(flags: i32) -> Result<std::os::fd::OwnedFd, Failure> {
+    let null = sys::resolve::open(b"/dev/null", flags)?;
+    if fd::identity(&null)?.is_char_device(1, 3) {
+        Ok(null)
+    } else {
+        Err(SysError::new("verify", Path::new("/dev/null"), fd::errno::ENODEV).into())
+    }
+}
+
+/// Standard streams on the host's null device. It is closed again here: a descriptor that outlived
+/// [`fd::close_all_but`] would be closed a second time.
+fn null_stdio(numbers: &[i32]) -> Result<(), Failure> {
+    let null = host_null(fd::flag::O_RDWR)?;
+    for number in numbers {
+        fd::set_standard(null.as_fd(), *number)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Mounts: each is built detached, configured, and attached by descriptor to a target that was resolved
+//! inside the new root.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use sys::fd::{errno, flag, propagation};
+use sys::{SysResult, fd, mount, resolve};
+use wire::plan::{CgroupPlan, ContainerPlan, MountPlan, MountSource, RootfsPlan};
+
+use super::{Context, Failure};
+
+const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
+const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup/";
+
+/// Cuts the mount namespace off from the host's as the plan says, then opens the sources of all bind mounts,
+/// before anything in the namespace changes.
+pub(super) fn prepare(rootfs: &RootfsPlan, mounts: &[MountPlan]) -> Result<Vec<Option<OwnedFd>>, Failure> {
+    let asked = if rootfs.propagation == 0 { propagation::SLAVE } else { rootfs.propagation };
+    mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
+    mounts.iter().map(open_source).collect()
+}
+
+fn open_source(plan: &MountPlan) -> Result<Option<OwnedFd>, Failure> {
+    let MountSource::Bind { path, recursive } = &plan.source else { return Ok(None) };
+    mount::clone_tree(None, path, *recursive).map(Some).context("mount", &plan.target)
+}
+
+/// Attaches all mounts in order, then verifies that `/proc` is what the plan wants there.
+pub(super) fn attach_all(
+    root: BorrowedFd<'_>,
+    plan: &ContainerPlan,
+    sources: Vec<Option<OwnedFd>>,
+) -> Result<(), Failure> {
+    let mut has_proc = false;
+    for (mount, source) in plan.mounts.iter().zip(sources) {
+        match (&mount.source, source) {
+            (MountSource::Filesystem { fstype, source, data }, _) => {
+                refuse_link(root, fstype, &mount.target)?;
+                has_proc |= fstype == b"proc";
+                let tree = mount::filesystem(fstype, source, data, mount.attributes);
+                let tree = tree.context("mount", &mount.target)?;
+                place(root, mount, &tree, true)?;
+            }
+            (MountSource::Bind { .. }, Some(tree)) => {
+                let directory = fd::identity(&tree)?.is_dir();
+                place(root, mount, &tree, directory)?;
+            }
+            (MountSource::Bind { .. }, None) => {}
+            (MountSource::Cgroup, _) => attach_cgroup(root, mount, &plan.cgroup)?,
+        }
+    }
+    if has_proc {
+        let proc = resolve::open_in_root(root, b"/proc", flag::O_PATH)?;
+        fd::expect_procfs(&proc).context("verify", b"/proc")?;
+    }
+    Ok(())
+}
+
+/// An image whose `/proc` or `/sys` is a link could send later writes somewhere else (CVE-2019-19921).
+fn refuse_link(root: BorrowedFd<'_>, fstype: &[u8], target: &[u8]) -> Result<(), Failure> {
+    if !matches!(fstype, b"proc" | b"sysfs") {
+        return Ok(());
+    }
+    match resolve::open_in_root(root, target, flag::O_PATH | flag::O_NOFOLLOW) {
+        Ok(found) if !fd::identity(&found)?.is_dir() => Err(Failure::setup(
+            errno::ENOTDIR,
+            format!(
+                "mount {}: the image has something else than a directory there",
+                String::from_utf8_lossy(target)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Configures a detached tree and attaches it at its target, which is created when absent.
+fn place(root: BorrowedFd<'_>, plan: &MountPlan, tree: &OwnedFd, directory: bool) -> Result<(), Failure> {
+    let target = resolve::open_or_create(root, &plan.target, directory).context("mount", &plan.target)?;
+    let spread = match plan.propagation & !propagation::RECURSIVE {
+        0 => propagation::PRIVATE,
+        asked => asked,
+    };
+    // A new filesystem has its attributes already and is private by birth.
+    let fresh = matches!(plan.source, MountSource::Filesystem { .. });
+    let attributes = if fresh { 0 } else { plan.attributes };
+    if fresh && spread == propagation::PRIVATE {
+        return mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target);
+    }
+    let deep = plan.propagation == 0 || plan.propagation & propagation::RECURSIVE != 0;
+    let early = set_both(tree.as_fd(), plan, attributes, (spread, deep));
+    let late = matches!(&early, Err(error) if error.errno == errno::ENOSYS);
+    if !late {
+        early.context("mount", &plan.target)?;
+    } else if plan.recursive && attributes != 0 {
+        // mount(2) reaches one mount only: less than was asked for, and nobody would notice.
+        return Err(Failure::setup(
+            errno::ENOSYS,
+            format!(
+                "mount {}: recursive attributes need mount_setattr (Linux 5.12)",
+                String::from_utf8_lossy(&plan.target)
+            ),
+        ));
+    }
+    mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target)?;
+    if late {
+        configure(tree.as_fd(), attributes, spread, deep).context("mount", &plan.target)?;
+    }
+    Ok(())
+}
+
+/// Propagation and attributes in one call where they reach equally deep.
+fn set_both(tree: BorrowedFd<'_>, plan: &MountPlan, attributes: u64, spread: (u64, bool)) -> SysResult<()> {
+    if attributes == 0 || plan.recursive == spread.1 {
+        return mount::set_attributes(tree, attributes, spread.0, spread.1);
+    }
+    mount::set_attributes(tree, attributes, 0, plan.recursive)?;
+    mount::set_attributes(tree, 0, spread.0, spread.1)
+}
+
+/// Configures an attached mount, also on kernels before 5.12, where the low attribute bits (read-only, nosuid,
+/// nodev, noexec) are those of mount(2).
+pub(super) fn configure(tree: BorrowedFd<'_>, attributes: u64, spread: u64, deep: bool) -> SysResult<()> {
+    match mount::set_attributes(tree, attributes, spread, deep) {
+        Err(error) if error.errno == errno::ENOSYS => {}
+        other => return other,
+    }
+    let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+    if attributes != 0 {
+        mount::classic(b"", path.as_bytes(), b"", MS_REMOUNT_BIND | attributes & 0xf, b"")?;
+    }
+    if spread != 0 {
+        let depth = if deep { propagation::RECURSIVE } else { 0 };
+        mount::classic(b"", path.as_bytes(), b"", spread | depth, b"")?;
+    }
+    Ok(())
+}
+
+/// The container's view of its cgroup: the unified tree, or one bind a controller below a tmpfs.
+fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, cgroup: &CgroupPlan) -> Result<(), Failure> {
+    if cgroup.v1.is_empty() {
+        let tree =
+            mount::filesystem(b"cgroup2", b"cgroup", b"", plan.attributes).context("mount", &plan.target)?;
+        let target = resolve::open_or_create(root, &plan.target, true).context("mount", &plan.target)?;
+        return mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target);
+    }
+    let attributes = plan.attributes & !mount::READ_ONLY;
+    let base =
+        mount::filesystem(b"tmpfs", b"cgroup", b"mode=755", attributes).context("mount", &plan.target)?;
+    let target = resolve::open_or_create(root, &plan.target, true).context("mount", &plan.target)?;
+    mount::attach(base.as_fd(), target.as_fd()).context("mount", &plan.target)?;
+    for dir in cgroup.v1.iter().chain(&cgroup.v2) {
+        let Some(name) = controller(dir) else { continue };
+        let tree = mount::clone_tree(None, dir, false).context("mount", &plan.target)?;
+        configure(tree.as_fd(), plan.attributes, propagation::PRIVATE, false)
+            .context("mount", &plan.target)?;
+        resolve::make_dir(base.as_fd(), name).context("mount", &plan.target)?;
+        let point = resolve::open_beneath(base.as_fd(), name, flag::O_PATH)?;
+        mount::attach(tree.as_fd(), point.as_fd()).context("mount", &plan.target)?;
+        for single in name.split(|byte| *byte == b',').filter(|single| *single != name) {
+            resolve::make_link(base.as_fd(), name, single).context("mount", &plan.target)?;
+        }
+    }
+    if plan.attributes & mount::READ_ONLY != 0 {
+        configure(base.as_fd(), plan.attributes, 0, false).context("mount", &plan.target)?;
+    }
+    Ok(())
+}
+
+/// `/sys/fs/cgroup/cpu,cpuacct/kubepods/…` → `cpu,cpuacct`.
+fn controller(dir: &[u8]) -> Option<&[u8]> {
+    dir.strip_prefix(CGROUP_ROOT)?.split(|byte| *byte == b'/').next().filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::controller;
+
+    #[test]
+    fn the_controller_is_the_first_directory_below_the_cgroup_root() {
+        assert_eq!(controller(b"/sys/fs/cgroup/cpu,cpuacct/kubepods/x"), Some(&b"cpu,cpuacct"[..]));
+        assert_eq!(controller(b"/sys/fs/cgroup/unified/x"), Some(&b"unified"[..]));
+        assert_eq!(controller(b"/elsewhere/memory"), None);
+    }
+}

@@ -1,0 +1,317 @@
+//! A container from its fork to its running program.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use sys::fd::{as_path, errno, flag, namespace};
+use sys::process::{Child, Ended, Forked};
+use sys::{SysResult, cgroup, fd, process, resolve, socket};
+use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
+use wire::plan::{CgroupPlan, ContainerPlan, PidNamespace};
+
+use crate::channel::{self, Status};
+use crate::child::{ContainerChild, Failure, run_container};
+use crate::log::{Log, Stream};
+use crate::reactor::{Shim, Source, Ticket, Watched};
+use crate::requests::{error, failed, unknown};
+use crate::time;
+
+const SIGKILL: i32 = 9;
+
+/// Where a container stands, and who waits for it to move on.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The child builds it; Create is to be answered.
+    Creating(Ticket),
+    /// The child waits for the word.
+    Created,
+    /// The child has got it; Start is to be answered.
+    Starting(Ticket),
+    /// The program runs.
+    Running,
+    /// It has ended, and everything about it is known.
+    Exited(ExitRecord),
+}
+
+/// One container.
+#[derive(Debug)]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) cgroup: CgroupPlan,
+    /// The first process is PID 1 of a namespace: the kernel kills the others with it.
+    pub(crate) owns_pids: bool,
+    /// Until it is reaped.
+    pub(crate) child: Option<Child>,
+    pub(crate) status: Option<Watched>,
+    pub(crate) outputs: [Option<Watched>; 2],
+    pub(crate) log: Log,
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) phase: Phase,
+    pub(crate) created_at_ns: i64,
+    pub(crate) started_at_ns: i64,
+    pub(crate) oom_kills_before: u64,
+    pub(crate) failure: Option<Failure>,
+    /// How it ended, and when by the wall clock.
+    pub(crate) ended: Option<(Ended, i64)>,
+    /// When to look again whether it can be buried.
+    pub(crate) look_again: Option<Instant>,
+    /// When to bury it whatever still holds its output.
+    pub(crate) bury_by: Option<Instant>,
+    pub(crate) removers: Vec<Ticket>,
+    /// Cgroups of execs that left processes behind.
+    pub(crate) exec_cgroups: Vec<PathBuf>,
+}
+
+impl Container {
+    /// Has processes, or is not buried yet.
+    pub(crate) fn is_alive(&self) -> bool {
+        !matches!(self.phase, Phase::Exited(_))
+    }
+
+    /// When its next timer fires.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.look_again.into_iter().chain(self.bury_by).min()
+    }
+
+    /// Its own line of a greeting.
+    pub(crate) fn snapshot(&self) -> ContainerSnapshot {
+        let (state, exit) = match &self.phase {
+            Phase::Creating(_) => (ContainerState::Creating, None),
+            Phase::Created => (ContainerState::Created, None),
+            Phase::Starting(_) | Phase::Running => (ContainerState::Running, None),
+            Phase::Exited(record) => (ContainerState::Exited, Some(record.clone())),
+        };
+        ContainerSnapshot {
+            id: self.id.clone(),
+            state,
+            pid: self.child.as_ref().map_or(0, |child| child.pid),
+            created_at_ns: self.created_at_ns,
+            started_at_ns: self.started_at_ns,
+            exit,
+        }
+    }
+
+    /// Kills it; it is buried when it has been reaped.
+    pub(crate) fn kill(&self) {
+        if let Some(dir) = &self.cgroup.kill {
+            cgroup::thaw(as_path(dir));
+        }
+        if let Some(child) = &self.child {
+            // It has ended by itself in the meantime: fine.
+            let _ = process::signal(child.pidfd.as_fd(), SIGKILL);
+        }
+    }
+}
+
+/// The child's and the shim's ends of everything that connects them.
+struct Ends {
+    status: (OwnedFd, OwnedFd),
+    stdin: Option<(OwnedFd, OwnedFd)>,
+    output: Option<[(OwnedFd, OwnedFd); 2]>,
+}
+
+impl Ends {
+    fn new(plan: &ContainerPlan) -> SysResult<Self> {
+        Ok(Self {
+            status: socket::message_pair()?,
+            stdin: if plan.stdio.stdin && !plan.stdio.tty { Some(fd::pipe()?) } else { None },
+            output: if plan.stdio.tty { None } else { Some([fd::pipe()?, fd::pipe()?]) },
+        })
+    }
+}
+
+impl Shim {
+    /// Forks the child that builds a container; Create is answered when it reports.
+    pub(crate) fn create(&mut self, ticket: Ticket, plan: &ContainerPlan) -> Result<(), Reply> {
+        self.admit(plan)?;
+        let log = Log::open(&plan.stdio.log_path).map_err(|error| failed(ErrorCode::Io, &error))?;
+        let oom_kills_before = plan.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)));
+        let forked = Ends::new(plan).and_then(|ends| self.fork_container(plan, ends));
+        let (child, ends) = match forked {
+            Ok(forked) => forked,
+            Err(error) => {
+                log.discard();
+                return Err(failed(ErrorCode::Setup, &error));
+            }
+        };
+        let mut container = Container {
+            id: plan.id.clone(),
+            cgroup: plan.cgroup.clone(),
+            owns_pids: plan.pid_namespace == PidNamespace::New,
+            child: Some(child),
+            status: None,
+            outputs: [None, None],
+            log,
+            stdin: ends.stdin.map(|(_, writer)| writer),
+            phase: Phase::Creating(ticket),
+            created_at_ns: time::wall_ns(),
+            started_at_ns: 0,
+            oom_kills_before,
+            failure: None,
+            ended: None,
+            look_again: None,
+            bury_by: None,
+            removers: Vec::new(),
+            exec_cgroups: Vec::new(),
+        };
+        let id = || plan.id.clone();
+        let watched = self.watch(ends.status.0, Source::Status(id())).and_then(|status| {
+            container.status = Some(status);
+            if let Some([out, err]) = ends.output {
+                let out = self.watch(out.0, Source::Output(id(), Stream::Out))?;
+                let err = self.watch(err.0, Source::Output(id(), Stream::Err))?;
+                container.outputs = [Some(out), Some(err)];
+            }
+            Ok(())
+        });
+        if let Err(error) = watched {
+            // Killed, it is reaped and its Create answered like that of any child that failed.
+            container.failure = Some(error.into());
+            container.kill();
+        }
+        self.containers.insert(plan.id.clone(), container);
+        Ok(())
+    }
+
+    fn admit(&self, plan: &ContainerPlan) -> Result<(), Reply> {
+        let id = &plan.id;
+        if id.is_empty() || id.contains('/') || id.contains('\0') || id.starts_with('.') {
+            return Err(error(ErrorCode::Invalid, format!("container id {id:?} is no file name")));
+        }
+        if plan.process.argv.first().is_none_or(Vec::is_empty) {
+            return Err(error(ErrorCode::Invalid, format!("container {id} has no command")));
+        }
+        if self.sandbox.is_none() || self.shutdown.is_some() {
+            return Err(error(ErrorCode::BadState, "the sandbox is not set up"));
+        }
+        if self.containers.contains_key(id) {
+            return Err(error(ErrorCode::BadState, format!("container {id} exists")));
+        }
+        Ok(())
+    }
+
+    fn fork_container(&self, plan: &ContainerPlan, ends: Ends) -> SysResult<(Child, Ends)> {
+        let mut namespaces = namespace::MOUNT;
+        let missing = |what: &str| sys::SysError::new("enter pid namespace", what, errno::ESRCH);
+        let pids = match &plan.pid_namespace {
+            PidNamespace::New => {
+                namespaces |= namespace::PID;
+                None
+            }
+            PidNamespace::Host => None,
+            PidNamespace::Pod => {
+                let pause = self.sandbox.as_ref().and_then(|sandbox| sandbox.pause.as_ref());
+                Some(pause.ok_or_else(|| missing("of the pod"))?.pidfd.as_fd())
+            }
+            PidNamespace::Container(id) => {
+                let child = self.containers.get(id).and_then(|container| container.child.as_ref());
+                Some(child.ok_or_else(|| missing(id))?.pidfd.as_fd())
+            }
+        };
+        let (forked, joined_v2) = self.fork(namespaces, plan.cgroup.v2.as_deref(), pids)?;
+        match forked {
+            Forked::Child => run_container(&ContainerChild {
+                plan,
+                status: &ends.status.1,
+                stdin: ends.stdin.as_ref().map(|(reader, _)| reader),
+                output: ends.output.as_ref().map(|[out, err]| (&out.1, &err.1)),
+                joined_v2,
+            }),
+            Forked::Parent(child) => Ok((child, ends)),
+        }
+    }
+
+    /// Forks into new namespaces, a v2 cgroup where that is possible (else `false`: the child joins by
+    /// itself), and the PID namespace of another process.
+    pub(crate) fn fork(
+        &self,
+        namespaces: i32,
+        cgroup: Option<&[u8]>,
+        pids_of: Option<BorrowedFd<'_>>,
+    ) -> SysResult<(Forked, bool)> {
+        if let Some(pidfd) = pids_of {
+            process::enter(pidfd, namespace::PID)?;
+        }
+        let forked = self.fork_into(namespaces, cgroup);
+        if pids_of.is_some() && !matches!(forked, Ok((Forked::Child, _))) {
+            process::enter(self.own_pids.as_fd(), namespace::PID)?;
+        }
+        forked
+    }
+
+    fn fork_into(&self, namespaces: i32, cgroup: Option<&[u8]>) -> SysResult<(Forked, bool)> {
+        let dir = cgroup.map(|dir| resolve::open(dir, flag::O_PATH | flag::O_DIRECTORY)).transpose()?;
+        if let Some(dir) = &dir {
+            match process::fork(&self.single, namespaces, Some(dir.as_fd())) {
+                // Filtered, too old, or a cgroup that takes processes only from within: the child will see.
+                Err(error) if !matches!(error.errno, errno::EAGAIN | errno::ENOMEM) => {}
+                other => return other.map(|forked| (forked, true)),
+            }
+        }
+        process::fork(&self.single, namespaces, None).map(|forked| (forked, false))
+    }
+
+    /// Lets a created container run; Start is answered when its status channel closes.
+    pub(crate) fn start(&mut self, ticket: Ticket, id: &str) -> Result<(), Reply> {
+        let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
+        let state = |what: &str| error(ErrorCode::BadState, format!("container {id} {what}"));
+        match (&container.phase, &container.status) {
+            (Phase::Created, Some(status)) => {
+                channel::send_go(status.fd.as_fd()).map_err(|_| state("has ended"))?;
+            }
+            (Phase::Created | Phase::Exited(_), _) => return Err(state("has ended")),
+            (Phase::Creating(_), _) => return Err(state("is not set up yet")),
+            (Phase::Starting(_) | Phase::Running, _) => return Err(state("runs already")),
+        }
+        container.started_at_ns = time::wall_ns();
+        container.phase = Phase::Starting(ticket);
+        Ok(())
+    }
+
+    /// Takes in what a container's child says.
+    pub(crate) fn on_status(&mut self, id: &str) {
+        while let Some(container) = self.containers.get_mut(id) {
+            let Some(status) = &container.status else { return };
+            match channel::receive(status.fd.as_fd()) {
+                None => return,
+                Some(Status::Warning(text)) => crate::report(&format!("container {id}: {text}")),
+                Some(Status::Failed(failure)) => container.failure = Some(failure),
+                Some(Status::Ready(master)) => self.on_ready(id, master),
+                Some(Status::Closed) => self.on_closed(id),
+            }
+        }
+    }
+
+    fn on_ready(&mut self, id: &str, master: Option<OwnedFd>) {
+        let terminal = master.map(|fd| self.watch(fd, Source::Output(id.to_owned(), Stream::Out)));
+        let Some(container) = self.containers.get_mut(id) else { return };
+        match terminal {
+            Some(Ok(terminal)) => container.outputs = [Some(terminal), None],
+            Some(Err(error)) => {
+                container.failure = Some(error.into());
+                container.kill();
+                return;
+            }
+            None => {}
+        }
+        if let (Phase::Creating(ticket), Some(child)) = (&container.phase, &container.child) {
+            let (ticket, pid) = (*ticket, child.pid);
+            container.phase = Phase::Created;
+            self.reply(ticket, &Reply::Created { pid });
+        }
+    }
+
+    fn on_closed(&mut self, id: &str) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let status = container.status.take();
+        if let (Phase::Starting(ticket), None) = (&container.phase, &container.failure) {
+            let (ticket, started_at_ns) = (*ticket, container.started_at_ns);
+            container.phase = Phase::Running;
+            self.reply(ticket, &Reply::Started { started_at_ns });
+        }
+        if let Some(status) = status {
+            self.unwatch(status);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The loop: waits, and hands what is ready to whom it concerns.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+use sys::fd::{errno, flag};
+use sys::poll::{ChildSignal, Poller};
+use sys::process::SingleThread;
+use sys::{SysResult, fd, poll, privilege, process, resolve, shim_spawn, socket};
+use wire::frame;
+use wire::msg::{Event, Reply};
+
+use crate::conn::Conn;
+use crate::container::Container;
+use crate::execs::Exec;
+use crate::log::Stream;
+use crate::sandbox::Sandbox;
+
+const LISTENER: u64 = 0;
+const SIGNALS: u64 = 1;
+const FIRST_TOKEN: u64 = 2;
+/// The one buffer that everything is read into.
+const BUFFER: usize = 32 << 10;
+/// So many reads one output gets before the others have their turn.
+const TURNS: usize = 8;
+/// Without free descriptors the listener is left alone for so long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Whose a descriptor is.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// A daemon's connection.
+    Conn,
+    /// The status channel of a container's child.
+    Status(String),
+    /// An output of a container.
+    Output(String, Stream),
+    /// The status channel of an exec's child.
+    ExecStatus(u64),
+    /// An output of an exec.
+    ExecOutput(u64, Stream),
+}
+
+/// A descriptor in the poller.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    token: u64,
+    /// The descriptor.
+    pub(crate) fd: OwnedFd,
+}
+
+/// Who waits for a reply.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticket {
+    /// The connection's token; the connection may be gone.
+    pub(crate) conn: u64,
+    /// The request's frame id.
+    pub(crate) id: u64,
+}
+
+/// The pod's shutdown under way.
+#[derive(Debug)]
+pub(crate) struct Shutdown {
+    /// Who asked.
+    pub(crate) ticket: Ticket,
+    /// When to leave regardless of what is left.
+    pub(crate) by: Instant,
+}
+
+/// Everything the shim holds.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    pub(crate) single: SingleThread,
+    /// The shim's own PID namespace, to return to after a fork into another.
+    pub(crate) own_pids: OwnedFd,
+    poller: Poller,
+    signals: ChildSignal,
+    listener: UnixListener,
+    accept_again: Option<Instant>,
+    sources: BTreeMap<u64, Source>,
+    next_token: u64,
+    pub(crate) conns: BTreeMap<u64, Conn>,
+    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) execs: BTreeMap<u64, Exec>,
+    pub(crate) sandbox: Option<Sandbox>,
+    pub(crate) shutdown: Option<Shutdown>,
+    buffer: Vec<u8>,
+}
+
+/// Supervises until a shutdown is requested.
+///
+/// # Errors
+/// The shim could not set itself up, or the poller is broken.
+pub(crate) fn run() -> SysResult<()> {
+    let single = SingleThread::claim()?;
+    fd::close_all_but(&[shim_spawn::LISTENER])?;
+    process::set_name(c"corten-shim");
+    privilege::set_undumpable()?;
+    privilege::set_subreaper()?;
+    poll::ignore_farewells()?;
+    // The modes of log files and device nodes are meant exactly.
+    process::set_umask(0);
+    let mut shim = Shim::new(single)?;
+    let mut tokens = Vec::new();
+    while !shim.is_done() {
+        let timeout = shim.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        shim.poller.wait(timeout, &mut tokens)?;
+        for token in &tokens {
+            shim.dispatch(*token);
+        }
+        shim.expire(Instant::now());
+    }
+    Ok(())
+}
+
+impl Shim {
+    fn new(single: SingleThread) -> SysResult<Self> {
+        let listener = UnixListener::from(fd::inherited(shim_spawn::LISTENER)?);
+        fd::set_nonblocking(&listener)?;
+        let poller = Poller::new()?;
+        let signals = ChildSignal::new()?;
+        poller.add(&listener, LISTENER, false)?;
+        poller.add(&signals, SIGNALS, false)?;
+        Ok(Self {
+            single,
+            own_pids: resolve::open(b"/proc/self/ns/pid", flag::O_RDONLY)?,
+            poller,
+            signals,
+            listener,
+            accept_again: None,
+            sources: BTreeMap::new(),
+            next_token: FIRST_TOKEN,
+            conns: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            execs: BTreeMap::new(),
+            sandbox: None,
+            shutdown: None,
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    fn dispatch(&mut self, token: u64) {
+        match token {
+            LISTENER => self.accept(),
+            SIGNALS => {
+                self.signals.drain();
+                self.reap();
+            }
+            // A token that is not there belonged to something that went earlier in this turn.
+            _ => match self.sources.get(&token).cloned() {
+                Some(Source::Conn) => self.serve(token),
+                Some(Source::Status(id)) => self.on_status(&id),
+                Some(Source::Output(id, stream)) => self.on_output(&id, stream),
+                Some(Source::ExecStatus(number)) => self.on_exec_status(number),
+                Some(Source::ExecOutput(number, stream)) => self.on_exec_output(number, stream),
+                None => {}
+            },
+        }
+    }
+
+    fn accept(&mut self) {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    let trusted = socket::peer_uid(stream.as_fd()).is_ok_and(|uid| uid == 0);
+                    let token = self.next_token;
+                    if trusted
+                        && stream.set_nonblocking(true).is_ok()
+                        && self.poller.add(&stream, token, false).is_ok()
+                    {
+                        self.next_token += 1;
+                        self.sources.insert(token, Source::Conn);
+                        self.conns.insert(token, Conn::new(stream));
+                    }
+                }
+                Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE)) => {
+                    // The connection stays pending, so the listener would wake us again and again.
+                    if self.poller.remove(&self.listener).is_ok() {
+                        self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+                    }
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn serve(&mut self, token: u64) {
+        let Some(conn) = self.conns.get_mut(&token) else { return };
+        if !conn.flush() {
+            self.hang_up(token);
+            return;
+        }
+        if conn.is_clogged() {
+            self.update_interest(token);
+            return;
+        }
+        let received = conn.receive(&mut self.buffer);
+        for (id, request) in received.requests {
+            self.handle(Ticket { conn: token, id }, request);
+        }
+        if received.closed {
+            self.hang_up(token);
+        } else {
+            self.update_interest(token);
+        }
+    }
+
+    fn update_interest(&mut self, token: u64) {
+        if let Some(conn) = self.conns.get(&token)
+            && self.poller.set_interest(conn, token, !conn.is_clogged(), conn.is_behind()).is_err()
+        {
+            self.hang_up(token);
+        }
+    }
+
+    fn hang_up(&mut self, token: u64) {
+        self.sources.remove(&token);
+        if let Some(conn) = self.conns.remove(&token) {
+            // Closing does the same but for descriptors that a child still shares.
+            let _ = self.poller.remove(&conn);
+        }
+    }
+
+    /// Answers a request; a daemon that is gone, or reads nothing, gets no answer.
+    pub(crate) fn reply(&mut self, ticket: Ticket, reply: &Reply) {
+        self.post(ticket.conn, frame::reply(ticket.id, reply));
+    }
+
+    /// Tells every daemon that has said hello.
+    pub(crate) fn announce(&mut self, event: &Event) {
+        let bytes = frame::event(event);
+        let greeted: Vec<u64> =
+            self.conns.iter().filter(|(_, conn)| conn.greeted).map(|(token, _)| *token).collect();
+        for token in greeted {
+            self.post(token, bytes.clone());
+        }
+    }
+
+    fn post(&mut self, token: u64, bytes: Vec<u8>) {
+        let Some(conn) = self.conns.get_mut(&token) else { return };
+        let before = (conn.is_behind(), conn.is_clogged());
+        if !conn.send(bytes) {
+            self.hang_up(token);
+        } else if (conn.is_behind(), conn.is_clogged()) != before {
+            self.update_interest(token);
+        }
+    }
+
+    /// Puts a descriptor into the poller, non-blocking.
+    pub(crate) fn watch(&mut self, fd: OwnedFd, source: Source) -> SysResult<Watched> {
+        fd::set_nonblocking(&fd)?;
+        let token = self.next_token;
+        self.poller.add(&fd, token, false)?;
+        self.next_token += 1;
+        self.sources.insert(token, source);
+        Ok(Watched { token, fd })
+    }
+
+    /// Takes it out again and closes it.
+    pub(crate) fn unwatch(&mut self, watched: Watched) {
+        self.sources.remove(&watched.token);
+        // It was added, and a poller without it is all that is wanted.
+        let _ = self.poller.remove(&watched.fd);
+        drop(watched);
+    }
+
+    /// Reads what an output holds and passes it on; `true` at its end. A full turn's worth is left for later
+    /// unless `all` is asked for.
+    pub(crate) fn pump(
+        &mut self,
+        fd: OwnedFd,
+        all: bool,
+        mut sink: impl FnMut(&mut Self, &[u8]),
+    ) -> (OwnedFd, bool) {
+        let mut file = File::from(fd);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut ended = false;
+        let mut turns = 0;
+        while all || turns < TURNS {
+            turns += 1;
+            match file.read(&mut buffer) {
+                Ok(0) => {
+                    ended = true;
+                    break;
+                }
+                Ok(count) => sink(self, buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                // A terminal whose last slave is closed says EIO.
+                Err(_) => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+        (OwnedFd::from(file), ended)
+    }
+
+    fn is_done(&mut self) -> bool {
+        let Some(shutdown) = &self.shutdown else { return false };
+        let alive = self.containers.values().any(Container::is_alive)
+            || self.sandbox.as_ref().is_some_and(|sandbox| sandbox.pause.is_some());
+        if alive && Instant::now() < shutdown.by {
+            return false;
+        }
+        let ticket = shutdown.ticket;
+        self.reply(ticket, &Reply::Ok);
+        true
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let containers = self.containers.values().filter_map(Container::deadline);
+        let execs = self.execs.values().filter_map(Exec::deadline);
+        let shutdown = self.shutdown.as_ref().map(|shutdown| shutdown.by);
+        containers.chain(execs).chain(self.accept_again).chain(shutdown).min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+            if self.poller.add(&self.listener, LISTENER, false).is_err() {
+                self.accept_again = Some(now + ACCEPT_PAUSE);
+            }
+        }
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
+        let containers: Vec<String> =
+            self.containers.values().filter(|one| due(one.deadline())).map(|one| one.id.clone()).collect();
+        for id in containers {
+            self.try_bury(&id, now);
+        }
+        let execs: Vec<u64> =
+            self.execs.iter().filter(|(_, exec)| due(exec.deadline())).map(|(number, _)| *number).collect();
+        for number in execs {
+            self.on_exec_deadline(number, now);
+        }
+    }
+}

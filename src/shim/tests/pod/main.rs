@@ -1,0 +1,12 @@
+//! The real shim over its socket, on the real kernel: namespaces, overlays, cgroups. Needs root and busybox,
+//! and says so where it skips.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod execs;
+mod fallbacks;
+mod harness;
+mod isolation;
+mod launch;
+mod life;
+mod logs;
+mod measure;

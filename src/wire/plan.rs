@@ -1,0 +1,233 @@
+//! A launch plan: everything that the shim's child does between fork and exec, with every decision already
+//! taken by the daemon. The shim only carries it out, in the order of the fields.
+
+/// A path or argument; the kernel's strings are bytes without NUL.
+pub type Bytes = Vec<u8>;
+
+/// A container, from namespaces to exec.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerPlan {
+    /// The container id.
+    pub id: String,
+    /// Where the child's output and input go.
+    pub stdio: Stdio,
+    /// The cgroup that the child joins before anything else.
+    pub cgroup: CgroupPlan,
+    /// The PID namespace.
+    pub pid_namespace: PidNamespace,
+    /// Host IPC inside a pod with an IPC namespace of its own does not exist: the pod's shim lives in the pod's
+    /// net, IPC and UTS namespaces and every child inherits them. This asks for a cgroup namespace of its own
+    /// (v2, private).
+    pub new_cgroup_namespace: bool,
+    /// The root filesystem.
+    pub rootfs: RootfsPlan,
+    /// Mounts in order, after the root.
+    pub mounts: Vec<MountPlan>,
+    /// Device nodes made below `/dev` of the new root.
+    pub devices: Vec<DevicePlan>,
+    /// Symbolic links made in the new root where nothing is: (target, path), such as `/proc/self/fd` at `/dev/fd`.
+    pub symlinks: Vec<(Bytes, Bytes)>,
+    /// Files become unreadable (bind of /dev/null), directories empty (read-only tmpfs); absent ones are skipped.
+    pub masked_paths: Vec<Bytes>,
+    /// Remounted read-only in place; absent ones are skipped.
+    pub readonly_paths: Vec<Bytes>,
+    /// Written below /proc/sys after the namespaces stand: (name with dots, value).
+    pub sysctls: Vec<(Bytes, Bytes)>,
+    /// What runs.
+    pub process: ProcessPlan,
+}
+
+/// Which PID namespace a container's first process is born into.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PidNamespace {
+    /// One of its own; the process is PID 1.
+    #[default]
+    New,
+    /// The host's.
+    Host,
+    /// The pod's, held by the pause.
+    Pod,
+    /// That of another container of the pod, by id.
+    Container(String),
+}
+
+/// How a child joins its cgroup without anybody moving it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CgroupPlan {
+    /// cgroup v1: directories, one a controller; the child writes `0` to the `tasks` file of each.
+    pub v1: Vec<Bytes>,
+    /// cgroup v2: the directory for `clone3(CLONE_INTO_CGROUP)`. On a hybrid host both are set.
+    pub v2: Option<Bytes>,
+    /// cgroup v1 `memory` directory or the v2 directory: where OOM kills are counted.
+    pub oom: Option<Bytes>,
+    /// cgroup v1 `freezer` directory or the v2 directory: for killing everything in the container at once.
+    pub kill: Option<Bytes>,
+}
+
+/// The root filesystem.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RootfsPlan {
+    /// Layer directories, top first. Mounted as an overlay inside the container's own mount namespace.
+    pub layers: Vec<Bytes>,
+    /// The writable layer.
+    pub upper: Bytes,
+    /// The overlay's work directory, on the same filesystem as `upper`.
+    pub work: Bytes,
+    /// The directory of the host on which the root is assembled (a path that always exists and is empty).
+    pub mountpoint: Bytes,
+    /// Remounted read-only at the end.
+    pub readonly: bool,
+    /// Propagation of the root mount: `MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`, with `MS_REC`.
+    pub propagation: u64,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountSource {
+    /// A new filesystem: type, source and data, as mount(2) takes them.
+    Filesystem {
+        /// `proc`, `tmpfs`, `sysfs`, `mqueue`, `devpts`, …
+        fstype: Bytes,
+        /// For /proc/mounts.
+        source: Bytes,
+        /// Options of the filesystem, comma-separated.
+        data: Bytes,
+    },
+    /// A bind mount (recursive) of a path of the host.
+    Bind {
+        /// The path.
+        path: Bytes,
+        /// With everything mounted below it.
+        recursive: bool,
+    },
+    /// A view of the container's cgroup: cgroup2 on a unified host; on v1 a tmpfs with one bind a controller.
+    Cgroup,
+}
+
+/// One mount, at a path resolved inside the new root and never through a link out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountPlan {
+    /// Absolute path in the container; created (a file for a file, else a directory) when absent.
+    pub target: Bytes,
+    /// What appears there.
+    pub source: MountSource,
+    /// `MOUNT_ATTR_*` flags to set: read-only, nosuid, nodev, noexec, noatime, …
+    pub attributes: u64,
+    /// Applies the attributes to everything mounted below (recursive read-only).
+    pub recursive: bool,
+    /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` with `MS_REC`; 0: private.
+    pub propagation: u64,
+}
+
+/// A device node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePlan {
+    /// Absolute path in the container.
+    pub path: Bytes,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`, with the permission bits.
+    pub mode: u32,
+    /// Device numbers.
+    pub major: u32,
+    /// Device numbers.
+    pub minor: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A process: the first of a container, or an exec.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProcessPlan {
+    /// Program and arguments; the program is looked up in the environment's PATH inside the root, as execvp does.
+    pub argv: Vec<Bytes>,
+    /// `NAME=value`.
+    pub env: Vec<Bytes>,
+    /// Absolute; created in the root when absent (containers only).
+    pub cwd: Bytes,
+    /// User.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// `None`: 0022.
+    pub umask: Option<u32>,
+    /// Bit sets by capability number.
+    pub bounding: u64,
+    /// Bit set.
+    pub effective: u64,
+    /// Bit set.
+    pub permitted: u64,
+    /// Bit set.
+    pub inheritable: u64,
+    /// Bit set.
+    pub ambient: u64,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privs: bool,
+    /// Clamped and reported where the host forbids it.
+    pub oom_score_adj: Option<i32>,
+    /// (resource, soft, hard) for prlimit(2).
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// A classic BPF program, an array of `struct sock_filter`; empty: no filter.
+    pub seccomp: Bytes,
+    /// `SECCOMP_FILTER_FLAG_*` for loading it.
+    pub seccomp_flags: u32,
+}
+
+/// Output and input.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stdio {
+    /// The CRI log file; empty: output is read and thrown away.
+    pub log_path: Bytes,
+    /// A pseudo terminal (stdout and stderr become one).
+    pub tty: bool,
+    /// Keeps a pipe on stdin open; otherwise stdin is /dev/null.
+    pub stdin: bool,
+    /// Closes stdin when the first attached client leaves.
+    pub stdin_once: bool,
+}
+
+/// The pod's own part, said once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SandboxPlan {
+    /// The sandbox id.
+    pub id: String,
+    /// The pinned network namespace to live in; empty: the host's.
+    pub netns: Bytes,
+    /// A new IPC namespace.
+    pub new_ipc: bool,
+    /// A new UTS namespace.
+    pub new_uts: bool,
+    /// Set in the new UTS namespace when not empty.
+    pub hostname: Bytes,
+    /// Namespaced sysctls of the pod: (name with dots, value).
+    pub sysctls: Vec<(Bytes, Bytes)>,
+    /// The cgroup of the shim and the pause.
+    pub cgroup: CgroupPlan,
+    /// Path of the pause binary: a pause holds a PID namespace for the pod; empty: no pod PID namespace.
+    pub pause: Bytes,
+    /// How the pause runs (user, capabilities, seccomp; argv, env and cwd are ignored).
+    pub pause_process: ProcessPlan,
+    /// Where exit records are written: `<dir>/<container id>.exit`.
+    pub exits: Bytes,
+    /// The shim's own; -999 where the host lets it.
+    pub oom_score_adj: i32,
+}
+
+/// A process beside a running container's first one (CRI ExecSync).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExecPlan {
+    /// The container id.
+    pub container: String,
+    /// The cgroup to join; the container's.
+    pub cgroup: CgroupPlan,
+    /// What runs.
+    pub process: ProcessPlan,
+    /// Kills the whole exec tree after so many milliseconds; 0: never.
+    pub timeout_ms: u64,
+    /// Each of stdout and stderr is cut off at so many bytes; the rest is read and thrown away.
+    pub output_cap: u64,
+    /// How long pipes that grandchildren inherited are drained after the exit, in milliseconds.
+    pub drain_ms: u64,
+}

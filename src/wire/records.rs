@@ -1,0 +1,152 @@
+//! The encoding of every structure and message, field by field.
+
+use crate::codec::{Codec, DecodeError, Reader, put_record};
+use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request};
+use crate::plan::{
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, MountPlan, MountSource, PidNamespace, ProcessPlan,
+    RootfsPlan, SandboxPlan, Stdio,
+};
+
+/// A structure: its fields in order, behind their length.
+macro_rules! record {
+    ($type:ident { $($field:ident),* $(,)? }) => {
+        impl Codec for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                put_record(out, |out| { $(self.$field.put(out);)* });
+            }
+            fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                let mut fields = reader.record(stringify!($type))?;
+                Ok(Self { $($field: Codec::get(&mut fields)?),* })
+            }
+        }
+    };
+}
+
+/// An enumeration without data: one byte.
+macro_rules! names {
+    ($type:ident { $($variant:ident = $tag:literal),* $(,)? }) => {
+        impl Codec for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.push(match self { $(Self::$variant => $tag),* });
+            }
+            fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                match reader.tag(stringify!($type))? {
+                    $($tag => Ok(Self::$variant),)*
+                    _ => Err(DecodeError::Malformed { what: stringify!($type) }),
+                }
+            }
+        }
+    };
+}
+
+/// An enumeration with data: one byte, then the fields of the variant behind their length. Fields behind `+` were
+/// added later and have their defaults where an older version leaves them out.
+macro_rules! variants {
+    ($type:ident { $($tag:literal = $variant:ident $({ $($field:ident),* $(+ $newer:ident)* })? $(( $inner:ident ))?),* $(,)? }) => {
+        impl Codec for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant $({ $($field,)* $($newer),* })? $(( $inner ))? => {
+                        out.push($tag);
+                        put_record(out, |_out| { $($($field.put(_out);)* $($newer.put(_out);)*)? $($inner.put(_out);)? });
+                    })*
+                }
+            }
+            fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                let tag = reader.tag(stringify!($type))?;
+                let mut _fields = reader.record(stringify!($type))?;
+                match tag {
+                    $($tag => {
+                        $($(let $field = Codec::get(&mut _fields)?;)* $(let $newer = _fields.newer()?;)*)?
+                        $(let $inner = Codec::get(&mut _fields)?;)?
+                        Ok(Self::$variant $({ $($field,)* $($newer),* })? $(( $inner ))?)
+                    })*
+                    _ => Err(DecodeError::Malformed { what: stringify!($type) }),
+                }
+            }
+        }
+    };
+}
+
+record!(ContainerPlan {
+    id,
+    stdio,
+    cgroup,
+    pid_namespace,
+    new_cgroup_namespace,
+    rootfs,
+    mounts,
+    devices,
+    symlinks,
+    masked_paths,
+    readonly_paths,
+    sysctls,
+    process,
+});
+variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
+record!(CgroupPlan { v1, v2, oom, kill });
+record!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation });
+variants!(MountSource { 0 = Filesystem { fstype, source, data }, 1 = Bind { path, recursive }, 2 = Cgroup });
+record!(MountPlan { target, source, attributes, recursive, propagation });
+record!(DevicePlan { path, mode, major, minor, uid, gid });
+record!(ProcessPlan {
+    argv,
+    env,
+    cwd,
+    uid,
+    gid,
+    groups,
+    umask,
+    bounding,
+    effective,
+    permitted,
+    inheritable,
+    ambient,
+    no_new_privs,
+    oom_score_adj,
+    rlimits,
+    seccomp,
+    seccomp_flags,
+});
+record!(Stdio { log_path, tty, stdin, stdin_once });
+record!(SandboxPlan {
+    id,
+    netns,
+    new_ipc,
+    new_uts,
+    hostname,
+    sysctls,
+    cgroup,
+    pause,
+    pause_process,
+    exits,
+    oom_score_adj,
+});
+record!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms });
+
+variants!(Request {
+    0 = Hello,
+    1 = Sandbox(plan),
+    2 = Create(plan),
+    3 = Start { id },
+    4 = Signal { id, signal, all },
+    5 = Exec(plan),
+    6 = ReopenLog { id },
+    7 = Remove { id },
+    8 = CloseStdin { id },
+    9 = Shutdown,
+});
+variants!(Reply {
+    0 = Hello { version, pid, sandbox_ready, containers + pause_pid },
+    1 = Sandbox { pause_pid, warnings },
+    2 = Created { pid },
+    3 = Started { started_at_ns },
+    4 = Ok,
+    5 = Exec { exit_code, stdout, stderr, timed_out, truncated },
+    6 = Error { kind, errno, message },
+});
+names!(ErrorCode { NotFound = 0, BadState = 1, Setup = 2, Exec = 3, Invalid = 4, Io = 5 });
+variants!(Event { 0 = Exited(record) });
+record!(ExitRecord { id, code, signal, oom, finished_at_ns, started_at_ns, start_error, log_bytes_lost });
+names!(ContainerState { Creating = 0, Created = 1, Running = 2, Exited = 3 });
+record!(ContainerSnapshot { id, state, pid, created_at_ns, started_at_ns, exit });
