@@ -1,0 +1,88 @@
+//! Ending everything in a cgroup.
+
+use super::{CgroupPath, Host};
+use crate::error::{OciError, OciResult};
+use rustix::process::{Pid, Signal, kill_process};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// A fork bomb outruns a signal loop only for so long: the cgroup is frozen while its processes are listed.
+const ROUNDS: u32 = 10;
+
+impl Host {
+    /// Kills every process of a container's cgroup, also when somebody froze it. Returns when the signals are
+    /// sent, not when the processes are gone.
+    ///
+    /// # Errors
+    /// [`OciError::Io`] when the kernel refuses; an absent cgroup has nothing to kill.
+    pub fn kill(&self, path: &CgroupPath) -> OciResult<()> {
+        let relative = path.relative();
+        if let Some(v2) = self.unified() {
+            if !v2.exists(relative) {
+                return Ok(());
+            }
+            return match v2.write(relative, "cgroup.kill", "1") {
+                // Kernels before 5.14.
+                Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
+                    v2.write(relative, "cgroup.freeze", "0")?;
+                    self.kill_each(path)
+                }
+                other => other,
+            };
+        }
+        let Some(freezer) = self.v1_of("freezer").filter(|freezer| freezer.exists(relative)) else {
+            return self.kill_each(path);
+        };
+        // A failure to freeze only makes the list less exact.
+        let _ = freezer.write(relative, "freezer.state", "FROZEN");
+        let killed = self.kill_each(path);
+        freezer.write(relative, "freezer.state", "THAWED")?;
+        killed
+    }
+
+    /// Lets the processes of a container run again, when somebody froze it or its pod.
+    ///
+    /// # Errors
+    /// [`OciError::Io`] when the kernel refuses.
+    pub fn thaw(&self, path: &CgroupPath) -> OciResult<()> {
+        let (hierarchy, file, value) = match (self.unified(), self.v1_of("freezer")) {
+            (Some(v2), _) => (v2, "cgroup.freeze", "0"),
+            (None, Some(freezer)) => (freezer, "freezer.state", "THAWED"),
+            (None, None) => return Ok(()),
+        };
+        for level in [path.parent(), Some(path.clone())].into_iter().flatten() {
+            if !level.relative().is_empty() && hierarchy.exists(level.relative()) {
+                hierarchy.write(level.relative(), file, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The processes of a container's cgroup and of everything below it.
+    ///
+    /// # Errors
+    /// [`OciError::Io`]; an absent cgroup has none.
+    pub fn procs(&self, path: &CgroupPath) -> OciResult<Vec<i32>> {
+        let hierarchy = self.unified().or_else(|| self.v1_of("freezer")).or_else(|| self.v1_of("memory"));
+        hierarchy.map_or(Ok(Vec::new()), |hierarchy| hierarchy.procs(path.relative()))
+    }
+
+    fn kill_each(&self, path: &CgroupPath) -> OciResult<()> {
+        let mut seen: Vec<i32> = Vec::new();
+        for _ in 0..ROUNDS {
+            let new: Vec<i32> = self.procs(path)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            for pid in new.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+                match kill_process(pid, Signal::KILL) {
+                    Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                    Err(error) => return Err(OciError::io("kill", path.to_string())(error)),
+                }
+            }
+            seen.extend(new);
+            sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! Cgroups by the cgroupfs driver, on cgroup v2, v1 and hybrid hosts.
+//!
+//! A container has a leaf of its own only where something is limited, counted or stopped; everywhere else it
+//! stays where the pod's shim is, in the pod's own cgroup. Nobody moves a process: the plan names the
+//! directories and the child writes itself into them.
+
+mod device_program;
+mod devices;
+mod files;
+mod host;
+mod kill;
+mod path;
+mod remove;
+mod resources;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod v1;
+mod v2;
+
+pub use host::{Host, Mode};
+pub use path::CgroupPath;
+pub use resources::{DeviceAccess, Resources, weight_of_shares};
+pub use stats::Stats;
+
+use std::path::PathBuf;
+use wire::plan::CgroupPlan;
+
+/// Where a pod's shim lives.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SandboxCgroup {
+    /// For the shim and the pause.
+    pub plan: CgroupPlan,
+    /// Directories that were made for it and were not there before, parents first. To be kept with the sandbox
+    /// and given to [`Host::remove_dirs`] when it goes.
+    pub created: Vec<PathBuf>,
+}

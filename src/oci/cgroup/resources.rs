@@ -1,0 +1,241 @@
+//! Limits, independent of the cgroup version.
+
+use crate::error::{OciError, OciResult};
+use oci_spec::runtime::{LinuxDeviceType, LinuxResources};
+use std::collections::BTreeMap;
+
+/// Which devices a container's processes may open and make.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum DeviceAccess {
+    /// Every device: a privileged container.
+    All,
+    /// The default devices (null, zero, full, random, urandom, tty, console, ptmx, pts) and these rules, in the
+    /// form `c 10:200 rwm`.
+    Only(Vec<String>),
+    /// Not restricted here; a sandbox, or a host without the means.
+    #[default]
+    Unchanged,
+}
+
+/// What a cgroup limits. `None`: not limited here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resources {
+    /// v1's relative weight, 2 to 262144.
+    pub cpu_shares: Option<u64>,
+    /// µs of CPU time a period; negative is no limit.
+    pub cpu_quota: Option<i64>,
+    /// µs.
+    pub cpu_period: Option<u64>,
+    /// List format of cpuset(7).
+    pub cpuset_cpus: Option<String>,
+    /// List format of cpuset(7).
+    pub cpuset_mems: Option<String>,
+    /// Bytes; negative is no limit.
+    pub memory_limit: Option<i64>,
+    /// Memory and swap together, in bytes; negative is no limit.
+    pub memory_swap: Option<i64>,
+    /// Processes and threads; 0 or negative is no limit.
+    pub pids_limit: Option<i64>,
+    /// Page size (`2MB`) and bytes.
+    pub hugepages: Vec<(String, u64)>,
+    /// v2 control files, verbatim, written last.
+    pub unified: BTreeMap<String, String>,
+    /// Devices.
+    pub devices: DeviceAccess,
+}
+
+impl Resources {
+    /// From the spec's resources.
+    pub fn from_spec(spec: &LinuxResources) -> Self {
+        let mut resources = Self { devices: devices(spec), ..Self::default() };
+        if let Some(cpu) = spec.cpu() {
+            resources.cpu_shares = cpu.shares();
+            resources.cpu_quota = cpu.quota();
+            resources.cpu_period = cpu.period();
+            resources.cpuset_cpus = cpu.cpus().clone().filter(|list| !list.is_empty());
+            resources.cpuset_mems = cpu.mems().clone().filter(|list| !list.is_empty());
+        }
+        if let Some(memory) = spec.memory() {
+            resources.memory_limit = memory.limit();
+            resources.memory_swap = memory.swap();
+        }
+        resources.pids_limit = spec.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit);
+        for limit in spec.hugepage_limits().iter().flatten() {
+            resources.hugepages.push((limit.page_size().clone(), u64::try_from(limit.limit()).unwrap_or(0)));
+        }
+        resources.unified =
+            spec.unified().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        resources
+    }
+
+    /// The controllers that the limits cannot be kept without, and the request's field that asks for each. Zero
+    /// huge pages need none: without the controller there is nothing to hand out.
+    pub(super) fn needs(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let has_cpu = self.cpu_shares.is_some() || self.cpu_quota.is_some_and(|quota| quota > 0);
+        [
+            (has_cpu, "linux.resources.cpu_quota", "cpu"),
+            (
+                self.cpuset_cpus.is_some() || self.cpuset_mems.is_some(),
+                "linux.resources.cpuset_cpus",
+                "cpuset",
+            ),
+            (
+                self.memory_limit.is_some_and(|limit| limit > 0),
+                "linux.resources.memory_limit_in_bytes",
+                "memory",
+            ),
+            (self.pids_limit.is_some_and(|limit| limit > 0), "pids limit (a setting)", "pids"),
+            (
+                self.hugepages.iter().any(|(_, limit)| *limit > 0),
+                "linux.resources.hugepage_limits",
+                "hugetlb",
+            ),
+        ]
+        .into_iter()
+        .filter(|(needed, ..)| *needed)
+        .map(|(_, field, controller)| (field, controller))
+    }
+
+    /// Refuses values that would reach another file than their own.
+    pub(super) fn validate(&self) -> OciResult<()> {
+        for (field, list) in [
+            ("linux.resources.cpuset_cpus", &self.cpuset_cpus),
+            ("linux.resources.cpuset_mems", &self.cpuset_mems),
+        ] {
+            let plain = |list: &String| list.bytes().all(|c| c.is_ascii_digit() || c == b',' || c == b'-');
+            if list.as_ref().is_some_and(|list| !plain(list)) {
+                return Err(OciError::invalid(field, "is not a list of numbers and ranges"));
+            }
+        }
+        for (size, _) in &self.hugepages {
+            let digits = size.trim_end_matches("KB").trim_end_matches("MB").trim_end_matches("GB");
+            if digits.is_empty() || digits.len() == size.len() || !digits.bytes().all(|c| c.is_ascii_digit())
+            {
+                let field = "linux.resources.hugepage_limits";
+                return Err(OciError::invalid(field, format!("{size:?} is not a page size")));
+            }
+        }
+        for (key, value) in &self.unified {
+            let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
+            let is_file = key.contains('.') && !key.starts_with("cgroup.") && key.bytes().all(known);
+            if !is_file || value.is_empty() {
+                return Err(OciError::invalid("linux.resources.unified", format!("{key:?} is not a limit")));
+            }
+        }
+        Ok(())
+    }
+
+    /// v2's swap limit, which v1 counts together with memory.
+    pub(super) fn swap_alone(&self) -> OciResult<Option<i64>> {
+        let Some(total) = self.memory_swap else { return Ok(None) };
+        if total < 0 {
+            return Ok(Some(-1));
+        }
+        match self.memory_limit {
+            Some(limit) if limit > total => Err(OciError::invalid(
+                "linux.resources.memory_swap_limit_in_bytes",
+                "is below the memory limit, which it includes",
+            )),
+            Some(limit) if limit > 0 => Ok(Some(total - limit)),
+            _ => Err(OciError::invalid(
+                "linux.resources.memory_swap_limit_in_bytes",
+                "needs a memory limit beside it",
+            )),
+        }
+    }
+}
+
+/// An allow-all rule at the end makes a container privileged; other allow rules come on top of the defaults.
+fn devices(spec: &LinuxResources) -> DeviceAccess {
+    let Some(rules) = spec.devices() else { return DeviceAccess::Unchanged };
+    let is_all = |typ: Option<LinuxDeviceType>| matches!(typ, None | Some(LinuxDeviceType::A));
+    match rules.last() {
+        None => return DeviceAccess::Unchanged,
+        Some(last) if last.allow() && is_all(last.typ()) => return DeviceAccess::All,
+        Some(_) => {}
+    }
+    let number = |n: Option<i64>| n.filter(|n| *n >= 0).map_or_else(|| "*".to_owned(), |n| n.to_string());
+    let allowed = rules.iter().filter(|rule| rule.allow()).map(|rule| {
+        let typ = rule.typ().unwrap_or_default();
+        let access = rule.access().clone().unwrap_or_else(|| "rwm".to_owned());
+        format!("{} {}:{} {access}", typ.as_str(), number(rule.major()), number(rule.minor()))
+    });
+    DeviceAccess::Only(allowed.collect())
+}
+
+/// v2's `cpu.weight` for v1's shares, by the formula of runc 1.3 and crun 1.23: quadratic in log2, so that 2, 1024
+/// and 262144 shares become 1, 100 and 10000. (The linear one before made 1024 shares 39.)
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "shares are at most 262144 and weights at most 10000"
+)]
+pub fn weight_of_shares(shares: u64) -> u64 {
+    if shares <= 2 {
+        return 1;
+    }
+    if shares >= 262_144 {
+        return 10_000;
+    }
+    let log = (shares as f64).log2();
+    let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+    10f64.powf(exponent).ceil() as u64
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_become_weights() {
+        let table = [
+            (0, 1),
+            (2, 1),
+            (3, 2),
+            (102, 17),
+            (512, 59),
+            (1024, 100),
+            (10_240, 639),
+            (262_144, 10_000),
+            (u64::MAX, 10_000),
+        ];
+        for (shares, weight) in table {
+            assert_eq!(weight_of_shares(shares), weight, "{shares} shares");
+        }
+    }
+
+    #[test]
+    fn swap_is_what_exceeds_memory() {
+        let with =
+            |memory_limit, memory_swap| Resources { memory_limit, memory_swap, ..Resources::default() };
+        assert_eq!(with(Some(100), Some(100)).swap_alone().unwrap(), Some(0));
+        assert_eq!(with(Some(100), Some(150)).swap_alone().unwrap(), Some(50));
+        assert_eq!(with(Some(100), Some(-1)).swap_alone().unwrap(), Some(-1));
+        assert_eq!(with(Some(100), None).swap_alone().unwrap(), None);
+        assert!(with(Some(100), Some(50)).swap_alone().is_err());
+        assert!(with(None, Some(50)).swap_alone().is_err());
+    }
+
+    #[test]
+    fn values_that_reach_other_files_are_refused() {
+        let unified =
+            |key: &str| Resources { unified: [(key.into(), "1".into())].into(), ..Resources::default() };
+        assert!(unified("memory.high").validate().is_ok());
+        for key in ["../memory.max", "cgroup.procs", "memory", "a/b.c", ""] {
+            assert!(unified(key).validate().is_err(), "{key}");
+        }
+        for size in ["2MB", "1GB", "64KB"] {
+            assert!(
+                Resources { hugepages: vec![(size.into(), 0)], ..Resources::default() }.validate().is_ok()
+            );
+        }
+        for size in ["", "MB", "2", "../2MB", "2MiB"] {
+            assert!(
+                Resources { hugepages: vec![(size.into(), 0)], ..Resources::default() }.validate().is_err()
+            );
+        }
+        assert!(Resources { cpuset_cpus: Some("0-1\n".into()), ..Resources::default() }.validate().is_err());
+    }
+}

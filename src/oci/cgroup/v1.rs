@@ -1,0 +1,257 @@
+//! cgroup v1: one directory a controller.
+
+use super::files::Hierarchy;
+use super::resources::{DeviceAccess, Resources};
+use super::{CgroupPath, Host, devices};
+use crate::error::{OciError, OciResult};
+use rustix::io::Errno;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use wire::plan::CgroupPlan;
+
+/// Controllers in which every container has a leaf: limited, counted, or (freezer) killed by.
+const ALWAYS: [&str; 5] = ["cpu", "cpuacct", "memory", "pids", "freezer"];
+
+/// Controllers in which a container may have a leaf.
+pub(super) const LEAVES: [&str; 8] =
+    ["cpu", "cpuacct", "memory", "pids", "freezer", "devices", "cpuset", "hugetlb"];
+
+impl Host {
+    pub(super) fn create_v1(&self, path: &CgroupPath, resources: &Resources) -> OciResult<CgroupPlan> {
+        for hierarchy in self.leaves(resources) {
+            make(hierarchy, path, &mut Vec::new())?;
+        }
+        self.limit_v1(path, resources, false)?;
+        Ok(self.plan_v1(path, resources))
+    }
+
+    /// How processes join the leaves of a container with these limits.
+    pub(super) fn plan_v1(&self, path: &CgroupPath, resources: &Resources) -> CgroupPlan {
+        let dir = |controller| self.v1_of(controller).map(|found| bytes(&found.path(path.relative())));
+        CgroupPlan {
+            v1: self.leaves(resources).map(|hierarchy| bytes(&hierarchy.path(path.relative()))).collect(),
+            v2: None,
+            oom: dir("memory"),
+            kill: dir("freezer"),
+        }
+    }
+
+    /// Where a pod has a directory of its own.
+    pub(super) fn sandbox_hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.v1.iter().filter(|hierarchy| LEAVES.iter().any(|name| hierarchy.has(name)))
+    }
+
+    /// An update may limit something that had no leaf until now: then the container's processes move there.
+    pub(super) fn update_v1(&self, path: &CgroupPath, resources: &Resources) -> OciResult<()> {
+        for hierarchy in self.leaves(resources) {
+            if hierarchy.exists(path.relative()) {
+                continue;
+            }
+            make(hierarchy, path, &mut Vec::new())?;
+            if hierarchy.has("cpuset") {
+                write_cpuset(hierarchy, path.relative(), resources)?;
+            }
+            let procs = hierarchy.writer(path.relative(), "cgroup.procs")?;
+            for pid in self.procs(path)? {
+                match procs.write(&pid.to_string()) {
+                    Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(libc::ESRCH) => {}
+                    other => other?,
+                }
+            }
+        }
+        self.limit_v1(path, resources, true)
+    }
+
+    /// Joins the pod's cgroup in every hierarchy, or the nearest that exists where no container will need one:
+    /// containers then need leaves only where they have limits. Where the daemon is there already, nothing is to
+    /// be joined.
+    pub(super) fn sandbox_v1(
+        &self,
+        parent: &CgroupPath,
+        created: &mut Vec<PathBuf>,
+    ) -> OciResult<CgroupPlan> {
+        let mut plan = CgroupPlan::default();
+        for hierarchy in &self.v1 {
+            if LEAVES.iter().any(|name| hierarchy.has(name)) {
+                make(hierarchy, parent, created)?;
+            }
+            let here = nearest(hierarchy, parent)?;
+            if here != hierarchy.own {
+                plan.v1.push(bytes(&hierarchy.path(here)));
+            }
+        }
+        // A service manager finds the processes of a service in the v2 hierarchy: the shim is none of them.
+        if let Some(v2) = self.v2.as_ref() {
+            let here = nearest(v2, parent)?;
+            if here != v2.own {
+                plan.v2 = Some(bytes(&v2.path(here)));
+            }
+        }
+        plan.oom = self.v1_of("memory").map(|memory| bytes(&memory.path(parent.relative())));
+        Ok(plan)
+    }
+
+    /// The hierarchies in which a container with these limits has a leaf; each once, whatever it combines.
+    fn leaves(&self, resources: &Resources) -> impl Iterator<Item = &Hierarchy> {
+        let cpuset = resources.cpuset_cpus.is_some() || resources.cpuset_mems.is_some();
+        let devices = matches!(resources.devices, DeviceAccess::Only(_));
+        let hugetlb = !resources.hugepages.is_empty();
+        self.v1.iter().filter(move |hierarchy| {
+            hierarchy.controllers.iter().any(|name| match name.as_str() {
+                "cpuset" => cpuset,
+                "devices" => devices,
+                "hugetlb" => hugetlb,
+                other => ALWAYS.contains(&other),
+            })
+        })
+    }
+
+    fn limit_v1(&self, path: &CgroupPath, resources: &Resources, update: bool) -> OciResult<()> {
+        let relative = path.relative();
+        if let Some(cpu) = self.v1_of("cpu") {
+            write_cpu(cpu, relative, resources, update)?;
+        }
+        if let (Some(cpuset), true) =
+            (self.v1_of("cpuset"), resources.cpuset_cpus.is_some() || resources.cpuset_mems.is_some())
+        {
+            write_cpuset(cpuset, relative, resources)?;
+        }
+        if let Some(memory) = self.v1_of("memory") {
+            write_memory(memory, relative, resources, update)?;
+        }
+        let pids_limit = resources.pids_limit.filter(|limit| *limit > 0 || update);
+        if let (Some(pids), Some(limit)) = (self.v1_of("pids"), pids_limit) {
+            pids.write(relative, "pids.max", pids_max(limit))?;
+        }
+        if let Some(hugetlb) = self.v1_of("hugetlb") {
+            for (size, limit) in &resources.hugepages {
+                hugetlb.write(relative, &format!("hugetlb.{size}.limit_in_bytes"), limit.to_string())?;
+            }
+        }
+        match self.v1_of("devices") {
+            Some(list) if !update && matches!(resources.devices, DeviceAccess::Only(_)) => {
+                devices::write_v1(list, relative, &resources.devices)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The kernel keeps a negative or no number under the name `max`.
+pub(super) fn pids_max(limit: i64) -> String {
+    if limit > 0 { limit.to_string() } else { "max".to_owned() }
+}
+
+fn write_cpu(cpu: &Hierarchy, path: &str, resources: &Resources, update: bool) -> OciResult<()> {
+    if let Some(shares) = resources.cpu_shares {
+        cpu.write(path, "cpu.shares", shares.to_string())?;
+    }
+    let quota = resources.cpu_quota.filter(|quota| *quota > 0 || update);
+    if update && resources.cpu_period.is_some() && quota.is_some() {
+        // Neither value may exceed the pod's ratio beside the other's old value: lift the quota in between.
+        cpu.write(path, "cpu.cfs_quota_us", "-1")?;
+    }
+    if let Some(period) = resources.cpu_period {
+        cpu.write(path, "cpu.cfs_period_us", period.to_string())?;
+    }
+    match quota {
+        Some(quota) => cpu.write(path, "cpu.cfs_quota_us", quota.to_string()),
+        None => Ok(()),
+    }
+}
+
+fn write_cpuset(cpuset: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
+    for (file, list) in [("cpuset.cpus", &resources.cpuset_cpus), ("cpuset.mems", &resources.cpuset_mems)] {
+        if let Some(list) = list {
+            cpuset.write(path, file, list)?;
+        }
+    }
+    Ok(())
+}
+
+/// Memory plus swap must never be below memory: whichever grows is written first.
+fn write_memory(memory: &Hierarchy, path: &str, resources: &Resources, update: bool) -> OciResult<()> {
+    const LIMIT: &str = "memory.limit_in_bytes";
+    const BOTH: &str = "memory.memsw.limit_in_bytes";
+    let limit = resources.memory_limit.filter(|limit| *limit != 0);
+    // Kernels without swap accounting have no such file, and then no swap to limit either.
+    let both = match resources.memory_swap.filter(|both| *both != 0) {
+        Some(both) if memory.exists(&super::files::under(path, BOTH)) => Some(both),
+        _ => None,
+    };
+    let grows = update && {
+        let now =
+            memory.read(path, BOTH)?.and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(i64::MAX);
+        limit.is_some_and(|limit| limit < 0 || limit > now)
+    };
+    let mut writes = [(LIMIT, limit), (BOTH, both)];
+    if grows {
+        writes.reverse();
+    }
+    for (file, value) in writes {
+        if let Some(value) = value {
+            memory.write(path, file, value.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory and, where they are missing, those above it.
+fn make(hierarchy: &Hierarchy, path: &CgroupPath, created: &mut Vec<PathBuf>) -> OciResult<()> {
+    let failed = |relative: &str| OciError::io("mkdir", hierarchy.path(relative));
+    if path.relative().is_empty() {
+        return Ok(());
+    }
+    let made = match hierarchy.mkdir(path.relative()) {
+        Err(Errno::NOENT) => {
+            for above in path.parent().iter().flat_map(CgroupPath::lineage) {
+                if hierarchy.mkdir(above).map_err(failed(above))? {
+                    created.push(hierarchy.path(above));
+                    inherit_cpuset(hierarchy, above)?;
+                }
+            }
+            hierarchy.mkdir(path.relative())
+        }
+        other => other,
+    };
+    if made.map_err(failed(path.relative()))? {
+        created.push(hierarchy.path(path.relative()));
+        inherit_cpuset(hierarchy, path.relative())?;
+    }
+    Ok(())
+}
+
+/// A new cpuset is empty, and nothing can join it until it is filled from the one above.
+fn inherit_cpuset(hierarchy: &Hierarchy, path: &str) -> OciResult<()> {
+    if !hierarchy.has("cpuset") {
+        return Ok(());
+    }
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if let Some(list) = hierarchy.read(above, file)? {
+            hierarchy.write(path, file, list.trim())?;
+        }
+    }
+    Ok(())
+}
+
+/// The lowest directory on the way that exists and can be joined.
+fn nearest<'a>(hierarchy: &Hierarchy, path: &'a CgroupPath) -> OciResult<&'a str> {
+    for relative in path.lineage().into_iter().rev() {
+        if !hierarchy.exists(relative) {
+            continue;
+        }
+        let empty = |file| {
+            Ok::<_, OciError>(hierarchy.read(relative, file)?.is_none_or(|list| list.trim().is_empty()))
+        };
+        if hierarchy.has("cpuset") && (empty("cpuset.cpus")? || empty("cpuset.mems")?) {
+            continue;
+        }
+        return Ok(relative);
+    }
+    Ok("")
+}
+
+pub(super) fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}

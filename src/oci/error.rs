@@ -1,0 +1,132 @@
+//! The failures of this crate.
+
+use model::ErrorKind;
+use std::io;
+use std::path::PathBuf;
+
+/// The result of everything in this crate.
+pub type OciResult<T> = Result<T, OciError>;
+
+/// Why a spec, a plan or a cgroup could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum OciError {
+    /// The request or the image asks for something impossible.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field of the request, in the CRI's spelling, or `image config …`.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Neither the image nor the request says what to run.
+    #[error("no command: the image has no entrypoint or cmd, and the request has no command or args")]
+    NoCommand,
+    /// A path that the request names does not exist on the host.
+    #[error("{field}: {}: {source}", path.display())]
+    Missing {
+        /// The field of the request.
+        field: String,
+        /// The path.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A user or group name that the image does not know.
+    #[error("{what} {name:?} is not in the image's {file}")]
+    UnknownName {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The file that was searched.
+        file: &'static str,
+    },
+    /// A file of the image that may not be read: too large, not a regular file, or too many links.
+    #[error("{} of the image: {reason}", path.display())]
+    ImageFile {
+        /// The path in the image.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The host has no cgroup hierarchy that can be used.
+    #[error("no usable cgroup hierarchy is mounted")]
+    NoCgroups,
+    /// A limit needs a controller that the host does not have.
+    #[error("{field}: the host has no {controller} cgroup controller")]
+    NoController {
+        /// The field of the request.
+        field: &'static str,
+        /// The controller.
+        controller: String,
+    },
+    /// A cgroup stayed busy for as long as a removal waits.
+    #[error("cgroup {} is still busy: {processes} processes", path.display())]
+    CgroupBusy {
+        /// The directory.
+        path: PathBuf,
+        /// How many processes it holds.
+        processes: usize,
+    },
+    /// A seccomp profile that is not understood.
+    #[error("seccomp profile: {reason}")]
+    Profile {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A seccomp profile that is not JSON of the known form.
+    #[error("seccomp profile: {source}")]
+    ProfileSyntax {
+        /// Where and why.
+        #[from]
+        source: serde_json::Error,
+    },
+    /// A builder of the spec's types found a field missing.
+    #[error(transparent)]
+    Spec(#[from] oci_spec::OciSpecError),
+    /// A system call failed.
+    #[error("{op} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A system call failed, from the crate of system calls.
+    #[error(transparent)]
+    Sys(#[from] sys::SysError),
+}
+
+impl OciError {
+    /// A field that asks for something impossible.
+    pub fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), reason: reason.into() }
+    }
+
+    /// For `map_err` on system calls.
+    pub(crate) fn io<E: Into<io::Error>>(
+        op: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.into();
+        move |source| Self::Io { op, path, source: source.into() }
+    }
+
+    /// The kind, for the gRPC edge.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Invalid { .. }
+            | Self::NoCommand
+            | Self::Missing { .. }
+            | Self::UnknownName { .. }
+            | Self::ImageFile { .. }
+            | Self::NoController { .. }
+            | Self::Profile { .. }
+            | Self::ProfileSyntax { .. } => ErrorKind::InvalidArgument,
+            Self::NoCgroups => ErrorKind::FailedPrecondition,
+            Self::CgroupBusy { .. } | Self::Spec(_) | Self::Io { .. } | Self::Sys(_) => ErrorKind::Internal,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! From a CRI request to what the shim carries out: the OCI runtime spec, the launch plan, the user database of
+//! an image, system call filters, and cgroups.
+//!
+//! The daemon decides everything here, once. A [`spec`] says in OCI terms what a container is (and is what
+//! `crictl inspect` shows); a [`plan`] is the same decision as the few system calls that make it so.
+
+pub mod caps;
+pub mod cgroup;
+pub mod error;
+pub mod plan;
+pub mod rootfs;
+pub mod seccomp;
+pub mod signal;
+pub mod spec;
+pub mod users;
+
+pub use error::{OciError, OciResult};

@@ -1,0 +1,131 @@
+//! A spec as the few system calls that the shim makes of it.
+
+mod devices;
+mod mounts;
+mod process;
+mod sandbox;
+mod sysctl;
+#[cfg(test)]
+mod tests;
+
+pub use process::process;
+pub use sandbox::{SandboxInputs, sandbox};
+
+use crate::error::{OciError, OciResult};
+use oci_spec::runtime::Spec;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use wire::plan::{Bytes, CgroupPlan, ContainerPlan, ExecPlan, PidNamespace, ProcessPlan, RootfsPlan, Stdio};
+
+/// What a container's plan needs beside its spec.
+#[derive(Debug, Clone)]
+pub struct PlanInputs<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// Its log and stdin; the terminal is the spec's.
+    pub stdio: Stdio,
+    /// From [`crate::cgroup::Host::create`].
+    pub cgroup: CgroupPlan,
+    /// Which PID namespace it is born into.
+    pub pid_namespace: PidNamespace,
+    /// The image's layers, top first.
+    pub layers: &'a [PathBuf],
+    /// The writable layer.
+    pub upper: &'a Path,
+    /// The overlay's work directory.
+    pub work: &'a Path,
+}
+
+/// The plan of a container.
+///
+/// # Errors
+/// [`OciError::Invalid`] for what a spec can say and the launcher cannot do, and for a seccomp profile that does
+/// not compile.
+pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPlan> {
+    let root = spec.root().as_ref().ok_or_else(|| OciError::invalid("spec.root", "is missing"))?;
+    let linux = spec.linux().as_ref();
+    let process = process(spec)?;
+    let propagation = linux.and_then(|linux| linux.rootfs_propagation().as_deref()).unwrap_or("rslave");
+    let own_dev = mounts::makes_dev(spec);
+    let text = |paths: Option<&Vec<String>>| -> Vec<Bytes> {
+        paths.into_iter().flatten().map(|path| path.clone().into_bytes()).collect()
+    };
+    let mut stdio = inputs.stdio.clone();
+    stdio.tty = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
+    Ok(ContainerPlan {
+        id: inputs.id.to_owned(),
+        stdio,
+        cgroup: inputs.cgroup.clone(),
+        pid_namespace: inputs.pid_namespace.clone(),
+        new_cgroup_namespace: has_cgroup_namespace(spec),
+        rootfs: RootfsPlan {
+            layers: inputs.layers.iter().map(|layer| bytes(layer)).collect(),
+            upper: bytes(inputs.upper),
+            work: bytes(inputs.work),
+            mountpoint: bytes(root.path()),
+            readonly: root.readonly().unwrap_or(false),
+            propagation: mounts::propagation(propagation)
+                .ok_or_else(|| OciError::invalid("spec.linux.rootfsPropagation", "is unknown"))?,
+        },
+        mounts: mounts::mounts(spec)?,
+        devices: if own_dev { devices::devices(spec)? } else { Vec::new() },
+        symlinks: if own_dev { devices::symlinks() } else { Vec::new() },
+        masked_paths: text(linux.and_then(|linux| linux.masked_paths().as_ref())),
+        readonly_paths: text(linux.and_then(|linux| linux.readonly_paths().as_ref())),
+        sysctls: linux
+            .and_then(|linux| linux.sysctl().as_ref())
+            .map_or(Ok(Vec::new()), |all| sysctl::plain(all.iter()))?,
+        process,
+    })
+}
+
+/// How a command runs beside a container's first process.
+#[derive(Debug, Clone)]
+pub struct ExecInputs {
+    /// The container's id.
+    pub container: String,
+    /// The container's cgroup.
+    pub cgroup: CgroupPlan,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// 0: never.
+    pub timeout_ms: u64,
+    /// Of each of stdout and stderr, in bytes.
+    pub output_cap: u64,
+    /// How long inherited pipes are drained after the exit.
+    pub drain_ms: u64,
+}
+
+/// The plan of an exec: the container's own process with another program. Take `process` from [`process`] or from
+/// the container's plan.
+///
+/// # Errors
+/// [`OciError::Invalid`] when there is no program.
+pub fn exec(process: &ProcessPlan, inputs: ExecInputs) -> OciResult<ExecPlan> {
+    if inputs.argv.first().is_none_or(String::is_empty) {
+        return Err(OciError::invalid("cmd", "is empty"));
+    }
+    if inputs.argv.iter().any(|argument| argument.contains('\0')) {
+        return Err(OciError::invalid("cmd", "contains a NUL byte"));
+    }
+    let argv = inputs.argv.into_iter().map(String::into_bytes).collect();
+    Ok(ExecPlan {
+        container: inputs.container,
+        cgroup: inputs.cgroup,
+        process: ProcessPlan { argv, ..process.clone() },
+        timeout_ms: inputs.timeout_ms,
+        output_cap: inputs.output_cap,
+        drain_ms: inputs.drain_ms,
+    })
+}
+
+fn has_cgroup_namespace(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    namespaces.into_iter().flatten().any(|namespace| {
+        namespace.typ() == oci_spec::runtime::LinuxNamespaceType::Cgroup && namespace.path().is_none()
+    })
+}
+
+fn bytes(path: &Path) -> Bytes {
+    path.as_os_str().as_bytes().to_vec()
+}

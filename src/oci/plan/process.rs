@@ -1,0 +1,64 @@
+//! A process as the kernel takes it.
+
+use crate::caps::CapSet;
+use crate::error::{OciError, OciResult};
+use crate::seccomp;
+use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Spec};
+use wire::plan::{Bytes, ProcessPlan};
+
+/// The first process of a container, with its compiled filter. An exec's is the same but for the arguments.
+///
+/// # Errors
+/// [`OciError::Invalid`] when the spec has none, or one that the launcher cannot start.
+pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
+    let process = spec.process().as_ref().ok_or_else(|| OciError::invalid("spec.process", "is missing"))?;
+    let user = process.user();
+    let sets = process.capabilities().as_ref();
+    let bits = |set: Option<&oci_spec::runtime::Capabilities>| CapSet::from_spec(set).bits();
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let filter = profile.map(seccomp::program).transpose()?;
+    let owned = |list: Option<&Vec<String>>| -> Vec<Bytes> {
+        list.into_iter().flatten().map(|text| text.clone().into_bytes()).collect()
+    };
+    Ok(ProcessPlan {
+        argv: owned(process.args().as_ref()),
+        env: owned(process.env().as_ref()),
+        cwd: super::bytes(process.cwd()),
+        uid: user.uid(),
+        gid: user.gid(),
+        groups: user.additional_gids().clone().unwrap_or_default(),
+        umask: user.umask(),
+        bounding: bits(sets.and_then(|sets| sets.bounding().as_ref())),
+        effective: bits(sets.and_then(|sets| sets.effective().as_ref())),
+        permitted: bits(sets.and_then(|sets| sets.permitted().as_ref())),
+        inheritable: bits(sets.and_then(|sets| sets.inheritable().as_ref())),
+        ambient: bits(sets.and_then(|sets| sets.ambient().as_ref())),
+        no_new_privs: process.no_new_privileges().unwrap_or(false),
+        oom_score_adj: process.oom_score_adj(),
+        rlimits: process.rlimits().iter().flatten().map(rlimit).collect(),
+        seccomp: filter.as_ref().map(|filter| filter.bpf.to_vec()).unwrap_or_default(),
+        seccomp_flags: filter.map_or(0, |filter| filter.flags),
+    })
+}
+
+fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
+    let resource = match limit.typ() {
+        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
+        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
+        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
+        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
+        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
+        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
+        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
+        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
+        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
+        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
+        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
+        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+    };
+    (resource, limit.soft(), limit.hard())
+}

@@ -1,0 +1,204 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::caps::{CapSet, default_set};
+use crate::spec::tests::Case;
+use model::{Capabilities, NamespaceMode, SandboxConfig, SandboxId, Seccomp, User};
+use wire::plan::MountSource;
+
+fn planned(case: &Case) -> ContainerPlan {
+    let layers = [PathBuf::from("/l0"), PathBuf::from("/l1")];
+    let inputs = PlanInputs {
+        id: "con",
+        stdio: Stdio { log_path: b"/log".to_vec(), ..Stdio::default() },
+        cgroup: CgroupPlan { v2: Some(b"/cg".to_vec()), ..CgroupPlan::default() },
+        pid_namespace: PidNamespace::New,
+        layers: &layers,
+        upper: Path::new("/u"),
+        work: Path::new("/w"),
+    };
+    container(&case.spec().unwrap(), &inputs).unwrap()
+}
+
+fn at<'a>(plan: &'a ContainerPlan, place: &str) -> &'a wire::plan::MountPlan {
+    plan.mounts.iter().find(|mount| mount.target == place.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_spec_becomes_system_calls() {
+    let mut case = Case::new();
+    case.container.tty = true;
+    case.container.security.seccomp = Some(Seccomp::RuntimeDefault);
+    case.container.security.readonly_rootfs = true;
+    case.container.security.masked_paths = vec!["/proc/kcore".into()];
+    case.user.uid = 12;
+    let plan = planned(&case);
+    assert_eq!(plan.rootfs.layers, [b"/l0".to_vec(), b"/l1".to_vec()]);
+    assert!(plan.rootfs.readonly && plan.stdio.tty && !plan.new_cgroup_namespace);
+    assert_eq!(plan.rootfs.propagation, libc::MS_SLAVE | libc::MS_REC);
+    assert_eq!(plan.masked_paths, [b"/proc/kcore".to_vec()]);
+    assert_eq!((plan.process.uid, plan.process.bounding), (12, default_set().bits()));
+    assert_eq!((plan.process.inheritable, plan.process.ambient), (0, 0));
+    assert_eq!(plan.process.seccomp, crate::seccomp::default_program(default_set()).unwrap().to_vec());
+    let dev = at(&plan, "/dev");
+    assert_eq!(dev.attributes, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME);
+    let expected = MountSource::Filesystem {
+        fstype: b"tmpfs".to_vec(),
+        source: b"tmpfs".to_vec(),
+        data: b"mode=755,size=65536k".to_vec(),
+    };
+    assert_eq!(dev.source, expected);
+    assert_eq!(at(&plan, "/sys/fs/cgroup").source, MountSource::Cgroup);
+    assert_ne!(at(&plan, "/sys").attributes & libc::MOUNT_ATTR_RDONLY, 0);
+    let shm = at(&plan, "/dev/shm");
+    assert_eq!(shm.source, MountSource::Bind { path: b"/run/pod/shm".to_vec(), recursive: true });
+    assert_eq!(shm.propagation, libc::MS_PRIVATE | libc::MS_REC);
+    assert_eq!((plan.devices.len(), plan.symlinks.len()), (6, 6));
+    assert!(plan.devices.iter().all(|device| device.mode == libc::S_IFCHR | 0o666));
+}
+
+#[test]
+fn a_dev_of_the_host_is_left_alone() {
+    let mut case = Case::new();
+    case.container.mounts = vec![model::Mount {
+        container_path: "/dev".into(),
+        host_path: "/dev".into(),
+        readonly: true,
+        recursive_read_only: true,
+        ..model::Mount::default()
+    }];
+    let plan = planned(&case);
+    assert!(plan.devices.is_empty() && plan.symlinks.is_empty());
+    let dev = at(&plan, "/dev");
+    assert!(dev.recursive);
+    assert_eq!(dev.attributes, libc::MOUNT_ATTR_RDONLY);
+}
+
+#[test]
+fn ambient_is_the_only_way_to_inherit() {
+    let mut case = Case::new();
+    case.container.security.capabilities = Capabilities {
+        drop: vec!["ALL".into()],
+        add_ambient: vec!["NET_BIND_SERVICE".into()],
+        ..Capabilities::default()
+    };
+    let process = planned(&case).process;
+    let one = CapSet::parse("t", ["NET_BIND_SERVICE"]).unwrap().bits();
+    assert_eq!([process.bounding, process.effective, process.permitted], [one; 3]);
+    assert_eq!([process.inheritable, process.ambient], [one; 2]);
+}
+
+#[test]
+fn an_exec_is_the_container_with_another_program() {
+    let mut case = Case::new();
+    case.container.security.no_new_privs = true;
+    case.container.security.seccomp = Some(Seccomp::RuntimeDefault);
+    let process = planned(&case).process;
+    let inputs = |argv: &[&str]| ExecInputs {
+        container: "con".into(),
+        cgroup: CgroupPlan::default(),
+        argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+        timeout_ms: 5,
+        output_cap: 6,
+        drain_ms: 7,
+    };
+    let plan = exec(&process, inputs(&["/bin/sh", "-c", "id"])).unwrap();
+    assert_eq!(plan.process.argv.len(), 3);
+    assert_eq!(ProcessPlan { argv: process.argv.clone(), ..plan.process }, process);
+    assert!(exec(&process, inputs(&[])).is_err());
+    assert!(exec(&process, inputs(&["a\0"])).is_err());
+}
+
+fn pod(config: &SandboxConfig, netns: Option<&Path>, hostname: &str) -> OciResult<wire::plan::SandboxPlan> {
+    sandbox(&SandboxInputs {
+        id: &SandboxId::new("pod"),
+        config,
+        netns,
+        hostname,
+        cgroup: CgroupPlan::default(),
+        pause: Path::new("/usr/libexec/pause"),
+        exits: Path::new("/run/exits"),
+        oom_score_adj: -998,
+    })
+}
+
+#[test]
+fn a_pods_namespaces() {
+    let netns = Path::new("/run/netns/a");
+    let mut config = SandboxConfig::default();
+    let plan = pod(&config, Some(netns), "web-0").unwrap();
+    assert!(plan.new_ipc && plan.new_uts && plan.hostname == b"web-0" && plan.netns == b"/run/netns/a");
+    assert_eq!(plan.pause, b"/usr/libexec/pause");
+    assert_eq!((plan.pause_process.uid, plan.pause_process.bounding), (65_534, 0));
+    assert!(plan.pause_process.no_new_privs && !plan.pause_process.seccomp.is_empty());
+    assert!(pod(&config, None, "web-0").is_err());
+    config.linux.security.namespaces.pid = NamespaceMode::Container;
+    assert!(pod(&config, Some(netns), "").unwrap().pause.is_empty());
+    config.linux.security.namespaces.network = NamespaceMode::Node;
+    config.linux.security.namespaces.ipc = NamespaceMode::Node;
+    let plan = pod(&config, None, "ignored").unwrap();
+    assert!(!plan.new_ipc && !plan.new_uts && plan.hostname.is_empty());
+    config.linux.security.namespaces = model::NamespaceOptions::default();
+    for name in ["a\nb", "a b", &"x".repeat(65)] {
+        assert!(pod(&config, Some(netns), name).is_err(), "{name:?}");
+    }
+    config.linux.security.user = Some(User::Name("bob".into()));
+    assert!(pod(&config, Some(netns), "h").is_err());
+}
+
+#[test]
+fn sysctls_stay_in_the_pod() {
+    let table = [
+        ("net.ipv4.ip_local_port_range", "1024\t65000", true),
+        ("net/ipv4/tcp_syncookies", "1", true),
+        ("kernel.shm_rmid_forced", "1", true),
+        ("fs.mqueue.msg_max", "10", true),
+        ("kernel.domainname", "x", true),
+        ("kernel.core_pattern", "|/bin/x", false),
+        ("vm.swappiness", "1", false),
+        ("kernel.shm_rmid_forced", "1+kernel.core_pattern=|x", false),
+        ("kernel.shm_rmid_forced+net.x", "1", false),
+        ("net..x", "1", false),
+        ("../net.x", "1", false),
+        ("net/../../kernel/core_pattern", "1", false),
+        ("net/ipv4/conf/eth0.1/forwarding", "1", false),
+        ("net", "1", false),
+        ("net.ipv4.x", "1\n2", false),
+    ];
+    for (name, value, fits) in table {
+        let mut config = SandboxConfig::default();
+        config.linux.sysctls = [(name.to_owned(), value.to_owned())].into();
+        let plan = pod(&config, Some(Path::new("/n")), "h");
+        assert_eq!(plan.is_ok(), fits, "{name} {value:?}");
+        assert!(!plan.is_ok_and(|plan| plan.sysctls.iter().any(|(name, _)| name.contains(&b'/'))));
+    }
+    let mut host = SandboxConfig::default();
+    host.linux.security.namespaces.network = NamespaceMode::Node;
+    host.linux.sysctls = [("net.core.somaxconn".to_owned(), "1".to_owned())].into();
+    assert!(pod(&host, None, "").is_err());
+}
+
+/// Prints what planning costs; `CORTEN_MEASURE=1 cargo test --release -p oci -- --nocapture cost`.
+#[test]
+fn cost_of_a_plan() {
+    if std::env::var_os("CORTEN_MEASURE").is_none() {
+        eprintln!("skipped: a measurement, made where CORTEN_MEASURE is set");
+        return;
+    }
+    let mut case = Case::new();
+    case.container.security.seccomp = Some(Seccomp::RuntimeDefault);
+    let time = |what: &dyn Fn()| {
+        let start = std::time::Instant::now();
+        what();
+        start.elapsed().as_micros()
+    };
+    let first = time(&|| drop(planned(&case)));
+    let mut later: Vec<u128> = (0..500).map(|_| time(&|| drop(planned(&case)))).collect();
+    later.sort_unstable();
+    let compile = time(&|| drop(crate::seccomp::default_program(CapSet::EMPTY).unwrap()));
+    let bytes = planned(&case).process.seccomp.len();
+    println!(
+        "first {first} µs, p50 {} p90 {} µs, compiling {compile} µs, filter {bytes} bytes",
+        later[250], later[450]
+    );
+}

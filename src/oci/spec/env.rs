@@ -1,0 +1,65 @@
+//! The environment of a container.
+
+use super::inputs::ContainerInputs;
+use crate::error::{OciError, OciResult};
+
+/// As most distributions' login gives it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The image's environment, then what a process may expect, then the request's, each name once: PATH, TERM (on a
+/// terminal), HOSTNAME and HOME are set unless the image does it, and the request replaces all of them.
+pub(super) fn environment(inputs: &ContainerInputs<'_>) -> OciResult<Vec<String>> {
+    let mut env = Environment::default();
+    for entry in &inputs.image.env {
+        // An entry without a value, or without a name, sets nothing.
+        if let Some((name, value)) = entry.split_once('=').filter(|(name, _)| !name.is_empty()) {
+            refuse_nul("image config Env", entry)?;
+            env.set(name, value);
+        }
+    }
+    env.set_default("PATH", PATH);
+    if inputs.container.tty {
+        env.set_default("TERM", "xterm");
+    }
+    if !inputs.hostname.is_empty() {
+        env.set("HOSTNAME", inputs.hostname);
+    }
+    for (index, pair) in inputs.container.envs.iter().enumerate() {
+        let field = || format!("envs[{index}].key");
+        if pair.key.is_empty() || pair.key.contains('=') {
+            return Err(OciError::invalid(field(), format!("{:?} is not a variable's name", pair.key)));
+        }
+        refuse_nul("envs", &pair.key)?;
+        refuse_nul("envs", &pair.value)?;
+        env.set(&pair.key, &pair.value);
+    }
+    env.set_default("HOME", inputs.user.home.as_deref().unwrap_or("/"));
+    Ok(env.0)
+}
+
+pub(super) fn refuse_nul(field: &str, text: &str) -> OciResult<()> {
+    if text.contains('\0') { Err(OciError::invalid(field, "contains a NUL byte")) } else { Ok(()) }
+}
+
+#[derive(Default)]
+struct Environment(Vec<String>);
+
+impl Environment {
+    fn find(&mut self, name: &str) -> Option<&mut String> {
+        self.0.iter_mut().find(|entry| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')))
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        let entry = format!("{name}={value}");
+        match self.find(name) {
+            Some(known) => *known = entry,
+            None => self.0.push(entry),
+        }
+    }
+
+    fn set_default(&mut self, name: &str, value: &str) {
+        if self.find(name).is_none() {
+            self.set(name, value);
+        }
+    }
+}

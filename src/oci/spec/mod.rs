@@ -1,0 +1,88 @@
+//! A CRI request as an OCI runtime spec, with every default filled in.
+
+mod devices;
+mod env;
+mod inputs;
+mod mounts;
+mod namespaces;
+mod process;
+mod resources;
+mod seccomp;
+mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use inputs::{ContainerInputs, ImageConfig, PodFiles, PodNamespaces};
+pub use resources::resources;
+pub use settings::{Settings, UnsetSeccomp};
+
+use crate::error::{OciError, OciResult};
+use oci_spec::runtime::{Linux, Root, Spec};
+use std::collections::HashMap;
+
+/// The version of the runtime spec that is meant.
+const VERSION: &str = "1.2.0";
+
+/// The spec of a container.
+///
+/// # Errors
+/// [`OciError`] naming the field of the request that cannot be kept; nothing has been changed on the host.
+pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
+    let security = &inputs.container.security;
+    let caps = process::granted(inputs)?;
+    let mut root = Root::default();
+    root.set_path(inputs.rootfs.to_path_buf()).set_readonly(Some(security.readonly_rootfs));
+    let (masked, readonly) = if security.privileged {
+        (Vec::new(), Vec::new())
+    } else {
+        (
+            absolute("linux.security_context.masked_paths", &security.masked_paths)?,
+            absolute("linux.security_context.readonly_paths", &security.readonly_paths)?,
+        )
+    };
+    let mut linux = Linux::default();
+    linux
+        .set_resources(Some(resources(&inputs.container.resources, inputs.settings, security.privileged)?))
+        .set_cgroups_path(Some(inputs.cgroup.into()))
+        .set_namespaces(Some(namespaces::namespaces(inputs)))
+        .set_devices(if security.privileged { Some(devices::of_host()?) } else { None })
+        .set_seccomp(seccomp::profile(inputs, caps.granted)?)
+        .set_rootfs_propagation(Some(mounts::root_propagation(&inputs.container.mounts).to_owned()))
+        .set_masked_paths(Some(masked))
+        .set_readonly_paths(Some(readonly));
+    let mut spec = Spec::default();
+    spec.set_version(VERSION.to_owned())
+        .set_root(Some(root))
+        .set_mounts(Some(mounts::mounts(inputs)?))
+        .set_process(Some(process::process(inputs, caps)?))
+        .set_hostname((!inputs.hostname.is_empty()).then(|| inputs.hostname.to_owned()))
+        .set_annotations(Some(annotations(inputs)))
+        .set_linux(Some(linux));
+    Ok(spec)
+}
+
+/// The names under which containerd's users know them; annotations of the request decide nothing and stay out.
+fn annotations(inputs: &ContainerInputs<'_>) -> HashMap<String, String> {
+    let pod = &inputs.sandbox.metadata;
+    [
+        ("container-type", "container"),
+        ("container-name", &inputs.container.metadata.name),
+        ("image-name", inputs.image_name),
+        ("sandbox-id", inputs.sandbox_id.as_str()),
+        ("sandbox-name", &pod.name),
+        ("sandbox-namespace", &pod.namespace),
+        ("sandbox-uid", &pod.uid),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("io.kubernetes.cri.{name}"), value.to_owned()))
+    .collect()
+}
+
+fn absolute(field: &str, paths: &[String]) -> OciResult<Vec<String>> {
+    for path in paths {
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(OciError::invalid(field, format!("{path:?} is not an absolute path")));
+        }
+    }
+    Ok(paths.to_vec())
+}

@@ -1,0 +1,37 @@
+//! The operator's choices about containers.
+
+use crate::caps::{self, CapSet};
+
+/// What a request means that does not mention seccomp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnsetSeccomp {
+    /// No filter, as the interface's conformance suite expects.
+    #[default]
+    Unconfined,
+    /// The built-in profile.
+    RuntimeDefault,
+}
+
+/// The operator's choices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What a container has whose request changes nothing.
+    pub default_capabilities: CapSet,
+    /// What `ALL` means.
+    pub available_capabilities: CapSet,
+    /// What a request means that does not mention seccomp.
+    pub unset_seccomp: UnsetSeccomp,
+    /// Processes and threads of a container; 0: no limit.
+    pub pids_limit: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_capabilities: caps::default_set(),
+            available_capabilities: caps::available(),
+            unset_seccomp: UnsetSeccomp::default(),
+            pids_limit: 0,
+        }
+    }
+}
