@@ -1,0 +1,72 @@
+//! Settings of the image store.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of the image store; every field has a default but the two directories follow the daemon's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageConfig {
+    /// Where images live: `blobs/`, `layers/`, `ingest/`, `meta.redb`. Made with mode 0700.
+    pub root: PathBuf,
+    /// The directory with one `<host>/hosts.toml` a registry; read at each pull.
+    pub certs_dir: PathBuf,
+    /// How many layers are fetched and unpacked at the same time, over all pulls; 0: one a core.
+    pub parallel_layers: usize,
+    /// Keeps the compressed layers too; manifests and configs are always kept.
+    pub keep_layer_blobs: bool,
+    /// Seconds to wait for a connection where `hosts.toml` sets no `dial_timeout`.
+    pub dial_timeout_seconds: u64,
+    /// Seconds without one byte after which a registry counts as stalled. A pull as a whole has no limit.
+    pub progress_timeout_seconds: u64,
+    /// The most bytes that one layer may unpack to.
+    pub max_layer_bytes: u64,
+    /// The most entries that one layer may have.
+    pub max_layer_entries: u64,
+    /// Images that the kubelet's garbage collection shall leave alone: references as `ListImages` shows
+    /// them (tag or digest), or a prefix of one followed by `*`.
+    pub pinned: Vec<String>,
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("/var/lib/corten/images"),
+            certs_dir: PathBuf::from("/etc/corten/certs.d"),
+            parallel_layers: 0,
+            keep_layer_blobs: false,
+            dial_timeout_seconds: 30,
+            progress_timeout_seconds: 60,
+            max_layer_bytes: 64 << 30,
+            max_layer_entries: 4_000_000,
+            pinned: Vec::new(),
+        }
+    }
+}
+
+impl ImageConfig {
+    /// The number of layers in flight that [`Self::parallel_layers`] means on this machine.
+    pub(crate) fn layer_slots(&self) -> usize {
+        match self.parallel_layers {
+            0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            slots => slots.min(256),
+        }
+    }
+
+    pub(crate) fn dial_timeout(&self) -> Duration {
+        Duration::from_secs(self.dial_timeout_seconds.max(1))
+    }
+
+    pub(crate) fn progress_timeout(&self) -> Duration {
+        Duration::from_secs(self.progress_timeout_seconds.max(1))
+    }
+
+    /// Whether one of the patterns in [`Self::pinned`] names the reference.
+    pub(crate) fn is_pinned(&self, reference: &str) -> bool {
+        self.pinned.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => reference.starts_with(prefix),
+            None => reference == pattern,
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! What can go wrong with images.
+
+use crate::digest::Digest;
+use crate::hosts::HostsError;
+use crate::manifest::ManifestError;
+use crate::reference::ReferenceError;
+use crate::registry::HostAnswer;
+use crate::unpack::UnpackError;
+use model::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A failure of the image store or of a pull. No variant ever holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The text is no image reference.
+    #[error("image reference {reference:?}: {source}")]
+    Reference {
+        /// What was given, shortened.
+        reference: String,
+        /// What is wrong with it.
+        source: ReferenceError,
+    },
+    /// An id prefix that several images share.
+    #[error("image id {prefix:?} is ambiguous: {count} images start with it")]
+    AmbiguousId {
+        /// What was given.
+        prefix: String,
+        /// How many match.
+        count: usize,
+    },
+    /// There is no such image here.
+    #[error("image {0:?} is not in the store")]
+    NoSuchImage(String),
+    /// A `hosts.toml` cannot be used.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    /// The credentials are malformed. What they hold is not shown.
+    #[error("registry credentials: {0}")]
+    Credentials(&'static str),
+    /// No host gave the object. The text carries the reason that the kubelet looks for.
+    #[error("{}pull {reference}: {}", reason(*.kind), answers(.hosts))]
+    Registry {
+        /// What was pulled.
+        reference: String,
+        /// The answer of each host, in the order they were asked.
+        hosts: Vec<HostAnswer>,
+        /// What they come to.
+        kind: ErrorKind,
+    },
+    /// A document of the image is unusable.
+    #[error("pull {reference}: {source}")]
+    Manifest {
+        /// What was pulled.
+        reference: String,
+        /// Why.
+        source: ManifestError,
+    },
+    /// A layer is unusable.
+    #[error("pull {reference}: layer {digest}: {source}")]
+    Layer {
+        /// What was pulled.
+        reference: String,
+        /// The layer's digest in the manifest.
+        digest: Digest,
+        /// Why.
+        source: UnpackError,
+    },
+    /// The joined download of another caller failed with this.
+    #[error(transparent)]
+    Joined(Arc<ImageError>),
+    /// The task that did the work ended without a result.
+    #[error("{operation} was interrupted")]
+    Interrupted {
+        /// The work.
+        operation: &'static str,
+    },
+    /// A system call on a path of the store failed.
+    #[error("{operation} {}: {source}", path.display())]
+    Io {
+        /// The operation.
+        operation: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error("image database: {operation}: {source}")]
+    Database {
+        /// The operation.
+        operation: &'static str,
+        /// The database's answer.
+        source: Box<redb::Error>,
+    },
+    /// A record does not encode.
+    #[error("image database: record of {id}: {source}")]
+    Record {
+        /// The record's key.
+        id: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A metric cannot be registered.
+    #[error("register the image metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+impl ImageError {
+    /// The kind of failure, for the status code at the edge.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Reference { .. } | Self::AmbiguousId { .. } | Self::Credentials(_) => {
+                ErrorKind::InvalidArgument
+            }
+            Self::NoSuchImage(_) => ErrorKind::NotFound,
+            Self::Hosts(_) => ErrorKind::FailedPrecondition,
+            Self::Registry { kind, .. } => *kind,
+            Self::Manifest { source, .. } => source.kind(),
+            Self::Layer { source, .. } => source.kind(),
+            Self::Joined(error) => error.kind(),
+            Self::Io { source, .. } => io_kind(source),
+            Self::Interrupted { .. } | Self::Database { .. } | Self::Record { .. } | Self::Metrics(_) => {
+                ErrorKind::Internal
+            }
+        }
+    }
+
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+}
+
+/// A full disk is the one I/O failure that a caller can do something about.
+pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// The reason of the CRI API by which the kubelet recognises an unreachable registry.
+fn reason(kind: ErrorKind) -> &'static str {
+    if kind == ErrorKind::Unavailable { "RegistryUnavailable: " } else { "" }
+}
+
+fn answers(hosts: &[HostAnswer]) -> String {
+    if hosts.is_empty() {
+        return "no host is configured to answer".to_owned();
+    }
+    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,212 @@
+//! Which hosts serve a registry: `certs.d/<host>/hosts.toml`, the convention of containerd.
+//!
+//! For the registry `reg.example:5000` the first directory that exists of `reg.example_5000_`,
+//! `reg.example:5000` and `_default` counts. It is read anew at each pull, so that a change needs no restart.
+
+mod parse;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use tls::client_config;
+
+use crate::reference::Reference;
+use reqwest::Url;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One host that may serve a registry's content.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// Scheme, host, port and the API's path prefix, without a slash at the end.
+    pub base: Url,
+    /// May turn tags into digests.
+    pub resolve: bool,
+    /// May serve manifests by digest, and blobs.
+    pub pull: bool,
+    /// PEM files with further roots.
+    pub ca: Vec<PathBuf>,
+    /// PEM files: certificate and key (`None`: both in one file).
+    pub client: Vec<(PathBuf, Option<PathBuf>)>,
+    /// Takes any certificate.
+    pub skip_verify: bool,
+    /// Sent with each request to this host.
+    pub headers: HeaderMap,
+    /// `None`: the setting.
+    pub dial_timeout: Option<Duration>,
+    /// The registry for which this host stands in: sent as `ns=`.
+    pub namespace: Option<String>,
+}
+
+/// Scheme, host and port of an address; nothing of its path, query or user.
+pub(crate) fn origin(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("");
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
+    }
+}
+
+/// A `hosts.toml` that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HostsError {
+    /// It cannot be read.
+    #[error("read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// It is no TOML.
+    #[error("{}: {source}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The parser's answer, with the line.
+        source: Box<toml::de::Error>,
+    },
+    /// A key that the format does not have.
+    #[error("{}: unknown key {key}", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key with its table.
+        key: String,
+    },
+    /// A value that the key does not take.
+    #[error("{}: {key}: {expected}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key with its table.
+        key: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+    /// A certificate or key file is unusable.
+    #[error("{}: {problem}", path.display())]
+    Certificate {
+        /// The PEM file.
+        path: PathBuf,
+        /// Why; never content of the file.
+        problem: String,
+    },
+    /// The registry's own name makes no address.
+    #[error("registry {0:?} makes no valid address")]
+    Address(String),
+}
+
+/// The hosts for a reference in the order to ask them; the registry's own is the last.
+///
+/// # Errors
+/// When the configuration that applies is unusable: a mistake there must not silently change where
+/// images come from.
+pub(crate) fn resolve(certs_dir: &Path, reference: &Reference) -> Result<Vec<Host>, HostsError> {
+    let registry = reference.registry();
+    for directory in candidates(certs_dir, registry) {
+        let path = directory.join("hosts.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => return parse::hosts(&path, &text, registry),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                if directory.is_dir() {
+                    return Ok(vec![docker_certificates(&directory, default_host(registry)?)?]);
+                }
+            }
+            Err(source) => return Err(HostsError::Read { path, source }),
+        }
+    }
+    Ok(vec![default_host(registry)?])
+}
+
+fn candidates(certs_dir: &Path, registry: &str) -> Vec<PathBuf> {
+    let mut names = Vec::with_capacity(3);
+    if let Some((host, port)) = registry.rsplit_once(':')
+        && !port.ends_with(']')
+    {
+        names.push(format!("{host}_{port}_"));
+    }
+    names.push(registry.to_owned());
+    names.push("_default".to_owned());
+    names.into_iter().map(|name| certs_dir.join(name)).collect()
+}
+
+/// A directory without `hosts.toml` is read as Docker does: `*.crt` are roots, `x.cert` and `x.key` a pair.
+fn docker_certificates(directory: &Path, mut host: Host) -> Result<Host, HostsError> {
+    let read = |source| HostsError::Read { path: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(read)? {
+        files.push(entry.map_err(read)?.path());
+    }
+    files.sort();
+    for file in files {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("crt") => host.ca.push(file),
+            Some("cert") => host.client.push((file.clone(), Some(file.with_extension("key")))),
+            _ => {}
+        }
+    }
+    Ok(host)
+}
+
+/// The host that a registry's name means by itself: HTTPS, but plain HTTP for a loopback name on any port
+/// but 443 (as containerd does for test registries).
+fn default_host(registry: &str) -> Result<Host, HostsError> {
+    let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
+    let scheme = if is_loopback(host) { "http" } else { "https" };
+    let base =
+        Url::parse(&format!("{scheme}://{host}/v2")).map_err(|_| HostsError::Address(registry.to_owned()))?;
+    Ok(bare(base, registry))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => (address, port.strip_prefix(':')),
+        None => match host.split_once(':') {
+            Some((name, port)) => (name, Some(port)),
+            None => (host, None),
+        },
+    };
+    let loopback = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    loopback && port != Some("443")
+}
+
+/// A host with every capability and nothing special.
+fn bare(base: Url, registry: &str) -> Host {
+    let namespace = stands_in(&base, registry).then(|| registry.to_owned());
+    Host {
+        base,
+        resolve: true,
+        pull: true,
+        ca: Vec::new(),
+        client: Vec::new(),
+        skip_verify: false,
+        headers: HeaderMap::new(),
+        dial_timeout: None,
+        namespace,
+    }
+}
+
+/// Whether the address is another host than the registry's own.
+fn stands_in(base: &Url, registry: &str) -> bool {
+    let host = base.host_str().unwrap_or("");
+    let with_port = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    let default = match base.scheme() {
+        "http" => "80",
+        _ => "443",
+    };
+    let same = registry.eq_ignore_ascii_case(&with_port)
+        || registry.eq_ignore_ascii_case(&format!("{host}:{default}"))
+        || (registry == "docker.io" && with_port == "registry-1.docker.io");
+    !same
+}
+
+fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}

@@ -1,0 +1,143 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn resolve_with(files: &[(&str, &str)], reference: &str) -> Result<Vec<Host>, HostsError> {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    resolve(directory.path(), &Reference::parse(reference).unwrap())
+}
+
+fn bases(hosts: &[Host]) -> Vec<&str> {
+    hosts.iter().map(|host| host.base.as_str()).collect()
+}
+
+#[test]
+fn without_configuration_the_registry_itself_is_asked() {
+    for (reference, expected) in [
+        ("busybox", "https://registry-1.docker.io/v2"),
+        ("reg.example/app", "https://reg.example/v2"),
+        ("reg.example:5000/app", "https://reg.example:5000/v2"),
+        ("localhost:5000/app", "http://localhost:5000/v2"),
+        ("127.0.0.1:5000/app", "http://127.0.0.1:5000/v2"),
+        ("127.8.0.1/app", "http://127.8.0.1/v2"),
+        ("[::1]:5000/app", "http://[::1]:5000/v2"),
+        ("localhost:443/app", "https://localhost/v2"),
+        ("10.0.0.1:5000/app", "https://10.0.0.1:5000/v2"),
+    ] {
+        let hosts = resolve_with(&[], reference).unwrap();
+        assert_eq!(bases(&hosts), [expected], "{reference}");
+        assert_eq!(hosts[0].namespace, None, "{reference}");
+        assert!(hosts[0].pull && hosts[0].resolve);
+    }
+}
+
+#[test]
+fn hosts_are_asked_in_the_order_of_the_file_and_the_server_last() {
+    let text = r#"
+        server = "https://upstream.example"
+
+        [host."https://z.example"]
+          capabilities = ["pull"]
+          dial_timeout = "3s"
+        [host."http://a.example:8080/mirror/"]
+          capabilities = ["pull", "resolve"]
+          skip_verify = true
+          ca = ["/etc/x.crt", "rel.crt"]
+          client = [["c.cert", "c.key"]]
+          [host."http://a.example:8080/mirror/".header]
+            x-one = "1"
+            x-two = ["2", "3"]
+        [host."https://m.example/v2/proxy"]
+          override_path = true
+    "#;
+    let hosts = resolve_with(&[("reg.example_5000_/hosts.toml", text)], "reg.example:5000/app").unwrap();
+    assert_eq!(
+        bases(&hosts),
+        [
+            "https://z.example/v2",
+            "http://a.example:8080/mirror/v2",
+            "https://m.example/v2/proxy",
+            "https://upstream.example/v2"
+        ]
+    );
+    assert_eq!((hosts[0].pull, hosts[0].resolve), (true, false));
+    assert_eq!(hosts[0].dial_timeout, Some(Duration::from_secs(3)));
+    let a = &hosts[1];
+    assert!(a.skip_verify && a.pull && a.resolve);
+    assert_eq!(a.ca[0], Path::new("/etc/x.crt"));
+    assert!(a.ca[1].ends_with("reg.example_5000_/rel.crt"));
+    assert!(a.client[0].1.as_ref().unwrap().ends_with("c.key"));
+    assert_eq!(a.headers.get_all("x-two").iter().count(), 2);
+    assert!(hosts.iter().all(|host| host.namespace.as_deref() == Some("reg.example:5000")));
+}
+
+#[test]
+fn the_most_specific_directory_counts() {
+    let server = |name: &str| format!("server = \"https://{name}\"");
+    let files = [
+        ("_default/hosts.toml".to_owned(), server("default")),
+        ("reg.example/hosts.toml".to_owned(), server("plain")),
+        ("reg.example_5000_/hosts.toml".to_owned(), server("port")),
+        ("docker.io/hosts.toml".to_owned(), server("registry-1.docker.io")),
+    ];
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    for (reference, expected) in [
+        ("reg.example/app", "https://plain/v2"),
+        ("reg.example:5000/app", "https://port/v2"),
+        ("reg.example:6000/app", "https://default/v2"),
+        ("busybox", "https://registry-1.docker.io/v2"),
+    ] {
+        assert_eq!(bases(&resolve_with(&files, reference).unwrap()), [expected], "{reference}");
+    }
+    assert_eq!(resolve_with(&files, "busybox").unwrap()[0].namespace, None);
+}
+
+#[test]
+fn a_default_mirror_falls_back_to_each_registry() {
+    let text = "[host.\"http://127.0.0.1:5001\"]\n";
+    let hosts = resolve_with(&[("_default/hosts.toml", text)], "busybox").unwrap();
+    assert_eq!(bases(&hosts), ["http://127.0.0.1:5001/v2", "https://registry-1.docker.io/v2"]);
+    assert_eq!(hosts[0].namespace.as_deref(), Some("docker.io"));
+    assert_eq!(hosts[1].namespace, None);
+}
+
+#[test]
+fn mistakes_name_the_file_and_the_key() {
+    for (text, key) in [
+        ("sever = 'https://x'", "sever"),
+        ("server = 3", "server"),
+        ("server = 'ftp://x'", "server"),
+        ("server = 'https://user:secret@x'", "server"),
+        ("capabilities = ['pul']", "capabilities"),
+        ("[host.'https://x']\ncapabilites = []", "host.\"https://x\".capabilites"),
+        ("[host.'https://x']\nskip_verify = 'yes'", "skip_verify"),
+        ("[host.'https://x']\nca = 3", "ca"),
+        ("[host.'https://x']\nclient = [['a','b','c']]", "client"),
+        ("[host.'https://x']\ndial_timeout = '3'", "dial_timeout"),
+        ("[host.'https://x'.header]\n'b d' = 'x'", "header.b d"),
+        ("[host.'https://x'.header]\nx = \"a\\nb\"", "header.x"),
+        ("host = 3", "host"),
+        ("[host]\n'https://x' = 3", "host"),
+        ("server = ", "1"),
+    ] {
+        let error =
+            resolve_with(&[("_default/hosts.toml", text)], "reg.example/app").unwrap_err().to_string();
+        assert!(error.contains("_default/hosts.toml") && error.contains(key), "{text}: {error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_directory_of_dockers_has_certificates() {
+    let files = [("reg.example/ca.crt", ""), ("reg.example/c.cert", ""), ("reg.example/c.key", "")];
+    let hosts = resolve_with(&files, "reg.example/app").unwrap();
+    assert!(hosts[0].ca[0].ends_with("ca.crt"));
+    assert!(hosts[0].client[0].1.as_ref().unwrap().ends_with("c.key"));
+    let error = client_config(&hosts[0]).unwrap_err().to_string();
+    assert!(error.contains("reg.example"), "{error}");
+}

@@ -1,0 +1,30 @@
+//! References, registries, pulls, layers and the image store.
+//!
+//! [`ImageStore`] is the door: `pull` an image, `list`, `find` and `remove` images, `hold` one for a container.
+//! A pull is one stream a layer, verified and unpacked while it comes in (`unpack`), into directories by diff
+//! id that overlays stack (`store`), from the hosts that `certs.d` names (`hosts`) over `registry`.
+
+mod config;
+mod digest;
+mod error;
+mod flight;
+mod hosts;
+mod manifest;
+mod metrics;
+mod pull;
+mod reference;
+mod registry;
+mod service;
+mod store;
+mod unpack;
+
+pub use config::ImageConfig;
+pub use digest::{Digest, DigestError};
+pub use error::ImageError;
+pub use hosts::HostsError;
+pub use manifest::{ImageDescription, ManifestError, RunConfig};
+pub use reference::{Reference, ReferenceError};
+pub use registry::{Answer, Credentials, HostAnswer, TokenProblem};
+pub use service::ImageStore;
+pub use store::{FsUsage, Image};
+pub use unpack::{TarError, UnpackError};

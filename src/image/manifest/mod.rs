@@ -1,0 +1,267 @@
+//! The documents of an image: index, manifest and config, of OCI and of Docker (schema 2).
+
+mod config;
+mod platform;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use config::parse as parse_config;
+pub use config::{ImageDescription, RunConfig};
+pub(crate) use platform::{Platform, select};
+
+use crate::digest::Digest;
+use model::ErrorKind;
+use serde::Deserialize;
+
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+/// The Accept header for manifests.
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// The most layers of an image: the kernel stacks no more (`OVL_MAX_STACK`).
+const MAX_LAYERS: usize = 500;
+
+/// Why a document is unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is not the JSON that it should be.
+    #[error("{what} is malformed: {source}")]
+    Json {
+        /// Which document.
+        what: &'static str,
+        /// The parser's answer.
+        source: serde_json::Error,
+    },
+    /// Docker's first format.
+    #[error(
+        "it is a Docker schema 1 manifest, which is obsolete and not supported: push it again as schema 2"
+    )]
+    Schema1,
+    /// Neither index nor manifest.
+    #[error("media type {0:?} is neither an image index nor an image manifest")]
+    MediaType(String),
+    /// The document says one thing and the server another.
+    #[error("it was announced as {announced:?} but says {inside:?} itself")]
+    Ambiguous {
+        /// The server's or the index's word.
+        announced: String,
+        /// The document's own.
+        inside: String,
+    },
+    /// Both `layers` and `manifests`: two readers would see two images (CVE-2021-41190).
+    #[error("a document with both layers and manifests is refused")]
+    Both,
+    /// A field that must be there.
+    #[error("{what} has no {field}")]
+    Missing {
+        /// Which document.
+        what: &'static str,
+        /// Which field.
+        field: &'static str,
+    },
+    /// An index in an index in an index.
+    #[error("the index is nested more than once")]
+    Nested,
+    /// Nothing for this machine.
+    #[error("no image for {wanted}, only for {}", available.join(", "))]
+    NoPlatform {
+        /// This machine.
+        wanted: String,
+        /// What there is.
+        available: Vec<String>,
+    },
+    /// The config is no container image's.
+    #[error("its config has media type {0:?}: it is not a container image")]
+    NotAnImage(String),
+    /// A layer that must be fetched from elsewhere.
+    #[error("layer {0} is a foreign layer, which is refused")]
+    Foreign(Digest),
+    /// A layer in a format that is not known.
+    #[error("layer {digest} has media type {media_type:?}, which is not supported")]
+    LayerType {
+        /// The layer.
+        digest: Digest,
+        /// Its type.
+        media_type: String,
+    },
+    /// Manifest and config disagree.
+    #[error("the manifest has {layers} layers, but the config has {diff_ids} diff ids")]
+    LayerCount {
+        /// In the manifest.
+        layers: usize,
+        /// In the config.
+        diff_ids: usize,
+    },
+    /// None, or more than the kernel can stack.
+    #[error("it has {0} layers: between 1 and 500 can be mounted")]
+    Layers(usize),
+}
+
+impl ManifestError {
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoPlatform { .. } => ErrorKind::NotFound,
+            _ => ErrorKind::InvalidArgument,
+        }
+    }
+}
+
+/// What a document refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Descriptor {
+    #[serde(rename = "mediaType", default)]
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
+    #[serde(default)]
+    pub urls: Option<Vec<String>>,
+    #[serde(default)]
+    pub platform: Option<Platform>,
+}
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+/// A layer to fetch.
+#[derive(Debug, Clone)]
+pub(crate) struct Layer {
+    pub descriptor: Descriptor,
+    pub compression: Compression,
+}
+
+/// What a document is.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    Index(Vec<Descriptor>),
+    Manifest(Manifest),
+}
+
+/// An image manifest whose layers can all be unpacked.
+#[derive(Debug)]
+pub(crate) struct Manifest {
+    pub config: Descriptor,
+    pub layers: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(rename = "schemaVersion")]
+    schema_version: Option<u32>,
+    #[serde(rename = "mediaType", default)]
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    #[serde(rename = "fsLayers")]
+    fs_layers: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Index,
+    Manifest,
+}
+
+fn kind_of(media_type: &str) -> Option<Kind> {
+    match media_type {
+        OCI_INDEX | DOCKER_INDEX => Some(Kind::Index),
+        OCI_MANIFEST | DOCKER_MANIFEST => Some(Kind::Manifest),
+        _ => None,
+    }
+}
+
+/// Parses a document that the server announced with this media type (empty when it named none).
+pub(crate) fn parse(bytes: &[u8], announced: &str) -> Result<Parsed, ManifestError> {
+    if announced.starts_with("application/vnd.docker.distribution.manifest.v1+") {
+        return Err(ManifestError::Schema1);
+    }
+    let raw: Raw = serde_json::from_slice(bytes)
+        .map_err(|source| ManifestError::Json { what: "the manifest", source })?;
+    if raw.fs_layers.is_some() || raw.schema_version == Some(1) {
+        return Err(ManifestError::Schema1);
+    }
+    if raw.layers.is_some() && raw.manifests.is_some() {
+        return Err(ManifestError::Both);
+    }
+    let inside = raw.media_type.unwrap_or_default();
+    let kind = match (kind_of(announced), kind_of(&inside)) {
+        (Some(_), Some(_)) if announced != inside => {
+            return Err(ManifestError::Ambiguous { announced: announced.to_owned(), inside });
+        }
+        (Some(kind), _) if inside.is_empty() => kind,
+        (_, Some(kind)) => kind,
+        (Some(_), None) => return Err(ManifestError::MediaType(shown(&inside))),
+        // A server that knows no media types: an OCI document need not name its own.
+        (None, None) if inside.is_empty() && raw.manifests.is_some() => Kind::Index,
+        (None, None) if inside.is_empty() && raw.layers.is_some() => Kind::Manifest,
+        (None, None) => {
+            let named = if inside.is_empty() { announced } else { &inside };
+            return Err(ManifestError::MediaType(shown(named)));
+        }
+    };
+    match kind {
+        Kind::Index => {
+            let missing = ManifestError::Missing { what: "the index", field: "manifests" };
+            Ok(Parsed::Index(raw.manifests.ok_or(missing)?))
+        }
+        Kind::Manifest => {
+            let missing = |field| ManifestError::Missing { what: "the manifest", field };
+            let config = raw.config.ok_or_else(|| missing("config"))?;
+            let layers = raw.layers.ok_or_else(|| missing("layers"))?;
+            manifest(config, layers).map(Parsed::Manifest)
+        }
+    }
+}
+
+fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Manifest, ManifestError> {
+    // Early Docker builders left the type of the config open.
+    let known = [OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream"];
+    if !known.contains(&config.media_type.as_str()) {
+        return Err(ManifestError::NotAnImage(shown(&config.media_type)));
+    }
+    if layers.is_empty() || layers.len() > MAX_LAYERS {
+        return Err(ManifestError::Layers(layers.len()));
+    }
+    let layers = layers.into_iter().map(layer).collect::<Result<_, _>>()?;
+    Ok(Manifest { config, layers })
+}
+
+fn layer(descriptor: Descriptor) -> Result<Layer, ManifestError> {
+    let media_type = descriptor.media_type.as_str();
+    if media_type.contains("nondistributable") || media_type.contains(".foreign.") {
+        return Err(ManifestError::Foreign(descriptor.digest));
+    }
+    let compression = match media_type {
+        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
+            Compression::None
+        }
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Compression::Gzip,
+        "application/vnd.oci.image.layer.v1.tar+zstd"
+        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Compression::Zstd,
+        _ => {
+            let media_type = shown(media_type);
+            return Err(ManifestError::LayerType { digest: descriptor.digest, media_type });
+        }
+    };
+    Ok(Layer { descriptor, compression })
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(128).collect()
+}

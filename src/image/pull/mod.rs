@@ -1,0 +1,162 @@
+//! A pull: resolve → manifest → config → layers in parallel → record.
+
+mod documents;
+mod layers;
+
+#[cfg(test)]
+mod tests;
+
+use crate::digest::Digest;
+use crate::error::ImageError;
+use crate::flight::Flights;
+use crate::hosts;
+use crate::metrics::Metrics;
+use crate::reference::Reference;
+use crate::registry::{Login, Session, TokenCache};
+use crate::store::{ImageRecord, Store};
+use documents::Documents;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+use tokio::sync::Semaphore;
+
+/// What tells one pull from another: the same reference with other credentials is another pull, because
+/// who may not pull an image must not get it by waiting for one who may.
+type PullKey = (String, Option<Digest>);
+/// A layer by its diff id and its compressed digest.
+type LayerKey = (Digest, Digest);
+
+/// Pulls images into a store.
+pub(crate) struct Puller {
+    store: Arc<Store>,
+    metrics: Metrics,
+    tokens: Arc<TokenCache>,
+    /// Layers in flight, over all pulls; first come, first served.
+    slots: Arc<Semaphore>,
+    pulls: Arc<Flights<PullKey, Result<String, Arc<ImageError>>>>,
+    layers: Arc<Flights<LayerKey, Result<(), Arc<ImageError>>>>,
+}
+
+impl Puller {
+    pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Self {
+        let slots = Arc::new(Semaphore::new(store.config.layer_slots()));
+        Self {
+            store,
+            metrics,
+            tokens: Arc::default(),
+            slots,
+            // A client that hangs up leaves a pull that its retry finds done, or well under way.
+            pulls: Flights::new(false),
+            layers: Flights::new(true),
+        }
+    }
+
+    /// Pulls the image, or waits for the identical pull that is under way; the image's id.
+    pub(crate) async fn pull(
+        self: &Arc<Self>,
+        reference: Reference,
+        login: Option<Login>,
+    ) -> Result<String, ImageError> {
+        let key = (reference.to_string(), login.as_ref().map(|login| login.fingerprint.clone()));
+        let this = Arc::clone(self);
+        let ticket = self.pulls.join(key, move || async move {
+            let started = Instant::now();
+            this.metrics.pulling.inc();
+            let result = this.run(&reference, login.as_ref()).await;
+            this.metrics.pulling.dec();
+            let seconds = started.elapsed().as_secs_f64();
+            this.metrics.finished(result.as_ref().err(), seconds);
+            match &result {
+                Ok(id) => tracing::info!(%reference, id, seconds, "image pulled"),
+                Err(error) => tracing::warn!(%reference, %error, seconds, "image pull failed"),
+            }
+            this.clean_up(result.is_ok());
+            result.map_err(Arc::new)
+        });
+        match ticket.result().await {
+            Some(Ok(id)) => Ok(id),
+            Some(Err(error)) => Err(ImageError::Joined(error)),
+            None => Err(ImageError::Interrupted { operation: "pulling the image" }),
+        }
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        reference: &Reference,
+        login: Option<&Login>,
+    ) -> Result<String, ImageError> {
+        let config = &self.store.config;
+        let session = Session::new(
+            reference,
+            hosts::resolve(&config.certs_dir, reference)?,
+            login,
+            &self.tokens,
+            config.dial_timeout(),
+            config.progress_timeout(),
+        )?;
+        let session = Arc::new(session);
+        let documents = Documents::fetch(&session, reference).await?;
+        let lease = self.store.lease(documents.diff_ids.clone());
+        let writing = self.write_documents(&documents);
+        let fetched = self.fetch_layers(&session, reference, &documents).await;
+        // Awaited also after a failure: the clean-up must not come before what it cleans up.
+        let written = writing.await;
+        fetched?;
+        written.unwrap_or(Err(ImageError::Interrupted { operation: "writing the documents" }))?;
+        let store = Arc::clone(&self.store);
+        let record = self.record(reference, &documents);
+        let committed = tokio::task::spawn_blocking(move || store.finish_image(record)).await;
+        drop(lease);
+        committed.unwrap_or(Err(ImageError::Interrupted { operation: "recording the image" }))?;
+        Ok(documents.id.to_string())
+    }
+
+    /// Keeps index, manifest and config, while the layers come in.
+    fn write_documents(&self, documents: &Documents) -> tokio::task::JoinHandle<Result<(), ImageError>> {
+        let (store, kept) = (Arc::clone(&self.store), documents.kept.clone());
+        tokio::task::spawn_blocking(move || {
+            for (digest, bytes) in &kept {
+                store.layout.write_blob(digest, bytes)?;
+            }
+            store.layout.sync_blobs()
+        })
+    }
+
+    fn record(&self, reference: &Reference, documents: &Documents) -> ImageRecord {
+        let layers = documents.layers.iter().map(|layer| &layer.descriptor);
+        let size = layers.clone().map(|layer| layer.size).sum::<u64>() + documents.config_json.len() as u64;
+        let mut blobs: Vec<_> =
+            documents.kept.iter().map(|(digest, bytes)| (digest.clone(), bytes.len() as u64)).collect();
+        if self.store.config.keep_layer_blobs {
+            // A layer that was there already may have come without its blob.
+            let there = layers.filter(|layer| self.store.layout.blob(&layer.digest).exists());
+            blobs.extend(there.map(|layer| (layer.digest.clone(), layer.size)));
+        }
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        ImageRecord {
+            id: documents.id.to_string(),
+            hidden: false,
+            tags: reference.tag().map(|_| reference.to_string()).into_iter().collect(),
+            digests: BTreeSet::from([reference.with_digest(&documents.top)]),
+            aliases: BTreeSet::from([reference.with_digest(&documents.manifest)]),
+            size,
+            layers: documents.diff_ids.clone(),
+            blobs,
+            fixup: 0,
+            config_json: documents.config_json.clone(),
+            pulled_at: now.map_or(0, |time| time.as_secs()),
+        }
+    }
+
+    /// After a success, makes it durable in the background: a power loss before that is noticed at the next
+    /// start. After a failure, frees what no image uses.
+    fn clean_up(&self, success: bool) {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || {
+            let result = if success { store.make_durable() } else { store.sweep() };
+            if let Err(error) = result {
+                tracing::warn!(%error, success, "tidying after a pull failed");
+            }
+        });
+    }
+}

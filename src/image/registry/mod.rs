@@ -1,0 +1,216 @@
+//! The client of the registry API (OCI distribution specification) over a reference's hosts.
+
+mod answer;
+mod auth;
+mod challenge;
+mod client;
+mod credentials;
+
+pub use answer::{Answer, HostAnswer, TokenProblem};
+pub use credentials::Credentials;
+
+pub(crate) use auth::TokenCache;
+pub(crate) use client::Client;
+pub(crate) use credentials::Login;
+
+use crate::digest::Digest;
+use crate::error::ImageError;
+use crate::hosts::{Host, HostsError};
+use crate::manifest::Descriptor;
+use crate::reference::Reference;
+use bytes::Bytes;
+use model::ErrorKind;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The most bytes of a manifest or index.
+pub(crate) const MAX_MANIFEST: usize = 4 << 20;
+/// The most bytes of an image's config.
+pub(crate) const MAX_CONFIG: u64 = 8 << 20;
+/// How often a body may end or stall without one more byte before a host is given up.
+const FRUITLESS_TRIES: u32 = 3;
+
+/// A document of a registry.
+pub(crate) struct Document {
+    pub bytes: Bytes,
+    pub media_type: String,
+    pub digest: Digest,
+}
+
+/// Takes the pieces of a body, in order.
+pub(crate) trait Sink: Send {
+    /// `false` when nothing more is wanted.
+    fn take(&mut self, piece: Bytes) -> impl Future<Output = bool> + Send;
+}
+
+/// The hosts of one pull, with what was learned about them so far.
+pub(crate) struct Session {
+    reference: Reference,
+    endpoints: Vec<Endpoint>,
+    progress_timeout: Duration,
+}
+
+struct Endpoint {
+    client: Client,
+    resolve: bool,
+    pull: bool,
+    /// Could not be reached, or served something wrong: not asked again in this pull.
+    given_up: AtomicBool,
+}
+
+impl Session {
+    pub(crate) fn new(
+        reference: &Reference,
+        hosts: Vec<Host>,
+        login: Option<&Login>,
+        tokens: &Arc<TokenCache>,
+        dial_timeout: Duration,
+        progress_timeout: Duration,
+    ) -> Result<Self, HostsError> {
+        let mut endpoints = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            let (resolve, pull) = (host.resolve, host.pull);
+            let login = login.filter(|login| login.belongs_to(&host.base, reference.registry())).cloned();
+            let client =
+                Client::new(host, reference, login, Arc::clone(tokens), dial_timeout, progress_timeout)?;
+            endpoints.push(Endpoint { client, resolve, pull, given_up: AtomicBool::new(false) });
+        }
+        Ok(Self { reference: reference.clone(), endpoints, progress_timeout })
+    }
+
+    /// Fetches a manifest or index by tag, or by digest and then verified.
+    pub(crate) async fn manifest(
+        &self,
+        target: &str,
+        expected: Option<&Digest>,
+    ) -> Result<Document, ImageError> {
+        let mut answers = Vec::new();
+        for endpoint in self.endpoints.iter().filter(|endpoint| !endpoint.given_up()) {
+            let able = if expected.is_some() { endpoint.pull } else { endpoint.resolve };
+            if !able {
+                continue;
+            }
+            match endpoint.client.manifest(target, expected).await {
+                Ok(document) => return Ok(document),
+                Err(answer) => endpoint.note(answer, &mut answers),
+            }
+        }
+        Err(self.failure(answers))
+    }
+
+    /// Fetches a small blob whole and verifies it.
+    pub(crate) async fn small_blob(&self, descriptor: &Descriptor) -> Result<Bytes, ImageError> {
+        let mut answers = Vec::new();
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.pull && !endpoint.given_up()) {
+            match endpoint.client.small_blob(descriptor).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(answer) => endpoint.note(answer, &mut answers),
+            }
+        }
+        Err(self.failure(answers))
+    }
+
+    /// Streams a blob into the sink; where a body breaks off, goes on at that byte, on the next host if
+    /// need be. The content is not verified here. Returns the number of the host that served its end.
+    pub(crate) async fn blob(
+        &self,
+        descriptor: &Descriptor,
+        sink: &mut impl Sink,
+    ) -> Result<usize, ImageError> {
+        let mut answers = Vec::new();
+        let mut received = 0;
+        for (number, endpoint) in self.endpoints.iter().enumerate() {
+            if !endpoint.pull || endpoint.given_up() {
+                continue;
+            }
+            match self.blob_from(&endpoint.client, descriptor, &mut received, sink).await {
+                Ok(()) => return Ok(number),
+                Err(answer) => endpoint.note(answer, &mut answers),
+            }
+        }
+        Err(self.failure(answers))
+    }
+
+    /// Leaves a host that served wrong bytes out of the rest of the pull; `true` when another is left.
+    pub(crate) fn distrust(&self, number: usize) -> bool {
+        if let Some(endpoint) = self.endpoints.get(number) {
+            endpoint.given_up.store(true, Ordering::Relaxed);
+        }
+        self.endpoints.iter().any(|endpoint| endpoint.pull && !endpoint.given_up())
+    }
+
+    async fn blob_from(
+        &self,
+        client: &Client,
+        descriptor: &Descriptor,
+        received: &mut u64,
+        sink: &mut impl Sink,
+    ) -> Result<(), Answer> {
+        let mut fruitless = 0;
+        loop {
+            let before = *received;
+            let mut response = client.blob(&descriptor.digest, *received).await?;
+            // A server that knows no ranges sends it all again.
+            let mut skip =
+                if response.status() == reqwest::StatusCode::PARTIAL_CONTENT { 0 } else { *received };
+            let problem = loop {
+                let piece = match tokio::time::timeout(self.progress_timeout, response.chunk()).await {
+                    Err(_) => break Answer::Stalled { received: *received, expected: descriptor.size },
+                    Ok(Err(error)) => break Answer::broken(&error, *received, descriptor.size),
+                    Ok(Ok(None)) => {
+                        break Answer::Truncated { received: *received, expected: descriptor.size };
+                    }
+                    Ok(Ok(Some(piece))) => piece,
+                };
+                let Some(piece) = after(piece, &mut skip) else { continue };
+                *received += piece.len() as u64;
+                if *received > descriptor.size {
+                    return Err(Answer::Oversize { expected: descriptor.size });
+                }
+                if !sink.take(piece).await {
+                    return Ok(());
+                }
+            };
+            if *received == descriptor.size {
+                return Ok(());
+            }
+            fruitless = if *received > before { 0 } else { fruitless + 1 };
+            if fruitless >= FRUITLESS_TRIES {
+                return Err(problem);
+            }
+            tracing::debug!(host = client.name(), received = *received, %problem, "resuming a download");
+            tokio::time::sleep(Duration::from_millis(100 << fruitless)).await;
+        }
+    }
+
+    fn failure(&self, hosts: Vec<HostAnswer>) -> ImageError {
+        // The registry's own host comes last and has the last word; a mirror's absence says nothing.
+        let kind = hosts.last().map_or(ErrorKind::Unavailable, |host| host.answer.kind());
+        ImageError::Registry { reference: self.reference.to_string(), hosts, kind }
+    }
+}
+
+/// The piece without what was received before.
+fn after(mut piece: Bytes, skip: &mut u64) -> Option<Bytes> {
+    let cut = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
+    *skip -= cut as u64;
+    let rest = piece.split_off(cut);
+    (!rest.is_empty()).then_some(rest)
+}
+
+impl Endpoint {
+    fn given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, answer: Answer, answers: &mut Vec<HostAnswer>) {
+        if matches!(answer, Answer::Unreachable { .. }) {
+            self.given_up.store(true, Ordering::Relaxed);
+        }
+        let host = self.client.name();
+        tracing::debug!(host, %answer, "a host did not serve the object");
+        answers.push(HostAnswer { host, answer });
+    }
+}

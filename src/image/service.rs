@@ -1,0 +1,141 @@
+//! The image store as the rest of the daemon sees it.
+
+use crate::config::ImageConfig;
+use crate::error::ImageError;
+use crate::metrics::Metrics;
+use crate::pull::Puller;
+use crate::reference::Reference;
+use crate::registry::{Credentials, Login};
+use crate::store::{self, FsUsage, Image, Store};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Images on this node.
+pub struct ImageStore {
+    store: Arc<Store>,
+    puller: Arc<Puller>,
+}
+
+impl ImageStore {
+    /// Opens the store, makes it consistent, and registers its metrics. Blocks on the disk.
+    ///
+    /// Layers that no image uses stay until [`Self::sweep`], which is to be called once the containers that
+    /// still use some have been found and their images held.
+    ///
+    /// # Errors
+    /// When a directory cannot be made, another process has the store open, or a metric is registered twice.
+    /// A damaged database is none: it is put aside.
+    pub fn open(config: ImageConfig, registry: &prometheus::Registry) -> Result<Arc<Self>, ImageError> {
+        let metrics = Metrics::register(registry)?;
+        let store = Arc::new(store::open(config)?);
+        let puller = Arc::new(Puller::new(Arc::clone(&store), metrics));
+        Ok(Arc::new(Self { store, puller }))
+    }
+
+    /// Pulls the image and returns its id (`sha256:…` of its config). Identical pulls at the same time are
+    /// one; a caller that goes away ends nothing.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a malformed reference or image, `NotFound`, `PermissionDenied`, `Unavailable`
+    /// with the kubelet's `RegistryUnavailable`, `FailedPrecondition` for content with a wrong digest and for
+    /// unusable host configuration, `ResourceExhausted` for a full disk or a layer over the limits.
+    pub async fn pull(
+        &self,
+        reference: &str,
+        credentials: Option<Credentials>,
+    ) -> Result<String, ImageError> {
+        let reference = parse(reference)?;
+        let login = credentials.as_ref().map(Login::new).transpose()?.flatten();
+        self.puller.pull(reference, login).await
+    }
+
+    /// Every image.
+    pub fn list(&self) -> Vec<Arc<Image>> {
+        self.store.index().list()
+    }
+
+    /// The image with this id (with or without `sha256:`), unique prefix of one, tag or digest.
+    ///
+    /// # Errors
+    /// When the text is none of these, or a prefix that several images share.
+    pub fn find(&self, text: &str) -> Result<Option<Arc<Image>>, ImageError> {
+        self.store.index().find(text)
+    }
+
+    /// Removes the image that [`Self::find`] finds, with all its tags; an absent one is no error. It is gone
+    /// for clients at once; its layers follow in the background, when no container holds them.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and when the database fails.
+    pub async fn remove(&self, text: &str) -> Result<(), ImageError> {
+        let Some(image) = self.find(text)? else { return Ok(()) };
+        let store = Arc::clone(&self.store);
+        let id = image.id.clone();
+        let hidden = tokio::task::spawn_blocking(move || store.hide(&id)).await;
+        hidden.unwrap_or(Err(ImageError::Interrupted { operation: "removing the image" }))?;
+        tracing::info!(id = image.id, "image removed");
+        self.sweep_in_background();
+        Ok(())
+    }
+
+    /// Keeps the image's layers until the holder (a container's id) releases them, whatever is removed.
+    /// Not durable: the holders that survive a restart say so again before [`Self::sweep`].
+    ///
+    /// # Errors
+    /// When there is no image with this id.
+    pub fn hold(&self, image_id: &str, holder: &str) -> Result<Arc<Image>, ImageError> {
+        self.store.hold(image_id, holder)
+    }
+
+    /// Keeps these layer directories until the holder releases them, also when no record of them is left
+    /// (after a damaged database): for containers found running at a start.
+    pub fn hold_layers(&self, holder: &str, layers: &[PathBuf]) {
+        self.store.hold_layers(holder, layers);
+    }
+
+    /// Lets go of everything that the holder holds; unknown holders are no error.
+    pub fn release(&self, holder: &str) {
+        if self.store.release(holder) {
+            self.sweep_in_background();
+        }
+    }
+
+    /// Removes layers and blobs that no image and no holder uses. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The first failure; everything else is removed all the same.
+    pub fn sweep(&self) -> Result<(), ImageError> {
+        self.store.sweep()
+    }
+
+    /// Bytes and inodes that images use, from the records: nothing is walked.
+    pub fn fs_usage(&self) -> FsUsage {
+        let (bytes, inodes) = self.store.index().usage();
+        FsUsage { mountpoint: self.store.layout.root().to_owned(), bytes, inodes }
+    }
+
+    /// Whether no task in the background uses the store.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        // Held by this and by the puller.
+        Arc::strong_count(&self.store) == 2 && Arc::strong_count(&self.puller) == 1
+    }
+
+    fn sweep_in_background(&self) {
+        let store = Arc::clone(&self.store);
+        let sweep = move || {
+            if let Err(error) = store.sweep() {
+                tracing::warn!(%error, "removing unused layers failed");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(sweep)),
+            Err(_) => sweep(),
+        }
+    }
+}
+
+fn parse(reference: &str) -> Result<Reference, ImageError> {
+    Reference::parse(reference)
+        .map_err(|source| ImageError::Reference { reference: reference.chars().take(256).collect(), source })
+}

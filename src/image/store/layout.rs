@@ -1,0 +1,203 @@
+//! The directories of the store.
+
+use crate::digest::Digest;
+use crate::error::ImageError;
+use rustix::fs::{Mode, OFlags};
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+    counter: Arc<AtomicU64>,
+}
+
+impl Layout {
+    /// Makes what is missing and sets the modes: nobody but root passes the top directory, so that no
+    /// unprivileged user of the host can run a set-id file of a layer.
+    pub(crate) fn create(root: &Path) -> Result<Self, ImageError> {
+        let layout = Self { root: root.to_owned(), counter: Arc::default() };
+        for directory in [root.to_owned(), layout.blobs(), layout.layers(), layout.fixups(), layout.ingest()]
+        {
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            builder.create(&directory).map_err(ImageError::io("make directory", &directory))?;
+            std::fs::set_permissions(&directory, Permissions::from_mode(0o700))
+                .map_err(ImageError::io("set the mode of", &directory))?;
+        }
+        Ok(layout)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.root.join("meta.redb")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
+    pub(crate) fn layers(&self) -> PathBuf {
+        self.root.join("layers/sha256")
+    }
+
+    pub(crate) fn fixups(&self) -> PathBuf {
+        self.root.join("fixups")
+    }
+
+    pub(crate) fn ingest(&self) -> PathBuf {
+        self.root.join("ingest")
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    pub(crate) fn layer(&self, diff_id: &Digest) -> PathBuf {
+        self.layers().join(diff_id.hex())
+    }
+
+    /// The fix-up layer of an image id (`sha256:…`).
+    pub(crate) fn fixup(&self, id: &str) -> PathBuf {
+        self.fixups().join(id.rsplit(':').next().unwrap_or(id))
+    }
+
+    /// A number that was not used before in this process.
+    pub(crate) fn next(&self) -> u64 {
+        self.counter.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn ingest_path(&self) -> PathBuf {
+        self.ingest().join(self.next().to_string())
+    }
+
+    /// A new empty directory, the root of a layer.
+    pub(crate) fn ingest_dir(&self) -> Result<IngestDir, ImageError> {
+        let path = self.ingest_path();
+        std::fs::create_dir(&path).map_err(ImageError::io("make directory", &path))?;
+        let directory = IngestDir { path: Some(path.clone()) };
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755))
+            .map_err(ImageError::io("set the mode of", &path))?;
+        Ok(directory)
+    }
+
+    /// A new empty file.
+    pub(crate) fn ingest_file(&self) -> Result<IngestFile, ImageError> {
+        let path = self.ingest_path();
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(ImageError::io("create", &path))?;
+        Ok(IngestFile { path: Some(path), file })
+    }
+
+    /// Keeps a document: written, on the disk, in its place; the caller syncs the directory.
+    pub(crate) fn write_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), ImageError> {
+        let target = self.blob(digest);
+        if target.metadata().is_ok_and(|there| there.len() == bytes.len() as u64) {
+            return Ok(());
+        }
+        let mut ingest = self.ingest_file()?;
+        ingest.file.write_all(bytes).map_err(ImageError::io("write", &target))?;
+        ingest.place(&target)
+    }
+
+    /// Makes renames into the directory of blobs durable.
+    pub(crate) fn sync_blobs(&self) -> Result<(), ImageError> {
+        let path = self.blobs();
+        File::open(&path).and_then(|directory| directory.sync_all()).map_err(ImageError::io("sync", path))
+    }
+
+    /// Writes everything of the filesystem to the disk: cheaper than every file of a layer by itself.
+    pub(crate) fn sync(&self) -> Result<(), ImageError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&self.root, flags, Mode::empty())
+            .and_then(rustix::fs::syncfs)
+            .map_err(|errno| ImageError::io("sync", &self.root)(errno.into()))
+    }
+}
+
+/// A directory in the making; gone when dropped before it got its place.
+#[derive(Debug)]
+pub(crate) struct IngestDir {
+    path: Option<PathBuf>,
+}
+
+impl IngestDir {
+    pub(crate) fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("/nonexistent"))
+    }
+
+    /// Leaves the removal to the caller.
+    pub(crate) fn keep(mut self) -> PathBuf {
+        self.path.take().unwrap_or_default()
+    }
+
+    pub(crate) fn rename_to(mut self, target: &Path) -> Result<(), ImageError> {
+        let from = self.path();
+        std::fs::rename(from, target).map_err(ImageError::io("rename to", target))?;
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for IngestDir {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take()
+            && let Err(error) = remove_tree(&path)
+        {
+            tracing::warn!(%error, "an unfinished layer is left until the next start");
+        }
+    }
+}
+
+/// A file in the making; gone when dropped before it got its place.
+#[derive(Debug)]
+pub(crate) struct IngestFile {
+    path: Option<PathBuf>,
+    file: File,
+}
+
+impl IngestFile {
+    /// Another handle of the open file.
+    pub(crate) fn handle(&self) -> std::io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Makes the content durable and then visible.
+    pub(crate) fn place(mut self, target: &Path) -> Result<(), ImageError> {
+        self.file.sync_all().map_err(ImageError::io("sync", target))?;
+        if let Some(path) = &self.path {
+            std::fs::rename(path, target).map_err(ImageError::io("rename to", target))?;
+        }
+        self.path = None;
+        Ok(())
+    }
+}
+
+impl Drop for IngestFile {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take()
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "an unfinished blob is left until the next start");
+        }
+    }
+}
+
+/// Removes a directory with everything in it, without following links; one that is gone is no error.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), ImageError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(ImageError::io("remove", path)),
+    }
+}

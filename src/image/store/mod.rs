@@ -1,0 +1,216 @@
+//! What is on the disk, and what the database says about it.
+//!
+//! ```text
+//! <root>/meta.redb                    records of images and layers
+//!        blobs/sha256/<hex>           manifests and configs (and layers, where the setting keeps them)
+//!        layers/sha256/<diff id>/     one directory a layer, whiteouts in overlay form
+//!        fixups/<image id>/           directories whose attributes a lower layer gives (see `fixup`)
+//!        ingest/<n>                   what is being made; emptied at start
+//! ```
+//! A record is written when everything that it names is in place, and is the last step of a pull.
+
+mod database;
+mod fixup;
+mod gc;
+mod index;
+mod layout;
+mod open;
+mod record;
+
+pub(crate) use database::Database;
+pub(crate) use index::Index;
+pub(crate) use layout::{IngestDir, IngestFile, Layout};
+pub(crate) use open::open;
+pub use record::{FsUsage, Image};
+pub(crate) use record::{ImageRecord, LayerRecord};
+
+use crate::config::ImageConfig;
+use crate::digest::Digest;
+use crate::error::ImageError;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The store: directories, database, and the index of it in memory.
+pub(crate) struct Store {
+    pub layout: Layout,
+    pub config: ImageConfig,
+    pub boot_id: String,
+    database: Database,
+    index: Mutex<Index>,
+    /// Layers that a pull under way counts on, with how many do.
+    leases: Mutex<HashMap<Digest, usize>>,
+    /// Holders of images by image id: containers.
+    holds: Mutex<HashMap<String, HashSet<String>>>,
+    /// Names of layer and fix-up directories by the holder that uses them.
+    held_layers: Mutex<HashMap<String, HashSet<OsString>>>,
+    /// Held by whoever changes records or moves directories; taken before `index`, which is never locked
+    /// while the disk is waited for.
+    changing: Mutex<()>,
+}
+
+/// Keeps layers from being removed while a pull counts on them.
+pub(crate) struct Lease {
+    store: Arc<Store>,
+    layers: Vec<Digest>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut leases = lock(&self.store.leases);
+        for layer in &self.layers {
+            if let Some(count) = leases.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    leases.remove(layer);
+                }
+            }
+        }
+    }
+}
+
+/// A lock whose holder panicked is still a lock: every critical section here leaves its map whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
+        lock(&self.index)
+    }
+
+    /// Leases the layers; they may or may not be there yet.
+    pub(crate) fn lease(self: &Arc<Self>, layers: Vec<Digest>) -> Lease {
+        let mut leases = lock(&self.leases);
+        for layer in &layers {
+            *leases.entry(layer.clone()).or_default() += 1;
+        }
+        drop(leases);
+        Lease { store: Arc::clone(self), layers }
+    }
+
+    /// The layer, if it is in place.
+    pub(crate) fn layer(&self, diff_id: &Digest) -> Option<LayerRecord> {
+        self.index().layers.get(diff_id).cloned()
+    }
+
+    /// Moves an unpacked layer to its place. Where another pull was faster, its work is kept.
+    pub(crate) fn place_layer(
+        &self,
+        diff_id: &Digest,
+        directory: IngestDir,
+        record: LayerRecord,
+    ) -> Result<(), ImageError> {
+        let _changing = lock(&self.changing);
+        if self.layer(diff_id).is_some() {
+            return Ok(());
+        }
+        let target = self.layout.layer(diff_id);
+        if target.exists() {
+            // No record knows it: half a removal, or half a pull of an earlier daemon; perhaps a container
+            // still uses it.
+            let held = self.held_directories().contains(target.file_name().unwrap_or_default());
+            if held {
+                let aside = target.with_extension(format!("held-{}", self.layout.next()));
+                std::fs::rename(&target, &aside).map_err(ImageError::io("put aside", &target))?;
+            } else {
+                layout::remove_tree(&target)?;
+            }
+        }
+        directory.rename_to(&target)?;
+        self.index().layers.insert(diff_id.clone(), record);
+        Ok(())
+    }
+
+    /// Makes the image visible: durable first, then in memory. Tags move here from other images.
+    pub(crate) fn commit(&self, record: ImageRecord) -> Result<(), ImageError> {
+        let _changing = lock(&self.changing);
+        let (changed, layers) = self.index().with(record);
+        self.database.write(&changed, &layers)?;
+        let mut index = self.index();
+        for record in changed {
+            index.publish(record, &self.layout, &self.config);
+        }
+        Ok(())
+    }
+
+    /// Hides the image; what it uses is removed by the next sweep.
+    pub(crate) fn hide(&self, id: &str) -> Result<(), ImageError> {
+        let _changing = lock(&self.changing);
+        let Some(known) = self.index().images.get(id).filter(|record| !record.hidden).cloned() else {
+            return Ok(());
+        };
+        let mut record = known.as_ref().clone();
+        record.hidden = true;
+        record.tags.clear();
+        record.digests.clear();
+        record.aliases.clear();
+        self.database.write(std::slice::from_ref(&record), &[])?;
+        self.index().publish(record, &self.layout, &self.config);
+        Ok(())
+    }
+
+    /// Keeps the image's layers, also when the image is removed, until the holder lets go.
+    pub(crate) fn hold(&self, id: &str, holder: &str) -> Result<Arc<Image>, ImageError> {
+        // Taken together: a sweep between the two would not see the holder.
+        let index = self.index();
+        let image = index.any(id).ok_or_else(|| ImageError::NoSuchImage(id.to_owned()))?;
+        lock(&self.holds).entry(id.to_owned()).or_default().insert(holder.to_owned());
+        Ok(image)
+    }
+
+    /// Forgets the holder; the images that nobody holds any more and that are hidden.
+    pub(crate) fn release(&self, holder: &str) -> bool {
+        let mut freed = lock(&self.held_layers).remove(holder).is_some();
+        let mut holds = lock(&self.holds);
+        holds.retain(|_, holders| {
+            freed |= holders.remove(holder);
+            !holders.is_empty()
+        });
+        drop(holds);
+        freed && self.index().images.values().any(|record| record.hidden)
+    }
+
+    /// Keeps these directories, whatever the records say.
+    pub(crate) fn hold_layers(&self, holder: &str, layers: &[PathBuf]) {
+        let names = layers.iter().filter_map(|path| path.file_name().map(ToOwned::to_owned));
+        lock(&self.held_layers).entry(holder.to_owned()).or_default().extend(names);
+    }
+
+    /// The names of the directories that someone holds.
+    fn held_directories(&self) -> HashSet<OsString> {
+        lock(&self.held_layers).values().flatten().cloned().collect()
+    }
+
+    fn held(&self, id: &str) -> bool {
+        lock(&self.holds).contains_key(id)
+    }
+
+    /// Marks everything that was written so far as on the disk.
+    pub(crate) fn make_durable(&self) -> Result<(), ImageError> {
+        let pending: Vec<Digest> = {
+            let index = self.index();
+            let layers = index.layers.iter().filter(|(_, layer)| layer.boot_id.is_some());
+            layers.map(|(id, _)| id.clone()).collect()
+        };
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.layout.sync()?;
+        let _changing = lock(&self.changing);
+        let layers = {
+            let mut index = self.index();
+            for id in &pending {
+                if let Some(layer) = index.layers.get_mut(id) {
+                    layer.boot_id = None;
+                }
+            }
+            // Only what an image names has a record; the rest gets one with its image.
+            let (named, _) = index.referenced();
+            let known = pending.into_iter().filter(|id| named.contains(id));
+            known.filter_map(|id| index.layers.get(&id).cloned().map(|layer| (id, layer))).collect::<Vec<_>>()
+        };
+        self.database.write(&[], &layers)
+    }
+}

@@ -1,0 +1,111 @@
+//! Opening the store: whatever a crash or a bad disk left, the node serves.
+
+use super::layout::{Layout, remove_tree};
+use super::{Database, Index, Store};
+use crate::config::ImageConfig;
+use crate::error::ImageError;
+use std::path::Path;
+
+/// Opens the store and makes it consistent: unfinished work is removed, a damaged database is put aside,
+/// images with a layer missing (or written shortly before a power loss) are dropped and can be pulled again.
+pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
+    let layout = Layout::create(&config.root)?;
+    empty(&layout.ingest())?;
+    let (database, images, layers) = open_database(&layout.database())?;
+    let boot_id = boot_id();
+    let mut index = Index::default();
+    let mut untrusted = Vec::new();
+    for (id, layer) in layers {
+        let written = layer.boot_id.as_ref().is_none_or(|boot| *boot == boot_id);
+        if written && layout.layer(&id).is_dir() {
+            index.layers.insert(id, layer);
+        } else {
+            tracing::warn!(layer = %id, written, "a layer is missing or was not on the disk before a power loss");
+            untrusted.push(id);
+        }
+    }
+    let mut dropped = Vec::new();
+    for record in images {
+        let whole = record.layers.iter().all(|id| index.layers.contains_key(id))
+            && (record.fixup == 0 || layout.fixup(&record.id).is_dir());
+        if whole {
+            index.publish(record, &layout, &config);
+        } else {
+            tracing::warn!(image = %record.id, "an image is incomplete and has to be pulled again");
+            dropped.push(record.id);
+        }
+    }
+    if !dropped.is_empty() || !untrusted.is_empty() {
+        database.remove(&dropped, &untrusted)?;
+        for id in &untrusted {
+            remove_tree(&layout.layer(id))?;
+        }
+    }
+    Ok(Store {
+        layout,
+        config,
+        boot_id,
+        database,
+        index: std::sync::Mutex::new(index),
+        leases: std::sync::Mutex::default(),
+        holds: std::sync::Mutex::default(),
+        held_layers: std::sync::Mutex::default(),
+        changing: std::sync::Mutex::default(),
+    })
+}
+
+type Contents = (Database, Vec<super::ImageRecord>, Vec<(crate::Digest, super::LayerRecord)>);
+
+fn open_database(path: &Path) -> Result<Contents, ImageError> {
+    let attempt = || {
+        // The database checks its file with assertions too.
+        std::panic::catch_unwind(|| {
+            let database = Database::open(path)?;
+            let (images, layers) = database.read()?;
+            Ok((database, images, layers))
+        })
+        .unwrap_or(Err(ImageError::Interrupted { operation: "opening the image database" }))
+    };
+    match attempt() {
+        Ok(contents) => Ok(contents),
+        Err(error) if is_held(&error) => Err(error),
+        Err(error) => {
+            let aside = aside(path);
+            tracing::error!(%error, aside = %aside.display(), "the image database is damaged: starting with an empty one");
+            if path.exists() {
+                std::fs::rename(path, &aside).map_err(ImageError::io("put aside", path))?;
+            }
+            attempt()
+        }
+    }
+}
+
+/// Another process has the file open: it is not damaged.
+fn is_held(error: &ImageError) -> bool {
+    matches!(error, ImageError::Database { source, .. } if matches!(**source, redb::Error::DatabaseAlreadyOpen))
+}
+
+fn aside(path: &Path) -> std::path::PathBuf {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seconds = now.map_or(0, |time| time.as_secs());
+    path.with_extension(format!("redb.damaged-{seconds}"))
+}
+
+fn empty(directory: &Path) -> Result<(), ImageError> {
+    for entry in std::fs::read_dir(directory).map_err(ImageError::io("list", directory))? {
+        let path = entry.map_err(ImageError::io("list", directory))?.path();
+        let is_directory = path.symlink_metadata().is_ok_and(|there| there.is_dir());
+        if is_directory {
+            remove_tree(&path)?;
+        } else {
+            std::fs::remove_file(&path).map_err(ImageError::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the kernel tells none, every start counts as a new boot.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or_else(|_| format!("process {}", std::process::id()), |text| text.trim().to_owned())
+}

@@ -1,0 +1,43 @@
+//! From the bytes of a layer to a directory: sha256 → inflate → sha256 → extraction, in one pass.
+//!
+//! ```text
+//! socket ──(tokio)──▶ [pieces] ──▶ thread: digest, inflate ──▶ [buffers] ──▶ thread: diff id, tar, files
+//! ```
+//! Both channels are bounded, so that a slow disk slows the socket instead of filling memory.
+
+mod error;
+mod extract;
+mod header;
+mod inflate;
+mod pax;
+mod pieces;
+mod pipeline;
+mod tar;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod testtar;
+
+pub use error::{TarError, UnpackError};
+pub(crate) use pieces::Piece;
+pub(crate) use pipeline::{Finished, Job, start};
+
+/// Limits on what one layer may become.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub bytes: u64,
+    pub entries: u64,
+}
+
+/// What a layer became.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    /// Bytes of file content, in whole blocks of 4 KiB.
+    pub bytes: u64,
+    /// Inodes.
+    pub inodes: u64,
+    /// Directories that no entry describes: they had to be made for what is in them.
+    pub implied: Vec<String>,
+}

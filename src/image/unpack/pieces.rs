@@ -1,0 +1,162 @@
+//! The two channels of the pipeline as readers.
+
+use crate::digest::Hasher;
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::sync::mpsc;
+
+/// What the socket's side sends.
+pub(crate) enum Piece {
+    /// The next bytes.
+    Data(Bytes),
+    /// The blob is complete; without this, an end is an abort.
+    End,
+}
+
+/// The error of a reader whose other side is gone; no decoder makes one of this kind itself.
+pub(super) const GIVEN_UP: io::ErrorKind = io::ErrorKind::ConnectionAborted;
+
+/// The compressed bytes: hashed, counted and kept as they pass.
+pub(super) struct Compressed {
+    input: tokio::sync::mpsc::Receiver<Piece>,
+    current: Bytes,
+    pub hasher: Hasher,
+    pub count: u64,
+    pub keep: Option<File>,
+    pub ended: bool,
+}
+
+impl Compressed {
+    pub(super) fn new(input: tokio::sync::mpsc::Receiver<Piece>, keep: Option<File>) -> Self {
+        Self { input, current: Bytes::new(), hasher: Hasher::default(), count: 0, keep, ended: false }
+    }
+
+    /// The next piece whole; `None` at the end.
+    pub(super) fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.input.blocking_recv() {
+            Some(Piece::Data(bytes)) => {
+                self.hasher.update(&bytes);
+                self.count += bytes.len() as u64;
+                if let Some(file) = &mut self.keep {
+                    file.write_all(&bytes)?;
+                }
+                Ok(Some(bytes))
+            }
+            Some(Piece::End) => {
+                self.ended = true;
+                Ok(None)
+            }
+            None => Err(GIVEN_UP.into()),
+        }
+    }
+}
+
+impl Read for Compressed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Compressed {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.current.is_empty() {
+            match self.next()? {
+                Some(bytes) => self.current = bytes,
+                None => break,
+            }
+        }
+        Ok(&self.current)
+    }
+
+    fn consume(&mut self, count: usize) {
+        let count = count.min(self.current.len());
+        self.current = self.current.split_off(count);
+    }
+}
+
+/// What the inflating thread sends.
+pub(super) enum Chunk {
+    /// A buffer, which goes back when it is used up, and how much of it counts.
+    Buffer(Vec<u8>, usize),
+    /// Bytes that were never compressed.
+    Plain(Bytes),
+    /// Everything came and had the right digest.
+    End,
+}
+
+/// The uncompressed bytes, hashed as they pass.
+pub(super) struct Inflated {
+    input: mpsc::Receiver<Chunk>,
+    /// Where used buffers go back to; dropped buffers are no harm.
+    back: mpsc::Sender<Vec<u8>>,
+    current: Chunk,
+    at: usize,
+    /// `None` where the compressed bytes are the same and their digest is checked.
+    pub hasher: Option<Hasher>,
+}
+
+impl Inflated {
+    pub(super) fn new(input: mpsc::Receiver<Chunk>, back: mpsc::Sender<Vec<u8>>, hash: bool) -> Self {
+        let current = Chunk::Plain(Bytes::new());
+        Self { input, back, current, at: 0, hasher: hash.then(Hasher::default) }
+    }
+
+    /// Reads what is left, so that it is hashed. An error means that the other side gave up.
+    pub(super) fn drain(&mut self) -> io::Result<()> {
+        loop {
+            let count = self.fill_buf()?.len();
+            if count == 0 {
+                return Ok(());
+            }
+            self.consume(count);
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        match &self.current {
+            Chunk::Buffer(buffer, length) => &buffer[self.at..*length],
+            Chunk::Plain(bytes) => &bytes[self.at..],
+            Chunk::End => &[],
+        }
+    }
+}
+
+impl Read for Inflated {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Inflated {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.rest().is_empty() && !matches!(self.current, Chunk::End) {
+            let next = self.input.recv().map_err(|_| io::Error::from(GIVEN_UP))?;
+            let used = std::mem::replace(&mut self.current, next);
+            self.at = 0;
+            if let Chunk::Buffer(buffer, _) = used {
+                let _ = self.back.send(buffer);
+            }
+            if let Some(mut hasher) = self.hasher.take() {
+                hasher.update(self.rest());
+                self.hasher = Some(hasher);
+            }
+        }
+        Ok(self.rest())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count.min(self.rest().len());
+    }
+}

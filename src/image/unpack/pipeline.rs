@@ -1,0 +1,147 @@
+//! The two threads of a layer.
+
+use super::error::UnpackError;
+use super::extract::Extractor;
+use super::inflate::{self, BUFFERS, Expected};
+use super::pieces::{Chunk, Compressed, Inflated, Piece};
+use super::tar::Archive;
+use super::{Limits, Unpacked};
+use crate::digest::Digest;
+use crate::manifest::Layer;
+use crate::store::{IngestDir, IngestFile};
+use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// Pieces between the socket and the inflating thread; each is at most what one read gave.
+const PIECES: usize = 16;
+
+/// A layer to unpack.
+pub(crate) struct Job {
+    pub layer: Layer,
+    pub diff_id: Digest,
+    /// An empty directory; removed again unless all goes well.
+    pub directory: IngestDir,
+    /// Where the compressed bytes are kept as well.
+    pub keep: Option<IngestFile>,
+    pub limits: Limits,
+}
+
+/// A pipeline that waits for its input.
+pub(crate) struct Running {
+    input: tokio::sync::mpsc::Sender<Piece>,
+    inflated: oneshot::Receiver<Result<Option<IngestFile>, UnpackError>>,
+    extracted: oneshot::Receiver<Result<(IngestDir, Unpacked), UnpackError>>,
+}
+
+/// A layer that is all there and has the right digests.
+pub(crate) struct Finished {
+    pub directory: IngestDir,
+    pub blob: Option<IngestFile>,
+    pub unpacked: Unpacked,
+}
+
+/// Starts the threads.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
+    let (input, pieces) = tokio::sync::mpsc::channel(PIECES);
+    let (chunks_in, chunks_out) = mpsc::sync_channel::<Chunk>(BUFFERS);
+    let (buffers_in, buffers_out) = mpsc::channel();
+    let (inflated_in, inflated) = oneshot::channel();
+    let (extracted_in, extracted) = oneshot::channel();
+    let compression = job.layer.compression;
+    let expected = Expected {
+        digest: job.layer.descriptor.digest.clone(),
+        size: job.layer.descriptor.size,
+        compression,
+        limit: job.limits.bytes,
+    };
+    let keep = job.keep;
+    spawn("layer-inflate", move || {
+        let result = (|| {
+            let file = keep.as_ref().map(IngestFile::handle).transpose();
+            let file = file.map_err(|source| UnpackError::Io {
+                operation: "open",
+                path: "blob".to_owned(),
+                source,
+            })?;
+            inflate::run(Compressed::new(pieces, file), &chunks_in, &buffers_out, &expected)?;
+            Ok(keep)
+        })();
+        // Whoever asked may be gone; then the files go too.
+        let _ = inflated_in.send(result);
+    })?;
+    let (directory, diff_id, limits) = (job.directory, job.diff_id, job.limits);
+    // Plain bytes are their own diff id, which the other thread has checked as the digest.
+    let plain = compression == crate::manifest::Compression::None;
+    let plain_digest = plain.then(|| job.layer.descriptor.digest.clone());
+    spawn("layer-extract", move || {
+        let source = Inflated::new(chunks_out, buffers_in, !plain);
+        let result = extract(&directory, source, plain_digest, &diff_id, limits);
+        let _ = extracted_in.send(result.map(|unpacked| (directory, unpacked)));
+    })?;
+    Ok(Running { input, inflated, extracted })
+}
+
+impl Running {
+    /// Where the socket's side puts the pieces.
+    pub(crate) fn input(&self) -> tokio::sync::mpsc::Sender<Piece> {
+        self.input.clone()
+    }
+
+    /// Waits for both threads. `complete` tells whether all bytes came: only then do the threads end well.
+    pub(crate) async fn finish(self, complete: bool) -> Result<Finished, UnpackError> {
+        if complete {
+            let _ = self.input.send(Piece::End).await;
+        }
+        drop(self.input);
+        let inflated = self.inflated.await.unwrap_or(Err(UnpackError::Aborted));
+        let extracted = self.extracted.await.unwrap_or(Err(UnpackError::Aborted));
+        match (inflated, extracted) {
+            (Ok(blob), Ok((directory, unpacked))) => Ok(Finished { directory, blob, unpacked }),
+            // One side's failure makes the other give up: the real one is told.
+            (Err(UnpackError::Aborted) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), UnpackError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(work);
+    spawned.map(drop).map_err(|source| UnpackError::Io {
+        operation: "start thread",
+        path: name.to_owned(),
+        source,
+    })
+}
+
+fn extract(
+    directory: &IngestDir,
+    source: Inflated,
+    plain_digest: Option<Digest>,
+    diff_id: &Digest,
+    limits: Limits,
+) -> Result<Unpacked, UnpackError> {
+    let mut archive = Archive::new(source);
+    let mut extractor = Extractor::new(directory.path(), limits)?;
+    let unpacked = extractor.run(&mut archive);
+    let mut source = archive.into_inner();
+    let unpacked = match unpacked {
+        // The stream broke off: the inflating thread knows why.
+        Err(UnpackError::Tar(super::TarError::Read(_))) if source.drain().is_err() => {
+            return Err(UnpackError::Aborted);
+        }
+        other => other?,
+    };
+    source.drain().map_err(|_| UnpackError::Aborted)?;
+    let actual = match (source.hasher.take(), plain_digest) {
+        (Some(hasher), _) => hasher.finish(),
+        (None, Some(digest)) => digest,
+        (None, None) => return Err(UnpackError::Aborted),
+    };
+    if actual != *diff_id {
+        return Err(UnpackError::DiffId { expected: diff_id.clone(), actual });
+    }
+    extractor.finish()?;
+    Ok(unpacked)
+}

@@ -1,0 +1,195 @@
+//! A streaming reader of tar archives that trusts nothing.
+//!
+//! Written for this purpose because its memory must stay bounded whatever an extended header claims, and
+//! because the size of a PAX record must always win over the header's (two readers that disagree there
+//! see two archives).
+
+use super::error::TarError;
+use super::header::{BLOCK, Header};
+use super::pax::Pax;
+use std::io::{self, BufRead};
+
+/// The most bytes of one PAX header: room for every xattr that the kernel takes on one file.
+const MAX_PAX: u64 = 1 << 20;
+/// The most bytes of a GNU long name.
+const MAX_NAME: u64 = 64 << 10;
+
+/// The type of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    HardLink,
+    SymLink,
+    CharDevice,
+    BlockDevice,
+    Directory,
+    Fifo,
+}
+
+/// One entry, its content not yet read.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub kind: Kind,
+    pub path: Vec<u8>,
+    pub link: Vec<u8>,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub mtime: (i64, u32),
+    pub device: (u32, u32),
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Bytes of content: not zero for files only.
+    pub size: u64,
+}
+
+/// An archive that is read from front to back.
+pub(super) struct Archive<R> {
+    reader: R,
+    /// Content of the current entry that was not read yet, and the padding behind it.
+    content: u64,
+    padding: u64,
+}
+
+impl<R: BufRead> Archive<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader, content: 0, padding: 0 }
+    }
+
+    pub(super) fn into_inner(self) -> R {
+        self.reader
+    }
+
+    /// The next entry; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Entry>, TarError> {
+        let mut pax = Pax::default();
+        let (mut long_path, mut long_link) = (None, None);
+        loop {
+            self.skip()?;
+            let Some(block) = self.block()? else { return Ok(None) };
+            let header = Header::parse(&block)?;
+            match header.kind {
+                b'x' | b'X' => pax = Pax::parse(&self.extended(&header, MAX_PAX)?)?,
+                // Global headers hold comments in practice; nothing in them is honoured (as in Go's reader).
+                b'g' => drop(self.extended(&header, MAX_PAX)?),
+                b'L' => long_path = Some(cut(self.extended(&header, MAX_NAME)?)),
+                b'K' => long_link = Some(cut(self.extended(&header, MAX_NAME)?)),
+                _ => return self.entry(header, pax, long_path, long_link).map(Some),
+            }
+        }
+    }
+
+    /// Hands the current entry's content on, as it comes.
+    pub(super) fn content<E: From<TarError>>(
+        &mut self,
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while self.content > 0 {
+            let available = self.reader.fill_buf().map_err(TarError::from)?;
+            if available.is_empty() {
+                return Err(TarError::from(io::Error::from(io::ErrorKind::UnexpectedEof)).into());
+            }
+            let count = usize::try_from(self.content).unwrap_or(usize::MAX).min(available.len());
+            take(&available[..count])?;
+            self.reader.consume(count);
+            self.content -= count as u64;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        header: Header,
+        pax: Pax,
+        long_path: Option<Vec<u8>>,
+        long_link: Option<Vec<u8>>,
+    ) -> Result<Entry, TarError> {
+        let path = pax.path.or(long_path).unwrap_or(header.path);
+        let shown = || String::from_utf8_lossy(&path).chars().take(256).collect::<String>();
+        if pax.sparse || header.kind == b'S' {
+            return Err(TarError::Sparse(shown()));
+        }
+        let kind = match header.kind {
+            // Before POSIX a directory was a file with a slash at its end.
+            0 | b'0' if path.ends_with(b"/") => Kind::Directory,
+            0 | b'0' | b'7' => Kind::File,
+            b'1' => Kind::HardLink,
+            b'2' => Kind::SymLink,
+            b'3' => Kind::CharDevice,
+            b'4' => Kind::BlockDevice,
+            b'5' => Kind::Directory,
+            b'6' => Kind::Fifo,
+            other => return Err(TarError::Type { path: shown(), kind: char::from(other) }),
+        };
+        // Only files have content; the size of anything else means nothing (as in Go's reader).
+        let size = if kind == Kind::File { pax.size.unwrap_or(header.size) } else { 0 };
+        self.expect(size)?;
+        let id = |number: u64, field| u32::try_from(number).map_err(|_| TarError::Number(field));
+        Ok(Entry {
+            kind,
+            path,
+            link: pax.link.or(long_link).unwrap_or(header.link),
+            mode: header.mode,
+            uid: id(pax.uid.unwrap_or(header.uid), "uid")?,
+            gid: id(pax.gid.unwrap_or(header.gid), "gid")?,
+            mtime: pax.mtime.unwrap_or((header.mtime, 0)),
+            device: (header.major, header.minor),
+            xattrs: pax.xattrs,
+            size,
+        })
+    }
+
+    fn expect(&mut self, size: u64) -> Result<(), TarError> {
+        self.content = size;
+        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+        // A size that no file can have would also overflow the arithmetic of every reader after us.
+        if i64::try_from(size).is_err() { Err(TarError::Number("size")) } else { Ok(()) }
+    }
+
+    /// The content of an extended header, in memory and therefore bounded.
+    fn extended(&mut self, header: &Header, limit: u64) -> Result<Vec<u8>, TarError> {
+        if header.size > limit {
+            return Err(TarError::ExtendedSize(header.size));
+        }
+        self.expect(header.size)?;
+        let mut content = Vec::new();
+        self.content(|piece| {
+            content.extend_from_slice(piece);
+            Ok::<_, TarError>(())
+        })?;
+        Ok(content)
+    }
+
+    fn skip(&mut self) -> Result<(), TarError> {
+        self.content(|_| Ok::<_, TarError>(()))?;
+        self.content = std::mem::take(&mut self.padding);
+        self.content(|_| Ok(()))
+    }
+
+    /// The next block; `None` at the end: a block of zeros, or the end of the stream between entries.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, TarError> {
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        while filled < BLOCK {
+            let available = self.reader.fill_buf()?;
+            if available.is_empty() {
+                if filled == 0 {
+                    return Ok(None);
+                }
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            let count = available.len().min(BLOCK - filled);
+            block[filled..filled + count].copy_from_slice(&available[..count]);
+            self.reader.consume(count);
+            filled += count;
+        }
+        Ok((block.iter().any(|byte| *byte != 0)).then_some(block))
+    }
+}
+
+/// GNU long names end in a zero byte.
+fn cut(mut name: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = name.iter().position(|byte| *byte == 0) {
+        name.truncate(end);
+    }
+    name
+}
