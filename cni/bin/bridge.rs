@@ -1,0 +1,7 @@
+//! The `bridge` plugin as a binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cni::standalone::main("bridge")
+}

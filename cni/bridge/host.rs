@@ -1,0 +1,324 @@
+//! The host's end: the bridge, and the veth that is its port.
+
+use super::conf::Bridge;
+use super::container::address;
+use super::random_mac;
+use crate::failure::{config, file, system};
+use crate::tag::fnv1a;
+use crate::types::{CniError, Invocation};
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use sys::SysResult;
+use sys::netlink::{
+    Address, AddressInfo, Batch, BridgeLink, LinkInfo, Mac, OPER_UP, Peer, PortFlags, Socket, VethPair,
+    addresses, is_local, link_info, link_infos,
+};
+use sys::netns::Netns;
+
+const EEXIST: i32 = 17;
+const PORT_UP_TIMEOUT: Duration = Duration::from_secs(2);
+const PORT_UP_POLL: Duration = Duration::from_micros(200);
+
+/// A bridge that is known to be one and up.
+#[derive(Debug, Clone)]
+pub(super) struct BridgeState {
+    pub(super) index: u32,
+    pub(super) mac: Mac,
+    promiscuous: bool,
+    /// The addresses that it was seen to have, none of them in the way of another.
+    gateways: Vec<IpNet>,
+    cached: bool,
+}
+
+/// Bridges by network namespace and name. An entry is only a guess: the kernel refuses an index that no longer
+/// is, and then the bridge is looked up (and made) again.
+static BRIDGES: Mutex<Option<HashMap<(u64, String), BridgeState>>> = Mutex::new(None);
+
+/// The host's end of a pair, and index and hardware address of the other end in its namespace.
+#[derive(Debug)]
+pub(super) struct HostLink {
+    pub(super) name: String,
+    pub(super) mac: Mac,
+    pub(super) peer: u32,
+    pub(super) peer_mac: Mac,
+}
+
+/// The name of the host's end: made from the attachment, so that DEL finds it without the namespace.
+pub(super) fn veth_name(call: &Invocation) -> String {
+    let text = format!("{} {} {}", call.container_id, call.ifname, call.conf.network());
+    format!("veth{:011x}", fnv1a(text.as_bytes()) & 0xfff_ffff_ffff)
+}
+
+/// Makes the pair, one end at the bridge, the other in the container's namespace.
+pub(super) fn attach(
+    host: &Socket,
+    conf: &Bridge,
+    call: &Invocation,
+    inside: &Netns,
+    mac: Mac,
+) -> Result<(BridgeState, HostLink), CniError> {
+    let bridge = bridge(host, conf)?;
+    let link_mac = random_mac()?;
+    match create(host, conf, call, inside, &bridge, (link_mac, mac)) {
+        Ok(link) => Ok((bridge, link)),
+        Err(_) if bridge.cached => {
+            forget(host, conf);
+            let bridge = self::bridge(host, conf)?;
+            let link = create(host, conf, call, inside, &bridge, (link_mac, mac))?;
+            Ok((bridge, link))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn create(
+    host: &Socket,
+    conf: &Bridge,
+    call: &Invocation,
+    inside: &Netns,
+    bridge: &BridgeState,
+    (mac, peer_mac): (Mac, Mac),
+) -> Result<HostLink, CniError> {
+    let name = veth_name(call);
+    let mut batch = Batch::new();
+    batch.create_veth(&VethPair {
+        name: &name,
+        mac,
+        bridge: Some(bridge.index),
+        mtu: conf.mtu,
+        peer: Peer { name: &call.ifname, mac: peer_mac, netns: inside.fd() },
+    });
+    let port = PortFlags { hairpin: conf.hairpin, isolated: conf.port_isolation };
+    if port != PortFlags::default() {
+        batch.set_port(&name, port);
+    }
+    // A bridge port needs no address; each would cost the host a search for duplicates, timers and routes.
+    batch.no_link_local(&name).set_up_by_name(&name);
+    match host.run(&mut batch) {
+        Err(error) if error.errno == EEXIST => {
+            let message = format!("{} of container {} is attached already", call.ifname, call.container_id);
+            return Err(config(message));
+        }
+        Err(error) if error.op != "create veth" => {
+            remove(host, &name);
+            return Err(system(error));
+        }
+        result => result.map_err(system)?,
+    };
+    // The other end is asked for inside: the host's end, not yet settled, answers 100 µs later.
+    let mut batch = Batch::new();
+    let found = inside.rtnl().run(batch.get_link(&call.ifname)).map_err(system);
+    match found.map(|replies| link_info(&replies)) {
+        Ok(Some(peer)) => Ok(HostLink { name, mac, peer: peer.index, peer_mac }),
+        Ok(None) => {
+            remove(host, &name);
+            Err(CniError::new(CniError::INTERNAL, format!("interface {} is missing", call.ifname)))
+        }
+        Err(error) => {
+            remove(host, &name);
+            Err(error)
+        }
+    }
+}
+
+fn remove(host: &Socket, name: &str) {
+    let mut batch = Batch::new();
+    // The pair goes with the namespace in any case.
+    let _ = host.run(batch.delete_link(name));
+}
+
+/// The bridge, made when it is not there.
+fn bridge(host: &Socket, conf: &Bridge) -> Result<BridgeState, CniError> {
+    if let Some(known) = known(host, conf) {
+        return Ok(known);
+    }
+    let mut batch = Batch::new();
+    batch.create_bridge(&BridgeLink {
+        name: &conf.name,
+        mac: random_mac()?,
+        mtu: conf.mtu,
+        promiscuous: conf.promiscuous,
+    });
+    batch.get_link(&conf.name);
+    let replies = host.run(&mut batch).map_err(system)?;
+    let found = link_info(&replies).filter(|link| link.kind == "bridge");
+    let Some(LinkInfo { index, mac: Some(mac), up, promiscuity, .. }) = found else {
+        return Err(config(format!("{:?} exists and is not a bridge", conf.name)));
+    };
+    let mut batch = Batch::new();
+    if !up {
+        batch.set_up(&conf.name, index, true);
+    }
+    if conf.promiscuous && promiscuity == 0 {
+        batch.set_promiscuous(&conf.name, index);
+    }
+    host.run(&mut batch).map_err(system)?;
+    // The host's routes are its own, whatever a container advertises. Without IPv6 there is no such file.
+    let accept = format!("/proc/sys/net/ipv6/conf/{}/accept_ra", conf.name);
+    let _ = std::fs::write(accept, "0");
+    let state =
+        BridgeState { index, mac, promiscuous: conf.promiscuous, gateways: Vec::new(), cached: false };
+    remember(host, conf, &state);
+    Ok(state)
+}
+
+/// Gives the bridge the gateways' addresses, and lets the host forward.
+pub(super) fn become_gateway(
+    host: &Socket,
+    conf: &Bridge,
+    bridge: &BridgeState,
+    gateways: &[IpNet],
+) -> Result<(), CniError> {
+    if gateways.iter().any(|gateway| !bridge.gateways.contains(gateway)) {
+        clear_the_way(host, conf, bridge, gateways)?;
+        let mut state = bridge.clone();
+        state.gateways = gateways.to_vec();
+        remember(host, conf, &state);
+    }
+    // Repeated each time: it heals a bridge that has lost an address, and costs 3 µs.
+    let mut batch = Batch::new();
+    for gateway in gateways {
+        batch.add_address(&conf.name, bridge.index, address(*gateway), false);
+    }
+    host.run(&mut batch).map_err(system)?;
+    for ipv4 in [true, false] {
+        if gateways.iter().any(|gateway| gateway.addr().is_ipv4() == ipv4) {
+            forward(ipv4)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes or refuses addresses of the bridge that exclude a gateway's: another IPv4 address, or an IPv6
+/// address of an overlapping network.
+fn clear_the_way(
+    host: &Socket,
+    conf: &Bridge,
+    bridge: &BridgeState,
+    gateways: &[IpNet],
+) -> Result<(), CniError> {
+    let mut batch = Batch::new();
+    let found = addresses(&host.run(batch.get_addresses()).map_err(system)?);
+    let own: Vec<Address> =
+        found.iter().filter(|found| found.index == bridge.index).map(|found| found.address).collect();
+    let wanted: Vec<Address> = gateways.iter().map(|gateway| address(*gateway)).collect();
+    for gateway in gateways {
+        let in_the_way = own.iter().filter(|other| !wanted.contains(other) && excludes(**other, *gateway));
+        for other in in_the_way {
+            if !conf.force_address {
+                let other = format!("{}/{}", other.ip, other.prefix);
+                return Err(config(format!("{:?} has another address than {gateway}: {other}", conf.name)));
+            }
+            let mut batch = Batch::new();
+            host.run(batch.delete_address(&conf.name, bridge.index, *other)).map_err(system)?;
+        }
+    }
+    Ok(())
+}
+
+fn excludes(other: Address, gateway: IpNet) -> bool {
+    match IpNet::new(other.ip, other.prefix) {
+        Ok(other) if other.addr().is_ipv4() != gateway.addr().is_ipv4() => false,
+        Ok(other) => {
+            gateway.addr().is_ipv4() || other.contains(&gateway.addr()) || gateway.contains(&other.addr())
+        }
+        Err(_) => false,
+    }
+}
+
+fn forward(ipv4: bool) -> Result<(), CniError> {
+    let path = PathBuf::from(match ipv4 {
+        true => "/proc/sys/net/ipv4/ip_forward",
+        false => "/proc/sys/net/ipv6/conf/all/forwarding",
+    });
+    let is_on = std::fs::read(&path).map_err(file("read", &path))?.first() == Some(&b'1');
+    if is_on { Ok(()) } else { std::fs::write(&path, "1").map_err(file("write", &path)) }
+}
+
+/// Waits until the port forwards and the bridge carries traffic, then tells everyone where the container's addresses
+/// are now. A bridge that has just got its first port loses what the host sends until the kernel has taken notice,
+/// which it does once a second when nobody asks.
+pub(super) fn announce(
+    host: &Socket,
+    inside: &Netns,
+    call: &Invocation,
+    bridge: &BridgeState,
+    link: &HostLink,
+    ips: &[IpNet],
+) -> Result<(), CniError> {
+    let deadline = Instant::now() + PORT_UP_TIMEOUT;
+    let ipv6 = ips.iter().any(|ip| ip.addr().is_ipv6());
+    loop {
+        // Asking makes recent kernels take notice of the carrier at once: the port's first, the bridge's follows.
+        let mut batch = Batch::new();
+        batch.get_link(&link.name).get_link_index(bridge.index);
+        for ip in ips {
+            // A former owner of the address may still be in the host's table.
+            batch.set_neighbour(bridge.index, ip.addr(), link.peer_mac);
+        }
+        let replies = link_infos(&host.run(&mut batch).map_err(system)?);
+        let state = |index: Option<u32>| {
+            let found = replies.iter().find(|found| Some(found.index) == index);
+            found.map_or(0, |found| found.operstate)
+        };
+        let port = replies.iter().find(|found| found.index != bridge.index).map(|found| found.index);
+        let (state, bridge_state) = (state(port), state(Some(bridge.index)));
+        if state == OPER_UP && bridge_state == OPER_UP && (!ipv6 || settled(host, bridge.index)?) {
+            break;
+        }
+        if Instant::now() > deadline {
+            let message =
+                format!("bridge port {} does not come up: states {state}, {bridge_state}", link.name);
+            return Err(CniError::new(CniError::INTERNAL, message));
+        }
+        std::thread::sleep(PORT_UP_POLL);
+    }
+    if ips.iter().any(|ip| ip.addr().is_ipv4()) {
+        // Other containers may know it, too: this makes the kernel send a gratuitous ARP.
+        let mut batch = Batch::new();
+        inside.rtnl().run(batch.set_mac(&call.ifname, link.peer, link.peer_mac)).map_err(system)?;
+    }
+    Ok(())
+}
+
+/// Whether packets to the bridge's IPv6 addresses end at the host. The kernel makes their routes on its own time after
+/// the addresses, and who connects before that waits for a neighbour that does not exist.
+fn settled(host: &Socket, bridge: u32) -> Result<bool, CniError> {
+    for found in addresses_of(host, bridge).map_err(system)? {
+        let ip = found.address.ip;
+        let counts = matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local()) && !found.duplicate;
+        // Without any route the question itself fails.
+        if counts && !host.run(Batch::new().get_route_to(ip)).is_ok_and(|replies| is_local(&replies)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn known(host: &Socket, conf: &Bridge) -> Option<BridgeState> {
+    let bridges = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (host.netns_cookie(), conf.name.clone());
+    let known = bridges.as_ref()?.get(&key)?;
+    (known.promiscuous == conf.promiscuous).then(|| BridgeState { cached: true, ..known.clone() })
+}
+
+fn remember(host: &Socket, conf: &Bridge, state: &BridgeState) {
+    let mut bridges = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+    bridges.get_or_insert_default().insert((host.netns_cookie(), conf.name.clone()), state.clone());
+}
+
+fn forget(host: &Socket, conf: &Bridge) {
+    let mut bridges = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
+    bridges.get_or_insert_default().remove(&(host.netns_cookie(), conf.name.clone()));
+}
+
+/// The addresses of one interface.
+pub(super) fn addresses_of(socket: &Socket, index: u32) -> SysResult<Vec<AddressInfo>> {
+    let mut batch = Batch::new();
+    let replies = socket.run(batch.get_addresses())?;
+    Ok(addresses(&replies).into_iter().filter(|found| found.index == index).collect())
+}

@@ -1,0 +1,26 @@
+//! The built-in CNI plugins: `bridge`, `host-local`, `portmap` and `loopback`, as a library that the daemon
+//! calls in process, and as the binaries of those names.
+//!
+//! They read the configuration and write the results of the standard plugins
+//! (github.com/containernetworking/plugins), which can take their place and whose place they can take.
+//! What differs: they talk to the kernel by netlink instead of running commands, and keep their packet
+//! rules in nf_tables tables of their own, `corten_masquerade`, `corten_hostport` and `corten_macspoofchk`.
+//!
+//! [`run`] carries one call out; [`understands`] says beforehand whether a configuration holds anything
+//! that these plugins do not do, so that the caller can execute another plugin of that name instead.
+
+pub mod bridge;
+mod delegate;
+mod failure;
+mod fields;
+mod firewall;
+pub mod host_local;
+pub mod loopback;
+pub mod portmap;
+mod run;
+pub mod standalone;
+mod tag;
+pub mod types;
+
+pub use fields::{UnknownField, understands};
+pub use run::run;

@@ -1,0 +1,39 @@
+//! From a call to the plugin that carries it out.
+
+use crate::types::{CniError, CniResult, Command, Invocation};
+use crate::{bridge, host_local, loopback, portmap};
+
+/// Carries a call out with the built-in plugin that its configuration names. Only ADD has a result.
+///
+/// # Errors
+/// What the plugin reports; [`CniError::INVALID_CONFIG`] for a plugin that is not built in.
+pub fn run(call: &Invocation) -> Result<Option<CniResult>, CniError> {
+    let plugin = call.conf.plugin_type();
+    match (plugin, call.command) {
+        ("bridge", Command::Add) => bridge::add(call).map(Some),
+        ("bridge", Command::Del) => bridge::del(call).map(none),
+        ("bridge", Command::Check) => bridge::check(call).map(none),
+        ("bridge", Command::Status) => bridge::status(call).map(none),
+        ("bridge", Command::Gc) => bridge::gc(call).map(none),
+        ("host-local", Command::Add) => host_local::add(call).map(Some),
+        ("host-local", Command::Del) => host_local::del(call).map(none),
+        ("host-local", Command::Check) => host_local::check(call).map(none),
+        ("host-local", Command::Status) => host_local::status(call).map(none),
+        ("host-local", Command::Gc) => host_local::gc(call).map(none),
+        ("portmap", Command::Add) => portmap::add(call).map(Some),
+        ("portmap", Command::Del) => portmap::del(call).map(none),
+        ("portmap", Command::Check) => portmap::check(call).map(none),
+        ("portmap", Command::Status) => portmap::status(call).map(none),
+        ("portmap", Command::Gc) => portmap::gc(call).map(none),
+        ("loopback", Command::Add) => loopback::add(call).map(Some),
+        ("loopback", Command::Del) => loopback::del(call).map(none),
+        ("loopback", Command::Check) => loopback::check(call).map(none),
+        ("loopback", Command::Status | Command::Gc) => Ok(None),
+        ("bridge" | "host-local" | "portmap" | "loopback", Command::Version) => Ok(None),
+        _ => Err(CniError::new(CniError::INVALID_CONFIG, format!("no built-in plugin {plugin:?}"))),
+    }
+}
+
+fn none((): ()) -> Option<CniResult> {
+    None
+}

@@ -1,0 +1,141 @@
+//! What an ADD has made, in the form in which it is kept until DEL.
+
+use crate::{NetError, Result};
+use cni::types::{CniResult, Dns, NetworkConfigList};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A pod's place in a network: everything that DEL and CHECK must be given again, exactly as ADD had it
+/// (libcni keeps the same in its cache), and the outcome.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The CNI container id, which is the sandbox's.
+    pub container_id: String,
+    /// The interface inside the pod.
+    pub ifname: String,
+    /// Where the network namespace was pinned.
+    pub netns: PathBuf,
+    /// `CNI_ARGS`.
+    pub args: Vec<(String, String)>,
+    /// Capability arguments, by capability.
+    pub capability_args: Map<String, Value>,
+    /// The configuration that was in force.
+    pub config: Arc<NetworkConfigList>,
+    /// Which of its plugins ran in process; DEL goes the same way, as the two may keep state apart.
+    pub in_process: Vec<bool>,
+    /// The last plugin's result, verbatim; `None` until ADD has succeeded.
+    pub result: Option<Value>,
+    /// The pod's addresses: the first of each family, the primary one first.
+    pub ips: Vec<IpAddr>,
+    /// Resolver settings of all plugins together.
+    pub dns: Dns,
+}
+
+impl Attachment {
+    /// The result in its 1.1.0 form; `None` until ADD has succeeded.
+    ///
+    /// # Errors
+    /// When what was stored is not a result.
+    pub fn cni_result(&self) -> Result<Option<CniResult>> {
+        match &self.result {
+            None => Ok(None),
+            Some(value) => Ok(Some(CniResult::from_value(value.clone(), self.config.cni_version)?)),
+        }
+    }
+
+    /// Takes over the outcome of a successful ADD.
+    ///
+    /// # Errors
+    /// When the interface has no address.
+    pub(crate) fn finish(&mut self, value: Value, dns: Dns) -> Result<()> {
+        let result = CniResult::from_value(value.clone(), self.config.cni_version)?;
+        self.ips = pod_ips(&result, &self.ifname);
+        self.result = Some(value);
+        self.dns = dns;
+        if self.ips.is_empty() {
+            let network = self.config.name.clone();
+            return Err(NetError::NoAddress { network, ifname: self.ifname.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// The first address of each family on the pod's interface, in the result's order. Addresses that name no
+/// interface (all of those before CNI 0.3.0) belong to it.
+fn pod_ips(result: &CniResult, ifname: &str) -> Vec<IpAddr> {
+    let mut ips: Vec<IpAddr> = Vec::new();
+    for config in &result.ips {
+        let interface =
+            config.interface.and_then(|index| result.interfaces.get(usize::try_from(index).ok()?));
+        let is_pods = interface.is_none_or(|i| i.name == ifname && !i.sandbox.is_empty());
+        let ip = config.address.addr();
+        if is_pods && ips.iter().all(|known| known.is_ipv4() != ip.is_ipv4()) {
+            ips.push(ip);
+        }
+    }
+    ips
+}
+
+/// Adds what `more` says to `dns`, without repeating anything; the later domain wins.
+pub(crate) fn merge_dns(dns: &mut Dns, more: Dns) {
+    let merge = |all: &mut Vec<String>, more: Vec<String>| {
+        for item in more {
+            if !all.contains(&item) {
+                all.push(item);
+            }
+        }
+    };
+    merge(&mut dns.nameservers, more.nameservers);
+    merge(&mut dns.search, more.search);
+    merge(&mut dns.options, more.options);
+    if !more.domain.is_empty() {
+        dns.domain = more.domain;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use cni::types::Version;
+    use serde_json::json;
+
+    fn ips(value: Value) -> Vec<String> {
+        let result = CniResult::from_value(value, Version::LATEST).unwrap();
+        pod_ips(&result, "eth0").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_of_each_family_in_order() {
+        let interfaces =
+            json!([{"name": "br0"}, {"name": "eth0", "sandbox": "/ns"}, {"name": "net1", "sandbox": "/ns"}]);
+        assert_eq!(
+            ips(json!({"interfaces": interfaces, "ips": [
+                {"address": "10.9.0.1/16", "interface": 0}, {"address": "10.7.0.1/16", "interface": 2},
+                {"address": "fd00::5/64", "interface": 1}, {"address": "10.8.0.5/16", "interface": 1},
+                {"address": "10.8.0.6/16", "interface": 1}]})),
+            ["fd00::5", "10.8.0.5"]
+        );
+        assert_eq!(ips(json!({"cniVersion": "0.2.0", "ip4": {"ip": "10.0.0.2/8"}})), ["10.0.0.2"]);
+        assert!(
+            ips(json!({"interfaces": interfaces, "ips": [{"address": "10.9.0.1/16", "interface": 0}]}))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn dns_of_several_plugins() {
+        let mut dns = Dns { nameservers: vec!["1.1.1.1".into()], domain: "a".into(), ..Dns::default() };
+        let more = Dns {
+            nameservers: vec!["1.1.1.1".into(), "2.2.2.2".into()],
+            search: vec!["x".into()],
+            ..Dns::default()
+        };
+        merge_dns(&mut dns, more);
+        assert_eq!(dns.nameservers, ["1.1.1.1", "2.2.2.2"]);
+        assert_eq!((dns.domain.as_str(), dns.search.len()), ("a", 1));
+    }
+}

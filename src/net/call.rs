@@ -1,0 +1,158 @@
+//! One call of one plugin, in process or executed, measured.
+
+use crate::exec::{self, Execution};
+use crate::metrics::{Metrics, Mode};
+use crate::{NetError, NetworkSettings, Result, in_process};
+use cni::types::{CniError, CniResult, Command, Invocation, PluginConfig, TypesError};
+use serde_json::Value;
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// How much of a plugin's output an error quotes, in bytes.
+const QUOTE: usize = 512;
+
+/// Calls plugins.
+pub(crate) struct Caller {
+    settings: NetworkSettings,
+    metrics: Metrics,
+    slots: Semaphore,
+}
+
+impl Caller {
+    pub(crate) fn new(settings: NetworkSettings, metrics: Metrics) -> Self {
+        let slots = Semaphore::new(settings.max_executing_plugins.clamp(1, Semaphore::MAX_PERMITS));
+        Self { settings, metrics, slots }
+    }
+
+    /// How a plugin of a configuration is to run.
+    pub(crate) fn mode(&self, conf: &PluginConfig, builtin: bool) -> Mode {
+        if builtin || self.settings.in_process && in_process::supports(conf) {
+            Mode::InProcess
+        } else {
+            Mode::Executed
+        }
+    }
+
+    /// The first plugin of a list that would have to be executed, and is not there.
+    pub(crate) fn missing(&self, plugins: &[PluginConfig], builtin: bool) -> Option<String> {
+        let absent = |conf: &&PluginConfig| {
+            self.mode(conf, builtin) == Mode::Executed
+                && exec::find(conf.plugin_type(), &self.settings.bin_dirs).is_none()
+        };
+        let plugin = plugins.iter().find(absent)?.plugin_type();
+        let dirs = exec::search_path(&self.settings.bin_dirs);
+        Some(format!("NetworkNotReady: no CNI plugin {plugin} in {dirs}"))
+    }
+
+    /// Carries out a call. An ADD returns its result in the version of the configuration; other commands
+    /// return nothing.
+    ///
+    /// # Errors
+    /// Those of the plugin, and of running it.
+    pub(crate) async fn call(&self, mut invocation: Invocation, mode: Mode) -> Result<Option<Value>> {
+        invocation.path.clone_from(&self.settings.bin_dirs);
+        let (command, plugin) = (invocation.command, invocation.conf.plugin_type().to_owned());
+        let begin = Instant::now();
+        let outcome = match mode {
+            Mode::InProcess => call_in_process(invocation).await,
+            Mode::Executed => self.execute(invocation).await,
+        };
+        self.metrics.observe(command, &plugin, mode, begin.elapsed(), outcome.is_err());
+        outcome
+    }
+
+    async fn execute(&self, invocation: Invocation) -> Result<Option<Value>> {
+        // Closed never: the semaphore lives as long as this.
+        let _slot = self.slots.acquire().await.ok();
+        let plugin = invocation.conf.plugin_type();
+        let stdin = serde_json::to_vec(invocation.conf.as_map())
+            .map_err(|source| TypesError::Json { what: "plugin configuration", source })?;
+        let execution = Execution {
+            plugin,
+            command: invocation.command,
+            bin_dirs: &self.settings.bin_dirs,
+            env: environment(&invocation),
+            stdin,
+            deadline: self.settings.plugin_timeout(),
+        };
+        let outcome = execution.run().await?;
+        if outcome.status.success() {
+            if !outcome.stderr.is_empty() {
+                tracing::debug!(plugin, command = %invocation.command, stderr = outcome.stderr, "cni plugin");
+            }
+            return decode(&invocation, &outcome.stdout);
+        }
+        tracing::warn!(plugin, command = %invocation.command, stderr = outcome.stderr, "cni plugin failed");
+        Err(failure(&invocation, &outcome))
+    }
+}
+
+async fn call_in_process(invocation: Invocation) -> Result<Option<Value>> {
+    let version = invocation.version()?;
+    match in_process::call(invocation).await? {
+        Some(result) => Ok(Some(result.to_value(version)?)),
+        None => Ok(None),
+    }
+}
+
+fn environment(invocation: &Invocation) -> Vec<(&'static str, String)> {
+    let mut env = vec![
+        ("CNI_COMMAND", invocation.command.as_str().to_owned()),
+        ("CNI_PATH", exec::search_path(&invocation.path)),
+    ];
+    if !invocation.container_id.is_empty() {
+        let args: Vec<_> = invocation.args.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let netns = invocation.netns.as_ref().map(|netns| netns.path.to_string_lossy().into_owned());
+        env.push(("CNI_CONTAINERID", invocation.container_id.clone()));
+        env.push(("CNI_IFNAME", invocation.ifname.clone()));
+        env.push(("CNI_NETNS", netns.unwrap_or_default()));
+        env.push(("CNI_ARGS", args.join(";")));
+    }
+    env
+}
+
+/// What an ADD printed. A result in the configuration's own version is passed on verbatim, so that fields
+/// unknown here reach the next plugin; others are converted.
+fn decode(invocation: &Invocation, stdout: &[u8]) -> Result<Option<Value>> {
+    if invocation.command != Command::Add {
+        return Ok(None);
+    }
+    let version = invocation.version()?;
+    let read = || -> std::result::Result<Value, TypesError> {
+        let mut value: Value =
+            serde_json::from_slice(stdout).map_err(|source| TypesError::Json { what: "result", source })?;
+        let result = CniResult::from_value(value.clone(), version)?;
+        let said = value.get("cniVersion").and_then(Value::as_str).unwrap_or_default();
+        if said.is_empty() {
+            value["cniVersion"] = version.as_str().into();
+        } else if said != version.as_str() {
+            value = result.to_value(version)?;
+        }
+        Ok(value)
+    };
+    read().map(Some).map_err(|source| NetError::Garbage {
+        plugin: invocation.conf.plugin_type().to_owned(),
+        command: invocation.command,
+        output: quote(stdout),
+        source,
+    })
+}
+
+fn failure(invocation: &Invocation, outcome: &exec::Outcome) -> NetError {
+    let (plugin, command) = (invocation.conf.plugin_type().to_owned(), invocation.command);
+    match serde_json::from_slice::<CniError>(&outcome.stdout) {
+        Ok(source) if source.code != 0 || !source.msg.is_empty() => {
+            NetError::Plugin { plugin, command, source }
+        }
+        _ => {
+            let printed = [quote(&outcome.stdout), quote(outcome.stderr.as_bytes())];
+            let output = printed.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ");
+            NetError::Exit { plugin, command, status: outcome.status.to_string(), output }
+        }
+    }
+}
+
+fn quote(output: &[u8]) -> String {
+    let start = &output[..output.len().min(QUOTE)];
+    String::from_utf8_lossy(start).trim().to_owned()
+}

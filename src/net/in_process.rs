@@ -1,0 +1,84 @@
+//! Plugins that the `cni` crate implements, called without a process.
+
+use crate::{NetError, Result};
+use cni::types::{CniError, CniResult, Invocation, PluginConfig};
+use tokio::task::JoinError;
+
+/// Whether the library can stand in for the plugin's binary: it knows the type and does all that the
+/// configuration asks. A delegated IPAM plugin of another kind would run outside of our deadlines.
+pub(crate) fn supports(conf: &PluginConfig) -> bool {
+    let ipam = conf.get("ipam").and_then(|ipam| ipam.get("type")).and_then(serde_json::Value::as_str);
+    matches!(ipam, None | Some("" | "host-local")) && cni::understands(conf).is_ok()
+}
+
+/// Calls a plugin on a blocking thread. Only ADD has a result.
+///
+/// # Errors
+/// When the plugin fails or panics.
+pub(crate) async fn call(invocation: Invocation) -> Result<Option<CniResult>> {
+    run(invocation, cni::run).await
+}
+
+async fn run(
+    invocation: Invocation,
+    work: impl FnOnce(&Invocation) -> std::result::Result<Option<CniResult>, CniError> + Send + 'static,
+) -> Result<Option<CniResult>> {
+    let (plugin, command) = (invocation.conf.plugin_type().to_owned(), invocation.command);
+    match tokio::task::spawn_blocking(move || work(&invocation)).await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(source)) => Err(NetError::Plugin { plugin, command, source }),
+        Err(error) => Err(NetError::Panicked { plugin, command, message: panic_text(error) }),
+    }
+}
+
+fn panic_text(error: JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => panic.downcast_ref::<&str>().map_or("unknown", |text| text).to_owned(),
+        },
+        Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use cni::types::Command;
+
+    fn invocation() -> Invocation {
+        Invocation {
+            command: Command::Add,
+            container_id: "c1".to_owned(),
+            ifname: "eth0".to_owned(),
+            netns: None,
+            args: Vec::new(),
+            path: Vec::new(),
+            conf: PluginConfig::parse(br#"{"type": "bridge"}"#).unwrap(),
+            skip_link_delete: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error() {
+        let error = run(invocation(), |_| panic!("index {} is out", 7)).await.unwrap_err();
+        assert_eq!(error.to_string(), "cni ADD bridge: panicked: index 7 is out");
+        let error = run(invocation(), |_| panic!("plain")).await.unwrap_err();
+        assert_eq!(error.to_string(), "cni ADD bridge: panicked: plain");
+    }
+
+    #[test]
+    fn what_the_library_stands_in_for() {
+        let table = [
+            (r#"{"type": "bridge", "bridge": "b0", "ipam": {"type": "host-local"}}"#, true),
+            (r#"{"type": "bridge", "bridge": "b0", "ipam": {"type": "dhcp"}}"#, false),
+            (r#"{"type": "bridge", "unheard-of": true}"#, false),
+            (r#"{"type": "portmap", "snat": true, "capabilities": {"portMappings": true}}"#, true),
+            (r#"{"type": "ptp"}"#, false),
+        ];
+        for (text, expected) in table {
+            assert_eq!(supports(&PluginConfig::parse(text.as_bytes()).unwrap()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The attachments that exist on this node since it was booted: one file each, written before ADD begins.
+//! A daemon that dies in the middle of an ADD finds here which configuration DEL must be given.
+
+use crate::{Attachment, NetError, Result};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(crate) struct Journal {
+    dir: PathBuf,
+}
+
+impl Journal {
+    pub(crate) fn open(state_dir: &Path) -> Result<Self> {
+        let dir = state_dir.join("attachments");
+        fs::create_dir_all(&dir).map_err(NetError::state("create", &dir))?;
+        Ok(Self { dir })
+    }
+
+    pub(crate) fn write(&self, attachment: &Attachment) -> Result<()> {
+        let path = self.path(&attachment.container_id, &attachment.ifname);
+        let encoded = serde_json::to_vec(attachment).map_err(io::Error::from);
+        Ok(sys::fs::write_atomic(&path, &encoded.map_err(NetError::state("encode", &path))?, 0o600)?)
+    }
+
+    /// `None` when there is none, or when it cannot be read any more.
+    pub(crate) fn read(&self, container_id: &str, ifname: &str) -> Option<Attachment> {
+        self.load(&self.path(container_id, ifname))
+    }
+
+    pub(crate) fn remove(&self, container_id: &str, ifname: &str) -> Result<()> {
+        let path = self.path(container_id, ifname);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(NetError::state("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn all(&self) -> Result<Vec<Attachment>> {
+        let entries = fs::read_dir(&self.dir).map_err(NetError::state("read", &self.dir))?;
+        let paths = entries.flatten().map(|entry| entry.path());
+        Ok(paths
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .filter_map(|path| self.load(&path))
+            .collect())
+    }
+
+    fn load(&self, path: &Path) -> Option<Attachment> {
+        let text = fs::read(path).ok()?;
+        match serde_json::from_slice(&text) {
+            Ok(attachment) => Some(attachment),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot read a network attachment");
+                None
+            }
+        }
+    }
+
+    fn path(&self, container_id: &str, ifname: &str) -> PathBuf {
+        self.dir.join(format!("{container_id}-{ifname}.json"))
+    }
+}

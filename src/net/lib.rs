@@ -1,0 +1,41 @@
+//! The network side of a pod: which CNI configuration is in force, and the calls of its plugins.
+//!
+//! [`Network`] watches the configuration directory and falls back on a built-in bridge network when that is
+//! empty. Plugins that the `cni` crate implements run in process, on a blocking thread; all others are
+//! executed as the CNI specification says. An [`Attachment`] carries the exact configuration and result of
+//! its ADD, so that DEL and CHECK work after restarts and after the configuration has changed or gone.
+
+mod attachment;
+mod bandwidth;
+mod builtin;
+mod call;
+mod capabilities;
+mod chain;
+mod conf;
+mod error;
+mod exec;
+mod in_process;
+mod journal;
+mod metrics;
+mod network;
+mod pod;
+mod settings;
+mod status;
+mod subnets;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use attachment::Attachment;
+pub use error::NetError;
+pub use network::Network;
+pub use pod::PodNetwork;
+pub use settings::NetworkSettings;
+pub use status::NetworkStatus;
+
+/// The name of the interface inside pods.
+pub const IFNAME: &str = "eth0";
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, NetError>;

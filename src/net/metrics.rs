@@ -1,0 +1,56 @@
+//! Prometheus metrics of plugin calls.
+
+use crate::Result;
+use cni::types::Command;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use std::time::Duration;
+
+/// How a plugin ran, as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    InProcess,
+    Executed,
+}
+
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InProcess => "in_process",
+            Self::Executed => "executed",
+        }
+    }
+}
+
+pub(crate) struct Metrics {
+    calls: IntCounterVec,
+    errors: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self> {
+        let labels = &["operation", "plugin", "mode"];
+        let calls =
+            IntCounterVec::new(Opts::new("corten_cni_operations_total", "Calls of CNI plugins."), labels)?;
+        let errors = IntCounterVec::new(
+            Opts::new("corten_cni_errors_total", "Calls of CNI plugins that failed."),
+            labels,
+        )?;
+        let opts = HistogramOpts::new("corten_cni_operation_seconds", "Duration of calls of CNI plugins.");
+        let buckets = vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+        let seconds = HistogramVec::new(opts.buckets(buckets), labels)?;
+        registry.register(Box::new(calls.clone()))?;
+        registry.register(Box::new(errors.clone()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self { calls, errors, seconds })
+    }
+
+    pub(crate) fn observe(&self, command: Command, plugin: &str, mode: Mode, took: Duration, failed: bool) {
+        let labels = &[command.as_str(), plugin, mode.as_str()];
+        self.calls.with_label_values(labels).inc();
+        if failed {
+            self.errors.with_label_values(labels).inc();
+        }
+        self.seconds.with_label_values(labels).observe(took.as_secs_f64());
+    }
+}

@@ -1,0 +1,69 @@
+//! What an operator can set for networks; the `[network]` section of the configuration.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of the network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// Where CNI configurations (`.conflist`, `.conf`, `.json`) are; the lexically first valid one is used.
+    pub conf_dir: PathBuf,
+    /// Where plugin binaries are looked for, in this order.
+    pub bin_dirs: Vec<PathBuf>,
+    /// Use the built-in bridge network while `conf_dir` holds no configuration.
+    pub builtin_network: bool,
+    /// Run plugins that Corten implements (bridge, host-local, portmap, loopback) in process instead of
+    /// executing their binaries. The built-in network always runs in process.
+    pub in_process: bool,
+    /// Subnets of the built-in network until the node is given pod CIDRs, the primary family first. Empty:
+    /// the first of 10.88.0.0/16, 10.89.0.0/16, … that no route of the host overlaps.
+    pub subnets: Vec<IpNet>,
+    /// Give the built-in network an IPv6 subnet too (of fd10:88::/32) where `subnets` is empty.
+    pub ipv6: bool,
+    /// MTU in bytes of the built-in network's interfaces; 0 is the kernel's choice.
+    pub mtu: u32,
+    /// Seconds after which a plugin that is being executed is killed, with everything it started.
+    pub plugin_timeout_seconds: u64,
+    /// Seconds between checks that the plugins are there and, from CNI 1.1.0 on, say that they can serve.
+    pub status_interval_seconds: u64,
+    /// How many plugins may be executing at once; further calls wait.
+    pub max_executing_plugins: usize,
+    /// Runtime state, gone after a reboot; the daemon sets it below its own state directory.
+    #[serde(skip)]
+    pub state_dir: PathBuf,
+    /// Durable data; the daemon sets it below its own data directory.
+    #[serde(skip)]
+    pub data_dir: PathBuf,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            conf_dir: "/etc/cni/net.d".into(),
+            bin_dirs: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into(), "/usr/libexec/cni".into()],
+            builtin_network: true,
+            in_process: true,
+            subnets: Vec::new(),
+            ipv6: false,
+            mtu: 0,
+            plugin_timeout_seconds: 60,
+            status_interval_seconds: 10,
+            max_executing_plugins: 64,
+            state_dir: "/run/corten/network".into(),
+            data_dir: "/var/lib/corten/network".into(),
+        }
+    }
+}
+
+impl NetworkSettings {
+    pub(crate) fn plugin_timeout(&self) -> Duration {
+        Duration::from_secs(self.plugin_timeout_seconds.max(1))
+    }
+
+    pub(crate) fn status_interval(&self) -> Duration {
+        Duration::from_secs(self.status_interval_seconds.max(1))
+    }
+}

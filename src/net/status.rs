@@ -1,0 +1,72 @@
+//! Whether pods can get a network, as CRI Status reports it.
+
+use crate::conf::{Broken, Loaded};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The condition NetworkReady.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkStatus {
+    /// Whether a pod could be attached now.
+    pub ready: bool,
+    /// One word for programs; empty when ready.
+    pub reason: String,
+    /// For people: why it is not ready, or which configuration files are broken beside the one in force.
+    pub message: String,
+}
+
+/// The reason that the kubelet knows from the other runtimes.
+const NOT_READY: &str = "NetworkPluginNotReady";
+
+/// What is in force, and what is known of its plugins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Current {
+    pub(crate) loaded: Option<Arc<Loaded>>,
+    pub(crate) broken: Vec<Broken>,
+    /// Why the directory could not be read.
+    pub(crate) unreadable: Option<String>,
+    /// Why the plugins cannot serve.
+    pub(crate) plugins: Option<String>,
+}
+
+impl Current {
+    pub(crate) fn status(&self, conf_dir: &Path) -> NetworkStatus {
+        if self.loaded.is_none() {
+            return NetworkStatus {
+                ready: false,
+                reason: NOT_READY.to_owned(),
+                message: self.absence(conf_dir),
+            };
+        }
+        let broken = self.broken_text();
+        match &self.plugins {
+            Some(problem) => {
+                let message = [problem.clone(), broken].into_iter().filter(|part| !part.is_empty());
+                let message = message.collect::<Vec<_>>().join("; ");
+                NetworkStatus { ready: false, reason: NOT_READY.to_owned(), message }
+            }
+            None => NetworkStatus { ready: true, reason: String::new(), message: broken },
+        }
+    }
+
+    /// Why there is no configuration.
+    pub(crate) fn absence(&self, conf_dir: &Path) -> String {
+        let dir = conf_dir.display();
+        if let Some(problem) = &self.unreadable {
+            return format!("NetworkNotReady: cannot read {dir}: {problem}");
+        }
+        if self.broken.is_empty() {
+            return format!("NetworkNotReady: no CNI configuration in {dir}");
+        }
+        format!("NetworkNotReady: no valid CNI configuration in {dir}: {}", self.broken_text())
+    }
+
+    fn broken_text(&self) -> String {
+        let files: Vec<_> = self
+            .broken
+            .iter()
+            .map(|broken| format!("{}: {}", broken.path.display(), broken.problem))
+            .collect();
+        files.join("; ")
+    }
+}

@@ -1,0 +1,130 @@
+use super::harness::{Node, RESULT, eventually, list, pod};
+use crate::Network;
+use serde_json::json;
+use std::fs;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn status_is_asked_in_the_background() {
+    let node = Node::new();
+    node.plugin("a", r#"[ -e $D/well ] && exit 0; echo '{"cniVersion": "1.1.0", "code": 50, "msg": "no controller"}'; exit 1"#);
+    node.conf("10.conflist", &list("1.1.0", &["a"]));
+    let network = node.open();
+    eventually("asked", || network.status().message.contains("cni STATUS a: no controller (code 50)")).await;
+    assert_eq!(network.status().reason, "NetworkPluginNotReady");
+    assert_eq!(node.stdin("a", "STATUS"), json!({"type": "a", "name": "net1", "cniVersion": "1.1.0"}));
+    let env = node.env("a", "STATUS");
+    assert!(env.len() == 2 && env[0] == "CNI_COMMAND=STATUS" && env[1].starts_with("CNI_PATH="), "{env:?}");
+    fs::write(node.path("well"), "").unwrap();
+    eventually("well", || network.status().ready).await;
+    fs::remove_file(node.path("well")).unwrap();
+    eventually("ill again", || !network.status().ready).await;
+}
+
+#[tokio::test]
+async fn a_hanging_status_keeps_nobody_waiting() {
+    let mut node = Node::new();
+    node.settings.plugin_timeout_seconds = 2;
+    node.plugin("a", &format!("[ $CNI_COMMAND = STATUS ] && sleep 1000; echo '{RESULT}'"));
+    node.conf("10.conflist", &list("1.1.0", &["a"]));
+    let network = node.open();
+    let begin = Instant::now();
+    assert!(!network.status().ready, "not yet known");
+    network.attach(&pod("c1")).await.unwrap();
+    for _ in 0..1000 {
+        network.status();
+    }
+    assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
+    node.conf("05.conflist", &list("1.0.0", &["a"]));
+    let begin = Instant::now();
+    eventually("a change is seen nevertheless", || network.status().ready).await;
+    assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
+    std::fs::remove_file(node.settings.conf_dir.join("05.conflist")).unwrap();
+    eventually("timed out", || network.status().message.contains("no answer within 2 s")).await;
+}
+
+#[tokio::test]
+async fn older_versions_have_no_status() {
+    let node = Node::new();
+    node.plugin("a", "exit 1");
+    node.conf("10.conflist", &list("1.0.0", &["a"]));
+    let network = node.open();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(network.status().ready);
+    assert!(node.calls().is_empty());
+}
+
+#[tokio::test]
+async fn gc_names_the_valid_and_deletes_the_stale() {
+    let node = Node::new();
+    node.address_plugin("a");
+    node.address_plugin("b");
+    node.conf("10.conflist", &list("1.1.0", &["a", "b"]));
+    let network = node.open();
+    eventually("ready", || network.status().ready).await;
+    network.attach(&pod("c1")).await.unwrap();
+    network.attach(&pod("c2")).await.unwrap();
+    drop(network);
+    let network = node.open();
+    eventually("ready", || network.status().ready).await;
+    node.forget_calls();
+    network.gc(&[("c2".to_owned(), "eth0".to_owned())]).await.unwrap();
+    let calls: Vec<_> = node.calls().into_iter().filter(|call| !call.ends_with("STATUS")).collect();
+    assert_eq!(calls, ["b DEL", "a DEL", "a GC", "b GC"]);
+    assert!(node.env("a", "DEL").contains(&"CNI_CONTAINERID=c1".to_owned()));
+    assert_eq!(
+        node.stdin("a", "GC"),
+        json!({"type": "a", "name": "net1", "cniVersion": "1.1.0",
+               "cni.dev/valid-attachments": [{"containerID": "c2", "ifname": "eth0"}]})
+    );
+    assert_eq!(node.journal(), 1);
+}
+
+#[tokio::test]
+async fn gc_goes_on_past_failures_and_can_be_disabled() {
+    let node = Node::new();
+    node.plugin("a", "[ $CNI_COMMAND = GC ] && exit 1; exit 0");
+    node.plugin("b", "exit 0");
+    node.conf("10.conflist", &list("1.1.0", &["a", "b"]));
+    let network = node.open();
+    let error = network.gc(&[]).await.unwrap_err();
+    assert!(error.to_string().starts_with("cni GC a: exit status: 1"), "{error}");
+    assert!(node.calls().contains(&"b GC".to_owned()));
+
+    let node = Node::new();
+    node.plugin("a", "exit 1");
+    node.conf(
+        "10.conflist",
+        r#"{"name": "n", "cniVersion": "1.1.0", "disableGC": true, "plugins": [{"type": "a"}]}"#,
+    );
+    node.open().gc(&[]).await.unwrap();
+    assert!(!node.calls().contains(&"a GC".to_owned()));
+}
+
+#[tokio::test]
+async fn calls_are_measured() {
+    let node = Node::new();
+    node.plugin("a", &format!("[ $CNI_COMMAND = ADD ] || exit 1; echo '{RESULT}'"));
+    node.conf("10.conflist", &list("1.0.0", &["a"]));
+    let registry = prometheus::Registry::new();
+    let network = Network::open(node.settings.clone(), &registry).unwrap();
+    let attachment = network.attach(&pod("c1")).await.unwrap();
+    network.detach(&pod("c1"), Some(&attachment)).await.unwrap_err();
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    for line in [
+        r#"corten_cni_operations_total{mode="executed",operation="ADD",plugin="a"} 1"#,
+        r#"corten_cni_operations_total{mode="executed",operation="DEL",plugin="a"} 1"#,
+        r#"corten_cni_errors_total{mode="executed",operation="DEL",plugin="a"} 1"#,
+        r#"corten_cni_operation_seconds_count{mode="executed",operation="ADD",plugin="a"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert!(!text.contains(r#"corten_cni_errors_total{mode="executed",operation="ADD""#));
+}
+
+#[test]
+fn settings_have_defaults_and_no_unknown_keys() {
+    let settings: crate::NetworkSettings = serde_json::from_value(json!({"in_process": false})).unwrap();
+    assert_eq!(settings, crate::NetworkSettings { in_process: false, ..crate::NetworkSettings::default() });
+    assert!(serde_json::from_value::<crate::NetworkSettings>(json!({"conf_dirs": "/x"})).is_err());
+}
