@@ -1,0 +1,82 @@
+//! ExecSync.
+
+use crate::error::EngineError;
+use crate::objects::{Container, ExecTemplate};
+use crate::view::ExecOutput;
+use crate::{Engine, blocking, detached};
+use model::ContainerState;
+use oci_spec::runtime::Spec;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::msg::{Reply, Request};
+
+impl Engine {
+    /// Runs a command in a running container and waits for it. A timeout kills everything that the command
+    /// started and is an error; `None` waits for ever.
+    pub async fn exec_sync(
+        self: &Arc<Self>,
+        id: &str,
+        command: Vec<String>,
+        timeout: Option<Duration>,
+    ) -> Result<ExecOutput, EngineError> {
+        let container = self.registry.container(id)?;
+        if !matches!(container.state(), ContainerState::Running { .. }) {
+            return Err(EngineError::WrongState {
+                operation: "run a command in",
+                id: format!("container {}", container.id),
+                state: container.state().name().to_owned(),
+            });
+        }
+        let engine = self.clone();
+        detached("ExecSync", async move { engine.exec(&container, command, timeout).await }).await
+    }
+
+    async fn exec(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        command: Vec<String>,
+        timeout: Option<Duration>,
+    ) -> Result<ExecOutput, EngineError> {
+        let shim = container.pod.live_shim("run a command")?;
+        let template = container.exec.get_or_try_init(|| self.template(container)).await?;
+        let plan = oci::plan::exec(
+            &template.process,
+            oci::plan::ExecInputs {
+                container: container.id.clone(),
+                cgroup: template.cgroup.clone(),
+                argv: command.clone(),
+                timeout_ms: timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+                output_cap: self.settings.exec_output_limit,
+                drain_ms: self.settings.exec_drain_ms,
+            },
+        )?;
+        match shim.ask("run a command in", &container.id, &Request::Exec(plan)).await? {
+            Reply::Exec { timed_out: true, .. } => Err(EngineError::ExecTimeout {
+                id: container.id.clone(),
+                seconds: timeout.unwrap_or_default().as_secs(),
+                command,
+            }),
+            Reply::Exec { exit_code, stdout, stderr, .. } => Ok(ExecOutput { stdout, stderr, exit_code }),
+            _ => Err(EngineError::ShimGone { pod: container.pod.id.clone(), operation: "run a command" }),
+        }
+    }
+
+    /// How the container's processes run, from the spec that a former daemon wrote.
+    async fn template(self: &Arc<Self>, container: &Arc<Container>) -> Result<ExecTemplate, EngineError> {
+        let (engine, held) = (self.clone(), container.clone());
+        blocking("reading a runtime spec", move || {
+            let path = held.pod.files.spec(&held.id);
+            let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
+            let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+                operation: "decode",
+                id: held.id.clone(),
+                source,
+            })?;
+            let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+            let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
+            let cgroup = engine.cgroups.plan(&held.cgroup(), &resources);
+            Ok(ExecTemplate { process: oci::plan::process(&spec)?, cgroup })
+        })
+        .await
+    }
+}

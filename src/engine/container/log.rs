@@ -1,0 +1,24 @@
+//! ReopenContainerLog.
+
+use crate::Engine;
+use crate::error::EngineError;
+use model::ContainerState;
+use wire::msg::Request;
+
+impl Engine {
+    /// Lets the shim write to a new file at the container's log path. On an error no new file is left.
+    pub async fn reopen_log(&self, id: &str) -> Result<(), EngineError> {
+        let container = self.registry.container(id)?;
+        if !matches!(container.state(), ContainerState::Running { .. }) {
+            return Err(EngineError::WrongState {
+                operation: "reopen the log of",
+                id: format!("container {}", container.id),
+                state: container.state().name().to_owned(),
+            });
+        }
+        let shim = container.pod.live_shim("reopen a log")?;
+        shim.ask("reopen the log of", &container.id, &Request::ReopenLog { id: container.id.clone() })
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,162 @@
+//! The verbs of containers.
+
+mod create;
+mod exec;
+mod list;
+mod log;
+mod remove;
+mod start;
+mod stop;
+
+pub(crate) use stop::hint;
+
+use crate::Engine;
+use crate::error::{EngineError, chain};
+use crate::objects::{Container, Pod};
+use crate::record::PodRecord;
+use model::{ContainerEvent, ContainerState, Exit, SandboxState};
+use std::sync::Arc;
+use std::time::Duration;
+use wire::msg::ExitRecord;
+
+/// How long a process may take to be gone once its socket is closed.
+const MOMENT: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// A shim reports an exit: the record first, then everybody who waits.
+    pub(crate) fn exited(&self, record: &ExitRecord) {
+        let Some(container) = self.registry.any_container(&record.id) else {
+            tracing::debug!(container = %record.id, "an exit of a container that is removed");
+            return;
+        };
+        if container.state() == ContainerState::Created && record.started_at_ns != 0 {
+            // The exit overtook the answer to the start.
+            self.publish(&container, ContainerEvent::Started(record.started_at_ns));
+        }
+        if record.log_bytes_lost > 0 {
+            tracing::warn!(container = %record.id, bytes = record.log_bytes_lost, "log bytes could not be written");
+        }
+        self.publish(&container, ContainerEvent::Exited(exit(record)));
+    }
+
+    pub(crate) fn publish(&self, container: &Container, event: ContainerEvent) {
+        match container.apply(event) {
+            Ok(bytes) => self.mirror.put(container_key(&container.id), bytes),
+            // The same news came on two ways: as an answer and as an event.
+            Err(EngineError::Transition(error)) => tracing::debug!(container = %container.id, %error),
+            Err(error) => {
+                tracing::error!(container = %container.id, error = chain(&error), "a state change is not recorded");
+            }
+        }
+    }
+
+    /// The connection to a pod's shim is closed, and nobody told the shim to end. When it lives, it is connected
+    /// to again; otherwise nothing supervises its processes any more, so they are killed and the pod is not ready.
+    pub(crate) fn shim_lost(self: &Arc<Self>, pod: &Arc<Pod>) {
+        let (engine, pod) = (self.clone(), pod.clone());
+        tokio::spawn(async move {
+            let _op = pod.op.write().await;
+            let Some(shim) = pod.shim().filter(|shim| shim.is_closed()) else { return };
+            if !shim.gone(MOMENT).await {
+                match Box::pin(engine.reconnect(&pod)).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::error!(pod = %pod.id, error = chain(&error), "the supervisor is out of reach");
+                        shim.kill();
+                        shim.gone(Duration::from_secs(engine.settings.kill_timeout_seconds)).await;
+                    }
+                }
+            }
+            tracing::error!(pod = %pod.id, "the supervisor is gone: its containers are ended");
+            pod.set_shim(None);
+            pod.set_pause(None);
+            engine.orphaned(&pod).await;
+            let not_ready = |record: &mut PodRecord| record.state = SandboxState::NotReady;
+            if let Some(bytes) = pod.update_regardless(not_ready) {
+                engine.mirror.put(crate::pod::run::pod_key(&pod.id), bytes);
+            }
+        });
+    }
+
+    /// Ends what still runs in a pod without a supervisor, with the exit that the supervisor wrote where it did.
+    pub(crate) async fn orphaned(self: &Arc<Self>, pod: &Arc<Pod>) {
+        for container in self.registry.containers_of(&pod.id) {
+            if !matches!(container.state(), ContainerState::Exited { .. }) {
+                self.bury(&container).await;
+            }
+        }
+    }
+
+    /// Kills a container that nobody supervises and records its end.
+    pub(crate) async fn bury(self: &Arc<Self>, container: &Arc<Container>) {
+        let (engine, held) = (self.clone(), container.clone());
+        let killed = crate::blocking("killing orphans", move || {
+            engine.cgroups.kill(&held.cgroup())?;
+            let written = std::fs::read(held.pod.files.exit(&held.id)).ok();
+            Ok(written.and_then(|bytes| wire::exit::decode(&bytes).ok()))
+        })
+        .await;
+        let record = killed.unwrap_or_else(|error| {
+            tracing::error!(container = %container.id, error = chain(&error), "orphans are not killed");
+            None
+        });
+        self.exited(&record.unwrap_or_else(|| killed_record(container)));
+    }
+}
+
+/// How a container ended whose supervisor cannot tell: it was killed just now.
+fn killed_record(container: &Container) -> ExitRecord {
+    ExitRecord {
+        id: container.id.clone(),
+        code: 137,
+        signal: Some(9),
+        finished_at_ns: crate::now(),
+        started_at_ns: match container.state() {
+            ContainerState::Running { started_at } | ContainerState::Exited { started_at, .. } => started_at,
+            ContainerState::Created => 0,
+        },
+        ..ExitRecord::default()
+    }
+}
+
+/// The exit with the reason that the kubelet shows.
+fn exit(record: &ExitRecord) -> Exit {
+    let reason = match record {
+        ExitRecord { start_error: Some(_), .. } => "StartError",
+        ExitRecord { oom: true, .. } => "OOMKilled",
+        ExitRecord { code: 0, .. } => "Completed",
+        _ => "Error",
+    };
+    Exit {
+        code: record.code,
+        signal: record.signal,
+        oom_killed: record.oom,
+        finished_at: record.finished_at_ns,
+        reason: reason.to_owned(),
+        message: record.start_error.clone().unwrap_or_default(),
+    }
+}
+
+/// The key of a container's durable record.
+pub(crate) fn container_key(id: &str) -> String {
+    format!("container/{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_the_kubelets() {
+        let base = ExitRecord::default();
+        let table = [
+            (base.clone(), "Completed"),
+            (ExitRecord { code: 7, ..base.clone() }, "Error"),
+            (ExitRecord { code: 137, signal: Some(9), oom: true, ..base.clone() }, "OOMKilled"),
+            (ExitRecord { code: 128, start_error: Some("no such file".into()), ..base }, "StartError"),
+        ];
+        for (record, reason) in table {
+            assert_eq!(exit(&record).reason, reason);
+        }
+    }
+}

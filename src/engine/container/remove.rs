@@ -1,0 +1,84 @@
+//! RemoveContainer.
+
+use super::container_key;
+use crate::error::EngineError;
+use crate::objects::Container;
+use crate::pod::{REMOVED, discard};
+use crate::{Engine, blocking, detached};
+use model::ContainerState;
+use std::io;
+use std::sync::Arc;
+use wire::msg::{ErrorCode, Request};
+
+impl Engine {
+    /// Removes a container, killing it first where it lives; unknown ones are fine.
+    pub async fn remove_container(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
+        let container = match self.registry.container(id) {
+            Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+            found => found?,
+        };
+        let engine = self.clone();
+        detached("RemoveContainer", async move {
+            let _pod = container.pod.op.read().await;
+            engine.remove_held_container(&container).await
+        })
+        .await
+    }
+
+    /// Removes a container of a pod whose lock is held.
+    pub(crate) async fn remove_held_container(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+    ) -> Result<(), EngineError> {
+        let _op = container.op.lock().await;
+        if matches!(container.state(), ContainerState::Running { .. }) {
+            // Bounded, where the shim's own removal waits for the process.
+            self.kill(container).await?;
+        }
+        if let Some(shim) = container.pod.shim() {
+            let request = Request::Remove { id: container.id.clone() };
+            match shim.ask("remove container", &container.id, &request).await {
+                Err(EngineError::Shim { code: ErrorCode::NotFound, .. } | EngineError::ShimGone { .. }) => {}
+                answer => drop(answer?),
+            }
+        }
+        self.clear(container).await
+    }
+
+    /// Frees what a container without processes holds, and forgets it.
+    pub(crate) async fn clear(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
+        let (engine, held) = (self.clone(), container.clone());
+        blocking("removing a container's files", move || {
+            if !held.pod.is_released() {
+                engine.remove_cgroup(&held)?;
+            }
+            engine.drop_layers(&held.id)?;
+            let files = &held.pod.files;
+            // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
+            for path in [files.exit(&held.id), files.container(&held.id), files.spec(&held.id)] {
+                crate::record::remove(&path)?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.images.release(&container.id);
+        self.mirror.delete(container_key(&container.id));
+        self.registry.drop_container(&container.id);
+        let record = container.record();
+        self.container_names.free(&(record.sandbox_id, record.config.metadata.clone()), &container.id);
+        Ok(())
+    }
+
+    /// Takes the writable layer out of the way at once; its files, which may be many, are deleted behind.
+    fn drop_layers(&self, id: &str) -> Result<(), EngineError> {
+        let dir = self.paths.container(id);
+        let trash = dir.with_file_name(format!("{REMOVED}{id}"));
+        match std::fs::rename(&dir, &trash) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(EngineError::io("set aside", dir)(error)),
+        }
+        tokio::task::spawn_blocking(move || discard(&trash));
+        Ok(())
+    }
+}

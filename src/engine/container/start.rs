@@ -1,0 +1,51 @@
+//! StartContainer: the process that waits in its finished root runs its program.
+
+use crate::error::EngineError;
+use crate::objects::Container;
+use crate::{Engine, detached};
+use model::{ContainerEvent, ContainerState};
+use std::sync::Arc;
+use std::time::Duration;
+use wire::msg::{ErrorCode, Reply, Request};
+
+impl Engine {
+    /// Starts a created container; one that runs already is fine.
+    pub async fn start_container(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
+        let container = self.registry.container(id)?;
+        let engine = self.clone();
+        detached("StartContainer", async move {
+            let _op = container.op.lock().await;
+            match container.state() {
+                ContainerState::Created => engine.stage("start", engine.start(&container)).await,
+                ContainerState::Running { .. } => Ok(()),
+                state @ ContainerState::Exited { .. } => Err(EngineError::WrongState {
+                    operation: "start",
+                    id: format!("container {}", container.id),
+                    state: state.name().to_owned(),
+                }),
+            }
+        })
+        .await
+    }
+
+    async fn start(&self, container: &Arc<Container>) -> Result<(), EngineError> {
+        let shim = container.pod.live_shim("start a container")?;
+        let request = Request::Start { id: container.id.clone() };
+        match shim.ask("start container", &container.id, &request).await {
+            Ok(Reply::Started { started_at_ns }) => {
+                self.publish(container, ContainerEvent::Started(started_at_ns));
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if matches!(&error, EngineError::Shim { code: ErrorCode::Exec, .. }) {
+                    // The exit with code 128 follows; the status shall show it when the client reads the error.
+                    let mut state = container.watch();
+                    let ended = state.wait_for(|state| matches!(state, ContainerState::Exited { .. }));
+                    let _ = tokio::time::timeout(Duration::from_secs(2), ended).await;
+                }
+                Err(error)
+            }
+        }
+    }
+}

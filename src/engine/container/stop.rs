@@ -1,0 +1,116 @@
+//! StopContainer: the stop signal once, the grace that was asked for, then SIGKILL to all of it.
+
+use crate::error::EngineError;
+use crate::objects::Container;
+use crate::{Engine, detached};
+use model::ContainerState;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use wire::msg::{ErrorCode, Request};
+
+const SIGKILL: i32 = 9;
+/// How long a shim may take to send a signal: one in a frozen cgroup never answers.
+const ANSWER: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Ends a running container; unknown and ended ones are fine, one that was never started stays as it is.
+    /// Several stops may wait at once: the signal goes out once and the shortest grace wins.
+    pub async fn stop_container(self: &Arc<Self>, id: &str, grace: Duration) -> Result<(), EngineError> {
+        let container = match self.registry.container(id) {
+            Err(EngineError::NoSuchContainer(_)) => return Ok(()),
+            found => found?,
+        };
+        let engine = self.clone();
+        detached("StopContainer", async move {
+            if !matches!(container.state(), ContainerState::Running { .. }) {
+                return Ok(());
+            }
+            if !grace.is_zero() {
+                if !container.stop_sent.swap(true, Ordering::Relaxed) {
+                    let signal = container.record().stop_signal;
+                    if let Err(error) = engine.signal(&container, signal, false).await {
+                        container.stop_sent.store(false, Ordering::Relaxed);
+                        tracing::warn!(container = %container.id, error = crate::chain(&error), "cannot be signalled");
+                    }
+                }
+                if ended(&container, grace).await {
+                    return Ok(());
+                }
+            }
+            engine.kill(&container).await
+        })
+        .await
+    }
+
+    /// SIGKILL to every process of a container, and waits until its end is known. Where the shim cannot do it, the
+    /// cgroup is thawed and killed from here.
+    pub(crate) async fn kill(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
+        let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+        match self.signal(container, SIGKILL, true).await {
+            Ok(()) if ended(container, limit / 2).await => return Ok(()),
+            Err(EngineError::ShimGone { .. }) if container.pod.shim().is_none() => {
+                self.bury(container).await;
+                return Ok(());
+            }
+            outcome => {
+                let error = outcome.err().map(|error| crate::chain(&error));
+                tracing::warn!(container = %container.id, error, "is killed through its cgroup");
+            }
+        }
+        let (engine, cgroup) = (self.clone(), container.cgroup());
+        let killed = crate::blocking("killing a cgroup", move || {
+            engine.cgroups.thaw(&cgroup)?;
+            Ok(engine.cgroups.kill(&cgroup)?)
+        });
+        // A process in state D keeps the kill waiting too.
+        let _ = tokio::time::timeout(limit / 2, killed).await;
+        if ended(container, limit / 2).await {
+            return Ok(());
+        }
+        Err(EngineError::Unkillable {
+            id: container.id.clone(),
+            seconds: limit.as_secs(),
+            hint: hint(container.pid()),
+        })
+    }
+
+    /// Sends a signal; a process that has just ended is fine.
+    async fn signal(&self, container: &Container, signal: i32, all: bool) -> Result<(), EngineError> {
+        let shim = container.pod.live_shim("signal a container")?;
+        let request = Request::Signal { id: container.id.clone(), signal, all };
+        let answer =
+            tokio::time::timeout(ANSWER, shim.ask("signal container", &container.id, &request)).await;
+        match answer {
+            Ok(Err(EngineError::Shim { code: ErrorCode::NotFound | ErrorCode::BadState, .. })) => Ok(()),
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(EngineError::ShimGone {
+                pod: container.pod.id.clone(),
+                operation: "signal a container in time",
+            }),
+        }
+    }
+}
+
+async fn ended(container: &Container, limit: Duration) -> bool {
+    let mut state = container.watch();
+    let gone = state.wait_for(|state| matches!(state, ContainerState::Exited { .. }));
+    matches!(tokio::time::timeout(limit, gone).await, Ok(Ok(_)))
+}
+
+/// Where a process hangs, for whoever must find out.
+pub(crate) fn hint(pid: Option<i32>) -> String {
+    let Some(pid) = pid else { return "its process is not known".to_owned() };
+    let read = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/{file}"))
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let state =
+        read("status").lines().find_map(|line| line.strip_prefix("State:").map(|s| s.trim().to_owned()));
+    format!(
+        "process {pid} is in state {} and waits in {:?}",
+        state.unwrap_or_else(|| "unknown".to_owned()),
+        read("wchan")
+    )
+}

@@ -1,0 +1,243 @@
+//! What can go wrong in a use case, with what was being done to what.
+
+use model::{ErrorKind, InvalidTransition};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use thiserror::Error;
+
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+
+/// A failed use case.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// No pod has the id.
+    #[error("pod sandbox {0:?} not found")]
+    NoSuchPod(String),
+    /// No container has the id.
+    #[error("container {0:?} not found")]
+    NoSuchContainer(String),
+    /// An id prefix that fits several objects.
+    #[error("{0:?} is a prefix of several ids: give more of it")]
+    AmbiguousId(String),
+    /// No image fits the reference.
+    #[error("image {0:?} not found: pull it first")]
+    NoSuchImage(String),
+    /// The name belongs to something else.
+    #[error(
+        "the name {name} is held by {holder} with another configuration, or one that has ended ({stage})"
+    )]
+    NameTaken {
+        /// The name asked for.
+        name: String,
+        /// Who holds it.
+        holder: String,
+        /// What the holder is doing.
+        stage: String,
+    },
+    /// The runtime handler does not exist.
+    #[error("runtime handler {0:?} is not configured: only \"\" and \"native\" are")]
+    UnknownHandler(String),
+    /// The object's state does not allow the operation.
+    #[error("cannot {operation} {id}: it is {state}")]
+    WrongState {
+        /// The verb.
+        operation: &'static str,
+        /// The object.
+        id: String,
+        /// The state it is in.
+        state: String,
+    },
+    /// A request value that is wrong.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field's path.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A state change that cannot be.
+    #[error(transparent)]
+    Transition(#[from] InvalidTransition),
+    /// Something on the filesystem.
+    #[error("{operation} {path:?}")]
+    Io {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A system call of the launcher's side.
+    #[error("{operation}")]
+    Sys {
+        /// What was being done.
+        operation: String,
+        /// Why it failed.
+        source: sys::SysError,
+    },
+    /// A record cannot be encoded or decoded.
+    #[error("{operation} the record of {id}")]
+    Record {
+        /// What was being done.
+        operation: &'static str,
+        /// The object.
+        id: String,
+        /// Why it failed.
+        source: serde_json::Error,
+    },
+    /// The durable store.
+    #[error("{operation} the state store")]
+    Store {
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        source: Box<redb::Error>,
+    },
+    /// The pod's supervisor cannot be reached.
+    #[error("the supervisor of pod {pod} is gone while it was asked to {operation}")]
+    ShimGone {
+        /// The pod.
+        pod: String,
+        /// What it was asked for.
+        operation: &'static str,
+    },
+    /// The pod's supervisor reports a failure.
+    #[error("{operation} {id}: {message}")]
+    Shim {
+        /// What it was asked for.
+        operation: &'static str,
+        /// The object.
+        id: String,
+        /// The supervisor's class of failure.
+        code: wire::msg::ErrorCode,
+        /// Its words.
+        message: String,
+    },
+    /// A process that survives SIGKILL.
+    #[error("container {id} did not end within {seconds} s of SIGKILL: {hint}")]
+    Unkillable {
+        /// The container.
+        id: String,
+        /// How long was waited.
+        seconds: u64,
+        /// Where it hangs.
+        hint: String,
+    },
+    /// An exec took too long and was killed.
+    #[error("command timed out after {seconds} s in container {id}: {command:?}")]
+    ExecTimeout {
+        /// The container.
+        id: String,
+        /// Its deadline.
+        seconds: u64,
+        /// What ran.
+        command: Vec<String>,
+    },
+    /// Taking down went wrong in places; all other steps were carried out.
+    #[error("taking down pod {pod}: {}", join(.failures))]
+    Teardown {
+        /// The pod.
+        pod: String,
+        /// One a failed step.
+        failures: Vec<EngineError>,
+    },
+    /// Images.
+    #[error(transparent)]
+    Image(#[from] image::ImageError),
+    /// Network.
+    #[error(transparent)]
+    Network(#[from] net::NetError),
+    /// Planning.
+    #[error(transparent)]
+    Oci(#[from] oci::OciError),
+    /// A metric that exists already.
+    #[error("register the engine's metrics")]
+    Metrics(#[source] prometheus::Error),
+    /// The kernel's random source.
+    #[error("make an id")]
+    Random(#[source] getrandom::Error),
+    /// A task ended by panicking; the daemon lives on.
+    #[error("{0} ended unexpectedly")]
+    TaskDied(&'static str),
+    /// The outcome of the operation that an identical request had under way.
+    #[error(transparent)]
+    Joined(Arc<EngineError>),
+}
+
+impl EngineError {
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoSuchPod(_) | Self::NoSuchContainer(_) | Self::NoSuchImage(_) => ErrorKind::NotFound,
+            Self::AmbiguousId(_) | Self::Invalid { .. } | Self::UnknownHandler(_) => {
+                ErrorKind::InvalidArgument
+            }
+            Self::NameTaken { .. } => ErrorKind::AlreadyExists,
+            Self::WrongState { .. } | Self::Transition(_) => ErrorKind::FailedPrecondition,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+                _ => ErrorKind::Internal,
+            },
+            Self::Sys { source, .. } if matches!(source.errno, ENOSPC | EDQUOT) => {
+                ErrorKind::ResourceExhausted
+            }
+            Self::Sys { .. }
+            | Self::Record { .. }
+            | Self::Store { .. }
+            | Self::ShimGone { .. }
+            | Self::Unkillable { .. }
+            | Self::Teardown { .. }
+            | Self::Metrics(_)
+            | Self::Random(_)
+            | Self::TaskDied(_) => ErrorKind::Internal,
+            Self::Shim { code, .. } => match code {
+                wire::msg::ErrorCode::NotFound => ErrorKind::NotFound,
+                wire::msg::ErrorCode::BadState => ErrorKind::FailedPrecondition,
+                wire::msg::ErrorCode::Invalid => ErrorKind::InvalidArgument,
+                wire::msg::ErrorCode::Setup | wire::msg::ErrorCode::Exec | wire::msg::ErrorCode::Io => {
+                    ErrorKind::Internal
+                }
+            },
+            Self::ExecTimeout { .. } => ErrorKind::DeadlineExceeded,
+            Self::Image(error) => error.kind(),
+            Self::Network(error) => error.kind(),
+            Self::Oci(error) => error.kind(),
+            Self::Joined(error) => error.kind(),
+        }
+    }
+
+    /// For `map_err` on I/O: says what was being done to which path.
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+
+    /// For `map_err` on system calls.
+    pub(crate) fn sys(operation: impl Into<String>) -> impl FnOnce(sys::SysError) -> Self {
+        let operation = operation.into();
+        move |source| Self::Sys { operation, source }
+    }
+}
+
+fn join(errors: &[EngineError]) -> String {
+    errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
+}
+
+/// An error with all its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,162 @@
+//! The use cases of the CRI, one verb a file: the engine turns a validated request into plans and steps, keeps the
+//! records, and knows every pod and container. It sees neither gRPC nor system calls.
+
+mod container;
+mod error;
+mod gauges;
+mod images;
+mod mirror;
+mod names;
+mod objects;
+mod pod;
+mod record;
+mod recover;
+mod runtime;
+mod settings;
+mod shim;
+mod view;
+
+pub use error::{EngineError, chain};
+pub use gauges::Gauges;
+pub use settings::{Paths, Settings};
+pub use view::{
+    ContainerFilter, ContainerView, ExecOutput, FsUsage, HandlerInfo, PodFilter, PodView, RuntimeStatus,
+    StateKind, UserView,
+};
+
+use model::{ContainerConfig, SandboxConfig};
+use objects::{ContainerName, PodName, Registry};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Everything that the use cases share.
+pub struct Engine {
+    settings: Settings,
+    paths: Paths,
+    shim_binary: PathBuf,
+    pause_binary: PathBuf,
+    images: Arc<image::ImageStore>,
+    network: Arc<net::Network>,
+    cgroups: oci::cgroup::Host,
+    registry: Registry,
+    pod_names: names::Names<PodName, (Arc<SandboxConfig>, String)>,
+    container_names: names::Names<ContainerName, Arc<ContainerConfig>>,
+    mirror: mirror::Mirror,
+    stages: prometheus::HistogramVec,
+    planning: oci::spec::Settings,
+    /// Read by what attaches pods to the network, written by what frees attachments of nobody.
+    attaching: tokio::sync::RwLock<()>,
+    /// Cgroup directories that outlived the pods for which they were made.
+    cgroups_made: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Engine {
+    /// Opens the state, adopts the pods of a former daemon and takes down what it left half-made.
+    ///
+    /// # Errors
+    /// When directories cannot be made, the cgroup hierarchy is not understood, or the binaries are missing.
+    pub async fn open(
+        settings: Settings,
+        paths: Paths,
+        images: Arc<image::ImageStore>,
+        network: Arc<net::Network>,
+        metrics: &prometheus::Registry,
+    ) -> Result<Arc<Self>, EngineError> {
+        let shim_binary = runtime::helper(&settings.shim, "corten-shim")?;
+        let pause_binary = runtime::helper(&settings.pause, "corten-pause")?;
+        for (dir, mode) in [
+            (paths.pods(), 0o711),
+            (paths.rootfs(), 0o711),
+            (paths.data.join("containers"), 0o711),
+            (settings.netns_dir.clone(), 0o755),
+        ] {
+            runtime::make_dir(&dir, mode)?;
+        }
+        let stages = prometheus::HistogramVec::new(
+            prometheus::HistogramOpts::new(
+                "corten_pod_stage_seconds",
+                "Time that each stage of starting and stopping pods and containers takes.",
+            )
+            .buckets(vec![
+                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
+            ]),
+            &["stage"],
+        )
+        .and_then(|stages| metrics.register(Box::new(stages.clone())).map(|()| stages))
+        .map_err(EngineError::Metrics)?;
+        let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"))?;
+        let engine = Arc::new(Self {
+            cgroups: oci::cgroup::Host::detect()?,
+            planning: settings.planning()?,
+            settings,
+            paths,
+            shim_binary,
+            pause_binary,
+            images,
+            network,
+            registry: Registry::default(),
+            pod_names: names::Names::default(),
+            container_names: names::Names::default(),
+            mirror,
+            stages,
+            attaching: tokio::sync::RwLock::default(),
+            cgroups_made: Mutex::default(),
+        });
+        engine.warm_up();
+        engine.recover(durable).await?;
+        Ok(engine)
+    }
+
+    /// Compiles the usual filters before the first pod needs them.
+    fn warm_up(&self) {
+        let usual = [self.planning.default_capabilities, oci::caps::CapSet::EMPTY];
+        tokio::task::spawn_blocking(move || {
+            for caps in usual {
+                if let Err(error) = oci::seccomp::default_program(caps) {
+                    tracing::error!(
+                        error = chain(&error),
+                        "the built-in system call filter does not compile"
+                    );
+                }
+            }
+        });
+    }
+
+    /// The image store.
+    pub fn images(&self) -> &Arc<image::ImageStore> {
+        &self.images
+    }
+
+    /// Times one stage of a verb.
+    async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
+        let begin = Instant::now();
+        let result = work.await;
+        self.stages.with_label_values(&[name]).observe(begin.elapsed().as_secs_f64());
+        result
+    }
+}
+
+/// Runs a mutating verb to its end even when the client hangs up.
+async fn detached<T: Send + 'static>(
+    verb: &'static str,
+    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::spawn(work).await.map_err(|_| EngineError::TaskDied(verb))?
+}
+
+/// Runs what blocks off the reactor's threads.
+async fn blocking<T: Send + 'static>(
+    work: &'static str,
+    job: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(job).await.map_err(|_| EngineError::TaskDied(work))?
+}
+
+/// Wall clock in nanoseconds since the epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,198 @@
+//! Names that are taken: an identical retry joins the work in flight, anything else learns who holds the name.
+
+use crate::error::EngineError;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+type Outcome = Option<Result<(), Arc<EngineError>>>;
+
+struct Entry<C> {
+    id: String,
+    config: C,
+    stage: Arc<Mutex<&'static str>>,
+    done: watch::Receiver<Outcome>,
+}
+
+/// The names of one kind of object.
+pub(crate) struct Names<K, C> {
+    entries: Arc<Mutex<HashMap<K, Entry<C>>>>,
+}
+
+impl<K, C> Default for Names<K, C> {
+    fn default() -> Self {
+        Self { entries: Arc::default() }
+    }
+}
+
+/// What a claim finds.
+pub(crate) enum Claim<K: Eq + Hash, C> {
+    /// The name is ours; the ticket frees it unless it is kept.
+    New(Ticket<K, C>),
+    /// An identical request is under way.
+    Join(Join),
+    /// An object holds the name.
+    Held { id: String, same: bool },
+    /// A different request holds the name and is not done.
+    Busy { id: String, stage: &'static str },
+}
+
+/// A name under construction.
+pub(crate) struct Ticket<K: Eq + Hash, C> {
+    entries: Arc<Mutex<HashMap<K, Entry<C>>>>,
+    key: Option<K>,
+    stage: Arc<Mutex<&'static str>>,
+    done: watch::Sender<Outcome>,
+}
+
+/// The work of an identical request.
+pub(crate) struct Join {
+    id: String,
+    done: watch::Receiver<Outcome>,
+}
+
+impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
+    /// Asks for a name.
+    pub(crate) fn claim(&self, key: &K, config: C, id: &str) -> Claim<K, C> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.get(key) {
+            let outcome = entry.done.borrow().clone();
+            // What failed and could not be undone is nobody's to share.
+            let same = entry.config == config && !matches!(outcome, Some(Err(_)));
+            return match (outcome.is_some(), same) {
+                (true, same) => Claim::Held { id: entry.id.clone(), same },
+                (false, true) => Claim::Join(Join { id: entry.id.clone(), done: entry.done.clone() }),
+                (false, false) => {
+                    let stage = *entry.stage.lock().unwrap_or_else(PoisonError::into_inner);
+                    Claim::Busy { id: entry.id.clone(), stage }
+                }
+            };
+        }
+        let (done, outcome) = watch::channel(None);
+        let stage = Arc::new(Mutex::new("starting"));
+        entries.insert(key.clone(), Entry { id: id.to_owned(), config, stage: stage.clone(), done: outcome });
+        Claim::New(Ticket { entries: self.entries.clone(), key: Some(key.clone()), stage, done })
+    }
+
+    /// Takes a name for an object that a former daemon left.
+    pub(crate) fn adopt(&self, key: K, config: C, id: &str) {
+        let (_, done) = watch::channel(Some(Ok(())));
+        let entry = Entry { id: id.to_owned(), config, stage: Arc::new(Mutex::new("adopted")), done };
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
+    }
+
+    /// Frees a name, if the object still holds it.
+    pub(crate) fn free(&self, key: &K, id: &str) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(key).is_some_and(|entry| entry.id == id) {
+            entries.remove(key);
+        }
+    }
+}
+
+impl<K: Eq + Hash, C> Ticket<K, C> {
+    /// Says what is being done now, for those who ask for the name.
+    pub(crate) fn stage(&self, stage: &'static str) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// The object stands and holds its name from now on.
+    pub(crate) fn keep(mut self) {
+        self.key = None;
+        self.done.send_replace(Some(Ok(())));
+    }
+
+    /// The object does not come to be, and its name is free.
+    pub(crate) fn fail(mut self, error: EngineError) -> EngineError {
+        let error = Arc::new(error);
+        self.release(error.clone());
+        EngineError::Joined(error)
+    }
+
+    /// The object failed, but something of it is left that holds the name until it is removed.
+    pub(crate) fn fail_holding(mut self, error: EngineError) -> EngineError {
+        let error = Arc::new(error);
+        self.key = None;
+        self.done.send_replace(Some(Err(error.clone())));
+        EngineError::Joined(error)
+    }
+
+    fn release(&mut self, error: Arc<EngineError>) {
+        if let Some(key) = self.key.take() {
+            self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            self.done.send_replace(Some(Err(error)));
+        }
+    }
+}
+
+impl<K: Eq + Hash, C> Drop for Ticket<K, C> {
+    fn drop(&mut self) {
+        // Only a panic leaves a ticket undecided.
+        self.release(Arc::new(EngineError::TaskDied("the operation")));
+    }
+}
+
+impl Join {
+    /// The id that the work in flight makes, once it is done.
+    pub(crate) async fn wait(mut self) -> Result<String, EngineError> {
+        let outcome = match self.done.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => None,
+        };
+        match outcome {
+            Some(Ok(())) => Ok(self.id),
+            Some(Err(error)) => Err(EngineError::Joined(error)),
+            None => Err(EngineError::TaskDied("the operation that was joined")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn ticket(claim: Claim<u8, u8>) -> Ticket<u8, u8> {
+        match claim {
+            Claim::New(ticket) => ticket,
+            _ => panic!("the name should be free"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_identical_claim_joins_and_shares_the_outcome() {
+        let names = Names::default();
+        let first = ticket(names.claim(&1, 7, "a"));
+        let Claim::Join(join) = names.claim(&1, 7, "b") else { panic!("joins") };
+        first.keep();
+        assert_eq!(join.wait().await.unwrap(), "a");
+        assert!(matches!(names.claim(&1, 7, "c"), Claim::Held { id, same: true } if id == "a"));
+        assert!(matches!(names.claim(&1, 8, "c"), Claim::Held { same: false, .. }));
+    }
+
+    #[tokio::test]
+    async fn a_failure_frees_the_name_and_reaches_those_who_joined() {
+        let names = Names::default();
+        let first = ticket(names.claim(&1, 7, "a"));
+        let Claim::Join(join) = names.claim(&1, 7, "b") else { panic!("joins") };
+        first.fail(EngineError::NoSuchPod("x".into()));
+        assert!(join.wait().await.unwrap_err().to_string().contains("not found"));
+        ticket(names.claim(&1, 8, "c"));
+    }
+
+    #[test]
+    fn a_different_claim_learns_the_holder_and_its_stage() {
+        let names = Names::default();
+        let first = ticket(names.claim(&1, 7, "a"));
+        first.stage("network");
+        assert!(matches!(names.claim(&1, 8, "b"), Claim::Busy { id, stage: "network" } if id == "a"));
+    }
+
+    #[test]
+    fn a_dropped_ticket_frees_the_name() {
+        let names = Names::default();
+        drop(ticket(names.claim(&1, 7, "a")));
+        ticket(names.claim(&1, 7, "b"));
+    }
+}

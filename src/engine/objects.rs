@@ -1,0 +1,328 @@
+//! Pods and containers while the daemon lives, and the registry that finds them.
+
+use crate::error::EngineError;
+use crate::record::{self, ContainerRecord, PodFiles, PodRecord};
+use crate::settings::Paths;
+use crate::shim::Shim;
+use crate::view::{ContainerView, PodView, UserView};
+use model::{ContainerEvent, ContainerMetadata, ContainerState, SandboxMetadata, SandboxState};
+use oci::cgroup::CgroupPath;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use wire::plan::{CgroupPlan, ProcessPlan};
+
+/// Locks a mutex whose data is whole even when a holder panicked: each change is a single assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A pod.
+pub(crate) struct Pod {
+    pub(crate) id: String,
+    pub(crate) files: PodFiles,
+    /// The cgroup under which the pod's cgroups lie.
+    pub(crate) cgroup_parent: CgroupPath,
+    /// Written by what changes the pod as a whole, read by what works in it.
+    pub(crate) op: tokio::sync::RwLock<()>,
+    record: Mutex<PodRecord>,
+    shim: Mutex<Option<Arc<Shim>>>,
+    pause: AtomicI32,
+}
+
+impl Pod {
+    /// A pod whose request names no `cgroup_parent` gets a cgroup of its own below the default one.
+    pub(crate) fn new(
+        record: PodRecord,
+        paths: &Paths,
+        default_parent: &str,
+    ) -> Result<Arc<Self>, EngineError> {
+        let asked = &record.config.linux.cgroup_parent;
+        let cgroup_parent = if asked.is_empty() {
+            CgroupPath::parse("runtime.cgroup_parent", default_parent)?.join(&record.id)
+        } else {
+            CgroupPath::parse("config.linux.cgroup_parent", asked)?
+        };
+        Ok(Arc::new(Self {
+            id: record.id.clone(),
+            files: PodFiles::new(paths, &record.id),
+            cgroup_parent,
+            op: tokio::sync::RwLock::new(()),
+            record: Mutex::new(record),
+            shim: Mutex::new(None),
+            pause: AtomicI32::new(0),
+        }))
+    }
+
+    pub(crate) fn record(&self) -> PodRecord {
+        lock(&self.record).clone()
+    }
+
+    pub(crate) fn state(&self) -> SandboxState {
+        lock(&self.record).state
+    }
+
+    pub(crate) fn config(&self) -> Arc<model::SandboxConfig> {
+        lock(&self.record).config.clone()
+    }
+
+    /// Changes the record on a way down, where a full disk must not keep anything from being freed.
+    pub(crate) fn update_regardless(&self, change: impl Fn(&mut PodRecord)) -> Option<Vec<u8>> {
+        match self.update(&change) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                tracing::error!(pod = %self.id, error = crate::chain(&error), "a state change is not recorded");
+                change(&mut lock(&self.record));
+                None
+            }
+        }
+    }
+
+    /// Changes the record, on disk before in memory; returns what was written.
+    pub(crate) fn update(&self, change: impl FnOnce(&mut PodRecord)) -> Result<Vec<u8>, EngineError> {
+        let mut held = lock(&self.record);
+        let mut next = held.clone();
+        change(&mut next);
+        let bytes = record::write(&self.files.pod(), &self.id, &next)?;
+        *held = next;
+        Ok(bytes)
+    }
+
+    pub(crate) fn shim(&self) -> Option<Arc<Shim>> {
+        lock(&self.shim).clone()
+    }
+
+    /// The shim of a pod that is to be worked with.
+    pub(crate) fn live_shim(&self, operation: &'static str) -> Result<Arc<Shim>, EngineError> {
+        self.shim().ok_or_else(|| EngineError::ShimGone { pod: self.id.clone(), operation })
+    }
+
+    pub(crate) fn set_shim(&self, shim: Option<Arc<Shim>>) {
+        *lock(&self.shim) = shim;
+    }
+
+    pub(crate) fn set_pause(&self, pid: Option<i32>) {
+        self.pause.store(pid.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Where the pod's network namespace is pinned.
+    pub(crate) fn netns(&self) -> Option<std::path::PathBuf> {
+        lock(&self.record).netns.clone()
+    }
+
+    /// Whether nothing of the pod is left on the host.
+    pub(crate) fn is_released(&self) -> bool {
+        lock(&self.record).released
+    }
+
+    /// The process that stands for the pod: the pause where there is one, else the shim.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        match self.pause.load(Ordering::Relaxed) {
+            0 => self.shim().and_then(|shim| shim.pid()),
+            pid => Some(pid),
+        }
+    }
+
+    pub(crate) fn view(&self) -> PodView {
+        let record = lock(&self.record);
+        PodView {
+            id: self.id.clone(),
+            config: record.config.clone(),
+            state: record.state,
+            created_at: record.created_at,
+            ips: record.attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default(),
+            handler: record.handler.clone(),
+        }
+    }
+}
+
+/// How a container's processes run and join its cgroup, for execs.
+#[derive(Debug)]
+pub(crate) struct ExecTemplate {
+    pub(crate) process: ProcessPlan,
+    pub(crate) cgroup: CgroupPlan,
+}
+
+/// A container.
+pub(crate) struct Container {
+    pub(crate) id: String,
+    pub(crate) pod: Arc<Pod>,
+    pub(crate) op: tokio::sync::Mutex<()>,
+    /// The stop signal goes out once, however often stop is asked for.
+    pub(crate) stop_sent: AtomicBool,
+    pub(crate) exec: tokio::sync::OnceCell<ExecTemplate>,
+    /// Clients see it: its creation has been answered, or will be.
+    published: AtomicBool,
+    record: Mutex<ContainerRecord>,
+    state: watch::Sender<ContainerState>,
+    pid: AtomicI32,
+}
+
+impl Container {
+    pub(crate) fn new(record: ContainerRecord, pod: Arc<Pod>) -> Arc<Self> {
+        let (state, _) = watch::channel(record.state.clone());
+        Arc::new(Self {
+            id: record.id.clone(),
+            pod,
+            op: tokio::sync::Mutex::new(()),
+            stop_sent: AtomicBool::new(false),
+            exec: tokio::sync::OnceCell::new(),
+            published: AtomicBool::new(false),
+            record: Mutex::new(record),
+            state,
+            pid: AtomicI32::new(0),
+        })
+    }
+
+    pub(crate) fn cgroup(&self) -> CgroupPath {
+        self.pod.cgroup_parent.join(&self.id)
+    }
+
+    pub(crate) fn record(&self) -> ContainerRecord {
+        lock(&self.record).clone()
+    }
+
+    pub(crate) fn state(&self) -> ContainerState {
+        self.state.borrow().clone()
+    }
+
+    /// For waiting on a state.
+    pub(crate) fn watch(&self) -> watch::Receiver<ContainerState> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn set_pid(&self, pid: i32) {
+        self.pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// Its first process on the host, until it has ended.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        let pid = self.pid.load(Ordering::Relaxed);
+        (pid > 0 && !matches!(self.state(), ContainerState::Exited { .. })).then_some(pid)
+    }
+
+    /// Applies an event: compute, write, publish. Returns the bytes written.
+    pub(crate) fn apply(&self, event: ContainerEvent) -> Result<Vec<u8>, EngineError> {
+        let mut held = lock(&self.record);
+        let mut next = held.clone();
+        next.state = held.state.apply(event)?;
+        let written = record::write(&self.pod.files.container(&self.id), &self.id, &next);
+        // An exit is published even where the disk refuses it: the shim's own exit record is durable.
+        *held = next;
+        self.state.send_replace(held.state.clone());
+        written
+    }
+
+    /// Shows the container to clients.
+    pub(crate) fn publish(&self) {
+        self.published.store(true, Ordering::Release);
+    }
+
+    /// Writes the record as it is.
+    pub(crate) fn save(&self) -> Result<Vec<u8>, EngineError> {
+        let held = lock(&self.record);
+        record::write(&self.pod.files.container(&self.id), &self.id, &*held)
+    }
+
+    pub(crate) fn view(&self) -> ContainerView {
+        let record = lock(&self.record);
+        ContainerView {
+            id: self.id.clone(),
+            sandbox_id: record.sandbox_id.clone(),
+            config: record.config.clone(),
+            state: record.state.clone(),
+            created_at: record.created_at,
+            image_id: record.image_id.clone(),
+            image_ref: record.image_ref.clone(),
+            log_path: record.log_path.clone(),
+            user: UserView { uid: record.uid, gid: record.gid, groups: record.groups.clone() },
+            pid: match record.state {
+                ContainerState::Exited { .. } => None,
+                _ => Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0),
+            },
+            stop_signal: record.stop_signal,
+        }
+    }
+}
+
+/// The key of a container's name.
+pub(crate) type ContainerName = (String, ContainerMetadata);
+/// The key of a pod's name.
+pub(crate) type PodName = SandboxMetadata;
+
+/// Everything that exists, by id.
+#[derive(Default)]
+pub(crate) struct Registry {
+    maps: Mutex<Maps>,
+}
+
+#[derive(Default)]
+struct Maps {
+    pods: HashMap<String, Arc<Pod>>,
+    containers: HashMap<String, Arc<Container>>,
+}
+
+impl Registry {
+    pub(crate) fn add_pod(&self, pod: Arc<Pod>) {
+        lock(&self.maps).pods.insert(pod.id.clone(), pod);
+    }
+
+    pub(crate) fn add_container(&self, container: Arc<Container>) {
+        lock(&self.maps).containers.insert(container.id.clone(), container);
+    }
+
+    pub(crate) fn drop_pod(&self, id: &str) {
+        lock(&self.maps).pods.remove(id);
+    }
+
+    pub(crate) fn drop_container(&self, id: &str) {
+        lock(&self.maps).containers.remove(id);
+    }
+
+    pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
+        lock(&self.maps).pods.values().cloned().collect()
+    }
+
+    /// The containers that clients see.
+    pub(crate) fn containers(&self) -> Vec<Arc<Container>> {
+        let published = |container: &&Arc<Container>| container.published.load(Ordering::Acquire);
+        lock(&self.maps).containers.values().filter(published).cloned().collect()
+    }
+
+    /// A container by its whole id, also one that is still being made.
+    pub(crate) fn any_container(&self, id: &str) -> Option<Arc<Container>> {
+        lock(&self.maps).containers.get(id).cloned()
+    }
+
+    /// All containers of a pod, also those that are still being made.
+    pub(crate) fn containers_of(&self, pod: &str) -> Vec<Arc<Container>> {
+        lock(&self.maps).containers.values().filter(|container| container.pod.id == pod).cloned().collect()
+    }
+
+    /// The pod with this id, or with this unique prefix of one.
+    pub(crate) fn pod(&self, id: &str) -> Result<Arc<Pod>, EngineError> {
+        find(&lock(&self.maps).pods, id)?.ok_or_else(|| EngineError::NoSuchPod(id.to_owned()))
+    }
+
+    /// The container with this id, or with this unique prefix of one.
+    pub(crate) fn container(&self, id: &str) -> Result<Arc<Container>, EngineError> {
+        find(&lock(&self.maps).containers, id)?
+            .filter(|container| container.published.load(Ordering::Acquire))
+            .ok_or_else(|| EngineError::NoSuchContainer(id.to_owned()))
+    }
+}
+
+fn find<T>(map: &HashMap<String, Arc<T>>, id: &str) -> Result<Option<Arc<T>>, EngineError> {
+    if let Some(found) = map.get(id) {
+        return Ok(Some(found.clone()));
+    }
+    if id.is_empty() || id.len() >= 64 {
+        return Ok(None);
+    }
+    let mut fitting = map.iter().filter(|(key, _)| key.starts_with(id));
+    match (fitting.next(), fitting.next()) {
+        (Some(_), Some(_)) => Err(EngineError::AmbiguousId(id.to_owned())),
+        (found, _) => Ok(found.map(|(_, object)| object.clone())),
+    }
+}

@@ -1,0 +1,52 @@
+//! PodSandboxStatus and ListPodSandbox.
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::view::{PodFilter, PodView, has_labels};
+use model::SandboxState;
+use std::collections::BTreeMap;
+
+impl Engine {
+    /// One pod.
+    pub fn pod_status(&self, id: &str) -> Result<PodView, EngineError> {
+        let pod = self.registry.pod(id)?;
+        if pod.state() == SandboxState::Creating {
+            return Err(EngineError::NoSuchPod(id.to_owned()));
+        }
+        Ok(pod.view())
+    }
+
+    /// The pods that fit, newest first.
+    pub fn list_pods(&self, filter: &PodFilter) -> Vec<PodView> {
+        let mut pods: Vec<PodView> = self
+            .registry
+            .pods()
+            .into_iter()
+            .map(|pod| pod.view())
+            .filter(|pod| pod.state != SandboxState::Creating)
+            .filter(|pod| filter.id.as_ref().is_none_or(|id| pod.id.starts_with(id.as_str())))
+            .filter(|pod| filter.state.is_none_or(|state| pod.state == state))
+            .filter(|pod| has_labels(&filter.labels, &pod.config.labels))
+            .collect();
+        pods.sort_by_key(|pod| std::cmp::Reverse(pod.created_at));
+        pods
+    }
+
+    /// Verbose details of a pod: one JSON document under `info`, as crictl's users know it.
+    pub fn pod_info(&self, id: &str) -> Result<BTreeMap<String, String>, EngineError> {
+        let pod = self.registry.pod(id)?;
+        let record = pod.record();
+        let info = serde_json::json!({
+            "pid": pod.pid().unwrap_or(0),
+            "shimPid": pod.shim().and_then(|shim| shim.pid()),
+            "processStatus": if record.state == SandboxState::Ready { "running" } else { "deleted" },
+            "netNamespaceClosed": record.released,
+            "netns": record.netns,
+            "cgroup": pod.cgroup_parent.to_string(),
+            "runtimeHandler": record.handler,
+            "cniResult": record.attachment.as_ref().map(|attachment| &attachment.result),
+            "config": record.config,
+        });
+        Ok(BTreeMap::from([("info".to_owned(), info.to_string())]))
+    }
+}

@@ -1,0 +1,11 @@
+//! The verbs of pods.
+
+mod files;
+mod list;
+mod release;
+mod remove;
+pub(crate) mod run;
+mod stop;
+
+pub(crate) use files::hostname;
+pub(crate) use remove::{REMOVED, discard};

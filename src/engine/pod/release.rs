@@ -1,0 +1,168 @@
+//! Taking a pod down: every step is carried out whatever the others did, and each may have been done before.
+
+use super::files;
+use crate::error::EngineError;
+use crate::objects::{Container, Pod, lock};
+use crate::record::PodRecord;
+use crate::shim::Shim;
+use crate::{Engine, blocking};
+use model::{ContainerState, SandboxState};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use wire::msg::Request;
+
+impl Engine {
+    /// Frees everything that the pod holds on the host: processes, network, namespaces, mounts, cgroups. Its
+    /// records stay.
+    pub(crate) async fn release(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
+        if pod.is_released() {
+            return Ok(());
+        }
+        let mut failures = Vec::new();
+        if pod.state() == SandboxState::Ready {
+            pod.update_regardless(|record| record.state = SandboxState::NotReady);
+        }
+        failures.extend(self.stage("kill_containers", self.kill_containers(pod)).await);
+        let (network, shim) = tokio::join!(
+            self.stage("cni_del", self.detach(pod)),
+            self.stage("supervisor_end", self.end_shim(pod)),
+        );
+        failures.extend(network.err());
+        failures.extend(shim.err());
+        let (engine, held) = (self.clone(), pod.clone());
+        let rest =
+            self.stage("unmount", blocking("taking down a pod", move || Ok(engine.release_host(&held))));
+        match rest.await {
+            Ok(more) => failures.extend(more),
+            Err(error) => failures.push(error),
+        }
+        // What the shim did not get to bury before it ended.
+        self.orphaned(pod).await;
+        if !failures.is_empty() {
+            pod.update_regardless(|record| record.state = SandboxState::NotReady);
+            return Err(EngineError::Teardown { pod: pod.id.clone(), failures });
+        }
+        let released = |record: &mut PodRecord| {
+            record.state = SandboxState::NotReady;
+            record.released = true;
+        };
+        if let Some(bytes) = pod.update_regardless(released) {
+            self.mirror.put(super::run::pod_key(&pod.id), bytes);
+        }
+        Ok(())
+    }
+
+    /// Kills every container that lives and waits for its end to be known.
+    async fn kill_containers(self: &Arc<Self>, pod: &Arc<Pod>) -> Vec<EngineError> {
+        let containers = self.registry.containers_of(&pod.id);
+        let kills = containers
+            .into_iter()
+            .filter(|container| !matches!(container.state(), ContainerState::Exited { .. }))
+            .map(|container| async move { self.kill(&container).await });
+        futures::future::join_all(kills).await.into_iter().filter_map(Result::err).collect()
+    }
+
+    async fn detach(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {
+        let record = pod.record();
+        let Some(network) = files::network_of(&record) else { return Ok(()) };
+        // Boxed: executing plugins makes for a large future.
+        Box::pin(self.network.detach(&network, record.attachment.as_ref())).await?;
+        let pin = network.netns;
+        blocking("removing a network namespace", move || {
+            sys::netns::remove(&pin)
+                .map_err(EngineError::sys(format!("remove the network namespace {pin:?}")))
+        })
+        .await
+    }
+
+    async fn end_shim(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {
+        let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+        let Some(shim) = pod.shim() else { return Ok(()) };
+        let asked = tokio::time::timeout(limit, shim.ask("end", &pod.id, &Request::Shutdown)).await;
+        if !matches!(asked, Ok(Ok(_))) {
+            shim.kill();
+        }
+        let ended = wait(&shim, limit, &pod.id).await;
+        if ended.is_ok() {
+            pod.set_shim(None);
+            pod.set_pause(None);
+        }
+        ended
+    }
+
+    /// Mounts and cgroups, once no process is left; returns what failed.
+    fn release_host(&self, pod: &Pod) -> Vec<EngineError> {
+        let mut failures: Vec<EngineError> = Vec::new();
+        failures.extend(unmount(&pod.files.shm()).err());
+        failures.extend(crate::record::remove(&pod.files.socket()).err());
+        for container in self.registry.containers_of(&pod.id) {
+            failures.extend(self.remove_cgroup(&container).err());
+        }
+        self.release_cgroups(&pod.id, pod.record().cgroups);
+        failures
+    }
+
+    /// Removes a container's cgroup, and kills what is still in it.
+    pub(crate) fn remove_cgroup(&self, container: &Container) -> Result<(), EngineError> {
+        let cgroup = container.cgroup();
+        if self.cgroups.remove(&cgroup).is_err() {
+            self.cgroups.kill(&cgroup)?;
+            self.cgroups.remove(&cgroup)?;
+        }
+        Ok(())
+    }
+
+    /// Removes directories that were made for pods. A parent that several pods share goes with the last of them,
+    /// whichever of them it was made for.
+    pub(crate) fn release_cgroups(&self, pod: &str, made: Vec<PathBuf>) {
+        let mut shared = lock(&self.cgroups_made);
+        shared.extend(made);
+        let used: Vec<PathBuf> = self
+            .registry
+            .pods()
+            .into_iter()
+            .filter(|other| other.id != pod && !other.is_released())
+            .flat_map(|other| lineage(&other.cgroup_parent.to_string()))
+            .collect();
+        let free = |dir: &&PathBuf| !used.iter().any(|path| dir.ends_with(path));
+        let unused: Vec<PathBuf> = shared.iter().filter(free).cloned().collect();
+        self.cgroups.remove_dirs(&unused);
+        shared.retain(|dir| !unused.contains(dir) || dir.exists());
+    }
+}
+
+/// A cgroup's path and all above it, relative to a hierarchy's root.
+fn lineage(path: &str) -> Vec<PathBuf> {
+    let path = Path::new(path.trim_start_matches('/'));
+    path.ancestors().filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned).collect()
+}
+
+async fn wait(shim: &Shim, limit: Duration, pod: &str) -> Result<(), EngineError> {
+    if shim.gone(limit).await {
+        return Ok(());
+    }
+    shim.kill();
+    if shim.gone(limit).await {
+        return Ok(());
+    }
+    Err(EngineError::Unkillable {
+        id: format!("(the supervisor of pod {pod})"),
+        seconds: limit.as_secs() * 2,
+        hint: crate::container::hint(shim.pid()),
+    })
+}
+
+/// Detaches a mount that may be gone, and its directory.
+fn unmount(path: &Path) -> Result<(), EngineError> {
+    use rustix::io::Errno;
+    match rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+        Err(errno) => return Err(EngineError::io("unmount", path)(errno.into())),
+    }
+    match std::fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,315 @@
+//! RunPodSandbox: reserve the name, journal, then network and shim side by side, then ready. A failure takes
+//! everything down again by the journal, the same way that StopPodSandbox does.
+
+use super::files;
+use crate::error::{EngineError, chain};
+use crate::names::{Claim, Ticket};
+use crate::objects::{Pod, PodName, lock};
+use crate::record::PodRecord;
+use crate::shim::{Hello, Notice, Shim};
+use crate::{Engine, blocking, detached, now};
+use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
+use oci::cgroup::CgroupPath;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use sys::shim_spawn::{ShimProcess, spawn_shim};
+use tokio::sync::oneshot;
+use wire::msg::{Reply, Request};
+use wire::plan::CgroupPlan;
+
+/// What a shim's arguments begin with; the pod's id follows.
+const SHIM_NAME: &str = "corten-shim";
+/// The kernel's OOM killer takes anything else first.
+const SHIM_OOM_SCORE_ADJ: i32 = -999;
+
+type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String)>;
+
+impl Engine {
+    /// Makes a pod ready and returns its id. An identical request joins the one in flight, or gets the pod that
+    /// stands.
+    pub async fn run_pod(
+        self: &Arc<Self>,
+        config: SandboxConfig,
+        handler: String,
+    ) -> Result<SandboxId, EngineError> {
+        if !matches!(handler.as_str(), "" | "native") {
+            return Err(EngineError::UnknownHandler(handler));
+        }
+        if !config.linux.cgroup_parent.is_empty() {
+            CgroupPath::parse("config.linux.cgroup_parent", &config.linux.cgroup_parent)?;
+        }
+        let id = SandboxId::random().map_err(EngineError::Random)?;
+        let config = Arc::new(config);
+        let record = self.new_record(&id, config.clone(), handler.clone());
+        if let Some(network) = files::network_of(&record) {
+            self.network.validate(&network)?;
+        }
+        match self.pod_names.claim(&config.metadata, (config.clone(), handler.clone()), id.as_str()) {
+            Claim::New(ticket) => {
+                let engine = self.clone();
+                detached("RunPodSandbox", async move { engine.make_pod(record, ticket).await }).await
+            }
+            Claim::Join(join) => join.wait().await.map(SandboxId::new),
+            Claim::Held { id, same } => self.held_pod(&config.metadata, id, same),
+            Claim::Busy { id, stage } => Err(taken(&config.metadata, &id, stage)),
+        }
+    }
+
+    fn held_pod(&self, name: &PodName, id: String, same: bool) -> Result<SandboxId, EngineError> {
+        let ready = self.registry.pod(&id).is_ok_and(|pod| pod.state() == SandboxState::Ready);
+        if same && ready {
+            return Ok(SandboxId::new(id));
+        }
+        Err(taken(name, &id, if ready { "ready" } else { "not ready" }))
+    }
+
+    fn new_record(&self, id: &SandboxId, config: Arc<SandboxConfig>, handler: String) -> PodRecord {
+        let networked = config.linux.security.namespaces.network == NamespaceMode::Pod;
+        let netns = networked.then(|| self.settings.netns_dir.join(netns_name(id.as_str())));
+        PodRecord::new(id.as_str(), config, handler, now(), netns)
+    }
+
+    async fn make_pod(
+        self: Arc<Self>,
+        record: PodRecord,
+        ticket: PodTicket,
+    ) -> Result<SandboxId, EngineError> {
+        let pod = match Pod::new(record, &self.paths, &self.settings.cgroup_parent) {
+            Ok(pod) => pod,
+            Err(error) => return Err(ticket.fail(error)),
+        };
+        self.registry.add_pod(pod.clone());
+        let _op = pod.op.write().await;
+        match self.build(&pod, &ticket).await {
+            Ok(bytes) => {
+                self.mirror.put(pod_key(&pod.id), bytes);
+                ticket.keep();
+                Ok(SandboxId::new(pod.id.as_str()))
+            }
+            Err(error) => {
+                ticket.stage("undoing a failure");
+                Err(match self.release(&pod).await.and_then(|()| self.forget(&pod)) {
+                    Ok(()) => ticket.fail(error),
+                    Err(left) => {
+                        tracing::error!(pod = %pod.id, error = chain(&left), "a failed pod could not be undone: \
+                            it is listed as not ready until it is removed");
+                        ticket.fail_holding(error)
+                    }
+                })
+            }
+        }
+    }
+
+    /// Carries out the steps; whatever stands when one fails is found again through the record.
+    async fn build(self: &Arc<Self>, pod: &Arc<Pod>, ticket: &PodTicket) -> Result<Vec<u8>, EngineError> {
+        ticket.stage("recording");
+        self.journal(pod)?;
+        ticket.stage("setting up the network and the supervisor");
+        let (netns_ready, netns_stands) = oneshot::channel();
+        let (attached, launched) = tokio::join!(
+            self.stage("network", self.attach(pod, netns_ready)),
+            self.stage("supervisor", self.launch(pod, netns_stands)),
+        );
+        if let (Err(_), Err(second)) = (&attached, &launched) {
+            tracing::warn!(pod = %pod.id, error = chain(second), "the supervisor failed beside the network");
+        }
+        let attachment = attached?;
+        launched?;
+        if pod.shim().is_none_or(|shim| shim.is_closed()) {
+            return Err(EngineError::ShimGone { pod: pod.id.clone(), operation: "serve the pod" });
+        }
+        ticket.stage("publishing");
+        let ips = attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default();
+        files::write_hosts(&pod.files, &pod.id, &pod.config(), &ips)?;
+        pod.update(|record| {
+            record.attachment = attachment;
+            record.state = SandboxState::Ready;
+        })
+    }
+
+    /// Writes what is about to be made, before the first effect on the host.
+    fn journal(&self, pod: &Pod) -> Result<(), EngineError> {
+        for dir in [pod.files.dir().to_owned(), pod.files.containers(), pod.files.exits()] {
+            fs::create_dir(&dir).map_err(EngineError::io("make the directory", &dir))?;
+        }
+        let cgroups = self.cgroups.sandbox_dirs(&pod.cgroup_parent, &pod.id);
+        pod.update(|record| record.cgroups = cgroups).map(drop)
+    }
+
+    /// Makes the network namespace and attaches it to the pod network.
+    async fn attach(
+        &self,
+        pod: &Arc<Pod>,
+        ready: oneshot::Sender<()>,
+    ) -> Result<Option<net::Attachment>, EngineError> {
+        let Some(network) = files::network_of(&pod.record()) else {
+            let _ = ready.send(());
+            return Ok(None);
+        };
+        let pin = network.netns.clone();
+        let make = move || {
+            sys::netns::create(&pin).map_err(EngineError::sys(format!("make the network namespace {pin:?}")))
+        };
+        let netns = self.stage("netns", blocking("making a network namespace", make)).await?;
+        // The other side may have failed and gone.
+        let _ = ready.send(());
+        let _attaching = self.attaching.read().await;
+        // Boxed: executing plugins makes for a large future.
+        let attach = Box::pin(self.network.attach_open(&network, Arc::new(netns)));
+        Ok(Some(self.stage("cni_add", attach).await?))
+    }
+
+    /// Starts the shim and lets it enter the pod's namespaces.
+    async fn launch(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        netns_stands: oneshot::Receiver<()>,
+    ) -> Result<(), EngineError> {
+        let (engine, held) = (self.clone(), pod.clone());
+        let (cgroup, process) =
+            self.stage("spawn", blocking("starting a supervisor", move || engine.spawn(&held))).await?;
+        let shim = match self.connect_shim(pod).await {
+            Ok((shim, _)) => shim,
+            Err(error) => {
+                kill_unreachable(process.pidfd).await;
+                return Err(error);
+            }
+        };
+        shim.set_process(process.pid, process.pidfd);
+        pod.set_shim(Some(shim.clone()));
+        if netns_stands.await.is_err() {
+            // The network's side reports its failure.
+            return Ok(());
+        }
+        let (config, netns) = (pod.config(), pod.netns());
+        let plan = oci::plan::sandbox(&oci::plan::SandboxInputs {
+            id: &SandboxId::new(pod.id.as_str()),
+            config: &config,
+            netns: netns.as_deref(),
+            hostname: &files::hostname(&pod.id, &config),
+            cgroup,
+            pause: &self.pause_binary,
+            exits: &pod.files.exits(),
+            oom_score_adj: SHIM_OOM_SCORE_ADJ,
+        })?;
+        let reply = self.stage("namespaces", shim.ask("set up", &pod.id, &Request::Sandbox(plan))).await?;
+        if let Reply::Sandbox { pause_pid, warnings } = reply {
+            pod.set_pause(pause_pid);
+            for warning in warnings {
+                tracing::info!(pod = %pod.id, warning, "the host restricts a setting");
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, pod: &Pod) -> Result<(CgroupPlan, ShimProcess), EngineError> {
+        let config = pod.config();
+        files::write_names(&pod.files, &pod.id, &config)?;
+        if config.linux.security.namespaces.ipc == NamespaceMode::Pod {
+            mount_shm(&pod.files.shm(), self.settings.shm_size)?;
+        }
+        let cgroup = {
+            // A parent that several pods share must not be removed between its being found and its being used.
+            let _shared = lock(&self.cgroups_made);
+            self.cgroups.create_sandbox(&pod.cgroup_parent, &pod.id)?.plan
+        };
+        let listener = listen(pod.files.dir())?;
+        let args = [
+            std::ffi::CString::new(SHIM_NAME).unwrap_or_default(),
+            std::ffi::CString::new(pod.id.as_str()).unwrap_or_default(),
+        ];
+        let process = spawn_shim(&self.shim_binary, listener.as_fd(), None, &args, &[])
+            .map_err(EngineError::sys(format!("start {:?}", self.shim_binary)))?;
+        Ok((cgroup, process))
+    }
+
+    /// Connects to the pod's shim, lets its exits reach the engine, and returns what it holds.
+    pub(crate) async fn connect_shim(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+    ) -> Result<(Arc<Shim>, Hello), EngineError> {
+        let engine: Weak<Self> = Arc::downgrade(self);
+        let held = Arc::downgrade(pod);
+        let notify = move |notice| {
+            let (Some(engine), Some(pod)) = (engine.upgrade(), held.upgrade()) else { return };
+            match notice {
+                Notice::Exited(record) => engine.exited(&record),
+                Notice::Lost => engine.shim_lost(&pod),
+            }
+        };
+        let shim = Shim::connect(&pod.id, pod.files.dir(), notify).await?;
+        let hello = shim.hello().await?;
+        Ok((shim, hello))
+    }
+}
+
+/// Ends a shim that was started and cannot be talked to.
+async fn kill_unreachable(pidfd: OwnedFd) {
+    let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+    if !crate::shim::wait_pidfd(&Arc::new(pidfd), Duration::from_secs(5)).await {
+        tracing::error!("a supervisor that does not answer does not die either");
+    }
+}
+
+/// Ends a shim that no connection leads to, such as one that a former daemon started just before it died. It is
+/// known by its arguments; the pidfd, opened before they are read again, sees to it that nothing else is killed.
+pub(crate) async fn kill_lost_shim(pod: &str) {
+    let wanted = format!("{SHIM_NAME}\0{pod}\0").into_bytes();
+    let is_it = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted);
+    let Ok(processes) = fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        if !is_it(pid) {
+            continue;
+        }
+        let Some(raw) = rustix::process::Pid::from_raw(pid) else { continue };
+        let Ok(pidfd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()) else {
+            continue;
+        };
+        if is_it(pid) {
+            kill_unreachable(pidfd).await;
+        }
+    }
+}
+
+/// The key of a pod's durable record.
+pub(crate) fn pod_key(id: &str) -> String {
+    format!("pod/{id}")
+}
+
+fn taken(name: &PodName, holder: &str, stage: &str) -> EngineError {
+    EngineError::NameTaken {
+        name: format!("{}/{} (uid {}, attempt {})", name.namespace, name.name, name.uid, name.attempt),
+        holder: format!("pod sandbox {holder}"),
+        stage: stage.to_owned(),
+    }
+}
+
+/// `cni-` and a UUID, as other tools expect the namespaces of pods to be named.
+fn netns_name(id: &str) -> String {
+    let part = |range: std::ops::Range<usize>| id.get(range).unwrap_or_default();
+    format!("cni-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
+}
+
+fn mount_shm(path: &PathBuf, size: u64) -> Result<(), EngineError> {
+    use rustix::mount::{MountFlags, mount};
+    fs::create_dir(path).map_err(EngineError::io("make the directory", path))?;
+    let options = std::ffi::CString::new(format!("mode=1777,size={size}")).unwrap_or_default();
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("shm", path, "tmpfs", flags, options.as_c_str())
+        .map_err(|errno| EngineError::io("mount a tmpfs on", path)(errno.into()))
+}
+
+/// A listening socket in the directory, whose path may be longer than a socket address holds.
+fn listen(dir: &Path) -> Result<OwnedFd, EngineError> {
+    let path = dir.join("shim.sock");
+    let held = fs::File::open(dir).map_err(EngineError::io("open", dir))?;
+    let short = format!("/proc/self/fd/{}/shim.sock", std::os::fd::AsRawFd::as_raw_fd(&held));
+    UnixListener::bind(short).map(OwnedFd::from).map_err(EngineError::io("listen on", path))
+}

@@ -1,0 +1,187 @@
+//! The records that survive the daemon: one file an object below the state directory, replaced atomically.
+//!
+//! The state directory lies on a tmpfs on real hosts, so a record costs microseconds; `mirror` carries the
+//! records to durable storage behind the scenes, for what must be known after a reboot.
+
+use crate::error::EngineError;
+use crate::settings::Paths;
+use model::{ContainerConfig, ContainerState, SandboxConfig, SandboxState};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+/// The version of the records' form.
+const VERSION: u32 = 1;
+
+/// What is kept of a pod.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PodRecord {
+    pub(crate) version: u32,
+    pub(crate) id: String,
+    pub(crate) config: Arc<SandboxConfig>,
+    pub(crate) handler: String,
+    pub(crate) state: SandboxState,
+    pub(crate) created_at: i64,
+    /// Pinned network namespace; `None` with the host's network.
+    pub(crate) netns: Option<PathBuf>,
+    pub(crate) attachment: Option<net::Attachment>,
+    /// Cgroup directories that were made for the pod.
+    pub(crate) cgroups: Vec<PathBuf>,
+    /// Nothing of the pod is left on the host.
+    pub(crate) released: bool,
+}
+
+impl PodRecord {
+    pub(crate) fn new(
+        id: &str,
+        config: Arc<SandboxConfig>,
+        handler: String,
+        created_at: i64,
+        netns: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            id: id.to_owned(),
+            config,
+            handler,
+            state: SandboxState::Creating,
+            created_at,
+            netns,
+            attachment: None,
+            cgroups: Vec::new(),
+            released: false,
+        }
+    }
+}
+
+/// What is kept of a container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ContainerRecord {
+    pub(crate) version: u32,
+    pub(crate) id: String,
+    pub(crate) sandbox_id: String,
+    pub(crate) config: Arc<ContainerConfig>,
+    pub(crate) state: ContainerState,
+    pub(crate) created_at: i64,
+    pub(crate) image_id: String,
+    pub(crate) image_ref: String,
+    /// Layer directories, top first: held while the container is there.
+    pub(crate) layers: Vec<PathBuf>,
+    pub(crate) log_path: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) stop_signal: i32,
+}
+
+impl ContainerRecord {
+    /// The current form's version.
+    pub(crate) fn version() -> u32 {
+        VERSION
+    }
+}
+
+/// Where the records of one pod lie.
+pub(crate) struct PodFiles(PathBuf);
+
+impl PodFiles {
+    pub(crate) fn new(paths: &Paths, pod: &str) -> Self {
+        Self(paths.pod(pod))
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn pod(&self) -> PathBuf {
+        self.0.join("pod.json")
+    }
+
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.0.join("containers")
+    }
+
+    pub(crate) fn container(&self, id: &str) -> PathBuf {
+        self.containers().join(format!("{id}.json"))
+    }
+
+    /// The OCI runtime spec of a container.
+    pub(crate) fn spec(&self, id: &str) -> PathBuf {
+        self.containers().join(format!("{id}.spec"))
+    }
+
+    /// Where the shim writes how containers ended.
+    pub(crate) fn exits(&self) -> PathBuf {
+        self.0.join("exits")
+    }
+
+    pub(crate) fn exit(&self, id: &str) -> PathBuf {
+        self.exits().join(format!("{id}.exit"))
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.join("shim.sock")
+    }
+
+    pub(crate) fn shm(&self) -> PathBuf {
+        self.0.join("shm")
+    }
+
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        self.0.join("resolv.conf")
+    }
+
+    pub(crate) fn hostname(&self) -> PathBuf {
+        self.0.join("hostname")
+    }
+
+    pub(crate) fn hosts(&self) -> PathBuf {
+        self.0.join("hosts")
+    }
+}
+
+/// Writes a record so that a crash leaves the old one or the new one.
+pub(crate) fn write<T: Serialize>(path: &Path, id: &str, record: &T) -> Result<Vec<u8>, EngineError> {
+    let bytes = serde_json::to_vec(record).map_err(|source| EngineError::Record {
+        operation: "encode",
+        id: id.to_owned(),
+        source,
+    })?;
+    sys::fs::write_atomic(path, &bytes, 0o600).map_err(EngineError::sys(format!("write {path:?}")))?;
+    Ok(bytes)
+}
+
+/// Reads a record; a damaged one is set aside with the ending `.bad`, so that the node serves on.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(path = %path.display(), %error, "a record cannot be read");
+            }
+            return None;
+        }
+    };
+    match serde_json::from_slice(&bytes) {
+        Ok(record) => Some(record),
+        Err(error) => {
+            let mut aside = path.as_os_str().to_owned();
+            aside.push(".bad");
+            tracing::error!(path = %path.display(), %error, "a damaged record is set aside");
+            if let Err(error) = fs::rename(path, &aside) {
+                tracing::error!(path = %path.display(), %error, "the damaged record cannot be set aside");
+            }
+            None
+        }
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove(path: &Path) -> Result<(), EngineError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Adopting one pod: ask its shim what became of its containers.
+
+use crate::error::{EngineError, chain};
+use crate::objects::{Container, Pod};
+use crate::pod::run::{kill_lost_shim, pod_key};
+use crate::record::PodRecord;
+use crate::shim::Hello;
+use crate::{Engine, now};
+use model::{ContainerEvent, ContainerState, SandboxState};
+use std::collections::HashMap;
+use std::sync::Arc;
+use wire::msg::{ContainerSnapshot, ExitRecord, Request};
+
+impl Engine {
+    /// Takes over a pod that was made. Without its shim it is not ready, and what it ran is ended.
+    pub(super) async fn adopt(self: &Arc<Self>, pod: Arc<Pod>, half_made: Vec<String>) {
+        let _op = pod.op.write().await;
+        if pod.is_released() {
+            return;
+        }
+        let Err(error) = self.reconnect(&pod).await else {
+            self.drop_half_made(&pod, half_made).await;
+            return;
+        };
+        tracing::warn!(pod = %pod.id, error = chain(&error), "the pod is not ready any more");
+        kill_lost_shim(&pod.id).await;
+        self.orphaned(&pod).await;
+        self.drop_half_made(&pod, half_made).await;
+        if let Some(bytes) =
+            pod.update_regardless(|record: &mut PodRecord| record.state = SandboxState::NotReady)
+        {
+            self.mirror.put(pod_key(&pod.id), bytes);
+        }
+    }
+
+    /// Takes down a pod that the former daemon was still making: no client ever got its id.
+    pub(super) async fn undo(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
+        let _op = pod.op.write().await;
+        if let Err(error) = self.reconnect(pod).await {
+            tracing::debug!(pod = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
+            kill_lost_shim(&pod.id).await;
+        }
+        self.release(pod).await?;
+        self.forget(pod)
+    }
+
+    /// Connects to the shim of a pod whose lock is held, and takes over what it says of the containers.
+    pub(crate) async fn reconnect(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
+        let gone = || EngineError::ShimGone { pod: pod.id.clone(), operation: "take over" };
+        let (shim, Hello { version, pid, pause_pid, containers }) = self.connect_shim(pod).await?;
+        if version != wire::VERSION {
+            tracing::info!(pod = %pod.id, version, "the pod's supervisor is of another version");
+        }
+        let raw = rustix::process::Pid::from_raw(pid).ok_or_else(gone)?;
+        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
+            .map_err(|errno| EngineError::io("watch the supervisor of", pod.files.dir())(errno.into()))?;
+        shim.set_process(pid, pidfd);
+        pod.set_pause(pause_pid);
+        pod.set_shim(Some(shim));
+        let known: HashMap<String, ContainerSnapshot> =
+            containers.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect();
+        for container in self.registry.containers_of(&pod.id) {
+            match known.get(&container.id) {
+                Some(snapshot) => self.reconcile(&container, snapshot),
+                None => self.missing(&container),
+            }
+        }
+        Ok(())
+    }
+
+    fn reconcile(&self, container: &Arc<Container>, snapshot: &ContainerSnapshot) {
+        container.set_pid(snapshot.pid);
+        match &snapshot.exit {
+            Some(exit) => self.exited(exit),
+            None if snapshot.state == wire::msg::ContainerState::Running
+                && container.state() == ContainerState::Created =>
+            {
+                self.publish(container, ContainerEvent::Started(snapshot.started_at_ns));
+            }
+            None => {}
+        }
+    }
+
+    /// A container that its own shim does not know: its removal was under way.
+    fn missing(&self, container: &Arc<Container>) {
+        if !matches!(container.state(), ContainerState::Exited { .. }) {
+            self.exited(&ExitRecord {
+                id: container.id.clone(),
+                code: 137,
+                signal: Some(9),
+                finished_at_ns: now(),
+                ..Default::default()
+            });
+        }
+    }
+
+    /// Frees what containers hold whose creation was never answered and never recorded.
+    async fn drop_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<String>) {
+        for id in ids {
+            if let Some(shim) = pod.shim() {
+                let _ = shim.ask("remove container", &id, &Request::Remove { id: id.clone() }).await;
+            }
+            let (engine, held) = (self.clone(), pod.clone());
+            let dropped = crate::blocking("dropping a half-made container", move || {
+                let cgroup = held.cgroup_parent.join(&id);
+                engine.cgroups.kill(&cgroup)?;
+                engine.cgroups.remove(&cgroup)?;
+                crate::record::remove(&held.files.spec(&id))
+            });
+            if let Err(error) = dropped.await {
+                tracing::error!(pod = %pod.id, error = chain(&error), "a half-made container is not all freed");
+            }
+        }
+    }
+}

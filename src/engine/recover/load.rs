@@ -1,0 +1,116 @@
+//! Reading the records: every pod and container that there is, also from the durable copy where the runtime
+//! record is damaged.
+
+use super::names;
+use crate::Engine;
+use crate::container::container_key;
+use crate::error::{EngineError, chain};
+use crate::mirror::Records;
+use crate::objects::{Container, Pod};
+use crate::pod::run::pod_key;
+use crate::pod::{REMOVED, discard};
+use crate::record::{self, ContainerRecord, PodFiles, PodRecord};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What was found.
+pub(super) struct Loaded {
+    /// The pods, registered with their containers.
+    pub(super) pods: Vec<Arc<Pod>>,
+    /// By pod, the containers that were under construction: a spec, and no record.
+    pub(super) half_made: HashMap<String, Vec<String>>,
+    /// Every record could be read, so that what has none belongs to nobody.
+    pub(super) whole: bool,
+}
+
+impl Engine {
+    /// Registers every pod and container on record.
+    pub(super) fn load(&self, durable: &Records) -> Result<Loaded, EngineError> {
+        let mut loaded = Loaded { pods: Vec::new(), half_made: HashMap::new(), whole: true };
+        for name in names(&self.paths.pods())? {
+            let files = PodFiles::new(&self.paths, &name);
+            if name.starts_with(REMOVED) {
+                tokio::task::spawn_blocking(move || discard(files.dir()));
+                continue;
+            }
+            match read_or_copy::<PodRecord>(&files.pod(), &name, durable.get(&pod_key(&name))) {
+                Some(record) => self.load_pod(record, &files, durable, &mut loaded)?,
+                None if files.pod().with_extension("json.bad").exists() => loaded.whole = false,
+                // The daemon died before it wrote the first record, and so before it made anything else.
+                None => discard(files.dir()),
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn load_pod(
+        &self,
+        record: PodRecord,
+        files: &PodFiles,
+        durable: &Records,
+        loaded: &mut Loaded,
+    ) -> Result<(), EngineError> {
+        let id = record.id.clone();
+        let pod = match Pod::new(record, &self.paths, &self.settings.cgroup_parent) {
+            Ok(pod) => pod,
+            Err(error) => {
+                tracing::error!(pod = %id, error = chain(&error), "a pod is left aside");
+                loaded.whole = false;
+                return Ok(());
+            }
+        };
+        let record = pod.record();
+        self.pod_names.adopt(record.config.metadata.clone(), (record.config, record.handler), &pod.id);
+        self.registry.add_pod(pod.clone());
+        loaded.pods.push(pod.clone());
+        let found = match names(&files.containers()) {
+            Ok(found) => found,
+            Err(_) if !files.containers().exists() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for id in found.iter().filter_map(|name| name.strip_suffix(".spec")) {
+            let path = files.container(id);
+            match read_or_copy::<ContainerRecord>(&path, id, durable.get(&container_key(id))) {
+                Some(record) => self.load_container(record, &pod),
+                None if path.with_extension("json.bad").exists() => loaded.whole = false,
+                None => loaded.half_made.entry(pod.id.clone()).or_default().push(id.to_owned()),
+            }
+        }
+        // After a reboot the durable copies came back without specs.
+        for id in found.iter().filter_map(|name| name.strip_suffix(".json")) {
+            if self.registry.any_container(id).is_none()
+                && let Some(record) = record::read::<ContainerRecord>(&files.container(id))
+            {
+                self.load_container(record, &pod);
+            }
+        }
+        Ok(())
+    }
+
+    fn load_container(&self, record: ContainerRecord, pod: &Arc<Pod>) {
+        let key = (record.sandbox_id.clone(), record.config.metadata.clone());
+        self.container_names.adopt(key, record.config.clone(), &record.id);
+        self.images.hold_layers(&record.id, &record.layers);
+        let container = Container::new(record, pod.clone());
+        container.publish();
+        self.registry.add_container(container);
+    }
+}
+
+/// The record, or where it is damaged its durable copy, which takes its place.
+fn read_or_copy<T: DeserializeOwned + Serialize>(path: &Path, id: &str, copy: Option<&Vec<u8>>) -> Option<T> {
+    if let Some(record) = record::read(path) {
+        return Some(record);
+    }
+    if !path.with_extension("json.bad").exists() {
+        return None;
+    }
+    let record = serde_json::from_slice(copy?).ok()?;
+    if let Err(error) = record::write(path, id, &record) {
+        tracing::error!(path = %path.display(), error = chain(&error), "the durable copy is used, but not written");
+    }
+    Some(record)
+}

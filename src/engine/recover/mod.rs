@@ -1,0 +1,111 @@
+//! Taking over what a former daemon left: pods whose shims live are adopted as they are, pods that it was still
+//! making are taken down, and what a reboot has ended is listed as ended.
+
+mod adopt;
+mod load;
+mod restore;
+
+use crate::Engine;
+use crate::error::{EngineError, chain};
+use crate::mirror::Records;
+use crate::objects::Pod;
+use crate::pod::discard;
+use crate::runtime::POD_CIDRS;
+use model::SandboxState;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Engine {
+    /// Recovers what clients ask for first, which talks to shims only. What may wait for plugins and disks goes on
+    /// behind.
+    ///
+    /// # Errors
+    /// When the records cannot be listed: nothing may be tidied up then.
+    pub(crate) async fn recover(self: &Arc<Self>, mut durable: Records) -> Result<(), EngineError> {
+        let begin = std::time::Instant::now();
+        if let Some(cidrs) =
+            durable.remove(POD_CIDRS).and_then(|bytes| serde_json::from_slice::<Vec<_>>(&bytes).ok())
+            && let Err(error) = self.network.set_pod_cidrs(&cidrs)
+        {
+            tracing::warn!(error = chain(&error), "the recorded pod ranges are not taken");
+        }
+        self.restore(&durable)?;
+        let loaded = self.load(&durable)?;
+        let count = loaded.pods.len();
+        let (half_made, made): (Vec<_>, Vec<_>) =
+            loaded.pods.into_iter().partition(|pod| pod.state() == SandboxState::Creating);
+        let adoptions = made.into_iter().map(|pod| {
+            let half_made = loaded.half_made.get(&pod.id).cloned().unwrap_or_default();
+            self.adopt(pod, half_made)
+        });
+        futures::future::join_all(adoptions).await;
+        if loaded.whole {
+            self.sweep()?;
+        }
+        tracing::info!(pods = count, milliseconds = begin.elapsed().as_millis(), "took over what was there");
+        let engine = self.clone();
+        tokio::spawn(async move { engine.tidy(half_made, loaded.whole).await });
+        Ok(())
+    }
+
+    /// Takes down half-made pods and frees what belongs to no pod.
+    async fn tidy(self: Arc<Self>, half_made: Vec<Arc<Pod>>, whole: bool) {
+        for pod in half_made {
+            if let Err(error) = Box::pin(self.undo(&pod)).await {
+                tracing::error!(pod = %pod.id, error = chain(&error), "a half-made pod is not taken down: \
+                    it is listed as not ready until it is removed");
+            }
+        }
+        // A former daemon may have made the default parent for a pod that it never recorded.
+        match oci::cgroup::CgroupPath::parse("runtime.cgroup_parent", &self.settings.cgroup_parent) {
+            Ok(parent) => self.release_cgroups("", self.cgroups.parent_dirs(&parent)),
+            Err(error) => tracing::error!(error = chain(&error), "pods need a cgroup_parent of their own"),
+        }
+        if !whole {
+            tracing::warn!("records are damaged: nothing that seems to belong to no pod is freed");
+            return;
+        }
+        let images = self.images.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = images.sweep() {
+                tracing::warn!(error = chain(&error), "unused layers are not all removed");
+            }
+        });
+        // A pod that is being attached is not among the valid ones yet.
+        let _alone = self.attaching.write().await;
+        let attached: Vec<(String, String)> = self
+            .registry
+            .pods()
+            .iter()
+            .filter(|pod| !pod.is_released())
+            .map(|pod| (pod.id.clone(), net::IFNAME.to_owned()))
+            .collect();
+        if let Err(error) = Box::pin(self.network.gc(&attached)).await {
+            tracing::warn!(error = chain(&error), "attachments of lost pods may be left");
+        }
+    }
+
+    /// Deletes writable layers without a record: removed ones whose deletion was cut short, and half-made ones.
+    fn sweep(&self) -> Result<(), EngineError> {
+        let dir = self.paths.data.join("containers");
+        for name in names(&dir)? {
+            if self.registry.any_container(&name).is_none() {
+                let path = dir.join(&name);
+                tokio::task::spawn_blocking(move || discard(&path));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names in a directory of records.
+fn names(dir: &Path) -> Result<Vec<String>, EngineError> {
+    let refuse = || EngineError::io("list", dir);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(refuse())? {
+        if let Ok(name) = entry.map_err(refuse())?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

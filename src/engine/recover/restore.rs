@@ -1,0 +1,89 @@
+//! After a reboot the runtime state is gone: the durable copies say which pods and containers there were.
+
+use crate::Engine;
+use crate::container::container_key;
+use crate::error::{EngineError, chain};
+use crate::mirror::Records;
+use crate::pod::run::pod_key;
+use crate::record::{self, ContainerRecord, PodFiles, PodRecord};
+use model::SandboxState;
+use serde::de::DeserializeOwned;
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+impl Engine {
+    /// Brings the runtime records and the durable ones together: after a reboot the durable ones count, before one
+    /// the runtime records do.
+    pub(super) fn restore(&self, durable: &Records) -> Result<(), EngineError> {
+        let boot = std::fs::read(BOOT_ID).map_err(EngineError::io("read", BOOT_ID))?;
+        let mark = self.paths.state.join("boot-id");
+        if std::fs::read(&mark).is_ok_and(|written| written == boot) {
+            self.drop_removed(durable);
+            return Ok(());
+        }
+        let pods = durable.iter().filter(|(key, _)| key.starts_with("pod/"));
+        for (key, bytes) in pods {
+            self.restore_one(key, bytes, |record| self.restore_pod(record));
+        }
+        let containers = durable.iter().filter(|(key, _)| key.starts_with("container/"));
+        for (key, bytes) in containers {
+            self.restore_one(key, bytes, |record| self.restore_container(&record));
+        }
+        sys::fs::write_atomic(&mark, &boot, 0o600).map_err(EngineError::sys(format!("write {mark:?}")))
+    }
+
+    fn restore_one<T: DeserializeOwned>(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        restore: impl FnOnce(T) -> Result<(), EngineError>,
+    ) {
+        match serde_json::from_slice(bytes).map(restore) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(key, error = chain(&error), "a durable record is not restored"),
+            Err(error) => {
+                tracing::error!(key, %error, "a durable record is damaged and dropped");
+                self.mirror.delete(key.to_owned());
+            }
+        }
+    }
+
+    fn restore_pod(&self, mut record: PodRecord) -> Result<(), EngineError> {
+        let files = PodFiles::new(&self.paths, &record.id);
+        if files.pod().exists() {
+            return Ok(());
+        }
+        record.state = SandboxState::NotReady;
+        for dir in [files.containers(), files.exits()] {
+            std::fs::create_dir_all(&dir).map_err(EngineError::io("make the directory", &dir))?;
+        }
+        record::write(&files.pod(), &record.id, &record).map(drop)
+    }
+
+    fn restore_container(&self, record: &ContainerRecord) -> Result<(), EngineError> {
+        let files = PodFiles::new(&self.paths, &record.sandbox_id);
+        let path = files.container(&record.id);
+        if path.exists() || !files.containers().exists() {
+            return Ok(());
+        }
+        record::write(&path, &record.id, record).map(drop)
+    }
+
+    /// The daemon may have died before a removal became durable.
+    fn drop_removed(&self, durable: &Records) {
+        for (key, bytes) in durable {
+            let there = match serde_json::from_slice::<PodRecord>(bytes) {
+                Ok(record) if *key == pod_key(&record.id) => {
+                    PodFiles::new(&self.paths, &record.id).dir().exists()
+                }
+                _ => serde_json::from_slice::<ContainerRecord>(bytes).is_ok_and(|record| {
+                    let files = PodFiles::new(&self.paths, &record.sandbox_id);
+                    *key == container_key(&record.id) && files.spec(&record.id).exists()
+                }),
+            };
+            if !there {
+                self.mirror.delete(key.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Verbs about the runtime itself: its status, its configuration, the files beside it.
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::view::{HandlerInfo, RuntimeStatus};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+impl Engine {
+    /// CRI Status: always ready as a runtime once it answers; the network says so itself.
+    pub fn status(&self) -> RuntimeStatus {
+        let handler = |name: &str| HandlerInfo {
+            name: name.to_owned(),
+            recursive_read_only: sys::mount::has_mount_setattr(),
+            user_namespaces: false,
+        };
+        RuntimeStatus {
+            network: self.network.status(),
+            handlers: vec![handler(""), handler("native")],
+            info: BTreeMap::from([
+                ("stateDir".to_owned(), self.paths.state.display().to_string()),
+                ("dataDir".to_owned(), self.paths.data.display().to_string()),
+                ("cgroups".to_owned(), format!("{:?}", self.cgroups.mode()).to_lowercase()),
+            ]),
+        }
+    }
+
+    /// CRI UpdateRuntimeConfig: the node's pod ranges, for the built-in network.
+    pub fn update_runtime_config(&self, pod_cidrs: &[IpNet]) -> Result<(), EngineError> {
+        self.network.set_pod_cidrs(pod_cidrs)?;
+        let bytes = serde_json::to_vec(pod_cidrs).map_err(|source| EngineError::Record {
+            operation: "encode",
+            id: "the pod ranges".to_owned(),
+            source,
+        })?;
+        self.mirror.put(POD_CIDRS.to_owned(), bytes);
+        Ok(())
+    }
+}
+
+/// The durable record of the pod ranges.
+pub(crate) const POD_CIDRS: &str = "runtime/pod-cidrs";
+
+/// The path of a binary of ours: as configured, else beside the daemon.
+pub(crate) fn helper(configured: &Path, name: &str) -> Result<PathBuf, EngineError> {
+    let path = if configured.as_os_str().is_empty() {
+        let daemon = std::env::current_exe().map_err(EngineError::io("find", "the daemon's executable"))?;
+        daemon.with_file_name(name)
+    } else {
+        configured.to_owned()
+    };
+    let found = fs::metadata(&path).map_err(EngineError::io("find the helper", &path))?;
+    if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
+        let problem = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "not an executable file");
+        return Err(EngineError::io("use the helper", path)(problem));
+    }
+    Ok(path)
+}
+
+/// Makes a directory, and repairs the mode of one that is there.
+pub(crate) fn make_dir(path: &Path, mode: u32) -> Result<(), EngineError> {
+    fs::create_dir_all(path).map_err(EngineError::io("make the directory", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(EngineError::io("set the mode of", path))
+}

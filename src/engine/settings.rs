@@ -1,0 +1,113 @@
+//! What an operator can set for pods and containers; the `[runtime]` section of the configuration.
+
+use crate::error::EngineError;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Settings of pods and containers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Path of the per-pod supervisor; empty: `corten-shim` beside the daemon's own executable.
+    pub shim: PathBuf,
+    /// Path of the pause that holds a shared PID namespace; empty: `corten-pause` beside the daemon.
+    pub pause: PathBuf,
+    /// Where network namespaces are pinned.
+    pub netns_dir: PathBuf,
+    /// The cgroup under which a pod's cgroups are made when the request names no `cgroup_parent`.
+    pub cgroup_parent: String,
+    /// Capabilities of a container that asks for no change.
+    pub default_capabilities: Vec<String>,
+    /// Most processes in a container; 0 or less is no limit.
+    pub pids_limit: i64,
+    /// A request that is silent about seccomp gets the built-in profile instead of none.
+    pub seccomp_default: bool,
+    /// Size in bytes of a pod's /dev/shm.
+    pub shm_size: u64,
+    /// Most bytes of each of an exec's stdout and stderr; the rest is thrown away.
+    pub exec_output_limit: u64,
+    /// Milliseconds for which output is still read after an exec's process ended and others hold its pipes.
+    pub exec_drain_ms: u64,
+    /// Seconds for which a process may take to die of SIGKILL before stop reports an error.
+    pub kill_timeout_seconds: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shim: PathBuf::new(),
+            pause: PathBuf::new(),
+            netns_dir: "/run/netns".into(),
+            cgroup_parent: "/corten".into(),
+            default_capabilities: [
+                "CHOWN",
+                "DAC_OVERRIDE",
+                "FSETID",
+                "FOWNER",
+                "SETGID",
+                "SETUID",
+                "SETPCAP",
+                "NET_BIND_SERVICE",
+                "KILL",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            pids_limit: 0,
+            seccomp_default: false,
+            shm_size: 64 << 20,
+            exec_output_limit: 7 << 20,
+            exec_drain_ms: 500,
+            kill_timeout_seconds: 10,
+        }
+    }
+}
+
+impl Settings {
+    /// What the planner of containers takes of them.
+    pub(crate) fn planning(&self) -> Result<oci::spec::Settings, EngineError> {
+        use oci::caps::CapSet;
+        use oci::spec::UnsetSeccomp;
+        let names = self.default_capabilities.iter().map(String::as_str);
+        Ok(oci::spec::Settings {
+            default_capabilities: CapSet::parse("runtime.default_capabilities", names)?,
+            unset_seccomp: if self.seccomp_default {
+                UnsetSeccomp::RuntimeDefault
+            } else {
+                UnsetSeccomp::Unconfined
+            },
+            pids_limit: self.pids_limit.max(0),
+            ..oci::spec::Settings::default()
+        })
+    }
+}
+
+/// Where things lie.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// Runtime state, gone after a reboot (default `/run/corten`).
+    pub state: PathBuf,
+    /// Durable data (default `/var/lib/corten`).
+    pub data: PathBuf,
+}
+
+impl Paths {
+    /// One directory a pod.
+    pub fn pods(&self) -> PathBuf {
+        self.state.join("pods")
+    }
+
+    /// Everything that belongs to one pod.
+    pub fn pod(&self, id: &str) -> PathBuf {
+        self.pods().join(id)
+    }
+
+    /// The writable layers of one container.
+    pub fn container(&self, id: &str) -> PathBuf {
+        self.data.join("containers").join(id)
+    }
+
+    /// The empty directory on which every container assembles its root, in a mount namespace of its own.
+    pub fn rootfs(&self) -> PathBuf {
+        self.state.join("rootfs")
+    }
+}
