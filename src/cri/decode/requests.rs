@@ -1,0 +1,82 @@
+//! The small parts of requests: ids, time limits, ranges of addresses.
+
+use super::{DecodeError, Field, text};
+use ipnet::IpNet;
+use std::time::Duration;
+
+/// Ten years: long enough to be for ever, and no clock overflows.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// An id that must be there; whether it exists is for the engine to say.
+pub(crate) fn id(name: &str, id: &str) -> Result<(), DecodeError> {
+    let field = Field::root(name);
+    text::id(&field, id)?;
+    text::printable(&field, id)
+}
+
+/// Seconds.
+pub(crate) fn seconds(name: &str, value: i64) -> Result<Duration, DecodeError> {
+    match u64::try_from(value) {
+        Ok(seconds) => Ok(Duration::from_secs(seconds).min(LONGEST)),
+        Err(_) => Err(Field::root(name).invalid(format!("{value} is negative"))),
+    }
+}
+
+/// A command that must not be empty.
+pub(crate) fn command(name: &str, words: &[String]) -> Result<(), DecodeError> {
+    let field = Field::root(name);
+    if words.first().is_none_or(String::is_empty) {
+        return Err(field.missing());
+    }
+    words.iter().enumerate().try_for_each(|(index, word)| text::no_nul(&field.item(index), word))
+}
+
+/// The pod CIDRs: none, one, or one of each family.
+pub(crate) fn pod_cidrs(list: &str) -> Result<Vec<IpNet>, DecodeError> {
+    let root = Field::root("runtime_config");
+    let network = root.child("network_config");
+    let field = network.child("pod_cidr");
+    let mut ranges: Vec<IpNet> = Vec::new();
+    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let range: IpNet = part.parse().map_err(|_| field.invalid(format!("{part:?} is no CIDR")))?;
+        if ranges.iter().any(|known| known.addr().is_ipv4() == range.addr().is_ipv4()) {
+            return Err(field.invalid("has two ranges of one family"));
+        }
+        ranges.push(range);
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_limits() {
+        assert_eq!(seconds("timeout", 0), Ok(Duration::ZERO));
+        assert_eq!(seconds("timeout", 30), Ok(Duration::from_secs(30)));
+        assert_eq!(seconds("timeout", i64::MAX), Ok(LONGEST));
+        assert!(seconds("timeout", -1).is_err());
+    }
+
+    #[test]
+    fn one_range_a_family() {
+        let parse =
+            |text: &str| pod_cidrs(text).map(|ranges| ranges.len()).map_err(|error| error.to_string());
+        assert_eq!(parse(""), Ok(0));
+        assert_eq!(parse("10.88.0.0/16"), Ok(1));
+        assert_eq!(parse("10.88.0.0/16,fd00::/64"), Ok(2));
+        assert!(parse("10.88.0.0/16,10.89.0.0/16").is_err());
+        let error = parse("10.88.0.0").unwrap_err();
+        assert!(error.starts_with("runtime_config.network_config.pod_cidr: "), "{error}");
+    }
+
+    #[test]
+    fn a_command_has_a_word() {
+        assert!(command("cmd", &["ls".to_owned()]).is_ok());
+        assert!(command("cmd", &[]).is_err());
+        assert!(command("cmd", &[String::new()]).is_err());
+        assert!(command("cmd", &["a".to_owned(), "b\0".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! Containers.
+
+use super::resources::resources;
+use crate::{proto, signals};
+use engine::{ContainerView, UserView};
+use model::{ContainerMetadata, ContainerState, ImageSpec, Mount, Propagation};
+
+/// A container in a list.
+pub(crate) fn listed(view: &ContainerView) -> proto::Container {
+    proto::Container {
+        id: view.id.clone(),
+        pod_sandbox_id: view.sandbox_id.clone(),
+        metadata: Some(metadata(&view.config.metadata)),
+        image: Some(image(&view.config.image)),
+        image_ref: view.image_ref.clone(),
+        state: state(&view.state).into(),
+        created_at: view.created_at,
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        image_id: view.image_id.clone(),
+    }
+}
+
+/// The status of a container.
+pub(crate) fn status(view: &ContainerView) -> proto::ContainerStatus {
+    let (started_at, exit) = match &view.state {
+        ContainerState::Created => (0, None),
+        ContainerState::Running { started_at } => (*started_at, None),
+        ContainerState::Exited { started_at, exit } => (*started_at, Some(exit)),
+    };
+    proto::ContainerStatus {
+        id: view.id.clone(),
+        metadata: Some(metadata(&view.config.metadata)),
+        state: state(&view.state).into(),
+        created_at: view.created_at,
+        started_at,
+        finished_at: exit.map_or(0, |exit| exit.finished_at),
+        exit_code: exit.map_or(0, |exit| exit.code),
+        image: Some(image(&view.config.image)),
+        image_ref: view.image_ref.clone(),
+        reason: exit.map(|exit| exit.reason.clone()).unwrap_or_default(),
+        message: exit.map(|exit| exit.message.clone()).unwrap_or_default(),
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        mounts: view.config.mounts.iter().map(mount).collect(),
+        log_path: view.log_path.clone(),
+        resources: Some(proto::ContainerResources {
+            linux: Some(resources(&view.config.resources)),
+            windows: None,
+        }),
+        image_id: view.image_id.clone(),
+        user: Some(user(&view.user)),
+        stop_signal: signals::from_number(view.stop_signal).into(),
+    }
+}
+
+fn metadata(metadata: &ContainerMetadata) -> proto::ContainerMetadata {
+    proto::ContainerMetadata { name: metadata.name.clone(), attempt: metadata.attempt }
+}
+
+fn image(spec: &ImageSpec) -> proto::ImageSpec {
+    proto::ImageSpec {
+        image: spec.image.clone(),
+        annotations: spec.annotations.clone(),
+        user_specified_image: spec.user_specified_image.clone(),
+        runtime_handler: spec.runtime_handler.clone(),
+        image_ref: String::new(),
+    }
+}
+
+fn state(state: &ContainerState) -> proto::ContainerState {
+    match state {
+        ContainerState::Created => proto::ContainerState::ContainerCreated,
+        ContainerState::Running { .. } => proto::ContainerState::ContainerRunning,
+        ContainerState::Exited { .. } => proto::ContainerState::ContainerExited,
+    }
+}
+
+fn mount(mount: &Mount) -> proto::Mount {
+    let propagation = match mount.propagation {
+        Propagation::Private => proto::MountPropagation::PropagationPrivate,
+        Propagation::HostToContainer => proto::MountPropagation::PropagationHostToContainer,
+        Propagation::Bidirectional => proto::MountPropagation::PropagationBidirectional,
+    };
+    proto::Mount {
+        container_path: mount.container_path.clone(),
+        host_path: mount.host_path.clone(),
+        readonly: mount.readonly,
+        propagation: propagation.into(),
+        recursive_read_only: mount.recursive_read_only,
+        ..proto::Mount::default()
+    }
+}
+
+fn user(user: &UserView) -> proto::ContainerUser {
+    proto::ContainerUser {
+        linux: Some(proto::LinuxContainerUser {
+            uid: user.uid.into(),
+            gid: user.gid.into(),
+            supplemental_groups: user.groups.iter().map(|gid| i64::from(*gid)).collect(),
+        }),
+    }
+}

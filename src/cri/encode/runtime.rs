@@ -1,0 +1,40 @@
+//! The state of the runtime.
+
+use crate::proto;
+use engine::{HandlerInfo, RuntimeStatus};
+
+/// The status; `info` only for a verbose request.
+pub(crate) fn status(status: RuntimeStatus, verbose: bool) -> proto::StatusResponse {
+    let network = status.network;
+    let conditions = conditions(network.ready, network.reason, network.message);
+    proto::StatusResponse {
+        status: Some(proto::RuntimeStatus { conditions }),
+        info: if verbose { status.info } else { Default::default() },
+        runtime_handlers: status.handlers.into_iter().map(handler).collect(),
+        features: Some(proto::RuntimeFeatures {
+            supplemental_groups_policy: true,
+            user_namespaces_host_network: false,
+            mount_options: false,
+        }),
+    }
+}
+
+/// The two conditions without which the kubelet calls a status an error.
+pub(super) fn conditions(network: bool, reason: String, message: String) -> Vec<proto::RuntimeCondition> {
+    let ready = "RuntimeReady".to_owned();
+    let network_ready = "NetworkReady".to_owned();
+    vec![
+        proto::RuntimeCondition { r#type: ready, status: true, ..Default::default() },
+        proto::RuntimeCondition { r#type: network_ready, status: network, reason, message },
+    ]
+}
+
+fn handler(handler: HandlerInfo) -> proto::RuntimeHandler {
+    proto::RuntimeHandler {
+        name: handler.name,
+        features: Some(proto::RuntimeHandlerFeatures {
+            recursive_read_only_mounts: handler.recursive_read_only,
+            user_namespaces: handler.user_namespaces,
+        }),
+    }
+}

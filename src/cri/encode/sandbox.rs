@@ -1,0 +1,76 @@
+//! Sandboxes.
+
+use crate::proto;
+use engine::PodView;
+use model::{NamespaceMode, NamespaceOptions, SandboxMetadata, SandboxState};
+
+/// A sandbox in a list.
+pub(crate) fn listed(view: &PodView) -> proto::PodSandbox {
+    proto::PodSandbox {
+        id: view.id.clone(),
+        metadata: Some(metadata(&view.config.metadata)),
+        state: state(view.state).into(),
+        created_at: view.created_at,
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        runtime_handler: view.handler.clone(),
+    }
+}
+
+/// The status of a sandbox.
+pub(crate) fn status(view: &PodView) -> proto::PodSandboxStatus {
+    let namespaces = &view.config.linux.security.namespaces;
+    proto::PodSandboxStatus {
+        id: view.id.clone(),
+        metadata: Some(metadata(&view.config.metadata)),
+        state: state(view.state).into(),
+        created_at: view.created_at,
+        network: Some(network(view)),
+        linux: Some(proto::LinuxPodSandboxStatus {
+            namespaces: Some(proto::Namespace { options: Some(namespace_options(namespaces)) }),
+        }),
+        labels: view.config.labels.clone(),
+        annotations: view.config.annotations.clone(),
+        runtime_handler: view.handler.clone(),
+    }
+}
+
+fn metadata(metadata: &SandboxMetadata) -> proto::PodSandboxMetadata {
+    proto::PodSandboxMetadata {
+        name: metadata.name.clone(),
+        uid: metadata.uid.clone(),
+        namespace: metadata.namespace.clone(),
+        attempt: metadata.attempt,
+    }
+}
+
+fn state(state: SandboxState) -> proto::PodSandboxState {
+    match state {
+        SandboxState::Ready => proto::PodSandboxState::SandboxReady,
+        SandboxState::Creating | SandboxState::NotReady => proto::PodSandboxState::SandboxNotready,
+    }
+}
+
+fn network(view: &PodView) -> proto::PodSandboxNetworkStatus {
+    let mut ips = view.ips.iter().map(ToString::to_string);
+    proto::PodSandboxNetworkStatus {
+        ip: ips.next().unwrap_or_default(),
+        additional_ips: ips.map(|ip| proto::PodIp { ip }).collect(),
+    }
+}
+
+fn namespace_options(options: &NamespaceOptions) -> proto::NamespaceOption {
+    let mode = |mode| match mode {
+        NamespaceMode::Pod => proto::NamespaceMode::Pod.into(),
+        NamespaceMode::Container => proto::NamespaceMode::Container.into(),
+        NamespaceMode::Node => proto::NamespaceMode::Node.into(),
+        NamespaceMode::Target => proto::NamespaceMode::Target.into(),
+    };
+    proto::NamespaceOption {
+        network: mode(options.network),
+        pid: mode(options.pid),
+        ipc: mode(options.ipc),
+        target_id: options.target_id.clone().unwrap_or_default(),
+        userns_options: None,
+    }
+}

@@ -1,0 +1,105 @@
+//! Views as the kubelet sees them.
+
+#![allow(clippy::unwrap_used)]
+
+use super::{container, runtime, sandbox};
+use crate::proto;
+use engine::{ContainerView, PodView, UserView};
+use model::{ContainerConfig, ContainerState, Exit, Mount, Propagation, SandboxConfig, SandboxState};
+use std::sync::Arc;
+
+fn view(state: ContainerState) -> ContainerView {
+    let config = ContainerConfig {
+        mounts: vec![Mount {
+            container_path: "/dev/termination-log".into(),
+            host_path: "/var/lib/kubelet/x".into(),
+            readonly: true,
+            recursive_read_only: true,
+            propagation: Propagation::Private,
+        }],
+        labels: [("a".to_owned(), "b".to_owned())].into(),
+        ..ContainerConfig::default()
+    };
+    ContainerView {
+        id: "c".into(),
+        sandbox_id: "s".into(),
+        config: Arc::new(config),
+        state,
+        created_at: 1,
+        image_id: "sha256:1".into(),
+        image_ref: "r@sha256:2".into(),
+        log_path: "/var/log/pods/c/0.log".into(),
+        user: UserView { uid: 1, gid: 2, groups: vec![3, 4] },
+        pid: None,
+        stop_signal: 15,
+    }
+}
+
+#[test]
+fn each_state_has_its_times() {
+    let status = container::status(&view(ContainerState::Created));
+    assert_eq!(
+        (status.state(), status.started_at, status.finished_at),
+        (proto::ContainerState::ContainerCreated, 0, 0)
+    );
+    let status = container::status(&view(ContainerState::Running { started_at: 2 }));
+    assert_eq!(
+        (status.state(), status.started_at, status.finished_at),
+        (proto::ContainerState::ContainerRunning, 2, 0)
+    );
+    let exit = Exit {
+        code: 137,
+        signal: Some(9),
+        oom_killed: true,
+        finished_at: 3,
+        reason: "OOMKilled".into(),
+        message: "m".into(),
+    };
+    let status = container::status(&view(ContainerState::Exited { started_at: 2, exit }));
+    assert_eq!(
+        (status.state(), status.started_at, status.finished_at),
+        (proto::ContainerState::ContainerExited, 2, 3)
+    );
+    assert_eq!((status.exit_code, status.reason.as_str(), status.message.as_str()), (137, "OOMKilled", "m"));
+}
+
+#[test]
+fn what_was_asked_for_is_echoed() {
+    let status = container::status(&view(ContainerState::Created));
+    let mount = &status.mounts[0];
+    assert_eq!(
+        (mount.container_path.as_str(), mount.host_path.as_str()),
+        ("/dev/termination-log", "/var/lib/kubelet/x")
+    );
+    assert!(mount.readonly && mount.recursive_read_only);
+    assert_eq!(status.labels["a"], "b");
+    assert_eq!((status.image_id.as_str(), status.image_ref.as_str()), ("sha256:1", "r@sha256:2"));
+    assert_eq!(status.stop_signal(), proto::Signal::Sigterm);
+    let user = status.user.unwrap().linux.unwrap();
+    assert_eq!((user.uid, user.gid, user.supplemental_groups), (1, 2, vec![3, 4]));
+    assert!(status.resources.unwrap().linux.is_some());
+}
+
+#[test]
+fn a_pods_first_address_is_the_main_one() {
+    let pod = PodView {
+        id: "s".into(),
+        config: Arc::new(SandboxConfig::default()),
+        state: SandboxState::Ready,
+        created_at: 1,
+        ips: vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()],
+        handler: String::new(),
+    };
+    let status = sandbox::status(&pod);
+    let network = status.network.clone().unwrap();
+    assert_eq!((network.ip.as_str(), network.additional_ips[0].ip.as_str()), ("10.0.0.2", "fd00::2"));
+    assert_eq!(status.state(), proto::PodSandboxState::SandboxReady);
+    assert!(status.linux.unwrap().namespaces.unwrap().options.is_some());
+}
+
+#[test]
+fn both_conditions_are_always_there() {
+    let conditions = runtime::conditions(false, "NoConfig".into(), "none".into());
+    let seen: Vec<_> = conditions.iter().map(|c| (c.r#type.as_str(), c.status, c.reason.as_str())).collect();
+    assert_eq!(seen, [("RuntimeReady", true, ""), ("NetworkReady", false, "NoConfig")]);
+}

@@ -1,0 +1,18 @@
+//! ImageFsInfo.
+
+use super::Images;
+use crate::encode;
+use crate::proto::{ImageFsInfoRequest, ImageFsInfoResponse};
+use crate::status;
+use tonic::Status;
+
+pub(super) async fn answer(images: &Images, _: ImageFsInfoRequest) -> Result<ImageFsInfoResponse, Status> {
+    let (of_images, of_containers) =
+        images.engine.image_fs().await.map_err(|error| status::engine(&error))?;
+    let timestamp = encode::now();
+    let usage = |usage| encode::image::filesystem(usage, timestamp);
+    Ok(ImageFsInfoResponse {
+        image_filesystems: vec![usage(&of_images)],
+        container_filesystems: vec![usage(&of_containers)],
+    })
+}

@@ -1,0 +1,12 @@
+//! What holds for every RPC, once: a span, metrics, panics, the size of requests.
+
+mod limit;
+mod methods;
+mod metrics;
+mod observe;
+mod panics;
+
+pub(crate) use limit::SizeLimit;
+pub(crate) use metrics::Metrics;
+pub(crate) use observe::Observe;
+pub(crate) use panics::CatchPanics;

@@ -1,0 +1,125 @@
+//! A span around each RPC, a line in the log at its end, and its metrics.
+
+use super::methods::Class;
+use super::metrics::{Metrics, name};
+use http::{Request, Response};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::Instrument;
+
+/// Watches every RPC.
+#[derive(Debug, Clone)]
+pub(crate) struct Observe {
+    /// Where it counts.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl<S> Layer<S> for Observe {
+    type Service = Observed<S>;
+
+    fn layer(&self, inner: S) -> Observed<S> {
+        Observed { inner, metrics: self.metrics.clone() }
+    }
+}
+
+/// See [`Observe`].
+#[derive(Debug, Clone)]
+pub(crate) struct Observed<S> {
+    inner: S,
+    metrics: Arc<Metrics>,
+}
+
+impl<S> Service<Request<Body>> for Observed<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let call = Call::begin(self.metrics.clone(), request.uri().path());
+        // The handlers fill in what the request names.
+        let span = tracing::info_span!(
+            "rpc",
+            method = call.method(),
+            pod = tracing::field::Empty,
+            container = tracing::field::Empty,
+            image = tracing::field::Empty,
+        );
+        let answer = span.in_scope(|| self.inner.call(request));
+        Box::pin(
+            async move {
+                let answer = answer.await;
+                if let Ok(response) = &answer {
+                    call.end(Status::from_header_map(response.headers()));
+                }
+                answer
+            }
+            .instrument(span),
+        )
+    }
+}
+
+/// An RPC under way. Dropped before its end, it counts as cancelled: the client has hung up.
+struct Call {
+    metrics: Arc<Metrics>,
+    path: String,
+    begin: Instant,
+    ended: bool,
+}
+
+impl Call {
+    fn begin(metrics: Arc<Metrics>, path: &str) -> Self {
+        metrics.begin();
+        Self { metrics, path: path.to_owned(), begin: Instant::now(), ended: false }
+    }
+
+    fn method(&self) -> &'static str {
+        self.metrics.method(&self.path).name
+    }
+
+    /// A successful answer tells its status only after its messages, a failed one at once.
+    fn end(mut self, status: Option<Status>) {
+        let code = status.as_ref().map_or(Code::Ok, Status::code);
+        self.record(code);
+        let class = self.metrics.method(&self.path).class;
+        let (code, took) = (name(code), format_args!("{:.3}ms", self.begin.elapsed().as_secs_f64() * 1e3));
+        match (status.filter(|status| status.code() != Code::Ok), class) {
+            (None, Class::Polling) => tracing::debug!(code, %took, "answered"),
+            (None, Class::Mutation) => tracing::info!(code, %took, "answered"),
+            // Asking for what is gone, or for what this build lacks, is part of how clients poll.
+            (Some(status), Class::Polling)
+                if matches!(status.code(), Code::NotFound | Code::Unimplemented) =>
+            {
+                tracing::debug!(code, %took, error = status.message(), "failed");
+            }
+            (Some(status), _) => tracing::warn!(code, %took, error = status.message(), "failed"),
+        }
+    }
+
+    fn record(&mut self, code: Code) {
+        self.ended = true;
+        self.metrics.end(self.metrics.method(&self.path), code, self.begin.elapsed());
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.record(Code::Cancelled);
+            tracing::info!("the client hung up");
+        }
+    }
+}

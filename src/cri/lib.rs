@@ -1,0 +1,21 @@
+//! The gRPC edge: the CRI's two services on a Unix socket, and the only crate that sees prost and tonic.
+//!
+//! A request goes through the layers (`layers`: trace, metrics, panics, size), is decoded and validated as a
+//! whole (`decode`), becomes one call of the engine (one file an RPC in `runtime` and `images`), and the
+//! engine's view is encoded (`encode`). Failures become a gRPC status in one place (`status`).
+//!
+//! What this version does not do is refused with the name of the field, before anything happens; the table of
+//! `decode/field_table.rs` covers every field of the configurations.
+
+mod decode;
+mod encode;
+mod images;
+mod layers;
+pub mod proto;
+mod runtime;
+mod server;
+mod signals;
+mod status;
+
+pub use decode::DecodeError;
+pub use server::{ServeError, Settings, serve};

@@ -1,0 +1,27 @@
+//! CreateContainer.
+
+use super::Runtime;
+use crate::decode::{Field, container, pod_fit, requests, sandbox};
+use crate::proto::{CreateContainerRequest, CreateContainerResponse};
+use crate::status;
+use tonic::Status;
+use tracing::Span;
+
+pub(super) async fn answer(
+    runtime: &Runtime,
+    request: CreateContainerRequest,
+) -> Result<CreateContainerResponse, Status> {
+    let refused = |error| status::decode(&error);
+    let (engine, host) = (&runtime.engine, runtime.host);
+    let id = request.pod_sandbox_id;
+    requests::id("pod_sandbox_id", &id).map_err(refused)?;
+    let config = container::container(&Field::root("config"), request.config, host).map_err(refused)?;
+    let pod_config =
+        sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config, host).map_err(refused)?;
+    Span::current().record("pod", id.as_str()).record("container", config.metadata.name.as_str());
+    let pod = engine.pod_status(&id).map_err(|error| status::engine(&error))?;
+    pod_fit::check(&config, &pod.config).map_err(refused)?;
+    let container =
+        engine.create_container(&id, config, pod_config).await.map_err(|error| status::engine(&error))?;
+    Ok(CreateContainerResponse { container_id: container.to_string() })
+}

@@ -1,0 +1,35 @@
+//! PodSandboxStatus: a pod with its containers, as of one moment.
+
+use super::Runtime;
+use crate::decode::requests;
+use crate::encode;
+use crate::proto::{PodSandboxStatusRequest, PodSandboxStatusResponse};
+use crate::status;
+use engine::ContainerFilter;
+use tonic::Status;
+use tracing::Span;
+
+pub(super) async fn answer(
+    runtime: &Runtime,
+    request: PodSandboxStatusRequest,
+) -> Result<PodSandboxStatusResponse, Status> {
+    let id = request.pod_sandbox_id;
+    requests::id("pod_sandbox_id", &id).map_err(|error| status::decode(&error))?;
+    Span::current().record("pod", id.as_str());
+    let engine = &runtime.engine;
+    // Taken first: an event that comes while the views are made is newer than this answer.
+    let timestamp = encode::now();
+    let pod = engine.pod_status(&id).map_err(|error| status::engine(&error))?;
+    let filter = ContainerFilter { sandbox_id: Some(pod.id.clone()), ..ContainerFilter::default() };
+    let info = if request.verbose {
+        engine.pod_info(&pod.id).map_err(|error| status::engine(&error))?
+    } else {
+        Default::default()
+    };
+    Ok(PodSandboxStatusResponse {
+        status: Some(encode::sandbox::status(&pod)),
+        info,
+        containers_statuses: engine.list_containers(&filter).iter().map(encode::container::status).collect(),
+        timestamp,
+    })
+}

@@ -1,0 +1,19 @@
+//! RemoveContainer.
+
+use super::Runtime;
+use crate::decode::requests;
+use crate::proto::{RemoveContainerRequest, RemoveContainerResponse};
+use crate::status;
+use tonic::Status;
+use tracing::Span;
+
+pub(super) async fn answer(
+    runtime: &Runtime,
+    request: RemoveContainerRequest,
+) -> Result<RemoveContainerResponse, Status> {
+    let id = request.container_id;
+    requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
+    Span::current().record("container", id.as_str());
+    runtime.engine.remove_container(&id).await.map_err(|error| status::engine(&error))?;
+    Ok(RemoveContainerResponse {})
+}

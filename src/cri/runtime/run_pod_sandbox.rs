@@ -1,0 +1,26 @@
+//! RunPodSandbox.
+
+use super::Runtime;
+use crate::decode::{Field, sandbox, text};
+use crate::proto::{RunPodSandboxRequest, RunPodSandboxResponse};
+use crate::status;
+use tonic::Status;
+use tracing::Span;
+
+pub(super) async fn answer(
+    runtime: &Runtime,
+    request: RunPodSandboxRequest,
+) -> Result<RunPodSandboxResponse, Status> {
+    let config = sandbox::sandbox(&Field::root("config"), request.config, runtime.host)
+        .map_err(|error| status::decode(&error))?;
+    text::printable(&Field::root("runtime_handler"), &request.runtime_handler)
+        .map_err(|error| status::decode(&error))?;
+    let name = &config.metadata;
+    Span::current().record("pod", format_args!("{}/{}", name.namespace, name.name).to_string());
+    let id = runtime
+        .engine
+        .run_pod(config, request.runtime_handler)
+        .await
+        .map_err(|error| status::engine(&error))?;
+    Ok(RunPodSandboxResponse { pod_sandbox_id: id.to_string() })
+}

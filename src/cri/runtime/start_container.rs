@@ -1,0 +1,19 @@
+//! StartContainer.
+
+use super::Runtime;
+use crate::decode::requests;
+use crate::proto::{StartContainerRequest, StartContainerResponse};
+use crate::status;
+use tonic::Status;
+use tracing::Span;
+
+pub(super) async fn answer(
+    runtime: &Runtime,
+    request: StartContainerRequest,
+) -> Result<StartContainerResponse, Status> {
+    let id = request.container_id;
+    requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
+    Span::current().record("container", id.as_str());
+    runtime.engine.start_container(&id).await.map_err(|error| status::engine(&error))?;
+    Ok(StartContainerResponse {})
+}

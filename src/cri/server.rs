@@ -1,0 +1,108 @@
+//! The server: both services behind the layers, on connections that somebody else accepts.
+
+use crate::decode::Host;
+use crate::layers::{CatchPanics, Metrics, Observe, SizeLimit};
+use crate::proto::image_service_server::ImageServiceServer;
+use crate::proto::runtime_service_server::RuntimeServiceServer;
+use crate::{images, runtime};
+use engine::Engine;
+use futures::Stream;
+use model::ErrorKind;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use tokio::net::UnixStream;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tower::ServiceBuilder;
+
+/// Bytes that a client may send ahead on one stream: most requests fit without a window update.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Bytes that a client may send ahead on one connection.
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// RPCs that one connection may have under way.
+const MAX_STREAMS: u32 = 4096;
+
+/// What can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The most bytes of one request; a bigger one is answered with ResourceExhausted.
+    pub max_request_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_request_bytes: 16 << 20 }
+    }
+}
+
+/// Why the server could not begin, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The metrics could not be registered.
+    #[error("register the metrics of the CRI")]
+    Metrics(#[from] prometheus::Error),
+    /// The transport failed.
+    #[error("serve the CRI")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+impl ServeError {
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Metrics(_) | Self::Transport(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+/// Serves the CRI on connections of clients that are allowed to talk to the daemon, until `shutdown` is done and
+/// the RPCs under way have been answered.
+///
+/// There are no keepalive pings: on a Unix socket the kernel tells at once when the other side is gone.
+///
+/// # Errors
+/// When the metrics are registered already, or `incoming` fails.
+pub async fn serve(
+    incoming: impl Stream<Item = io::Result<UnixStream>> + Send + 'static,
+    engine: Arc<Engine>,
+    settings: Settings,
+    metrics: &prometheus::Registry,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let limit = settings.max_request_bytes;
+    let host = Host::detect();
+    let runtime = runtime::Runtime { engine: engine.clone(), host };
+    let images = images::Images { engine, host };
+    let services = Routes::new(RuntimeServiceServer::new(runtime).max_decoding_message_size(limit))
+        .add_service(ImageServiceServer::new(images).max_decoding_message_size(limit));
+    run(services, incoming, &settings, metrics, shutdown).await
+}
+
+/// Serves any services behind the layers.
+async fn run(
+    services: Routes,
+    incoming: impl Stream<Item = io::Result<UnixStream>> + Send + 'static,
+    settings: &Settings,
+    metrics: &prometheus::Registry,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let layers = ServiceBuilder::new()
+        .layer(Observe { metrics: Arc::new(Metrics::register(metrics)?) })
+        .layer(CatchPanics)
+        .layer(SizeLimit { bytes: settings.max_request_bytes })
+        .into_inner();
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_STREAMS)
+        .layer(layers)
+        .add_routes(services)
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
