@@ -1,0 +1,69 @@
+//! The command line, and the commands that need no daemon.
+
+use crate::config;
+use crate::error::Error;
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A Kubernetes container runtime.
+#[derive(Debug, Parser)]
+#[command(name = "corten", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer the Container Runtime Interface on a Unix socket
+    Serve {
+        /// Configuration file [default: /etc/corten/corten.toml, where it exists]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting with its default and what it does
+    Default,
+    /// Check a configuration file and its drop-ins, without touching the system
+    Check {
+        /// Configuration file [default: /etc/corten/corten.toml, where it exists]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// `corten config default`.
+pub(crate) fn print_default() -> Result<(), Error> {
+    print(config::DEFAULT_TEXT)
+}
+
+/// `corten config check`: success means that `corten serve` would accept the same files.
+pub(crate) fn check(file: Option<&Path>) -> Result<(), Error> {
+    let loaded = config::load(file)?;
+    if loaded.files.is_empty() {
+        return print("no configuration file, the defaults apply\n");
+    }
+    let mut text = String::new();
+    for file in &loaded.files {
+        text.push_str(&format!("{}: ok\n", file.display()));
+    }
+    print(&text)
+}
+
+/// Prints to stdout; a reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Print { source }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,210 @@
+//! From the tree to the settings. An own deserialiser, because it sees which keys a section has and where a value
+//! stands: that is what an operator needs to hear about a typing error.
+
+use super::error::{ConfigError, Place, nearest};
+use super::tree::{Node, Value};
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, StringDeserializer};
+use serde::de::{DeserializeSeed, Expected, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::forward_to_deserialize_any;
+use std::collections::btree_map;
+use std::fmt;
+
+/// The settings that a tree holds.
+///
+/// # Errors
+/// An unknown key, or a value that its setting cannot take.
+pub(super) fn from_node<'de, T: Deserialize<'de>>(root: &'de Node) -> Result<T, ConfigError> {
+    T::deserialize(root).map_err(|error| error.locate(root))
+}
+
+/// A failure inside serde, whose place and key are added on the way up.
+#[derive(Debug)]
+pub(super) struct DeError {
+    reason: Reason,
+    place: Option<Place>,
+    path: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Reason {
+    UnknownKey { nearest: Option<&'static str> },
+    Value { text: String, nearest: Option<&'static str> },
+}
+
+impl DeError {
+    fn new(reason: Reason) -> Self {
+        Self { reason, place: None, path: Vec::new() }
+    }
+
+    fn value(text: String) -> Self {
+        Self::new(Reason::Value { text, nearest: None })
+    }
+
+    fn within(mut self, key: String, place: &Place) -> Self {
+        self.place.get_or_insert_with(|| place.clone());
+        self.path.push(key);
+        self
+    }
+
+    fn locate(self, root: &Node) -> ConfigError {
+        let place = self.place.unwrap_or_else(|| root.place.clone());
+        let parts: Vec<_> = self.path.into_iter().rev().collect();
+        let key = parts.join(".");
+        match self.reason {
+            Reason::UnknownKey { nearest } => {
+                let section = parts.split_last().map(|(_, section)| section).unwrap_or_default();
+                let nearest = nearest.map(|name| {
+                    section.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".")
+                });
+                ConfigError::UnknownKey { place, key, nearest }
+            }
+            Reason::Value { text, nearest } => {
+                ConfigError::Value { place, key, reason: text, nearest: nearest.map(str::to_owned) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Reason::UnknownKey { .. } => f.write_str("unknown key"),
+            Reason::Value { text, .. } => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for DeError {}
+
+impl serde::de::Error for DeError {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::value(text.to_string())
+    }
+
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::value(format!("expected {expected}, found {unexpected}"))
+    }
+
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::value(format!("expected {expected}, found {unexpected}"))
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(Reason::Value {
+            text: format!("`{variant}` is not one of {}", expected.join(", ")),
+            nearest: nearest(variant, expected),
+        })
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        Self::new(Reason::UnknownKey { nearest: nearest(field, expected) })
+    }
+}
+
+impl<'de> serde::Deserializer<'de> for &'de Node {
+    type Error = DeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        match &self.value {
+            Value::Table(entries) => visitor.visit_map(Entries::new(entries)),
+            Value::Array(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            Value::String(text) => visitor.visit_borrowed_str(text),
+            Value::Integer(number) => visitor.visit_i64(*number),
+            Value::Float(number) => visitor.visit_f64(*number),
+            Value::Boolean(yes) => visitor.visit_bool(*yes),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DeError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// Refuses unknown keys here, whether or not the section's type would: none may ever be ignored.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DeError> {
+        if let Value::Table(entries) = &self.value
+            && let Some((key, node)) = entries.iter().find(|(key, _)| !fields.contains(&key.as_str()))
+        {
+            let error = DeError::new(Reason::UnknownKey { nearest: nearest(key, fields) });
+            return Err(error.within(key.clone(), &node.place));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DeError> {
+        match &self.value {
+            Value::Table(entries) => visitor.visit_enum(MapAccessDeserializer::new(Entries::new(entries))),
+            Value::String(word) => visitor.visit_enum(StringDeserializer::new(word.clone())),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map identifier ignored_any
+    }
+}
+
+struct Entries<'de> {
+    entries: btree_map::Iter<'de, String, Node>,
+    current: Option<(&'de String, &'de Node)>,
+}
+
+impl<'de> Entries<'de> {
+    fn new(entries: &'de std::collections::BTreeMap<String, Node>) -> Self {
+        Self { entries: entries.iter(), current: None }
+    }
+
+    fn locate(&self, error: DeError) -> DeError {
+        match self.current {
+            Some((key, node)) => error.within(key.clone(), &node.place),
+            None => error,
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for Entries<'de> {
+    type Error = DeError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DeError> {
+        self.current = self.entries.next();
+        let Some((key, _)) = self.current else { return Ok(None) };
+        seed.deserialize(StringDeserializer::new(key.clone())).map(Some).map_err(|error| self.locate(error))
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DeError> {
+        let Some((_, node)) = self.current else {
+            return Err(DeError::value("a value was asked for before its key".to_owned()));
+        };
+        seed.deserialize(node).map_err(|error| self.locate(error))
+    }
+}
+
+struct Items<'de>(std::iter::Enumerate<std::slice::Iter<'de, Node>>);
+
+impl<'de> SeqAccess<'de> for Items<'de> {
+    type Error = DeError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DeError> {
+        let Some((index, node)) = self.0.next() else { return Ok(None) };
+        seed.deserialize(node).map(Some).map_err(|error| error.within(index.to_string(), &node.place))
+    }
+}

@@ -1,0 +1,223 @@
+//! What operators rely on: the printed defaults are the defaults, and every mistake is named with its place.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use serde_json::Value as Json;
+use std::path::PathBuf;
+
+/// A configuration directory that goes away with the test.
+struct Etc(tempfile::TempDir);
+
+impl Etc {
+    fn new(main: &str) -> Self {
+        let etc = Self(tempfile::tempdir().unwrap());
+        fs::write(etc.main(), main).unwrap();
+        etc
+    }
+
+    fn main(&self) -> PathBuf {
+        self.0.path().join("corten.toml")
+    }
+
+    fn drop_in(&self, name: &str, text: &str) {
+        let directory = self.0.path().join("conf.d");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(name), text).unwrap();
+    }
+
+    fn load(&self) -> Loaded {
+        load(Some(&self.main())).unwrap()
+    }
+
+    /// The refusal, with the directory's random name taken out.
+    fn refusal(&self) -> String {
+        let text = load(Some(&self.main())).unwrap_err().to_string();
+        text.replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+fn refusal(main: &str) -> String {
+    Etc::new(main).refusal()
+}
+
+/// The settings as nested objects. Unset ones are there too, as null.
+fn json(config: &Config) -> Json {
+    serde_json::to_value(config).unwrap()
+}
+
+fn keys(prefix: &str, value: &Json, found: &mut Vec<String>) {
+    let Json::Object(entries) = value else { return found.push(prefix.to_owned()) };
+    for (key, value) in entries {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        keys(&key, value, found);
+    }
+}
+
+#[test]
+fn the_printed_defaults_are_the_defaults() {
+    let root = Node::parse(Path::new("corten.toml"), DEFAULT_TEXT).unwrap();
+    assert_eq!(json(&settings(&root).unwrap()), json(&Config::default()));
+}
+
+#[test]
+fn the_printed_defaults_name_and_explain_every_key() {
+    let root = Node::parse(Path::new("corten.toml"), DEFAULT_TEXT).unwrap();
+    let lines: Vec<&str> = DEFAULT_TEXT.lines().collect();
+    let mut all = Vec::new();
+    keys("", &json(&Config::default()), &mut all);
+    assert!(all.len() > 30, "{all:?}");
+    for key in all {
+        let place = root.place_of(&key).unwrap_or_else(|| panic!("{key} is missing"));
+        let name = key.rsplit('.').next().unwrap();
+        assert!(lines[place.line - 1].starts_with(&format!("{name} = ")), "{key} at {place}");
+        // Two keys that belong together may share one explanation.
+        let above = lines[..place.line - 1].iter().rev().take_while(|line| !line.is_empty());
+        assert!(above.into_iter().any(|line| line.starts_with("# ")), "{key} is not explained");
+    }
+}
+
+#[test]
+fn without_any_file_the_defaults_apply() {
+    let root = Node::empty();
+    assert_eq!(json(&settings(&root).unwrap()), json(&Config::default()));
+    assert_eq!(json(&Etc::new("").load().config), json(&Config::default()));
+}
+
+#[test]
+fn a_named_file_has_to_exist() {
+    let error = load(Some(Path::new("/nonexistent/corten.toml"))).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read /nonexistent/corten.toml");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_valid_one() {
+    let text =
+        refusal("# a comment\nsocket = \"/run/x.sock\"\n\n[log]\nformat = \"json\"\nlevle = \"debug\"\n");
+    assert_eq!(text, "corten.toml:6: unknown key `log.levle`, did you mean `log.level`?");
+    let text = refusal("[netwrok]\nmtu = 1400\n");
+    assert_eq!(text, "corten.toml:1: unknown key `netwrok`, did you mean `network`?");
+    let text = refusal("runtime.pids_limits = 5\n");
+    assert_eq!(text, "corten.toml:1: unknown key `runtime.pids_limits`, did you mean `runtime.pids_limit`?");
+    let text = refusal("[network]\nstate_dir = \"/elsewhere\"\n");
+    assert!(text.starts_with("corten.toml:2: unknown key `network.state_dir`"), "{text}");
+}
+
+#[test]
+fn wrong_types_and_words_are_refused_with_their_line() {
+    let table = [
+        (
+            "[runtime]\nseccomp_default = \"yes\"",
+            "corten.toml:2: `runtime.seccomp_default`: expected a boolean",
+        ),
+        ("socket = 5", "corten.toml:1: `socket`: expected path string, found integer `5`"),
+        ("log = \"debug\"", "corten.toml:1: `log`: expected struct Log, found string \"debug\""),
+        ("[daemon]\n\nworkers = -1", "corten.toml:3: `daemon.workers`: expected usize, found integer `-1`"),
+        (
+            "[log]\nformat = \"jsn\"",
+            "corten.toml:2: `log.format`: `jsn` is not one of text, json, did you mean",
+        ),
+        (
+            "[network]\nsubnets = [\n  \"10.88.0.0/16\",\n  \"ten\",\n]",
+            "corten.toml:4: `network.subnets.1`: invalid IP address syntax",
+        ),
+        (
+            "[metrics]\naddress = \"localhost:9\"",
+            "corten.toml:2: `metrics.address`: expected an IP address with a port",
+        ),
+        (
+            "[runtime]\ndefault_capabilities = [1]",
+            "corten.toml:2: `runtime.default_capabilities.0`: expected a string",
+        ),
+        ("[log]\nlevel = 2020-01-01", "corten.toml:2: no setting is a date"),
+        ("x = 99999999999999999999", "corten.toml:1: the number 99999999999999999999 does not fit 64 bits"),
+    ];
+    for (main, expected) in table {
+        let text = refusal(main);
+        assert!(text.starts_with(expected), "{main:?} gives {text:?}, not {expected:?}");
+    }
+}
+
+#[test]
+fn broken_toml_is_refused_with_its_line() {
+    for (main, line) in [("a = 1\nb = \n", 2), ("[log]\n\nlevel = \"x", 3), ("[log]\n[log]\n", 2)] {
+        let text = refusal(main);
+        assert!(text.starts_with(&format!("corten.toml:{line}: ")), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_their_line() {
+    let table = [
+        ("\nstate_dir = \"run\"", "corten.toml:2: `state_dir`: `run` is no absolute path"),
+        ("data_dir = \"/var/../etc\"", "corten.toml:1: `data_dir`: `/var/../etc` is no absolute path"),
+        ("data_dir = \"/\"", "corten.toml:1: `data_dir`: is the root directory"),
+        ("data_dir = \"/run/corten/data\"", "corten.toml:1: `data_dir`: lies within state_dir"),
+        ("state_dir = \"/var/lib/corten/run\"", "`data_dir`: lies within state_dir, or around it"),
+        ("[daemon]\nworkers = 1000", "corten.toml:2: `daemon.workers`: 1000 is not within 0 to 256"),
+        ("[log]\nlevel = \"loud\"", "corten.toml:2: `log.level`: `loud` is neither a level"),
+        ("[network]\nmtu = 10", "corten.toml:2: `network.mtu`: 10 is not within 68 to 65535"),
+        (
+            "[runtime]\ncgroup_parent = \"/kubepods.slice\"",
+            "corten.toml:2: `runtime.cgroup_parent`: names a systemd slice",
+        ),
+        (
+            "[runtime]\ndefault_capabilities = [\"net raw\"]",
+            "corten.toml:2: `runtime.default_capabilities`: `net raw` is no capability",
+        ),
+        (
+            "[metrics]\naddress = \"/run/corten/corten.sock\"",
+            "corten.toml:2: `metrics.address`: is the CRI's own",
+        ),
+    ];
+    for (main, expected) in table {
+        let text = refusal(main);
+        assert!(text.starts_with(expected), "{main:?} gives {text:?}, not {expected:?}");
+    }
+    let long = format!("socket = \"/run/{}\"", "s".repeat(120));
+    assert!(refusal(&long).contains("125 bytes are too long for a socket"), "{}", refusal(&long));
+}
+
+#[test]
+fn drop_ins_are_merged_in_the_order_of_their_names() {
+    let etc = Etc::new("data_dir = \"/srv/corten\"\n[log]\nlevel = \"warn\"\nformat = \"json\"\n");
+    etc.drop_in("20-b.toml", "[log]\nlevel = \"trace\"\n");
+    etc.drop_in(
+        "10-a.toml",
+        "[log]\nlevel = \"debug\"\n[runtime]\npids_limit = 7\ndefault_capabilities = []\n",
+    );
+    etc.drop_in(".30-hidden.toml", "[log]\nlevel = \"error\"\n");
+    etc.drop_in("40-note.txt", "no settings");
+    let Loaded { config, files } = etc.load();
+    assert_eq!((config.log.level.as_str(), config.log.format), ("trace", LogFormat::Json));
+    assert_eq!(config.runtime.pids_limit, 7);
+    assert!(config.runtime.default_capabilities.is_empty(), "a list is replaced as a whole");
+    let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["corten.toml", "10-a.toml", "20-b.toml"]);
+    assert_eq!(config.images.root, Path::new("/srv/corten/images"), "follows data_dir");
+    assert_eq!(config.network.data_dir, Path::new("/srv/corten/network"));
+}
+
+#[test]
+fn a_mistake_in_a_drop_in_is_found_there() {
+    let etc = Etc::new("[daemon]\ndrain_seconds = 5\n");
+    etc.drop_in("a.toml", "\n[daemon]\ndrain_seconds = 99999\n");
+    assert_eq!(etc.refusal(), "conf.d/a.toml:3: `daemon.drain_seconds`: 99999 is not within 0 to 3600");
+    etc.drop_in("a.toml", "[daemon]\ndrain_second = 9\n");
+    assert!(
+        etc.refusal().starts_with("conf.d/a.toml:2: unknown key `daemon.drain_second`"),
+        "{}",
+        etc.refusal()
+    );
+    etc.drop_in("a.toml", "daemon = 3\n");
+    assert_eq!(etc.refusal(), "conf.d/a.toml:1: `daemon`: expected struct Daemon, found integer `3`");
+}
+
+#[test]
+fn every_address_for_metrics_reads_back() {
+    for text in ["", "127.0.0.1:10290", "[::1]:0", "/run/corten/metrics.sock"] {
+        assert_eq!(text.parse::<MetricsAddress>().unwrap().to_string(), text);
+    }
+    assert!("10290".parse::<MetricsAddress>().is_err());
+}

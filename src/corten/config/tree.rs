@@ -1,0 +1,123 @@
+//! A parsed configuration: plain values, each with the line where it stands.
+
+use super::error::{ConfigError, Place};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use toml::de::{DeTable, DeValue};
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    /// The line of its key, or of the value itself in an array.
+    pub(super) place: Place,
+    /// The value.
+    pub(super) value: Value,
+}
+
+/// A value.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Table(BTreeMap<String, Node>),
+    Array(Vec<Node>),
+    String(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+}
+
+impl Node {
+    /// A configuration that sets nothing.
+    pub(super) fn empty() -> Self {
+        let place = Place { file: Arc::from(Path::new("")), line: 0 };
+        Self { place, value: Value::Table(BTreeMap::new()) }
+    }
+
+    /// Parses one file.
+    ///
+    /// # Errors
+    /// The text is no TOML, or holds a number that does not fit or a date, of which no setting has use.
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let source = Source { file: Arc::from(path), text };
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            place: source.place(error.span().map_or(0, |span| span.start)),
+            reason: error.message().to_owned(),
+        })?;
+        let place = source.place(0);
+        Ok(Self { place, value: source.table(table.get_ref())? })
+    }
+
+    /// Lays another configuration over this one: tables are merged key by key, all else is replaced.
+    pub(super) fn merge(&mut self, over: Self) {
+        match (&mut self.value, over.value) {
+            (Value::Table(below), Value::Table(above)) => {
+                for (key, node) in above {
+                    match below.get_mut(&key) {
+                        Some(existing) => existing.merge(node),
+                        None => {
+                            below.insert(key, node);
+                        }
+                    }
+                }
+            }
+            (_, value) => *self = Self { place: over.place, value },
+        }
+    }
+
+    /// Where a dotted key is set; `None` when it is left to its default.
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        let mut found = None;
+        let mut node = self;
+        for part in key.split('.') {
+            let Value::Table(entries) = &node.value else { break };
+            let next = entries.get(part)?;
+            found = Some(next.place.clone());
+            node = next;
+        }
+        found
+    }
+}
+
+struct Source<'a> {
+    file: Arc<Path>,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn place(&self, offset: usize) -> Place {
+        let before = self.text.as_bytes().iter().take(offset);
+        Place { file: self.file.clone(), line: 1 + before.filter(|byte| **byte == b'\n').count() }
+    }
+
+    fn table(&self, table: &DeTable<'_>) -> Result<Value, ConfigError> {
+        let mut entries = BTreeMap::new();
+        for (key, value) in table {
+            let node = self.node(self.place(key.span().start), value.get_ref())?;
+            entries.insert(key.get_ref().to_string(), node);
+        }
+        Ok(Value::Table(entries))
+    }
+
+    fn node(&self, place: Place, value: &DeValue<'_>) -> Result<Node, ConfigError> {
+        let refuse = |reason: String| Err(ConfigError::Syntax { place: place.clone(), reason });
+        let value = match value {
+            DeValue::String(text) => Value::String(text.to_string()),
+            DeValue::Boolean(yes) => Value::Boolean(*yes),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => Value::Integer(number),
+                Err(_) => return refuse(format!("the number {number} does not fit 64 bits")),
+            },
+            DeValue::Float(number) => match number.as_str().parse() {
+                Ok(number) => Value::Float(number),
+                Err(_) => return refuse(format!("`{number}` is no number")),
+            },
+            DeValue::Datetime(date) => return refuse(format!("no setting is a date, and {date} is one")),
+            DeValue::Table(table) => self.table(table)?,
+            DeValue::Array(array) => {
+                let nodes = array.iter().map(|item| self.node(self.place(item.span().start), item.get_ref()));
+                Value::Array(nodes.collect::<Result<_, _>>()?)
+            }
+        };
+        Ok(Node { place, value })
+    }
+}

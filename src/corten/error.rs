@@ -1,0 +1,86 @@
+//! Why a command ends with a failure.
+
+use crate::{config::ConfigError, lock::LockError, socket::SocketError, state::StateError};
+use std::io;
+use std::net::SocketAddr;
+
+/// The failure of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The configuration is refused.
+    #[error("configuration")]
+    Config(#[from] ConfigError),
+    /// Another daemon owns the directories.
+    #[error("cannot start")]
+    Lock(#[from] LockError),
+    /// A directory cannot be made or is unsafe.
+    #[error("cannot prepare the directories")]
+    State(#[from] StateError),
+    /// The CRI socket cannot be opened.
+    #[error("cannot open the socket")]
+    Socket(#[from] SocketError),
+    /// The metrics endpoint cannot be opened.
+    #[error("cannot listen for metrics on {address} (setting metrics.address)")]
+    MetricsTcp {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A collector cannot be registered: two of a name.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The images cannot be opened.
+    #[error("cannot open the images")]
+    Images(#[from] image::ImageError),
+    /// The network cannot be opened.
+    #[error("cannot open the network")]
+    Network(#[from] net::NetError),
+    /// The pods cannot be taken over.
+    #[error("cannot open the pods")]
+    Engine(#[from] engine::EngineError),
+    /// The server of the CRI ended, or could not begin.
+    #[error("cannot serve the CRI")]
+    Serve(#[from] cri::ServeError),
+    /// Logging cannot start.
+    #[error("cannot start logging")]
+    Logging(#[from] crate::logging::LoggingError),
+    /// The asynchronous runtime, or a signal handler, cannot start.
+    #[error("cannot start {what}")]
+    Runtime {
+        /// Which part.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// stdout cannot be written.
+    #[error("cannot write to stdout")]
+    Print {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Says why the process fails: in the log where there is one, else on stderr.
+pub(crate) fn report(error: &Error) {
+    let text = chain(error);
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!("{text}");
+    } else {
+        let line = format!("corten: {text}\n");
+        // Nobody is left to tell when stderr is closed.
+        let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+    }
+}
+
+/// An error with all of its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,25 @@
+//! Prometheus metrics: the registry, what the daemon itself feeds into it, and the endpoint that serves it.
+
+mod pods;
+mod process;
+pub(crate) mod server;
+
+use prometheus::{IntGauge, Opts, Registry};
+
+pub(crate) use pods::PodCollector;
+use process::ProcessCollector;
+
+/// A registry with the metrics that need nothing but a process.
+///
+/// # Errors
+/// Two collectors of a name.
+pub(crate) fn registry() -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::new()?))?;
+    let build = Opts::new("corten_build_info", "The version that runs; always 1")
+        .const_label("version", env!("CARGO_PKG_VERSION"));
+    let build = IntGauge::with_opts(build)?;
+    build.set(1);
+    registry.register(Box::new(build))?;
+    Ok(registry)
+}

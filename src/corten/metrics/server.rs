@@ -1,0 +1,319 @@
+//! The HTTP endpoint: `GET /metrics` and `GET /healthz`. It is bounded in every direction, as it may be reachable by
+//! more than the CRI socket is: in connections, in the bytes of a request's head, and in time.
+
+use crate::config::MetricsAddress;
+use crate::error::Error;
+use crate::socket::Socket;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::{Registry, TextEncoder};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore};
+
+/// Most connections at a time; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 16;
+/// Most bytes of a request's head, and of a reply that waits to be read.
+const MAX_BUFFER: usize = 16 << 10;
+/// Most header lines of a request.
+const MAX_HEADERS: usize = 64;
+
+/// How long clients may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeLimits {
+    /// For the head of a request, which includes the idle time before it.
+    head: Duration,
+    /// For everything on one connection.
+    connection: Duration,
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(10), connection: Duration::from_secs(60) }
+    }
+}
+
+/// What the daemon says about itself at `/healthz`.
+#[derive(Debug, Default)]
+pub(crate) struct Health(AtomicBool);
+
+impl Health {
+    /// Whether the CRI is being served.
+    pub(crate) fn set_serving(&self, serving: bool) {
+        self.0.store(serving, Ordering::Relaxed);
+    }
+}
+
+/// The endpoint, already listening.
+#[derive(Debug)]
+pub(crate) enum Endpoint {
+    /// On an address.
+    Tcp(TcpListener),
+    /// On a Unix socket.
+    Unix(Socket),
+}
+
+impl Endpoint {
+    /// Opens the endpoint; `None` when it is turned off.
+    ///
+    /// # Errors
+    /// The address is taken or not of this host, or the socket cannot be opened.
+    pub(crate) async fn open(address: &MetricsAddress) -> Result<Option<Self>, Error> {
+        Ok(match address {
+            MetricsAddress::Off => None,
+            MetricsAddress::Unix(path) => Some(Self::Unix(Socket::open(path)?)),
+            MetricsAddress::Tcp(address) => {
+                let listener = TcpListener::bind(address).await;
+                Some(Self::Tcp(listener.map_err(|source| Error::MetricsTcp { address: *address, source })?))
+            }
+        })
+    }
+
+    /// The address, where there is one: a port of 0 in the settings lets the kernel choose.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Serves without an end.
+    pub(crate) async fn serve(self, registry: Registry, health: Arc<Health>, limits: TimeLimits) {
+        let shared = Arc::new(Shared { registry, health, limits, gathering: Mutex::new(()) });
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            let shared = shared.clone();
+            match &self {
+                Self::Unix(socket) => {
+                    let stream = socket.accept().await;
+                    tokio::spawn(async move {
+                        connection(stream, &shared).await;
+                        drop(slot);
+                    });
+                }
+                Self::Tcp(listener) => match listener.accept().await {
+                    Ok((stream, _)) => {
+                        tokio::spawn(async move {
+                            connection(stream, &shared).await;
+                            drop(slot);
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection for metrics");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+struct Shared {
+    registry: Registry,
+    health: Arc<Health>,
+    limits: TimeLimits,
+    /// One scrape at a time reads /proc.
+    gathering: Mutex<()>,
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, shared: &Arc<Shared>) {
+    let service = service_fn(|request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&request, shared).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.limits.head)
+        .max_buf_size(MAX_BUFFER)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(shared.limits.connection, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics failed"),
+        Err(_) => tracing::debug!("a connection for metrics took too long"),
+    }
+}
+
+async fn answer(request: &Request<Incoming>, shared: Arc<Shared>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/metrics" => metrics(shared).await,
+        "/healthz" if shared.health.0.load(Ordering::Relaxed) => plain(StatusCode::OK, "ok\n"),
+        "/healthz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not serving\n"),
+        _ => plain(StatusCode::NOT_FOUND, "here are /metrics and /healthz\n"),
+    }
+}
+
+async fn metrics(shared: Arc<Shared>) -> Response<Full<Bytes>> {
+    let gathered = {
+        let _one_at_a_time = shared.gathering.lock().await;
+        let registry = shared.registry.clone();
+        tokio::task::spawn_blocking(move || TextEncoder::new().encode_to_string(&registry.gather())).await
+    };
+    let encoded = gathered.map_err(io::Error::other).and_then(|text| text.map_err(io::Error::other));
+    match encoded {
+        Ok(text) => {
+            let mut response = Response::new(Full::from(text));
+            let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+            response.headers_mut().insert(CONTENT_TYPE, format);
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "cannot gather metrics");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "cannot gather metrics\n")
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpStream, UnixStream};
+    use tokio::task::JoinHandle;
+
+    async fn start() -> (SocketAddr, Arc<Health>, JoinHandle<()>) {
+        start_with(TimeLimits::default()).await
+    }
+
+    async fn start_with(limits: TimeLimits) -> (SocketAddr, Arc<Health>, JoinHandle<()>) {
+        let any = MetricsAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let endpoint = Endpoint::open(&any).await.unwrap().unwrap();
+        let address = endpoint.local_address().unwrap();
+        let health = Arc::new(Health::default());
+        let registry = crate::metrics::registry().unwrap();
+        let task = tokio::spawn(endpoint.serve(registry, health.clone(), limits));
+        (address, health, task)
+    }
+
+    async fn talk(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The endpoint may hang up before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply).await;
+        String::from_utf8(reply).unwrap()
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        talk(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+    }
+
+    #[tokio::test]
+    async fn metrics_and_health_are_served() {
+        let (address, health, task) = start().await;
+        let reply = get(address, "/metrics").await;
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        assert!(reply.contains("content-type: text/plain; version=0.0.4"), "{reply}");
+        assert!(reply.contains("\nprocess_cpu_seconds_total "), "{reply}");
+        assert!(reply.contains("corten_build_info{version="), "{reply}");
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 503"));
+        health.set_serving(true);
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/").await.starts_with("HTTP/1.1 404"));
+        let post = "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        assert!(talk(address, post).await.starts_with("HTTP/1.1 405"));
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_socket_path_is_served_too() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("metrics.sock");
+        let endpoint = Endpoint::open(&MetricsAddress::Unix(path.clone())).await.unwrap().unwrap();
+        let registry = crate::metrics::registry().unwrap();
+        let task = tokio::spawn(endpoint.serve(registry, Arc::default(), TimeLimits::default()));
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        assert!(reply.contains("process_open_fds"), "{reply}");
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn oversized_heads_and_garbage_are_refused() {
+        let (address, _, task) = start().await;
+        let long = format!("GET /metrics HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(100_000));
+        assert!(talk(address, &long).await.starts_with("HTTP/1.1 431"));
+        let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "X: a\r\n".repeat(1000));
+        assert!(talk(address, &many).await.starts_with("HTTP/1.1 431"));
+        assert!(talk(address, "\0\u{1}\u{2}nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+        assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200"));
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn silent_clients_are_cut_off_and_free_their_slots() {
+        let (head, connection) = (Duration::from_millis(300), Duration::from_secs(60));
+        let (address, _, task) = start_with(TimeLimits { head, connection }).await;
+        let begin = Instant::now();
+        let mut silent = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /metrics HTT").await.unwrap();
+            silent.push(stream);
+        }
+        // Every slot is taken: this one is served once the others have timed out.
+        let reply = get(address, "/healthz").await;
+        assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+        assert!(begin.elapsed() >= head, "{:?}", begin.elapsed());
+        for mut stream in silent {
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await.unwrap();
+        }
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_lets_go_is_cut_off() {
+        let (head, connection) = (Duration::from_secs(60), Duration::from_millis(300));
+        let (address, _, task) = start_with(TimeLimits { head, connection }).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut ended = false;
+        for _ in 0..100 {
+            let sent = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            let mut reply = [0; 1024];
+            ended = sent.is_err() || stream.read(&mut reply).await.unwrap_or(0) == 0;
+            if ended {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(ended);
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_an_error_that_names_the_setting() {
+        let (address, _, task) = start().await;
+        let error = Endpoint::open(&MetricsAddress::Tcp(address)).await.unwrap_err().to_string();
+        assert!(error.contains("metrics.address") && error.contains(&address.to_string()), "{error}");
+        task.abort();
+    }
+}

@@ -1,0 +1,130 @@
+//! `corten serve`: build, run, drain.
+
+use crate::config::{self, Config, Loaded};
+use crate::error::Error;
+use crate::lock::DirectoryLock;
+use crate::logging::{self, LevelHandle};
+use crate::metrics::{self, PodCollector, server};
+use crate::signals::Signals;
+use crate::socket::Socket;
+use crate::{state, supervisor};
+use engine::Engine;
+use image::ImageStore;
+use net::Network;
+use prometheus::Registry;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+/// Heaps that the allocator spreads threads over; more only keep free memory apart.
+const HEAPS: u16 = 2;
+/// Free bytes that a heap keeps.
+const HEAP_SPARE: u32 = 256 << 10;
+/// How often memory that a burst of work left free goes back to the kernel.
+const TRIM_INTERVAL: Duration = Duration::from_secs(30);
+/// Threads for work that blocks; they end after a few idle seconds.
+const BLOCKING_THREADS: usize = 128;
+/// Bytes of a thread's stack, of which only those touched cost memory.
+const THREAD_STACK: usize = 1 << 20;
+/// How long work that blocks may take to notice that the daemon ends.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// Serves the CRI until a signal asks for the end. Pods outlive the daemon.
+///
+/// # Errors
+/// Whatever keeps it from serving; once it serves, it ends well.
+pub(crate) fn serve(file: Option<&Path>) -> Result<(), Error> {
+    let Loaded { config, files } = config::load(file)?;
+    // Modes are given where files are made; what the parent process had must not change them.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    sys::malloc::limit(HEAPS, HEAP_SPARE);
+    let level = logging::start(&config.log)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), ?files, "corten starts");
+    state::prepare(&config.state_dir, state::STATE_MODE)?;
+    state::prepare(&config.data_dir, state::DATA_MODE)?;
+    let _state = DirectoryLock::take(&config.state_dir)?;
+    let _data = DirectoryLock::take(&config.data_dir)?;
+    let runtime = runtime(config.daemon.workers)?;
+    let outcome = runtime.block_on(run(config, file.map(Path::to_owned), level));
+    runtime.shutdown_timeout(LAST_WORK);
+    outcome
+}
+
+fn runtime(workers: usize) -> Result<Runtime, Error> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Builder::new_multi_thread()
+        .worker_threads(if workers == 0 { cores.min(4) } else { workers })
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_stack_size(THREAD_STACK)
+        .thread_name("corten")
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Runtime { what: "the asynchronous runtime", source })
+}
+
+async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Result<(), Error> {
+    let signals = Signals::catch()?;
+    let registry = metrics::registry()?;
+    let health = Arc::new(server::Health::default());
+    let endpoint = server::Endpoint::open(&config.metrics.address).await?;
+    let engine = open(&config, &registry).await?;
+    registry.register(Box::new(PodCollector::new(engine.clone())?))?;
+    let socket = Socket::open(&config.socket)?;
+    if let Some(endpoint) = endpoint {
+        let address = endpoint.local_address();
+        tracing::info!(address = address.map(tracing::field::display), "serving metrics");
+        tokio::spawn(endpoint.serve(registry.clone(), health.clone(), server::TimeLimits::default()));
+    }
+    tokio::spawn(supervisor::feed_watchdog());
+    tokio::spawn(trim_memory());
+
+    let stop = CancellationToken::new();
+    let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
+    let incoming = socket.incoming(stop.clone());
+    let mut served = pin!(cri::serve(incoming, engine, settings, &registry, stop.cancelled()));
+    health.set_serving(true);
+    supervisor::ready("serving the CRI");
+    tracing::info!(socket = %config.socket.display(), "serving the CRI");
+
+    let signal = tokio::select! {
+        signal = signals.until_stopped(file, level) => signal,
+        ended = &mut served => return Ok(ended?),
+    };
+    tracing::info!(signal, "stops once requests in flight have ended; pods stay");
+    health.set_serving(false);
+    supervisor::stopping();
+    stop.cancel();
+    drain(served, Duration::from_secs(config.daemon.drain_seconds)).await
+}
+
+/// Opens what the use cases need, bottom up, and adopts the pods of the daemon before.
+async fn open(config: &Config, registry: &Registry) -> Result<Arc<Engine>, Error> {
+    let images = ImageStore::open(config.images.clone(), registry)?;
+    let network = Network::open(config.network.clone(), registry)?;
+    let paths = engine::Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
+    Ok(Engine::open(config.runtime.clone(), paths, images, network, registry).await?)
+}
+
+/// Waits for the requests in flight, within the limit.
+async fn drain(
+    served: impl Future<Output = Result<(), cri::ServeError>>,
+    limit: Duration,
+) -> Result<(), Error> {
+    match tokio::time::timeout(limit, served).await {
+        Ok(ended) => ended?,
+        Err(_) => tracing::warn!(seconds = limit.as_secs(), "requests are still in flight and are given up"),
+    }
+    Ok(())
+}
+
+async fn trim_memory() {
+    let mut ticks = tokio::time::interval(TRIM_INTERVAL);
+    loop {
+        ticks.tick().await;
+        // It takes the allocator's locks, for some milliseconds at most.
+        let _ = tokio::task::spawn_blocking(sys::malloc::trim).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! The configuration commands through the real binary: what scripts see of them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::process::{Command, Output, Stdio};
+
+fn corten(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_corten")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_printed_defaults_pass_the_check() {
+    let printed = corten(&["config", "default"]);
+    assert!(printed.status.success());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("corten.toml");
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let checked = corten(&["config", "check", "--config", file.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    assert_eq!(text(&checked.stdout), format!("{}: ok\n", file.display()));
+}
+
+#[test]
+fn a_refused_file_fails_the_check_and_the_daemon_alike() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("corten.toml");
+    std::fs::write(&file, "[metrics]\nadress = \"\"\n").unwrap();
+    let expected = format!(
+        "corten: configuration: {}:2: unknown key `metrics.adress`, did you mean `metrics.address`?\n",
+        file.display()
+    );
+    for command in [&["config", "check"][..], &["serve"][..]] {
+        let output = corten(&[command, &["--config", file.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(text(&output.stderr), expected);
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_missing_file_fails_the_check() {
+    let output = corten(&["config", "check", "--config", "/nonexistent/corten.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("cannot read /nonexistent/corten.toml: No such file"), "{stderr}");
+}
+
+#[test]
+fn wrong_usage_has_a_code_of_its_own() {
+    assert_eq!(corten(&["config", "chekc"]).status.code(), Some(2));
+    assert_eq!(corten(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn the_version_is_told() {
+    let output = corten(&["--version"]);
+    assert_eq!(text(&output.stdout), format!("corten {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_corten"))
+        .args(["config", "default"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}

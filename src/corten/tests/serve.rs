@@ -1,0 +1,207 @@
+//! The life of a daemon as its supervisor sees it: readiness, a rival, reload, drain, death and return. Needs root.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A place for daemons of their own: directories, configuration, the supervisor's end of `sd_notify`.
+struct Host {
+    directory: tempfile::TempDir,
+    notify: UnixDatagram,
+}
+
+impl Host {
+    /// `None`, with a word about it, for want of root.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: a daemon needs root");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let notify = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let host = Self { directory, notify };
+        host.configure("info");
+        Some(host)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn configure(&self, level: &str) {
+        let root = self.directory.path().display();
+        // Nothing is launched here, so any executable passes for the shim.
+        let text = format!(
+            r#"
+            socket = "{root}/run/corten.sock"
+            state_dir = "{root}/run"
+            data_dir = "{root}/data"
+            [log]
+            level = "{level}"
+            format = "json"
+            [metrics]
+            address = "{root}/run/metrics.sock"
+            [images]
+            certs_dir = "{root}/certs.d"
+            [network]
+            conf_dir = "{root}/net.d"
+            builtin_network = false
+            [runtime]
+            shim = "/bin/true"
+            pause = "/bin/true"
+            netns_dir = "{root}/netns"
+            "#
+        );
+        std::fs::write(self.path("corten.toml"), text).unwrap();
+    }
+
+    fn start(&self) -> Daemon {
+        let log = std::fs::File::create(self.path("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_corten"))
+            .args(["serve", "--config"])
+            .arg(self.path("corten.toml"))
+            .env("NOTIFY_SOCKET", self.path("notify"))
+            .env("WATCHDOG_USEC", "200000")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Daemon(child)
+    }
+
+    /// Waits until the supervisor has been told so.
+    fn told(&self, wanted: &str) {
+        let begin = Instant::now();
+        let mut message = [0; 4096];
+        while begin.elapsed() < PATIENCE {
+            let Ok(length) = self.notify.recv(&mut message) else { break };
+            if std::str::from_utf8(&message[..length]).unwrap().lines().any(|line| line == wanted) {
+                return;
+            }
+        }
+        panic!("never told {wanted}; the log:\n{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    fn logged(&self, wanted: &str) {
+        let begin = Instant::now();
+        while !self.log().contains(wanted) {
+            assert!(begin.elapsed() < PATIENCE, "never logged {wanted}; the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn mode(&self, name: &str) -> u32 {
+        std::fs::metadata(self.path(name)).unwrap().mode() & 0o7777
+    }
+}
+
+/// A daemon that is killed when a test fails.
+struct Daemon(Child);
+
+impl Daemon {
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begin.elapsed() < PATIENCE, "still running");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_daemon_says_when_it_is_ready_and_ends_well_on_sigterm() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.start();
+    host.told("READY=1");
+    host.told("WATCHDOG=1");
+    assert_eq!(host.mode("run/corten.sock"), 0o600);
+    assert_eq!((host.mode("run"), host.mode("data")), (0o711, 0o700));
+    let mut client = UnixStream::connect(host.path("run/metrics.sock")).unwrap();
+    client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    client.read_to_string(&mut metrics).unwrap();
+    assert!(metrics.contains("\ncorten_pods{state=\"ready\"} 0\n"), "{metrics}");
+    daemon.signal(rustix::process::Signal::TERM);
+    host.told("STOPPING=1");
+    assert_eq!(daemon.end().code(), Some(0), "{}", host.log());
+    assert!(!host.path("run/corten.sock").exists());
+    for line in host.log().lines() {
+        assert!(line.starts_with('{') && line.ends_with('}'), "no JSON: {line}");
+    }
+}
+
+#[test]
+fn a_second_daemon_leaves_at_once_and_says_who_holds_the_directory() {
+    let Some(host) = Host::new() else { return };
+    let first = host.start();
+    host.told("READY=1");
+    let begin = Instant::now();
+    let mut second = host.start();
+    let status = second.end();
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(status.code(), Some(1));
+    let expected = format!("{} is in use by process {} (corten)", host.path("run").display(), first.0.id());
+    assert!(host.log().contains(&expected), "{}", host.log());
+    UnixStream::connect(host.path("run/corten.sock")).expect("the first one still serves");
+}
+
+#[test]
+fn a_killed_daemon_leaves_nothing_in_its_successor_s_way() {
+    let Some(host) = Host::new() else { return };
+    let mut first = host.start();
+    host.told("READY=1");
+    first.0.kill().unwrap();
+    first.end();
+    assert!(host.path("run/corten.sock").exists(), "a stale socket is what this is about");
+    let _second = host.start();
+    host.told("READY=1");
+    UnixStream::connect(host.path("run/corten.sock")).unwrap();
+}
+
+#[test]
+fn sighup_reads_the_log_level_again() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.start();
+    host.told("READY=1");
+    host.configure("loud");
+    daemon.signal(rustix::process::Signal::HUP);
+    host.logged("`loud` is neither a level");
+    host.configure("debug");
+    daemon.signal(rustix::process::Signal::HUP);
+    host.logged("read the log level again");
+    host.configure("error");
+    daemon.signal(rustix::process::Signal::HUP);
+    // From now on silent, so its end is all that there is to see.
+    std::thread::sleep(Duration::from_millis(200));
+    let before = host.log();
+    daemon.signal(rustix::process::Signal::INT);
+    assert_eq!(daemon.end().code(), Some(0));
+    assert_eq!(host.log(), before);
+}
