@@ -1,0 +1,37 @@
+//! `make run` and `make serve`: Corten at work for a person to look at, with Debian's busybox and docker-registry.
+
+mod demo;
+mod serve;
+
+use clap::{Parser, Subcommand};
+use e2e::error::Chain;
+use std::process::ExitCode;
+
+/// Shows Corten at work.
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Run one pod from pull to removal, with the time of each step; leaves nothing behind
+    Run,
+    /// Start a registry and a daemon, print the crictl line, and clean up on ^C
+    Serve,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().what {
+        What::Run => demo::run(),
+        What::Serve => serve::serve(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("e2e: {}", Chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! End-to-end scenarios and benchmarks: they see a runtime through its sockets only, so that the same scenario runs
+//! on Corten and on containerd (`RUNTIME=containerd`).
+//!
+//! A scenario enters an [`isolation::Isolation`] (mount and network namespaces of its own, a tmpfs for all state),
+//! starts a [`registry::Registry`] and a [`runtime::Daemon`] in it, and compares [`baseline::Snapshot`]s.
+
+pub mod baseline;
+pub mod client;
+pub mod command;
+pub mod crictl;
+pub mod error;
+pub mod http;
+pub mod image;
+pub mod interrupt;
+pub mod isolation;
+pub mod logs;
+pub mod network;
+pub mod peer;
+pub mod pods;
+pub mod registry;
+pub mod runtime;
+pub mod tools;
+pub mod world;
+
+pub use error::Error;
+
+/// The messages and clients of the Container Runtime Interface, v1.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction, clippy::nursery)]
+pub mod proto {
+    tonic::include_proto!("runtime.v1");
+}

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Format, clippy with warnings denied, and cargo-deny; with `audit`, the advisories instead.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+deny_version=0.20.2
+
+# A machine that has cargo-deny keeps its own; else it is built once, where cargo puts programs.
+cargo_deny() {
+    command -v cargo-deny >/dev/null && return 0
+    echo "lint: installing cargo-deny $deny_version with cargo (once, minutes)"
+    nice timeout -k 10 1500 cargo install --quiet --locked "cargo-deny@$deny_version" || return 1
+    PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+}
+
+if [ "${1:-}" = audit ]; then
+    cargo_deny || { echo "lint: skipped: cargo-deny is not to be had"; exit 0; }
+    if ! output=$(timeout -k 5 60 cargo deny check advisories 2>&1); then
+        if grep -qiE 'failed to (fetch|open|load) advisory|advisory database|failed to fetch|network' <<<"$output"; then
+            echo "audit: skipped: the advisory database cannot be reached from here"
+            exit 0
+        fi
+        printf '%s\n' "$output"
+        exit 1
+    fi
+    echo "audit: no known vulnerability"
+    exit 0
+fi
+
+echo "lint: format"
+cargo fmt --all --check
+echo "lint: clippy, warnings denied"
+# The pause is no_std and has its own panic handler: it can be checked only as the binary that it is.
+cargo clippy --quiet --locked --workspace --exclude pause --all-targets -- -D warnings
+cargo clippy --quiet --locked -p pause --profile shim -- -D warnings
+echo "lint: unsafe code in src/sys and src/pause only"
+if grep -rnE --include='*.rs' '\bunsafe( fn| impl| trait|) *\{|allow\(unsafe_code' src cni e2e | grep -vE '^src/(sys|pause)/'; then
+    echo "lint: unsafe code is out of place"
+    exit 1
+fi
+echo "lint: shell scripts parse"
+for script in e2e/*.sh .ci/run; do bash -n "$script"; done
+if [ -n "${CORTEN_SKIP_DENY:-}" ]; then
+    echo "lint: skipped cargo deny, as CORTEN_SKIP_DENY says"
+elif cargo_deny; then
+    echo "lint: bans, licences, sources"
+    cargo deny --log-level error check bans licenses sources
+else
+    echo "lint: skipped cargo deny: it cannot be installed here"
+fi

@@ -1,0 +1,77 @@
+//! How containerd is set up to stand beside Corten: the same directories, network, mirrors and cgroups.
+
+use crate::error::{Context, Error};
+use crate::runtime::Place;
+use crate::tools;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The pause image that the peer pulls; the registry must have it under this name.
+pub const PAUSE_REPOSITORY: &str = "pause";
+/// Its tag.
+pub const PAUSE_TAG: &str = "3.10.2";
+
+/// Writes the configuration; its path.
+///
+/// # Errors
+/// When a program is missing or the file cannot be written.
+pub fn write_config(place: &Place, plugins: &Path) -> Result<PathBuf, Error> {
+    let runc = tools::go_tool("runc", "bench")?;
+    let root = &place.root;
+    let text = format!(
+        r#"version = 4
+root = "{data}"
+state = "{state}"
+# Neither loads without a recent mkfs.erofs, and with them goes the whole CRI plugin.
+disabled_plugins = ["io.containerd.differ.v1.erofs", "io.containerd.snapshotter.v1.erofs"]
+
+[plugins."io.containerd.cri.v1.images"]
+snapshotter = "overlayfs"
+[plugins."io.containerd.cri.v1.images".registry]
+config_path = "{certs}"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+sandbox = "registry.k8s.io/{PAUSE_REPOSITORY}:{PAUSE_TAG}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+restrict_oom_score_adj = true
+[plugins."io.containerd.cri.v1.runtime".cni]
+bin_dirs = ["{plugins}"]
+conf_dir = "{cni}"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+runtime_path = "{shim}"
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+BinaryName = "{runc}"
+Root = "{state}/runc"
+
+[plugins."io.containerd.nri.v1.nri"]
+disable = true
+[plugins."io.containerd.internal.v1.opt"]
+path = "{data}/opt"
+[plugins."io.containerd.server.v1.grpc"]
+address = "{socket}"
+[plugins."io.containerd.server.v1.ttrpc"]
+address = "{socket}.ttrpc"
+[plugins."io.containerd.shim.v1.manager"]
+socket_dir = "{state}/shims"
+[plugins."io.containerd.service.v1.diff-service"]
+default = ["walking"]
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+platform = "linux/{architecture}"
+snapshotter = "overlayfs"
+differ = "walking"
+"#,
+        data = place.data.display(),
+        state = place.state.display(),
+        certs = place.certs.display(),
+        cni = place.cni.display(),
+        plugins = plugins.display(),
+        shim = tools::go_tool("containerd-shim-runc-v2", "bench")?.display(),
+        runc = runc.display(),
+        socket = place.socket.display(),
+        architecture = crate::image::architecture(),
+    );
+    let path = root.join("containerd.toml");
+    fs::write(&path, text).at("write", &path)?;
+    Ok(path)
+}

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Installs what building, running, testing and measuring Corten needs, and says what it installs.
+#
+#   e2e/setup.sh build    compiler and linker, the static Rust target
+#   e2e/setup.sh run      build + registry, busybox, crictl
+#   e2e/setup.sh test     run + Debian's and upstream's CNI plugins
+#   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
+#
+# Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
+# e2e/gotools. Running it again costs a second and changes nothing.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=$root/.cache/tools
+export DEBIAN_FRONTEND=noninteractive
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# Installs the Debian packages that are missing; services that come with them stay off.
+packages() {
+    local missing=() package policy=
+    for package in "$@"; do installed "$package" || missing+=("$package"); done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" = 0 ] || die "run as root, or install these first: ${missing[*]}"
+    say "installing Debian packages: ${missing[*]}"
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
+    timeout -k 10 300 apt-get update -qq || say "apt-get update failed; trying with the package lists at hand"
+    local status=0
+    timeout -k 10 600 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || status=$?
+    [ -z "$policy" ] || rm -f "$policy"
+    [ $status = 0 ] || die "apt-get could not install: ${missing[*]}"
+}
+
+# The static target of the shim and the pause; the build falls back to a static gnu target without it.
+rust_target() {
+    command -v cargo >/dev/null || die "cargo is not on PATH: install Rust (rustup) first"
+    local target
+    target=$(uname -m)-unknown-linux-musl
+    [ -d "$(cd "$root" && rustc --print sysroot)/lib/rustlib/$target" ] && return 0
+    say "adding the Rust target $target"
+    command -v rustup >/dev/null && (cd "$root" && rustup target add "$target") && return 0
+    say "no $target to be had; the shim and the pause will be linked statically with glibc instead"
+}
+
+# go_tool MODULE PACKAGE NAME CGO [FLAGS...]: one program of a module under e2e/gotools, built once a version.
+go_tool() {
+    local module=$root/e2e/gotools/$1 package=$2 name=$3 cgo=$4
+    shift 4
+    local stamp=$tools/.$name.stamp key
+    key=$( (cat "$module/go.mod" "$module/go.sum" && echo "$cgo $*") | sha256sum | cut -d' ' -f1)
+    [ -x "$tools/$name" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && return 0
+    command -v go >/dev/null || die "go is not on PATH: install Go 1.26 first"
+    say "building $name (once; into .cache/tools)"
+    mkdir -p "$(dirname "$tools/$name")" "$(dirname "$stamp")"
+    (cd "$module" && CGO_ENABLED=$cgo GOFLAGS="-buildvcs=false -mod=readonly" \
+        nice timeout -k 10 1500 go build -trimpath -ldflags='-s -w' "$@" -o "$tools/$name.new" "$package")
+    mv "$tools/$name.new" "$tools/$name"
+    printf '%s\n' "$key" >"$stamp"
+}
+
+# The version of the module that provides a package, for stamping into binaries and for the tables.
+version_of() {
+    awk -v m="$2" '$1 == "require" { $1 = ""; $0 = $0 } $1 == m && $2 ~ /^v/ { print $2; exit }' \
+        "$root/e2e/gotools/$1/go.mod"
+}
+
+crictl() {
+    go_tool crictl sigs.k8s.io/cri-tools/cmd/crictl crictl 0 \
+        -ldflags="-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=$(version_of crictl sigs.k8s.io/cri-tools)"
+}
+
+cni_plugins() {
+    local plugins=github.com/containernetworking/plugins version flags
+    version=$(version_of cni $plugins)
+    flags="-s -w -X $plugins/pkg/utils/buildversion.BuildVersion=$version"
+    mkdir -p "$tools/cni"
+    go_tool cni $plugins/plugins/main/bridge cni/bridge 0 -ldflags="$flags"
+    go_tool cni $plugins/plugins/main/loopback cni/loopback 0 -ldflags="$flags"
+    go_tool cni $plugins/plugins/ipam/host-local cni/host-local 0 -ldflags="$flags"
+    go_tool cni $plugins/plugins/meta/portmap cni/portmap 0 -ldflags="$flags"
+}
+
+peer() {
+    local containerd=github.com/containerd/containerd/v2 runc=github.com/opencontainers/runc
+    go_tool runc $runc runc 1 -tags seccomp -ldflags="-s -w -X main.version=$(version_of runc $runc | tr -d v)"
+    go_tool containerd $containerd/cmd/containerd-shim-runc-v2 containerd-shim-runc-v2 0
+    go_tool containerd $containerd/cmd/containerd containerd 0 \
+        -ldflags="-s -w -X $containerd/version.Version=$(version_of containerd $containerd)"
+}
+
+build_needs() {
+    packages ca-certificates gcc libc6-dev make
+    rust_target
+}
+run_needs() {
+    build_needs
+    packages busybox docker-registry iproute2 nftables procps
+    crictl
+}
+
+for what in "${@:-run}"; do
+    case $what in
+    build) build_needs ;;
+    run) run_needs ;;
+    test)
+        run_needs
+        packages containernetworking-plugins iptables
+        cni_plugins
+        ;;
+    bench)
+        run_needs
+        packages iptables pkg-config libseccomp-dev
+        cni_plugins
+        peer
+        ;;
+    *) die "unknown part: $what (build, run, test, bench)" ;;
+    esac
+done

@@ -1,0 +1,158 @@
+//! The daemon is killed with -9 while containers log and exit: nothing may be lost, doubled, torn or guessed.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use e2e::logs;
+use e2e::pods::shell;
+use e2e::runtime::Kind;
+use e2e::world::{BUSYBOX, World, wait_exited};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const LINES: usize = 20_000;
+const LONG: usize = 40_000;
+const DOWN: Duration = Duration::from_secs(5);
+
+/// About 1,000 numbered lines a second on each stream, in batches of ten; the line in the middle is longer than two
+/// parts of a log line.
+fn logger() -> String {
+    format!(
+        "long=$(head -c {LONG} /dev/zero | tr '\\0' x)\n\
+         i=0\n\
+         while [ $i -lt {LINES} ]; do\n\
+           n=0; while [ $n -lt 10 ]; do echo \"o $i\"; echo \"e $i\" >&2; i=$((i+1)); n=$((n+1)); done\n\
+           [ $i = {middle} ] && echo \"long $long\"\n\
+           usleep 8500\n\
+         done",
+        middle = LINES / 2,
+    )
+}
+
+fn nanoseconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
+}
+
+fn assert_complete(path: &Path) {
+    let lines = logs::read(path).unwrap();
+    for (stream, prefix) in [("stdout", "o "), ("stderr", "e ")] {
+        let numbers: Vec<usize> = lines
+            .iter()
+            .filter(|line| line.stream == stream && !line.text.starts_with("long "))
+            .map(|line| {
+                line.text.strip_prefix(prefix).and_then(|number| number.parse().ok()).unwrap_or_else(|| {
+                    panic!("a torn line on {stream}: {:?}", line.text);
+                })
+            })
+            .collect();
+        let gap = numbers.iter().enumerate().find(|(index, number)| index != *number);
+        assert_eq!(gap, None, "{stream}: a line is lost or doubled");
+        assert_eq!(numbers.len(), LINES, "{stream}");
+    }
+    let long: Vec<_> = lines.iter().filter(|line| line.text.starts_with("long ")).collect();
+    assert_eq!(long.len(), 1);
+    assert_eq!(long[0].text.len(), LONG + 5);
+    assert!(long[0].parts >= 3 && long[0].longest_part <= 16 << 10, "{} parts", long[0].parts);
+}
+
+#[test]
+fn kill_nine_loses_no_line_and_no_exit_code() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: the peer loses logs and exit codes here by design");
+        return;
+    }
+    let pod = world.pod("restart").unwrap();
+    let (logging, exiting, killed, pod_id, marker) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let pod_id = cri.run_pod(&pod).await.unwrap();
+        let mut ids = Vec::new();
+        // The marker in the pod's log directory tells the exact time of the exit, seen from the container.
+        let script =
+            "while [ ! -e /marker/go ]; do usleep 10000; done; sleep 2; date +%s.%N >/marker/at; exit 7";
+        let mut exiting = shell("exiting", BUSYBOX, script);
+        let marker = world.isolation.directory("marker").unwrap();
+        exiting.mounts.push(e2e::proto::Mount {
+            container_path: "/marker".into(),
+            host_path: marker.display().to_string(),
+            ..Default::default()
+        });
+        for config in
+            [shell("logging", BUSYBOX, &logger()), exiting, shell("killed", BUSYBOX, "exec sleep 1000")]
+        {
+            let id = cri.create(&pod_id, &config, &pod).await.unwrap();
+            cri.start(&id).await.unwrap();
+            ids.push(id);
+        }
+        let killed = ids.pop().unwrap();
+        let exiting = ids.pop().unwrap();
+        (ids.pop().unwrap(), exiting, killed, pod_id, marker)
+    });
+    let victim = world.tokio.block_on(async {
+        let info = world.daemon.client().await.unwrap().container_info(&killed).await.unwrap();
+        i32::try_from(info["pid"].as_i64().unwrap()).unwrap()
+    });
+
+    std::thread::sleep(Duration::from_secs(1));
+    world.daemon.kill().unwrap();
+    std::fs::write(marker.join("go"), "").unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
+    let killed_at = nanoseconds(SystemTime::now());
+    std::thread::sleep(DOWN - Duration::from_secs(1));
+    let begin = Instant::now();
+    world.daemon.restart().unwrap();
+    println!("the daemon answers {:?} after its start", begin.elapsed());
+
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let pods = cri.pods().await.unwrap();
+        assert_eq!(pods.iter().map(|pod| pod.id.as_str()).collect::<Vec<_>>(), [pod_id.as_str()]);
+        assert_eq!(cri.containers().await.unwrap().len(), 3);
+
+        let status = wait_exited(&cri, &exiting, Duration::from_secs(2)).await.unwrap();
+        assert_eq!((status.exit_code, status.reason.as_str()), (7, "Error"));
+        let made = std::fs::metadata(marker.join("at")).unwrap().modified().unwrap();
+        let off = (status.finished_at - nanoseconds(made)).abs();
+        assert!(off <= 100_000_000, "finished_at is {off} ns off");
+
+        let status = wait_exited(&cri, &killed, Duration::from_secs(2)).await.unwrap();
+        assert_eq!(status.exit_code, 137);
+        let off = (status.finished_at - killed_at).abs();
+        assert!(off <= 100_000_000, "finished_at is {off} ns off");
+
+        let status = wait_exited(&cri, &logging, Duration::from_secs(60)).await.unwrap();
+        assert_eq!((status.exit_code, status.reason.as_str()), (0, "Completed"));
+        assert_complete(&world.log("restart", "logging"));
+        cri.end_pod(&pod_id).await.unwrap();
+        assert!(cri.pods().await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn a_pod_goes_on_and_ends_under_the_next_daemon() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    let baseline = world.baseline().unwrap().without("process").without("fd");
+    let pod = e2e::pods::with_host_port(world.pod("survivor").unwrap(), 31_000, 80);
+    let (pod_id, container) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let pod_id = cri.run_pod(&pod).await.unwrap();
+        let config = shell("main", BUSYBOX, "trap 'exit 5' TERM; while :; do sleep 0.1; done");
+        let container = cri.create(&pod_id, &config, &pod).await.unwrap();
+        cri.start(&container).await.unwrap();
+        (pod_id, container)
+    });
+    for _ in 0..3 {
+        world.daemon.kill().unwrap();
+        world.daemon.restart().unwrap();
+    }
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        assert_eq!(cri.shell(&container, "echo alive").await.unwrap(), "alive\n");
+        assert!(!cri.pod_ip(&pod_id).await.unwrap().is_empty());
+        cri.stop(&container, 10).await.unwrap();
+        let status = cri.container_status(&container).await.unwrap();
+        assert_eq!(status.exit_code, 5);
+        cri.end_pod(&pod_id).await.unwrap();
+    });
+    baseline.settle(&world.isolation, &world.daemon).unwrap();
+}
