@@ -1,0 +1,57 @@
+# Every target installs what it lacks, and says so. Two are enough to begin with: `make run` and `make test`.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# Scenarios share the kernel's cgroup tree and two cores; one after the other they take less time and vary less.
+TEST_FLAGS ?= --test-threads=1
+BENCH_FLAGS ?=
+
+.PHONY: help setup build run serve test unit e2e bench lint audit clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the daemon, the static shim and pause and the CNI plugins into target/dist
+	@e2e/setup.sh build
+	@e2e/build.sh
+
+run: ## Show a pod from pull to removal on private directories, with the time of each step
+	@e2e/setup.sh run
+	@e2e/build.sh
+	@cargo run --quiet --locked -p e2e --bin e2e -- run
+
+serve: ## Start a registry and the daemon, print the crictl line, clean up on ^C
+	@e2e/setup.sh run
+	@e2e/build.sh
+	@cargo run --quiet --locked -p e2e --bin e2e -- serve
+
+test: ## Lint, unit and integration tests as root on this kernel, and e2e with the real crictl
+	@e2e/setup.sh test
+	@$(MAKE) --no-print-directory lint
+	@e2e/build.sh
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory e2e
+
+# The pause can be tested only as it is built for use.
+unit: export CORTEN_TEST_PAUSE := $(wildcard $(CURDIR)/target/dist/corten-pause)
+unit: ## Unit and integration tests alone
+	cargo test --locked --workspace --exclude e2e --exclude pause
+
+e2e: ## The end-to-end scenarios alone, on target/dist (RUNTIME=containerd: on the peer)
+	cargo test --locked -p e2e -- $(TEST_FLAGS)
+
+bench: ## Corten against containerd with runc and against the floor, in one run; prints tables
+	@e2e/setup.sh bench
+	@e2e/build.sh
+	@cargo run --quiet --locked --release -p e2e --bin bench -- $(BENCH_FLAGS)
+
+lint: ## Format, clippy with warnings denied, licences, bans and sources
+	@e2e/lint.sh
+
+audit: ## Known vulnerabilities of dependencies, where the advisory database can be reached
+	@e2e/lint.sh audit
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf .cache
