@@ -17,7 +17,7 @@ pub use codec::DecodeError;
 
 /// The version of the protocol; the shim states its own in [`msg::Reply::Hello`]. It rises when a field or a
 /// message is added; what exists never changes its meaning.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The longest request that a shim reads, in bytes: what a gRPC message may hold (16 MiB), and as much again by
 /// half for what the daemon adds to it. A daemon must not send more: the shim would hang up.
