@@ -10,12 +10,12 @@ use sys::{SysResult, cgroup, fd, process, resolve, socket};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
 use wire::plan::{CgroupPlan, ContainerPlan, PidNamespace};
 
-use crate::channel::{self, Status};
-use crate::child::{ContainerChild, Failure, run_container};
 use crate::log::{Log, Stream};
 use crate::reactor::{Shim, Source, Ticket, Watched};
 use crate::requests::{error, failed, unknown};
 use crate::time;
+use launch::channel::{self, Status};
+use launch::{ContainerChild, Failure, run_container};
 
 const SIGKILL: i32 = 9;
 

@@ -15,12 +15,12 @@ use wire::msg::{ErrorCode, Reply};
 use wire::plan::{CgroupPlan, ExecPlan};
 
 use crate::capture::Capture;
-use crate::channel::{self, Status};
-use crate::child::{ExecChild, Failure, run_exec};
 use crate::container::Phase;
 use crate::log::Stream;
 use crate::reactor::{Shim, Source, Ticket, Watched};
 use crate::requests::{error, failed, refused, unknown};
+use launch::channel::{self, Status};
+use launch::{ExecChild, Failure, run_exec};
 
 const SIGKILL: i32 = 9;
 /// How often the tree is killed again until it is dead, and how long at most.

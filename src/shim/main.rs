@@ -10,22 +10,19 @@
 //! hello and find everything it missed.
 //!
 //! # A container's life
-//! `Create` forks; the child builds the container around itself (`child`), reports over its status channel and
+//! `Create` forks; the child builds the container around itself (the crate `launch`), reports over its status channel and
 //! waits. `Start` gives it the word; exec closes the channel, which is how success is seen. When it ends, what
 //! is left in its cgroup is killed, its output drained, its exit file written, and only then the event sent.
 //!
 //! # Files
 //! `reactor` is the loop, `conn` the daemon's side, `requests` what it asks; `container`, `execs`, `sandbox` and
-//! `burial` the pod's side; `log` the CRI log file; `capture` an exec's output; `channel` the talk with a child.
+//! `burial` the pod's side; `log` the CRI log file; `capture` an exec's output; the talk with a child is `launch::channel`.
 
 mod burial;
 mod capture;
-mod channel;
-mod child;
 mod conn;
 mod container;
 mod execs;
-mod host;
 mod log;
 mod reactor;
 mod requests;

@@ -6,9 +6,9 @@ use sys::SysError;
 use sys::fd::{as_path, errno};
 use wire::msg::{ContainerSnapshot, ErrorCode, Reply, Request};
 
-use crate::child::Failure;
 use crate::container::{Container, Phase};
 use crate::reactor::{Shim, Shutdown, Ticket};
+use launch::Failure;
 
 /// A pod that does not die in this time is left behind.
 const SHUTDOWN: Duration = Duration::from_secs(5);

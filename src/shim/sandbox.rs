@@ -9,11 +9,10 @@ use sys::{SysResult, cgroup, process, resolve, socket};
 use wire::msg::{ErrorCode, Reply};
 use wire::plan::SandboxPlan;
 
-use crate::channel::{self, Status};
-use crate::child::{Failure, run_pause};
-use crate::host;
 use crate::reactor::Shim;
 use crate::requests::{error, failed, refused};
+use launch::channel::{self, Status};
+use launch::{Failure, run_pause};
 
 const SIGKILL: i32 = 9;
 
@@ -82,7 +81,7 @@ fn enter_pod(plan: &SandboxPlan, warnings: &mut Vec<String>) -> SysResult<()> {
     if let (Some(dir), true) = (&plan.cgroup.v2, plan.cgroup.v1.is_empty()) {
         cgroup::join_self(as_path(dir), "cgroup.procs")?;
     }
-    warnings.extend(host::set_oom_score(plan.oom_score_adj)?);
+    warnings.extend(launch::host::set_oom_score(plan.oom_score_adj)?);
     if !plan.netns.is_empty() {
         let netns = resolve::open(&plan.netns, flag::O_RDONLY)?;
         process::enter(netns.as_fd(), namespace::NET).map_err(|error| {
@@ -105,5 +104,5 @@ fn enter_pod(plan: &SandboxPlan, warnings: &mut Vec<String>) -> SysResult<()> {
         }
         process::set_hostname(&plan.hostname)?;
     }
-    host::write_sysctls(&plan.sysctls)
+    launch::host::write_sysctls(&plan.sysctls)
 }

@@ -6,7 +6,7 @@ use sys::fd::{errno, flag};
 use sys::{SysResult, fd, mount, resolve};
 use wire::plan::DevicePlan;
 
-use super::{Context, Failure};
+use crate::{Context, Failure};
 
 /// Makes the nodes, then the links. The parent directory of the last one is kept open: nearly all are in /dev.
 pub(super) fn create_all(

@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use sys::{SysResult, socket};
 use wire::msg::ErrorCode;
 
-use crate::child::Failure;
+use crate::Failure;
 
 const READY: u8 = b'R';
 const WARNING: u8 = b'W';
@@ -17,7 +17,7 @@ const GO: u8 = b'G';
 const LIMIT: usize = 8192;
 
 /// What a child says.
-pub(crate) enum Status {
+pub enum Status {
     /// Everything but exec is done; with a terminal, its master.
     Ready(Option<OwnedFd>),
     /// Something that the container can live without.
@@ -29,19 +29,19 @@ pub(crate) enum Status {
 }
 
 /// Child to shim.
-pub(crate) fn send_ready(status: BorrowedFd<'_>, master: Option<BorrowedFd<'_>>) -> SysResult<()> {
+pub fn send_ready(status: BorrowedFd<'_>, master: Option<BorrowedFd<'_>>) -> SysResult<()> {
     socket::send(status, &[READY], master)
 }
 
 /// Child to shim.
-pub(crate) fn send_warning(status: BorrowedFd<'_>, text: &str) -> SysResult<()> {
+pub fn send_warning(status: BorrowedFd<'_>, text: &str) -> SysResult<()> {
     let mut bytes = vec![WARNING];
     bytes.extend(text.bytes().take(LIMIT - 1));
     socket::send(status, &bytes, None)
 }
 
 /// Child to shim.
-pub(crate) fn send_failure(status: BorrowedFd<'_>, failure: &Failure) -> SysResult<()> {
+pub fn send_failure(status: BorrowedFd<'_>, failure: &Failure) -> SysResult<()> {
     let mut bytes = vec![if failure.kind == ErrorCode::Exec { EXEC } else { SETUP }];
     bytes.extend_from_slice(&failure.errno.to_ne_bytes());
     bytes.extend(failure.message.bytes().take(LIMIT - 5));
@@ -49,17 +49,17 @@ pub(crate) fn send_failure(status: BorrowedFd<'_>, failure: &Failure) -> SysResu
 }
 
 /// Shim to child.
-pub(crate) fn send_go(status: BorrowedFd<'_>) -> SysResult<()> {
+pub fn send_go(status: BorrowedFd<'_>) -> SysResult<()> {
     socket::send(status, &[GO], None)
 }
 
 /// In the child: waits for the word; `false` when the shim has hung up instead.
-pub(crate) fn wait_for_go(status: BorrowedFd<'_>) -> bool {
+pub fn wait_for_go(status: BorrowedFd<'_>) -> bool {
     matches!(socket::receive(status, &mut [0; 1]), Ok((1, _)))
 }
 
 /// In the shim: the next message; `None` when there is none yet.
-pub(crate) fn receive(status: BorrowedFd<'_>) -> Option<Status> {
+pub fn receive(status: BorrowedFd<'_>) -> Option<Status> {
     let mut buffer = [0; LIMIT];
     let (length, passed) = match socket::receive(status, &mut buffer) {
         Ok(message) => message,

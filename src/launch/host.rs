@@ -27,7 +27,7 @@ fn write(file: OwnedFd, value: &[u8]) -> std::io::Result<()> {
 ///
 /// # Errors
 /// Any other failure.
-pub(crate) fn set_oom_score(score: i32) -> SysResult<Option<String>> {
+pub fn set_oom_score(score: i32) -> SysResult<Option<String>> {
     match write_proc(b"self/oom_score_adj", score.to_string().as_bytes(), "set oom score") {
         Err(error) if matches!(error.errno, errno::EACCES | errno::EPERM) => {
             Ok(Some(format!("the host does not allow oom_score_adj {score}: it stays unchanged")))
@@ -41,7 +41,7 @@ pub(crate) fn set_oom_score(score: i32) -> SysResult<Option<String>> {
 ///
 /// # Errors
 /// The first failure, with the name's path; `EINVAL` for a name that is not one.
-pub(crate) fn write_sysctls(sysctls: &[(Vec<u8>, Vec<u8>)]) -> SysResult<()> {
+pub fn write_sysctls(sysctls: &[(Vec<u8>, Vec<u8>)]) -> SysResult<()> {
     for (name, value) in sysctls {
         let path =
             sysctl_path(name).ok_or_else(|| SysError::new("set sysctl", as_path(name), errno::EINVAL))?;

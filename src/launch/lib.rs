@@ -2,10 +2,12 @@
 //! thread), returns its failure as text for the daemon, and leaves cleaning up to the kernel: mounts and
 //! namespaces go with the process.
 
+pub mod channel;
+mod container;
 mod creds;
 mod devices;
 mod exec;
-mod launch;
+pub mod host;
 mod masks;
 mod mounts;
 mod pause;
@@ -18,21 +20,19 @@ use sys::{SysError, fd};
 use wire::msg::ErrorCode;
 use wire::plan::CgroupPlan;
 
-use crate::channel;
-
-pub(crate) use exec::{ExecChild, run as run_exec};
-pub(crate) use launch::{ContainerChild, run as run_container};
-pub(crate) use pause::run as run_pause;
+pub use container::{ContainerChild, run as run_container};
+pub use exec::{ExecChild, run as run_exec};
+pub use pause::run as run_pause;
 
 /// Why a child could not become its program.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure {
+pub struct Failure {
     /// Setup or Exec.
-    pub(crate) kind: ErrorCode,
+    pub kind: ErrorCode,
     /// The kernel's number.
-    pub(crate) errno: i32,
+    pub errno: i32,
     /// The sentence for the daemon.
-    pub(crate) message: String,
+    pub message: String,
 }
 
 impl From<SysError> for Failure {
@@ -63,7 +63,7 @@ impl<T> Context<T> for Result<T, SysError> {
 }
 
 /// What never returns successfully.
-pub(crate) enum Never {}
+pub enum Never {}
 
 /// Tells the shim why, and ends.
 fn fail(status: BorrowedFd<'_>, failure: &Failure) -> ! {

@@ -7,25 +7,25 @@ use sys::fd::{errno, flag, propagation};
 use sys::{exec, fd, mount, poll, privilege, process, resolve, shim_spawn, socket};
 use wire::plan::SandboxPlan;
 
-use super::{Context, Failure, Never, creds};
+use crate::{Context, Failure, Never, creds};
 
 const SIGKILL: i32 = 9;
 
 /// Becomes the pause.
-pub(crate) fn run(plan: &SandboxPlan, status: &OwnedFd) -> ! {
+pub fn run(plan: &SandboxPlan, status: &OwnedFd) -> ! {
     let failure = match enter(plan, status) {
         Err(failure) => failure,
         Ok(never) => match never {},
     };
-    super::fail(status.as_fd(), &failure)
+    crate::fail(status.as_fd(), &failure)
 }
 
 fn enter(plan: &SandboxPlan, status: &OwnedFd) -> Result<Never, Failure> {
     let program = shim_spawn::read_only_copy(&plan.pause).context("open pause", &plan.pause)?;
-    super::null_stdio(&[0, 1, 2])?;
+    crate::null_stdio(&[0, 1, 2])?;
     fd::close_all_but(&[status.as_raw_fd(), program.as_raw_fd()])?;
     process::new_session()?;
-    super::set_oom_score(status.as_fd(), plan.pause_process.oom_score_adj)?;
+    crate::set_oom_score(status.as_fd(), plan.pause_process.oom_score_adj)?;
     mount::classic(b"", b"/", b"", propagation::PRIVATE | propagation::RECURSIVE, b"")?;
     let attributes = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
     let root = mount::filesystem(b"tmpfs", b"pause", b"nr_inodes=2,size=4k,mode=555", attributes)?;

@@ -6,30 +6,30 @@ use sys::fd::{errno, flag, namespace};
 use sys::{fd, mount, process, resolve, tty};
 use wire::plan::ContainerPlan;
 
-use super::{Failure, Never, creds, devices, masks, mounts, rootfs};
 use crate::channel;
+use crate::{Failure, Never, creds, devices, masks, mounts, rootfs};
 
 /// What the fork hands to the child.
-pub(crate) struct ContainerChild<'a> {
+pub struct ContainerChild<'a> {
     /// The plan.
-    pub(crate) plan: &'a ContainerPlan,
+    pub plan: &'a ContainerPlan,
     /// The child's end of the status channel.
-    pub(crate) status: &'a OwnedFd,
+    pub status: &'a OwnedFd,
     /// The reading end of stdin's pipe.
-    pub(crate) stdin: Option<&'a OwnedFd>,
+    pub stdin: Option<&'a OwnedFd>,
     /// The writing ends of stdout's and stderr's pipes; with a terminal there are none.
-    pub(crate) output: Option<(&'a OwnedFd, &'a OwnedFd)>,
+    pub output: Option<(&'a OwnedFd, &'a OwnedFd)>,
     /// The fork has placed the child in its v2 cgroup.
-    pub(crate) joined_v2: bool,
+    pub joined_v2: bool,
 }
 
 /// Builds the container around the calling process, waits for the word, becomes the program.
-pub(crate) fn run(child: &ContainerChild<'_>) -> ! {
+pub fn run(child: &ContainerChild<'_>) -> ! {
     let failure = match launch(child) {
         Err(failure) => failure,
         Ok(never) => match never {},
     };
-    super::fail(child.status.as_fd(), &failure)
+    crate::fail(child.status.as_fd(), &failure)
 }
 
 fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
@@ -37,12 +37,12 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     let process = &plan.process;
     take_stdio(child)?;
     fd::close_all_but(&[status.as_raw_fd()])?;
-    super::join_cgroups(&plan.cgroup, child.joined_v2)?;
+    crate::join_cgroups(&plan.cgroup, child.joined_v2)?;
     if plan.new_cgroup_namespace {
         process::unshare(namespace::CGROUP)?;
     }
     process::new_session()?;
-    super::set_oom_score(status.as_fd(), process.oom_score_adj)?;
+    crate::set_oom_score(status.as_fd(), process.oom_score_adj)?;
     crate::host::write_sysctls(&plan.sysctls)?;
 
     let sources = mounts::prepare(&plan.rootfs, &plan.mounts)?;
@@ -70,7 +70,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
 /// can open `/dev/stdout`.
 fn take_stdio(child: &ContainerChild<'_>) -> Result<(), Failure> {
     let process = &child.plan.process;
-    let null = super::host_null(flag::O_RDWR)?;
+    let null = crate::host_null(flag::O_RDWR)?;
     let (stdout, stderr) = child.output.unwrap_or((&null, &null));
     let stdin = child.stdin.unwrap_or(&null);
     for (number, end) in [(0, stdin), (1, stdout), (2, stderr)] {

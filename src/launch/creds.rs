@@ -6,7 +6,7 @@ use sys::{SysError, exec, fd, poll, process};
 use wire::msg::ErrorCode;
 use wire::plan::ProcessPlan;
 
-use super::{Context, Failure, Never};
+use crate::{Context, Failure, Never};
 
 const DEFAULT_UMASK: u32 = 0o022;
 

@@ -6,7 +6,7 @@ use sys::fd::{as_path, errno, flag, propagation};
 use sys::{SysError, SysResult, mount, resolve};
 use wire::plan::RootfsPlan;
 
-use super::{Context, Failure};
+use crate::{Context, Failure};
 
 /// Mounts the overlay at the plan's mountpoint.
 pub(super) fn assemble(plan: &RootfsPlan) -> Result<OwnedFd, Failure> {
@@ -75,7 +75,7 @@ fn seclude(path: &[u8]) -> SysResult<()> {
 /// Everything is in place: read-only if asked for, and the process moves in.
 pub(super) fn finish(root: BorrowedFd<'_>, plan: &RootfsPlan) -> Result<(), Failure> {
     if plan.readonly {
-        super::mounts::configure(root, mount::READ_ONLY, 0, false).context("make read-only", b"/")?;
+        crate::mounts::configure(root, mount::READ_ONLY, 0, false).context("make read-only", b"/")?;
     }
     mount::pivot_into(root, plan.propagation & propagation::SHARED != 0)
         .context("enter root", &plan.mountpoint)

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
 
-use super::{Context, Failure, mounts};
+use crate::{Context, Failure, mounts};
 
 /// Hides the masked paths, then makes the others read-only. Absent ones are skipped.
 pub(super) fn apply(root: BorrowedFd<'_>, masked: &[Vec<u8>], readonly: &[Vec<u8>]) -> Result<(), Failure> {

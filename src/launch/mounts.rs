@@ -7,7 +7,7 @@ use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
 use wire::plan::{CgroupPlan, ContainerPlan, MountPlan, MountSource, RootfsPlan};
 
-use super::{Context, Failure};
+use crate::{Context, Failure};
 
 const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup/";

@@ -6,44 +6,44 @@ use sys::fd::namespace;
 use sys::{fd, process};
 use wire::plan::{CgroupPlan, ExecPlan};
 
-use super::{Failure, Never, creds};
+use crate::{Failure, Never, creds};
 
 /// What the fork hands to the child.
-pub(crate) struct ExecChild<'a> {
+pub struct ExecChild<'a> {
     /// The plan.
-    pub(crate) plan: &'a ExecPlan,
+    pub plan: &'a ExecPlan,
     /// The cgroups to join: the container's, or a tracking one below it.
-    pub(crate) cgroup: &'a CgroupPlan,
+    pub cgroup: &'a CgroupPlan,
     /// The child's end of the status channel.
-    pub(crate) status: &'a OwnedFd,
+    pub status: &'a OwnedFd,
     /// The writing ends of stdout's and stderr's pipes.
-    pub(crate) output: (&'a OwnedFd, &'a OwnedFd),
+    pub output: (&'a OwnedFd, &'a OwnedFd),
     /// The container's first process.
-    pub(crate) init: BorrowedFd<'a>,
+    pub init: BorrowedFd<'a>,
     /// The fork has placed the child in its v2 cgroup.
-    pub(crate) joined_v2: bool,
+    pub joined_v2: bool,
 }
 
 /// Enters the container and becomes the program.
-pub(crate) fn run(child: &ExecChild<'_>) -> ! {
+pub fn run(child: &ExecChild<'_>) -> ! {
     let failure = match enter(child) {
         Err(failure) => failure,
         Ok(never) => match never {},
     };
-    super::fail(child.status.as_fd(), &failure)
+    crate::fail(child.status.as_fd(), &failure)
 }
 
 fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     let process = &child.plan.process;
-    super::null_stdio(&[0])?;
+    crate::null_stdio(&[0])?;
     for (number, end) in [(1, child.output.0), (2, child.output.1)] {
         fd::set_owner(end, process.uid, process.gid)?;
         fd::set_standard(end.as_fd(), number)?;
     }
     fd::close_all_but(&[child.status.as_raw_fd(), child.init.as_raw_fd()])?;
-    super::join_cgroups(child.cgroup, child.joined_v2)?;
+    crate::join_cgroups(child.cgroup, child.joined_v2)?;
     process::new_session()?;
-    super::set_oom_score(child.status.as_fd(), process.oom_score_adj)?;
+    crate::set_oom_score(child.status.as_fd(), process.oom_score_adj)?;
     // The pidfd is that of the container's first process and of no later one: no other's namespaces are ever
     // entered. The PID namespace is the one that the fork took place in.
     process::enter(child.init, namespace::MOUNT | namespace::CGROUP)?;
