@@ -1,49 +1,5 @@
-//! corten-shim: the supervisor of one pod. It is the parent of every process of the pod and outlives the
-//! daemon, so that logs go on and exit codes are kept whatever happens to it.
-//!
-//! # The loop
-//! One thread waits (epoll) for: the listening socket (descriptor 3, inherited), any number of daemon
-//! connections, SIGCHLD, and for each container and exec the status channel of a child on its way to exec and
-//! its output. Timers (exec timeouts, drain limits) are the wait's timeout. Nothing in the loop waits for
-//! anybody: a slow container holds up no other's output. From a daemon that is slow to read no more requests are
-//! taken until it has caught up, and one that never reads is dropped when its buffer is full; it may come back, say
-//! hello and find everything it missed.
-//!
-//! # A container's life
-//! `Create` forks; the child builds the container around itself (the crate `launch`), reports over its status channel and
-//! waits. `Start` gives it the word; exec closes the channel, which is how success is seen. When it ends, what
-//! is left in its cgroup is killed, its output drained, its exit file written, and only then the event sent.
-//!
-//! # Files
-//! `reactor` is the loop, `conn` the daemon's side, `requests` what it asks; `container`, `execs`, `sandbox` and
-//! `burial` the pod's side; `log` the CRI log file; `capture` an exec's output; the talk with a child is `launch::channel`.
+//! The program; everything is in the library, where fuzz targets reach it, too.
 
-mod burial;
-mod capture;
-mod conn;
-mod container;
-mod execs;
-mod log;
-mod reactor;
-mod requests;
-mod sandbox;
-mod time;
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    match reactor::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&format!("the shim cannot go on: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// One line for the log file that the daemon gave the shim as its stderr.
-fn report(text: &str) {
-    use std::io::Write;
-    // Nobody is left to tell when even this fails.
-    let _ = std::io::stderr().write_all(format!("{} {text}\n", time::stamp_text(time::wall_ns())).as_bytes());
+fn main() -> std::process::ExitCode {
+    shim::run()
 }
