@@ -7,10 +7,10 @@ SHELL := /bin/bash
 TEST_FLAGS ?= --test-threads=1
 BENCH_FLAGS ?=
 
-.PHONY: help setup build run serve test unit e2e bench lint audit clean
+.PHONY: help setup build run serve test test-vm unit e2e bench lint audit clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the daemon, the static shim and pause and the CNI plugins into target/dist
 	@e2e/setup.sh build
@@ -40,6 +40,12 @@ unit: ## Unit and integration tests alone
 
 e2e: ## The end-to-end scenarios alone, on target/dist (RUNTIME=containerd: on the peer)
 	cargo test --locked -p e2e -- $(TEST_FLAGS)
+
+test-vm: ## Unit tests and scenarios on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
+	@e2e/setup.sh test vm
+	@e2e/build.sh
+	@e2e/test-vm.sh unit
+	@e2e/test-vm.sh e2e
 
 bench: ## Corten against containerd with runc and against the floor, in one run; prints tables
 	@e2e/setup.sh bench

@@ -39,7 +39,7 @@ if grep -rnE --include='*.rs' '\bunsafe( fn| impl| trait|) *\{|allow\(unsafe_cod
     exit 1
 fi
 echo "lint: shell scripts parse"
-for script in e2e/*.sh .ci/run; do bash -n "$script"; done
+for script in e2e/*.sh e2e/vm e2e/guest/{boot,init,job,tests} .ci/run; do bash -n "$script"; done
 if [ -n "${CORTEN_SKIP_DENY:-}" ]; then
     echo "lint: skipped cargo deny, as CORTEN_SKIP_DENY says"
 elif cargo_deny; then

@@ -5,6 +5,7 @@
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh test     run + Debian's and upstream's CNI plugins
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
+#   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
 #
 # Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
 # e2e/gotools. Running it again costs a second and changes nothing.
@@ -95,6 +96,33 @@ peer() {
         -ldflags="-s -w -X $containerd/version.Version=$(version_of containerd $containerd)"
 }
 
+# The kernel and the static busybox of the virtual machine: unpacked, not installed, because this machine has its own.
+guest() {
+    local store=$root/.cache/vm work kernel version
+    [ "$(uname -m)" = x86_64 ] || die "the virtual machine is made for x86_64 only"
+    [ -e "$store/version" ] && return 0
+    work=$(mktemp -d)
+    kernel=$(apt-cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }')
+    if [ -z "$kernel" ]; then
+        timeout -k 10 300 apt-get update -qq || die "apt-get update failed"
+        kernel=$(apt-cache depends linux-image-amd64 | awk '$1 == "Depends:" { print $2; exit }')
+    fi
+    version=${kernel#linux-image-}
+    say "downloading $kernel and busybox-static (once; into .cache/vm)"
+    # The download's user may not write here; apt says so, and goes on as root.
+    (cd "$work" && timeout -k 10 600 apt-get download -qq "$kernel" busybox-static) 2>/dev/null ||
+        die "apt-get could not download $kernel"
+    mkdir -p "$store"
+    dpkg-deb -x "$work"/linux-image-*.deb "$work/kernel"
+    dpkg-deb -x "$work"/busybox-static_*.deb "$work/busybox"
+    depmod -b "$work/kernel" "$version"
+    rm -rf "$store/boot" "$store/lib"
+    mv "$work/kernel/boot" "$work/kernel/lib" "$store/"
+    mv "$work/busybox/bin/busybox" "$store/busybox"
+    rm -rf "$work"
+    echo "$version" >"$store/version"
+}
+
 build_needs() {
     packages ca-certificates gcc libc6-dev make
     rust_target
@@ -120,6 +148,10 @@ for what in "${@:-run}"; do
         cni_plugins
         peer
         ;;
-    *) die "unknown part: $what (build, run, test, bench)" ;;
+    vm)
+        packages qemu-system-x86 e2fsprogs kmod cpio apparmor sudo dbus
+        guest
+        ;;
+    *) die "unknown part: $what (build, run, test, bench, vm)" ;;
     esac
 done

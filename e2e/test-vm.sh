@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Builds tests here and runs them in the virtual machine, which is too slow to build anything.
+#
+#   e2e/test-vm.sh unit|e2e [OPTION OF THE TEST PROGRAMS...]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+case ${1:-} in
+unit) selected=(--workspace --exclude e2e --exclude pause) ;;
+e2e) selected=(-p e2e) ;;
+*) echo "test-vm: unknown part: ${1:-none} (unit, e2e)" >&2; exit 2 ;;
+esac
+part=$1
+shift
+list=target/vm/$part.list
+mkdir -p target/vm
+# Each line is a message of cargo's; those of tests have an executable, and run where their package lies.
+cargo test --locked --no-run --message-format=json-render-diagnostics "${selected[@]}" |
+    sed -n '/"test":true/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1\t\2/p' >"$list"
+[ -s "$list" ] || { echo "test-vm: there are no tests to run" >&2; exit 1; }
+export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
+exec e2e/vm run -t "${VM_SECONDS:-3600}" env CORTEN_TEST_PAUSE="$CORTEN_TEST_PAUSE" \
+    e2e/guest/tests "$PWD/$list" --test-threads=1 "$@"
