@@ -6,11 +6,12 @@ SHELL := /bin/bash
 # Scenarios share the kernel's cgroup tree and two cores; one after the other they take less time and vary less.
 TEST_FLAGS ?= --test-threads=1
 BENCH_FLAGS ?=
+CRITEST_FLAGS ?=
 
-.PHONY: help setup build run serve test test-vm unit e2e bench lint audit clean
+.PHONY: help setup build run serve test test-vm unit e2e critest bench lint audit clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the daemon, the static shim and pause and the CNI plugins into target/dist
 	@e2e/setup.sh build
@@ -40,6 +41,11 @@ unit: ## Unit and integration tests alone
 
 e2e: ## The end-to-end scenarios alone, on target/dist (RUNTIME=containerd: on the peer)
 	cargo test --locked -p e2e -- $(TEST_FLAGS)
+
+critest: ## The CRI's validation suite, on target/dist (RUNTIME=containerd: on the peer; CRITEST_FLAGS='--focus exec')
+	@e2e/setup.sh critest
+	@cargo build --quiet --locked -p e2e --bin critest --bin nnp
+	@target/debug/critest $(CRITEST_FLAGS)
 
 test-vm: ## Unit tests and scenarios on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm

@@ -1,17 +1,14 @@
 //! Test images: busybox from Debian's package, and small images made of anything.
 
 use crate::error::{Context, Error};
-use crate::{command, tools};
+use crate::rootfs::Rootfs;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -205,26 +202,11 @@ impl Image {
 /// # Errors
 /// When busybox is not installed or a file cannot be read.
 pub fn busybox() -> Result<Image, Error> {
-    let program = tools::system("busybox")?;
-    let mut base = Layer::default();
-    for directory in ["bin", "dev", "etc", "lib", "lib64", "proc", "root", "sys", "usr", "usr/bin", "var"] {
-        base = base.with(directory, 0o755, Entry::Directory);
+    let mut base = Rootfs::default();
+    for directory in ["bin", "dev", "etc", "lib", "lib64", "proc", "root", "sys", "usr/bin", "var"] {
+        base = base.directory(directory, 0o755);
     }
-    base = base.with("tmp", 0o1777, Entry::Directory).with("etc/removed", 0o644, Entry::File(Vec::new()));
-    base = base.with("bin/busybox", 0o755, Entry::File(read(&program)?));
-    for applet in applets(&program)? {
-        base = base.with(&format!("bin/{applet}"), 0o755, Entry::Hardlink("bin/busybox".to_owned()));
-    }
-    let mut made: BTreeSet<String> = ["lib", "lib64", "usr", "bin"].map(str::to_owned).into();
-    for library in libraries(&program)? {
-        let path = library.to_string_lossy().trim_start_matches('/').to_owned();
-        for parent in parents(&path) {
-            if made.insert(parent.clone()) {
-                base = base.with(&parent, 0o755, Entry::Directory);
-            }
-        }
-        base = base.with(&path, 0o755, Entry::File(read(&library)?));
-    }
+    let base = base.directory("tmp", 0o1777).file("etc/removed", 0o644, Vec::new()).busybox()?.layer();
     let users = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\nbin:x:2:2::/bin:/bin/false\nwww-data:x:33:33::/var/www:/bin/false\nalice:x:1000:1000::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n";
     let groups = "root:x:0:\ndaemon:x:1:\nbin:x:2:\nwww-data:x:33:\nalice:x:1000:\nextra:x:50000:alice\nnogroup:x:65534:\n";
     let top = Layer::default()
@@ -266,21 +248,4 @@ fn gzip(bytes: &[u8]) -> Result<Vec<u8>, Error> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).at("read", path)
-}
-
-fn applets(program: &Path) -> Result<Vec<String>, Error> {
-    let list = command::run(Command::new(program).arg("--list"), Duration::from_secs(5))?;
-    Ok(list.lines().filter(|name| *name != "busybox" && !name.is_empty()).map(str::to_owned).collect())
-}
-
-/// What the dynamic loader would load, and the loader; nothing for a static program.
-fn libraries(program: &Path) -> Result<Vec<PathBuf>, Error> {
-    let finished = command::finish(Command::new("ldd").arg(program), Duration::from_secs(5))?;
-    let paths =
-        finished.stdout.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
-    Ok(paths.map(PathBuf::from).collect())
-}
-
-fn parents(path: &str) -> Vec<String> {
-    path.match_indices('/').map(|(end, _)| path[..end].to_owned()).collect()
 }

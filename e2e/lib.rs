@@ -18,6 +18,7 @@ pub mod network;
 pub mod peer;
 pub mod pods;
 pub mod registry;
+pub mod rootfs;
 pub mod runtime;
 pub mod tools;
 pub mod world;

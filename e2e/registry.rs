@@ -32,7 +32,15 @@ impl Registry {
     /// # Errors
     /// When the program is missing or does not serve within 10 s.
     pub fn start(directory: &Path) -> Result<Self, Error> {
-        Self::launch(directory, false)
+        Self::launch(directory, &directory.join("blobs"), false, false)
+    }
+
+    /// Starts a registry that serves what another one kept below a directory, and takes nothing.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_read_only(directory: &Path, kept: &Path) -> Result<Self, Error> {
+        Self::launch(directory, &kept.join("blobs"), false, true)
     }
 
     /// Starts a registry that wants [`USER`] and [`PASSWORD`].
@@ -40,16 +48,16 @@ impl Registry {
     /// # Errors
     /// As [`Registry::start`].
     pub fn start_with_password(directory: &Path) -> Result<Self, Error> {
-        Self::launch(directory, true)
+        Self::launch(directory, &directory.join("blobs"), true, false)
     }
 
-    fn launch(directory: &Path, password: bool) -> Result<Self, Error> {
+    fn launch(directory: &Path, storage: &Path, password: bool, read_only: bool) -> Result<Self, Error> {
         let program = tools::system("docker-registry")?;
         fs::create_dir_all(directory).at("create", directory)?;
         let address = free_address()?;
         let mut text = format!(
-            "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}}}\nhttp: {{addr: '{address}'}}\n",
-            directory.join("blobs").display(),
+            "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}, maintenance: {{uploadpurging: {{enabled: false}}, readonly: {{enabled: {read_only}}}}}}}\nhttp: {{addr: '{address}'}}\n",
+            storage.display(),
         );
         let mut authorization = None;
         if password {

@@ -3,8 +3,10 @@
 #
 #   e2e/setup.sh build    compiler and linker, the static Rust target
 #   e2e/setup.sh run      build + registry, busybox, crictl
-#   e2e/setup.sh test     run + Debian's and upstream's CNI plugins
+#   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
+#   e2e/setup.sh test     critest + Debian's and upstream's CNI plugins
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
+#   e2e/setup.sh kubelet  run + the kubelet
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
 #
 # Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
@@ -51,9 +53,14 @@ rust_target() {
 }
 
 # go_tool MODULE PACKAGE NAME CGO [FLAGS...]: one program of a module under e2e/gotools, built once a version.
-go_tool() {
-    local module=$root/e2e/gotools/$1 package=$2 name=$3 cgo=$4
-    shift 4
+go_tool() { go_program build "$@"; }
+
+# go_tests: the same of the tests of a package, as a program.
+go_tests() { go_program "test -c" "$@"; }
+
+go_program() {
+    local verb=$1 module=$root/e2e/gotools/$2 package=$3 name=$4 cgo=$5
+    shift 5
     local stamp=$tools/.$name.stamp key
     key=$( (cat "$module/go.mod" "$module/go.sum" && echo "$cgo $*") | sha256sum | cut -d' ' -f1)
     [ -x "$tools/$name" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ] && return 0
@@ -61,7 +68,7 @@ go_tool() {
     say "building $name (once; into .cache/tools)"
     mkdir -p "$(dirname "$tools/$name")" "$(dirname "$stamp")"
     (cd "$module" && CGO_ENABLED=$cgo GOFLAGS="-buildvcs=false -mod=readonly" \
-        nice timeout -k 10 1500 go build -trimpath -ldflags='-s -w' "$@" -o "$tools/$name.new" "$package")
+        nice timeout -k 10 1500 go $verb -trimpath -ldflags='-s -w' "$@" -o "$tools/$name.new" "$package")
     mv "$tools/$name.new" "$tools/$name"
     printf '%s\n' "$key" >"$stamp"
 }
@@ -75,6 +82,21 @@ version_of() {
 crictl() {
     go_tool crictl sigs.k8s.io/cri-tools/cmd/crictl crictl 0 \
         -ldflags="-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=$(version_of crictl sigs.k8s.io/cri-tools)"
+}
+
+# With ginkgo, which critest calls for running specs side by side.
+critest() {
+    go_tests critest sigs.k8s.io/cri-tools/cmd/critest critest 0 \
+        -ldflags="-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=$(version_of critest sigs.k8s.io/cri-tools)"
+    go_tool critest github.com/onsi/ginkgo/v2/ginkgo ginkgo 0
+}
+
+kubelet() {
+    local version minor base=k8s.io/component-base/version
+    version=$(version_of kubelet k8s.io/kubernetes)
+    minor=${version#v1.}
+    go_tool kubelet k8s.io/kubernetes/cmd/kubelet kubelet 0 \
+        -ldflags="-s -w -X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=${minor%%.*}"
 }
 
 cni_plugins() {
@@ -133,12 +155,23 @@ run_needs() {
     crictl
 }
 
+critest_needs() {
+    run_needs
+    packages nginx util-linux
+    critest
+}
+
 for what in "${@:-run}"; do
     case $what in
     build) build_needs ;;
     run) run_needs ;;
-    test)
+    critest) critest_needs ;;
+    kubelet)
         run_needs
+        kubelet
+        ;;
+    test)
+        critest_needs
         packages containernetworking-plugins iptables
         cni_plugins
         ;;
@@ -152,6 +185,6 @@ for what in "${@:-run}"; do
         packages qemu-system-x86 e2fsprogs kmod cpio apparmor sudo dbus
         guest
         ;;
-    *) die "unknown part: $what (build, run, test, bench, vm)" ;;
+    *) die "unknown part: $what (build, run, critest, test, bench, kubelet, vm)" ;;
     esac
 done
