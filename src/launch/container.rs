@@ -3,10 +3,11 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use sys::fd::{errno, flag, namespace};
-use sys::{fd, mount, process, resolve, tty};
+use sys::{fd, mount, process, resolve, socket, tty};
 use wire::plan::ContainerPlan;
 
 use crate::channel;
+use crate::extras::Extras;
 use crate::{Failure, Never, creds, devices, masks, mounts, rootfs};
 
 /// What the fork hands to the child.
@@ -21,6 +22,8 @@ pub struct ContainerChild<'a> {
     pub output: Option<(&'a OwnedFd, &'a OwnedFd)>,
     /// The fork has placed the child in its v2 cgroup.
     pub joined_v2: bool,
+    /// What a caller other than the shim adds.
+    pub extras: Extras<'a>,
 }
 
 /// Builds the container around the calling process, waits for the word, becomes the program.
@@ -35,14 +38,17 @@ pub fn run(child: &ContainerChild<'_>) -> ! {
 fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     let ContainerChild { plan, status, .. } = *child;
     let process = &plan.process;
+    let extras = &child.extras;
     take_stdio(child)?;
-    fd::close_all_but(&[status.as_raw_fd()])?;
     crate::join_cgroups(&plan.cgroup, child.joined_v2)?;
+    extras.join()?;
+    fd::close_all_but(&extras.kept(status.as_raw_fd()))?;
     if plan.new_cgroup_namespace {
         process::unshare(namespace::CGROUP)?;
     }
     process::new_session()?;
     crate::set_oom_score(status.as_fd(), process.oom_score_adj)?;
+    extras.name_host()?;
     crate::host::write_sysctls(&plan.sysctls)?;
 
     let sources = mounts::prepare(&plan.rootfs, &plan.mounts)?;
@@ -56,14 +62,18 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     }
     masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
     resolve::open_or_create(root, &process.cwd, true)?;
-    rootfs::finish(root, &plan.rootfs)?;
+    extras.before_pivot()?;
+    rootfs::finish(root, &plan.rootfs, !extras.no_pivot)?;
 
     channel::send_ready(status.as_fd(), master.as_ref().map(AsFd::as_fd))?;
     drop(master);
+    if let Some(start) = extras.start {
+        socket::accept_into(start, status.as_fd())?;
+    }
     if !channel::wait_for_go(status.as_fd()) {
         process::exit(1);
     }
-    creds::become_program(process)
+    creds::become_program(process, &extras.ending())
 }
 
 /// Stdin, stdout and stderr; those of a terminal come later. They belong to the container's user, so that it
@@ -75,7 +85,7 @@ fn take_stdio(child: &ContainerChild<'_>) -> Result<(), Failure> {
     let stdin = child.stdin.unwrap_or(&null);
     for (number, end) in [(0, stdin), (1, stdout), (2, stderr)] {
         if !std::ptr::eq(end, &raw const null) {
-            fd::set_owner(end, process.uid, process.gid)?;
+            child.extras.give(end, process)?;
         }
         fd::set_standard(end.as_fd(), number)?;
     }

@@ -6,6 +6,7 @@ use sys::{SysError, exec, fd, poll, process};
 use wire::msg::ErrorCode;
 use wire::plan::ProcessPlan;
 
+use crate::extras::Ending;
 use crate::{Context, Failure, Never};
 
 const DEFAULT_UMASK: u32 = 0o022;
@@ -15,16 +16,19 @@ const DEFAULT_UMASK: u32 = 0o022;
 /// Without `no_new_privs` the filter needs `CAP_SYS_ADMIN`: it is loaded after the user has changed, while
 /// the capabilities are still kept, so that few calls are left for it to see. With `no_new_privs` it is
 /// loaded last.
-pub(super) fn become_program(plan: &ProcessPlan) -> Result<Never, Failure> {
+pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<Never, Failure> {
     let program = exec::Program::new(&plan.argv, &plan.env).map_err(|error| start_failure(plan, &error))?;
     process::set_umask(plan.umask.unwrap_or(DEFAULT_UMASK));
     for (resource, soft, hard) in &plan.rlimits {
         process::set_limit(*resource, *soft, *hard)?;
     }
-    fd::close_all_on_exec()?;
+    fd::close_on_exec_from(ending.first_closed)?;
     take_privileges(plan)?;
     exec::enter_directory(&plan.cwd).context("enter working directory", &plan.cwd).map_err(as_exec)?;
     poll::reset_signals()?;
+    if let Some(step) = ending.last_step {
+        step()?;
+    }
     if plan.no_new_privs && !plan.seccomp.is_empty() {
         privilege::load_seccomp(&plan.seccomp, plan.seccomp_flags)?;
     }

@@ -6,6 +6,7 @@ use sys::fd::namespace;
 use sys::{fd, process};
 use wire::plan::{CgroupPlan, ExecPlan};
 
+use crate::extras::Ending;
 use crate::{Failure, Never, creds};
 
 /// What the fork hands to the child.
@@ -47,5 +48,5 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     // The pidfd is that of the container's first process and of no later one: no other's namespaces are ever
     // entered. The PID namespace is the one that the fork took place in.
     process::enter(child.init, namespace::MOUNT | namespace::CGROUP)?;
-    creds::become_program(process)
+    creds::become_program(process, &Ending::default())
 }

@@ -7,6 +7,7 @@ mod container;
 mod creds;
 mod devices;
 mod exec;
+mod extras;
 pub mod host;
 mod masks;
 mod mounts;
@@ -22,6 +23,7 @@ use wire::plan::CgroupPlan;
 
 pub use container::{ContainerChild, run as run_container};
 pub use exec::{ExecChild, run as run_exec};
+pub use extras::{Extras, Step};
 pub use pause::run as run_pause;
 
 /// Why a child could not become its program.
@@ -43,7 +45,7 @@ impl From<SysError> for Failure {
 
 impl Failure {
     /// A failure of setting up that the kernel has not reported.
-    fn setup(errno: i32, message: String) -> Self {
+    pub fn setup(errno: i32, message: String) -> Self {
         Self { kind: ErrorCode::Setup, errno, message }
     }
 }

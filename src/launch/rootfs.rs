@@ -1,4 +1,4 @@
-//! The root filesystem: an overlay inside the container's own mount namespace.
+//! The root filesystem: an overlay inside the container's own mount namespace, or a directory as it is.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,16 +8,21 @@ use wire::plan::RootfsPlan;
 
 use crate::{Context, Failure};
 
-/// Mounts the overlay at the plan's mountpoint.
+/// Mounts the root at the plan's mountpoint.
 pub(super) fn assemble(plan: &RootfsPlan) -> Result<OwnedFd, Failure> {
-    if plan.layers.is_empty() {
+    if plan.layers.is_empty() && plan.directory.is_empty() {
         return Err(Failure::setup(errno::EINVAL, "mount root: the image has no layers".to_owned()));
     }
     if plan.propagation & propagation::SHARED != 0 {
         seclude(&plan.mountpoint).context("seclude", &plan.mountpoint)?;
     }
-    supply_directories(plan).context("prepare", &plan.upper)?;
-    let root = mount_overlay(plan).context("mount root", &plan.mountpoint)?;
+    let root = if plan.directory.is_empty() {
+        supply_directories(plan).context("prepare", &plan.upper)?;
+        mount_overlay(plan)
+    } else {
+        mount_directory(plan)
+    };
+    let root = root.context("mount root", &plan.mountpoint)?;
     let own = plan.propagation & !propagation::RECURSIVE;
     if own != 0 {
         mount::set_attributes(root.as_fd(), 0, own, false).context("set propagation of", b"/")?;
@@ -56,6 +61,14 @@ fn mount_overlay(plan: &RootfsPlan) -> SysResult<OwnedFd> {
     }
 }
 
+/// The directory becomes a mount of its own, over itself: only a mount can become the root.
+fn mount_directory(plan: &RootfsPlan) -> SysResult<OwnedFd> {
+    let tree = mount::clone_tree(None, &plan.directory, true)?;
+    let target = resolve::open(&plan.mountpoint, flag::O_PATH | flag::O_DIRECTORY)?;
+    mount::attach(tree.as_fd(), target.as_fd())?;
+    Ok(tree)
+}
+
 /// Makes the mount that holds `path` private: where the root stays shared with the host (a volume with
 /// bidirectional propagation), the overlay would otherwise appear there too.
 fn seclude(path: &[u8]) -> SysResult<()> {
@@ -72,10 +85,14 @@ fn seclude(path: &[u8]) -> SysResult<()> {
     }
 }
 
-/// Everything is in place: read-only if asked for, and the process moves in.
-pub(super) fn finish(root: BorrowedFd<'_>, plan: &RootfsPlan) -> Result<(), Failure> {
+/// Everything is in place: read-only if asked for, and the process moves in. Without `pivot` the root is moved over
+/// the old one, as for a host whose root is the initial ramdisk.
+pub(super) fn finish(root: BorrowedFd<'_>, plan: &RootfsPlan, pivot: bool) -> Result<(), Failure> {
     if plan.readonly {
         crate::mounts::configure(root, mount::READ_ONLY, 0, false).context("make read-only", b"/")?;
+    }
+    if !pivot {
+        return mount::move_into(root).context("enter root", &plan.mountpoint);
     }
     mount::pivot_into(root, plan.propagation & propagation::SHARED != 0)
         .context("enter root", &plan.mountpoint)

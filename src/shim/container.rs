@@ -217,6 +217,7 @@ impl Shim {
                 stdin: ends.stdin.as_ref().map(|(reader, _)| reader),
                 output: ends.output.as_ref().map(|[out, err]| (&out.1, &err.1)),
                 joined_v2,
+                extras: launch::Extras::default(),
             }),
             Forked::Parent(child) => Ok((child, ends)),
         }

@@ -17,7 +17,7 @@ pub mod flag {
 pub mod errno {
     pub use libc::{
         EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOMEM,
-        ENOSYS, ENOTDIR, ENXIO, EPERM, ESRCH,
+        ENOSYS, ENOTDIR, ENXIO, EPERM, EROFS, ESRCH,
     };
 }
 
@@ -213,7 +213,15 @@ pub fn close_all_but(kept: &[RawFd]) -> SysResult<()> {
 /// # Errors
 /// The kernel's; before Linux 5.11 `EINVAL`.
 pub fn close_all_on_exec() -> SysResult<()> {
-    close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    close_on_exec_from(3)
+}
+
+/// Lets exec close every descriptor from `first` on; the standard streams always stay.
+///
+/// # Errors
+/// The kernel's; before Linux 5.11 `EINVAL`.
+pub fn close_on_exec_from(first: u32) -> SysResult<()> {
+    close_range(first.max(3), u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 fn close_range(first: u32, last: u32, flags: libc::c_uint) -> SysResult<()> {

@@ -287,6 +287,20 @@ pub fn pivot_into(root: BorrowedFd<'_>, isolate: bool) -> SysResult<()> {
     check("chdir", b"/", unsafe { libc::chdir(c"/".as_ptr()) }.into())
 }
 
+/// Moves `root`, a mount of this namespace, over the root directory and makes it the process's: for hosts whose root
+/// is the initial ramdisk, where pivot_root(2) does not work. The old root stays below, out of reach by any path.
+///
+/// # Errors
+/// The kernel's.
+pub fn move_into(root: BorrowedFd<'_>) -> SysResult<()> {
+    change_dir(root)?;
+    classic(b".", b"/", b"", libc::MS_MOVE, b"")?;
+    // SAFETY: the path is terminated.
+    check("chroot", b".", unsafe { libc::chroot(c".".as_ptr()) }.into())?;
+    // SAFETY: the path is terminated.
+    check("chdir", b"/", unsafe { libc::chdir(c"/".as_ptr()) }.into())
+}
+
 /// fchdir(2).
 ///
 /// # Errors

@@ -222,6 +222,32 @@ pub fn set_hostname(name: &[u8]) -> SysResult<()> {
         .map_err(SysError::nix("set hostname", crate::fd::as_path(name)))
 }
 
+/// Sets the NIS domain name of the UTS namespace.
+///
+/// # Errors
+/// The kernel's.
+pub fn set_domainname(name: &[u8]) -> SysResult<()> {
+    // SAFETY: the name is live for the length given.
+    let result = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
+    check("set domain name", name, result.into())
+}
+
+/// Joins a new session keyring of this name, so that the keys of the caller's stay behind. A kernel without keyrings,
+/// or a filter against them, is no error: there is nothing to leave behind.
+///
+/// # Errors
+/// The kernel's other ones, such as `EDQUOT`.
+pub fn new_session_keyring(name: &[u8]) -> SysResult<()> {
+    const JOIN_SESSION_KEYRING: libc::c_long = 1;
+    let text = crate::fd::c_string("join session keyring", name)?;
+    // SAFETY: the name is terminated.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, text.as_ptr()) };
+    match check("join session keyring", name, result) {
+        Err(error) if matches!(error.errno, libc::ENOSYS | libc::EPERM) => Ok(()),
+        other => other,
+    }
+}
+
 /// Sets the calling process's name, as `ps` shows it: a program that was executed through a descriptor is
 /// called by its number otherwise.
 pub fn set_name(name: &std::ffi::CStr) {

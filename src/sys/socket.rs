@@ -38,6 +38,55 @@ pub fn message_pair() -> SysResult<(OwnedFd, OwnedFd)> {
         .map_err(SysError::nix("socketpair", ""))
 }
 
+/// Listens at `path` for connections that keep message boundaries; nothing may be there.
+///
+/// # Errors
+/// The kernel's; `EADDRINUSE` when something is there, `ENAMETOOLONG` for a path of more than 107 bytes.
+pub fn listen_messages(path: &Path) -> SysResult<OwnedFd> {
+    use nix::sys::socket::{Backlog, UnixAddr, bind, listen};
+    let failed = |error| SysError::nix("listen", path)(error);
+    let fd = message_socket(path)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path).map_err(failed)?).map_err(failed)?;
+    listen(&fd, Backlog::new(1).map_err(failed)?).map_err(failed)?;
+    Ok(fd)
+}
+
+/// Connects to a socket of [`listen_messages`].
+///
+/// # Errors
+/// The kernel's; `ECONNREFUSED` when nobody listens any more.
+pub fn connect_messages(path: &Path) -> SysResult<OwnedFd> {
+    use nix::sys::socket::{UnixAddr, connect};
+    let failed = |error| SysError::nix("connect", path)(error);
+    let fd = message_socket(path)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path).map_err(failed)?).map_err(failed)?;
+    Ok(fd)
+}
+
+fn message_socket(path: &Path) -> SysResult<OwnedFd> {
+    nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(SysError::nix("socket", path))
+}
+
+/// Waits for a connection on a socket of [`listen_messages`] and puts it in the place of `slot`, whose own
+/// connection is closed.
+///
+/// # Errors
+/// The kernel's.
+pub fn accept_into(listener: BorrowedFd<'_>, slot: BorrowedFd<'_>) -> SysResult<()> {
+    let accepted = loop {
+        match nix::sys::socket::accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            Err(nix::Error::EINTR) => {}
+            other => break other.map_err(SysError::nix("accept", ""))?,
+        }
+    };
+    // SAFETY: the kernel has just handed out this descriptor, and nobody else knows it.
+    let accepted = unsafe { OwnedFd::from_raw_fd(accepted) };
+    // SAFETY: dup3 takes no pointers; the number stays open and its owner's, with another file behind it.
+    let result = unsafe { libc::dup3(accepted.as_raw_fd(), slot.as_raw_fd(), libc::O_CLOEXEC) };
+    crate::fd::check("accept", b"", result.into())
+}
+
 /// Sends one message, with a descriptor if there is one to pass. Never raises `SIGPIPE`.
 ///
 /// # Errors

@@ -79,6 +79,9 @@ pub struct RootfsPlan {
     pub readonly: bool,
     /// Propagation of the root mount: `MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`, with `MS_REC`.
     pub propagation: u64,
+    /// A directory of the host that is the root as it is, with what is mounted below it; then there are no layers.
+    /// Empty: the root is an overlay.
+    pub directory: Bytes,
 }
 
 /// What a mount shows.

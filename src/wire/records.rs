@@ -7,16 +7,17 @@ use crate::plan::{
     RootfsPlan, SandboxPlan, Stdio,
 };
 
-/// A structure: its fields in order, behind their length.
+/// A structure: its fields in order, behind their length. Fields behind `+` were added later and have their defaults
+/// where an older version leaves them out.
 macro_rules! record {
-    ($type:ident { $($field:ident),* $(,)? }) => {
+    ($type:ident { $($field:ident),* $(+ $newer:ident)* $(,)? }) => {
         impl Codec for $type {
             fn put(&self, out: &mut Vec<u8>) {
-                put_record(out, |out| { $(self.$field.put(out);)* });
+                put_record(out, |out| { $(self.$field.put(out);)* $(self.$newer.put(out);)* });
             }
             fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 let mut fields = reader.record(stringify!($type))?;
-                Ok(Self { $($field: Codec::get(&mut fields)?),* })
+                Ok(Self { $($field: Codec::get(&mut fields)?,)* $($newer: fields.newer()?,)* })
             }
         }
     };
@@ -85,7 +86,7 @@ record!(ContainerPlan {
 });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
 record!(CgroupPlan { v1, v2, oom, kill });
-record!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation });
+record!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation + directory });
 variants!(MountSource { 0 = Filesystem { fstype, source, data }, 1 = Bind { path, recursive }, 2 = Cgroup });
 record!(MountPlan { target, source, attributes, recursive, propagation });
 record!(DevicePlan { path, mode, major, minor, uid, gid });

@@ -284,9 +284,7 @@ impl Engine {
                 },
                 cgroup: self.cgroups.create(&container.cgroup(), &resources)?,
                 pid_namespace: pid_namespace(config),
-                layers: &record.layers,
-                upper: &upper,
-                work: &work,
+                root: oci::plan::RootSource::Overlay { layers: &record.layers, upper: &upper, work: &work },
             },
         )?;
         Ok(plan)

@@ -28,12 +28,41 @@ pub struct PlanInputs<'a> {
     pub cgroup: CgroupPlan,
     /// Which PID namespace it is born into.
     pub pid_namespace: PidNamespace,
-    /// The image's layers, top first.
-    pub layers: &'a [PathBuf],
-    /// The writable layer.
-    pub upper: &'a Path,
-    /// The overlay's work directory.
-    pub work: &'a Path,
+    /// What its root is made of.
+    pub root: RootSource<'a>,
+}
+
+/// What a container's root is made of.
+#[derive(Debug, Clone, Copy)]
+pub enum RootSource<'a> {
+    /// An overlay that the launcher mounts.
+    Overlay {
+        /// The image's layers, top first.
+        layers: &'a [PathBuf],
+        /// The writable layer.
+        upper: &'a Path,
+        /// The overlay's work directory.
+        work: &'a Path,
+    },
+    /// The directory that the spec names, as it is.
+    Directory,
+}
+
+impl RootSource<'_> {
+    fn plan(&self, path: &Path) -> RootfsPlan {
+        match self {
+            Self::Overlay { layers, upper, work } => RootfsPlan {
+                layers: layers.iter().map(|layer| bytes(layer)).collect(),
+                upper: bytes(upper),
+                work: bytes(work),
+                mountpoint: bytes(path),
+                ..RootfsPlan::default()
+            },
+            Self::Directory => {
+                RootfsPlan { mountpoint: bytes(path), directory: bytes(path), ..RootfsPlan::default() }
+            }
+        }
+    }
 }
 
 /// The plan of a container.
@@ -59,13 +88,10 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
         pid_namespace: inputs.pid_namespace.clone(),
         new_cgroup_namespace: has_cgroup_namespace(spec),
         rootfs: RootfsPlan {
-            layers: inputs.layers.iter().map(|layer| bytes(layer)).collect(),
-            upper: bytes(inputs.upper),
-            work: bytes(inputs.work),
-            mountpoint: bytes(root.path()),
             readonly: root.readonly().unwrap_or(false),
             propagation: mounts::propagation(propagation)
                 .ok_or_else(|| OciError::invalid("spec.linux.rootfsPropagation", "is unknown"))?,
+            ..inputs.root.plan(root.path())
         },
         mounts: mounts::mounts(spec)?,
         devices: if own_dev { devices::devices(spec)? } else { Vec::new() },

@@ -13,9 +13,7 @@ fn planned(case: &Case) -> ContainerPlan {
         stdio: Stdio { log_path: b"/log".to_vec(), ..Stdio::default() },
         cgroup: CgroupPlan { v2: Some(b"/cg".to_vec()), ..CgroupPlan::default() },
         pid_namespace: PidNamespace::New,
-        layers: &layers,
-        upper: Path::new("/u"),
-        work: Path::new("/w"),
+        root: RootSource::Overlay { layers: &layers, upper: Path::new("/u"), work: Path::new("/w") },
     };
     container(&case.spec().unwrap(), &inputs).unwrap()
 }

@@ -63,6 +63,7 @@ fn container() -> ContainerPlan {
         pid_namespace: PidNamespace::Container("other".to_owned()),
         new_cgroup_namespace: true,
         rootfs: RootfsPlan {
+            directory: b"/bundle/rootfs".to_vec(),
             layers: vec![b"/l/2".to_vec(), b"/l/1".to_vec()],
             upper: b"/u".to_vec(),
             work: b"/w".to_vec(),

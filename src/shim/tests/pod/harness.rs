@@ -201,6 +201,7 @@ impl Pod {
             cgroup: self.cgroup.clone(),
             pid_namespace: PidNamespace::New,
             rootfs: RootfsPlan {
+                directory: Vec::new(),
                 layers: vec![bytes(&self.path("layer"))],
                 upper: bytes(&self.path(&format!("{id}/upper"))),
                 work: bytes(&self.path(&format!("{id}/work"))),
