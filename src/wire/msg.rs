@@ -5,6 +5,7 @@ use crate::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 /// What the daemon asks. Each is answered by one [`Reply`] with the same frame id; they may finish in any
 /// order.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one at a time is built, sent and dropped")]
 pub enum Request {
     /// Who are you, and what do you hold? The first request on a connection, and the whole of a recovery.
     /// Answered by [`Reply::Hello`]. Events begin to flow on the connection with it.
