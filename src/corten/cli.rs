@@ -2,6 +2,7 @@
 
 use crate::config;
 use crate::error::Error;
+use crate::images_cli::ImageArgs;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Look after the images of a running daemon
+    Image(ImageArgs),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -60,7 +63,7 @@ pub(crate) fn check(file: Option<&Path>) -> Result<(), Error> {
 }
 
 /// Prints to stdout; a reader that has gone away (`| head`) is no failure.
-fn print(text: &str) -> Result<(), Error> {
+pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Print { source }),

@@ -53,6 +53,20 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The daemon cannot be reached, or refuses.
+    #[error(transparent)]
+    Admin(#[from] crate::admin::ClientError),
+    /// Credentials cannot be used. What they hold is not shown.
+    #[error("cannot use the credentials of {}: {reason}", path.display())]
+    Credentials {
+        /// The file, or the option.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Images that were named are not there.
+    #[error("not in the store: {0}")]
+    NoSuchImage(String),
     /// stdout cannot be written.
     #[error("cannot write to stdout")]
     Print {

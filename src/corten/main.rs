@@ -1,8 +1,11 @@
-//! The Corten daemon and its command line: `corten serve`, `corten config default|check`.
+//! The Corten daemon and its command line: `corten serve`, `corten config default|check`,
+//! `corten image …`.
 
+mod admin;
 mod cli;
 mod config;
 mod error;
+mod images_cli;
 mod lock;
 mod logging;
 mod metrics;
@@ -19,6 +22,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve { config } => serve::serve(config.as_deref()),
+        Command::Image(arguments) => images_cli::run(arguments),
         Command::Config(ConfigCommand::Default) => cli::print_default(),
         Command::Config(ConfigCommand::Check { config }) => cli::check(config.as_deref()),
     };

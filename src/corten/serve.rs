@@ -7,7 +7,7 @@ use crate::logging::{self, LevelHandle};
 use crate::metrics::{self, PodCollector, server};
 use crate::signals::Signals;
 use crate::socket::Socket;
-use crate::{state, supervisor};
+use crate::{admin, state, supervisor};
 use engine::Engine;
 use image::ImageStore;
 use net::Network;
@@ -70,9 +70,10 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     let registry = metrics::registry()?;
     let health = Arc::new(server::Health::default());
     let endpoint = server::Endpoint::open(&config.metrics.address).await?;
-    let engine = open(&config, &registry).await?;
+    let (engine, images) = open(&config, &registry).await?;
     registry.register(Box::new(PodCollector::new(engine.clone())?))?;
     let socket = Socket::open(&config.socket)?;
+    let administration = Socket::open(&admin::socket(&config.state_dir))?;
     if let Some(endpoint) = endpoint {
         let address = endpoint.local_address();
         tracing::info!(address = address.map(tracing::field::display), "serving metrics");
@@ -82,6 +83,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     tokio::spawn(trim_memory());
 
     let stop = CancellationToken::new();
+    tokio::spawn(admin::Server::new(images).serve(administration, stop.clone()));
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
     let mut served = pin!(cri::serve(incoming, engine, settings, &registry, stop.cancelled()));
@@ -101,11 +103,12 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
 }
 
 /// Opens what the use cases need, bottom up, and adopts the pods of the daemon before.
-async fn open(config: &Config, registry: &Registry) -> Result<Arc<Engine>, Error> {
+async fn open(config: &Config, registry: &Registry) -> Result<(Arc<Engine>, Arc<ImageStore>), Error> {
     let images = ImageStore::open(config.images.clone(), registry)?;
     let network = Network::open(config.network.clone(), registry)?;
     let paths = engine::Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
-    Ok(Engine::open(config.runtime.clone(), paths, images, network, registry).await?)
+    let engine = Engine::open(config.runtime.clone(), paths, Arc::clone(&images), network, registry).await?;
+    Ok((engine, images))
 }
 
 /// Waits for the requests in flight, within the limit.

@@ -1,5 +1,6 @@
 //! Settings of the image store.
 
+use crate::glob;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,15 +19,25 @@ pub struct ImageConfig {
     pub keep_layer_blobs: bool,
     /// Seconds to wait for a connection where `hosts.toml` sets no `dial_timeout`.
     pub dial_timeout_seconds: u64,
-    /// Seconds without one byte after which a registry counts as stalled. A pull as a whole has no limit.
+    /// Seconds without 16 KiB of progress after which a registry counts as stalled. A pull as a whole has no limit.
     pub progress_timeout_seconds: u64,
     /// The most bytes that one layer may unpack to.
     pub max_layer_bytes: u64,
     /// The most entries that one layer may have.
     pub max_layer_entries: u64,
-    /// Images that the kubelet's garbage collection shall leave alone: references as `ListImages` shows
-    /// them (tag or digest), or a prefix of one followed by `*`.
+    /// Images that the kubelet's garbage collection shall leave alone: patterns (`*` any characters, `?` one)
+    /// for references as `ListImages` shows them (tag or digest).
     pub pinned: Vec<String>,
+    /// How many images are pulled at the same time, identical pulls counting once; 0: no limit.
+    pub max_pulls: usize,
+    /// How many requests a second one registry host gets, over all pulls; 0: no limit.
+    pub registry_qps: u32,
+    /// How many requests may follow each other at once before [`Self::registry_qps`] holds.
+    pub registry_burst: u32,
+    /// Patterns for `registry/repository` that are pulled by digest only.
+    pub require_digest: Vec<String>,
+    /// Patterns for `registry/repository:tag` that are never pulled.
+    pub refuse_tags: Vec<String>,
 }
 
 impl Default for ImageConfig {
@@ -41,6 +52,11 @@ impl Default for ImageConfig {
             max_layer_bytes: 64 << 30,
             max_layer_entries: 4_000_000,
             pinned: Vec::new(),
+            max_pulls: 0,
+            registry_qps: 0,
+            registry_burst: 10,
+            require_digest: Vec::new(),
+            refuse_tags: Vec::new(),
         }
     }
 }
@@ -64,9 +80,6 @@ impl ImageConfig {
 
     /// Whether one of the patterns in [`Self::pinned`] names the reference.
     pub(crate) fn is_pinned(&self, reference: &str) -> bool {
-        self.pinned.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => reference.starts_with(prefix),
-            None => reference == pattern,
-        })
+        self.pinned.iter().any(|pattern| glob::matches(pattern, reference))
     }
 }

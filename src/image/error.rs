@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::hosts::HostsError;
 use crate::manifest::ManifestError;
+use crate::policy::PolicyError;
 use crate::reference::ReferenceError;
 use crate::registry::HostAnswer;
 use crate::unpack::UnpackError;
@@ -35,6 +36,14 @@ pub enum ImageError {
     /// A `hosts.toml` cannot be used.
     #[error(transparent)]
     Hosts(#[from] HostsError),
+    /// The settings do not let it be pulled.
+    #[error("pull {reference}: {source}")]
+    Policy {
+        /// What was to be pulled.
+        reference: String,
+        /// Which setting.
+        source: PolicyError,
+    },
     /// The credentials are malformed. What they hold is not shown.
     #[error("registry credentials: {0}")]
     Credentials(&'static str),
@@ -113,6 +122,7 @@ impl ImageError {
             Self::Reference { .. } | Self::AmbiguousId { .. } | Self::Credentials(_) => {
                 ErrorKind::InvalidArgument
             }
+            Self::Policy { .. } => ErrorKind::PermissionDenied,
             Self::NoSuchImage(_) => ErrorKind::NotFound,
             Self::Hosts(_) => ErrorKind::FailedPrecondition,
             Self::Registry { kind, .. } => *kind,

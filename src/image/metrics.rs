@@ -2,46 +2,81 @@
 
 use crate::error::ImageError;
 use model::ErrorKind;
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
-/// The counters of pulls.
+/// The counters of pulls and of the store.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub pulls: IntCounterVec,
-    pub bytes: IntCounter,
+    /// By host: scheme, name and port.
+    pub bytes: IntCounterVec,
+    pub requests: IntCounterVec,
+    pub retries: IntCounterVec,
     pub seconds: Histogram,
     pub layers_pulled: IntCounter,
     pub layers_reused: IntCounter,
+    pub layer_seconds: Histogram,
     pub pulling: IntGauge,
+    pub store_bytes: IntGaugeVec,
+    pub store_inodes: IntGauge,
+    pub images: IntGauge,
 }
 
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, ImageError> {
         let counter = |name: &str, help: &str| IntCounter::new(name, help);
-        let buckets = vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
+        let by = |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
+        let seconds = |name: &str, help: &str| {
+            let buckets = vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
+            Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))
+        };
         let metrics = Self {
-            pulls: IntCounterVec::new(
-                Opts::new("corten_image_pulls_total", "Image pulls by result."),
-                &["result"],
+            pulls: by("corten_image_pulls_total", "Image pulls by result.", "result")?,
+            bytes: by("corten_image_pull_bytes_total", "Bytes of layers received, by host.", "host")?,
+            requests: by("corten_image_registry_requests_total", "Requests to registries, by host.", "host")?,
+            retries: by(
+                "corten_image_registry_retries_total",
+                "Requests repeated because a host was busy or a body broke off, by host.",
+                "host",
             )?,
-            bytes: counter("corten_image_pull_bytes_total", "Compressed bytes of layers received.")?,
-            seconds: Histogram::with_opts(
-                HistogramOpts::new("corten_image_pull_seconds", "Duration of successful image pulls.")
-                    .buckets(buckets),
-            )?,
+            seconds: seconds("corten_image_pull_seconds", "Duration of successful image pulls.")?,
             layers_pulled: counter("corten_image_layers_pulled_total", "Layers fetched and unpacked.")?,
             layers_reused: counter(
                 "corten_image_layers_reused_total",
                 "Layers that a pull needed and that were in the store.",
             )?,
+            layer_seconds: seconds(
+                "corten_image_layer_unpack_seconds",
+                "Duration of fetching and unpacking one layer, which are one pass.",
+            )?,
             pulling: IntGauge::new("corten_image_pulls_in_progress", "Image pulls under way.")?,
+            store_bytes: IntGaugeVec::new(
+                Opts::new("corten_image_store_bytes", "Bytes that images use, by what they are."),
+                &["kind"],
+            )?,
+            store_inodes: IntGauge::new("corten_image_store_inodes", "Inodes that images use.")?,
+            images: IntGauge::new("corten_images", "Images in the store.")?,
         };
-        registry.register(Box::new(metrics.pulls.clone()))?;
-        registry.register(Box::new(metrics.bytes.clone()))?;
-        registry.register(Box::new(metrics.seconds.clone()))?;
-        registry.register(Box::new(metrics.layers_pulled.clone()))?;
-        registry.register(Box::new(metrics.layers_reused.clone()))?;
-        registry.register(Box::new(metrics.pulling.clone()))?;
+        let collectors: [Box<dyn Collector>; 12] = [
+            Box::new(metrics.pulls.clone()),
+            Box::new(metrics.bytes.clone()),
+            Box::new(metrics.requests.clone()),
+            Box::new(metrics.retries.clone()),
+            Box::new(metrics.seconds.clone()),
+            Box::new(metrics.layers_pulled.clone()),
+            Box::new(metrics.layers_reused.clone()),
+            Box::new(metrics.layer_seconds.clone()),
+            Box::new(metrics.pulling.clone()),
+            Box::new(metrics.store_bytes.clone()),
+            Box::new(metrics.store_inodes.clone()),
+            Box::new(metrics.images.clone()),
+        ];
+        for collector in collectors {
+            registry.register(collector)?;
+        }
         Ok(metrics)
     }
 
@@ -56,8 +91,18 @@ impl Metrics {
             Some(ErrorKind::Unavailable) => "unavailable",
             Some(ErrorKind::PermissionDenied) => "denied",
             Some(ErrorKind::InvalidArgument) => "invalid",
+            Some(ErrorKind::ResourceExhausted) => "exhausted",
             Some(_) => "error",
         };
         self.pulls.with_label_values(&[result]).inc();
+    }
+
+    /// Tells the sizes of the store.
+    pub(crate) fn store(&self, images: usize, layers: u64, blobs: u64, inodes: u64) {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.images.set(number(images as u64));
+        self.store_bytes.with_label_values(&["layers"]).set(number(layers));
+        self.store_bytes.with_label_values(&["blobs"]).set(number(blobs));
+        self.store_inodes.set(number(inodes));
     }
 }

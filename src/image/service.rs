@@ -2,11 +2,14 @@
 
 use crate::config::ImageConfig;
 use crate::error::ImageError;
+use crate::explain::{self, Explanation};
 use crate::metrics::Metrics;
+use crate::progress::PullProgress;
 use crate::pull::Puller;
 use crate::reference::Reference;
 use crate::registry::{Credentials, Login};
 use crate::store::{self, FsUsage, Image, Store};
+use crate::usage::{self, DiskUsage, Pruned};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,6 +50,11 @@ impl ImageStore {
         let reference = parse(reference)?;
         let login = credentials.as_ref().map(Login::new).transpose()?.flatten();
         self.puller.pull(reference, login).await
+    }
+
+    /// What pulls are doing right now.
+    pub fn pulls(&self) -> Vec<PullProgress> {
+        self.puller.progress()
     }
 
     /// Every image.
@@ -108,10 +116,40 @@ impl ImageStore {
         self.store.sweep()
     }
 
+    /// How a reference would be pulled with these credentials, without asking anybody.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a malformed reference or malformed credentials, `FailedPrecondition` for an
+    /// unusable `hosts.toml`.
+    pub fn explain(
+        &self,
+        reference: &str,
+        credentials: Option<&Credentials>,
+    ) -> Result<Explanation, ImageError> {
+        let reference = parse(reference)?;
+        let login = credentials.map(Login::new).transpose()?.flatten();
+        explain::explain(&self.store, &reference, login.as_ref())
+    }
+
+    /// What images take, image by image.
+    pub fn disk_usage(&self) -> DiskUsage {
+        usage::disk_usage(&self.store)
+    }
+
+    /// Removes images that nobody uses and that are not pinned (those without a tag, or all), and everything
+    /// that no image names. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub fn prune(&self, all: bool) -> Result<Pruned, ImageError> {
+        usage::prune(&self.store, all)
+    }
+
     /// Bytes and inodes that images use, from the records: nothing is walked.
     pub fn fs_usage(&self) -> FsUsage {
-        let (bytes, inodes) = self.store.index().usage();
-        FsUsage { mountpoint: self.store.layout.root().to_owned(), bytes, inodes }
+        let usage = self.store.index().usage();
+        let mountpoint = self.store.layout.root().to_owned();
+        FsUsage { mountpoint, bytes: usage.layers + usage.blobs, inodes: usage.inodes }
     }
 
     /// Whether no task in the background uses the store.

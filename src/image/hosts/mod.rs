@@ -106,20 +106,40 @@ pub enum HostsError {
 /// When the configuration that applies is unusable: a mistake there must not silently change where
 /// images come from.
 pub(crate) fn resolve(certs_dir: &Path, reference: &Reference) -> Result<Vec<Host>, HostsError> {
+    resolve_with_source(certs_dir, reference).map(|(_, hosts)| hosts)
+}
+
+/// As [`resolve`], with the file or directory that decided; none where there is none for this registry.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn resolve_with_source(
+    certs_dir: &Path,
+    reference: &Reference,
+) -> Result<(Option<PathBuf>, Vec<Host>), HostsError> {
     let registry = reference.registry();
     for directory in candidates(certs_dir, registry) {
         let path = directory.join("hosts.toml");
         match std::fs::read_to_string(&path) {
-            Ok(text) => return parse::hosts(&path, &text, registry),
+            Ok(text) => {
+                let hosts = parse_text(&path, &text, registry)?;
+                return Ok((Some(path), hosts));
+            }
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
                 if directory.is_dir() {
-                    return Ok(vec![docker_certificates(&directory, default_host(registry)?)?]);
+                    let host = docker_certificates(&directory, default_host(registry)?)?;
+                    return Ok((Some(directory), vec![host]));
                 }
             }
             Err(source) => return Err(HostsError::Read { path, source }),
         }
     }
-    Ok(vec![default_host(registry)?])
+    Ok((None, vec![default_host(registry)?]))
+}
+
+/// The hosts as the text of a `hosts.toml` at the path names them.
+pub(crate) fn parse_text(path: &Path, text: &str, registry: &str) -> Result<Vec<Host>, HostsError> {
+    parse::hosts(path, text, registry)
 }
 
 fn candidates(certs_dir: &Path, registry: &str) -> Vec<PathBuf> {

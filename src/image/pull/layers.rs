@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::flight::Ticket;
 use crate::manifest::{Compression, Layer};
+use crate::progress::{LayerPhase, LayerState, PullState};
 use crate::reference::Reference;
 use crate::registry::{Session, Sink};
 use crate::store::LayerRecord;
@@ -15,7 +16,7 @@ use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 type LayerTicket = Ticket<LayerKey, Result<(), Arc<ImageError>>>;
 
@@ -26,6 +27,7 @@ struct Wanted {
     reference: String,
     layer: Layer,
     diff_id: Digest,
+    state: Arc<LayerState>,
 }
 
 impl Puller {
@@ -35,24 +37,32 @@ impl Puller {
         session: &Arc<Session>,
         reference: &Reference,
         documents: &Documents,
+        pull: &PullState,
     ) -> Result<(), ImageError> {
         let mut wanted: Vec<Wanted> = Vec::new();
         let mut seen = HashSet::new();
+        let mut states = Vec::with_capacity(documents.layers.len());
         for (layer, diff_id) in documents.layers.iter().zip(&documents.diff_ids) {
             if !seen.insert(diff_id) {
                 continue;
             }
+            let (digest, size) = (&layer.descriptor.digest, layer.descriptor.size);
             if self.store.layer(diff_id).is_some() {
                 self.metrics.layers_reused.inc();
+                states.push(LayerState::cached(digest, size));
                 continue;
             }
+            let state = self.progress.layer(&(diff_id.clone(), digest.clone()), size);
+            states.push(Arc::clone(&state));
             wanted.push(Wanted {
                 session: Arc::clone(session),
                 reference: reference.to_string(),
                 layer: layer.clone(),
                 diff_id: diff_id.clone(),
+                state,
             });
         }
+        pull.layers(states);
         wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.layer.descriptor.size));
         // All join before any is awaited: the slots are given out in this order.
         let tickets: Vec<_> = wanted.into_iter().map(|wanted| (self.start(wanted.clone()), wanted)).collect();
@@ -106,6 +116,7 @@ impl Puller {
     async fn fetch_layer(self: &Arc<Self>, wanted: &Wanted) -> Result<(), ImageError> {
         loop {
             if self.store.layer(&wanted.diff_id).is_some() {
+                wanted.state.enter(LayerPhase::Cached);
                 return Ok(());
             }
             let (host, result) = self.attempt(wanted).await;
@@ -132,14 +143,18 @@ impl Puller {
             Ok(running) => running,
             Err(error) => return (None, Err(error)),
         };
-        let counted = AtomicU64::new(0);
-        let mut sink = ToPipeline { input: running.input(), counted: &counted };
+        let begin = Instant::now();
+        wanted.state.restart(0);
+        let mut sink = ToPipeline { input: running.input(), state: &wanted.state };
         let served = wanted.session.blob(&wanted.layer.descriptor, &mut sink).await;
         drop(sink);
-        self.metrics.bytes.inc_by(counted.load(Ordering::Relaxed));
         let finished = running.finish(served.is_ok()).await;
         match (served, finished) {
-            (served, Ok(finished)) => (served.ok(), self.place(wanted, finished).await),
+            (served, Ok(finished)) => {
+                let placed = self.place(wanted, finished).await;
+                self.metrics.layer_seconds.observe(begin.elapsed().as_secs_f64());
+                (served.ok(), placed)
+            }
             (Err(error), Err(UnpackError::Aborted)) => (None, Err(error)),
             (served, Err(error)) => (served.ok(), Err(refuse(error))),
         }
@@ -185,6 +200,7 @@ impl Puller {
         let placed = placed.await.unwrap_or(Err(ImageError::Interrupted { operation: "placing a layer" }));
         if placed.is_ok() {
             self.metrics.layers_pulled.inc();
+            wanted.state.enter(LayerPhase::Done);
         }
         placed
     }
@@ -193,12 +209,12 @@ impl Puller {
 /// Hands what the socket gives to the pipeline of a layer.
 struct ToPipeline<'a> {
     input: tokio::sync::mpsc::Sender<Piece>,
-    counted: &'a AtomicU64,
+    state: &'a LayerState,
 }
 
 impl Sink for ToPipeline<'_> {
     async fn take(&mut self, piece: Bytes) -> bool {
-        self.counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        self.state.add(piece.len() as u64);
         self.input.send(Piece::Data(piece)).await.is_ok()
     }
 }

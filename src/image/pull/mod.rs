@@ -11,8 +11,10 @@ use crate::error::ImageError;
 use crate::flight::Flights;
 use crate::hosts;
 use crate::metrics::Metrics;
+use crate::policy;
+use crate::progress::{ProgressTable, PullProgress, PullState};
 use crate::reference::Reference;
-use crate::registry::{Login, Session, TokenCache};
+use crate::registry::{Login, Pace, Session, TokenCache, Transport};
 use crate::store::{ImageRecord, Store};
 use documents::Documents;
 use std::collections::BTreeSet;
@@ -30,7 +32,10 @@ type LayerKey = (Digest, Digest);
 pub(crate) struct Puller {
     store: Arc<Store>,
     metrics: Metrics,
-    tokens: Arc<TokenCache>,
+    transport: Arc<Transport>,
+    progress: Arc<ProgressTable>,
+    /// Pulls under way; `None`: no limit.
+    turns: Option<Arc<Semaphore>>,
     /// Layers in flight, over all pulls; first come, first served.
     slots: Arc<Semaphore>,
     pulls: Arc<Flights<PullKey, Result<String, Arc<ImageError>>>>,
@@ -39,11 +44,22 @@ pub(crate) struct Puller {
 
 impl Puller {
     pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Self {
-        let slots = Arc::new(Semaphore::new(store.config.layer_slots()));
+        let config = &store.config;
+        let slots = Arc::new(Semaphore::new(config.layer_slots()));
+        let turns = (config.max_pulls > 0).then(|| Arc::new(Semaphore::new(config.max_pulls)));
+        let transport = Arc::new(Transport {
+            tokens: TokenCache::default(),
+            pace: Pace::new(config.registry_qps, config.registry_burst),
+            metrics: metrics.clone(),
+            dial_timeout: config.dial_timeout(),
+            progress_timeout: config.progress_timeout(),
+        });
         Self {
             store,
             metrics,
-            tokens: Arc::default(),
+            transport,
+            progress: Arc::default(),
+            turns,
             slots,
             // A client that hangs up leaves a pull that its retry finds done, or well under way.
             pulls: Flights::new(false),
@@ -61,9 +77,11 @@ impl Puller {
         let this = Arc::clone(self);
         let ticket = self.pulls.join(key, move || async move {
             let started = Instant::now();
+            let state = this.progress.begin(&reference.to_string());
             this.metrics.pulling.inc();
-            let result = this.run(&reference, login.as_ref()).await;
+            let result = this.run(&reference, login.as_ref(), &state).await;
             this.metrics.pulling.dec();
+            drop(state);
             let seconds = started.elapsed().as_secs_f64();
             this.metrics.finished(result.as_ref().err(), seconds);
             match &result {
@@ -80,25 +98,31 @@ impl Puller {
         }
     }
 
+    /// Every pull under way.
+    pub(crate) fn progress(&self) -> Vec<PullProgress> {
+        self.progress.list()
+    }
+
     async fn run(
         self: &Arc<Self>,
         reference: &Reference,
         login: Option<&Login>,
+        state: &PullState,
     ) -> Result<String, ImageError> {
         let config = &self.store.config;
-        let session = Session::new(
-            reference,
-            hosts::resolve(&config.certs_dir, reference)?,
-            login,
-            &self.tokens,
-            config.dial_timeout(),
-            config.progress_timeout(),
-        )?;
-        let session = Arc::new(session);
+        policy::check(config, reference)
+            .map_err(|source| ImageError::Policy { reference: reference.to_string(), source })?;
+        let hosts = hosts::resolve(&config.certs_dir, reference)?;
+        let session = Arc::new(Session::new(reference, hosts, login, &self.transport)?);
+        let _turn = match &self.turns {
+            // A closed semaphore lets through; this one is never closed.
+            Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
+            None => None,
+        };
         let documents = Documents::fetch(&session, reference).await?;
         let lease = self.store.lease(documents.diff_ids.clone());
         let writing = self.write_documents(&documents);
-        let fetched = self.fetch_layers(&session, reference, &documents).await;
+        let fetched = self.fetch_layers(&session, reference, &documents, state).await;
         // Awaited also after a failure: the clean-up must not come before what it cleans up.
         let written = writing.await;
         fetched?;
@@ -151,9 +175,10 @@ impl Puller {
     /// After a success, makes it durable in the background: a power loss before that is noticed at the next
     /// start. After a failure, frees what no image uses.
     fn clean_up(&self, success: bool) {
-        let store = Arc::clone(&self.store);
+        let (store, metrics) = (Arc::clone(&self.store), self.metrics.clone());
         tokio::task::spawn_blocking(move || {
             let result = if success { store.make_durable() } else { store.sweep() };
+            store.measure(&metrics);
             if let Err(error) = result {
                 tracing::warn!(%error, success, "tidying after a pull failed");
             }

@@ -80,6 +80,9 @@ pub enum Answer {
         /// The chain of causes.
         reason: String,
     },
+    /// Another part than the one that was asked for.
+    #[error("sent another range of bytes than it was asked for")]
+    Range,
     /// More bytes than there can be.
     #[error("sent more than the {expected} bytes that there may be")]
     Oversize {

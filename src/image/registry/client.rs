@@ -1,10 +1,11 @@
 //! Requests to one host: authentication, redirects, retries.
 
 use super::answer::{Answer, TokenProblem, causes};
-use super::auth::{self, TokenCache, TokenRequest};
+use super::auth::{self, TokenRequest};
 use super::challenge::{self, Challenge};
 use super::credentials::{Login, Secret};
-use super::{Document, MAX_CONFIG, MAX_MANIFEST};
+use super::progress::{Meter, Stop};
+use super::{Document, MAX_CONFIG, MAX_MANIFEST, Transport};
 use crate::digest::Digest;
 use crate::hosts::{Host, HostsError, client_config, origin};
 use crate::manifest::{ACCEPT, Descriptor};
@@ -13,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT as ACCEPT_HEADER, AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Response, StatusCode, Url};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often a busy host (429, 5xx) is asked.
 const BUSY_TRIES: u32 = 3;
@@ -31,8 +32,7 @@ pub(crate) struct Client {
     namespace: Option<String>,
     repository: String,
     login: Option<Login>,
-    tokens: Arc<TokenCache>,
-    progress_timeout: Duration,
+    transport: Arc<Transport>,
     /// What the host last took as authorization.
     authorization: Mutex<Option<HeaderValue>>,
 }
@@ -42,9 +42,7 @@ impl Client {
         host: Host,
         reference: &Reference,
         login: Option<Login>,
-        tokens: Arc<TokenCache>,
-        dial_timeout: Duration,
-        progress_timeout: Duration,
+        transport: Arc<Transport>,
     ) -> Result<Self, HostsError> {
         let mut tls = client_config(&host)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -52,7 +50,7 @@ impl Client {
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .connect_timeout(host.dial_timeout.unwrap_or(dial_timeout))
+            .connect_timeout(host.dial_timeout.unwrap_or(transport.dial_timeout))
             .http2_adaptive_window(true)
             .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -64,8 +62,7 @@ impl Client {
             namespace: host.namespace,
             repository: reference.repository().to_owned(),
             login,
-            tokens,
-            progress_timeout,
+            transport,
             authorization: Mutex::new(None),
         })
     }
@@ -118,16 +115,17 @@ impl Client {
     async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, Answer> {
         let expected = limit as u64;
         let mut body = BytesMut::new();
+        let mut meter = Meter::new(self.transport.progress_timeout);
         loop {
             let received = body.len() as u64;
-            match tokio::time::timeout(self.progress_timeout, response.chunk()).await {
-                Err(_) => return Err(Answer::Stalled { received, expected: 0 }),
-                Ok(Err(error)) => return Err(Answer::broken(&error, received, 0)),
-                Ok(Ok(None)) => return Ok(body.freeze()),
-                Ok(Ok(Some(piece))) if body.len() + piece.len() > limit => {
+            match meter.next(&mut response).await {
+                Err(Stop::Stalled) => return Err(Answer::Stalled { received, expected: 0 }),
+                Err(Stop::Broken(error)) => return Err(Answer::broken(&error, received, 0)),
+                Ok(None) => return Ok(body.freeze()),
+                Ok(Some(piece)) if body.len() + piece.len() > limit => {
                     return Err(Answer::Oversize { expected });
                 }
-                Ok(Ok(Some(piece))) => body.extend_from_slice(&piece),
+                Ok(Some(piece)) => body.extend_from_slice(&piece),
             }
         }
     }
@@ -165,6 +163,7 @@ impl Client {
                 }
             } else if is_busy(status) && busy + 1 < BUSY_TRIES {
                 busy += 1;
+                self.transport.metrics.retries.with_label_values(&[&self.name()]).inc();
                 tokio::time::sleep(wait(&response, busy)).await;
                 continue;
             }
@@ -201,7 +200,10 @@ impl Client {
                     request = request.header(AUTHORIZATION, authorization.clone());
                 }
             }
-            let response = match tokio::time::timeout(self.progress_timeout, request.send()).await {
+            let host = origin(&url);
+            self.transport.pace.turn(&host).await;
+            self.transport.metrics.requests.with_label_values(&[&host]).inc();
+            let response = match tokio::time::timeout(self.transport.progress_timeout, request.send()).await {
                 Err(_) => return Err(Answer::Stalled { received: 0, expected: 0 }),
                 Ok(Err(error)) => return Err(Answer::unreachable(&error)),
                 Ok(Ok(response)) => response,
@@ -237,8 +239,13 @@ impl Client {
                 let realm = self.realm(&realm)?;
                 let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
                 let request = TokenRequest { realm, service, scope };
-                let timeout = self.progress_timeout;
-                Some(self.tokens.token(&self.http, &request, self.login.as_ref(), again, timeout).await?)
+                let timeout = self.transport.progress_timeout;
+                Some(
+                    self.transport
+                        .tokens
+                        .token(&self.http, &request, self.login.as_ref(), again, timeout)
+                        .await?,
+                )
             }
             (None, None) => return Ok(false),
             (None, Some(_)) => return Err(Answer::Challenge),
@@ -294,13 +301,22 @@ fn redirect_target(from: &Url, response: &Response) -> Result<Url, Answer> {
     Ok(to)
 }
 
-/// `Retry-After` in seconds, else 200 ms doubled at each try.
+/// `Retry-After`, else 200 ms doubled at each try.
 fn wait(response: &Response, tries: u32) -> Duration {
     let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-    match after.and_then(|text| text.trim().parse::<u64>().ok()) {
-        Some(seconds) => Duration::from_secs(seconds).min(LONGEST_WAIT),
+    match after.and_then(|text| retry_after(text.trim(), SystemTime::now())) {
+        Some(after) => after.min(LONGEST_WAIT),
         None => Duration::from_millis(100 << tries.min(6)),
     }
+}
+
+/// Seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 /// The registry's own code for the error, and nothing else of the body: it may echo what was sent.
@@ -317,4 +333,46 @@ fn error_code(body: &[u8]) -> Option<String> {
     let plain =
         (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
     plain.then_some(code)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn redirect(from: &str, location: &str) -> Result<String, Answer> {
+        let reply = http::Response::builder().status(307).header("location", location).body("").unwrap();
+        redirect_target(&Url::parse(from).unwrap(), &Response::from(reply)).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn redirects_never_lose_the_encryption() {
+        assert_eq!(redirect("https://a/v2/x", "/y").unwrap(), "https://a/y");
+        assert_eq!(redirect("http://a/v2/x", "https://b/y").unwrap(), "https://b/y");
+        for (from, location, problem) in [
+            ("https://a/", "http://a/", "plain HTTP"),
+            ("https://a/", "ftp://a/", "no HTTP"),
+            ("http://a/", "file:///etc/passwd", "not HTTP"),
+            ("http://a/", "http://user:pass@a/", "user"),
+            ("http://a/", "http://[", "malformed"),
+        ] {
+            let error = redirect(from, location).unwrap_err().to_string();
+            assert!(error.contains(problem) || error.contains("not HTTP"), "{location}: {error}");
+            assert!(!error.contains("pass"), "{error}");
+        }
+    }
+
+    #[test]
+    fn retry_after_in_seconds_and_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        for (text, seconds) in [
+            ("7", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            assert_eq!(retry_after(text, now).map(|wait| wait.as_secs()), seconds, "{text}");
+        }
+    }
 }

@@ -2,9 +2,11 @@
 
 mod answer;
 mod auth;
-mod challenge;
+pub(crate) mod challenge;
 mod client;
 mod credentials;
+mod pace;
+mod progress;
 
 pub use answer::{Answer, HostAnswer, TokenProblem};
 pub use credentials::Credentials;
@@ -12,14 +14,17 @@ pub use credentials::Credentials;
 pub(crate) use auth::TokenCache;
 pub(crate) use client::Client;
 pub(crate) use credentials::Login;
+pub(crate) use pace::Pace;
 
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::hosts::{Host, HostsError};
 use crate::manifest::Descriptor;
+use crate::metrics::Metrics;
 use crate::reference::Reference;
 use bytes::Bytes;
 use model::ErrorKind;
+use progress::{ENOUGH, Meter, Stop};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +34,7 @@ use std::time::Duration;
 pub(crate) const MAX_MANIFEST: usize = 4 << 20;
 /// The most bytes of an image's config.
 pub(crate) const MAX_CONFIG: u64 = 8 << 20;
-/// How often a body may end or stall without one more byte before a host is given up.
+/// How often a body may end or stall without bringing [`ENOUGH`] before a host is given up.
 const FRUITLESS_TRIES: u32 = 3;
 
 /// A document of a registry.
@@ -45,11 +50,20 @@ pub(crate) trait Sink: Send {
     fn take(&mut self, piece: Bytes) -> impl Future<Output = bool> + Send;
 }
 
+/// What all pulls share on their way to registries.
+pub(crate) struct Transport {
+    pub tokens: TokenCache,
+    pub pace: Pace,
+    pub metrics: Metrics,
+    pub dial_timeout: Duration,
+    pub progress_timeout: Duration,
+}
+
 /// The hosts of one pull, with what was learned about them so far.
 pub(crate) struct Session {
     reference: Reference,
     endpoints: Vec<Endpoint>,
-    progress_timeout: Duration,
+    transport: Arc<Transport>,
 }
 
 struct Endpoint {
@@ -65,19 +79,16 @@ impl Session {
         reference: &Reference,
         hosts: Vec<Host>,
         login: Option<&Login>,
-        tokens: &Arc<TokenCache>,
-        dial_timeout: Duration,
-        progress_timeout: Duration,
+        transport: &Arc<Transport>,
     ) -> Result<Self, HostsError> {
         let mut endpoints = Vec::with_capacity(hosts.len());
         for host in hosts {
             let (resolve, pull) = (host.resolve, host.pull);
             let login = login.filter(|login| login.belongs_to(&host.base, reference.registry())).cloned();
-            let client =
-                Client::new(host, reference, login, Arc::clone(tokens), dial_timeout, progress_timeout)?;
+            let client = Client::new(host, reference, login, Arc::clone(transport))?;
             endpoints.push(Endpoint { client, resolve, pull, given_up: AtomicBool::new(false) });
         }
-        Ok(Self { reference: reference.clone(), endpoints, progress_timeout })
+        Ok(Self { reference: reference.clone(), endpoints, transport: Arc::clone(transport) })
     }
 
     /// Fetches a manifest or index by tag, or by digest and then verified.
@@ -149,21 +160,26 @@ impl Session {
         sink: &mut impl Sink,
     ) -> Result<(), Answer> {
         let mut fruitless = 0;
+        let host = client.name();
         loop {
             let before = *received;
             let mut response = client.blob(&descriptor.digest, *received).await?;
             // A server that knows no ranges sends it all again.
-            let mut skip =
-                if response.status() == reqwest::StatusCode::PARTIAL_CONTENT { 0 } else { *received };
+            let partial = response.status() == reqwest::StatusCode::PARTIAL_CONTENT;
+            let mut skip = if partial { 0 } else { *received };
+            if partial && !starts_at(&response, *received) {
+                return Err(Answer::Range);
+            }
+            let mut meter = Meter::new(self.transport.progress_timeout);
             let problem = loop {
-                let piece = match tokio::time::timeout(self.progress_timeout, response.chunk()).await {
-                    Err(_) => break Answer::Stalled { received: *received, expected: descriptor.size },
-                    Ok(Err(error)) => break Answer::broken(&error, *received, descriptor.size),
-                    Ok(Ok(None)) => {
-                        break Answer::Truncated { received: *received, expected: descriptor.size };
-                    }
-                    Ok(Ok(Some(piece))) => piece,
+                let expected = descriptor.size;
+                let piece = match meter.next(&mut response).await {
+                    Err(Stop::Stalled) => break Answer::Stalled { received: *received, expected },
+                    Err(Stop::Broken(error)) => break Answer::broken(&error, *received, expected),
+                    Ok(None) => break Answer::Truncated { received: *received, expected },
+                    Ok(Some(piece)) => piece,
                 };
+                self.transport.metrics.bytes.with_label_values(&[&host]).inc_by(piece.len() as u64);
                 let Some(piece) = after(piece, &mut skip) else { continue };
                 *received += piece.len() as u64;
                 if *received > descriptor.size {
@@ -176,11 +192,12 @@ impl Session {
             if *received == descriptor.size {
                 return Ok(());
             }
-            fruitless = if *received > before { 0 } else { fruitless + 1 };
+            fruitless = if *received - before >= ENOUGH { 0 } else { fruitless + 1 };
             if fruitless >= FRUITLESS_TRIES {
                 return Err(problem);
             }
-            tracing::debug!(host = client.name(), received = *received, %problem, "resuming a download");
+            self.transport.metrics.retries.with_label_values(&[&host]).inc();
+            tracing::debug!(host, received = *received, %problem, "resuming a download");
             tokio::time::sleep(Duration::from_millis(100 << fruitless)).await;
         }
     }
@@ -190,6 +207,13 @@ impl Session {
         let kind = hosts.last().map_or(ErrorKind::Unavailable, |host| host.answer.kind());
         ImageError::Registry { reference: self.reference.to_string(), hosts, kind }
     }
+}
+
+/// Whether the answer to a request for a range begins at the byte that was asked for.
+fn starts_at(response: &reqwest::Response, from: u64) -> bool {
+    let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
+    let start = range.and_then(|range| range.trim().strip_prefix("bytes")?.trim_start().split('-').next());
+    start.and_then(|start| start.parse().ok()) == Some(from)
 }
 
 /// The piece without what was received before.

@@ -10,6 +10,16 @@ use crate::reference::Reference;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// What the store holds.
+pub(crate) struct Usage {
+    /// Bytes of blobs.
+    pub blobs: u64,
+    /// Bytes of unpacked layers.
+    pub layers: u64,
+    /// Inodes of both.
+    pub inodes: u64,
+}
+
 /// Images and layers by their ids.
 #[derive(Default)]
 pub(crate) struct Index {
@@ -117,20 +127,19 @@ impl Index {
     }
 
     /// Bytes and inodes of everything that is in place.
-    pub(crate) fn usage(&self) -> (u64, u64) {
+    pub(crate) fn usage(&self) -> Usage {
         let mut blobs = BTreeMap::new();
         let mut inodes = 0;
         for record in self.images.values() {
             inodes += record.fixup;
             blobs.extend(record.blobs.iter().map(|(digest, size)| (digest, *size)));
         }
-        let mut bytes: u64 = blobs.values().sum();
-        inodes += blobs.len() as u64;
+        let mut usage = Usage { blobs: blobs.values().sum(), layers: 0, inodes: inodes + blobs.len() as u64 };
         for layer in self.layers.values() {
-            bytes += layer.bytes;
-            inodes += layer.inodes;
+            usage.layers += layer.bytes;
+            usage.inodes += layer.inodes;
         }
-        (bytes, inodes)
+        usage
     }
 
     /// What the records that stay refer to.

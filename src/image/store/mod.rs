@@ -27,6 +27,7 @@ pub(crate) use record::{ImageRecord, LayerRecord};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
+use crate::metrics::Metrics;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -183,8 +184,22 @@ impl Store {
         lock(&self.held_layers).values().flatten().cloned().collect()
     }
 
+    /// How many containers hold the image.
+    pub(crate) fn holders(&self, id: &str) -> usize {
+        lock(&self.holds).get(id).map_or(0, HashSet::len)
+    }
+
     fn held(&self, id: &str) -> bool {
         lock(&self.holds).contains_key(id)
+    }
+
+    /// Tells the store's sizes to Prometheus.
+    pub(crate) fn measure(&self, metrics: &Metrics) {
+        let (usage, images) = {
+            let index = self.index();
+            (index.usage(), index.list().len())
+        };
+        metrics.store(images, usage.layers, usage.blobs, usage.inodes);
     }
 
     /// Marks everything that was written so far as on the disk.

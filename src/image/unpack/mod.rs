@@ -24,6 +24,14 @@ pub use error::{TarError, UnpackError};
 pub(crate) use pieces::Piece;
 pub(crate) use pipeline::{Finished, Job, start};
 
+/// Reads an uncompressed layer from front to back, contents and all, without writing anything.
+pub(crate) fn read_through(bytes: &[u8]) {
+    let mut archive = tar::Archive::new(bytes);
+    while let Ok(Some(entry)) = archive.next() {
+        let _ = tree::clean(&entry.path).map(|path| tree::split(&path).1.len());
+    }
+}
+
 /// Limits on what one layer may become.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {

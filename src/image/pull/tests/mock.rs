@@ -1,5 +1,7 @@
 //! A registry on a loopback port.
 
+mod pushed;
+
 use crate::Digest;
 use base64::Engine as _;
 use bytes::Bytes;
@@ -9,7 +11,6 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,36 +33,17 @@ pub(super) enum Behaviour {
     Stall,
     /// Each path answers 503 once.
     BusyOnce,
+    /// Everything answers with this status.
+    Fail(u16),
+    /// Layers come a byte at a time.
+    Drip,
+    /// As [`Self::BreakOnce`], and every body is whole from its first byte on.
+    BreakOnceNoRanges,
+    /// As [`Self::BreakOnce`], and the rest begins elsewhere.
+    BreakOnceWrongRange,
 }
 
-/// Layers as `(compressed, content, media type's suffix)`.
-pub(super) type TestLayer = (Vec<u8>, Vec<u8>, &'static str);
-
-pub(super) fn gzip(content: &[u8]) -> TestLayer {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(content).unwrap();
-    (encoder.finish().unwrap(), content.to_vec(), "tar+gzip")
-}
-
-pub(super) fn zstd(content: &[u8]) -> TestLayer {
-    (zstd::encode_all(content, 3).unwrap(), content.to_vec(), "tar+zstd")
-}
-
-/// An image to put into the registry.
-pub(super) struct Pushed {
-    layers: Vec<TestLayer>,
-    index: bool,
-}
-
-impl Pushed {
-    pub(super) fn index(layers: Vec<TestLayer>) -> Self {
-        Self { layers, index: true }
-    }
-
-    pub(super) fn manifest(layers: Vec<TestLayer>) -> Self {
-        Self { layers, index: false }
-    }
-}
+pub(super) use pushed::{Pushed, gzip, zstd};
 
 /// What a pushed image is called.
 pub(super) struct Ids {
@@ -79,6 +61,9 @@ struct State {
     busy: Vec<String>,
     redirect: Option<String>,
     token: String,
+    requests: usize,
+    now: usize,
+    most_at_once: usize,
     blob_requests: usize,
     token_requests: usize,
     ranges: usize,
@@ -112,6 +97,9 @@ impl Mock {
             busy: Vec::new(),
             redirect: None,
             token: "good-token".into(),
+            requests: 0,
+            now: 0,
+            most_at_once: 0,
             blob_requests: 0,
             token_requests: 0,
             ranges: 0,
@@ -126,7 +114,17 @@ impl Mock {
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
                         let (state, own) = (Arc::clone(&state), own.clone());
-                        async move { Ok::<_, std::convert::Infallible>(answer(&state, &own, request).await) }
+                        async move {
+                            {
+                                let mut state = state.lock().unwrap();
+                                state.requests += 1;
+                                state.now += 1;
+                                state.most_at_once = state.most_at_once.max(state.now);
+                            }
+                            let reply = answer(&state, &own, request).await;
+                            state.lock().unwrap().now -= 1;
+                            Ok::<_, std::convert::Infallible>(reply)
+                        }
                     });
                     let io = hyper_util::rt::TokioIo::new(stream);
                     let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
@@ -151,6 +149,15 @@ impl Mock {
     /// From now on the registry takes another token.
     pub(super) fn revoke(&self) {
         self.state.lock().unwrap().token = "newer-token".into();
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.state.lock().unwrap().requests
+    }
+
+    /// The most requests that were in hand together.
+    pub(super) fn most_at_once(&self) -> usize {
+        self.state.lock().unwrap().most_at_once
     }
 
     pub(super) fn blob_requests(&self) -> usize {
@@ -194,7 +201,7 @@ impl Mock {
             size += compressed.len() as u64;
             layers.push(serde_json::json!({
                 "mediaType": format!("application/vnd.oci.image.layer.v1.{kind}"),
-                "digest": digest, "size": compressed.len()
+                "digest": digest, "size": i64::try_from(compressed.len()).unwrap() + pushed.claim
             }));
             diff_ids.push(Digest::of(content));
             state.layers.push(digest.to_string());
@@ -256,6 +263,9 @@ async fn answer(state: &Arc<Mutex<State>>, own: &str, request: Request<Incoming>
     }
     let behaviour = {
         let mut state = state.lock().unwrap();
+        if let Behaviour::Fail(code) = state.behaviour {
+            return Response::builder().status(code).header("retry-after", "0").body(full("")).unwrap();
+        }
         if let Some(namespace) = request.uri().query().and_then(|query| query.strip_prefix("ns=")) {
             state.namespaces.push(namespace.to_owned());
         }
@@ -333,6 +343,7 @@ fn blob(
     }
     let range =
         request.headers().get("range").and_then(|range| range.to_str().unwrap().strip_prefix("bytes="));
+    let range = range.filter(|_| state.behaviour != Behaviour::BreakOnceNoRanges);
     let start: usize = range.map_or(0, |range| range.trim_end_matches('-').parse().unwrap());
     state.ranges += usize::from(range.is_some());
     let length = bytes.len();
@@ -342,7 +353,9 @@ fn blob(
         match state.behaviour {
             Behaviour::FlipLayers => bytes[length / 2] ^= 1,
             Behaviour::CutLayers => end = start.max(length / 2),
-            Behaviour::BreakOnce if !state.broken.iter().any(|known| known == digest) => {
+            Behaviour::BreakOnce | Behaviour::BreakOnceNoRanges | Behaviour::BreakOnceWrongRange
+                if !state.broken.iter().any(|known| known == digest) =>
+            {
                 state.broken.push(digest.to_owned());
                 end = length / 2;
             }
@@ -351,10 +364,20 @@ fn blob(
         }
     }
     state.sent += (end - start) as u64;
+    let told = if state.behaviour == Behaviour::BreakOnceWrongRange { start / 2 } else { start };
     let response = Response::builder()
         .status(if range.is_some() { 206 } else { 200 })
+        .header("content-range", format!("bytes {told}-{}/{length}", length - 1))
         .header("content-length", length - start);
     let piece = Bytes::from(bytes).slice(start..end);
+    if state.behaviour == Behaviour::Drip && state.layers.iter().any(|layer| layer == digest) {
+        let pieces = futures::stream::unfold(piece, |mut rest| async move {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let byte = rest.split_to(rest.len().min(1));
+            (!byte.is_empty()).then_some((Ok(Frame::data(byte)), rest))
+        });
+        return response.body(BodyExt::boxed(StreamBody::new(pieces))).unwrap();
+    }
     if end == length && !hang {
         return response.body(full(piece)).unwrap();
     }

@@ -1,0 +1,119 @@
+//! The command line's end.
+
+use super::protocol::Failure;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::net::UnixStream;
+
+/// Why a request to the daemon failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Nobody answers.
+    #[error("cannot reach the daemon on {}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("talking to the daemon")]
+    Http(#[from] hyper::Error),
+    /// It said something else than expected.
+    #[error("the daemon's answer is malformed")]
+    Json(#[from] serde_json::Error),
+    /// It refused, or failed.
+    #[error("{0}")]
+    Refused(String),
+    /// It ended in the middle.
+    #[error("the daemon went away before it had finished")]
+    Cut,
+}
+
+/// A connection to the daemon.
+pub(crate) struct Client {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody answers there.
+    pub(crate) async fn connect(path: &Path) -> Result<Self, ClientError> {
+        let failed = |source| ClientError::Connect { path: path.to_owned(), source };
+        let stream = UnixStream::connect(path).await.map_err(failed)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        // Its end shows in the request that it carries.
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+        let body = self.send(Method::GET, path, Bytes::new()).await?;
+        Ok(serde_json::from_slice(&body.collect().await?.to_bytes())?)
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = self.send(Method::POST, path, serde_json::to_vec(request)?.into()).await?;
+        Ok(serde_json::from_slice(&body.collect().await?.to_bytes())?)
+    }
+
+    /// A request whose answer comes line by line.
+    pub(crate) async fn lines(&mut self, path: &str, request: &impl Serialize) -> Result<Lines, ClientError> {
+        let body = self.send(Method::POST, path, serde_json::to_vec(request)?.into()).await?;
+        Ok(Lines { body, pending: Vec::new() })
+    }
+
+    async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        // The paths are this program's own constants.
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        let response = self.sender.send_request(request).await?;
+        if response.status() == StatusCode::OK {
+            return Ok(response.into_body());
+        }
+        let bytes = response.into_body().collect().await?.to_bytes();
+        let failure: Failure = serde_json::from_slice(&bytes)?;
+        Err(ClientError::Refused(failure.error))
+    }
+}
+
+/// The lines of an answer.
+pub(crate) struct Lines {
+    body: Incoming,
+    pending: Vec<u8>,
+}
+
+impl Lines {
+    /// The next one; `None` at the end.
+    pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=end).collect();
+                return Ok(Some(serde_json::from_slice(&line)?));
+            }
+            match self.body.frame().await {
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.pending.extend_from_slice(&data);
+                    }
+                }
+                None if self.pending.is_empty() => return Ok(None),
+                None => return Err(ClientError::Cut),
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The daemon's end.
+
+use super::protocol::{Failure, ImageView, PullEvent, PullRequest, RemoveRequest, Sought};
+use crate::socket::Socket;
+use futures::StreamExt as _;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use image::{ImageError, ImageStore, Reference};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+/// Most connections at a time; more wait.
+const MAX_CONNECTIONS: usize = 64;
+/// Most bytes of a request's body that is read as a whole.
+const MAX_REQUEST: usize = 1 << 20;
+/// How often a pull tells how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+type Body = BoxBody<Bytes, Infallible>;
+type Answer = Result<Response<Body>, Refusal>;
+
+/// Serves the administration of these images.
+#[derive(Clone)]
+pub(crate) struct Server {
+    images: Arc<ImageStore>,
+}
+
+/// A request that is not done.
+struct Refusal(StatusCode, String);
+
+impl From<ImageError> for Refusal {
+    fn from(error: ImageError) -> Self {
+        Self(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+    }
+}
+
+impl Server {
+    pub(crate) fn new(images: Arc<ImageStore>) -> Self {
+        Self { images }
+    }
+
+    /// Serves until the token says stop; requests in flight end with the daemon.
+    pub(crate) async fn serve(self, socket: Socket, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut incoming = pin!(socket.incoming(stop));
+        while let Some(Ok(stream)) = incoming.next().await {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let server = self.clone();
+            tokio::spawn(async move {
+                server.connection(stream).await;
+                drop(slot);
+            });
+        }
+    }
+
+    async fn connection(self, stream: UnixStream) {
+        let service = service_fn(move |request| {
+            let server = self.clone();
+            async move {
+                let answer = server.route(request).await;
+                Ok::<_, Infallible>(
+                    answer.unwrap_or_else(|Refusal(status, error)| json(status, &Failure { error })),
+                )
+            }
+        });
+        if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+            tracing::debug!(%error, "an administrator's connection ended early");
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        match (request.method(), path.as_str()) {
+            (&Method::GET, "/v1/images") => {
+                let images: Vec<ImageView> =
+                    self.images.list().iter().map(|image| ImageView::from(image.as_ref())).collect();
+                ok(&images)
+            }
+            (&Method::GET, "/v1/pulls") => ok(&self.images.pulls()),
+            (&Method::GET, "/v1/usage") => ok(&self.images.disk_usage()),
+            (&Method::POST, "/v1/inspect") => self.inspect(&body::<String>(request).await?),
+            (&Method::POST, "/v1/explain") => {
+                let PullRequest { reference, secrets } = body(request).await?;
+                ok(&self.images.explain(&reference, secrets.map(Into::into).as_ref())?)
+            }
+            (&Method::POST, "/v1/pull") => self.pull(body(request).await?),
+            (&Method::POST, "/v1/remove") => self.remove(body(request).await?).await,
+            (&Method::POST, "/v1/prune") => {
+                let all = body(request).await?;
+                let images = Arc::clone(&self.images);
+                ok(&blocking(move || images.prune(all)).await?)
+            }
+            _ => Err(Refusal(StatusCode::NOT_FOUND, format!("there is no {} {path} here", request.method()))),
+        }
+    }
+
+    fn inspect(&self, name: &str) -> Answer {
+        let image = self.images.find(name)?.ok_or_else(|| ImageError::NoSuchImage(name.to_owned()))?;
+        ok(&ImageView::from(image.as_ref()))
+    }
+
+    async fn remove(&self, request: RemoveRequest) -> Answer {
+        let mut outcome = Vec::with_capacity(request.images.len());
+        for name in request.images {
+            let found = self.images.find(&name)?.is_some();
+            self.images.remove(&name).await?;
+            outcome.push(Sought { name, found });
+        }
+        ok(&outcome)
+    }
+
+    /// One line of JSON an event. A client that goes away leaves the pull running, as the CRI's do.
+    fn pull(&self, request: PullRequest) -> Answer {
+        let refuse = |error: image::ReferenceError| {
+            Refusal(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!("image reference {:?}: {error}", request.reference),
+            )
+        };
+        let reference = Reference::parse(&request.reference).map_err(refuse)?.to_string();
+        let (sender, receiver) = mpsc::channel(4);
+        let images = Arc::clone(&self.images);
+        tokio::spawn(async move {
+            let mut pull = pin!(images.pull(&reference, request.secrets.map(Into::into)));
+            let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+            let last = loop {
+                tokio::select! {
+                    ended = &mut pull => break match ended {
+                        Ok(id) => PullEvent::Done(id),
+                        Err(error) => PullEvent::Failed(Failure { error: error.to_string() }),
+                    },
+                    _ = ticks.tick() => {
+                        let now = images.pulls().into_iter().find(|pull| pull.reference == reference);
+                        if let Some(progress) = now {
+                            // A slow reader misses some.
+                            let _ = sender.try_send(PullEvent::Progress(progress));
+                        }
+                    }
+                }
+            };
+            let _ = sender.send(last).await;
+        });
+        let lines = futures::stream::unfold(receiver, |mut receiver| async move {
+            let event = receiver.recv().await?;
+            let mut line = serde_json::to_vec(&event).unwrap_or_default();
+            line.push(b'\n');
+            Some((Ok(Frame::data(Bytes::from(line))), receiver))
+        });
+        Ok(Response::new(BodyExt::boxed(StreamBody::new(lines))))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the work was interrupted".to_owned())),
+    }
+}
+
+async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let refuse = |error: String| Refusal(StatusCode::BAD_REQUEST, format!("the request: {error}"));
+    let whole = Limited::new(request.into_body(), MAX_REQUEST).collect().await;
+    let bytes = whole.map_err(|error| refuse(error.to_string()))?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))
+}
+
+fn ok(value: &impl Serialize) -> Answer {
+    Ok(json(StatusCode::OK, value))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // These types have string keys and no number that JSON lacks.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(BodyExt::boxed(Full::new(Bytes::from(text))));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,189 @@
+//! Where the command line finds the credentials of a registry.
+
+use crate::admin::Secrets;
+use crate::error::Error;
+use clap::Args;
+use image::Reference;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// How to say who pulls.
+#[derive(Debug, Args)]
+pub(super) struct CredentialArgs {
+    /// User name, or USER:PASSWORD (which other users of this machine can see while it runs)
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+    /// Read the password from stdin
+    #[arg(long, requires = "creds")]
+    password_stdin: bool,
+    /// Docker's configuration file with credentials [default: $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json,
+    /// ~/.docker/config.json]
+    #[arg(long, value_name = "FILE", conflicts_with = "creds")]
+    authfile: Option<PathBuf>,
+}
+
+/// Credentials and where they are from.
+pub(super) struct Found {
+    pub(super) secrets: Option<Secrets>,
+    /// The source, by name.
+    pub(super) source: String,
+}
+
+#[derive(Deserialize)]
+struct DockerConfig {
+    #[serde(default)]
+    auths: HashMap<String, Entry>,
+    #[serde(rename = "credHelpers", default)]
+    helpers: HashMap<String, String>,
+    #[serde(rename = "credsStore", default)]
+    store: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Entry {
+    #[serde(default)]
+    auth: String,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    password: String,
+    #[serde(rename = "identitytoken", default)]
+    identity_token: String,
+    #[serde(rename = "registrytoken", default)]
+    registry_token: String,
+}
+
+impl CredentialArgs {
+    /// The credentials for the registry of this reference.
+    ///
+    /// # Errors
+    /// When a file that is named, or stdin, cannot be read.
+    pub(super) fn find(&self, reference: &str) -> Result<Found, Error> {
+        if let Some(text) = &self.creds {
+            return self.given(text);
+        }
+        let registry = match Reference::parse(reference) {
+            Ok(reference) => reference.registry().to_owned(),
+            // The daemon says what is wrong with it.
+            Err(_) => return Ok(Found { secrets: None, source: "none".to_owned() }),
+        };
+        let Some((path, named)) = self.file() else {
+            return Ok(Found { secrets: None, source: "none".to_owned() });
+        };
+        let refuse = |reason: String| Error::Credentials { path: path.clone(), reason };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
+                return Ok(Found {
+                    secrets: None,
+                    source: format!("none ({} does not exist)", path.display()),
+                });
+            }
+            Err(error) => return Err(refuse(error.to_string())),
+        };
+        // The parser's message tells line and column, and would quote what may be a secret.
+        let config: DockerConfig = serde_json::from_str(&text).map_err(|error| {
+            refuse(format!("malformed at line {}, column {}", error.line(), error.column()))
+        })?;
+        Ok(config.find(&registry, &path))
+    }
+
+    fn given(&self, text: &str) -> Result<Found, Error> {
+        let (username, password) = match (text.split_once(':'), self.password_stdin) {
+            (None, false) | (Some(_), true) => {
+                let reason = "--creds takes USER:PASSWORD, or USER together with --password-stdin".to_owned();
+                return Err(Error::Credentials { path: "--creds".into(), reason });
+            }
+            (Some((user, password)), false) => (user.to_owned(), password.to_owned()),
+            (None, true) => (text.to_owned(), password_from_stdin()?),
+        };
+        let secrets = Some(Secrets { username, password, ..Secrets::default() });
+        Ok(Found { secrets, source: "--creds".to_owned() })
+    }
+
+    /// The file to look into, and whether it must be there.
+    fn file(&self) -> Option<(PathBuf, bool)> {
+        let variable =
+            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(path) = &self.authfile {
+            return Some((path.clone(), true));
+        }
+        if let Some(path) = variable("REGISTRY_AUTH_FILE") {
+            return Some((path, true));
+        }
+        let directory = variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")));
+        Some((directory?.join("config.json"), false))
+    }
+}
+
+impl DockerConfig {
+    fn find(mut self, registry: &str, path: &Path) -> Found {
+        let keys = match registry {
+            "docker.io" => vec!["https://index.docker.io/v1/", "index.docker.io", "docker.io"],
+            other => vec![other],
+        };
+        let spelled = |key: &str| {
+            let bare = key.split_once("://").map_or(key, |(_, rest)| rest);
+            bare.split('/').next().unwrap_or_default().to_owned()
+        };
+        let known = self.auths.keys().find(|key| {
+            keys.contains(&key.as_str())
+                || keys.iter().any(|wanted| spelled(key).eq_ignore_ascii_case(wanted))
+        });
+        let known = known.cloned();
+        let entry = known.and_then(|key| self.auths.remove(&key)).unwrap_or_default();
+        let secrets = Secrets {
+            username: entry.username,
+            password: entry.password,
+            auth: entry.auth,
+            identity_token: entry.identity_token,
+            registry_token: entry.registry_token,
+        };
+        let empty = [&secrets.username, &secrets.auth, &secrets.identity_token, &secrets.registry_token]
+            .iter()
+            .all(|text| text.is_empty());
+        if !empty {
+            return Found { secrets: Some(secrets), source: path.display().to_string() };
+        }
+        let helper = self.helpers.get(registry).or(self.store.as_ref());
+        let source = match helper {
+            Some(helper) => {
+                format!("none ({} leaves it to docker-credential-{helper}, which is not run)", path.display())
+            }
+            None => format!("none ({} knows no {registry})", path.display()),
+        };
+        Found { secrets: None, source }
+    }
+}
+
+fn password_from_stdin() -> Result<String, Error> {
+    let mut text = String::new();
+    let read = io::stdin().lock().take(64 << 10).read_to_string(&mut text);
+    read.map_err(|error| Error::Credentials { path: "stdin".into(), reason: error.to_string() })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn find(registry: &str) -> Found {
+        let text = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"aHVi"},"Reg.example:5000":{"username":"u",
+            "password":"p"},"empty.example":{}},"credHelpers":{"empty.example":"secretservice"}}"#;
+        let config: DockerConfig = serde_json::from_str(text).unwrap();
+        config.find(registry, Path::new("/x/config.json"))
+    }
+
+    #[test]
+    fn the_entry_of_a_registry_is_found_as_docker_spells_it() {
+        assert_eq!(find("docker.io").secrets.unwrap().auth, "aHVi");
+        assert_eq!(find("reg.example:5000").secrets.unwrap().password, "p");
+        assert_eq!(find("reg.example:5000").source, "/x/config.json");
+        assert!(find("reg.example").secrets.is_none());
+        let helped = find("empty.example");
+        assert!(helped.secrets.is_none() && helped.source.contains("docker-credential-secretservice"));
+    }
+}

@@ -1,0 +1,89 @@
+//! Lists for people.
+
+use super::table::{size, table};
+use crate::admin::ImageView;
+use image::{DiskUsage, LayerPhase, Pruned, PullProgress};
+
+/// Digits of an id that tell images apart for people.
+const SHORT: usize = 12;
+
+fn short(id: &str) -> String {
+    id.rsplit(':').next().unwrap_or(id).chars().take(SHORT).collect()
+}
+
+fn mark(pinned: bool) -> String {
+    if pinned { "pinned".to_owned() } else { String::new() }
+}
+
+/// `corten image ls`: a line a name.
+#[allow(clippy::ptr_arg)]
+pub(super) fn images(images: &Vec<ImageView>) -> String {
+    let mut rows = Vec::new();
+    for image in images {
+        let names = if image.tags.is_empty() { &image.digests } else { &image.tags };
+        let names = if names.is_empty() { vec!["<none>".to_owned()] } else { names.clone() };
+        for name in names {
+            rows.push(vec![name, short(&image.id), size(image.size), mark(image.pinned)]);
+        }
+    }
+    rows.sort();
+    table(&["IMAGE", "ID", "COMPRESSED", ""], &rows)
+}
+
+/// `corten image df`.
+pub(super) fn usage(usage: &DiskUsage) -> String {
+    let rows: Vec<Vec<String>> = usage
+        .images
+        .iter()
+        .map(|image| {
+            let name = image.names.first().cloned().unwrap_or_else(|| "<none>".to_owned());
+            let containers = image.containers.to_string();
+            vec![
+                name,
+                short(&image.id),
+                size(image.unique),
+                size(image.shared),
+                containers,
+                mark(image.pinned),
+            ]
+        })
+        .collect();
+    let mut text = table(&["IMAGE", "ID", "UNIQUE", "SHARED", "CONTAINERS", ""], &rows);
+    text.push_str(&format!(
+        "\n{} in {}: layers {}, manifests and kept blobs {}, {} inodes\n",
+        size(usage.layers + usage.blobs),
+        usage.root.display(),
+        size(usage.layers),
+        size(usage.blobs),
+        usage.inodes,
+    ));
+    text
+}
+
+/// `corten image ps`.
+#[allow(clippy::ptr_arg)]
+pub(super) fn pulls(pulls: &Vec<PullProgress>) -> String {
+    let rows: Vec<Vec<String>> = pulls
+        .iter()
+        .map(|pull| {
+            let (received, total) = pull
+                .layers
+                .iter()
+                .fold((0, 0), |(received, total), layer| (received + layer.received, total + layer.size));
+            let done = pull.layers.iter();
+            let done =
+                done.filter(|layer| matches!(layer.phase, LayerPhase::Done | LayerPhase::Cached)).count();
+            let layers = format!("{done}/{}", pull.layers.len());
+            let bytes = format!("{}/{}", size(received), size(total));
+            vec![pull.reference.clone(), layers, bytes, format!("{:.0} s", pull.seconds)]
+        })
+        .collect();
+    table(&["IMAGE", "LAYERS", "BYTES", "SINCE"], &rows)
+}
+
+/// `corten image prune`.
+pub(super) fn pruned(pruned: &Pruned) -> String {
+    let mut text: String = pruned.images.iter().map(|id| format!("{id}\n")).collect();
+    text.push_str(&format!("{} images removed, {} given back\n", pruned.images.len(), size(pruned.bytes)));
+    text
+}

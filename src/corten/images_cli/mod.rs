@@ -1,0 +1,155 @@
+//! `corten image …`: looks after the images of a running daemon, over its administration socket.
+
+mod credentials;
+mod explain;
+mod list;
+mod pull;
+mod table;
+
+use crate::admin::{self, Client, ClientError, PullRequest, RemoveRequest, Sought};
+use crate::cli::print;
+use crate::config;
+use crate::error::Error;
+use clap::{Args, Subcommand};
+use image::Pruned;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+
+/// `corten image`.
+#[derive(Debug, Args)]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    command: ImageCommand,
+    /// The daemon's configuration file, which says where its state directory is
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The daemon's administration socket [default: admin.sock in the state directory]
+    #[arg(long, global = true, value_name = "PATH")]
+    admin: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+enum ImageCommand {
+    /// List images
+    Ls,
+    /// Pull an image and show how it goes
+    Pull {
+        /// The reference, such as docker.io/library/busybox:1
+        reference: String,
+        #[command(flatten)]
+        credentials: credentials::CredentialArgs,
+    },
+    /// Remove images with all their tags; layers that a container uses stay until it is gone
+    Rm {
+        /// Ids (or unique beginnings of one), tags or digests
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+    /// Show everything about an image
+    Inspect {
+        /// Id, tag or digest
+        image: String,
+    },
+    /// Remove images without a tag that no container uses, and what interrupted pulls left
+    Prune {
+        /// Remove every image that no container uses and that is not pinned
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show what images take on the disk, and what each removal would give back
+    Df,
+    /// Show the pulls under way
+    Ps,
+    /// Show how an image would be pulled, without pulling: hosts, credentials, platform, layers that are here
+    Explain {
+        /// The reference
+        reference: String,
+        #[command(flatten)]
+        credentials: credentials::CredentialArgs,
+    },
+}
+
+/// `corten image …`.
+///
+/// # Errors
+/// When the daemon cannot be reached, or refuses.
+pub(crate) fn run(arguments: ImageArgs) -> Result<(), Error> {
+    let socket = match arguments.admin {
+        Some(socket) => socket,
+        None => admin::socket(&config::load(arguments.config.as_deref())?.config.state_dir),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Error::Runtime { what: "the asynchronous runtime", source })?;
+    runtime.block_on(async {
+        let client = Client::connect(&socket).await?;
+        Session { client, json: arguments.json }.run(arguments.command).await
+    })
+}
+
+/// One command's talk with the daemon.
+struct Session {
+    client: Client,
+    json: bool,
+}
+
+impl Session {
+    async fn run(mut self, command: ImageCommand) -> Result<(), Error> {
+        match command {
+            ImageCommand::Ls => self.show("/v1/images", list::images).await,
+            ImageCommand::Df => self.show("/v1/usage", list::usage).await,
+            ImageCommand::Ps => self.show("/v1/pulls", list::pulls).await,
+            ImageCommand::Inspect { image } => {
+                let view: serde_json::Value = self.client.post("/v1/inspect", &image).await?;
+                print(&pretty(&view)?)
+            }
+            ImageCommand::Rm { images } => self.remove(images).await,
+            ImageCommand::Prune { all } => {
+                let pruned: Pruned = self.client.post("/v1/prune", &all).await?;
+                self.tell(&pruned, list::pruned)
+            }
+            ImageCommand::Pull { reference, credentials } => {
+                let found = credentials.find(&reference)?;
+                let request = PullRequest { reference, secrets: found.secrets };
+                pull::run(&mut self.client, &request, self.json).await
+            }
+            ImageCommand::Explain { reference, credentials } => {
+                let found = credentials.find(&reference)?;
+                let request = PullRequest { reference, secrets: found.secrets };
+                let explained = self.client.post("/v1/explain", &request).await?;
+                self.tell(&explained, |explained| explain::text(explained, &found.source))
+            }
+        }
+    }
+
+    async fn show<T: DeserializeOwned + Serialize>(
+        &mut self,
+        path: &str,
+        text: impl Fn(&T) -> String,
+    ) -> Result<(), Error> {
+        let answer = self.client.get(path).await?;
+        self.tell(&answer, text)
+    }
+
+    fn tell<T: Serialize>(&self, answer: &T, text: impl Fn(&T) -> String) -> Result<(), Error> {
+        print(&if self.json { pretty(answer)? } else { text(answer) })
+    }
+
+    async fn remove(&mut self, images: Vec<String>) -> Result<(), Error> {
+        let outcome: Vec<Sought> = self.client.post("/v1/remove", &RemoveRequest { images }).await?;
+        let missing: Vec<String> =
+            outcome.iter().filter(|sought| !sought.found).map(|sought| sought.name.clone()).collect();
+        self.tell(&outcome, |outcome| {
+            outcome.iter().filter(|sought| sought.found).map(|sought| format!("{}\n", sought.name)).collect()
+        })?;
+        if missing.is_empty() { Ok(()) } else { Err(Error::NoSuchImage(missing.join(", "))) }
+    }
+}
+
+fn pretty(value: &impl Serialize) -> Result<String, Error> {
+    Ok(serde_json::to_string_pretty(value).map_err(ClientError::from)? + "\n")
+}

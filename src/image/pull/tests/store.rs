@@ -1,0 +1,109 @@
+//! The store over restarts, removals and damage.
+
+use super::mock::{Mock, Pushed, gzip};
+use super::{Node, layer, wait_for_last};
+use crate::unpack::testtar::{Builder, Head};
+use crate::{ImageConfig, ImageStore};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_survives_a_restart_and_repairs_itself() {
+    let mock = Mock::start().await;
+    mock.push("app", "v1", &Pushed::index(vec![gzip(&layer("a", b"x")), gzip(&layer("b", b"y"))]));
+    let reference = format!("{}/app:v1", mock.address());
+    let directory = tempfile::tempdir().unwrap();
+    let config = ImageConfig { root: directory.path().join("images"), ..Default::default() };
+    let open = || ImageStore::open(config.clone(), &prometheus::Registry::new());
+    let store = open().unwrap();
+    let id = store.pull(&reference, None).await.unwrap();
+    let before = store.fs_usage();
+    let image = store.find(&id).unwrap().unwrap();
+    wait_for_last(store).await;
+
+    std::fs::create_dir(directory.path().join("images/ingest/77")).unwrap();
+    std::fs::create_dir(directory.path().join("images/layers/sha256/orphan")).unwrap();
+    let store = open().unwrap();
+    assert_eq!(store.find(&id).unwrap().unwrap(), image);
+    assert_eq!(store.fs_usage(), before);
+    store.sweep().unwrap();
+    assert!(!directory.path().join("images/ingest/77").exists());
+    assert!(!directory.path().join("images/layers/sha256/orphan").exists());
+    wait_for_last(store).await;
+
+    // A lost layer: the image is gone, and a pull fetches that layer alone.
+    std::fs::remove_dir_all(&image.layers[1]).unwrap();
+    let store = open().unwrap();
+    assert!(store.list().is_empty());
+    let requests = mock.blob_requests();
+    store.pull(&reference, None).await.unwrap();
+    assert_eq!(mock.blob_requests() - requests, 2, "the config and one layer");
+    wait_for_last(store).await;
+
+    // A damaged database: the node serves, from nothing.
+    std::fs::write(directory.path().join("images/meta.redb"), "not a database at all").unwrap();
+    let store = open().unwrap();
+    assert!(store.list().is_empty());
+    store.hold_layers("container", &image.layers);
+    store.sweep().unwrap();
+    assert!(image.layers.iter().all(|layer| layer.is_dir()), "a running container's layers stay");
+    store.release("container");
+    store.sweep().unwrap();
+    assert!(image.layers.iter().all(|layer| !layer.exists()));
+    assert_eq!(store.pull(&reference, None).await.unwrap(), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holders_keep_layers_and_tags_move() {
+    let mock = Mock::start().await;
+    let shared = gzip(&layer("shared", b"s"));
+    mock.push("app", "v1", &Pushed::manifest(vec![shared.clone(), gzip(&layer("one", b"1"))]));
+    let node = Node::new();
+    let reference = format!("{}/app:v1", mock.address());
+    let old = node.store.pull(&reference, None).await.unwrap();
+    let old_image = node.store.hold(&old, "container").unwrap();
+    mock.push("app", "v1", &Pushed::manifest(vec![shared, gzip(&layer("two", b"2"))]));
+    let new = node.store.pull(&reference, None).await.unwrap();
+    assert_ne!(old, new);
+    assert_eq!(node.image(&reference).id, new);
+    let dangling = node.image(&old);
+    assert!(dangling.repo_tags.is_empty() && dangling.repo_digests.len() == 1);
+
+    node.store.remove(&old).await.unwrap();
+    assert_eq!(node.store.find(&old).unwrap(), None);
+    node.store.sweep().unwrap();
+    assert!(old_image.layers.iter().all(|layer| layer.is_dir()), "held");
+    assert!(node.store.hold(&old, "container").is_ok(), "a restart may say it again");
+    node.store.release("container");
+    node.store.sweep().unwrap();
+    assert!(!old_image.layers[0].exists() && old_image.layers[1].is_dir(), "the other image's stays");
+    assert!(node.store.hold(&old, "container").is_err());
+    node.store.remove(&new).await.unwrap();
+    node.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_without_an_entry_look_as_the_layers_below_say() {
+    let mut base = Builder::default();
+    base.dir("./", 0o755).dir("a", 0o750);
+    base.entry(&Head { kind: b'5', name: b"a/tmp", mode: 0o1777, uid: 5, ..Default::default() }, b"");
+    let mut top = Builder::default();
+    top.file("a/tmp/x", b"x").file("fresh/y", b"y");
+    let mock = Mock::start().await;
+    mock.push("app", "v1", &Pushed::manifest(vec![gzip(&base.end()), gzip(&top.end())]));
+    let node = Node::new();
+    let reference = format!("{}/app:v1", mock.address());
+    node.store.pull(&reference, None).await.unwrap();
+    let image = node.image(&reference);
+    assert_eq!(image.layers.len(), 3, "one more on top");
+    let mode = |path: &str| {
+        let meta = Path::new(&image.layers[0]).join(path).metadata().unwrap();
+        (meta.mode() & 0o7777, meta.uid())
+    };
+    assert_eq!(mode("a/tmp"), (0o1777, 5));
+    assert_eq!(mode("a"), (0o750, 0));
+    assert_eq!(mode(""), (0o755, 0));
+    assert!(!image.layers[0].join("fresh").exists());
+    node.store.remove(&reference).await.unwrap();
+    node.assert_empty().await;
+}
