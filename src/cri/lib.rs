@@ -9,6 +9,8 @@
 
 mod decode;
 mod encode;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod images;
 mod layers;
 pub mod proto;

@@ -23,6 +23,8 @@ mod capture;
 mod conn;
 mod container;
 mod execs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod log;
 mod reactor;
 mod requests;

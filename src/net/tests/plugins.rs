@@ -79,8 +79,9 @@ impl Drop for Pod {
 }
 
 fn get(to: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(1))?;
-    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+    // On a busy machine the kernel may drop a first packet; it repeats it after one, three and seven seconds.
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(12))?;
+    stream.set_read_timeout(Some(Duration::from_secs(12)))?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
