@@ -8,7 +8,7 @@ TEST_FLAGS ?= --test-threads=1
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help setup build run serve test test-vm unit e2e critest bench lint audit clean
+.PHONY: help setup build run serve test test-vm unit e2e critest bench lint audit fuzz clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ lint: ## Format, clippy with warnings denied, licences, bans and sources
 
 audit: ## Known vulnerabilities of dependencies, where the advisory database can be reached
 	@e2e/lint.sh audit
+
+fuzz: ## Each parser of bytes that strangers write, 60 s (SECONDS_EACH=600 for longer)
+	@e2e/setup.sh fuzz
+	@e2e/fuzz.sh
 
 clean: ## Remove what was built
 	cargo clean

@@ -20,6 +20,7 @@ pub mod pods;
 pub mod registry;
 pub mod rootfs;
 pub mod runtime;
+pub mod stall;
 pub mod tools;
 pub mod world;
 

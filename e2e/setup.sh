@@ -5,6 +5,7 @@
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
 #   e2e/setup.sh test     critest + Debian's and upstream's CNI plugins
+#   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
 #   e2e/setup.sh kubelet  run + the kubelet
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
@@ -185,6 +186,10 @@ for what in "${@:-run}"; do
         packages qemu-system-x86 e2fsprogs kmod cpio apparmor sudo dbus
         guest
         ;;
-    *) die "unknown part: $what (build, run, critest, test, bench, kubelet, vm)" ;;
+    fuzz)
+        build_needs
+        packages g++
+        ;;
+    *) die "unknown part: $what (build, run, critest, test, bench, kubelet, vm, fuzz)" ;;
     esac
 done

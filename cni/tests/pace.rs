@@ -1,5 +1,5 @@
-//! How long a pod's network takes. Run it alone and optimised:
-//! `cargo test --release -p cni --test pace -- --nocapture`.
+//! A measurement, not a test: how long a pod's network takes. Run it alone and optimised:
+//! `CORTEN_MEASURE=1 cargo test --release -p cni --test pace -- --nocapture`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -31,7 +31,11 @@ impl Series {
 }
 
 #[test]
-fn a_pod_is_attached_within_milliseconds() {
+fn measure_attaching_a_pod() {
+    if std::env::var_os("CORTEN_MEASURE").is_none() {
+        eprintln!("skipped: a measurement, made where CORTEN_MEASURE is set");
+        return;
+    }
     on_host("pace", |host| {
         let mut conf = host.bridge_conf();
         conf["ipam"]["ranges"] = json!([[{"subnet": "10.123.0.0/22"}]]);
@@ -83,7 +87,5 @@ fn a_pod_is_attached_within_milliseconds() {
             let [low, middle, high] = [10, 50, 90].map(|percent| series.at(percent));
             println!("{name:30} p10 {low:>8.1?} p50 {middle:>8.1?} p90 {high:>8.1?}");
         }
-        // Generous: the tests of others run at the same time, and without optimisation.
-        assert!(series[6].at(50) < Duration::from_millis(20));
     });
 }

@@ -112,7 +112,7 @@ fn udp_flows_move_to_a_new_owner_of_the_port() {
     on_host("udp", |host| {
         let mappings = json!([{"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]);
         let client = UdpSocket::bind("0.0.0.0:0").unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(12))).unwrap();
         let ask = |expected: &str| {
             let mut buffer = [0; 64];
             client.send_to(b"?", ("10.123.0.1", 5353)).unwrap();

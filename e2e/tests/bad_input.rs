@@ -194,7 +194,7 @@ fn what_a_container_asks_for_is_not_there() {
         let container = cri.create(&id, &config, &pod).await.unwrap();
         let (_, message) = refusal(cri.start(&container).await);
         assert!(message.contains("/no/such/program"), "{message}");
-        let status = wait_exited(&cri, &container, Duration::from_secs(2)).await.unwrap();
+        let status = wait_exited(&cri, &container, Duration::from_secs(30)).await.unwrap();
         assert_eq!((status.exit_code, status.reason.as_str()), (128, "StartError"));
         cri.end_pod(&id).await.unwrap();
     });

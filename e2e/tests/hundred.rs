@@ -107,7 +107,7 @@ fn a_hundred_pods_come_and_go_without_a_trace() {
         let cri = cri.clone();
         async move {
             cri.stop(&made.container, 10).await.unwrap();
-            let status = wait_exited(&cri, &made.container, Duration::from_secs(1)).await.unwrap();
+            let status = wait_exited(&cri, &made.container, Duration::from_secs(30)).await.unwrap();
             assert_eq!(status.exit_code, i32::try_from(made.number + 1).unwrap());
             cri.end_pod(&made.pod).await.unwrap();
         }

@@ -4,6 +4,7 @@
 use e2e::logs;
 use e2e::pods::shell;
 use e2e::runtime::Kind;
+use e2e::stall::Stall;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -53,6 +54,13 @@ fn assert_complete(path: &Path) {
     assert!(long[0].parts >= 3 && long[0].longest_part <= 16 << 10, "{} parts", long[0].parts);
 }
 
+/// How far `finished_at` may be off, in nanoseconds: 100 ms, and what this machine kept runnable threads waiting, of
+/// which three follow each other here (the container, the shim, this test).
+fn exact(stall: &Stall) -> i64 {
+    let allowed = Duration::from_millis(100) + 3 * stall.worst();
+    i64::try_from(allowed.as_nanos()).unwrap()
+}
+
 #[test]
 fn kill_nine_loses_no_line_and_no_exit_code() {
     let Some(mut world) = World::new().unwrap() else { return };
@@ -92,6 +100,7 @@ fn kill_nine_loses_no_line_and_no_exit_code() {
         i32::try_from(info["pid"].as_i64().unwrap()).unwrap()
     });
 
+    let stall = Stall::watch();
     std::thread::sleep(Duration::from_secs(1));
     world.daemon.kill().unwrap();
     std::fs::write(marker.join("go"), "").unwrap();
@@ -109,16 +118,16 @@ fn kill_nine_loses_no_line_and_no_exit_code() {
         assert_eq!(pods.iter().map(|pod| pod.id.as_str()).collect::<Vec<_>>(), [pod_id.as_str()]);
         assert_eq!(cri.containers().await.unwrap().len(), 3);
 
-        let status = wait_exited(&cri, &exiting, Duration::from_secs(2)).await.unwrap();
+        let status = wait_exited(&cri, &exiting, Duration::from_secs(30)).await.unwrap();
         assert_eq!((status.exit_code, status.reason.as_str()), (7, "Error"));
         let made = std::fs::metadata(marker.join("at")).unwrap().modified().unwrap();
         let off = (status.finished_at - nanoseconds(made)).abs();
-        assert!(off <= 100_000_000, "finished_at is {off} ns off");
+        assert!(off <= exact(&stall), "finished_at is {off} ns off");
 
-        let status = wait_exited(&cri, &killed, Duration::from_secs(2)).await.unwrap();
+        let status = wait_exited(&cri, &killed, Duration::from_secs(30)).await.unwrap();
         assert_eq!(status.exit_code, 137);
         let off = (status.finished_at - killed_at).abs();
-        assert!(off <= 100_000_000, "finished_at is {off} ns off");
+        assert!(off <= exact(&stall), "finished_at is {off} ns off");
 
         let status = wait_exited(&cri, &logging, Duration::from_secs(60)).await.unwrap();
         assert_eq!((status.exit_code, status.reason.as_str()), (0, "Completed"));

@@ -193,8 +193,8 @@ impl Container {
 
 /// Connects and reads the answer of [`Container::serve`].
 pub fn ask(ip: IpAddr, port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, port), Duration::from_secs(2))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(ip, port), Duration::from_secs(12))?;
+    stream.set_read_timeout(Some(Duration::from_secs(12)))?;
     let mut text = String::new();
     std::io::Read::read_to_string(&mut stream, &mut text)?;
     Ok(text)

@@ -117,7 +117,7 @@ pub(super) fn pod(id: &str) -> PodNetwork {
 pub(super) async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < Duration::from_secs(15), "never: {what}");
+        assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

