@@ -1,8 +1,9 @@
 //! The messages between the shim and a child on its way to exec, on a socket pair that exec closes: the end of
 //! the stream without a failure before it is how the shim learns that the program runs.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use sys::process::Child;
 use sys::{SysResult, socket};
 use wire::msg::ErrorCode;
 
@@ -12,6 +13,8 @@ const READY: u8 = b'R';
 const WARNING: u8 = b'W';
 const SETUP: u8 = b'S';
 const EXEC: u8 = b'E';
+const HANDED_OVER: u8 = b'H';
+const ROOT: u8 = b'O';
 const GO: u8 = b'G';
 /// A message longer than this is cut; paths of the kernel are shorter.
 const LIMIT: usize = 8192;
@@ -22,6 +25,10 @@ pub enum Status {
     Ready(Option<OwnedFd>),
     /// Something that the container can live without.
     Warning(String),
+    /// The child has made another in its place, which goes on while it ends.
+    HandedOver(Child),
+    /// The directory that is the container's root, for commands that enter it later.
+    Root(OwnedFd),
     /// It ends without running its program.
     Failed(Failure),
     /// It has become its program, or has ended.
@@ -31,6 +38,11 @@ pub enum Status {
 /// Child to shim.
 pub fn send_ready(status: BorrowedFd<'_>, master: Option<BorrowedFd<'_>>) -> SysResult<()> {
     socket::send(status, &[READY], master)
+}
+
+/// Child to shim.
+pub fn send_root(status: BorrowedFd<'_>, root: BorrowedFd<'_>) -> SysResult<()> {
+    socket::send(status, &[ROOT], Some(root))
 }
 
 /// Child to shim.
@@ -46,6 +58,13 @@ pub fn send_failure(status: BorrowedFd<'_>, failure: &Failure) -> SysResult<()> 
     bytes.extend_from_slice(&failure.errno.to_ne_bytes());
     bytes.extend(failure.message.bytes().take(LIMIT - 5));
     socket::send(status, &bytes, None)
+}
+
+/// Child to shim.
+pub fn send_handed_over(status: BorrowedFd<'_>, child: &Child) -> SysResult<()> {
+    let mut bytes = vec![HANDED_OVER];
+    bytes.extend_from_slice(&child.pid.to_ne_bytes());
+    socket::send(status, &bytes, Some(child.pidfd.as_fd()))
 }
 
 /// Shim to child.
@@ -67,10 +86,14 @@ pub fn receive(status: BorrowedFd<'_>) -> Option<Status> {
         Err(_) => return Some(Status::Closed),
     };
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Some(match buffer.get(..length) {
-        Some([READY]) => Status::Ready(passed),
-        Some([WARNING, rest @ ..]) => Status::Warning(text(rest)),
-        Some([tag @ (SETUP | EXEC), a, b, c, d, rest @ ..]) => Status::Failed(Failure {
+    Some(match (buffer.get(..length), passed) {
+        (Some([READY]), passed) => Status::Ready(passed),
+        (Some([ROOT]), Some(root)) => Status::Root(root),
+        (Some([HANDED_OVER, a, b, c, d]), Some(pidfd)) => {
+            Status::HandedOver(Child { pid: i32::from_ne_bytes([*a, *b, *c, *d]), pidfd })
+        }
+        (Some([WARNING, rest @ ..]), _) => Status::Warning(text(rest)),
+        (Some([tag @ (SETUP | EXEC), a, b, c, d, rest @ ..]), _) => Status::Failed(Failure {
             kind: if *tag == EXEC { ErrorCode::Exec } else { ErrorCode::Setup },
             errno: i32::from_ne_bytes([*a, *b, *c, *d]),
             message: text(rest),

@@ -1,13 +1,15 @@
 //! The first process of a container.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use sys::fd::{errno, flag, namespace};
+use sys::process::SingleThread;
 use sys::{fd, mount, process, resolve, socket, tty};
-use wire::plan::ContainerPlan;
+use wire::plan::{ContainerPlan, PidNamespace};
 
 use crate::channel;
 use crate::extras::Extras;
+use crate::userns::{self, Mapper};
 use crate::{Failure, Never, creds, devices, masks, mounts, rootfs};
 
 /// What the fork hands to the child.
@@ -24,6 +26,10 @@ pub struct ContainerChild<'a> {
     pub joined_v2: bool,
     /// What a caller other than the shim adds.
     pub extras: Extras<'a>,
+    /// The pod's user namespace, whose ids the plan has.
+    pub userns: Option<BorrowedFd<'a>>,
+    /// For another fork, into the user namespace.
+    pub single: &'a SingleThread,
 }
 
 /// Builds the container around the calling process, waits for the word, becomes the program.
@@ -42,17 +48,25 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     take_stdio(child)?;
     crate::join_cgroups(&plan.cgroup, child.joined_v2)?;
     extras.join()?;
-    fd::close_all_but(&extras.kept(status.as_raw_fd()))?;
-    if plan.new_cgroup_namespace {
-        process::unshare(namespace::CGROUP)?;
-    }
-    process::new_session()?;
+    let mut kept = extras.kept(status.as_raw_fd());
+    kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
+    fd::close_all_but(&kept)?;
     crate::set_oom_score(status.as_fd(), process.oom_score_adj)?;
     extras.name_host()?;
     crate::host::write_sysctls(&plan.sysctls)?;
 
-    let sources = mounts::prepare(&plan.rootfs, &plan.mounts)?;
-    let root = rootfs::assemble(&plan.rootfs)?;
+    let mut mapper = Mapper::new(child.single, child.userns.map(|fd| (&plan.ids, fd)));
+    let sources = mounts::prepare(&plan.rootfs, &plan.mounts, &mut mapper)?;
+    let root = rootfs::assemble(&plan.rootfs, &plan.ids, child.userns)?;
+    if let Some(userns) = child.userns {
+        let forks = plan.pid_namespace == PidNamespace::New;
+        userns::move_in(userns, status.as_fd(), forks.then_some(child.single))?;
+        rootfs::place(root.as_fd())?;
+    }
+    if plan.new_cgroup_namespace {
+        process::unshare(namespace::CGROUP)?;
+    }
+    process::new_session()?;
     let root = root.as_fd();
     mounts::attach_all(root, plan, sources)?;
     devices::create_all(root, &plan.devices, &plan.symlinks)?;
@@ -65,6 +79,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     extras.before_pivot()?;
     rootfs::finish(root, &plan.rootfs, !extras.no_pivot)?;
 
+    channel::send_root(status.as_fd(), resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?.as_fd())?;
     channel::send_ready(status.as_fd(), master.as_ref().map(AsFd::as_fd))?;
     drop(master);
     if let Some(start) = extras.start {
@@ -79,13 +94,14 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
 /// Stdin, stdout and stderr; those of a terminal come later. They belong to the container's user, so that it
 /// can open `/dev/stdout`.
 fn take_stdio(child: &ContainerChild<'_>) -> Result<(), Failure> {
-    let process = &child.plan.process;
+    let (process, ids) = (&child.plan.process, &child.plan.ids);
     let null = crate::host_null(flag::O_RDWR)?;
     let (stdout, stderr) = child.output.unwrap_or((&null, &null));
     let stdin = child.stdin.unwrap_or(&null);
     for (number, end) in [(0, stdin), (1, stdout), (2, stderr)] {
         if !std::ptr::eq(end, &raw const null) {
-            child.extras.give(end, process)?;
+            let owner = (ids.uid_outside(process.uid), ids.gid_outside(process.gid));
+            child.extras.give(end, owner)?;
         }
         fd::set_standard(end.as_fd(), number)?;
     }
@@ -93,7 +109,7 @@ fn take_stdio(child: &ContainerChild<'_>) -> Result<(), Failure> {
 }
 
 /// A terminal of the container's own devpts becomes stdio and `/dev/console`.
-fn open_terminal(root: std::os::fd::BorrowedFd<'_>, plan: &ContainerPlan) -> Result<OwnedFd, Failure> {
+fn open_terminal(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<OwnedFd, Failure> {
     let (master, slave) = tty::open_pair(root)?;
     fd::set_owner(&slave, plan.process.uid, u32::MAX)?;
     let console = resolve::open_or_create(root, b"/dev/console", false)?;
@@ -107,7 +123,7 @@ fn open_terminal(root: std::os::fd::BorrowedFd<'_>, plan: &ContainerPlan) -> Res
 }
 
 /// The container's own /dev/null for stdin, so that no descriptor leads to a mount of the host.
-fn own_null(root: std::os::fd::BorrowedFd<'_>) -> Result<(), Failure> {
+fn own_null(root: BorrowedFd<'_>) -> Result<(), Failure> {
     match resolve::open_in_root(root, b"/dev/null", flag::O_RDWR) {
         Ok(null) if fd::identity(&null)?.is_char_device(1, 3) => Ok(fd::set_standard(null.as_fd(), 0)?),
         Ok(_) => Err(Failure::setup(errno::ENODEV, "verify /dev/null: not the null device".to_owned())),

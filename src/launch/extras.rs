@@ -5,7 +5,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use sys::fd::{self, errno};
 use sys::process;
-use wire::plan::ProcessPlan;
 
 use crate::Failure;
 
@@ -88,11 +87,11 @@ impl<'a> Extras<'a> {
     }
 
     /// Gives a stream to the container's user, so that `/dev/stdout` can be opened by it.
-    pub(super) fn give(&self, stream: &OwnedFd, process: &ProcessPlan) -> Result<(), Failure> {
+    pub(super) fn give(&self, stream: &OwnedFd, owner: (u32, u32)) -> Result<(), Failure> {
         if self.foreign_stdio && fd::identity(stream)?.is_char_device(1, 3) {
             return Ok(());
         }
-        match fd::set_owner(stream, process.uid, process.gid) {
+        match fd::set_owner(stream, owner.0, owner.1) {
             Err(error)
                 if self.foreign_stdio
                     && matches!(error.errno, errno::EPERM | errno::EINVAL | errno::EROFS) =>

@@ -13,6 +13,7 @@ mod masks;
 mod mounts;
 mod pause;
 mod rootfs;
+mod userns;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -24,7 +25,8 @@ use wire::plan::CgroupPlan;
 pub use container::{ContainerChild, run as run_container};
 pub use exec::{ExecChild, run as run_exec};
 pub use extras::{Extras, Step};
-pub use pause::run as run_pause;
+pub use pause::{PauseChild, run as run_pause};
+pub use userns::ranges;
 
 /// Why a child could not become its program.
 #[derive(Debug, Clone)]

@@ -7,6 +7,7 @@ use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
 use wire::plan::{CgroupPlan, ContainerPlan, MountPlan, MountSource, RootfsPlan};
 
+use crate::userns::{self, Mapper};
 use crate::{Context, Failure};
 
 const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
@@ -14,15 +15,34 @@ const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup/";
 
 /// Cuts the mount namespace off from the host's as the plan says, then opens the sources of all bind mounts,
 /// before anything in the namespace changes.
-pub(super) fn prepare(rootfs: &RootfsPlan, mounts: &[MountPlan]) -> Result<Vec<Option<OwnedFd>>, Failure> {
+pub(super) fn prepare(
+    rootfs: &RootfsPlan,
+    mounts: &[MountPlan],
+    mapper: &mut Mapper<'_>,
+) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let asked = if rootfs.propagation == 0 { propagation::SLAVE } else { rootfs.propagation };
     mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
-    mounts.iter().map(open_source).collect()
+    mounts.iter().map(|mount| open_source(mount, mapper)).collect()
 }
 
-fn open_source(plan: &MountPlan) -> Result<Option<OwnedFd>, Failure> {
-    let MountSource::Bind { path, recursive } = &plan.source else { return Ok(None) };
-    mount::clone_tree(None, path, *recursive).map(Some).context("mount", &plan.target)
+fn open_source(plan: &MountPlan, mapper: &mut Mapper<'_>) -> Result<Option<OwnedFd>, Failure> {
+    let (path, recursive) = match &plan.source {
+        MountSource::Bind { path, recursive } => (path, recursive),
+        // Their namespaces, of the network and of IPC, need not be those of the user namespace.
+        MountSource::Filesystem { fstype, source, data }
+            if mapper.has_pod() && matches!(fstype.as_slice(), b"sysfs" | b"mqueue") =>
+        {
+            let tree = mount::filesystem(fstype, source, data, plan.attributes);
+            return tree.map(Some).context("mount", &plan.target);
+        }
+        MountSource::Filesystem { .. } | MountSource::Cgroup => return Ok(None),
+    };
+    let tree = mount::clone_tree(None, path, *recursive).context("mount", &plan.target)?;
+    if !plan.idmap.is_empty() {
+        let mapped = mapper.map(tree.as_fd(), &plan.idmap, plan.idmap_recursive);
+        mapped.context("mount", &plan.target).map_err(userns::explain)?;
+    }
+    Ok(Some(tree))
 }
 
 /// Attaches all mounts in order, then verifies that `/proc` is what the plan wants there.
@@ -34,10 +54,13 @@ pub(super) fn attach_all(
     let mut has_proc = false;
     for (mount, source) in plan.mounts.iter().zip(sources) {
         match (&mount.source, source) {
-            (MountSource::Filesystem { fstype, source, data }, _) => {
+            (MountSource::Filesystem { fstype, source, data }, made) => {
                 refuse_link(root, fstype, &mount.target)?;
                 has_proc |= fstype == b"proc";
-                let tree = mount::filesystem(fstype, source, data, mount.attributes);
+                let tree = match made {
+                    Some(tree) => Ok(tree),
+                    None => mount::filesystem(fstype, source, data, mount.attributes),
+                };
                 let tree = tree.context("mount", &mount.target)?;
                 place(root, mount, &tree, true)?;
             }

@@ -1,31 +1,50 @@
 //! The pause: PID 1 of a PID namespace that the pod's containers share. It sees an empty, read-only root, and
 //! its program lies on a read-only mount of its own: what containers find at `/proc/1` leads nowhere.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use sys::fd::{errno, flag, propagation};
+use sys::process::SingleThread;
 use sys::{exec, fd, mount, poll, privilege, process, resolve, shim_spawn, socket};
 use wire::plan::SandboxPlan;
 
-use crate::{Context, Failure, Never, creds};
+use crate::{Context, Failure, Never, creds, userns};
 
 const SIGKILL: i32 = 9;
 
+/// What the fork hands to the child.
+pub struct PauseChild<'a> {
+    /// The pod's plan.
+    pub plan: &'a SandboxPlan,
+    /// The child's end of the status channel.
+    pub status: &'a OwnedFd,
+    /// The pod's user namespace.
+    pub userns: Option<BorrowedFd<'a>>,
+    /// For another fork, into the user namespace.
+    pub single: &'a SingleThread,
+}
+
 /// Becomes the pause.
-pub fn run(plan: &SandboxPlan, status: &OwnedFd) -> ! {
-    let failure = match enter(plan, status) {
+pub fn run(child: &PauseChild<'_>) -> ! {
+    let failure = match enter(child) {
         Err(failure) => failure,
         Ok(never) => match never {},
     };
-    crate::fail(status.as_fd(), &failure)
+    crate::fail(child.status.as_fd(), &failure)
 }
 
-fn enter(plan: &SandboxPlan, status: &OwnedFd) -> Result<Never, Failure> {
+fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
+    let PauseChild { plan, status, .. } = *child;
     let program = shim_spawn::read_only_copy(&plan.pause).context("open pause", &plan.pause)?;
     crate::null_stdio(&[0, 1, 2])?;
-    fd::close_all_but(&[status.as_raw_fd(), program.as_raw_fd()])?;
-    process::new_session()?;
+    let mut kept = vec![status.as_raw_fd(), program.as_raw_fd()];
+    kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
+    fd::close_all_but(&kept)?;
     crate::set_oom_score(status.as_fd(), plan.pause_process.oom_score_adj)?;
+    if let Some(userns) = child.userns {
+        userns::move_in(userns, status.as_fd(), Some(child.single))?;
+    }
+    process::new_session()?;
     mount::classic(b"", b"/", b"", propagation::PRIVATE | propagation::RECURSIVE, b"")?;
     let attributes = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
     let root = mount::filesystem(b"tmpfs", b"pause", b"nr_inodes=2,size=4k,mode=555", attributes)?;

@@ -1,28 +1,38 @@
 //! The root filesystem: an overlay inside the container's own mount namespace, or a directory as it is.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use sys::fd::{as_path, errno, flag, propagation};
 use sys::{SysError, SysResult, mount, resolve};
-use wire::plan::RootfsPlan;
+use wire::plan::{IdMaps, RootfsPlan};
 
-use crate::{Context, Failure};
+use crate::{Context, Failure, userns};
 
-/// Mounts the root at the plan's mountpoint.
-pub(super) fn assemble(plan: &RootfsPlan) -> Result<OwnedFd, Failure> {
+/// Mounts the root at the plan's mountpoint; with a user namespace it stays detached, for [`place`].
+pub(super) fn assemble(
+    plan: &RootfsPlan,
+    ids: &IdMaps,
+    userns: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, Failure> {
     if plan.layers.is_empty() && plan.directory.is_empty() {
         return Err(Failure::setup(errno::EINVAL, "mount root: the image has no layers".to_owned()));
     }
     if plan.propagation & propagation::SHARED != 0 {
         seclude(&plan.mountpoint).context("seclude", &plan.mountpoint)?;
     }
-    let root = if plan.directory.is_empty() {
-        supply_directories(plan).context("prepare", &plan.upper)?;
-        mount_overlay(plan)
-    } else {
-        mount_directory(plan)
+    if plan.directory.is_empty() {
+        supply_directories(plan, ids).context("prepare", &plan.upper)?;
+    }
+    let root = match (plan.directory.is_empty(), userns) {
+        (true, None) => mount_overlay(plan).context("mount root", &plan.mountpoint)?,
+        (true, Some(userns)) => mount_mapped(plan, userns)?,
+        (false, None) => mount_directory(plan).context("mount root", &plan.mountpoint)?,
+        // Its owners are those that the caller has given it.
+        (false, Some(_)) => {
+            mount::clone_tree(None, &plan.directory, true).context("mount root", &plan.directory)?
+        }
     };
-    let root = root.context("mount root", &plan.mountpoint)?;
     let own = plan.propagation & !propagation::RECURSIVE;
     if own != 0 {
         mount::set_attributes(root.as_fd(), 0, own, false).context("set propagation of", b"/")?;
@@ -32,7 +42,18 @@ pub(super) fn assemble(plan: &RootfsPlan) -> Result<OwnedFd, Failure> {
 
 /// Makes those of the usual mount points that no layer has in the writable layer: a tenth of the time that it
 /// takes through the overlay.
-fn supply_directories(plan: &RootfsPlan) -> SysResult<()> {
+///
+/// The layer and they belong to the root of the user namespace, as a new file in it would.
+fn supply_directories(plan: &RootfsPlan, ids: &IdMaps) -> SysResult<()> {
+    let upper_path = as_path(&plan.upper);
+    let owner = (ids.uid_outside(0), ids.gid_outside(0));
+    let own = |path: &Path| {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        std::os::unix::fs::lchown(path, Some(owner.0), Some(owner.1)).map_err(SysError::io("chown", path))
+    };
+    own(upper_path)?;
     for name in ["dev", "proc", "sys"] {
         let is_there = |dir: &Vec<u8>| std::fs::symlink_metadata(as_path(dir).join(name)).is_ok();
         if plan.layers.iter().chain([&plan.upper]).any(is_there) {
@@ -40,6 +61,7 @@ fn supply_directories(plan: &RootfsPlan) -> SysResult<()> {
         }
         let upper = resolve::open(&plan.upper, flag::O_PATH | flag::O_DIRECTORY)?;
         resolve::make_dir(upper.as_fd(), name.as_bytes())?;
+        own(&upper_path.join(name))?;
     }
     Ok(())
 }
@@ -67,6 +89,43 @@ fn mount_directory(plan: &RootfsPlan) -> SysResult<OwnedFd> {
     let target = resolve::open(&plan.mountpoint, flag::O_PATH | flag::O_DIRECTORY)?;
     mount::attach(tree.as_fd(), target.as_fd())?;
     Ok(tree)
+}
+
+/// An overlay of layers that show their owners through the user namespace, not attached. The layers are found below
+/// the mountpoint for as long as it takes to mount them.
+fn mount_mapped(plan: &RootfsPlan, userns: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    let base = mount::common_directory(&plan.layers);
+    let shown = mount::clone_tree(None, base, false).context("mount root", base)?;
+    mount::set_idmap(shown.as_fd(), userns, false).context("mount root", base).map_err(userns::explain)?;
+    let target = resolve::open(&plan.mountpoint, flag::O_PATH | flag::O_DIRECTORY)?;
+    mount::attach(shown.as_fd(), target.as_fd()).context("mount root", &plan.mountpoint)?;
+    let below = |layer: &Vec<u8>| {
+        [&plan.mountpoint, b"/".as_slice(), layer.get(base.len()..).unwrap_or_default()].concat()
+    };
+    let layers: Vec<Vec<u8>> = plan.layers.iter().map(below).collect();
+    let root = match mount::overlay(&layers, &plan.upper, &plan.work) {
+        Err(error) if matches!(error.errno, errno::EINVAL | errno::ENOSYS | errno::ENAMETOOLONG) => {
+            overlay_detached(plan, &layers)
+        }
+        other => other,
+    };
+    let root = root.context("mount root", &plan.mountpoint).map_err(userns::explain)?;
+    mount::detach(&plan.mountpoint).context("mount root", &plan.mountpoint)?;
+    Ok(root)
+}
+
+fn overlay_detached(plan: &RootfsPlan, layers: &[Vec<u8>]) -> SysResult<OwnedFd> {
+    mount::overlay_classic(layers, &plan.upper, &plan.work, &plan.mountpoint)?;
+    let root = mount::clone_tree(None, &plan.mountpoint, false)?;
+    mount::detach(&plan.mountpoint)?;
+    Ok(root)
+}
+
+/// Attaches a detached root where a process without rights on the host finds a place for it: over the root directory,
+/// which it is about to leave.
+pub(super) fn place(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let target = resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?;
+    mount::attach(root, target.as_fd()).context("attach root", b"/")
 }
 
 /// Makes the mount that holds `path` private: where the root stays shared with the host (a volume with

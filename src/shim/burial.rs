@@ -8,7 +8,7 @@ use sys::{cgroup, fs};
 use wire::exit;
 use wire::msg::{ErrorCode, Event, ExitRecord, Reply};
 
-use crate::container::Phase;
+use crate::container::{Container, Phase};
 use crate::log::Stream;
 use crate::reactor::Shim;
 use crate::requests::{error, refused};
@@ -32,6 +32,20 @@ impl Shim {
     }
 
     fn on_ended(&mut self, ended: Ended) {
+        if !self.take_in(ended) {
+            // It may be the child of a container that has just been handed over to it, and this is not told yet.
+            let building = |one: &&Container| matches!(one.phase, Phase::Creating(_)) && !one.ids.is_empty();
+            let waiting: Vec<String> =
+                self.containers.values().filter(building).map(|one| one.id.clone()).collect();
+            for id in waiting {
+                self.on_status(&id);
+            }
+            self.take_in(ended);
+        }
+    }
+
+    /// Hands an end to whom it concerns; `false` when it concerns nobody: an orphan that came to us as its reaper.
+    fn take_in(&mut self, ended: Ended) -> bool {
         let is = |child: &Option<process::Child>| child.as_ref().is_some_and(|child| child.pid == ended.pid);
         if let Some(id) = self.containers.values().find(|one| is(&one.child)).map(|one| one.id.clone()) {
             self.on_container_ended(&id, ended);
@@ -43,8 +57,10 @@ impl Shim {
             && is(&sandbox.pause)
         {
             sandbox.pause = None;
+        } else {
+            return false;
         }
-        // Any other was an orphan that came to us as its reaper.
+        true
     }
 
     fn on_container_ended(&mut self, id: &str, ended: Ended) {
@@ -52,7 +68,12 @@ impl Shim {
         // What it said last comes first: why it failed, or that it had become its program.
         self.on_status(id);
         let Some(container) = self.containers.get_mut(id) else { return };
+        if container.child.as_ref().is_some_and(|child| child.pid != ended.pid) {
+            // It has handed over to another.
+            return;
+        }
         container.child = None;
+        container.root = None;
         container.ended = Some((ended, wall));
         let now = Instant::now();
         container.bury_by = Some(now + DRAIN);

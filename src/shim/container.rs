@@ -8,7 +8,7 @@ use sys::fd::{as_path, errno, flag, namespace};
 use sys::process::{Child, Ended, Forked};
 use sys::{SysResult, cgroup, fd, process, resolve, socket};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
-use wire::plan::{CgroupPlan, ContainerPlan, PidNamespace};
+use wire::plan::{CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
 
 use crate::log::{Log, Stream};
 use crate::reactor::{Shim, Source, Ticket, Watched};
@@ -39,10 +39,14 @@ pub(crate) enum Phase {
 pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) cgroup: CgroupPlan,
+    /// The ids of the user namespace that it lives in; empty: the host's.
+    pub(crate) ids: IdMaps,
     /// The first process is PID 1 of a namespace: the kernel kills the others with it.
     pub(crate) owns_pids: bool,
     /// Until it is reaped.
     pub(crate) child: Option<Child>,
+    /// Its root directory, until the first process has ended.
+    pub(crate) root: Option<OwnedFd>,
     pub(crate) status: Option<Watched>,
     pub(crate) outputs: [Option<Watched>; 2],
     pub(crate) log: Log,
@@ -138,8 +142,10 @@ impl Shim {
         let mut container = Container {
             id: plan.id.clone(),
             cgroup: plan.cgroup.clone(),
+            ids: plan.ids.clone(),
             owns_pids: plan.pid_namespace == PidNamespace::New,
             child: Some(child),
+            root: None,
             status: None,
             outputs: [None, None],
             log,
@@ -193,10 +199,12 @@ impl Shim {
 
     fn fork_container(&self, plan: &ContainerPlan, ends: Ends) -> SysResult<(Child, Ends)> {
         let mut namespaces = namespace::MOUNT;
+        let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
         let missing = |what: &str| sys::SysError::new("enter pid namespace", what, errno::ESRCH);
         let pids = match &plan.pid_namespace {
             PidNamespace::New => {
-                namespaces |= namespace::PID;
+                // A user namespace's own are made inside of it.
+                namespaces |= if userns.is_none() { namespace::PID } else { 0 };
                 None
             }
             PidNamespace::Host => None,
@@ -218,8 +226,19 @@ impl Shim {
                 output: ends.output.as_ref().map(|[out, err]| (&out.1, &err.1)),
                 joined_v2,
                 extras: launch::Extras::default(),
+                userns,
+                single: &self.single,
             }),
             Forked::Parent(child) => Ok((child, ends)),
+        }
+    }
+
+    /// The pod's user namespace, when it is the one that a plan was made for.
+    fn userns(&self, ids: &IdMaps) -> SysResult<BorrowedFd<'_>> {
+        let known = self.sandbox.as_ref().and_then(|sandbox| sandbox.userns.as_ref());
+        match known {
+            Some((known, userns)) if known == ids => Ok(userns.as_fd()),
+            _ => Err(sys::SysError::new("enter user namespace", "of the pod", errno::EINVAL)),
         }
     }
 
@@ -278,6 +297,8 @@ impl Shim {
                 None => return,
                 Some(Status::Warning(text)) => crate::report(&format!("container {id}: {text}")),
                 Some(Status::Failed(failure)) => container.failure = Some(failure),
+                Some(Status::HandedOver(child)) => container.child = Some(child),
+                Some(Status::Root(root)) => container.root = Some(root),
                 Some(Status::Ready(master)) => self.on_ready(id, master),
                 Some(Status::Closed) => self.on_closed(id),
             }

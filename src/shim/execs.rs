@@ -155,11 +155,22 @@ impl Shim {
         status: &OwnedFd,
         output: (&OwnedFd, &OwnedFd),
     ) -> SysResult<Child> {
-        let init = self.containers.get(&plan.container).and_then(|container| container.child.as_ref());
-        let init = init.ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?.pidfd.as_fd();
-        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), Some(init))?;
+        let container = self.containers.get(&plan.container);
+        let (container, init, root) = container
+            .and_then(|container| Some((container, container.child.as_ref()?, container.root.as_ref()?)))
+            .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
+        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), Some(init.pidfd.as_fd()))?;
         match forked {
-            Forked::Child => run_exec(&ExecChild { plan, cgroup: joined, status, output, init, joined_v2 }),
+            Forked::Child => run_exec(&ExecChild {
+                plan,
+                cgroup: joined,
+                status,
+                output,
+                init: init.pidfd.as_fd(),
+                root: root.as_fd(),
+                ids: &container.ids,
+                joined_v2,
+            }),
             Forked::Parent(child) => Ok(child),
         }
     }
@@ -171,7 +182,7 @@ impl Shim {
             match channel::receive(status.fd.as_fd()) {
                 None => return,
                 Some(Status::Failed(failure)) => exec.failure = Some(failure),
-                Some(Status::Warning(_) | Status::Ready(_)) => {}
+                Some(Status::Warning(_) | Status::Ready(_) | Status::HandedOver(_) | Status::Root(_)) => {}
                 Some(Status::Closed) => {
                     if let Some(status) = exec.status.take() {
                         self.unwatch(status);

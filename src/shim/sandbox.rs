@@ -1,18 +1,19 @@
 //! The pod's own part: the namespaces that the shim lives in and every container inherits, and the pause.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use sys::fd::{as_path, errno, flag, namespace};
-use sys::process::{Child, Forked};
-use sys::{SysResult, cgroup, process, resolve, socket};
+use sys::process::{Child, Forked, SingleThread};
+use sys::userns::Holder;
+use sys::{SysError, SysResult, cgroup, process, resolve, socket};
 use wire::msg::{ErrorCode, Reply};
-use wire::plan::SandboxPlan;
+use wire::plan::{IdMaps, SandboxPlan};
 
 use crate::reactor::Shim;
 use crate::requests::{error, failed, refused};
 use launch::channel::{self, Status};
-use launch::{Failure, run_pause};
+use launch::{Failure, PauseChild, ranges, run_pause};
 
 const SIGKILL: i32 = 9;
 
@@ -23,6 +24,8 @@ pub(crate) struct Sandbox {
     pub(crate) exits: PathBuf,
     /// Holds the pod's PID namespace, until it is reaped.
     pub(crate) pause: Option<Child>,
+    /// The pod's own user namespace, and its ids.
+    pub(crate) userns: Option<(IdMaps, OwnedFd)>,
 }
 
 impl Sandbox {
@@ -42,21 +45,33 @@ impl Shim {
             return Err(error(ErrorCode::BadState, "the sandbox is set up already"));
         }
         let mut warnings = Vec::new();
-        enter_pod(plan, &mut warnings).map_err(|error| failed(ErrorCode::Setup, &error))?;
-        let pause = if plan.pause.is_empty() { None } else { Some(self.start_pause(plan, &mut warnings)?) };
+        let setup = |error| failed(ErrorCode::Setup, &error);
+        let userns = enter_pod(&self.single, plan, &mut warnings).map_err(setup)?;
+        let pause = if plan.pause.is_empty() {
+            None
+        } else {
+            Some(self.start_pause(plan, userns.as_ref().map(AsFd::as_fd), &mut warnings)?)
+        };
+        let userns = userns.map(|userns| (plan.ids.clone(), userns));
         let pause_pid = pause.as_ref().map(|pause| pause.pid);
-        self.sandbox = Some(Sandbox { exits: as_path(&plan.exits).to_path_buf(), pause });
+        self.sandbox = Some(Sandbox { exits: as_path(&plan.exits).to_path_buf(), pause, userns });
         Ok(Reply::Sandbox { pause_pid, warnings })
     }
 
     /// Forks the pause and waits for its exec: the one wait of the shim, before there is anybody to keep
     /// waiting.
-    fn start_pause(&self, plan: &SandboxPlan, warnings: &mut Vec<String>) -> Result<Child, Reply> {
+    fn start_pause(
+        &self,
+        plan: &SandboxPlan,
+        userns: Option<BorrowedFd<'_>>,
+        warnings: &mut Vec<String>,
+    ) -> Result<Child, Reply> {
         let setup = |error| failed(ErrorCode::Setup, &error);
         let (ours, theirs) = socket::message_pair().map_err(setup)?;
-        let forked = process::fork(&self.single, namespace::PID | namespace::MOUNT, None).map_err(setup)?;
-        let child = match forked {
-            Forked::Child => run_pause(plan, &theirs),
+        let pids = if userns.is_none() { namespace::PID } else { 0 };
+        let forked = process::fork(&self.single, pids | namespace::MOUNT, None).map_err(setup)?;
+        let mut child = match forked {
+            Forked::Child => run_pause(&PauseChild { plan, status: &theirs, userns, single: &self.single }),
             Forked::Parent(child) => child,
         };
         drop(theirs);
@@ -65,7 +80,8 @@ impl Shim {
             match channel::receive(ours.as_fd()) {
                 Some(Status::Warning(text)) => warnings.push(text),
                 Some(Status::Failed(reason)) => failure = Some(reason),
-                Some(Status::Ready(_)) | None => {}
+                Some(Status::HandedOver(sibling)) => child = sibling,
+                Some(Status::Ready(_) | Status::Root(_)) | None => {}
                 Some(Status::Closed) => break,
             }
         }
@@ -73,7 +89,12 @@ impl Shim {
     }
 }
 
-fn enter_pod(plan: &SandboxPlan, warnings: &mut Vec<String>) -> SysResult<()> {
+/// Returns the pod's user namespace, if it has one of its own.
+fn enter_pod(
+    single: &SingleThread,
+    plan: &SandboxPlan,
+    warnings: &mut Vec<String>,
+) -> SysResult<Option<OwnedFd>> {
     for dir in &plan.cgroup.v1 {
         cgroup::join_self(as_path(dir), "tasks")?;
     }
@@ -82,27 +103,50 @@ fn enter_pod(plan: &SandboxPlan, warnings: &mut Vec<String>) -> SysResult<()> {
         cgroup::join_self(as_path(dir), "cgroup.procs")?;
     }
     warnings.extend(launch::host::set_oom_score(plan.oom_score_adj)?);
-    if !plan.netns.is_empty() {
-        let netns = resolve::open(&plan.netns, flag::O_RDONLY)?;
-        process::enter(netns.as_fd(), namespace::NET).map_err(|error| {
-            sys::SysError::new("enter network namespace", as_path(&plan.netns), error.errno)
-        })?;
-    }
-    let mut fresh = 0;
-    fresh |= if plan.new_ipc { namespace::IPC } else { 0 };
-    fresh |= if plan.new_uts { namespace::UTS } else { 0 };
-    if fresh != 0 {
-        process::unshare(fresh)?;
-    }
+    let userns = if plan.ids.is_empty() {
+        enter_namespaces(plan)?;
+        None
+    } else {
+        Some(enter_owned_namespaces(single, plan)?)
+    };
     if !plan.hostname.is_empty() {
         if !plan.new_uts {
-            return Err(sys::SysError::new(
-                "set hostname of the host",
-                as_path(&plan.hostname),
-                errno::EINVAL,
-            ));
+            return Err(SysError::new("set hostname of the host", as_path(&plan.hostname), errno::EINVAL));
         }
         process::set_hostname(&plan.hostname)?;
     }
-    launch::host::write_sysctls(&plan.sysctls)
+    launch::host::write_sysctls(&plan.sysctls)?;
+    Ok(userns)
+}
+
+fn enter_namespaces(plan: &SandboxPlan) -> SysResult<()> {
+    if !plan.netns.is_empty() {
+        let netns = resolve::open(&plan.netns, flag::O_RDONLY)?;
+        process::enter(netns.as_fd(), namespace::NET)
+            .map_err(|error| SysError::new("enter network namespace", as_path(&plan.netns), error.errno))?;
+    }
+    match fresh(plan) {
+        0 => Ok(()),
+        fresh => process::unshare(fresh),
+    }
+}
+
+fn fresh(plan: &SandboxPlan) -> i32 {
+    let ipc = if plan.new_ipc { namespace::IPC } else { 0 };
+    ipc | if plan.new_uts { namespace::UTS } else { 0 }
+}
+
+/// A user namespace, and the pod's others owned by it. The shim enters those and stays with the host's users: it keeps
+/// the logs and the records.
+fn enter_owned_namespaces(single: &SingleThread, plan: &SandboxPlan) -> SysResult<OwnedFd> {
+    let network = if plan.netns.is_empty() { 0 } else { namespace::NET };
+    let owned = network | fresh(plan);
+    let holder = Holder::new(single, owned, &ranges(&plan.ids.uids), &ranges(&plan.ids.gids))?;
+    if network != 0 {
+        holder.pin("net", as_path(&plan.netns))?;
+    }
+    if owned != 0 {
+        holder.enter(owned)?;
+    }
+    holder.namespace("user")
 }

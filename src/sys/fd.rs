@@ -25,7 +25,7 @@ pub mod errno {
 pub mod namespace {
     pub use libc::{
         CLONE_NEWCGROUP as CGROUP, CLONE_NEWIPC as IPC, CLONE_NEWNET as NET, CLONE_NEWNS as MOUNT,
-        CLONE_NEWPID as PID, CLONE_NEWUTS as UTS,
+        CLONE_NEWPID as PID, CLONE_NEWUSER as USER, CLONE_NEWUTS as UTS,
     };
 }
 
@@ -146,6 +146,15 @@ pub fn expect_procfs(fd: impl AsFd) -> SysResult<()> {
 /// Too many open files.
 pub fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(SysError::nix("pipe", ""))
+}
+
+/// Waits until every writing end of a pipe is closed.
+pub fn wait_for_end(reader: impl AsFd) {
+    let mut byte = [0; 1];
+    while !matches!(
+        nix::unistd::read(&reader, &mut byte),
+        Ok(0) | Err(nix::Error::EBADF | nix::Error::EINVAL)
+    ) {}
 }
 
 /// Makes reads and writes return `EAGAIN` where they would wait.

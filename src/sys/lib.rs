@@ -22,5 +22,6 @@ pub mod resolve;
 pub mod shim_spawn;
 pub mod socket;
 pub mod tty;
+pub mod userns;
 
 pub use error::{SysError, SysResult, errno_text, last_errno};

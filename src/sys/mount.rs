@@ -115,6 +115,12 @@ pub fn filesystem(fstype: &[u8], source: &[u8], data: &[u8], attributes: u64) ->
     context.finish(fstype, attributes)
 }
 
+/// The directory that holds all of these, as far as their names tell.
+pub fn common_directory(paths: &[Vec<u8>]) -> &[u8] {
+    let base = shared_directory(paths);
+    if base.is_empty() { b"/" } else { base }
+}
+
 /// An overlay, not attached yet: layers top first. Its writes are never synced (`volatile`): a container's
 /// writable layer does not outlive a crash of the host.
 ///
@@ -143,7 +149,7 @@ pub fn overlay(layers: &[Vec<u8>], upper: &[u8], work: &[u8]) -> SysResult<Owned
 /// The kernel's; `E2BIG` when the options do not fit.
 pub fn overlay_classic(layers: &[Vec<u8>], upper: &[u8], work: &[u8], target: &[u8]) -> SysResult<()> {
     let base = shared_directory(layers);
-    let directory = if base.is_empty() { b"/" } else { base };
+    let directory = common_directory(layers);
     let name = c_string("chdir", directory)?;
     // SAFETY: the name is terminated.
     check("chdir", directory, unsafe { libc::chdir(name.as_ptr()) }.into())?;
@@ -197,7 +203,21 @@ fn escape(path: &[u8], out: &mut Vec<u8>) {
 pub fn set_attributes(tree: BorrowedFd<'_>, set: u64, propagation: u64, recursive: bool) -> SysResult<()> {
     // The access time modes are one field: setting one means clearing them all.
     let clear = if set & MOUNT_ATTR_ATIME == 0 { 0 } else { MOUNT_ATTR_ATIME };
-    let attr = MountAttr { set, clear, propagation, userns: 0 };
+    apply("set mount attributes", tree, &MountAttr { set, clear, propagation, userns: 0 }, recursive)
+}
+
+/// Shows the owners on a detached tree through the ids of a user namespace (an idmapped mount).
+///
+/// # Errors
+/// The kernel's: `EINVAL` on a filesystem that cannot, or below a mount that is idmapped already, `EPERM` for a tree
+/// that was attached.
+pub fn set_idmap(tree: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> SysResult<()> {
+    let userns = u64::from(userns.as_raw_fd().cast_unsigned());
+    let attr = MountAttr { set: libc::MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, userns };
+    apply("map the owners on", tree, &attr, recursive)
+}
+
+fn apply(op: &'static str, tree: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> SysResult<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a terminated empty string and `attr` a live mount_attr of the size given.
     let result = unsafe {
@@ -206,11 +226,11 @@ pub fn set_attributes(tree: BorrowedFd<'_>, set: u64, propagation: u64, recursiv
             tree.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     };
-    check("set mount attributes", b"", result)
+    check(op, b"", result)
 }
 
 /// Whether attributes can be set on whole trees (mount_setattr(2), since Linux 5.12): asked by a call that changes

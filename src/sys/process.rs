@@ -102,6 +102,40 @@ pub fn fork(_: &SingleThread, namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -
     }
 }
 
+/// Forks a child of this process's own parent, into new namespaces: the caller hands over to it and ends. The child
+/// is reaped by the parent, which knows nothing of it until it is told.
+///
+/// # Errors
+/// The kernel's; `ENOSYS` without clone3.
+pub fn fork_sibling(_: &SingleThread, namespaces: i32) -> SysResult<Forked> {
+    let mut pidfd: RawFd = -1;
+    let flags = libc::CLONE_PIDFD | libc::CLONE_PARENT | namespaces;
+    let args = CloneArgs {
+        flags: u64::from(flags.cast_unsigned()),
+        pidfd: &raw mut pidfd as u64,
+        // A sibling's end is signalled as this process's own would be.
+        ..CloneArgs::default()
+    };
+    // SAFETY: as for `fork`.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    match pid {
+        ..0 => Err(SysError::last("fork", "")),
+        0 => Ok(Forked::Child),
+        _ => Ok(Forked::Parent(Child {
+            pid: i32::try_from(pid).unwrap_or(i32::MAX),
+            // SAFETY: the kernel has just stored this descriptor, and nobody else knows it.
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+        })),
+    }
+}
+
+/// Waits for one child to end, and reaps it.
+pub fn wait(child: &Child) {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use std::os::fd::AsFd;
+    while waitid(Id::PIDFd(child.pidfd.as_fd()), WaitPidFlag::WEXITED) == Err(nix::Error::EINTR) {}
+}
+
 /// Ends the process at once: no destructors, no flushing.
 pub fn exit(code: i32) -> ! {
     // SAFETY: _exit takes no pointers and does not return.
@@ -194,6 +228,16 @@ pub fn kill_group(leader: i32, signal: i32) -> SysResult<()> {
 pub fn enter(fd: BorrowedFd<'_>, namespaces: i32) -> SysResult<()> {
     // SAFETY: setns takes no pointers.
     check("setns", b"", unsafe { libc::setns(fd.as_raw_fd(), namespaces) }.into())
+}
+
+/// Makes an open directory the process's root and working directory.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_CHROOT`, and the kernel's others.
+pub fn change_root(root: BorrowedFd<'_>) -> SysResult<()> {
+    crate::mount::change_dir(root)?;
+    // SAFETY: the path is terminated.
+    check("chroot", b"", unsafe { libc::chroot(c".".as_ptr()) }.into())
 }
 
 /// unshare(2) of namespaces.

@@ -35,6 +35,51 @@ pub struct ContainerPlan {
     pub sysctls: Vec<(Bytes, Bytes)>,
     /// What runs.
     pub process: ProcessPlan,
+    /// The ids of the pod's user namespace, which the container lives in and which its layers are shown through;
+    /// empty: the host's ids.
+    pub ids: IdMaps,
+}
+
+/// A range of ids that a user namespace maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IdMap {
+    /// The first id inside.
+    pub inside: u32,
+    /// What the first one is outside. An idmapped mount shows the owner `inside` of its filesystem as this one.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// The ids of a user namespace, or those that an idmapped mount translates.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdMaps {
+    /// Users.
+    pub uids: Vec<IdMap>,
+    /// Groups.
+    pub gids: Vec<IdMap>,
+}
+
+impl IdMaps {
+    /// Maps nothing: no namespace, no translation.
+    pub fn is_empty(&self) -> bool {
+        self.uids.is_empty() && self.gids.is_empty()
+    }
+
+    /// What a user id inside is outside; itself without a mapping.
+    pub fn uid_outside(&self, id: u32) -> u32 {
+        outside(&self.uids, id)
+    }
+
+    /// What a group id inside is outside; itself without a mapping.
+    pub fn gid_outside(&self, id: u32) -> u32 {
+        outside(&self.gids, id)
+    }
+}
+
+fn outside(maps: &[IdMap], id: u32) -> u32 {
+    let holds = |map: &&IdMap| id >= map.inside && id - map.inside < map.count;
+    maps.iter().find(holds).map_or(id, |map| map.outside.saturating_add(id - map.inside))
 }
 
 /// Which PID namespace a container's first process is born into.
@@ -120,6 +165,10 @@ pub struct MountPlan {
     pub recursive: bool,
     /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` with `MS_REC`; 0: private.
     pub propagation: u64,
+    /// Shows a bind mount's owners through these ids (an idmapped mount); empty: as they are.
+    pub idmap: IdMaps,
+    /// Also everything mounted below it.
+    pub idmap_recursive: bool,
 }
 
 /// A device node.
@@ -176,6 +225,25 @@ pub struct ProcessPlan {
     pub seccomp: Bytes,
     /// `SECCOMP_FILTER_FLAG_*` for loading it.
     pub seccomp_flags: u32,
+    /// Whom the filter asks where its action is to ask somebody (`SCMP_ACT_NOTIFY`).
+    pub seccomp_agent: Option<SeccompAgent>,
+    /// The AppArmor profile that exec takes on; empty: none is asked for.
+    pub apparmor: Bytes,
+    /// The SELinux label that exec takes on, also that of keys it makes; empty: none is asked for.
+    pub selinux: Bytes,
+}
+
+/// Who answers for system calls that a filter asks about (runtime spec, `seccomp.listenerPath`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeccompAgent {
+    /// The agent's Unix socket on the host.
+    pub socket: Bytes,
+    /// The container process state in JSON, up to its first process id.
+    pub before_pid: Bytes,
+    /// The same between the first and the second process id.
+    pub between_pids: Bytes,
+    /// The rest.
+    pub after_pids: Bytes,
 }
 
 /// Output and input.
@@ -216,6 +284,9 @@ pub struct SandboxPlan {
     pub exits: Bytes,
     /// The shim's own; -999 where the host lets it.
     pub oom_score_adj: i32,
+    /// A user namespace of the pod's own with these ids, which owns the pod's other namespaces; empty: the host's.
+    /// The shim makes the network namespace then, and pins it at `netns`.
+    pub ids: IdMaps,
 }
 
 /// A process beside a running container's first one (CRI ExecSync).

@@ -3,8 +3,8 @@
 use crate::codec::{Codec, DecodeError, Reader, put_record};
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request};
 use crate::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, MountPlan, MountSource, PidNamespace, ProcessPlan,
-    RootfsPlan, SandboxPlan, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
+    ProcessPlan, RootfsPlan, SandboxPlan, SeccompAgent, Stdio,
 };
 
 /// A structure: its fields in order, behind their length. Fields behind `+` were added later and have their defaults
@@ -82,13 +82,16 @@ record!(ContainerPlan {
     masked_paths,
     readonly_paths,
     sysctls,
-    process,
+    process
+    + ids
 });
+record!(IdMap { inside, outside, count });
+record!(IdMaps { uids, gids });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
 record!(CgroupPlan { v1, v2, oom, kill });
 record!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation + directory });
 variants!(MountSource { 0 = Filesystem { fstype, source, data }, 1 = Bind { path, recursive }, 2 = Cgroup });
-record!(MountPlan { target, source, attributes, recursive, propagation });
+record!(MountPlan { target, source, attributes, recursive, propagation + idmap + idmap_recursive });
 record!(DevicePlan { path, mode, major, minor, uid, gid });
 record!(ProcessPlan {
     argv,
@@ -107,8 +110,12 @@ record!(ProcessPlan {
     oom_score_adj,
     rlimits,
     seccomp,
-    seccomp_flags,
+    seccomp_flags
+    + seccomp_agent
+    + apparmor
+    + selinux
 });
+record!(SeccompAgent { socket, before_pid, between_pids, after_pids });
 record!(Stdio { log_path, tty, stdin, stdin_once });
 record!(SandboxPlan {
     id,
@@ -121,7 +128,8 @@ record!(SandboxPlan {
     pause,
     pause_process,
     exits,
-    oom_score_adj,
+    oom_score_adj
+    + ids
 });
 record!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms });
 

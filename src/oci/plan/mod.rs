@@ -15,7 +15,9 @@ use crate::error::{OciError, OciResult};
 use oci_spec::runtime::Spec;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use wire::plan::{Bytes, CgroupPlan, ContainerPlan, ExecPlan, PidNamespace, ProcessPlan, RootfsPlan, Stdio};
+use wire::plan::{
+    Bytes, CgroupPlan, ContainerPlan, ExecPlan, IdMaps, PidNamespace, ProcessPlan, RootfsPlan, Stdio,
+};
 
 /// What a container's plan needs beside its spec.
 #[derive(Debug, Clone)]
@@ -102,6 +104,7 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
             .and_then(|linux| linux.sysctl().as_ref())
             .map_or(Ok(Vec::new()), |all| sysctl::plain(all.iter()))?,
         process,
+        ids: IdMaps::default(),
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::error::{OciError, OciResult};
 use oci_spec::runtime::{Mount, Spec};
 use std::path::Path;
-use wire::plan::{MountPlan, MountSource};
+use wire::plan::{IdMaps, MountPlan, MountSource};
 
 /// `MOUNT_ATTR_*` of mount_setattr(2) by option; what `mount -o` calls them.
 const ATTRIBUTES: [(&str, u64); 9] = [
@@ -102,5 +102,7 @@ fn plan(mount: &Mount) -> OciResult<MountPlan> {
         attributes,
         recursive,
         propagation: flags,
+        idmap: IdMaps::default(),
+        idmap_recursive: false,
     })
 }

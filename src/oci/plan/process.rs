@@ -38,6 +38,7 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
         rlimits: process.rlimits().iter().flatten().map(rlimit).collect(),
         seccomp: filter.as_ref().map(|filter| filter.bpf.to_vec()).unwrap_or_default(),
         seccomp_flags: filter.map_or(0, |filter| filter.flags),
+        ..ProcessPlan::default()
     })
 }
 

@@ -7,7 +7,7 @@ use crate::seccomp;
 use crate::users::ResolvedUser;
 use model::{NamespaceMode, SandboxConfig, SandboxId, Seccomp, User};
 use std::path::Path;
-use wire::plan::{CgroupPlan, ProcessPlan, SandboxPlan};
+use wire::plan::{CgroupPlan, IdMaps, ProcessPlan, SandboxPlan};
 
 /// Nobody: who the pause is when nobody says otherwise.
 const NOBODY: u32 = 65_534;
@@ -68,6 +68,7 @@ pub fn sandbox(inputs: &SandboxInputs<'_>) -> OciResult<SandboxPlan> {
         pause_process: if shares_pid { pause_process(inputs)? } else { ProcessPlan::default() },
         exits: super::bytes(inputs.exits),
         oom_score_adj: inputs.oom_score_adj,
+        ids: IdMaps::default(),
     })
 }
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::exit;
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord};
 use crate::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, MountPlan, MountSource, PidNamespace, ProcessPlan,
-    RootfsPlan, SandboxPlan, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
+    ProcessPlan, RootfsPlan, SandboxPlan, SeccompAgent, Stdio,
 };
 
 /// A small deterministic generator (xorshift), so that failures can be repeated.
@@ -43,6 +43,21 @@ fn process() -> ProcessPlan {
         rlimits: vec![(7, 1024, u64::MAX)],
         seccomp: vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f],
         seccomp_flags: 4,
+        seccomp_agent: Some(SeccompAgent {
+            socket: b"/run/agent.sock".to_vec(),
+            before_pid: b"{\"pid\":".to_vec(),
+            between_pids: b",\"state\":{\"pid\":".to_vec(),
+            after_pids: b"}}".to_vec(),
+        }),
+        apparmor: b"corten-default".to_vec(),
+        selinux: b"system_u:system_r:container_t:s0:c1,c2".to_vec(),
+    }
+}
+
+fn ids() -> IdMaps {
+    IdMaps {
+        uids: vec![IdMap { inside: 0, outside: 65_536, count: 65_536 }],
+        gids: vec![IdMap { inside: 0, outside: 131_072, count: 65_536 }],
     }
 }
 
@@ -82,6 +97,8 @@ fn container() -> ContainerPlan {
                 attributes: 0xe,
                 recursive: false,
                 propagation: 0,
+                idmap: IdMaps::default(),
+                idmap_recursive: false,
             },
             MountPlan {
                 target: b"/data".to_vec(),
@@ -89,6 +106,8 @@ fn container() -> ContainerPlan {
                 attributes: 1,
                 recursive: true,
                 propagation: 1 << 19,
+                idmap: ids(),
+                idmap_recursive: true,
             },
             MountPlan {
                 target: b"/sys/fs/cgroup".to_vec(),
@@ -96,6 +115,8 @@ fn container() -> ContainerPlan {
                 attributes: 1,
                 recursive: false,
                 propagation: 0,
+                idmap: IdMaps::default(),
+                idmap_recursive: false,
             },
         ],
         devices: vec![DevicePlan {
@@ -111,6 +132,7 @@ fn container() -> ContainerPlan {
         readonly_paths: vec![b"/proc/sys".to_vec()],
         sysctls: vec![(b"net.ipv4.ip_forward".to_vec(), b"1".to_vec())],
         process: process(),
+        ids: ids(),
     }
 }
 
@@ -127,6 +149,7 @@ fn sandbox() -> SandboxPlan {
         pause_process: process(),
         exits: b"/run/corten/exits".to_vec(),
         oom_score_adj: -999,
+        ids: ids(),
     }
 }
 

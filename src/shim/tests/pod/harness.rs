@@ -14,8 +14,8 @@ use sys::shim_spawn::{ShimProcess, spawn_shim};
 use wire::frame::{Body, FrameDecoder};
 use wire::msg::{ContainerSnapshot, Event, ExitRecord, Reply, Request};
 use wire::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, MountPlan, MountSource, PidNamespace, ProcessPlan,
-    RootfsPlan, SandboxPlan, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMaps, MountPlan, MountSource, PidNamespace,
+    ProcessPlan, RootfsPlan, SandboxPlan, Stdio,
 };
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -34,6 +34,15 @@ pub(crate) fn busybox() -> Option<PathBuf> {
         eprintln!("skipped: needs busybox (Debian: busybox-static or busybox)");
     }
     found
+}
+
+/// `None`, with the reason printed, where no pause is named.
+pub(crate) fn pause() -> Option<PathBuf> {
+    let pause = std::env::var_os("CORTEN_TEST_PAUSE").filter(|path| !path.is_empty());
+    if pause.is_none() {
+        eprintln!("skipped: CORTEN_TEST_PAUSE names no corten-pause");
+    }
+    pause.map(PathBuf::from)
 }
 
 pub(crate) struct Pod {
@@ -383,6 +392,8 @@ pub(crate) fn filesystem(target: &str, fstype: &str, data: &str, attributes: u64
         attributes,
         recursive: false,
         propagation: 0,
+        idmap: IdMaps::default(),
+        idmap_recursive: false,
     }
 }
 
@@ -393,5 +404,7 @@ pub(crate) fn bind(source: &Path, target: &str, attributes: u64) -> MountPlan {
         attributes,
         recursive: false,
         propagation: 0,
+        idmap: IdMaps::default(),
+        idmap_recursive: false,
     }
 }

@@ -10,3 +10,4 @@ mod launch;
 mod life;
 mod logs;
 mod measure;
+mod userns;
