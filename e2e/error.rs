@@ -62,9 +62,9 @@ pub enum Error {
         /// The last thing seen.
         last: String,
     },
-    /// The registry refused a request.
-    #[error("{request}: the registry answered: {reply}")]
-    Registry {
+    /// A server refused a request.
+    #[error("{request}: the server answered: {reply}")]
+    Refused {
         /// Method and path.
         request: String,
         /// Status line and body.
@@ -95,6 +95,14 @@ pub enum Error {
         line: usize,
         /// The line.
         text: String,
+    },
+    /// Something came out differently.
+    #[error("{what} is not as expected: {seen}")]
+    Unexpected {
+        /// What.
+        what: &'static str,
+        /// How it came out.
+        seen: String,
     },
     /// The host is not as it was.
     #[error("the host differs from the baseline:\n{difference}")]

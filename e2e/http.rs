@@ -57,7 +57,11 @@ impl Request<'_> {
     }
 }
 
-fn read(mut reader: impl BufRead) -> std::io::Result<Reply> {
+/// Reads a reply whose body is not chunked.
+///
+/// # Errors
+/// When the connection fails or the reply is no HTTP.
+pub fn read(mut reader: impl BufRead) -> std::io::Result<Reply> {
     let malformed = || std::io::Error::from(std::io::ErrorKind::InvalidData);
     let mut line = String::new();
     reader.read_line(&mut line)?;

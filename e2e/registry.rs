@@ -170,7 +170,7 @@ impl Registry {
             return Ok(reply);
         }
         let text = format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body));
-        Err(Error::Registry { request: format!("{method} {target}"), reply: text })
+        Err(Error::Refused { request: format!("{method} {target}"), reply: text })
     }
 }
 

@@ -7,7 +7,7 @@
 #   e2e/setup.sh test     critest + Debian's and upstream's CNI plugins
 #   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
-#   e2e/setup.sh kubelet  run + the kubelet
+#   e2e/setup.sh kubelet  bench + the kubelet
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
 #
 # Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
@@ -159,6 +159,8 @@ run_needs() {
 critest_needs() {
     run_needs
     packages nginx util-linux
+    # Specs that run where AppArmor is on call its parser, through sudo.
+    ! grep -qs Y /sys/module/apparmor/parameters/enabled || packages apparmor sudo
     critest
 }
 
@@ -169,6 +171,9 @@ for what in "${@:-run}"; do
     critest) critest_needs ;;
     kubelet)
         run_needs
+        packages iptables pkg-config libseccomp-dev
+        cni_plugins
+        peer
         kubelet
         ;;
     test)
