@@ -13,11 +13,11 @@ mod encode;
 pub mod fuzzing;
 mod images;
 mod layers;
-pub mod proto;
 mod runtime;
 mod server;
 mod signals;
 mod status;
 
 pub use decode::DecodeError;
+pub use proto;
 pub use server::{ServeError, Settings, serve};
