@@ -8,7 +8,7 @@ TEST_FLAGS ?= --test-threads=1
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help setup build run serve test test-vm unit e2e critest kubelet-smoke bench lint audit fuzz clean
+.PHONY: help setup build run serve test test-vm unit e2e critest critest-bench kubelet-smoke bench lint audit fuzz clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ critest: ## The CRI's validation suite, on target/dist (RUNTIME=containerd: on t
 	@e2e/setup.sh critest
 	@cargo build --quiet --locked -p e2e --bin critest --bin nnp
 	@target/debug/critest $(CRITEST_FLAGS)
+
+critest-bench: ## critest's benchmarks on Corten and on containerd, one table
+	@e2e/setup.sh critest bench
+	@e2e/build.sh
+	@cargo build --quiet --locked -p e2e --bin critest --bin nnp
+	@target/debug/critest --benchmark $(CRITEST_FLAGS)
 
 kubelet-smoke: ## The real kubelet with static pods on Corten, then on containerd; its complaints compared
 	@e2e/setup.sh kubelet

@@ -151,7 +151,7 @@ mod tests {
     use std::time::Duration;
 
     fn spec(name: &str, outcome: Outcome) -> Spec {
-        Spec { name: name.to_owned(), outcome, took: Duration::ZERO }
+        Spec { name: name.to_owned(), outcome, took: Duration::ZERO, measurements: Vec::new() }
     }
 
     fn skip() -> Outcome {

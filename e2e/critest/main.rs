@@ -4,6 +4,7 @@
 //! The images that it pulls are stand-ins made of Debian's packages ([`standins`]), found through a registry mirror.
 //! `RUNTIME=containerd` runs the same on the peer, which tells a failing fixture from a failing runtime.
 
+mod benchmark;
 mod expected;
 mod report;
 mod stage;
@@ -57,6 +58,15 @@ pub(crate) struct Cli {
     /// Where the reports and logs go [default: target/critest/RUNTIME]
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Run the suite's benchmarks, on Corten and on containerd, and print their medians side by side
+    #[arg(long)]
+    benchmark: bool,
+    /// With --benchmark: how often each is repeated
+    #[arg(long, default_value_t = 30)]
+    samples: u32,
+    /// With --benchmark: on the one runtime that RUNTIME names
+    #[arg(long, requires = "benchmark")]
+    once: bool,
     /// The seconds that the suite gives each call
     #[arg(long, default_value_t = 300)]
     service_timeout: u64,
@@ -69,6 +79,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.prepare {
         Some(directory) => prepare(directory),
+        None if cli.benchmark && !cli.once => benchmark::compare(&benchmark::directory()),
         None => run(&cli),
     };
     match result {
@@ -102,19 +113,26 @@ fn run(cli: &Cli) -> Result<bool, Error> {
     }
     let kind = Kind::from_environment();
     let name = if kind == Kind::Corten { "corten" } else { "containerd" };
-    let output =
-        cli.output.clone().unwrap_or_else(|| e2e::tools::repository().join("target/critest").join(name));
+    let output = cli.output.clone().unwrap_or_else(|| benchmark::directory().join(name));
     fs::create_dir_all(&output).at("create", &output)?;
     let stage = Stage::set(cli, kind)?;
     println!("critest: running on {name}; its report and logs go to {}", output.display());
+    // What the peer leaves is the peer's affair.
+    let baseline = if kind == Kind::Corten { Some(stage.baseline()?) } else { None };
     let run = suite::run(cli, &stage.daemon.place().socket, &stage.temporary()?, &output);
     keep_log(&stage, &output)?;
     let run = run?;
     let left = stage.clear()?;
     let (specs, reasons) = report::read(&run.report)?;
-    let whole = cli.focus.is_empty() && cli.skip.is_empty();
+    let whole = cli.focus.is_empty() && cli.skip.is_empty() && !cli.benchmark;
     let mut verdict = Expected::read()?.judge(&specs, kind, whole);
     verdict.wrong.extend(reasons.into_iter().map(|reason| ("the suite".to_owned(), reason)));
+    // Specs that failed leave things of their own.
+    if let (Some(baseline), true) = (baseline, verdict.wrong.is_empty())
+        && let Err(error) = stage.settle(&baseline)
+    {
+        verdict.wrong.push(("the host afterwards".to_owned(), Chain(&error).to_string()));
+    }
     print(&verdict, &specs, run.took.as_secs_f64());
     if !left.is_empty() {
         println!("pods that specs have left: {}", left.join(", "));

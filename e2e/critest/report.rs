@@ -32,6 +32,19 @@ pub(crate) struct Spec {
     pub(crate) outcome: Outcome,
     /// How long it took.
     pub(crate) took: Duration,
+    /// What it measured: a name and durations each.
+    pub(crate) measurements: Vec<Measurement>,
+}
+
+/// Durations that a benchmark recorded.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Measurement {
+    /// Its name.
+    #[serde(rename = "Name")]
+    pub(crate) name: String,
+    /// Nanoseconds each.
+    #[serde(rename = "Durations", default)]
+    pub(crate) durations: Vec<u64>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +66,8 @@ struct Raw {
     run_time: u64,
     #[serde(default)]
     failure: Option<Failure>,
+    #[serde(default)]
+    report_entries: Option<Vec<Entry>>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +84,24 @@ struct Failure {
 struct Location {
     file_name: String,
     line_number: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    value: EntryValue,
+}
+
+#[derive(Deserialize)]
+struct EntryValue {
+    #[serde(rename = "AsJSON", default)]
+    json: String,
+}
+
+#[derive(Deserialize)]
+struct Experiment {
+    #[serde(rename = "Measurements", default)]
+    measurements: Vec<Measurement>,
 }
 
 /// Reads a report: every spec that ran or skipped itself, but for those left out by focus; and what stopped the suite
@@ -107,8 +140,14 @@ fn spec(raw: Raw) -> Option<Spec> {
     let texts = raw.container_hierarchy_texts.unwrap_or_default();
     let mut words: Vec<_> = texts.iter().map(String::as_str).collect();
     words.push(if raw.leaf_node_text.is_empty() { &raw.leaf_node_type } else { &raw.leaf_node_text });
+    let measurements = raw.report_entries.unwrap_or_default().iter().flat_map(measured).collect();
     let took = Duration::from_nanos(raw.run_time);
-    Some(Spec { name: words.join(" "), outcome, took })
+    Some(Spec { name: words.join(" "), outcome, took, measurements })
+}
+
+fn measured(entry: &Entry) -> Vec<Measurement> {
+    // Other entries than experiments are text for people.
+    serde_json::from_str::<Experiment>(&entry.value.json).map(|it| it.measurements).unwrap_or_default()
 }
 
 #[cfg(test)]

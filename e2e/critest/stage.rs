@@ -1,17 +1,19 @@
 //! Where the suite runs: a world of its own with registry and daemon, whose pods are all gone in the end.
 
 use crate::{Cli, standins};
+use e2e::baseline::Snapshot;
 use e2e::error::Context;
 use e2e::interrupt::end_on_signals;
 use e2e::isolation::Isolation;
 use e2e::network::{self, Network};
 use e2e::registry::Registry;
 use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, command, tools};
+use e2e::{Error, command, pods, tools};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// The fields are dropped in this order.
 #[derive(Debug)]
@@ -66,14 +68,44 @@ impl Stage {
         self.isolation.directory("t")
     }
 
+    /// Runs one pod from beginning to end, so that what stays for ever (a bridge, base chains) is there; then looks
+    /// at the host.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) fn baseline(&self) -> Result<Snapshot, Error> {
+        let logs = self.isolation.directory("logs")?;
+        let config = pods::pod("warm-up", &logs, &self.isolation.cgroup_parent());
+        fs::create_dir_all(&config.log_directory).at("create", &config.log_directory)?;
+        let config = pods::with_host_port(config, 39_999, 80);
+        runtime()?.block_on(async {
+            let cri = self.daemon.client().await?;
+            cri.pull(standins::BUSYBOX, None).await?;
+            let pod = cri.run_pod(&config).await?;
+            let sleep = pods::shell("main", standins::BUSYBOX, "exec sleep 1000000");
+            let container = cri.create(&pod, &sleep, &config).await?;
+            cri.start(&container).await?;
+            cri.end_pod(&pod).await
+        })?;
+        Snapshot::take(&self.isolation, &self.daemon)
+    }
+
+    /// Waits until the host is as it was, but for what the suite itself has made.
+    ///
+    /// # Errors
+    /// When it is not after a while; the difference.
+    pub(crate) fn settle(&self, baseline: &Snapshot) -> Result<(), Error> {
+        let temporary = self.temporary()?;
+        fs::remove_dir_all(&temporary).at("remove", &temporary)?;
+        baseline.settle(&self.isolation, &self.daemon)
+    }
+
     /// Removes the pods that failed specs have left; their names.
     ///
     /// # Errors
     /// The runtime's.
     pub(crate) fn clear(&self) -> Result<Vec<String>, Error> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().at("start", "tokio")?;
-        runtime.block_on(async {
+        runtime()?.block_on(async {
             let cri = self.daemon.client().await?;
             let mut left = Vec::new();
             for pod in cri.pods().await? {
@@ -83,6 +115,10 @@ impl Stage {
             Ok(left)
         })
     }
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().at("start", "tokio")
 }
 
 /// Puts the daemon's data on another file system than the world's tmpfs.

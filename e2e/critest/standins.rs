@@ -11,6 +11,9 @@ use e2e::{Error, peer, tools, world};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
+/// What most specs run.
+pub(crate) const BUSYBOX: &str = "registry.k8s.io/e2e-test-images/busybox:1.29-2";
+
 /// Repository of the suite's own images, below gcr.io.
 const OWN: &str = "k8s-staging-cri-tools";
 /// Repository of Kubernetes' test images, below registry.k8s.io.

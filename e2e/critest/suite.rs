@@ -1,12 +1,15 @@
 //! Runs the program that cri-tools' tests compile to.
 
-use crate::Cli;
+use crate::{Cli, benchmark};
 use e2e::error::Context;
 use e2e::{Error, command, tools};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// The name of the report.
+const REPORT: &str = "report.json";
 
 /// A run of the suite that has ended.
 #[derive(Debug)]
@@ -25,13 +28,14 @@ pub(crate) struct Run {
 /// When it is not built, cannot be started, does not end in time or writes no report.
 pub(crate) fn run(cli: &Cli, socket: &Path, temporary: &Path, output: &Path) -> Result<Run, Error> {
     let program = tools::go_tool("critest", "critest")?;
-    let (report, log) = (output.join("report.json"), output.join("critest.log"));
+    let (report, log) = (output.join(REPORT), output.join("critest.log"));
     let _ = fs::remove_file(&report);
     let file = File::create(&log).at("create", &log)?;
     let errors = file.try_clone().at("duplicate", &log)?;
     let mut command = Command::new(&program);
     command
-        .args(arguments(cli, socket, temporary, output))
+        .args(arguments(cli, socket, temporary))
+        .args(if cli.benchmark { benchmark::options(cli, output)? } else { Vec::new() })
         .env("TMPDIR", temporary)
         .env("PATH", path(&program))
         .current_dir(temporary)
@@ -45,8 +49,10 @@ pub(crate) fn run(cli: &Cli, socket: &Path, temporary: &Path, output: &Path) -> 
         return Err(Error::Late { what: "the suite's end", after: limit, last: tail(&log) });
     }
     let took = begin.elapsed();
-    if cli.parallel > 1 {
-        collect(temporary, &report)?;
+    // Relative, because ginkgo, which runs specs side by side, joins a path to directories of its own.
+    let made = temporary.join(REPORT);
+    if made.exists() {
+        fs::copy(&made, &report).at("copy", &made)?;
     }
     if !report.exists() {
         let line = program.display().to_string();
@@ -55,7 +61,7 @@ pub(crate) fn run(cli: &Cli, socket: &Path, temporary: &Path, output: &Path) -> 
     Ok(Run { report, log, took })
 }
 
-fn arguments(cli: &Cli, socket: &Path, temporary: &Path, output: &Path) -> Vec<String> {
+fn arguments(cli: &Cli, socket: &Path, temporary: &Path) -> Vec<String> {
     let mut list = vec![
         format!("--runtime-endpoint=unix://{}", socket.display()),
         format!("--config={}", temporary.join("none.yaml").display()),
@@ -63,13 +69,10 @@ fn arguments(cli: &Cli, socket: &Path, temporary: &Path, output: &Path) -> Vec<S
         format!("--image-service-timeout={}s", cli.service_timeout),
         "--ginkgo.no-color".to_owned(),
         format!("--ginkgo.timeout={}s", cli.limit),
+        format!("--ginkgo.json-report={REPORT}"),
     ];
     if cli.parallel > 1 {
-        // ginkgo joins the name to a directory of its own.
         list.push(format!("--parallel={}", cli.parallel));
-        list.push("--ginkgo.json-report=report.json".to_owned());
-    } else {
-        list.push(format!("--ginkgo.json-report={}", output.join("report.json").display()));
     }
     list.extend(cli.focus.iter().map(|text| format!("--ginkgo.focus={text}")));
     list.extend(cli.skip.iter().map(|text| format!("--ginkgo.skip={text}")));
@@ -83,17 +86,6 @@ fn arguments(cli: &Cli, socket: &Path, temporary: &Path, output: &Path) -> Vec<S
 fn path(program: &Path) -> String {
     let own = program.parent().map(|directory| directory.display().to_string()).unwrap_or_default();
     format!("{own}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-}
-
-/// Fetches the report from where ginkgo has put it: beside the link to critest that critest makes.
-fn collect(temporary: &Path, report: &Path) -> Result<(), Error> {
-    for entry in fs::read_dir(temporary).at("read", temporary)?.flatten() {
-        let made = entry.path().join("report.json");
-        if made.exists() {
-            return fs::copy(&made, report).map(drop).at("copy", &made);
-        }
-    }
-    Ok(())
 }
 
 /// The last lines of a log.
