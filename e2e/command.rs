@@ -22,16 +22,33 @@ pub struct Finished {
 /// # Errors
 /// When it cannot be started or is killed at the deadline.
 pub fn finish(command: &mut Command, deadline: Duration) -> Result<Finished, Error> {
+    command.stdin(Stdio::null());
+    collected(command, deadline, None)
+}
+
+/// Runs a program as [`finish`] does, with something to read on its standard input.
+///
+/// # Errors
+/// As [`finish`].
+pub fn feed(command: &mut Command, input: &[u8], deadline: Duration) -> Result<Finished, Error> {
+    command.stdin(Stdio::piped());
+    collected(command, deadline, Some(input.to_vec()))
+}
+
+fn collected(command: &mut Command, deadline: Duration, input: Option<Vec<u8>>) -> Result<Finished, Error> {
     let line = line(command);
     let failed = |outcome: String, stderr: String| Error::Command { line: line.clone(), outcome, stderr };
     let mut child = command
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed("cannot be started".to_owned(), error.to_string()))?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
+    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
+        // A program that does not read all of it is its own matter.
+        thread::spawn(move || drop(std::io::Write::write_all(&mut stdin, &input)));
+    }
     let Some(status) = wait(&mut child, deadline) else {
         return Err(failed(format!("did not end within {deadline:?}"), joined(stderr)));
     };

@@ -52,7 +52,16 @@ impl Crictl {
         command::finish(&mut self.command(arguments), Duration::from_secs(90))
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// Runs a subcommand with something to read on its standard input.
+    ///
+    /// # Errors
+    /// When it takes more than 90 s.
+    pub fn feed(&self, arguments: &[&str], input: &[u8]) -> Result<command::Finished, Error> {
+        command::feed(&mut self.command(arguments), input, Duration::from_secs(90))
+    }
+
+    /// The subcommand, for what takes more than running it.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(&self.config).args(arguments);
         command

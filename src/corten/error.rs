@@ -39,6 +39,9 @@ pub(crate) enum Error {
     /// The pods cannot be taken over.
     #[error("cannot open the pods")]
     Engine(#[from] engine::EngineError),
+    /// The streaming server cannot be opened.
+    #[error("cannot open the streaming server")]
+    Stream(#[from] stream::StreamError),
     /// The server of the CRI ended, or could not begin.
     #[error("cannot serve the CRI")]
     Serve(#[from] cri::ServeError),

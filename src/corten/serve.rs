@@ -72,6 +72,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     let endpoint = server::Endpoint::open(&config.metrics.address).await?;
     let (engine, images) = open(&config, &registry).await?;
     registry.register(Box::new(PodCollector::new(engine.clone())?))?;
+    let streams = stream::Server::open(&config.stream, engine.clone()).await?;
     let socket = Socket::open(&config.socket)?;
     let administration = Socket::open(&admin::socket(&config.state_dir))?;
     if let Some(endpoint) = endpoint {
@@ -79,6 +80,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
         tracing::info!(address = address.map(tracing::field::display), "serving metrics");
         tokio::spawn(endpoint.serve(registry.clone(), health.clone(), server::TimeLimits::default()));
     }
+    tracing::info!(base = streams.base(), "serving streams");
     tokio::spawn(supervisor::feed_watchdog());
     tokio::spawn(trim_memory());
 
@@ -86,7 +88,9 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     tokio::spawn(admin::Server::new(images).serve(administration, stop.clone()));
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
-    let mut served = pin!(cri::serve(incoming, engine, settings, &registry, stop.cancelled()));
+    let mut served =
+        pin!(cri::serve(incoming, (engine, streams.urls()), settings, &registry, stop.cancelled()));
+    tokio::spawn(streams.serve());
     health.set_serving(true);
     supervisor::ready("serving the CRI");
     tracing::info!(socket = %config.socket.display(), "serving the CRI");

@@ -65,14 +65,14 @@ impl ServeError {
 /// When the metrics are registered already, or `incoming` fails.
 pub async fn serve(
     incoming: impl Stream<Item = io::Result<UnixStream>> + Send + 'static,
-    engine: Arc<Engine>,
+    (engine, urls): (Arc<Engine>, Arc<stream::Urls>),
     settings: Settings,
     metrics: &prometheus::Registry,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let limit = settings.max_request_bytes;
     let host = Host::detect();
-    let runtime = runtime::Runtime { engine: engine.clone(), host };
+    let runtime = runtime::Runtime { engine: engine.clone(), host, urls };
     let images = images::Images { engine, host };
     let services = Routes::new(RuntimeServiceServer::new(runtime).max_decoding_message_size(limit))
         .add_service(ImageServiceServer::new(images).max_decoding_message_size(limit));

@@ -4,6 +4,7 @@ use crate::decode::DecodeError;
 use engine::EngineError;
 use model::ErrorKind;
 use std::error::Error;
+use stream::StreamError;
 use tonic::{Code, Status};
 
 /// The reason by which the kubelet knows that a registry cannot be reached (cri-api `pkg/errors`).
@@ -34,6 +35,11 @@ pub(crate) fn decode(error: &DecodeError) -> Status {
 
 /// The status of a failed use case, with its causes.
 pub(crate) fn engine(error: &EngineError) -> Status {
+    Status::new(code(error.kind()), shorten(chain(error)))
+}
+
+/// The status of a stream that cannot be had.
+pub(crate) fn stream(error: &StreamError) -> Status {
     Status::new(code(error.kind()), shorten(chain(error)))
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
+const ENOENT: i32 = 2;
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
 
@@ -114,8 +115,30 @@ pub enum EngineError {
         id: String,
         /// The supervisor's class of failure.
         code: wire::msg::ErrorCode,
+        /// The kernel's number; 0 when it is not the kernel's failure.
+        errno: i32,
         /// Its words.
         message: String,
+    },
+    /// The pod's supervisor is that of an older daemon, which knew nothing of this.
+    #[error("cannot {operation} {id}: its supervisor is of an older version, start the pod anew")]
+    OldShim {
+        /// The verb.
+        operation: &'static str,
+        /// The object.
+        id: String,
+    },
+    /// Nobody takes connections at a port of a pod.
+    #[error("connect to port {port} in pod sandbox {pod}: 127.0.0.1: {v4}; ::1: {v6}")]
+    Dial {
+        /// The pod.
+        pod: String,
+        /// The port.
+        port: u16,
+        /// Why not over IPv4.
+        v4: io::Error,
+        /// Why not over IPv6.
+        v6: io::Error,
     },
     /// A process that survives SIGKILL.
     #[error("container {id} did not end within {seconds} s of SIGKILL: {hint}")]
@@ -177,7 +200,10 @@ impl EngineError {
                 ErrorKind::InvalidArgument
             }
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
-            Self::WrongState { .. } | Self::Transition(_) => ErrorKind::FailedPrecondition,
+            Self::WrongState { .. } | Self::Transition(_) | Self::OldShim { .. } => {
+                ErrorKind::FailedPrecondition
+            }
+            Self::Dial { .. } => ErrorKind::Unavailable,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,
@@ -207,6 +233,16 @@ impl EngineError {
             Self::Network(error) => error.kind(),
             Self::Oci(error) => error.kind(),
             Self::Joined(error) => error.kind(),
+        }
+    }
+
+    /// The exit code by which shells tell why a command was not run: 127 when it is not there, 126 when it cannot be
+    /// executed. `None` when it was run, or something else is wrong.
+    pub fn command_exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Shim { code: wire::msg::ErrorCode::Exec, errno: ENOENT, .. } => Some(127),
+            Self::Shim { code: wire::msg::ErrorCode::Exec, .. } => Some(126),
+            _ => None,
         }
     }
 

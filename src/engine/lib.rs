@@ -14,11 +14,14 @@ mod recover;
 mod runtime;
 mod settings;
 mod shim;
+mod stdio;
 mod view;
 
+pub use container::{AttachSession, ExecEnd, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain};
 pub use gauges::Gauges;
 pub use settings::{Paths, Settings};
+pub use stdio::{Input, Output, Streams, Terminal};
 pub use view::{
     ContainerFilter, ContainerView, ExecOutput, FsUsage, HandlerInfo, PodFilter, PodView, RuntimeStatus,
     StateKind, UserView,

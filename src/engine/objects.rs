@@ -152,6 +152,8 @@ pub(crate) struct Container {
     /// The stop signal goes out once, however often stop is asked for.
     pub(crate) stop_sent: AtomicBool,
     pub(crate) exec: tokio::sync::OnceCell<ExecTemplate>,
+    /// Its stdin has been ended; who holds an end of it lets go.
+    pub(crate) stdin_closed: watch::Sender<bool>,
     /// Clients see it: its creation has been answered, or will be.
     published: AtomicBool,
     record: Mutex<ContainerRecord>,
@@ -168,6 +170,7 @@ impl Container {
             op: tokio::sync::Mutex::new(()),
             stop_sent: AtomicBool::new(false),
             exec: tokio::sync::OnceCell::new(),
+            stdin_closed: watch::Sender::new(false),
             published: AtomicBool::new(false),
             record: Mutex::new(record),
             state,

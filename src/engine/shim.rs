@@ -1,14 +1,14 @@
 //! The daemon's end of a pod's shim: one connection, many requests in flight, exits as they come.
 
 use crate::error::EngineError;
-use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
@@ -34,7 +34,13 @@ pub(crate) struct Hello {
 /// How long a shim may take to answer its first question.
 const HELLO: Duration = Duration::from_secs(5);
 
-type Pending = Mutex<Option<HashMap<u64, oneshot::Sender<Reply>>>>;
+/// The version of the protocol that has streams.
+const STREAMS: u32 = 3;
+
+/// An answer and the descriptors that came with it.
+type Answer = (Reply, Vec<OwnedFd>);
+
+type Pending = Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>;
 
 /// A connection to a shim.
 pub(crate) struct Shim {
@@ -44,6 +50,8 @@ pub(crate) struct Shim {
     pending: Arc<Pending>,
     next: AtomicU64,
     process: Mutex<Option<(i32, Arc<OwnedFd>)>>,
+    /// As it said in its greeting.
+    version: AtomicU32,
 }
 
 impl Shim {
@@ -63,6 +71,7 @@ impl Shim {
             pending,
             next: AtomicU64::new(1),
             process: Mutex::new(None),
+            version: AtomicU32::new(0),
         }))
     }
 
@@ -71,6 +80,7 @@ impl Shim {
         let answer = tokio::time::timeout(HELLO, self.ask("say who it is", &self.pod, &Request::Hello)).await;
         match answer {
             Ok(Ok(Reply::Hello { version, pid, containers, pause_pid, .. })) => {
+                self.version.store(version, Ordering::Relaxed);
                 Ok(Hello { version, pid, pause_pid, containers })
             }
             Ok(Err(error)) => Err(error),
@@ -102,6 +112,31 @@ impl Shim {
         id: &str,
         request: &Request,
     ) -> Result<Reply, EngineError> {
+        self.exchange(operation, id, request).await.map(|(reply, _)| reply)
+    }
+
+    /// Asks for streams: the number of what was opened, and its descriptors.
+    pub(crate) async fn open(
+        &self,
+        operation: &'static str,
+        id: &str,
+        request: &Request,
+    ) -> Result<(u64, Vec<OwnedFd>), EngineError> {
+        if self.version.load(Ordering::Relaxed) < STREAMS {
+            return Err(EngineError::OldShim { operation, id: id.to_owned() });
+        }
+        match self.exchange(operation, id, request).await? {
+            (Reply::Opened { number, .. }, passed) => Ok((number, passed)),
+            _ => Err(EngineError::ShimGone { pod: self.pod.clone(), operation }),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        operation: &'static str,
+        id: &str,
+        request: &Request,
+    ) -> Result<Answer, EngineError> {
         let gone = || EngineError::ShimGone { pod: self.pod.clone(), operation };
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let bytes = wire::frame::request(number, request);
@@ -116,10 +151,10 @@ impl Shim {
         };
         self.writer.lock().await.write_all(&bytes).await.map_err(|_| gone())?;
         match answered.await.map_err(|_| gone())? {
-            Reply::Error { kind: code, message, .. } => {
-                Err(EngineError::Shim { operation, id: id.to_owned(), code, message })
+            (Reply::Error { kind: code, errno, message }, _) => {
+                Err(EngineError::Shim { operation, id: id.to_owned(), code, errno, message })
             }
-            reply => Ok(reply),
+            answer => Ok(answer),
         }
     }
 
@@ -168,25 +203,34 @@ fn connect(dir: &Path) -> std::io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-async fn read(mut stream: OwnedReadHalf, pending: Arc<Pending>, notify: impl Fn(Notice)) {
+async fn read(stream: OwnedReadHalf, pending: Arc<Pending>, notify: impl Fn(Notice)) {
     let mut decoder = FrameDecoder::new();
-    let mut buffer = Vec::with_capacity(4096);
+    let mut buffer = vec![0; 4096];
+    let mut passed = VecDeque::new();
     'connection: loop {
-        buffer.clear();
-        match stream.read_buf(&mut buffer).await {
+        let received = stream.as_ref().async_io(Interest::READABLE, || {
+            sys::socket::read(stream.as_ref().as_fd(), &mut buffer, &mut passed)
+                .map_err(|error| std::io::Error::from_raw_os_error(error.errno))
+        });
+        match received.await {
             Ok(0) | Err(_) => break,
-            Ok(_) => decoder.push(&buffer),
+            Ok(count) => decoder.push(buffer.get(..count).unwrap_or_default()),
         }
         loop {
             match decoder.next_frame() {
                 Ok(Some(Frame { id, body: Body::Reply(reply) })) => {
+                    let count = match &reply {
+                        Reply::Opened { descriptors, .. } => *descriptors as usize,
+                        _ => 0,
+                    };
+                    let descriptors = passed.drain(..count.min(passed.len())).collect();
                     let waiter = match &mut *pending.lock().unwrap_or_else(PoisonError::into_inner) {
                         Some(pending) => pending.remove(&id),
                         None => None,
                     };
                     if let Some(waiter) = waiter {
                         // The asker may have hung up; the shim's work stands all the same.
-                        let _ = waiter.send(reply);
+                        let _ = waiter.send((reply, descriptors));
                     }
                 }
                 Ok(Some(Frame { body: Body::Event(Event::Exited(record)), .. })) => {

@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use sys::fd::namespace;
-use sys::{fd, process};
+use sys::fd::{flag, namespace};
+use sys::{fd, process, resolve, tty};
 use wire::plan::{CgroupPlan, ExecPlan, IdMaps};
 
 use crate::extras::Ending;
-use crate::{Failure, Never, creds};
+use crate::{Failure, Never, channel, creds};
 
 /// What the fork hands to the child.
 pub struct ExecChild<'a> {
@@ -17,8 +17,10 @@ pub struct ExecChild<'a> {
     pub cgroup: &'a CgroupPlan,
     /// The child's end of the status channel.
     pub status: &'a OwnedFd,
-    /// The writing ends of stdout's and stderr's pipes.
-    pub output: (&'a OwnedFd, &'a OwnedFd),
+    /// The child's ends of stdin, stdout and stderr; the null device where there is none.
+    pub stdio: [Option<&'a OwnedFd>; 3],
+    /// A terminal of the container takes their place; its master is sent to the shim.
+    pub tty: bool,
     /// The container's first process.
     pub init: BorrowedFd<'a>,
     /// The container's root.
@@ -40,10 +42,13 @@ pub fn run(child: &ExecChild<'_>) -> ! {
 
 fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     let process = &child.plan.process;
-    crate::null_stdio(&[0])?;
-    for (number, end) in [(1, child.output.0), (2, child.output.1)] {
-        fd::set_owner(end, child.ids.uid_outside(process.uid), child.ids.gid_outside(process.gid))?;
-        fd::set_standard(end.as_fd(), number)?;
+    crate::null_stdio(&[0, 1, 2])?;
+    let (uid, gid) = (child.ids.uid_outside(process.uid), child.ids.gid_outside(process.gid));
+    for (number, end) in (0..).zip(child.stdio) {
+        if let Some(end) = end {
+            fd::set_owner(end, uid, gid)?;
+            fd::set_standard(end.as_fd(), number)?;
+        }
     }
     fd::close_all_but(&[child.status.as_raw_fd(), child.init.as_raw_fd(), child.root.as_raw_fd()])?;
     crate::join_cgroups(child.cgroup, child.joined_v2)?;
@@ -56,5 +61,22 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     // The mount namespace's own root is another where the runtime lives in a chroot.
     process::change_root(child.root)?;
     fd::close_all_but(&[child.status.as_raw_fd()])?;
+    if child.tty {
+        let master = open_terminal(process.uid)?;
+        channel::send_ready(child.status.as_fd(), Some(master.as_fd()))?;
+    }
     creds::become_program(process, &Ending::default())
+}
+
+/// A terminal of the container's own devpts becomes stdio; returns its master.
+fn open_terminal(uid: u32) -> Result<OwnedFd, Failure> {
+    // The container's root is ours by now.
+    let root = resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?;
+    let (master, slave) = tty::open_pair(root.as_fd())?;
+    fd::set_owner(&slave, uid, u32::MAX)?;
+    tty::set_controlling(slave.as_fd())?;
+    for number in 0..=2 {
+        fd::set_standard(slave.as_fd(), number)?;
+    }
+    Ok(master)
 }

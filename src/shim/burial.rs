@@ -95,12 +95,18 @@ impl Shim {
         else {
             return true;
         };
-        let (fd, over) = self.pump(watched.fd, all, |shim, bytes| {
-            if let Some(container) = shim.containers.get_mut(id) {
-                container.log.write(stream, bytes);
-            }
-        });
-        watched.fd = fd;
+        let mut over = false;
+        if all || !self.is_held_up(id) {
+            (watched.fd, over) = self.pump(watched.fd, all, |shim, bytes| {
+                if let Some(container) = shim.containers.get_mut(id) {
+                    container.log.write(stream, bytes);
+                }
+                shim.repeat(id, stream, bytes)
+            });
+        }
+        if !over && self.is_held_up(id) {
+            self.set_interest(&watched, false, false);
+        }
         if over {
             self.unwatch(watched);
             if let Some(container) = self.containers.get_mut(id) {
@@ -176,6 +182,7 @@ impl Shim {
         container.phase = Phase::Exited(record.clone());
         let removers = std::mem::take(&mut container.removers);
         self.settle(id, leftovers, &exec_cgroups);
+        self.end_clients(id);
         self.write_exit(&record);
         if let (Phase::Starting(ticket), Some(failure)) = (phase, &failure) {
             self.reply(ticket, &refused(failure));

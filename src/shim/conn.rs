@@ -1,10 +1,12 @@
 //! A connection to a daemon: frames in, frames out, never waiting.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use sys::fd::errno;
+use sys::socket;
 use wire::frame::{Body, Frame, FrameDecoder};
 use wire::msg::Request;
 
@@ -27,8 +29,8 @@ pub(crate) struct Received {
 pub(crate) struct Conn {
     stream: UnixStream,
     decoder: FrameDecoder,
-    /// Frames that wait to be written.
-    backlog: VecDeque<Vec<u8>>,
+    /// Frames that wait to be written, with the descriptors that travel with them.
+    backlog: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     /// Bytes of the first of them that are written.
     sent: usize,
     /// Bytes in `backlog` that are not written.
@@ -75,31 +77,33 @@ impl Conn {
     }
 
     /// Sends a frame now or later; `false` when the connection is of no use any more.
-    pub(crate) fn send(&mut self, frame: Vec<u8>) -> bool {
+    pub(crate) fn send(&mut self, frame: Vec<u8>, passed: Vec<OwnedFd>) -> bool {
         if self.waiting + frame.len() > BACKLOG {
             return false;
         }
         self.waiting += frame.len();
-        self.backlog.push_back(frame);
+        self.backlog.push_back((frame, passed));
         self.flush()
     }
 
     /// Writes as much as the socket takes; `false` when it is broken.
     pub(crate) fn flush(&mut self) -> bool {
-        while let Some(frame) = self.backlog.front() {
+        while let Some((frame, passed)) = self.backlog.front() {
             let rest = frame.get(self.sent..).unwrap_or_default();
             if rest.is_empty() {
                 self.backlog.pop_front();
                 self.sent = 0;
                 continue;
             }
-            match self.stream.write(rest) {
+            let passed: Vec<BorrowedFd<'_>> =
+                passed.iter().filter(|_| self.sent == 0).map(AsFd::as_fd).collect();
+            match socket::write(self.stream.as_fd(), rest, &passed) {
                 Ok(count) => {
                     self.sent += count;
                     self.waiting -= count;
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.errno == errno::EINTR => {}
+                Err(error) if error.errno == errno::EAGAIN => return true,
                 Err(_) => return false,
             }
         }
@@ -145,7 +149,7 @@ mod tests {
         const SIZE: usize = 14 << 20;
         let (mut conn, mut theirs) = pair();
         for number in 0..8 {
-            assert!(conn.send(vec![number; SIZE]));
+            assert!(conn.send(vec![number; SIZE], Vec::new()));
         }
         assert!(conn.is_behind() && conn.is_clogged());
         for number in 0..8 {
@@ -162,7 +166,7 @@ mod tests {
     fn a_daemon_that_never_reads_is_given_up() {
         let (mut conn, _theirs) = pair();
         // Untouched zeros take no memory.
-        let sent = (0..40).take_while(|_| conn.send(vec![0; 16 << 20])).count();
+        let sent = (0..40).take_while(|_| conn.send(vec![0; 16 << 20], Vec::new())).count();
         assert_eq!(sent, 16);
     }
 }

@@ -51,6 +51,10 @@ pub(crate) struct Container {
     pub(crate) outputs: [Option<Watched>; 2],
     pub(crate) log: Log,
     pub(crate) stdin: Option<OwnedFd>,
+    /// Stdin ends with the first attached client that has it.
+    pub(crate) stdin_once: bool,
+    /// Its one output is the master of its terminal.
+    pub(crate) tty: bool,
     pub(crate) phase: Phase,
     pub(crate) created_at_ns: i64,
     pub(crate) started_at_ns: i64,
@@ -150,6 +154,8 @@ impl Shim {
             outputs: [None, None],
             log,
             stdin: ends.stdin.map(|(_, writer)| writer),
+            stdin_once: plan.stdio.stdin_once,
+            tty: plan.stdio.tty,
             phase: Phase::Creating(ticket),
             created_at_ns: time::wall_ns(),
             started_at_ns: 0,

@@ -1,24 +1,25 @@
 //! Commands beside a container's first process.
 //!
-//! An exec with a timeout runs in a cgroup of its own below the container's: whatever it starts stays in
-//! there, also what has left its session or lost its parent, so that a timeout reaches all of it. That is a
-//! v2 directory where the kernel has `cgroup.kill`, also one of a hybrid host, else a v1 freezer's.
+//! One whose output is captured is watched from here, and may have a timeout (`tracking`). One that is opened gets its
+//! pipes or its terminal, and the daemon the other ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sys::fd::{as_path, errno};
+use sys::fd::errno;
 use sys::process::{Child, Ended, Forked};
-use sys::{SysError, SysResult, cgroup, fd, process, socket};
-use wire::msg::{ErrorCode, Reply};
+use sys::{SysError, SysResult, cgroup, process, socket};
+use wire::msg::{ErrorCode, Reply, Streams};
 use wire::plan::{CgroupPlan, ExecPlan};
 
 use crate::capture::Capture;
 use crate::container::Phase;
+use crate::exec_ends::Ends;
 use crate::log::Stream;
 use crate::reactor::{Shim, Source, Ticket, Watched};
 use crate::requests::{error, failed, refused, unknown};
+use crate::tracking::track;
 use launch::channel::{self, Status};
 use launch::{ExecChild, Failure, run_exec};
 
@@ -27,10 +28,21 @@ const SIGKILL: i32 = 9;
 const KILL_AGAIN: Duration = Duration::from_millis(2);
 const KILL_FOR: Duration = Duration::from_secs(2);
 
+/// What the daemon wants of a command, and who is to be answered.
+#[derive(Debug)]
+enum Purpose {
+    /// Its output, once it has ended.
+    Output(Ticket),
+    /// Its streams, once it runs.
+    Opening(Ticket, Vec<OwnedFd>),
+    /// Its end, if the connection that opened it has asked already.
+    Open(u64, Option<Ticket>),
+}
+
 /// One command.
 #[derive(Debug)]
 pub(crate) struct Exec {
-    ticket: Ticket,
+    purpose: Purpose,
     container: String,
     /// Until it is reaped.
     pub(crate) child: Option<Child>,
@@ -83,6 +95,42 @@ impl Exec {
 impl Shim {
     /// Forks the command; Exec is answered when it has ended.
     pub(crate) fn exec(&mut self, ticket: Ticket, plan: ExecPlan) -> Result<(), Reply> {
+        let streams = Streams { stdin: false, stdout: true, stderr: true };
+        self.begin_exec(plan, (streams, false), Purpose::Output(ticket))
+    }
+
+    /// Forks the command; OpenExec is answered when its program runs.
+    pub(crate) fn open_exec(
+        &mut self,
+        ticket: Ticket,
+        plan: ExecPlan,
+        streams: Streams,
+        tty: bool,
+    ) -> Result<(), Reply> {
+        let plan = ExecPlan { timeout_ms: 0, output_cap: 0, ..plan };
+        self.begin_exec(plan, (streams, tty), Purpose::Opening(ticket, Vec::new()))
+    }
+
+    /// Answers now when the command has ended, else then.
+    pub(crate) fn wait_exec(&mut self, ticket: Ticket, number: u64) -> Result<Option<Reply>, Reply> {
+        if let Some((_, reply)) = self.outcomes.remove(&number) {
+            return Ok(Some(reply));
+        }
+        match self.execs.get_mut(&number).map(|exec| &mut exec.purpose) {
+            Some(Purpose::Open(_, waiter)) => {
+                *waiter = Some(ticket);
+                Ok(None)
+            }
+            _ => Err(error(ErrorCode::NotFound, format!("command {number} is not open"))),
+        }
+    }
+
+    fn begin_exec(
+        &mut self,
+        plan: ExecPlan,
+        (streams, tty): (Streams, bool),
+        mut purpose: Purpose,
+    ) -> Result<(), Reply> {
         let id = &plan.container;
         let container = self.containers.get(id).ok_or_else(|| unknown(id))?;
         if !matches!(container.phase, Phase::Running) || container.child.is_none() {
@@ -93,17 +141,26 @@ impl Shim {
         }
         let number = self.next_number();
         let (tracked, joined) = track(&plan, number);
-        let result = self.launch_exec(&plan, &joined, number);
-        let (child, status, outputs) = result.map_err(|error| {
+        let result = Ends::new(streams, tty).and_then(|ends| self.launch_exec(&plan, &joined, number, ends));
+        let (child, status, ends) = result.map_err(|error| {
             if let Some(dir) = &tracked {
                 // Nothing is in it yet.
                 let _ = cgroup::remove(dir);
             }
             failed(ErrorCode::Setup, &error)
         })?;
+        let outputs = match &mut purpose {
+            Purpose::Opening(_, passed) => {
+                *passed = ends.into_passed();
+                [None, None]
+            }
+            _ => {
+                self.watch_outputs(number, ends, &child).map_err(|error| failed(ErrorCode::Setup, &error))?
+            }
+        };
         let limit = (plan.timeout_ms > 0).then(|| Instant::now() + Duration::from_millis(plan.timeout_ms));
         let exec = Exec {
-            ticket,
+            purpose,
             child: Some(child),
             status: Some(status),
             outputs,
@@ -120,7 +177,8 @@ impl Shim {
     }
 
     fn next_number(&self) -> u64 {
-        self.execs.last_key_value().map_or(0, |(last, _)| last + 1)
+        let last = |key: Option<&u64>| key.map_or(0, |last| last + 1);
+        last(self.execs.keys().next_back()).max(last(self.outcomes.keys().next_back()))
     }
 
     fn launch_exec(
@@ -128,24 +186,27 @@ impl Shim {
         plan: &ExecPlan,
         joined: &CgroupPlan,
         number: u64,
-    ) -> SysResult<(Child, Watched, [Option<Watched>; 2])> {
-        let status = socket::message_pair()?;
-        let (out, err) = (fd::pipe()?, fd::pipe()?);
-        let child = self.fork_exec(plan, joined, &status.1, (&out.1, &err.1))?;
-        let watched = (|| {
-            let status = self.watch(status.0, Source::ExecStatus(number))?;
-            let out = self.watch(out.0, Source::ExecOutput(number, Stream::Out))?;
-            let err = self.watch(err.0, Source::ExecOutput(number, Stream::Err))?;
-            Ok((status, [Some(out), Some(err)]))
-        })();
-        match watched {
-            Ok((status, outputs)) => Ok((child, status, outputs)),
-            Err(error) => {
-                // Reaped as an orphan of no interest.
-                let _ = process::signal(child.pidfd.as_fd(), SIGKILL);
-                Err(error)
+        ends: Ends,
+    ) -> SysResult<(Child, Watched, Ends)> {
+        let (ours, theirs) = socket::message_pair()?;
+        let child = self.fork_exec(plan, joined, &theirs, &ends)?;
+        match self.watch(ours, Source::ExecStatus(number)) {
+            Ok(status) => Ok((child, status, ends)),
+            Err(error) => Err(abandon(&child, error)),
+        }
+    }
+
+    fn watch_outputs(&mut self, number: u64, ends: Ends, child: &Child) -> SysResult<[Option<Watched>; 2]> {
+        let mut outputs = [None, None];
+        for (index, (end, stream)) in ends.output.into_iter().zip([Stream::Out, Stream::Err]).enumerate() {
+            let Some((reader, _)) = end else { continue };
+            let watched = self.watch(reader, Source::ExecOutput(number, stream));
+            let watched = watched.map_err(|error| abandon(child, error))?;
+            if let Some(slot) = outputs.get_mut(index) {
+                *slot = Some(watched);
             }
         }
+        Ok(outputs)
     }
 
     fn fork_exec(
@@ -153,19 +214,26 @@ impl Shim {
         plan: &ExecPlan,
         joined: &CgroupPlan,
         status: &OwnedFd,
-        output: (&OwnedFd, &OwnedFd),
+        ends: &Ends,
     ) -> SysResult<Child> {
         let container = self.containers.get(&plan.container);
         let (container, init, root) = container
             .and_then(|container| Some((container, container.child.as_ref()?, container.root.as_ref()?)))
             .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
         let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), Some(init.pidfd.as_fd()))?;
+        let [out, err] = &ends.output;
+        let stdio = [
+            ends.stdin.as_ref().map(|(reader, _)| reader),
+            out.as_ref().map(|(_, writer)| writer),
+            err.as_ref().map(|(_, writer)| writer),
+        ];
         match forked {
             Forked::Child => run_exec(&ExecChild {
                 plan,
                 cgroup: joined,
                 status,
-                output,
+                stdio,
+                tty: ends.tty,
                 init: init.pidfd.as_fd(),
                 root: root.as_fd(),
                 ids: &container.ids,
@@ -182,9 +250,21 @@ impl Shim {
             match channel::receive(status.fd.as_fd()) {
                 None => return,
                 Some(Status::Failed(failure)) => exec.failure = Some(failure),
-                Some(Status::Warning(_) | Status::Ready(_) | Status::HandedOver(_) | Status::Root(_)) => {}
+                Some(Status::Ready(master)) => {
+                    if let Purpose::Opening(_, passed) = &mut exec.purpose {
+                        passed.extend(master);
+                    }
+                }
+                Some(Status::Warning(_) | Status::HandedOver(_) | Status::Root(_)) => {}
                 Some(Status::Closed) => {
-                    if let Some(status) = exec.status.take() {
+                    let status = exec.status.take();
+                    if let (Purpose::Opening(ticket, passed), None) = (&mut exec.purpose, &exec.failure) {
+                        let (ticket, passed) = (*ticket, std::mem::take(passed));
+                        exec.purpose = Purpose::Open(ticket.conn, None);
+                        // Without a daemon the command goes on until it misses its streams.
+                        self.reply_with(ticket, number, passed);
+                    }
+                    if let Some(status) = status {
                         self.unwatch(status);
                     }
                 }
@@ -207,6 +287,7 @@ impl Shim {
             if let Some(capture) = capture {
                 capture.push(bytes);
             }
+            true
         });
         watched.fd = fd;
         if over {
@@ -285,32 +366,21 @@ impl Shim {
                 }
             }
         };
-        self.reply(exec.ticket, &reply);
+        match exec.purpose {
+            Purpose::Output(ticket) | Purpose::Opening(ticket, _) | Purpose::Open(_, Some(ticket)) => {
+                self.reply(ticket, &reply);
+            }
+            Purpose::Open(conn, None) if self.conns.contains_key(&conn) => {
+                self.outcomes.insert(number, (conn, reply));
+            }
+            Purpose::Open(_, None) => {}
+        }
     }
 }
 
-/// Makes the cgroup that an exec with a timeout is tracked by; the plan that the child joins names it in the
-/// container's place.
-fn track(plan: &ExecPlan, number: u64) -> (Option<PathBuf>, CgroupPlan) {
-    let mut joined = plan.cgroup.clone();
-    if plan.timeout_ms == 0 {
-        return (None, joined);
-    }
-    let kills = |dir: &Vec<u8>| as_path(dir).join("cgroup.kill").exists();
-    let v2 = joined.v2.clone().filter(kills);
-    let Some(parent) = v2.as_ref().or(joined.kill.as_ref()) else { return (None, joined) };
-    let dir = as_path(parent).join(format!("exec-{number}"));
-    if let Err(error) = std::fs::create_dir(&dir)
-        && error.kind() != std::io::ErrorKind::AlreadyExists
-    {
-        crate::report(&format!("container {}: no cgroup for an exec: {error}", plan.container));
-        return (None, joined);
-    }
-    let name = dir.as_os_str().as_encoded_bytes().to_vec();
-    if v2.is_some() {
-        joined.v2 = Some(name);
-    } else if let Some(entry) = joined.v1.iter_mut().find(|entry| *entry == parent) {
-        *entry = name;
-    }
-    (Some(dir), joined)
+/// Kills a child that cannot be supervised; it is reaped as an orphan of no interest.
+fn abandon(child: &Child, error: SysError) -> SysError {
+    // Ended by itself in the meantime: fine.
+    let _ = process::signal(child.pidfd.as_fd(), SIGKILL);
+    error
 }

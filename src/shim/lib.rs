@@ -7,7 +7,9 @@
 //! its output. Timers (exec timeouts, drain limits) are the wait's timeout. Nothing in the loop waits for
 //! anybody: a slow container holds up no other's output. From a daemon that is slow to read no more requests are
 //! taken until it has caught up, and one that never reads is dropped when its buffer is full; it may come back, say
-//! hello and find everything it missed.
+//! hello and find everything it missed. Interactive streams pass the shim by: the daemon gets the descriptors of an
+//! exec's pipes or terminal and of a container's stdin, and a pipe of its own for the output of a container that a
+//! client is attached to.
 //!
 //! # A container's life
 //! `Create` forks; the child builds the container around itself (the crate `launch`), reports over its status channel and
@@ -16,12 +18,14 @@
 //!
 //! # Files
 //! `reactor` is the loop, `conn` the daemon's side, `requests` what it asks; `container`, `execs`, `sandbox` and
-//! `burial` the pod's side; `log` the CRI log file; `capture` an exec's output; the talk with a child is `launch::channel`.
+//! `burial` the pod's side; `attach` the clients of a container; `log` the CRI log file; `capture` an exec's output; the talk with a child is `launch::channel`.
 
+mod attach;
 mod burial;
 mod capture;
 mod conn;
 mod container;
+mod exec_ends;
 mod execs;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -30,6 +34,7 @@ mod reactor;
 mod requests;
 mod sandbox;
 mod time;
+mod tracking;
 
 use std::process::ExitCode;
 

@@ -14,6 +14,7 @@ use sys::{SysResult, fd, poll, privilege, process, resolve, shim_spawn, socket};
 use wire::frame;
 use wire::msg::{Event, Reply};
 
+use crate::attach::Client;
 use crate::conn::Conn;
 use crate::container::Container;
 use crate::execs::Exec;
@@ -43,6 +44,8 @@ pub(crate) enum Source {
     ExecStatus(u64),
     /// An output of an exec.
     ExecOutput(u64, Stream),
+    /// A pipe to an attached client.
+    Attached(u64),
 }
 
 /// A descriptor in the poller.
@@ -86,6 +89,9 @@ pub(crate) struct Shim {
     pub(crate) conns: BTreeMap<u64, Conn>,
     pub(crate) containers: BTreeMap<String, Container>,
     pub(crate) execs: BTreeMap<u64, Exec>,
+    pub(crate) clients: BTreeMap<u64, Client>,
+    /// How commands ended that nobody has asked about yet, with the connection that may.
+    pub(crate) outcomes: BTreeMap<u64, (u64, Reply)>,
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) shutdown: Option<Shutdown>,
     buffer: Vec<u8>,
@@ -137,6 +143,8 @@ impl Shim {
             conns: BTreeMap::new(),
             containers: BTreeMap::new(),
             execs: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
             sandbox: None,
             shutdown: None,
             buffer: vec![0; BUFFER],
@@ -157,6 +165,7 @@ impl Shim {
                 Some(Source::Output(id, stream)) => self.on_output(&id, stream),
                 Some(Source::ExecStatus(number)) => self.on_exec_status(number),
                 Some(Source::ExecOutput(number, stream)) => self.on_exec_output(number, stream),
+                Some(Source::Attached(number)) => self.on_attached(number),
                 None => {}
             },
         }
@@ -224,11 +233,20 @@ impl Shim {
             // Closing does the same but for descriptors that a child still shares.
             let _ = self.poller.remove(&conn);
         }
+        self.forget_clients_of(token);
     }
 
     /// Answers a request; a daemon that is gone, or reads nothing, gets no answer.
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: &Reply) {
-        self.post(ticket.conn, frame::reply(ticket.id, reply));
+        self.post(ticket.conn, frame::reply(ticket.id, reply), Vec::new());
+    }
+
+    /// Answers a request with descriptors; `false` when nobody is there to take them.
+    pub(crate) fn reply_with(&mut self, ticket: Ticket, number: u64, passed: Vec<OwnedFd>) -> bool {
+        let descriptors = u32::try_from(passed.len()).unwrap_or(u32::MAX);
+        let reply = Reply::Opened { number, descriptors };
+        self.post(ticket.conn, frame::reply(ticket.id, &reply), passed);
+        self.conns.contains_key(&ticket.conn)
     }
 
     /// Tells every daemon that has said hello.
@@ -237,14 +255,14 @@ impl Shim {
         let greeted: Vec<u64> =
             self.conns.iter().filter(|(_, conn)| conn.greeted).map(|(token, _)| *token).collect();
         for token in greeted {
-            self.post(token, bytes.clone());
+            self.post(token, bytes.clone(), Vec::new());
         }
     }
 
-    fn post(&mut self, token: u64, bytes: Vec<u8>) {
+    fn post(&mut self, token: u64, bytes: Vec<u8>, passed: Vec<OwnedFd>) {
         let Some(conn) = self.conns.get_mut(&token) else { return };
         let before = (conn.is_behind(), conn.is_clogged());
-        if !conn.send(bytes) {
+        if !conn.send(bytes, passed) {
             self.hang_up(token);
         } else if (conn.is_behind(), conn.is_clogged()) != before {
             self.update_interest(token);
@@ -261,6 +279,12 @@ impl Shim {
         Ok(Watched { token, fd })
     }
 
+    /// Whether a descriptor is waited for to become readable, and writable.
+    pub(crate) fn set_interest(&self, watched: &Watched, readable: bool, writable: bool) {
+        // It was added; were it not, waiting for it would have failed before.
+        let _ = self.poller.set_interest(&watched.fd, watched.token, readable, writable);
+    }
+
     /// Takes it out again and closes it.
     pub(crate) fn unwatch(&mut self, watched: Watched) {
         self.sources.remove(&watched.token);
@@ -270,12 +294,12 @@ impl Shim {
     }
 
     /// Reads what an output holds and passes it on; `true` at its end. A full turn's worth is left for later
-    /// unless `all` is asked for.
+    /// unless `all` is asked for; also what is left when `sink` says that it takes no more now.
     pub(crate) fn pump(
         &mut self,
         fd: OwnedFd,
         all: bool,
-        mut sink: impl FnMut(&mut Self, &[u8]),
+        mut sink: impl FnMut(&mut Self, &[u8]) -> bool,
     ) -> (OwnedFd, bool) {
         let mut file = File::from(fd);
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -288,7 +312,11 @@ impl Shim {
                     ended = true;
                     break;
                 }
-                Ok(count) => sink(self, buffer.get(..count).unwrap_or_default()),
+                Ok(count) => {
+                    if !sink(self, buffer.get(..count).unwrap_or_default()) && !all {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 // A terminal whose last slave is closed says EIO.
@@ -318,7 +346,8 @@ impl Shim {
         let containers = self.containers.values().filter_map(Container::deadline);
         let execs = self.execs.values().filter_map(Exec::deadline);
         let shutdown = self.shutdown.as_ref().map(|shutdown| shutdown.by);
-        containers.chain(execs).chain(self.accept_again).chain(shutdown).min()
+        let clients = self.clients.values().filter_map(Client::deadline);
+        containers.chain(execs).chain(clients).chain(self.accept_again).chain(shutdown).min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -339,5 +368,6 @@ impl Shim {
         for number in execs {
             self.on_exec_deadline(number, now);
         }
+        self.drop_stalled_clients(now);
     }
 }

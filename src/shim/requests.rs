@@ -47,6 +47,11 @@ impl Shim {
             Request::ReopenLog { id } => self.reopen_log(&id).map(|()| Some(Reply::Ok)),
             Request::Remove { id } => Ok(self.remove(ticket, &id)),
             Request::CloseStdin { id } => self.close_stdin(&id).map(|()| Some(Reply::Ok)),
+            Request::OpenExec { plan, streams, tty } => {
+                self.open_exec(ticket, plan, streams, tty).map(|()| None)
+            }
+            Request::WaitExec { number } => self.wait_exec(ticket, number),
+            Request::Attach { id, streams } => self.attach(ticket, &id, streams).map(|()| None),
             Request::Shutdown => {
                 self.shut_down(ticket);
                 Ok(None)

@@ -16,8 +16,8 @@ pub mod flag {
 /// Error numbers that callers decide on.
 pub mod errno {
     pub use libc::{
-        EACCES, EAGAIN, EBUSY, EEXIST, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOMEM,
-        ENOSYS, ENOTDIR, ENXIO, EPERM, EROFS, ESRCH,
+        EACCES, EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT,
+        ENOMEM, ENOSYS, ENOTDIR, ENXIO, EPERM, EROFS, ESRCH,
     };
 }
 
@@ -167,6 +167,37 @@ pub fn set_nonblocking(fd: impl AsFd) -> SysResult<()> {
     let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
     fcntl(&fd, FcntlArg::F_SETFL(flags)).map_err(SysError::nix("fcntl", ""))?;
     Ok(())
+}
+
+/// How much a pipe holds before its writer waits, in bytes; more than the host lets it hold is no error.
+pub fn enlarge_pipe(pipe: impl AsFd, bytes: i32) {
+    // A pipe of the usual size does the same with more wake-ups.
+    let _ = nix::fcntl::fcntl(pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(bytes));
+}
+
+/// Writes as much as a non-blocking descriptor takes: fewer bytes than given, or none, when it is full.
+///
+/// # Errors
+/// `EPIPE` when nobody reads any more, or another one of the kernel's.
+pub fn write_some(fd: BorrowedFd<'_>, bytes: &[u8]) -> SysResult<usize> {
+    let mut count = 0;
+    while let Some(rest) = bytes.get(count..).filter(|rest| !rest.is_empty()) {
+        match nix::unistd::write(fd, rest) {
+            Ok(more) => count += more,
+            Err(nix::Error::EINTR) => {}
+            Err(nix::Error::EAGAIN) => break,
+            Err(error) => return Err(SysError::nix("write", "")(error)),
+        }
+    }
+    Ok(count)
+}
+
+/// A second descriptor for the same open file, close-on-exec.
+///
+/// # Errors
+/// Too many open files.
+pub fn duplicate(fd: BorrowedFd<'_>) -> SysResult<OwnedFd> {
+    fd.try_clone_to_owned().map_err(SysError::io("duplicate", ""))
 }
 
 /// Gives a pipe or terminal to a user, so that `/dev/stdout` can be opened by it.

@@ -1,5 +1,6 @@
 //! Unix sockets: listeners, message pairs, descriptors in passing.
 
+use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
@@ -100,6 +101,41 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], passed: Option<BorrowedFd<'_>>
         .map_err(SysError::nix("send", ""))
 }
 
+/// Writes to a stream socket as much as it takes; the descriptors travel with the first byte. Never raises `SIGPIPE`.
+///
+/// # Errors
+/// `EPIPE` when the other end is closed, `EAGAIN` when it is full and non-blocking.
+pub fn write(socket: BorrowedFd<'_>, bytes: &[u8], passed: &[BorrowedFd<'_>]) -> SysResult<usize> {
+    let raw: Vec<RawFd> = passed.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
+        .map_err(SysError::nix("send", ""))
+}
+
+/// Reads from a stream socket; descriptors that come with the bytes are put behind those in `passed`. 0 is the end.
+///
+/// # Errors
+/// The kernel's; `EAGAIN` when there is nothing and the socket is non-blocking.
+pub fn read(socket: BorrowedFd<'_>, buffer: &mut [u8], passed: &mut VecDeque<OwnedFd>) -> SysResult<usize> {
+    let mut control = nix::cmsg_space!([RawFd; 8]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = loop {
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+            Err(nix::Error::EINTR) => {}
+            other => break other.map_err(SysError::nix("receive", ""))?,
+        }
+    };
+    for part in message.cmsgs().map_err(SysError::nix("receive", ""))? {
+        if let ControlMessageOwned::ScmRights(fds) = part {
+            // SAFETY: the kernel has just installed these descriptors for us, and nobody else knows them.
+            passed.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok(message.bytes)
+}
+
 /// Receives one message into `buffer`: its length, 0 at the end, and the descriptor passed with it.
 ///
 /// # Errors
@@ -167,6 +203,29 @@ mod tests {
         drop(a);
         assert!(is_abandoned(b.as_fd()));
         assert_eq!(receive(b.as_fd(), &mut buffer).unwrap().0, 0);
+    }
+
+    #[test]
+    fn descriptors_keep_their_place_in_a_stream() {
+        let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
+        let ends: Vec<OwnedFd> = (0..3).map(|_| crate::fd::pipe().unwrap().1).collect();
+        assert_eq!(write(a.as_fd(), b"none ", &[]).unwrap(), 5);
+        assert_eq!(write(a.as_fd(), b"two ", &[ends[0].as_fd(), ends[1].as_fd()]).unwrap(), 4);
+        assert_eq!(write(a.as_fd(), b"one", &[ends[2].as_fd()]).unwrap(), 3);
+        drop(a);
+        let (mut bytes, mut passed) = (Vec::new(), VecDeque::new());
+        let mut buffer = [0; 64];
+        loop {
+            match read(b.as_fd(), &mut buffer, &mut passed).unwrap() {
+                0 => break,
+                count => bytes.extend_from_slice(&buffer[..count]),
+            }
+        }
+        assert_eq!(bytes, b"none two one");
+        let inode = |fd: &OwnedFd| crate::fd::identity(fd).unwrap().inode;
+        let (sent, got): (Vec<_>, Vec<_>) =
+            (ends.iter().map(inode).collect(), passed.iter().map(inode).collect());
+        assert_eq!(sent, got);
     }
 
     #[test]

@@ -50,6 +50,44 @@ pub enum Request {
     },
     /// Kill whatever is left, the pause too, and exit. Answered by [`Reply::Ok`] just before.
     Shutdown,
+    /// Run a command in a running container with streams that the daemon reads and writes itself. Answered by
+    /// [`Reply::Opened`] once the program runs; its descriptors are the daemon's ends of stdin, stdout and stderr, as
+    /// far as they are asked for, or the master of a terminal alone. Since version 3.
+    OpenExec {
+        /// What runs; its limits of time and output mean nothing here.
+        plan: ExecPlan,
+        /// The standard streams; those not asked for are `/dev/null`.
+        streams: Streams,
+        /// A terminal of the container in place of the three.
+        tty: bool,
+    },
+    /// Wait for a command of [`Request::OpenExec`] that was opened on the same connection. Answered by
+    /// [`Reply::Exec`] without output when it has ended. Since version 3.
+    WaitExec {
+        /// The number that [`Reply::Opened`] told.
+        number: u64,
+    },
+    /// Join a running container's streams from now on. Answered by [`Reply::Opened`]; its descriptors are the writing
+    /// end of stdin if it is asked for and there (with a terminal: its master), then the reading ends of pipes that
+    /// repeat stdout and stderr as far as they are asked for, or of one pipe that only tells the end. The client has
+    /// left when the daemon closes any of these pipes; it is dropped when it does not empty them. Since version 3.
+    Attach {
+        /// The container id.
+        id: String,
+        /// The standard streams.
+        streams: Streams,
+    },
+}
+
+/// Which standard streams somebody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Streams {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
 }
 
 /// What the shim answers.
@@ -99,6 +137,13 @@ pub enum Reply {
         timed_out: bool,
         /// Output beyond the cap was thrown away.
         truncated: bool,
+    },
+    /// Streams are open; so many descriptors travel with this frame.
+    Opened {
+        /// The command's number; 0 for an attached client.
+        number: u64,
+        /// How many.
+        descriptors: u32,
     },
     /// The request failed and changed nothing.
     Error {

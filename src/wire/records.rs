@@ -1,7 +1,7 @@
 //! The encoding of every structure and message, field by field.
 
 use crate::codec::{Codec, DecodeError, Reader, put_record};
-use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request};
+use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request, Streams};
 use crate::plan::{
     CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
     ProcessPlan, RootfsPlan, SandboxPlan, SeccompAgent, Stdio,
@@ -144,6 +144,9 @@ variants!(Request {
     7 = Remove { id },
     8 = CloseStdin { id },
     9 = Shutdown,
+    20 = OpenExec { plan, streams, tty },
+    21 = WaitExec { number },
+    22 = Attach { id, streams },
 });
 variants!(Reply {
     0 = Hello { version, pid, sandbox_ready, containers + pause_pid },
@@ -153,7 +156,9 @@ variants!(Reply {
     4 = Ok,
     5 = Exec { exit_code, stdout, stderr, timed_out, truncated },
     6 = Error { kind, errno, message },
+    20 = Opened { number, descriptors },
 });
+record!(Streams { stdin, stdout, stderr });
 names!(ErrorCode { NotFound = 0, BadState = 1, Setup = 2, Exec = 3, Invalid = 4, Io = 5 });
 variants!(Event { 0 = Exited(record) });
 record!(ExitRecord { id, code, signal, oom, finished_at_ns, started_at_ns, start_error, log_bytes_lost });

@@ -39,7 +39,8 @@ pub(super) fn check(config: &Config) -> Check {
     }
     images(&config.images)?;
     network(&config.network)?;
-    runtime(&config.runtime)
+    runtime(&config.runtime)?;
+    stream(&config.stream)
 }
 
 fn images(settings: &image::ImageConfig) -> Check {
@@ -88,6 +89,15 @@ fn runtime(settings: &engine::Settings) -> Check {
     range("runtime.exec_output_limit", settings.exec_output_limit, 1 << 10..=7 << 20)?;
     range("runtime.exec_drain_ms", settings.exec_drain_ms, 0..=60_000)?;
     range("runtime.kill_timeout_seconds", settings.kill_timeout_seconds, 1..=600)
+}
+
+fn stream(settings: &stream::Settings) -> Check {
+    optional_path("stream.tls_cert_file", &settings.tls_cert_file)?;
+    optional_path("stream.tls_key_file", &settings.tls_key_file)?;
+    if settings.tls_cert_file.as_os_str().is_empty() != settings.tls_key_file.as_os_str().is_empty() {
+        return refuse("stream.tls_cert_file", "goes with stream.tls_key_file: both or neither".to_owned());
+    }
+    range("stream.idle_timeout_seconds", settings.idle_timeout_seconds, 1..=7 * 86_400)
 }
 
 fn refuse(key: &'static str, reason: String) -> Check {

@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) network: net::NetworkSettings,
     /// Pods and containers.
     pub(crate) runtime: engine::Settings,
+    /// Exec, attach and port forwarding.
+    pub(crate) stream: stream::Settings,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             images: image::ImageConfig::default(),
             network: net::NetworkSettings::default(),
             runtime: engine::Settings::default(),
+            stream: stream::Settings::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The small parts of requests: ids, time limits, ranges of addresses.
 
 use super::{DecodeError, Field, text};
+use engine::Streams;
 use ipnet::IpNet;
 use std::time::Duration;
 
@@ -29,6 +30,34 @@ pub(crate) fn command(name: &str, words: &[String]) -> Result<(), DecodeError> {
         return Err(field.missing());
     }
     words.iter().enumerate().try_for_each(|(index, word)| text::no_nul(&field.item(index), word))
+}
+
+/// The streams of an exec or attach: one at least, and no stderr beside a terminal, which has but one output.
+pub(crate) fn streams(
+    tty: bool,
+    (stdin, stdout, stderr): (bool, bool, bool),
+) -> Result<Streams, DecodeError> {
+    if tty && stderr {
+        return Err(Field::root("stderr").invalid("cannot be had beside tty: a terminal has one output"));
+    }
+    if !(stdin || stdout || stderr) {
+        return Err(Field::root("stdin").invalid("one of stdin, stdout and stderr is required"));
+    }
+    Ok(Streams { stdin, stdout, stderr })
+}
+
+/// Ports to forward: fewer than half of the channels that a WebSocket has.
+pub(crate) fn ports(name: &str, list: &[i32]) -> Result<Vec<u16>, DecodeError> {
+    const MOST: usize = 100;
+    let field = Field::root(name);
+    if list.len() > MOST {
+        return Err(field.invalid(format!("names {} ports, more than {MOST}", list.len())));
+    }
+    let port = |(index, port): (usize, &i32)| {
+        let valid = u16::try_from(*port).ok().filter(|port| *port != 0);
+        valid.ok_or_else(|| field.item(index).invalid(format!("{port} is no port")))
+    };
+    list.iter().enumerate().map(port).collect()
 }
 
 /// The pod CIDRs: none, one, or one of each family.
@@ -70,6 +99,22 @@ mod tests {
         assert!(parse("10.88.0.0/16,10.89.0.0/16").is_err());
         let error = parse("10.88.0.0").unwrap_err();
         assert!(error.starts_with("runtime_config.network_config.pod_cidr: "), "{error}");
+    }
+
+    #[test]
+    fn a_terminal_has_no_stderr() {
+        assert!(streams(true, (true, true, false)).is_ok() && streams(false, (false, false, true)).is_ok());
+        assert!(streams(true, (true, true, true)).unwrap_err().to_string().starts_with("stderr: "));
+        assert!(streams(false, (false, false, false)).is_err());
+    }
+
+    #[test]
+    fn ports_are_ports() {
+        assert_eq!(ports("port", &[80, 65535]), Ok(vec![80, 65535]));
+        assert_eq!(ports("port", &[]), Ok(vec![]));
+        assert_eq!(ports("port", &[80, 0]).unwrap_err().to_string(), "port[1]: 0 is no port");
+        assert!(ports("port", &[65536]).is_err() && ports("port", &[-1]).is_err());
+        assert!(ports("port", &[80; 101]).is_err());
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! `RuntimeService`: one file an RPC. Those without a file are not in this version.
 
+mod attach;
 mod container_status;
 mod create_container;
+mod exec;
 mod exec_sync;
 mod list_containers;
 mod list_pod_sandbox;
 mod pod_sandbox_status;
+mod port_forward;
 mod remove_container;
 mod remove_pod_sandbox;
 mod reopen_container_log;
@@ -35,6 +38,7 @@ use tonic::{Request, Response, Status};
 pub(crate) struct Runtime {
     pub(crate) engine: Arc<Engine>,
     pub(crate) host: Host,
+    pub(crate) urls: Arc<stream::Urls>,
 }
 
 /// The messages of a streaming answer.
@@ -180,19 +184,19 @@ impl RuntimeService for Runtime {
         answer!(self, exec_sync, r)
     }
 
-    async fn exec(&self, _: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
-        unimplemented("Exec")
+    async fn exec(&self, r: Request<ExecRequest>) -> Result<Response<ExecResponse>, Status> {
+        answer!(self, exec, r)
     }
 
-    async fn attach(&self, _: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
-        unimplemented("Attach")
+    async fn attach(&self, r: Request<AttachRequest>) -> Result<Response<AttachResponse>, Status> {
+        answer!(self, attach, r)
     }
 
     async fn port_forward(
         &self,
-        _: Request<PortForwardRequest>,
+        r: Request<PortForwardRequest>,
     ) -> Result<Response<PortForwardResponse>, Status> {
-        unimplemented("PortForward")
+        answer!(self, port_forward, r)
     }
 
     async fn update_container_resources(

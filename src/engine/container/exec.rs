@@ -9,6 +9,7 @@ use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::msg::{Reply, Request};
+use wire::plan::ExecPlan;
 
 impl Engine {
     /// Runs a command in a running container and waits for it. A timeout kills everything that the command
@@ -38,18 +39,7 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let shim = container.pod.live_shim("run a command")?;
-        let template = container.exec.get_or_try_init(|| self.template(container)).await?;
-        let plan = oci::plan::exec(
-            &template.process,
-            oci::plan::ExecInputs {
-                container: container.id.clone(),
-                cgroup: template.cgroup.clone(),
-                argv: command.clone(),
-                timeout_ms: timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-                output_cap: self.settings.exec_output_limit,
-                drain_ms: self.settings.exec_drain_ms,
-            },
-        )?;
+        let plan = self.exec_plan(container, command.clone(), timeout).await?;
         match shim.ask("run a command in", &container.id, &Request::Exec(plan)).await? {
             Reply::Exec { timed_out: true, .. } => Err(EngineError::ExecTimeout {
                 id: container.id.clone(),
@@ -59,6 +49,25 @@ impl Engine {
             Reply::Exec { exit_code, stdout, stderr, .. } => Ok(ExecOutput { stdout, stderr, exit_code }),
             _ => Err(EngineError::ShimGone { pod: container.pod.id.clone(), operation: "run a command" }),
         }
+    }
+
+    /// The container's process with another program.
+    pub(super) async fn exec_plan(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        argv: Vec<String>,
+        timeout: Option<Duration>,
+    ) -> Result<ExecPlan, EngineError> {
+        let template = container.exec.get_or_try_init(|| self.template(container)).await?;
+        let inputs = oci::plan::ExecInputs {
+            container: container.id.clone(),
+            cgroup: template.cgroup.clone(),
+            argv,
+            timeout_ms: timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
+            output_cap: self.settings.exec_output_limit,
+            drain_ms: self.settings.exec_drain_ms,
+        };
+        Ok(oci::plan::exec(&template.process, inputs)?)
     }
 
     /// How the container's processes run, from the spec that a former daemon wrote.

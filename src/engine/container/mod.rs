@@ -1,13 +1,17 @@
 //! The verbs of containers.
 
+mod attach;
 mod create;
 mod exec;
 mod list;
 mod log;
+mod open_exec;
 mod remove;
 mod start;
 mod stop;
 
+pub use attach::{AttachSession, SharedStdin};
+pub use open_exec::{ExecEnd, ExecSession, OpenExec};
 pub(crate) use stop::hint;
 
 use crate::Engine;

@@ -1,5 +1,6 @@
 //! The verbs of pods.
 
+mod dial;
 mod files;
 mod list;
 mod release;

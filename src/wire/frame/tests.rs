@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::exit;
-use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord};
+use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Streams};
 use crate::plan::{
     CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
     ProcessPlan, RootfsPlan, SandboxPlan, SeccompAgent, Stdio,
@@ -190,6 +190,13 @@ fn bodies() -> Vec<Body> {
         Request::Remove { id: id() },
         Request::CloseStdin { id: id() },
         Request::Shutdown,
+        Request::OpenExec {
+            plan: ExecPlan { container: id(), process: process(), ..ExecPlan::default() },
+            streams: Streams { stdin: true, stdout: false, stderr: true },
+            tty: true,
+        },
+        Request::WaitExec { number: 1 << 40 },
+        Request::Attach { id: id(), streams: Streams { stdin: false, stdout: true, stderr: false } },
     ]
     .into_iter()
     .map(Body::Request)
@@ -220,6 +227,7 @@ fn bodies() -> Vec<Body> {
         Reply::Created { pid: 8 },
         Reply::Started { started_at_ns: 1_700_000_000_000_000_000 },
         Reply::Ok,
+        Reply::Opened { number: u64::MAX, descriptors: 3 },
         Reply::Exec {
             exit_code: 1,
             stdout: vec![1, 2, 3],

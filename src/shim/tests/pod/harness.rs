@@ -1,9 +1,9 @@
 //! A shim of one's own, on a socket and with cgroups of its own; everything is gone when it is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -60,13 +60,23 @@ pub(crate) struct Conn {
     next: u64,
     replies: HashMap<u64, Reply>,
     exits: HashMap<String, ExitRecord>,
+    passed: VecDeque<OwnedFd>,
+    opened: HashMap<u64, Vec<OwnedFd>>,
 }
 
 impl Conn {
     pub(crate) fn open(path: &Path) -> Self {
         let stream = UnixStream::connect(path).unwrap();
         stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        Self { stream, decoder: FrameDecoder::new(), next: 1, replies: HashMap::new(), exits: HashMap::new() }
+        Self {
+            stream,
+            decoder: FrameDecoder::new(),
+            next: 1,
+            replies: HashMap::new(),
+            exits: HashMap::new(),
+            passed: VecDeque::new(),
+            opened: HashMap::new(),
+        }
     }
 
     pub(crate) fn send(&mut self, request: &Request) -> u64 {
@@ -79,15 +89,21 @@ impl Conn {
     fn pump(&mut self, since: Instant) {
         assert!(since.elapsed() < PATIENCE, "the shim does not answer");
         let mut buffer = [0; 65536];
-        match self.stream.read(&mut buffer) {
+        match sys::socket::read(self.stream.as_fd(), &mut buffer, &mut self.passed) {
             Ok(0) => panic!("the shim has hung up"),
             Ok(count) => self.decoder.push(&buffer[..count]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.errno == sys::fd::errno::EAGAIN => {}
             Err(error) => panic!("{error}"),
         }
         while let Some(frame) = self.decoder.next_frame().unwrap() {
             match frame.body {
-                Body::Reply(reply) => drop(self.replies.insert(frame.id, reply)),
+                Body::Reply(reply) => {
+                    if let Reply::Opened { descriptors, .. } = reply {
+                        let count = usize::try_from(descriptors).unwrap();
+                        self.opened.insert(frame.id, self.passed.drain(..count).collect());
+                    }
+                    self.replies.insert(frame.id, reply);
+                }
                 Body::Event(Event::Exited(record)) => drop(self.exits.insert(record.id.clone(), record)),
                 Body::Request(_) => panic!("the shim asks"),
             }
@@ -101,6 +117,15 @@ impl Conn {
                 return reply;
             }
             self.pump(since);
+        }
+    }
+
+    /// Asks for streams: the number of what was opened, and its descriptors.
+    pub(crate) fn open_streams(&mut self, request: &Request) -> (u64, Vec<OwnedFd>) {
+        let id = self.send(request);
+        match self.wait(id) {
+            Reply::Opened { number, .. } => (number, self.opened.remove(&id).unwrap()),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -10,4 +10,5 @@ mod launch;
 mod life;
 mod logs;
 mod measure;
+mod streams;
 mod userns;

@@ -1,0 +1,23 @@
+//! Attach: a URL at which a container's streams can be joined.
+
+use super::Runtime;
+use crate::decode::requests;
+use crate::proto::{AttachRequest, AttachResponse};
+use crate::status;
+use stream::Ticket;
+use tonic::Status;
+use tracing::Span;
+
+pub(super) async fn answer(runtime: &Runtime, request: AttachRequest) -> Result<AttachResponse, Status> {
+    let refused = |error| status::decode(&error);
+    let AttachRequest { container_id, stdin, tty, stdout, stderr } = request;
+    requests::id("container_id", &container_id).map_err(refused)?;
+    let streams = requests::streams(tty, (stdin, stdout, stderr)).map_err(refused)?;
+    Span::current().record("container", container_id.as_str());
+    let container = runtime
+        .engine
+        .running_container(&container_id, "attach to")
+        .map_err(|error| status::engine(&error))?;
+    let url = runtime.urls.issue(Ticket::Attach { container, tty, streams });
+    Ok(AttachResponse { url: url.map_err(|error| status::stream(&error))? })
+}
