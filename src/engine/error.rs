@@ -26,6 +26,22 @@ pub enum EngineError {
     /// No image fits the reference.
     #[error("image {0:?} not found: pull it first")]
     NoSuchImage(String),
+    /// An image cannot be mounted as a volume; the kubelet knows the first word (cri-api `pkg/errors`).
+    #[error("ImageVolumeMountFailed: config.mounts[{mount}].{field}")]
+    ImageVolume {
+        /// Which of the request's mounts.
+        mount: usize,
+        /// The field of it.
+        field: &'static str,
+        /// Why.
+        source: Box<EngineError>,
+    },
+    /// A sub path of an image that is none of its directories.
+    #[error("{path:?} is no directory of the image")]
+    NoSuchDirectory {
+        /// The path.
+        path: String,
+    },
     /// The name belongs to something else.
     #[error(
         "the name {name} is held by {holder} with another configuration, or one that has ended ({stage})"
@@ -199,6 +215,8 @@ impl EngineError {
             Self::AmbiguousId(_) | Self::Invalid { .. } | Self::UnknownHandler(_) => {
                 ErrorKind::InvalidArgument
             }
+            Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
+            Self::ImageVolume { source, .. } => source.kind(),
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::WrongState { .. } | Self::Transition(_) | Self::OldShim { .. } => {
                 ErrorKind::FailedPrecondition

@@ -73,6 +73,7 @@ impl Engine {
         for (dir, mode) in [
             (paths.pods(), 0o711),
             (paths.rootfs(), 0o711),
+            (paths.empty(), 0o555),
             (paths.data.join("containers"), 0o711),
             (settings.netns_dir.clone(), 0o755),
         ] {

@@ -238,6 +238,11 @@ impl Container {
             created_at: record.created_at,
             image_id: record.image_id.clone(),
             image_ref: record.image_ref.clone(),
+            image_volumes: record
+                .image_volumes
+                .iter()
+                .map(|volume| (volume.mount, volume.image_ref.clone()))
+                .collect(),
             log_path: record.log_path.clone(),
             user: UserView { uid: record.uid, gid: record.gid, groups: record.groups.clone() },
             pid: match record.state {

@@ -69,11 +69,25 @@ pub(crate) struct ContainerRecord {
     pub(crate) image_ref: String,
     /// Layer directories, top first: held while the container is there.
     pub(crate) layers: Vec<PathBuf>,
+    /// The images that it has mounted: held as its own.
+    #[serde(default)]
+    pub(crate) image_volumes: Vec<MountedImage>,
     pub(crate) log_path: String,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
     pub(crate) stop_signal: i32,
+}
+
+/// An image that a container has mounted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct MountedImage {
+    /// Which of the request's mounts.
+    pub(crate) mount: usize,
+    /// The image's repository digest, or its id where it has none.
+    pub(crate) image_ref: String,
+    /// Its layer directories.
+    pub(crate) layers: Vec<PathBuf>,
 }
 
 impl ContainerRecord {

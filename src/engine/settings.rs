@@ -18,6 +18,9 @@ pub struct Settings {
     pub cgroup_parent: String,
     /// Capabilities of a container that asks for no change.
     pub default_capabilities: Vec<String>,
+    /// Nodes of requested devices belong to the user and group of the container's security context, where it names
+    /// some by number, instead of their owners on the host.
+    pub device_ownership_from_security_context: bool,
     /// Most processes in a container; 0 or less is no limit.
     pub pids_limit: i64,
     /// A request that is silent about seccomp gets the built-in profile instead of none.
@@ -52,6 +55,7 @@ impl Default for Settings {
             ]
             .map(str::to_owned)
             .to_vec(),
+            device_ownership_from_security_context: false,
             pids_limit: 0,
             seccomp_default: false,
             shm_size: 64 << 20,
@@ -76,6 +80,7 @@ impl Settings {
                 UnsetSeccomp::Unconfined
             },
             pids_limit: self.pids_limit.max(0),
+            device_ownership: self.device_ownership_from_security_context,
             ..oci::spec::Settings::default()
         })
     }
@@ -104,6 +109,11 @@ impl Paths {
     /// The writable layers of one container.
     pub fn container(&self, id: &str) -> PathBuf {
         self.data.join("containers").join(id)
+    }
+
+    /// A directory that stays empty, the lowest layer of image volumes that have one layer only.
+    pub fn empty(&self) -> PathBuf {
+        self.data.join("empty")
     }
 
     /// The empty directory on which every container assembles its root, in a mount namespace of its own.

@@ -51,6 +51,8 @@ pub struct ContainerView {
     pub image_id: String,
     /// The image's repository digest, or its id where it has none.
     pub image_ref: String,
+    /// What the images among the mounts resolved to, by the mount's index.
+    pub image_volumes: BTreeMap<usize, String>,
     /// Absolute; empty without a log.
     pub log_path: String,
     /// The resolved identity.

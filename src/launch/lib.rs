@@ -9,6 +9,7 @@ mod devices;
 mod exec;
 mod extras;
 pub mod host;
+mod images;
 mod masks;
 mod mounts;
 mod pause;

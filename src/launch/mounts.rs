@@ -8,7 +8,7 @@ use sys::{SysResult, fd, mount, resolve};
 use wire::plan::{CgroupPlan, ContainerPlan, MountPlan, MountSource, RootfsPlan};
 
 use crate::userns::{self, Mapper};
-use crate::{Context, Failure};
+use crate::{Context, Failure, images};
 
 const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup/";
@@ -22,12 +22,19 @@ pub(super) fn prepare(
 ) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let asked = if rootfs.propagation == 0 { propagation::SLAVE } else { rootfs.propagation };
     mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
-    mounts.iter().map(|mount| open_source(mount, mapper)).collect()
+    mounts.iter().map(|mount| open_source(mount, &rootfs.mountpoint, mapper)).collect()
 }
 
-fn open_source(plan: &MountPlan, mapper: &mut Mapper<'_>) -> Result<Option<OwnedFd>, Failure> {
+fn open_source(
+    plan: &MountPlan,
+    scratch: &[u8],
+    mapper: &mut Mapper<'_>,
+) -> Result<Option<OwnedFd>, Failure> {
     let (path, recursive) = match &plan.source {
         MountSource::Bind { path, recursive } => (path, recursive),
+        MountSource::Overlay { layers } => {
+            return images::overlay(plan, layers, scratch, mapper).map(Some);
+        }
         // Their namespaces, of the network and of IPC, need not be those of the user namespace.
         MountSource::Filesystem { fstype, source, data }
             if mapper.has_pod() && matches!(fstype.as_slice(), b"sysfs" | b"mqueue") =>
@@ -64,11 +71,11 @@ pub(super) fn attach_all(
                 let tree = tree.context("mount", &mount.target)?;
                 place(root, mount, &tree, true)?;
             }
-            (MountSource::Bind { .. }, Some(tree)) => {
+            (MountSource::Bind { .. } | MountSource::Overlay { .. }, Some(tree)) => {
                 let directory = fd::identity(&tree)?.is_dir();
                 place(root, mount, &tree, directory)?;
             }
-            (MountSource::Bind { .. }, None) => {}
+            (MountSource::Bind { .. } | MountSource::Overlay { .. }, None) => {}
             (MountSource::Cgroup, _) => attach_cgroup(root, mount, &plan.cgroup)?,
         }
     }
@@ -103,18 +110,20 @@ fn place(root: BorrowedFd<'_>, plan: &MountPlan, tree: &OwnedFd, directory: bool
         0 => propagation::PRIVATE,
         asked => asked,
     };
+    let deep = plan.propagation == 0 || plan.propagation & propagation::RECURSIVE != 0;
     // A new filesystem has its attributes already and is private by birth.
-    let fresh = matches!(plan.source, MountSource::Filesystem { .. });
-    let attributes = if fresh { 0 } else { plan.attributes };
-    if fresh && spread == propagation::PRIVATE {
+    let attributes = match plan.source {
+        MountSource::Filesystem { .. } => Attributes::default(),
+        _ => Attributes::of(plan),
+    };
+    if matches!(plan.source, MountSource::Filesystem { .. }) && spread == propagation::PRIVATE {
         return mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target);
     }
-    let deep = plan.propagation == 0 || plan.propagation & propagation::RECURSIVE != 0;
-    let early = set_both(tree.as_fd(), plan, attributes, (spread, deep));
+    let early = attributes.apply(tree.as_fd(), (spread, deep));
     let late = matches!(&early, Err(error) if error.errno == errno::ENOSYS);
     if !late {
         early.context("mount", &plan.target)?;
-    } else if plan.recursive && attributes != 0 {
+    } else if !attributes.is_simple() {
         // mount(2) reaches one mount only: less than was asked for, and nobody would notice.
         return Err(Failure::setup(
             errno::ENOSYS,
@@ -126,18 +135,39 @@ fn place(root: BorrowedFd<'_>, plan: &MountPlan, tree: &OwnedFd, directory: bool
     }
     mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target)?;
     if late {
-        configure(tree.as_fd(), attributes, spread, deep).context("mount", &plan.target)?;
+        configure(tree.as_fd(), attributes.top.0, spread, deep).context("mount", &plan.target)?;
     }
     Ok(())
 }
 
-/// Propagation and attributes in one call where they reach equally deep.
-fn set_both(tree: BorrowedFd<'_>, plan: &MountPlan, attributes: u64, spread: (u64, bool)) -> SysResult<()> {
-    if attributes == 0 || plan.recursive == spread.1 {
-        return mount::set_attributes(tree, attributes, spread.0, spread.1);
+/// What is to be set and cleared on a mount, and on everything below it.
+#[derive(Default)]
+struct Attributes {
+    top: (u64, u64),
+    deep: (u64, u64),
+}
+
+impl Attributes {
+    fn of(plan: &MountPlan) -> Self {
+        Self { top: (plan.attributes, plan.cleared), deep: (plan.deep_attributes, plan.deep_cleared) }
     }
-    mount::set_attributes(tree, attributes, 0, plan.recursive)?;
-    mount::set_attributes(tree, 0, spread.0, spread.1)
+
+    /// Whether mount(2) can do it. What it leaves as it is, is what the mount has from its source.
+    fn is_simple(&self) -> bool {
+        self.deep == (0, 0) && self.top.1 & !mount::READ_ONLY == 0
+    }
+
+    /// Propagation and attributes, in one call where they reach equally deep.
+    fn apply(&self, tree: BorrowedFd<'_>, (spread, all): (u64, bool)) -> SysResult<()> {
+        let (shallow, deep) = if all { (0, spread) } else { (spread, 0) };
+        if self.deep != (0, 0) || deep != 0 {
+            mount::change_attributes(tree, self.deep, deep, true)?;
+        }
+        if self.top.0 != 0 || self.top.1 != 0 || shallow != 0 {
+            mount::change_attributes(tree, self.top, shallow, false)?;
+        }
+        Ok(())
+    }
 }
 
 /// Configures an attached mount, also on kernels before 5.12, where the low attribute bits (read-only, nosuid,

@@ -130,7 +130,7 @@ pub(super) fn place(root: BorrowedFd<'_>) -> Result<(), Failure> {
 
 /// Makes the mount that holds `path` private: where the root stays shared with the host (a volume with
 /// bidirectional propagation), the overlay would otherwise appear there too.
-fn seclude(path: &[u8]) -> SysResult<()> {
+pub(super) fn seclude(path: &[u8]) -> SysResult<()> {
     let mut path = path;
     loop {
         match mount::classic(b"", path, b"", propagation::PRIVATE, b"") {

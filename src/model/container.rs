@@ -1,5 +1,6 @@
 //! A container: what was asked for, and its states.
 
+use crate::idmap::IdMapping;
 use crate::security::SecurityContext;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,12 +48,13 @@ pub enum Propagation {
     Bidirectional,
 }
 
-/// A bind mount of a host path (CRI `Mount`).
+/// A path of the host, or an image, in a container (CRI `Mount`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Mount {
     /// Absolute path in the container.
     pub container_path: String,
-    /// Path on the host.
+    /// Path on the host; empty for an image.
     pub host_path: String,
     /// Read-only.
     pub readonly: bool,
@@ -60,6 +62,29 @@ pub struct Mount {
     pub recursive_read_only: bool,
     /// Propagation.
     pub propagation: Propagation,
+    /// Gives the files the container's SELinux label.
+    pub selinux_relabel: bool,
+    /// How the user ids of the files appear in the container; empty: unchanged.
+    pub uid_mappings: Vec<IdMapping>,
+    /// How their group ids do.
+    pub gid_mappings: Vec<IdMapping>,
+    /// An image in place of a host path.
+    pub image: Option<ImageSpec>,
+    /// A directory of that image; empty: all of it.
+    pub image_sub_path: String,
+    /// More options of the mount: `noexec`, `nodev`, `nosuid`.
+    pub options: Vec<String>,
+}
+
+/// A device of the host, or a directory of them, in a container (CRI `Device`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path in the container.
+    pub container_path: String,
+    /// Absolute path on the host.
+    pub host_path: String,
+    /// What the container may do with it: some of `r`, `w` and `m` (mknod).
+    pub permissions: String,
 }
 
 /// CRI `LinuxContainerResources`; 0, `None` or empty leaves a limit unset.
@@ -102,8 +127,14 @@ pub struct ContainerConfig {
     pub working_dir: String,
     /// Added to the image's; the last of a name wins.
     pub envs: Vec<KeyValue>,
-    /// Bind mounts in the order given.
+    /// Mounts in the order given.
     pub mounts: Vec<Mount>,
+    /// Devices of the host, in the order given.
+    #[serde(default)]
+    pub devices: Vec<Device>,
+    /// Qualified names (`vendor/class=device`) of devices by the Container Device Interface.
+    #[serde(default)]
+    pub cdi_devices: Vec<String>,
     /// Verbatim.
     pub labels: BTreeMap<String, String>,
     /// Verbatim; never control input.

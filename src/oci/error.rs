@@ -31,6 +31,14 @@ pub enum OciError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// A recursive read-only mount on a kernel before 5.12; the kubelet knows the first word (cri-api `pkg/errors`).
+    #[error(
+        "RROUnsupported: {field}: the kernel cannot make whole trees of mounts read-only (needs Linux 5.12)"
+    )]
+    NoRecursiveReadOnly {
+        /// The field of the request.
+        field: String,
+    },
     /// A user or group name that the image does not know.
     #[error("{what} {name:?} is not in the image's {file}")]
     UnknownName {
@@ -123,6 +131,7 @@ impl OciError {
             | Self::UnknownName { .. }
             | Self::ImageFile { .. }
             | Self::NoController { .. }
+            | Self::NoRecursiveReadOnly { .. }
             | Self::Profile { .. }
             | Self::ProfileSyntax { .. } => ErrorKind::InvalidArgument,
             Self::NoCgroups => ErrorKind::FailedPrecondition,

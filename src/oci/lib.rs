@@ -6,6 +6,7 @@
 
 pub mod caps;
 pub mod cgroup;
+mod copy_up;
 pub mod error;
 pub mod plan;
 pub mod rootfs;
@@ -14,4 +15,5 @@ pub mod signal;
 pub mod spec;
 pub mod users;
 
+pub use copy_up::copy_up;
 pub use error::{OciError, OciResult};

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// No file of an image that the daemon reads is larger.
@@ -20,10 +20,10 @@ pub const READ_LIMIT: u64 = 10 << 20;
 const LINK_LIMIT: usize = 40;
 
 /// A directory of the merged tree: the directories that make it up, top first.
-type Merged = Vec<OwnedFd>;
+pub(crate) type Merged = Vec<OwnedFd>;
 
 /// What a name in a merged directory is.
-enum Entry {
+pub(crate) enum Entry {
     Directory(Merged),
     Link(Vec<u8>),
     File(OwnedFd),
@@ -80,6 +80,28 @@ impl RootView {
     /// As [`RootView::read`].
     pub fn is_dir(&self, path: &str) -> OciResult<bool> {
         Ok(matches!(self.resolve(path)?, Some(Entry::Directory(_))))
+    }
+
+    /// The directories of the layers that together are this directory of the image, top first; `None` where there is
+    /// none of that path.
+    ///
+    /// # Errors
+    /// As [`RootView::read`].
+    pub fn directory(&self, path: &str) -> OciResult<Option<Vec<PathBuf>>> {
+        let Some(dirs) = self.merged(path)? else { return Ok(None) };
+        let name = |dir: &OwnedFd| {
+            let link = format!("/proc/self/fd/{}", dir.as_raw_fd());
+            std::fs::read_link(&link).map_err(OciError::io("find the path of", link))
+        };
+        dirs.iter().map(name).collect::<OciResult<_>>().map(Some)
+    }
+
+    /// The same, opened.
+    pub(crate) fn merged(&self, path: &str) -> OciResult<Option<Merged>> {
+        Ok(match self.resolve(path)? {
+            Some(Entry::Directory(dirs)) => Some(dirs),
+            _ => None,
+        })
     }
 
     fn resolve(&self, path: &str) -> OciResult<Option<Entry>> {
@@ -148,7 +170,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 /// The overlay's rule for one name: the topmost layer that has it decides; directories of lower layers join in
 /// until a whiteout, something that is no directory, or an opaque directory hides the rest.
-fn lookup(dirs: &Merged, name: &[u8]) -> rustix::io::Result<Option<Entry>> {
+pub(crate) fn lookup(dirs: &Merged, name: &[u8]) -> rustix::io::Result<Option<Entry>> {
     let mut merged = Merged::new();
     for dir in dirs {
         let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -87,6 +87,13 @@ impl Context {
         self.config(FSCONFIG_SET_STRING, Some(key), Some(value))
     }
 
+    fn layers(&self, layers: &[Vec<u8>]) -> SysResult<()> {
+        layers.iter().try_for_each(|layer| {
+            self.string(b"lowerdir+", layer)
+                .map_err(|error| SysError::new("add layer", as_path(layer), error.errno))
+        })
+    }
+
     fn finish(self, fstype: &[u8], attributes: u64) -> SysResult<OwnedFd> {
         self.config(FSCONFIG_CMD_CREATE, None, None)
             .map_err(|error| SysError::new("create filesystem", as_path(fstype), error.errno))?;
@@ -129,11 +136,7 @@ pub fn common_directory(paths: &[Vec<u8>]) -> &[u8] {
 pub fn overlay(layers: &[Vec<u8>], upper: &[u8], work: &[u8]) -> SysResult<OwnedFd> {
     let context = Context::new(b"overlay")?;
     context.string(b"source", b"overlay")?;
-    for layer in layers {
-        context
-            .string(b"lowerdir+", layer)
-            .map_err(|error| SysError::new("add layer", as_path(layer), error.errno))?;
-    }
+    context.layers(layers)?;
     context.string(b"upperdir", upper)?;
     context.string(b"workdir", work)?;
     context.string(b"index", b"off")?;
@@ -142,24 +145,37 @@ pub fn overlay(layers: &[Vec<u8>], upper: &[u8], work: &[u8]) -> SysResult<Owned
     context.finish(b"overlay", 0)
 }
 
+/// An overlay without a writable layer, not attached yet: layers top first, two at least.
+///
+/// # Errors
+/// As [`overlay`].
+pub fn overlay_read_only(layers: &[Vec<u8>]) -> SysResult<OwnedFd> {
+    let context = Context::new(b"overlay")?;
+    context.string(b"source", b"overlay")?;
+    context.layers(layers)?;
+    context.finish(b"overlay", READ_ONLY)
+}
+
 /// The same overlay with mount(2), attached at `target`. All options must fit in one page, so the layers are
 /// named relative to the directory that they share; the working directory of the process is changed.
 ///
 /// # Errors
 /// The kernel's; `E2BIG` when the options do not fit.
-pub fn overlay_classic(layers: &[Vec<u8>], upper: &[u8], work: &[u8], target: &[u8]) -> SysResult<()> {
-    let base = shared_directory(layers);
-    let directory = common_directory(layers);
-    let name = c_string("chdir", directory)?;
-    // SAFETY: the name is terminated.
-    check("chdir", directory, unsafe { libc::chdir(name.as_ptr()) }.into())?;
-    let mut data = b"lowerdir=".to_vec();
-    for (index, layer) in layers.iter().enumerate() {
-        if index > 0 {
-            data.push(b':');
-        }
-        escape(layer.get(base.len()..).unwrap_or_default(), &mut data);
+pub fn overlay_read_only_classic(layers: &[Vec<u8>], target: &[u8]) -> SysResult<()> {
+    let data = lower_option(layers)?;
+    if data.len() >= 4096 {
+        return Err(SysError::new("mount overlay", as_path(target), libc::E2BIG));
     }
+    classic(b"overlay", target, b"overlay", libc::MS_RDONLY, &data)
+}
+
+/// The same overlay as [`overlay`] makes, with mount(2), attached at `target`. All options must fit in one page, so
+/// the layers are named relative to the directory that they share; the working directory of the process is changed.
+///
+/// # Errors
+/// The kernel's; `E2BIG` when the options do not fit.
+pub fn overlay_classic(layers: &[Vec<u8>], upper: &[u8], work: &[u8], target: &[u8]) -> SysResult<()> {
+    let mut data = lower_option(layers)?;
     data.extend_from_slice(b",upperdir=");
     escape(upper, &mut data);
     data.extend_from_slice(b",workdir=");
@@ -174,6 +190,23 @@ pub fn overlay_classic(layers: &[Vec<u8>], upper: &[u8], work: &[u8], target: &[
         Err(error) if error.errno == libc::EINVAL => classic(b"overlay", target, b"overlay", 0, &data),
         other => other,
     }
+}
+
+/// The option that names the layers relative to the directory that they share, which becomes the working directory.
+fn lower_option(layers: &[Vec<u8>]) -> SysResult<Vec<u8>> {
+    let base = shared_directory(layers);
+    let directory = common_directory(layers);
+    let name = c_string("chdir", directory)?;
+    // SAFETY: the name is terminated.
+    check("chdir", directory, unsafe { libc::chdir(name.as_ptr()) }.into())?;
+    let mut data = b"lowerdir=".to_vec();
+    for (index, layer) in layers.iter().enumerate() {
+        if index > 0 {
+            data.push(b':');
+        }
+        escape(layer.get(base.len()..).unwrap_or_default(), &mut data);
+    }
+    Ok(data)
 }
 
 /// The longest directory, with its final slash, that all the paths lie in.
@@ -201,8 +234,21 @@ fn escape(path: &[u8], out: &mut Vec<u8>) {
 /// # Errors
 /// The kernel's; before Linux 5.12 `ENOSYS`.
 pub fn set_attributes(tree: BorrowedFd<'_>, set: u64, propagation: u64, recursive: bool) -> SysResult<()> {
+    change_attributes(tree, (set, 0), propagation, recursive)
+}
+
+/// The same with attributes to set and to clear.
+///
+/// # Errors
+/// As [`set_attributes`].
+pub fn change_attributes(
+    tree: BorrowedFd<'_>,
+    (set, clear): (u64, u64),
+    propagation: u64,
+    recursive: bool,
+) -> SysResult<()> {
     // The access time modes are one field: setting one means clearing them all.
-    let clear = if set & MOUNT_ATTR_ATIME == 0 { 0 } else { MOUNT_ATTR_ATIME };
+    let clear = if set & MOUNT_ATTR_ATIME == 0 { clear } else { clear | MOUNT_ATTR_ATIME };
     apply("set mount attributes", tree, &MountAttr { set, clear, propagation, userns: 0 }, recursive)
 }
 

@@ -148,6 +148,11 @@ pub enum MountSource {
         /// With everything mounted below it.
         recursive: bool,
     },
+    /// An overlay that nobody can write to.
+    Overlay {
+        /// Its layers, top first; two at least.
+        layers: Vec<Bytes>,
+    },
     /// A view of the container's cgroup: cgroup2 on a unified host; on v1 a tmpfs with one bind a controller.
     Cgroup,
 }
@@ -161,14 +166,18 @@ pub struct MountPlan {
     pub source: MountSource,
     /// `MOUNT_ATTR_*` flags to set: read-only, nosuid, nodev, noexec, noatime, …
     pub attributes: u64,
-    /// Applies the attributes to everything mounted below (recursive read-only).
-    pub recursive: bool,
     /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` with `MS_REC`; 0: private.
     pub propagation: u64,
     /// Shows a bind mount's owners through these ids (an idmapped mount); empty: as they are.
     pub idmap: IdMaps,
     /// Also everything mounted below it.
     pub idmap_recursive: bool,
+    /// Flags to take away from what the mount's source has.
+    pub cleared: u64,
+    /// Flags to set on the mount and on everything mounted below (recursive read-only).
+    pub deep_attributes: u64,
+    /// Flags to take away there.
+    pub deep_cleared: u64,
 }
 
 /// A device node.

@@ -13,8 +13,6 @@ pub(crate) fn container(
     let message = message.ok_or_else(|| field.missing())?;
     let child = |name| field.child(name);
     child("windows").refuse_if(windows_is_set(message.windows.as_ref()))?;
-    child("devices").refuse_if(!message.devices.is_empty())?;
-    child("CDI_devices").refuse_if(!message.cdi_devices.is_empty())?;
     let metadata = metadata(&child("metadata"), message.metadata)?;
     let image = image::image(&child("image"), message.image)?;
     for (name, words) in [("command", &message.command), ("args", &message.args)] {
@@ -37,6 +35,12 @@ pub(crate) fn container(
         working_dir: message.working_dir,
         envs: envs(&child("envs"), message.envs)?,
         mounts: mounts::mounts(&child("mounts"), message.mounts)?,
+        devices: mounts::devices(&child("devices"), message.devices)?,
+        cdi_devices: mounts::cdi_devices(
+            &child("CDI_devices"),
+            message.cdi_devices,
+            (&child("annotations"), &message.annotations),
+        )?,
         labels: message.labels,
         annotations: message.annotations,
         log_path: message.log_path,

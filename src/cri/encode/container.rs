@@ -3,7 +3,7 @@
 use super::resources::resources;
 use crate::{proto, signals};
 use engine::{ContainerView, UserView};
-use model::{ContainerMetadata, ContainerState, ImageSpec, Mount, Propagation};
+use model::{ContainerMetadata, ContainerState, IdMapping, ImageSpec, Mount, Propagation};
 
 /// A container in a list.
 pub(crate) fn listed(view: &ContainerView) -> proto::Container {
@@ -42,7 +42,13 @@ pub(crate) fn status(view: &ContainerView) -> proto::ContainerStatus {
         message: exit.map(|exit| exit.message.clone()).unwrap_or_default(),
         labels: view.config.labels.clone(),
         annotations: view.config.annotations.clone(),
-        mounts: view.config.mounts.iter().map(mount).collect(),
+        mounts: view
+            .config
+            .mounts
+            .iter()
+            .enumerate()
+            .map(|(index, mounted)| mount(view, index, mounted))
+            .collect(),
         log_path: view.log_path.clone(),
         resources: Some(proto::ContainerResources {
             linux: Some(resources(&view.config.resources)),
@@ -76,7 +82,8 @@ fn state(state: &ContainerState) -> proto::ContainerState {
     }
 }
 
-fn mount(mount: &Mount) -> proto::Mount {
+/// As it was asked for; an image with what it resolved to.
+fn mount(view: &ContainerView, index: usize, mount: &Mount) -> proto::Mount {
     let propagation = match mount.propagation {
         Propagation::Private => proto::MountPropagation::PropagationPrivate,
         Propagation::HostToContainer => proto::MountPropagation::PropagationHostToContainer,
@@ -87,9 +94,21 @@ fn mount(mount: &Mount) -> proto::Mount {
         host_path: mount.host_path.clone(),
         readonly: mount.readonly,
         propagation: propagation.into(),
+        selinux_relabel: mount.selinux_relabel,
+        uid_mappings: mount.uid_mappings.iter().map(id_mapping).collect(),
+        gid_mappings: mount.gid_mappings.iter().map(id_mapping).collect(),
         recursive_read_only: mount.recursive_read_only,
-        ..proto::Mount::default()
+        image: mount.image.as_ref().map(|spec| proto::ImageSpec {
+            image_ref: view.image_volumes.get(&index).cloned().unwrap_or_default(),
+            ..image(spec)
+        }),
+        image_sub_path: mount.image_sub_path.clone(),
+        mount_options: mount.options.clone(),
     }
+}
+
+fn id_mapping(range: &IdMapping) -> proto::IdMapping {
+    proto::IdMapping { host_id: range.host_id, container_id: range.container_id, length: range.length }
 }
 
 fn user(user: &UserView) -> proto::ContainerUser {

@@ -14,7 +14,7 @@ pub(crate) fn status(status: RuntimeStatus, verbose: bool) -> proto::StatusRespo
         features: Some(proto::RuntimeFeatures {
             supplemental_groups_policy: true,
             user_namespaces_host_network: false,
-            mount_options: false,
+            mount_options: true,
         }),
     }
 }

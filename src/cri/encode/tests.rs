@@ -10,13 +10,27 @@ use std::sync::Arc;
 
 fn view(state: ContainerState) -> ContainerView {
     let config = ContainerConfig {
-        mounts: vec![Mount {
-            container_path: "/dev/termination-log".into(),
-            host_path: "/var/lib/kubelet/x".into(),
-            readonly: true,
-            recursive_read_only: true,
-            propagation: Propagation::Private,
-        }],
+        mounts: vec![
+            Mount {
+                container_path: "/dev/termination-log".into(),
+                host_path: "/var/lib/kubelet/x".into(),
+                readonly: true,
+                recursive_read_only: true,
+                propagation: Propagation::HostToContainer,
+                selinux_relabel: true,
+                uid_mappings: vec![model::IdMapping { host_id: 1000, container_id: 0, length: 10 }],
+                gid_mappings: vec![model::IdMapping { host_id: 2000, container_id: 1, length: 11 }],
+                options: vec!["noexec".into()],
+                ..Mount::default()
+            },
+            Mount {
+                container_path: "/tools".into(),
+                readonly: true,
+                image: Some(model::ImageSpec { image: "tools:1".into(), ..model::ImageSpec::default() }),
+                image_sub_path: "bin".into(),
+                ..Mount::default()
+            },
+        ],
         labels: [("a".to_owned(), "b".to_owned())].into(),
         ..ContainerConfig::default()
     };
@@ -28,6 +42,7 @@ fn view(state: ContainerState) -> ContainerView {
         created_at: 1,
         image_id: "sha256:1".into(),
         image_ref: "r@sha256:2".into(),
+        image_volumes: [(1, "tools@sha256:3".to_owned())].into(),
         log_path: "/var/log/pods/c/0.log".into(),
         user: UserView { uid: 1, gid: 2, groups: vec![3, 4] },
         pid: None,
@@ -71,7 +86,15 @@ fn what_was_asked_for_is_echoed() {
         (mount.container_path.as_str(), mount.host_path.as_str()),
         ("/dev/termination-log", "/var/lib/kubelet/x")
     );
-    assert!(mount.readonly && mount.recursive_read_only);
+    assert!(mount.readonly && mount.recursive_read_only && mount.selinux_relabel);
+    assert_eq!(mount.propagation(), proto::MountPropagation::PropagationHostToContainer);
+    assert_eq!(mount.mount_options, ["noexec"]);
+    let ids = [&mount.uid_mappings[0], &mount.gid_mappings[0]];
+    assert_eq!(ids.map(|ids| (ids.host_id, ids.container_id, ids.length)), [(1000, 0, 10), (2000, 1, 11)]);
+    let tools = &status.mounts[1];
+    assert_eq!((tools.host_path.as_str(), tools.image_sub_path.as_str()), ("", "bin"));
+    let image = tools.image.clone().unwrap();
+    assert_eq!((image.image.as_str(), image.image_ref.as_str()), ("tools:1", "tools@sha256:3"));
     assert_eq!(status.labels["a"], "b");
     assert_eq!((status.image_id.as_str(), status.image_ref.as_str()), ("sha256:1", "r@sha256:2"));
     assert_eq!(status.stop_signal(), proto::Signal::Sigterm);

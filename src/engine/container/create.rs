@@ -2,6 +2,7 @@
 //! point where only exec is missing. A failure leaves nothing.
 
 use super::container_key;
+use super::volumes::Volumes;
 use crate::error::{EngineError, chain};
 use crate::names::{Claim, Ticket};
 use crate::objects::{Container, ContainerName, ExecTemplate, Pod};
@@ -11,6 +12,7 @@ use image::Image;
 use model::{
     ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxId, SandboxState,
 };
+use oci::spec::AnonymousVolume;
 use oci_spec::runtime::Spec;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -171,7 +173,8 @@ impl Engine {
         let view = oci::rootfs::RootView::new(image.layers.iter().cloned());
         let user = oci::users::resolve(&view, &oci::users::UserRequest::new(&config.security, &run.user))?;
         let cgroup = pod.cgroup_parent.join(id.as_str());
-        let spec = self.spec(id, pod, &config, &sandbox, &run, &user, &cgroup.to_string())?;
+        let volumes = self.volumes(id, &config, image)?;
+        let spec = self.spec(id, pod, &config, &sandbox, &run, &user, &cgroup.to_string(), &volumes)?;
         let log_path = log_path(&sandbox, &config);
         let record = ContainerRecord {
             version: ContainerRecord::version(),
@@ -182,6 +185,7 @@ impl Engine {
             image_id: image.id.clone(),
             image_ref: image.repo_digests.first().unwrap_or(&image.id).clone(),
             layers: image.layers.clone(),
+            image_volumes: volumes.mounted,
             log_path,
             uid: user.uid,
             gid: user.gid,
@@ -193,7 +197,7 @@ impl Engine {
         // Until the record is written, the spec alone is the journal of a container under construction.
         record::write(&pod.files.spec(id.as_str()), id.as_str(), &spec)?;
         self.registry.add_container(container.clone());
-        let plan = self.furnish(&container, &spec)?;
+        let plan = self.furnish(&container, &spec, &volumes.anonymous)?;
         let template = ExecTemplate { process: plan.process.clone(), cgroup: plan.cgroup.clone() };
         // Nobody else knows the container yet.
         let _ = container.exec.set(template);
@@ -210,6 +214,7 @@ impl Engine {
         run: &oci::spec::ImageConfig,
         user: &oci::users::ResolvedUser,
         cgroup: &str,
+        volumes: &Volumes,
     ) -> Result<Spec, EngineError> {
         let netns = pod.netns();
         let rootfs = self.paths.rootfs();
@@ -242,6 +247,7 @@ impl Engine {
                 hosts: Some(&hosts),
                 shm: Some(&shm),
             },
+            volumes: oci::spec::Volumes { images: &volumes.images, anonymous: &volumes.anonymous },
             namespaces: oci::spec::PodNamespaces {
                 network: netns.as_deref(),
                 shim_pid: pod.shim().and_then(|shim| shim.pid()),
@@ -254,8 +260,13 @@ impl Engine {
         })?)
     }
 
-    /// Makes the writable layer, the log's directory and the cgroup, and the plan that uses them.
-    fn furnish(&self, container: &Container, spec: &Spec) -> Result<ContainerPlan, EngineError> {
+    /// Makes the writable layer, the volumes, the log's directory and the cgroup, and the plan that uses them.
+    fn furnish(
+        &self,
+        container: &Container,
+        spec: &Spec,
+        volumes: &[AnonymousVolume],
+    ) -> Result<ContainerPlan, EngineError> {
         let record = container.record();
         let layers = self.paths.container(&record.id);
         let (upper, work) = (layers.join("upper"), layers.join("work"));
@@ -266,6 +277,8 @@ impl Engine {
                 .create(dir)
                 .map_err(EngineError::io("make the directory", dir))?;
         }
+        super::volumes::make_anonymous(volumes, &layers, &record.layers)?;
+        oci::spec::make_sources(&record.config.mounts)?;
         if let Some(dir) = Path::new(&record.log_path).parent().filter(|dir| !dir.as_os_str().is_empty()) {
             fs::create_dir_all(dir).map_err(EngineError::io("make the log directory", dir))?;
         }

@@ -9,6 +9,7 @@ mod open_exec;
 mod remove;
 mod start;
 mod stop;
+mod volumes;
 
 pub use attach::{AttachSession, SharedStdin};
 pub use open_exec::{ExecEnd, ExecSession, OpenExec};

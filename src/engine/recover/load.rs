@@ -94,6 +94,9 @@ impl Engine {
         let key = (record.sandbox_id.clone(), record.config.metadata.clone());
         self.container_names.adopt(key, record.config.clone(), &record.id);
         self.images.hold_layers(&record.id, &record.layers);
+        for volume in &record.image_volumes {
+            self.images.hold_layers(&record.id, &volume.layers);
+        }
         let container = Container::new(record, pod.clone());
         container.publish();
         self.registry.add_container(container);

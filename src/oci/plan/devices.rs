@@ -2,7 +2,6 @@
 
 use crate::error::{OciError, OciResult};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
-use std::path::Path;
 use wire::plan::{Bytes, DevicePlan};
 
 /// The devices that the runtime spec promises to every container.
@@ -25,10 +24,15 @@ const LINKS: [(&str, &str); 6] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
-/// The default devices, and those of the spec; a device of the spec replaces a default one of the same path.
-pub(super) fn devices(spec: &Spec) -> OciResult<Vec<DevicePlan>> {
+/// The default devices, and those of the spec; a device of the spec replaces a default one of the same path. In a
+/// /dev that is not the container's own, nothing is made.
+pub(super) fn devices(spec: &Spec, own_dev: bool) -> OciResult<Vec<DevicePlan>> {
     let listed = spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
-    let listed: Vec<DevicePlan> = listed.into_iter().flatten().map(plan).collect::<OciResult<_>>()?;
+    let mut listed: Vec<DevicePlan> = listed.into_iter().flatten().map(plan).collect::<OciResult<_>>()?;
+    if !own_dev {
+        listed.retain(|device| !device.path.starts_with(b"/dev/"));
+        return Ok(listed);
+    }
     let mut devices: Vec<DevicePlan> = DEFAULT
         .iter()
         .filter(|(path, ..)| !listed.iter().any(|device| device.path == path.as_bytes()))
@@ -52,8 +56,8 @@ pub(super) fn symlinks() -> Vec<(Bytes, Bytes)> {
 
 fn plan(device: &LinuxDevice) -> OciResult<DevicePlan> {
     let refuse = |reason: &str| OciError::invalid(format!("device {}", device.path().display()), reason);
-    if !device.path().starts_with("/dev") || device.path() == Path::new("/dev") {
-        return Err(refuse("is not below /dev"));
+    if !device.path().is_absolute() || device.path().file_name().is_none() {
+        return Err(refuse("is no absolute path of a file"));
     }
     let number = |number: i64| u32::try_from(number).map_err(|_| refuse("has a number out of range"));
     let kind = match device.typ() {

@@ -96,7 +96,7 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
             ..inputs.root.plan(root.path())
         },
         mounts: mounts::mounts(spec)?,
-        devices: if own_dev { devices::devices(spec)? } else { Vec::new() },
+        devices: devices::devices(spec, own_dev)?,
         symlinks: if own_dev { devices::symlinks() } else { Vec::new() },
         masked_paths: text(linux.and_then(|linux| linux.masked_paths().as_ref())),
         readonly_paths: text(linux.and_then(|linux| linux.readonly_paths().as_ref())),

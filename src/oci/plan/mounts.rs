@@ -1,11 +1,12 @@
 //! Mount options as flags.
 
 use crate::error::{OciError, OciResult};
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 use std::path::Path;
-use wire::plan::{IdMaps, MountPlan, MountSource};
+use wire::plan::{IdMap, IdMaps, MountPlan, MountSource};
 
-/// `MOUNT_ATTR_*` of mount_setattr(2) by option; what `mount -o` calls them.
+/// `MOUNT_ATTR_*` of mount_setattr(2) by option; what `mount -o` calls them. With a leading `r` (OCI 1.1) for
+/// everything mounted below, too.
 const ATTRIBUTES: [(&str, u64); 9] = [
     ("ro", libc::MOUNT_ATTR_RDONLY),
     ("nosuid", libc::MOUNT_ATTR_NOSUID),
@@ -14,18 +15,22 @@ const ATTRIBUTES: [(&str, u64); 9] = [
     ("noatime", libc::MOUNT_ATTR_NOATIME),
     ("strictatime", libc::MOUNT_ATTR_STRICTATIME),
     ("nodiratime", libc::MOUNT_ATTR_NODIRATIME),
-    ("nosymfollow", 0x0020_0000),
+    ("nosymfollow", libc::MOUNT_ATTR_NOSYMFOLLOW),
     // The kernel's default.
-    ("relatime", 0),
+    ("relatime", libc::MOUNT_ATTR_RELATIME),
 ];
 
 /// Options that take an attribute back.
-const CLEARS: [(&str, u64); 4] = [
-    ("rw", libc::MOUNT_ATTR_RDONLY),
+const CLEARS: [(&str, u64); 5] = [
     ("suid", libc::MOUNT_ATTR_NOSUID),
     ("dev", libc::MOUNT_ATTR_NODEV),
     ("exec", libc::MOUNT_ATTR_NOEXEC),
+    ("diratime", libc::MOUNT_ATTR_NODIRATIME),
+    ("symfollow", libc::MOUNT_ATTR_NOSYMFOLLOW),
 ];
+
+/// Options that say nothing: the kernel's own defaults, in the words of `mount -o`.
+const EMPTY: [&str; 2] = ["defaults", "async"];
 
 const PROPAGATIONS: [(&str, libc::c_ulong); 4] = [
     ("private", libc::MS_PRIVATE),
@@ -55,54 +60,144 @@ fn kind(mount: &Mount) -> &str {
     mount.typ().as_deref().unwrap_or("none")
 }
 
+/// What the options of a mount say.
+#[derive(Default)]
+struct Options<'a> {
+    shallow: Attributes,
+    deep: Attributes,
+    propagation: u64,
+    /// Whether it is a bind, and then whether with everything mounted below.
+    bind: Option<bool>,
+    /// Whether owners are mapped on everything mounted below, too.
+    deep_idmap: bool,
+    /// For the filesystem.
+    data: Vec<&'a str>,
+}
+
+/// Attributes to set and to clear; the last word about each counts.
+#[derive(Default)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+}
+
+impl Attributes {
+    /// Whether the word is about an attribute; takes it then.
+    fn take(&mut self, word: &str) -> bool {
+        if word == "rw" {
+            // Lifts no read-only mount of the host: a volume that is one stays one.
+            self.set &= !libc::MOUNT_ATTR_RDONLY;
+        } else if let Some((_, bit)) = ATTRIBUTES.iter().find(|(name, _)| *name == word) {
+            self.set |= bit;
+            self.clear &= !bit;
+        } else if let Some((_, bit)) = CLEARS.iter().find(|(name, _)| *name == word) {
+            self.set &= !bit;
+            self.clear |= bit;
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+impl<'a> Options<'a> {
+    fn parse(words: &'a [String]) -> Self {
+        let mut options = Self::default();
+        for word in words.iter().map(String::as_str) {
+            match word {
+                "bind" | "rbind" => options.bind = Some(word == "rbind"),
+                "idmap" | "ridmap" => options.deep_idmap = word == "ridmap",
+                _ if EMPTY.contains(&word) => {}
+                "rrw" => {
+                    options.deep.set &= !libc::MOUNT_ATTR_RDONLY;
+                    options.deep.clear |= libc::MOUNT_ATTR_RDONLY;
+                }
+                // Before `r…`: `ro`, `rw` and `relatime` are no deep forms of anything.
+                _ if options.shallow.take(word) => {}
+                _ if word.strip_prefix('r').is_some_and(|deep| options.deep.take(deep)) => {}
+                _ => match propagation(word) {
+                    Some(flag) => options.propagation = flag,
+                    None => options.data.push(word),
+                },
+            }
+        }
+        options
+    }
+}
+
 fn plan(mount: &Mount) -> OciResult<MountPlan> {
-    let options = mount.options().as_deref().unwrap_or_default();
+    let words = mount.options().as_deref().unwrap_or_default();
     let refuse =
         |reason: String| OciError::invalid(format!("mount at {}", mount.destination().display()), reason);
-    let mut attributes = 0;
-    let mut recursive = false;
-    let mut flags = 0;
-    let mut bind = None;
-    let mut data: Vec<&str> = Vec::new();
-    for option in options.iter().map(String::as_str) {
-        if let Some((_, bit)) = ATTRIBUTES.iter().find(|(name, _)| *name == option) {
-            attributes |= bit;
-        } else if let Some((_, bit)) = CLEARS.iter().find(|(name, _)| *name == option) {
-            attributes &= !bit;
-        } else if option == "rro" {
-            attributes |= libc::MOUNT_ATTR_RDONLY;
-            recursive = true;
-        } else if option == "bind" || option == "rbind" {
-            bind = Some(option == "rbind");
-        } else if let Some(flag) = propagation(option) {
-            flags = flag;
-        } else {
-            data.push(option);
-        }
-    }
+    let options = Options::parse(words);
     let source = mount.source().as_deref();
-    let source = match (kind(mount), bind) {
+    let source = match (kind(mount), options.bind) {
         ("bind", _) | (_, Some(_)) => MountSource::Bind {
             path: super::bytes(source.ok_or_else(|| refuse("has no source".to_owned()))?),
-            recursive: bind.unwrap_or(true),
+            recursive: options.bind.unwrap_or(true),
         },
         ("cgroup" | "cgroup2", _) => MountSource::Cgroup,
+        ("overlay", _)
+            if let [lower] = options.data[..]
+                && let Some(list) = lower.strip_prefix("lowerdir=") =>
+        {
+            MountSource::Overlay { layers: split_layers(list.as_bytes()) }
+        }
         (fstype, _) => MountSource::Filesystem {
             fstype: fstype.as_bytes().to_vec(),
             source: super::bytes(source.unwrap_or(Path::new(fstype))),
-            data: data.join(",").into_bytes(),
+            data: options.data.join(",").into_bytes(),
         },
     };
-    if let (MountSource::Bind { .. }, Some(option)) = (&source, data.first()) {
+    if let (MountSource::Bind { .. }, Some(option)) = (&source, options.data.first()) {
         return Err(refuse(format!("{option:?} is no option of a bind mount")));
     }
     Ok(MountPlan {
         target: super::bytes(mount.destination()),
         source,
-        attributes,
-        recursive,
-        propagation: flags,
-        idmap: IdMaps::default(),
-        idmap_recursive: false,
+        attributes: options.shallow.set,
+        cleared: options.shallow.clear,
+        deep_attributes: options.deep.set,
+        deep_cleared: options.deep.clear,
+        propagation: options.propagation,
+        idmap: idmap(mount)?,
+        idmap_recursive: options.deep_idmap,
     })
+}
+
+/// How the owners of the mount's files are shown.
+fn idmap(mount: &Mount) -> OciResult<IdMaps> {
+    let ranges = |ranges: &Option<Vec<LinuxIdMapping>>| -> Vec<IdMap> {
+        let range = |range: &LinuxIdMapping| IdMap {
+            inside: range.container_id(),
+            outside: range.host_id(),
+            count: range.size(),
+        };
+        ranges.iter().flatten().map(range).collect()
+    };
+    let maps = IdMaps { uids: ranges(mount.uid_mappings()), gids: ranges(mount.gid_mappings()) };
+    if maps.uids.is_empty() == maps.gids.is_empty() {
+        return Ok(maps);
+    }
+    let field = format!("mount at {}", mount.destination().display());
+    Err(OciError::invalid(field, "has mappings of only one of users and groups"))
+}
+
+/// The paths of an overlay's `lowerdir`: separated by colons, with the separators escaped.
+fn split_layers(list: &[u8]) -> Vec<Vec<u8>> {
+    let mut layers = vec![Vec::new()];
+    let mut escaped = false;
+    for byte in list {
+        match (byte, layers.last_mut()) {
+            (b'\\', _) if !escaped => {
+                escaped = true;
+                continue;
+            }
+            (b':', _) if !escaped => layers.push(Vec::new()),
+            (byte, Some(layer)) => layer.push(*byte),
+            (_, None) => {}
+        }
+        escaped = false;
+    }
+    layers
 }

@@ -1,7 +1,10 @@
-//! The host's devices, for privileged containers.
+//! Devices of the host: those of a request, and all of them for privileged containers.
 
+use super::inputs::ContainerInputs;
 use crate::error::{OciError, OciResult};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
+use crate::rootfs::clean;
+use model::{Device, User};
+use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -18,10 +21,102 @@ const SKIPPED: [&str; 9] = [
     "/dev/ptmx",
 ];
 
-/// Every device node below /dev. Links are not followed, and nodes that go away meanwhile are left out.
-pub(super) fn of_host() -> OciResult<Vec<LinuxDevice>> {
+/// The nodes that a container gets, and what it may do with them beyond the usual devices.
+pub(super) fn devices(inputs: &ContainerInputs<'_>) -> OciResult<(Vec<LinuxDevice>, Vec<LinuxDeviceCgroup>)> {
+    let mut nodes = if inputs.container.security.privileged { of_host()? } else { Vec::new() };
+    let mut rules = Vec::new();
+    for (index, request) in inputs.container.devices.iter().enumerate() {
+        for mut device in requested(index, request)? {
+            if inputs.settings.device_ownership {
+                take_over(&mut device, inputs);
+            }
+            if device.typ() != LinuxDeviceType::P {
+                rules.push(rule(&device, &request.permissions));
+            }
+            // The last one of a path counts.
+            nodes.retain(|known: &LinuxDevice| known.path() != device.path());
+            nodes.push(device);
+        }
+    }
+    Ok((nodes, rules))
+}
+
+/// The rule that allows a container to use a device.
+pub(crate) fn rule(device: &LinuxDevice, permissions: &str) -> LinuxDeviceCgroup {
+    let mut rule = LinuxDeviceCgroup::default();
+    rule.set_allow(true)
+        .set_typ(Some(device.typ()))
+        .set_major(Some(device.major()))
+        .set_minor(Some(device.minor()))
+        .set_access(Some(permissions.to_owned()));
+    rule
+}
+
+/// One device, or every block and character device below a directory.
+fn requested(index: usize, request: &Device) -> OciResult<Vec<LinuxDevice>> {
+    let field = |name: &str| format!("devices[{index}].{name}");
+    let place = clean(&request.container_path);
+    if place == Path::new("/") || place.starts_with("/proc") || place.starts_with("/sys") {
+        return Err(OciError::invalid(field("container_path"), "is no place for a device"));
+    }
+    let missing = |source| OciError::Missing {
+        field: field("host_path"),
+        path: request.host_path.clone().into(),
+        source,
+    };
+    let host = std::fs::canonicalize(&request.host_path).map_err(missing)?;
+    let metadata = std::fs::symlink_metadata(&host).map_err(missing)?;
+    if metadata.is_dir() {
+        let moved = |mut device: LinuxDevice| {
+            let inner = device.path().strip_prefix(&host).map(|inner| place.join(inner));
+            if let Ok(path) = inner {
+                device.set_path(path);
+            }
+            device
+        };
+        return Ok(below(&host)?.into_iter().map(moved).collect());
+    }
+    let typ = kind(&metadata).ok_or_else(|| {
+        OciError::invalid(field("host_path"), format!("{} is not a device", request.host_path))
+    })?;
+    Ok(vec![node(place, typ, &metadata)])
+}
+
+/// The node belongs to the user and group that the request names by number, other than root.
+fn take_over(device: &mut LinuxDevice, inputs: &ContainerInputs<'_>) {
+    let security = &inputs.container.security;
+    if let Some(User::Uid(uid)) = security.user
+        && uid != 0
+    {
+        device.set_uid(Some(uid));
+    }
+    if let Some(gid) = security.group.filter(|gid| *gid != 0) {
+        device.set_gid(Some(gid));
+    }
+}
+
+fn kind(metadata: &std::fs::Metadata) -> Option<LinuxDeviceType> {
+    let kind = metadata.file_type();
+    if kind.is_block_device() {
+        Some(LinuxDeviceType::B)
+    } else if kind.is_char_device() {
+        Some(LinuxDeviceType::C)
+    } else if kind.is_fifo() {
+        Some(LinuxDeviceType::P)
+    } else {
+        None
+    }
+}
+
+fn of_host() -> OciResult<Vec<LinuxDevice>> {
+    below(Path::new("/dev"))
+}
+
+/// Every block and character device below a directory. Links are not followed, and nodes that go away meanwhile are
+/// left out.
+fn below(root: &Path) -> OciResult<Vec<LinuxDevice>> {
     let mut found = Vec::new();
-    let mut todo = vec![PathBuf::from("/dev")];
+    let mut todo = vec![root.to_owned()];
     while let Some(dir) = todo.pop() {
         let entries = std::fs::read_dir(&dir).map_err(OciError::io("list", &dir))?;
         for path in entries.flatten().map(|entry| entry.path()) {
@@ -29,12 +124,13 @@ pub(super) fn of_host() -> OciResult<Vec<LinuxDevice>> {
                 continue;
             }
             let Ok(metadata) = std::fs::symlink_metadata(&path) else { continue };
-            let kind = metadata.file_type();
-            if kind.is_dir() {
+            if metadata.is_dir() {
                 todo.push(path);
-            } else if kind.is_char_device() || kind.is_block_device() {
-                let typ = if kind.is_block_device() { LinuxDeviceType::B } else { LinuxDeviceType::C };
-                found.push(node(path, typ, &metadata));
+                continue;
+            }
+            match kind(&metadata) {
+                Some(LinuxDeviceType::P) | None => {}
+                Some(typ) => found.push(node(path, typ, &metadata)),
             }
         }
     }

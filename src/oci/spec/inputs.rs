@@ -67,6 +67,8 @@ pub struct ContainerInputs<'a> {
     pub hostname: &'a str,
     /// The pod's files.
     pub files: PodFiles<'a>,
+    /// What images contribute.
+    pub volumes: super::Volumes<'a>,
     /// The pod's namespaces.
     pub namespaces: PodNamespaces<'a>,
     /// The container's cgroup, as [`crate::cgroup::CgroupPath`] prints it.

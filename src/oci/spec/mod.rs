@@ -1,20 +1,26 @@
 //! A CRI request as an OCI runtime spec, with every default filled in.
 
+mod binds;
 mod devices;
 mod env;
 mod inputs;
 mod mounts;
 mod namespaces;
 mod process;
+mod propagation;
 mod resources;
 mod seccomp;
 mod settings;
+mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
+mod volumes;
 
 pub use inputs::{ContainerInputs, ImageConfig, PodFiles, PodNamespaces};
 pub use resources::resources;
 pub use settings::{Settings, UnsetSeccomp};
+pub use sources::make_sources;
+pub use volumes::{AnonymousVolume, ImageVolume, Volumes, anonymous_volumes};
 
 use crate::error::{OciError, OciResult};
 use oci_spec::runtime::{Linux, Root, Spec};
@@ -40,12 +46,17 @@ pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
             absolute("linux.security_context.readonly_paths", &security.readonly_paths)?,
         )
     };
+    let (nodes, rules) = devices::devices(inputs)?;
+    let mut limits = resources(&inputs.container.resources, inputs.settings, security.privileged)?;
+    if !security.privileged {
+        limits.devices_mut().get_or_insert_default().extend(rules);
+    }
     let mut linux = Linux::default();
     linux
-        .set_resources(Some(resources(&inputs.container.resources, inputs.settings, security.privileged)?))
+        .set_resources(Some(limits))
         .set_cgroups_path(Some(inputs.cgroup.into()))
         .set_namespaces(Some(namespaces::namespaces(inputs)))
-        .set_devices(if security.privileged { Some(devices::of_host()?) } else { None })
+        .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(seccomp::profile(inputs, caps.granted)?)
         .set_rootfs_propagation(Some(mounts::root_propagation(&inputs.container.mounts).to_owned()))
         .set_masked_paths(Some(masked))

@@ -23,6 +23,10 @@ pub struct Settings {
     pub unset_seccomp: UnsetSeccomp,
     /// Processes and threads of a container; 0: no limit.
     pub pids_limit: i64,
+    /// Whether the kernel can make whole trees of mounts read-only.
+    pub recursive_read_only: bool,
+    /// Device nodes belong to the user and group of the request where it names some.
+    pub device_ownership: bool,
 }
 
 impl Default for Settings {
@@ -32,6 +36,8 @@ impl Default for Settings {
             available_capabilities: caps::available(),
             unset_seccomp: UnsetSeccomp::default(),
             pids_limit: 0,
+            recursive_read_only: sys::mount::has_mount_setattr(),
+            device_ownership: false,
         }
     }
 }

@@ -5,7 +5,12 @@ use crate::proto::ContainerConfig;
 
 const MOUNT: &str = "mounts { container_path: '/data' host_path: '/srv' }";
 
-const GENERAL: [Row; 27] = [
+const IMAGE: &str = "mounts { container_path: '/d' readonly: true image { image: 'i' } }";
+const MAPPED: &str =
+    "mounts { container_path: '/d' host_path: '/s' uidMappings { length: 1 } gidMappings { length: 1 } }";
+const DEVICE: &str = "devices { host_path: '/dev/x' permissions: 'r' }";
+
+const GENERAL: [Row; 37] = [
     ("metadata.name", Honoured, "", "metadata { name: 'other' }"),
     ("metadata.attempt", Honoured, "", "metadata { attempt: 1 }"),
     ("image.image", Honoured, "", "image { image: 'other' }"),
@@ -23,13 +28,83 @@ const GENERAL: [Row; 27] = [
     ("mounts.readonly", Honoured, MOUNT, "mounts { container_path: '/d' host_path: '/s' readonly: true }"),
     ("mounts.recursive_read_only", Honoured, MOUNT, RRO),
     ("mounts.propagation", Honoured, MOUNT, PROPAGATION),
-    ("mounts.selinux_relabel", Refused, "", "mounts { selinux_relabel: true }"),
-    ("mounts.uidMappings.*", Refused, "", ""),
-    ("mounts.gidMappings.*", Refused, "", ""),
-    ("mounts.image.*", Refused, "", ""),
-    ("mounts.image_sub_path", Refused, "", "mounts { image_sub_path: 'x' }"),
-    ("mounts.mount_options", Refused, "", "mounts { mount_options: 'noexec' }"),
-    ("devices.*", Refused, "", ""),
+    (
+        "mounts.selinux_relabel",
+        Refused,
+        "",
+        "mounts { container_path: '/d' host_path: '/s' selinux_relabel: true }",
+    ),
+    (
+        "mounts.uidMappings.host_id",
+        Honoured,
+        MAPPED,
+        "mounts { container_path: '/d' host_path: '/s' uidMappings { host_id: 7 length: 1 } gidMappings { length: 1 } }",
+    ),
+    (
+        "mounts.uidMappings.container_id",
+        Honoured,
+        MAPPED,
+        "mounts { container_path: '/d' host_path: '/s' uidMappings { container_id: 7 length: 1 } gidMappings { length: 1 } }",
+    ),
+    ("mounts.uidMappings.length", Honoured, "", MAPPED),
+    (
+        "mounts.gidMappings.host_id",
+        Honoured,
+        MAPPED,
+        "mounts { container_path: '/d' host_path: '/s' uidMappings { length: 1 } gidMappings { host_id: 7 length: 1 } }",
+    ),
+    (
+        "mounts.gidMappings.container_id",
+        Honoured,
+        MAPPED,
+        "mounts { container_path: '/d' host_path: '/s' uidMappings { length: 1 } gidMappings { container_id: 7 length: 1 } }",
+    ),
+    ("mounts.gidMappings.length", Honoured, "", MAPPED),
+    ("mounts.image.image", Honoured, "", IMAGE),
+    (
+        "mounts.image.annotations",
+        Stored,
+        IMAGE,
+        "mounts { container_path: '/d' readonly: true image { image: 'i' annotations { key: 'a' value: 'b' } } }",
+    ),
+    (
+        "mounts.image.user_specified_image",
+        Stored,
+        IMAGE,
+        "mounts { container_path: '/d' readonly: true image { image: 'i' user_specified_image: 'j' } }",
+    ),
+    (
+        "mounts.image.runtime_handler",
+        Stored,
+        IMAGE,
+        "mounts { container_path: '/d' readonly: true image { image: 'i' runtime_handler: 'native' } }",
+    ),
+    (
+        "mounts.image.image_ref",
+        Refused,
+        "",
+        "mounts { container_path: '/d' readonly: true image { image: 'i' image_ref: 'sha256:0' } }",
+    ),
+    (
+        "mounts.image_sub_path",
+        Honoured,
+        IMAGE,
+        "mounts { container_path: '/d' readonly: true image { image: 'i' } image_sub_path: 'x' }",
+    ),
+    (
+        "mounts.mount_options",
+        Honoured,
+        MOUNT,
+        "mounts { container_path: '/d' host_path: '/s' mount_options: 'noexec' }",
+    ),
+    (
+        "devices.container_path",
+        Honoured,
+        DEVICE,
+        "devices { container_path: '/dev/b' host_path: '/dev/x' permissions: 'r' }",
+    ),
+    ("devices.host_path", Honoured, "", DEVICE),
+    ("devices.permissions", Honoured, DEVICE, "devices { host_path: '/dev/x' permissions: 'rw' }"),
     ("CDI_devices.*", Refused, "", ""),
     ("labels", Stored, "", "labels { key: 'a' value: 'b' }"),
     ("annotations", Stored, "", "annotations { key: 'a' value: 'b' }"),

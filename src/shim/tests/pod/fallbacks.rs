@@ -44,7 +44,7 @@ fn kernels_without_clone3_and_mount_setattr_are_served() {
         assert!(!sys::mount::has_mount_setattr());
         let mut deep = pod.plan("deep", "true");
         deep.mounts.push(bind(&volume, "/read-only", 1));
-        deep.mounts.last_mut().unwrap().recursive = true;
+        deep.mounts.last_mut().unwrap().deep_attributes = 1;
         let reply = pod.conn.ask(&Request::Create(deep));
         let Reply::Error { kind: ErrorCode::Setup, errno: 38, message } = reply else { panic!("{reply:?}") };
         assert!(message.starts_with("mount /read-only: recursive"), "{message}");

@@ -1,0 +1,101 @@
+//! Mounts that come from images: an image as a volume, and the volumes that a container's own image declares.
+
+use super::binds::{destination, map_owners};
+use super::mounts::mount;
+use crate::error::{OciError, OciResult};
+use model::Mount as Request;
+use oci_spec::runtime::Mount;
+use std::path::{Path, PathBuf};
+
+/// An image that a request mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageVolume {
+    /// Which of the request's mounts asks for it.
+    pub index: usize,
+    /// The directories that make up what is shown, top first ([`crate::rootfs::RootView::directory`]), two at least:
+    /// the kernel makes an overlay of no fewer.
+    pub layers: Vec<PathBuf>,
+}
+
+/// A volume that the container's image declares and the request does not cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnonymousVolume {
+    /// Its directory on the host.
+    pub dir: PathBuf,
+    /// Where the container sees it.
+    pub place: PathBuf,
+}
+
+/// What the daemon has found for a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Volumes<'a> {
+    /// One for each mount of the request that names an image.
+    pub images: &'a [ImageVolume],
+    /// From [`anonymous_volumes`].
+    pub anonymous: &'a [AnonymousVolume],
+}
+
+/// What the kernel shows there is not for an image to replace (some declare /sys/fs/cgroup).
+const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// The volumes that an image declares, each with a directory of its own in `base`. Those at or below a mount of the
+/// request are left out, so that what the user mounts there is what the program finds; so are those among the
+/// kernel's own filesystems.
+///
+/// # Errors
+/// [`OciError::Invalid`] for a place that cannot be mounted over.
+pub fn anonymous_volumes(
+    declared: &[String],
+    requests: &[Request],
+    base: &Path,
+) -> OciResult<Vec<AnonymousVolume>> {
+    let covered: Vec<PathBuf> =
+        requests.iter().map(|request| crate::rootfs::clean(&request.container_path)).collect();
+    let mut volumes: Vec<AnonymousVolume> = Vec::new();
+    for path in declared {
+        if KERNELS.iter().any(|kernels| crate::rootfs::clean(path).starts_with(kernels)) {
+            continue;
+        }
+        let place = destination("image config volumes", path, None)?;
+        let known = volumes.iter().any(|volume| volume.place == place);
+        if known || covered.iter().any(|mount| place.starts_with(mount)) {
+            continue;
+        }
+        volumes.push(AnonymousVolume { dir: base.join(volumes.len().to_string()), place });
+    }
+    Ok(volumes)
+}
+
+/// The mount of an image: an overlay that nobody can write to, made of the layers themselves.
+pub(super) fn image(index: usize, request: &Request, volumes: Volumes<'_>) -> OciResult<Mount> {
+    let place = destination(&format!("mounts[{index}].container_path"), &request.container_path, None)?;
+    let volume = volumes
+        .images
+        .iter()
+        .find(|volume| volume.index == index)
+        .ok_or_else(|| OciError::invalid(format!("mounts[{index}].image"), "was not resolved"))?;
+    let lower: Vec<String> = volume.layers.iter().map(|layer| escape(layer)).collect();
+    let lower = format!("lowerdir={}", lower.join(":"));
+    let mut options = vec!["ro", "nosuid", "nodev", lower.as_str()];
+    options.extend(request.options.iter().map(String::as_str));
+    let mut mount = mount(place, "overlay", "overlay".into(), &options);
+    map_owners(&mut mount, request)?;
+    Ok(mount)
+}
+
+/// A bind of the volume's directory.
+pub(super) fn anonymous(volume: &AnonymousVolume) -> Mount {
+    mount(volume.place.clone(), "bind", volume.dir.clone(), &["rbind", "rprivate", "rw"])
+}
+
+/// The separators of mount(8)'s options and of overlayfs' lists.
+fn escape(path: &Path) -> String {
+    let mut out = String::new();
+    for c in path.to_string_lossy().chars() {
+        if matches!(c, ':' | ',' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
