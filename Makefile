@@ -68,6 +68,7 @@ bench: ## Corten against containerd with runc and against the floor, in one run;
 	@e2e/setup.sh bench
 	@e2e/build.sh
 	@cargo run --quiet --locked --release -p e2e --bin bench -- $(BENCH_FLAGS)
+	@cargo run --quiet --locked --release -p e2e --bin bench -- pull
 
 lint: ## Format, clippy with warnings denied, licences, bans and sources
 	@e2e/lint.sh

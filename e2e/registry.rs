@@ -18,6 +18,14 @@ pub const PASSWORD: &str = "weathering";
 /// The bcrypt hash of [`PASSWORD`], as htpasswd has it.
 const HTPASSWD: &str = "$2y$05$dOVFER5rJVB4lJRAJ2bNYeMGKgP4Y1JzAZcRNu8OlyEa6B5Z4k.F.";
 
+/// What differs from one registry to the next.
+#[derive(Debug, Default)]
+struct Extra {
+    read_only: bool,
+    http: String,
+    rest: String,
+}
+
 /// A running registry; dropping it ends it.
 #[derive(Debug)]
 pub struct Registry {
@@ -32,7 +40,7 @@ impl Registry {
     /// # Errors
     /// When the program is missing or does not serve within 10 s.
     pub fn start(directory: &Path) -> Result<Self, Error> {
-        Self::launch(directory, &directory.join("blobs"), false, false)
+        Self::launch(directory, &directory.join("blobs"), &Extra::default())
     }
 
     /// Starts a registry that serves what another one kept below a directory, and takes nothing.
@@ -40,7 +48,7 @@ impl Registry {
     /// # Errors
     /// As [`Registry::start`].
     pub fn start_read_only(directory: &Path, kept: &Path) -> Result<Self, Error> {
-        Self::launch(directory, &kept.join("blobs"), false, true)
+        Self::launch(directory, &kept.join("blobs"), &Extra { read_only: true, ..Extra::default() })
     }
 
     /// Starts a registry that wants [`USER`] and [`PASSWORD`].
@@ -48,25 +56,33 @@ impl Registry {
     /// # Errors
     /// As [`Registry::start`].
     pub fn start_with_password(directory: &Path) -> Result<Self, Error> {
-        Self::launch(directory, &directory.join("blobs"), true, false)
+        let rest = htpasswd(directory)?;
+        let extra = Extra { rest, ..Extra::default() };
+        let mut registry = Self::launch(directory, &directory.join("blobs"), &extra)?;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
+        registry.authorization = Some(format!("Basic {pair}"));
+        Ok(registry)
     }
 
-    fn launch(directory: &Path, storage: &Path, password: bool, read_only: bool) -> Result<Self, Error> {
+    /// Starts a registry that serves what another one kept below a directory, with more in its configuration: in the
+    /// mapping `http` (after a comma), and lines at the end.
+    ///
+    /// # Errors
+    /// As [`Registry::start`].
+    pub fn start_beside(directory: &Path, kept: &Path, http: &str, rest: &str) -> Result<Self, Error> {
+        let extra = Extra { read_only: true, http: http.to_owned(), rest: rest.to_owned() };
+        Self::launch(directory, &kept.join("blobs"), &extra)
+    }
+
+    fn launch(directory: &Path, storage: &Path, extra: &Extra) -> Result<Self, Error> {
         let program = tools::system("docker-registry")?;
         fs::create_dir_all(directory).at("create", directory)?;
         let address = free_address()?;
-        let mut text = format!(
-            "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}, maintenance: {{uploadpurging: {{enabled: false}}, readonly: {{enabled: {read_only}}}}}}}\nhttp: {{addr: '{address}'}}\n",
+        let Extra { read_only, http, rest } = extra;
+        let text = format!(
+            "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}, maintenance: {{uploadpurging: {{enabled: false}}, readonly: {{enabled: {read_only}}}}}}}\nhttp: {{addr: '{address}'{http}}}\n{rest}",
             storage.display(),
         );
-        let mut authorization = None;
-        if password {
-            let file = directory.join("htpasswd");
-            fs::write(&file, format!("{USER}:{HTPASSWD}\n")).at("write", &file)?;
-            text.push_str(&format!("auth: {{htpasswd: {{realm: test, path: '{}'}}}}\n", file.display()));
-            let pair = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
-            authorization = Some(format!("Basic {pair}"));
-        }
         let config = directory.join("config.yml");
         fs::write(&config, text).at("write", &config)?;
         let log = directory.join("log");
@@ -81,7 +97,7 @@ impl Registry {
             .stderr(errors)
             .spawn()
             .at("start", &program)?;
-        let registry = Self { child, address, authorization };
+        let registry = Self { child, address, authorization: None };
         registry.wait(&log)?;
         Ok(registry)
     }
@@ -180,6 +196,17 @@ impl Drop for Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The lines of a registry's configuration that ask for [`USER`] and [`PASSWORD`].
+///
+/// # Errors
+/// When the file with the password's hash cannot be written.
+pub fn htpasswd(directory: &Path) -> Result<String, Error> {
+    fs::create_dir_all(directory).at("create", directory)?;
+    let file = directory.join("htpasswd");
+    fs::write(&file, format!("{USER}:{HTPASSWD}\n")).at("write", &file)?;
+    Ok(format!("auth: {{htpasswd: {{realm: test, path: '{}'}}}}\n", file.display()))
 }
 
 /// A loopback address that nobody listens on now.

@@ -86,6 +86,7 @@ pub struct Daemon {
     place: Place,
     program: PathBuf,
     config: PathBuf,
+    environment: Vec<(String, String)>,
     child: Child,
 }
 
@@ -95,6 +96,18 @@ impl Daemon {
     /// # Errors
     /// When it is not built, cannot be started, or does not answer within 20 s.
     pub fn start(root: &Path, options: &Options) -> Result<Self, Error> {
+        Self::start_with(root, options, Vec::new())
+    }
+
+    /// As [`Daemon::start`], with more in its environment.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with(
+        root: &Path,
+        options: &Options,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, Error> {
         let place = Place::new(root);
         for directory in [&place.state, &place.data, &place.certs] {
             fs::create_dir_all(directory).at("create", directory)?;
@@ -113,8 +126,9 @@ impl Daemon {
                 (tools::go_tool("containerd", "bench")?, peer::write_config(&place, &plugins)?)
             }
         };
-        let child = launch(options.kind, &program, &config, &place.log)?;
-        let mut daemon = Self { kind: options.kind, place, program, config, child };
+        let mut command = command(options.kind, &program, &config, &environment);
+        let child = launch(&mut command, &place.log)?;
+        let mut daemon = Self { kind: options.kind, place, program, config, environment, child };
         daemon.wait_until_it_answers()?;
         Ok(daemon)
     }
@@ -160,7 +174,8 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started, or does not answer within 20 s.
     pub fn restart(&mut self) -> Result<(), Error> {
-        self.child = launch(self.kind, &self.program, &self.config, &self.place.log)?;
+        let mut command = command(self.kind, &self.program, &self.config, &self.environment);
+        self.child = launch(&mut command, &self.place.log)?;
         self.wait_until_it_answers()
     }
 
@@ -233,23 +248,23 @@ async fn answers(socket: &Path) -> bool {
     }
 }
 
-fn launch(kind: Kind, program: &Path, config: &Path, log: &Path) -> Result<Child, Error> {
-    let output = OpenOptions::new().create(true).append(true).open(log).at("create", log)?;
-    let errors = output.try_clone().at("duplicate", log)?;
+fn command(kind: Kind, program: &Path, config: &Path, environment: &[(String, String)]) -> Command {
     let mut command = Command::new(program);
     match kind {
         Kind::Corten => command.arg("serve"),
         Kind::Containerd => command.env("OTEL_TRACES_EXPORTER", "none"),
     };
+    command.arg("--config").arg(config);
+    command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command
-        .arg("--config")
-        .arg(config)
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors)
-        .spawn()
-        .at("start", program)
+}
+
+fn launch(command: &mut Command, log: &Path) -> Result<Child, Error> {
+    let output = OpenOptions::new().create(true).append(true).open(log).at("create", log)?;
+    let errors = output.try_clone().at("duplicate", log)?;
+    let program = PathBuf::from(command.get_program());
+    command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().at("start", &program)
 }
 
 fn write_mirror(certs: &Path, mirror: SocketAddr) -> Result<(), Error> {

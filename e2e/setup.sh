@@ -178,7 +178,7 @@ for what in "${@:-run}"; do
         ;;
     test)
         critest_needs
-        packages containernetworking-plugins iptables
+        packages attr containernetworking-plugins iptables libcap2-bin openssl skopeo umoci
         cni_plugins
         ;;
     bench)

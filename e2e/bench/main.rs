@@ -4,6 +4,7 @@
 //! minutes and leaves no trace.
 
 mod floor;
+mod pull;
 mod report;
 mod subject;
 
@@ -46,6 +47,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// Measure pulls of large images, beside containerd and the floor
+    Pull {
+        /// Pulls of each
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// A directory for the stores, instead of a tmpfs
+        #[arg(long)]
+        on: Option<PathBuf>,
+    },
     /// The floor alone: one pod for each line of standard input
     #[command(hide = true)]
     Floor {
@@ -61,6 +71,7 @@ enum Part {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
+        Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
         Some(Part::Floor { root, parent }) => floor::serve(root, parent),
         None => bench(&cli),
     };

@@ -81,6 +81,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
         tokio::spawn(endpoint.serve(registry.clone(), health.clone(), server::TimeLimits::default()));
     }
     tracing::info!(base = streams.base(), "serving streams");
+    tokio::spawn(ImageStore::keep_clean(Arc::downgrade(&images)));
     tokio::spawn(supervisor::feed_watchdog());
     tokio::spawn(trim_memory());
 

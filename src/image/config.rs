@@ -15,6 +15,11 @@ pub struct ImageConfig {
     pub certs_dir: PathBuf,
     /// How many layers are fetched and unpacked at the same time, over all pulls; 0: one a core.
     pub parallel_layers: usize,
+    /// The least compressed bytes of a layer whose download is kept on the disk as it comes in, so that one that
+    /// is interrupted goes on where it was; 0: none is.
+    pub resume_layer_bytes: u64,
+    /// Seconds for which what an interrupted pull left is kept for the next try.
+    pub keep_unfinished_seconds: u64,
     /// Keeps the compressed layers too; manifests and configs are always kept.
     pub keep_layer_blobs: bool,
     /// Seconds to wait for a connection where `hosts.toml` sets no `dial_timeout`.
@@ -46,6 +51,8 @@ impl Default for ImageConfig {
             root: PathBuf::from("/var/lib/corten/images"),
             certs_dir: PathBuf::from("/etc/corten/certs.d"),
             parallel_layers: 0,
+            resume_layer_bytes: 16 << 20,
+            keep_unfinished_seconds: 3600,
             keep_layer_blobs: false,
             dial_timeout_seconds: 30,
             progress_timeout_seconds: 60,
@@ -72,6 +79,15 @@ impl ImageConfig {
 
     pub(crate) fn dial_timeout(&self) -> Duration {
         Duration::from_secs(self.dial_timeout_seconds.max(1))
+    }
+
+    pub(crate) fn keep_unfinished(&self) -> Duration {
+        Duration::from_secs(self.keep_unfinished_seconds)
+    }
+
+    /// Whether the download of a layer of so many bytes is written to the disk too.
+    pub(crate) fn keeps_download(&self, size: u64) -> bool {
+        self.keep_layer_blobs || (self.resume_layer_bytes > 0 && size >= self.resume_layer_bytes)
     }
 
     pub(crate) fn progress_timeout(&self) -> Duration {

@@ -11,7 +11,11 @@ use crate::registry::{Credentials, Login};
 use crate::store::{self, FsUsage, Image, Store};
 use crate::usage::{self, DiskUsage, Pruned};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How often what nothing uses is looked for.
+const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Images on this node.
 pub struct ImageStore {
@@ -113,7 +117,7 @@ impl ImageStore {
     /// # Errors
     /// The first failure; everything else is removed all the same.
     pub fn sweep(&self) -> Result<(), ImageError> {
-        self.store.sweep()
+        self.store.sweep(false)
     }
 
     /// How a reference would be pulled with these credentials, without asking anybody.
@@ -145,11 +149,21 @@ impl ImageStore {
         usage::prune(&self.store, all)
     }
 
-    /// Bytes and inodes that images use, from the records: nothing is walked.
+    /// Bytes and inodes that images use, from the records: no layer is walked.
     pub fn fs_usage(&self) -> FsUsage {
         let usage = self.store.index().usage();
         let mountpoint = self.store.layout.root().to_owned();
-        FsUsage { mountpoint, bytes: usage.layers + usage.blobs, inodes: usage.inodes }
+        let (bytes, inodes) = self.store.unfinished_usage();
+        FsUsage { mountpoint, bytes: usage.layers + usage.blobs + bytes, inodes: usage.inodes + inodes }
+    }
+
+    /// Removes what nothing uses from time to time, for as long as the store is there.
+    pub async fn keep_clean(store: Weak<Self>) {
+        loop {
+            tokio::time::sleep(CLEANING_INTERVAL).await;
+            let Some(store) = store.upgrade() else { return };
+            store.sweep_in_background();
+        }
     }
 
     /// Whether no task in the background uses the store.
@@ -162,7 +176,7 @@ impl ImageStore {
     fn sweep_in_background(&self) {
         let store = Arc::clone(&self.store);
         let sweep = move || {
-            if let Err(error) = store.sweep() {
+            if let Err(error) = store.sweep(false) {
                 tracing::warn!(%error, "removing unused layers failed");
             }
         };

@@ -95,7 +95,7 @@ pub(crate) fn prune(store: &Store, all: bool) -> Result<Pruned, ImageError> {
             pruned.images.push(image.id);
         }
     }
-    store.sweep()?;
+    store.sweep(true)?;
     let after = store.index().usage();
     pruned.bytes = (before.layers + before.blobs).saturating_sub(after.layers + after.blobs);
     Ok(pruned)

@@ -51,6 +51,7 @@ fn images(settings: &image::ImageConfig) -> Check {
     range("images.progress_timeout_seconds", settings.progress_timeout_seconds, 1..=86_400)?;
     range("images.max_layer_bytes", settings.max_layer_bytes, 1 << 20..=1 << 50)?;
     range("images.max_layer_entries", settings.max_layer_entries, 1..=1 << 32)?;
+    range("images.keep_unfinished_seconds", settings.keep_unfinished_seconds, 0..=30 * 86_400)?;
     range("images.max_pulls", settings.max_pulls, 0..=4096)?;
     range("images.registry_qps", settings.registry_qps, 0..=100_000)?;
     range("images.registry_burst", settings.registry_burst, 1..=100_000)

@@ -1,7 +1,7 @@
 //! The layers of a pull: in parallel, the largest first, each fetched once.
 
 use super::documents::Documents;
-use super::{LayerKey, Puller};
+use super::{LayerKey, Puller, is_passing};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::flight::Ticket;
@@ -9,14 +9,18 @@ use crate::manifest::{Compression, Layer};
 use crate::progress::{LayerPhase, LayerState, PullState};
 use crate::reference::Reference;
 use crate::registry::{Session, Sink};
-use crate::store::LayerRecord;
+use crate::store::{LayerRecord, Partial};
 use crate::unpack::{self, Job, Limits, Piece, UnpackError};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::HashSet;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Bytes that are read at a time of what was kept.
+const REPLAY: usize = 256 << 10;
 
 type LayerTicket = Ticket<LayerKey, Result<(), Arc<ImageError>>>;
 
@@ -119,48 +123,101 @@ impl Puller {
                 wanted.state.enter(LayerPhase::Cached);
                 return Ok(());
             }
-            let (host, result) = self.attempt(wanted).await;
-            match (host, result) {
-                (_, Ok(())) => return Ok(()),
-                (Some(host), Err(ImageError::Layer { source, digest, .. }))
-                    if source.is_wrong_content() && wanted.session.distrust(host) =>
-                {
-                    tracing::warn!(layer = %digest, error = %source, "a host sent wrong content, asking the next one");
-                }
-                (_, Err(error)) => return Err(error),
+            let Attempt { host, resumed, result } = self.attempt(wanted).await;
+            let Err(error) = result else { return Ok(()) };
+            let wrong = matches!(&error, ImageError::Layer { source, .. } if source.is_wrong_content());
+            let digest = &wanted.layer.descriptor.digest;
+            if wrong && resumed {
+                // What an earlier try left may be what is wrong, and is gone now.
+                tracing::warn!(layer = %digest, %error, "what was kept of a layer did not fit the rest, fetching it whole");
+            } else if wrong && host.is_some_and(|host| wanted.session.distrust(host)) {
+                tracing::warn!(layer = %digest, %error, "a host sent wrong content, asking the next one");
+            } else {
+                return Err(error);
             }
         }
     }
 
-    /// One try; also the number of the host that sent the last byte, if one did.
-    async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> (Option<usize>, Result<(), ImageError>) {
+    async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Attempt {
+        let failed = |error| Attempt { host: None, resumed: false, result: Err(error) };
+        let descriptor = &wanted.layer.descriptor;
+        let partial = match self.store.config.keeps_download(descriptor.size) {
+            true => self.store.partial(&descriptor.digest, descriptor.size),
+            false => Ok(None),
+        };
+        let partial = match partial {
+            Ok(partial) => partial,
+            Err(error) => return failed(error),
+        };
+        let from = partial.as_ref().map_or(0, Partial::length);
+        let mut attempt = self.stream(wanted, partial.as_ref()).await;
+        attempt.resumed = from > 0;
+        match (partial, &attempt.result) {
+            (Some(partial), Ok(())) => {
+                if let Err(error) = self.keep_blob(partial).await {
+                    attempt.result = Err(error);
+                }
+            }
+            (Some(partial), Err(error)) if !is_passing(error) => partial.discard(),
+            _ => {}
+        }
+        attempt
+    }
+
+    /// What was kept of it and then the rest from the hosts, through the pipeline, into its place.
+    async fn stream(self: &Arc<Self>, wanted: &Wanted, partial: Option<&Partial>) -> Attempt {
         let refuse = |source: UnpackError| ImageError::Layer {
             reference: wanted.reference.clone(),
             digest: wanted.layer.descriptor.digest.clone(),
             source,
         };
-        let running = match self.job(wanted).and_then(|job| unpack::start(job).map_err(refuse)) {
+        let attempt = |host, result| Attempt { host, resumed: false, result };
+        let running = match self.job(wanted, partial).and_then(|job| unpack::start(job).map_err(refuse)) {
             Ok(running) => running,
-            Err(error) => return (None, Err(error)),
+            Err(error) => return attempt(None, Err(error)),
         };
         let begin = Instant::now();
-        wanted.state.restart(0);
-        let mut sink = ToPipeline { input: running.input(), state: &wanted.state };
-        let served = wanted.session.blob(&wanted.layer.descriptor, &mut sink).await;
-        drop(sink);
+        let from = partial.map_or(0, Partial::length);
+        wanted.state.restart(from);
+        let replayed = match partial {
+            Some(partial) if from > 0 => replay(partial, running.input()).await,
+            _ => Ok(()),
+        };
+        let served = match replayed {
+            Ok(()) => {
+                let mut sink = ToPipeline { input: running.input(), state: &wanted.state };
+                wanted.session.blob(&wanted.layer.descriptor, from, &mut sink).await
+            }
+            Err(error) => Err(error),
+        };
         let finished = running.finish(served.is_ok()).await;
         match (served, finished) {
             (served, Ok(finished)) => {
                 let placed = self.place(wanted, finished).await;
                 self.metrics.layer_seconds.observe(begin.elapsed().as_secs_f64());
-                (served.ok(), placed)
+                attempt(served.ok().flatten(), placed)
             }
-            (Err(error), Err(UnpackError::Aborted)) => (None, Err(error)),
-            (served, Err(error)) => (served.ok(), Err(refuse(error))),
+            (Err(error), Err(UnpackError::Aborted)) => attempt(None, Err(error)),
+            (served, Err(error)) => attempt(served.ok().flatten(), Err(refuse(error))),
         }
     }
 
-    fn job(&self, wanted: &Wanted) -> Result<Job, ImageError> {
+    /// The compressed layer stays, or goes, as the setting says.
+    async fn keep_blob(&self, partial: Partial) -> Result<(), ImageError> {
+        if !self.store.config.keep_layer_blobs {
+            partial.discard();
+            return Ok(());
+        }
+        let store = Arc::clone(&self.store);
+        let kept = tokio::task::spawn_blocking(move || {
+            let target = store.layout.blob(partial.digest());
+            partial.place(&target)?;
+            store.layout.sync_blobs()
+        });
+        kept.await.unwrap_or(Err(ImageError::Interrupted { operation: "keeping a layer" }))
+    }
+
+    fn job(&self, wanted: &Wanted, partial: Option<&Partial>) -> Result<Job, ImageError> {
         let config = &self.store.config;
         if wanted.layer.compression == Compression::None && wanted.layer.descriptor.digest != wanted.diff_id {
             return Err(ImageError::Layer {
@@ -176,19 +233,15 @@ impl Puller {
             layer: wanted.layer.clone(),
             diff_id: wanted.diff_id.clone(),
             directory: self.store.layout.ingest_dir()?,
-            keep: if config.keep_layer_blobs { Some(self.store.layout.ingest_file()?) } else { None },
+            keep: partial.map(Partial::end).transpose()?,
             limits: Limits { bytes: config.max_layer_bytes, entries: config.max_layer_entries },
         })
     }
 
     async fn place(&self, wanted: &Wanted, finished: unpack::Finished) -> Result<(), ImageError> {
         let store = Arc::clone(&self.store);
-        let (diff_id, digest) = (wanted.diff_id.clone(), wanted.layer.descriptor.digest.clone());
+        let diff_id = wanted.diff_id.clone();
         let placed = tokio::task::spawn_blocking(move || {
-            if let Some(blob) = finished.blob {
-                blob.place(&store.layout.blob(&digest))?;
-                store.layout.sync_blobs()?;
-            }
             let record = LayerRecord {
                 bytes: finished.unpacked.bytes,
                 inodes: finished.unpacked.inodes,
@@ -204,6 +257,35 @@ impl Puller {
         }
         placed
     }
+}
+
+/// One try to get a layer.
+struct Attempt {
+    /// The number of the host that sent the last byte, if one did.
+    host: Option<usize>,
+    /// Whether the first bytes were kept from an earlier try.
+    resumed: bool,
+    result: Result<(), ImageError>,
+}
+
+/// Sends what is kept of a layer through the pipeline.
+async fn replay(partial: &Partial, input: tokio::sync::mpsc::Sender<Piece>) -> Result<(), ImageError> {
+    let (file, length) = (partial.handle()?, partial.length());
+    let read = tokio::task::spawn_blocking(move || {
+        let mut at = 0;
+        while at < length {
+            let mut piece = vec![0; usize::try_from(length - at).map_or(REPLAY, |rest| rest.min(REPLAY))];
+            file.read_exact_at(&mut piece, at)?;
+            at += piece.len() as u64;
+            if input.blocking_send(Piece::Kept(Bytes::from(piece))).is_err() {
+                // The pipeline has failed and says why.
+                break;
+            }
+        }
+        Ok(())
+    });
+    let read = read.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()));
+    read.map_err(ImageError::io("read", partial.path()))
 }
 
 /// Hands what the socket gives to the pipeline of a layer.

@@ -17,6 +17,7 @@ use crate::reference::Reference;
 use crate::registry::{Login, Pace, Session, TokenCache, Transport};
 use crate::store::{ImageRecord, Store};
 use documents::Documents;
+use model::ErrorKind;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -88,7 +89,7 @@ impl Puller {
                 Ok(id) => tracing::info!(%reference, id, seconds, "image pulled"),
                 Err(error) => tracing::warn!(%reference, %error, seconds, "image pull failed"),
             }
-            this.clean_up(result.is_ok());
+            this.clean_up(result.as_ref().err());
             result.map_err(Arc::new)
         });
         match ticket.result().await {
@@ -125,7 +126,13 @@ impl Puller {
         let fetched = self.fetch_layers(&session, reference, &documents, state).await;
         // Awaited also after a failure: the clean-up must not come before what it cleans up.
         let written = writing.await;
-        fetched?;
+        if let Err(error) = fetched {
+            if !is_passing(&error) {
+                // The next try would fail in the same way.
+                self.store.forget_unfinished(&documents.diff_ids);
+            }
+            return Err(error);
+        }
         written.unwrap_or(Err(ImageError::Interrupted { operation: "writing the documents" }))?;
         let store = Arc::clone(&self.store);
         let record = self.record(reference, &documents);
@@ -174,14 +181,22 @@ impl Puller {
 
     /// After a success, makes it durable in the background: a power loss before that is noticed at the next
     /// start. After a failure, frees what no image uses.
-    fn clean_up(&self, success: bool) {
+    fn clean_up(&self, error: Option<&ImageError>) {
+        let success = error.is_none();
+        // Where the disk is full, every byte counts.
+        let all = error.is_some_and(|error| error.kind() == ErrorKind::ResourceExhausted);
         let (store, metrics) = (Arc::clone(&self.store), self.metrics.clone());
         tokio::task::spawn_blocking(move || {
-            let result = if success { store.make_durable() } else { store.sweep() };
+            let result = if success { store.make_durable() } else { store.sweep(all) };
             store.measure(&metrics);
             if let Err(error) = result {
                 tracing::warn!(%error, success, "tidying after a pull failed");
             }
         });
     }
+}
+
+/// Whether the same pull may do better later, and then has use for what came in.
+fn is_passing(error: &ImageError) -> bool {
+    error.kind() == ErrorKind::Unavailable
 }

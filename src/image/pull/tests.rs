@@ -5,6 +5,7 @@ mod damage;
 mod faults;
 mod hosts;
 mod mock;
+mod resume;
 mod store;
 
 use crate::store::Image;
@@ -58,7 +59,7 @@ impl Node {
     /// Waits until nothing but the database is left.
     async fn assert_empty(&self) {
         let count = |name: &str| std::fs::read_dir(self.images().join(name)).unwrap().count();
-        let names = ["blobs/sha256", "layers/sha256", "ingest", "fixups"];
+        let names = ["blobs/sha256", "layers/sha256", "ingest", "fixups", "unfinished"];
         for _ in 0..100 {
             if names.iter().all(|name| count(name) == 0) {
                 assert_eq!(self.store.fs_usage().bytes, 0);
@@ -68,6 +69,10 @@ impl Node {
         }
         panic!("left behind: {:?}", names.map(|name| (name, count(name))));
     }
+}
+
+fn noise(words: u32) -> Vec<u8> {
+    (0..words).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }
 
 fn layer(name: &str, content: &[u8]) -> Vec<u8> {

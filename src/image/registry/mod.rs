@@ -123,21 +123,26 @@ impl Session {
         Err(self.failure(answers))
     }
 
-    /// Streams a blob into the sink; where a body breaks off, goes on at that byte, on the next host if
-    /// need be. The content is not verified here. Returns the number of the host that served its end.
+    /// Streams a blob into the sink, from the byte on that is asked for; where a body breaks off, goes on at
+    /// that byte, on the next host if need be. The content is not verified here. Returns the number of the
+    /// host that served its end, if one was asked at all.
     pub(crate) async fn blob(
         &self,
         descriptor: &Descriptor,
+        from: u64,
         sink: &mut impl Sink,
-    ) -> Result<usize, ImageError> {
+    ) -> Result<Option<usize>, ImageError> {
+        if from > 0 && from == descriptor.size {
+            return Ok(None);
+        }
         let mut answers = Vec::new();
-        let mut received = 0;
+        let mut received = from;
         for (number, endpoint) in self.endpoints.iter().enumerate() {
             if !endpoint.pull || endpoint.given_up() {
                 continue;
             }
             match self.blob_from(&endpoint.client, descriptor, &mut received, sink).await {
-                Ok(()) => return Ok(number),
+                Ok(()) => return Ok(Some(number)),
                 Err(answer) => endpoint.note(answer, &mut answers),
             }
         }

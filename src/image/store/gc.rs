@@ -12,20 +12,22 @@ impl Store {
     /// Removes hidden images that nobody holds, and layers, blobs and fix-ups without an image. What is
     /// removed first leaves the index and the database, then the disk: a crash in between leaves an orphan
     /// that the next sweep finds. Goes on past failures; the first one is returned.
-    pub(crate) fn sweep(&self) -> Result<(), ImageError> {
-        let trash = self.forget_unused()?;
+    ///
+    /// What interrupted pulls left stays for the time of the setting, unless `all` is to go.
+    pub(crate) fn sweep(&self, all: bool) -> Result<(), ImageError> {
+        let trash = self.forget_unused(all)?;
         let mut result = Ok(());
         for path in &trash {
             result = result.and(remove_tree(path));
         }
-        result.and(self.remove_orphans())
+        result.and(self.remove_parts(all)).and(self.remove_orphans())
     }
 
     /// Takes what is unused out of the index and the database and moves it aside, so that a pull that
     /// needs the same layer again can make it at once.
-    fn forget_unused(&self) -> Result<Vec<PathBuf>, ImageError> {
+    fn forget_unused(&self, all: bool) -> Result<Vec<PathBuf>, ImageError> {
         let _changing = lock(&self.changing);
-        let (gone, unused) = self.take_unused();
+        let (gone, unused) = self.take_unused(all);
         if gone.is_empty() && unused.is_empty() {
             return Ok(Vec::new());
         }
@@ -43,7 +45,7 @@ impl Store {
     }
 
     /// Out of the index first: nobody can hold or lease it from here on.
-    fn take_unused(&self) -> (Vec<String>, Vec<Digest>) {
+    fn take_unused(&self, all: bool) -> (Vec<String>, Vec<Digest>) {
         let mut index = self.index();
         let gone: Vec<String> = index
             .images
@@ -61,12 +63,14 @@ impl Store {
             .layers
             .keys()
             .filter(|id| !kept.contains(*id) && !leases.contains_key(*id))
+            .filter(|id| all || !self.is_unfinished(id))
             .filter(|id| !held.contains(&OsString::from(id.hex())))
             .cloned()
             .collect();
         for id in &unused {
             index.layers.remove(id);
         }
+        self.forget_unfinished(&unused);
         (gone, unused)
     }
 

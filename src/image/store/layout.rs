@@ -22,8 +22,14 @@ impl Layout {
     /// unprivileged user of the host can run a set-id file of a layer.
     pub(crate) fn create(root: &Path) -> Result<Self, ImageError> {
         let layout = Self { root: root.to_owned(), counter: Arc::default() };
-        for directory in [root.to_owned(), layout.blobs(), layout.layers(), layout.fixups(), layout.ingest()]
-        {
+        for directory in [
+            root.to_owned(),
+            layout.blobs(),
+            layout.layers(),
+            layout.fixups(),
+            layout.unfinished(),
+            layout.ingest(),
+        ] {
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700);
             builder.create(&directory).map_err(ImageError::io("make directory", &directory))?;
@@ -51,6 +57,10 @@ impl Layout {
 
     pub(crate) fn fixups(&self) -> PathBuf {
         self.root.join("fixups")
+    }
+
+    pub(crate) fn unfinished(&self) -> PathBuf {
+        self.root.join("unfinished")
     }
 
     pub(crate) fn ingest(&self) -> PathBuf {
@@ -168,11 +178,6 @@ pub(crate) struct IngestFile {
 }
 
 impl IngestFile {
-    /// Another handle of the open file.
-    pub(crate) fn handle(&self) -> std::io::Result<File> {
-        self.file.try_clone()
-    }
-
     /// Makes the content durable and then visible.
     pub(crate) fn place(mut self, target: &Path) -> Result<(), ImageError> {
         self.file.sync_all().map_err(ImageError::io("sync", target))?;

@@ -5,6 +5,7 @@
 //!        blobs/sha256/<hex>           manifests and configs (and layers, where the setting keeps them)
 //!        layers/sha256/<diff id>/     one directory a layer, whiteouts in overlay form
 //!        fixups/<image id>/           directories whose attributes a lower layer gives (see `fixup`)
+//!        unfinished/                  what interrupted pulls left (see `partial`)
 //!        ingest/<n>                   what is being made; emptied at start
 //! ```
 //! A record is written when everything that it names is in place, and is the last step of a pull.
@@ -15,12 +16,14 @@ mod gc;
 mod index;
 mod layout;
 mod open;
+mod partial;
 mod record;
 
 pub(crate) use database::Database;
 pub(crate) use index::Index;
-pub(crate) use layout::{IngestDir, IngestFile, Layout};
+pub(crate) use layout::{IngestDir, Layout};
 pub(crate) use open::open;
+pub(crate) use partial::{Kept, Partial};
 pub use record::{FsUsage, Image};
 pub(crate) use record::{ImageRecord, LayerRecord};
 
@@ -32,6 +35,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// The store: directories, database, and the index of it in memory.
 pub(crate) struct Store {
@@ -42,6 +46,10 @@ pub(crate) struct Store {
     index: Mutex<Index>,
     /// Layers that a pull under way counts on, with how many do.
     leases: Mutex<HashMap<Digest, usize>>,
+    /// Downloads that are being written, by digest.
+    partials: Mutex<HashSet<Digest>>,
+    /// Layers that are whole while their image is not, and since when.
+    unfinished: Mutex<HashMap<Digest, SystemTime>>,
     /// Holders of images by image id: containers.
     holds: Mutex<HashMap<String, HashSet<String>>>,
     /// Names of layer and fix-up directories by the holder that uses them.
@@ -119,6 +127,7 @@ impl Store {
                 layout::remove_tree(&target)?;
             }
         }
+        self.note_unfinished(diff_id, &record)?;
         directory.rename_to(&target)?;
         self.index().layers.insert(diff_id.clone(), record);
         Ok(())
@@ -129,10 +138,14 @@ impl Store {
         let _changing = lock(&self.changing);
         let (changed, layers) = self.index().with(record);
         self.database.write(&changed, &layers)?;
-        let mut index = self.index();
-        for record in changed {
-            index.publish(record, &self.layout, &self.config);
+        {
+            let mut index = self.index();
+            for record in changed {
+                index.publish(record, &self.layout, &self.config);
+            }
         }
+        let named: Vec<Digest> = layers.into_iter().map(|(id, _)| id).collect();
+        self.forget_unfinished(&named);
         Ok(())
     }
 

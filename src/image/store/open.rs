@@ -1,7 +1,7 @@
 //! Opening the store: whatever a crash or a bad disk left, the node serves.
 
 use super::layout::{Layout, remove_tree};
-use super::{Database, Index, Store};
+use super::{Database, Index, Store, partial};
 use crate::config::ImageConfig;
 use crate::error::ImageError;
 use std::path::Path;
@@ -23,6 +23,10 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
             tracing::warn!(layer = %id, written, "a layer is missing or was not on the disk before a power loss");
             untrusted.push(id);
         }
+    }
+    let unfinished = partial::load(&layout, &boot_id, config.keep_unfinished());
+    for (id, layer, _) in &unfinished {
+        index.layers.entry(id.clone()).or_insert_with(|| layer.clone());
     }
     let mut dropped = Vec::new();
     for record in images {
@@ -48,6 +52,8 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
         database,
         index: std::sync::Mutex::new(index),
         leases: std::sync::Mutex::default(),
+        partials: std::sync::Mutex::default(),
+        unfinished: std::sync::Mutex::new(unfinished.into_iter().map(|(id, _, since)| (id, since)).collect()),
         holds: std::sync::Mutex::default(),
         held_layers: std::sync::Mutex::default(),
         changing: std::sync::Mutex::default(),

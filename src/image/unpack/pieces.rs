@@ -1,15 +1,17 @@
 //! The two channels of the pipeline as readers.
 
 use crate::digest::Hasher;
+use crate::store::Kept;
 use bytes::Bytes;
-use std::fs::File;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc;
 
 /// What the socket's side sends.
 pub(crate) enum Piece {
     /// The next bytes.
     Data(Bytes),
+    /// As [`Self::Data`], of bytes that are kept already.
+    Kept(Bytes),
     /// The blob is complete; without this, an end is an abort.
     End,
 }
@@ -23,12 +25,12 @@ pub(super) struct Compressed {
     current: Bytes,
     pub hasher: Hasher,
     pub count: u64,
-    pub keep: Option<File>,
+    pub keep: Option<Kept>,
     pub ended: bool,
 }
 
 impl Compressed {
-    pub(super) fn new(input: tokio::sync::mpsc::Receiver<Piece>, keep: Option<File>) -> Self {
+    pub(super) fn new(input: tokio::sync::mpsc::Receiver<Piece>, keep: Option<Kept>) -> Self {
         Self { input, current: Bytes::new(), hasher: Hasher::default(), count: 0, keep, ended: false }
     }
 
@@ -38,11 +40,16 @@ impl Compressed {
             return Ok(None);
         }
         match self.input.blocking_recv() {
+            Some(Piece::Kept(bytes)) => {
+                self.hasher.update(&bytes);
+                self.count += bytes.len() as u64;
+                Ok(Some(bytes))
+            }
             Some(Piece::Data(bytes)) => {
                 self.hasher.update(&bytes);
                 self.count += bytes.len() as u64;
                 if let Some(file) = &mut self.keep {
-                    file.write_all(&bytes)?;
+                    file.write(&bytes)?;
                 }
                 Ok(Some(bytes))
             }

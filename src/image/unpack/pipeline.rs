@@ -8,7 +8,7 @@ use super::tar::Archive;
 use super::{Limits, Unpacked};
 use crate::digest::Digest;
 use crate::manifest::Layer;
-use crate::store::{IngestDir, IngestFile};
+use crate::store::{IngestDir, Kept};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -22,21 +22,20 @@ pub(crate) struct Job {
     /// An empty directory; removed again unless all goes well.
     pub directory: IngestDir,
     /// Where the compressed bytes are kept as well.
-    pub keep: Option<IngestFile>,
+    pub keep: Option<Kept>,
     pub limits: Limits,
 }
 
 /// A pipeline that waits for its input.
 pub(crate) struct Running {
     input: tokio::sync::mpsc::Sender<Piece>,
-    inflated: oneshot::Receiver<Result<Option<IngestFile>, UnpackError>>,
+    inflated: oneshot::Receiver<Result<(), UnpackError>>,
     extracted: oneshot::Receiver<Result<(IngestDir, Unpacked), UnpackError>>,
 }
 
 /// A layer that is all there and has the right digests.
 pub(crate) struct Finished {
     pub directory: IngestDir,
-    pub blob: Option<IngestFile>,
     pub unpacked: Unpacked,
 }
 
@@ -59,16 +58,8 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
     };
     let keep = job.keep;
     spawn("layer-inflate", move || {
-        let result = (|| {
-            let file = keep.as_ref().map(IngestFile::handle).transpose();
-            let file = file.map_err(|source| UnpackError::Io {
-                operation: "open",
-                path: "blob".to_owned(),
-                source,
-            })?;
-            inflate::run(Compressed::new(pieces, file), &chunks_in, &buffers_out, &expected)?;
-            Ok(keep)
-        })();
+        let input = Compressed::new(pieces, keep);
+        let result = inflate::run(input, &chunks_in, &buffers_out, &expected).map(drop);
         // Whoever asked may be gone; then the files go too.
         let _ = inflated_in.send(result);
     })?;
@@ -99,9 +90,9 @@ impl Running {
         let inflated = self.inflated.await.unwrap_or(Err(UnpackError::Aborted));
         let extracted = self.extracted.await.unwrap_or(Err(UnpackError::Aborted));
         match (inflated, extracted) {
-            (Ok(blob), Ok((directory, unpacked))) => Ok(Finished { directory, blob, unpacked }),
+            (Ok(()), Ok((directory, unpacked))) => Ok(Finished { directory, unpacked }),
             // One side's failure makes the other give up: the real one is told.
-            (Err(UnpackError::Aborted) | Ok(_), Err(error)) | (Err(error), _) => Err(error),
+            (Err(UnpackError::Aborted) | Ok(()), Err(error)) | (Err(error), _) => Err(error),
         }
     }
 }

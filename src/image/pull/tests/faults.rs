@@ -1,7 +1,7 @@
 //! Hosts that break off, stall, are busy, or send another part.
 
 use super::mock::{Behaviour, Mock, Pushed, gzip};
-use super::{Node, layer};
+use super::{Node, layer, noise};
 use model::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,10 +34,6 @@ async fn a_stalled_registry_is_given_up_and_a_busy_one_is_asked_again() {
     assert!(error.to_string().contains("stalled") && error.kind() == ErrorKind::Unavailable, "{error}");
     mock.behave(Behaviour::BusyOnce);
     node.store.pull(&reference, None).await.unwrap();
-}
-
-fn noise(words: u32) -> Vec<u8> {
-    (0..words).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

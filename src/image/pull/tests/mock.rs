@@ -31,6 +31,8 @@ pub(super) enum Behaviour {
     Slow,
     /// Layers send half and then nothing.
     Stall,
+    /// As [`Self::Stall`], for layers over 1 MiB alone.
+    StallBig,
     /// Each path answers 503 once.
     BusyOnce,
     /// Everything answers with this status.
@@ -359,7 +361,8 @@ fn blob(
                 state.broken.push(digest.to_owned());
                 end = length / 2;
             }
-            Behaviour::Stall => (end, hang) = (length / 2, true),
+            Behaviour::Stall => (end, hang) = (start.max(length / 2), true),
+            Behaviour::StallBig if length > 1 << 20 => (end, hang) = (start.max(length / 2), true),
             _ => {}
         }
     }

@@ -1,0 +1,97 @@
+//! Many different images at once from a registry that is far away.
+
+use super::Bench;
+use e2e::Error;
+use e2e::error::Context;
+use e2e::image::{Entry, Image, Layer};
+use e2e::registry::Registry;
+use e2e::runtime::Kind;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const IMAGES: usize = 50;
+const AT_ONCE: usize = 8;
+const LATENCY: Duration = Duration::from_millis(20);
+
+/// Pulls all of them with each runtime and prints the wall times.
+///
+/// # Errors
+/// When any pull fails.
+pub(super) fn measure(bench: &Bench, registry: &Registry) -> Result<(), Error> {
+    for number in 0..IMAGES {
+        let layer = |part: &str| {
+            let content: Vec<u8> = (0..100_000_u32)
+                .map(|byte| (byte.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])
+                .collect();
+            Layer::default().with(&format!("{part}-{number}"), 0o644, Entry::File(content))
+        };
+        let image = Image { layers: vec![layer("a"), layer("b")], ..Image::default() };
+        registry.push(&format!("many/{number}"), "1", &image)?;
+    }
+    let far = far_away(registry.address())?;
+    println!(
+        "\n| {IMAGES} images, {AT_ONCE} at once, {} ms away | seconds |\n|---|---:|",
+        LATENCY.as_millis()
+    );
+    for (name, kind) in [("Corten", Kind::Corten), ("containerd", Kind::Containerd)] {
+        let seconds = bench.with_daemon(kind, far, |daemon| {
+            bench.tokio.block_on(async {
+                let cri = daemon.client().await?;
+                let permits = Arc::new(Semaphore::new(AT_ONCE));
+                let begin = Instant::now();
+                let mut pulls = JoinSet::new();
+                for number in 0..IMAGES {
+                    let (cri, permits) = (cri.clone(), Arc::clone(&permits));
+                    pulls.spawn(async move {
+                        // The semaphore is never closed.
+                        let _permit = permits.acquire_owned().await.ok();
+                        cri.pull(&format!("registry.test/many/{number}:1"), None).await
+                    });
+                }
+                pulls.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+                Ok(begin.elapsed().as_secs_f64())
+            })
+        })?;
+        println!("| {name} | {seconds:.2} |");
+    }
+    Ok(())
+}
+
+/// Forwards to the registry, each connection and each request later by the latency. Its threads end with the process.
+fn far_away(registry: SocketAddr) -> Result<SocketAddr, Error> {
+    let listener = TcpListener::bind("127.0.0.1:0").at("listen on", "127.0.0.1")?;
+    let address = listener.local_addr().at("look at", "127.0.0.1")?;
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || forward(client, registry));
+        }
+    });
+    Ok(address)
+}
+
+fn forward(client: TcpStream, registry: SocketAddr) -> std::io::Result<()> {
+    std::thread::sleep(LATENCY);
+    let server = TcpStream::connect(registry)?;
+    for stream in [&client, &server] {
+        stream.set_nodelay(true)?;
+    }
+    let (up, down) = (client.try_clone()?, server.try_clone()?);
+    std::thread::spawn(move || pump(up, down, LATENCY));
+    pump(server, client, Duration::ZERO)
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, latency: Duration) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return to.shutdown(Shutdown::Write);
+        }
+        std::thread::sleep(latency);
+        to.write_all(&buffer[..count])?;
+    }
+}

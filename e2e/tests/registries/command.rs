@@ -1,0 +1,72 @@
+//! `corten image …` on a running daemon.
+
+use crate::{hosts, world};
+use e2e::command::{self, Finished};
+use e2e::runtime::Kind;
+use e2e::world::World;
+use std::process::Command;
+use std::time::Duration;
+
+fn image(world: &World, arguments: &[&str]) -> Finished {
+    let (program, config) = world.daemon.invocation();
+    let mut line = Command::new(program);
+    line.arg("image").args(arguments).arg("--config").arg(config).env("HOME", world.isolation.root());
+    for name in ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE"] {
+        line.env_remove(name);
+    }
+    command::finish(&mut line, Duration::from_secs(60)).unwrap()
+}
+
+fn done(world: &World, arguments: &[&str]) -> String {
+    let finished = image(world, arguments);
+    assert!(finished.status.success(), "{arguments:?}: {}", finished.stderr);
+    finished.stdout
+}
+
+#[test]
+fn images_are_looked_after_from_the_command_line() {
+    let Some((world, _)) = world() else { return };
+    if world.daemon.kind() != Kind::Corten {
+        return;
+    }
+    let name = "registry.test/team/app:1";
+    hosts(&world, "registry.test", &format!("server = \"http://{}\"\n", world.registry.address()));
+    let docker = world.isolation.directory(".docker").unwrap().join("config.json");
+    // "user:secret" in base64.
+    std::fs::write(&docker, r#"{"auths":{"registry.test":{"auth":"dXNlcjpzZWNyZXQ="}}}"#).unwrap();
+
+    let explained = done(&world, &["explain", name]);
+    let address = world.registry.address().to_string();
+    for part in
+        [name, &address, "registry.test/hosts.toml", "/.docker/config.json", "linux/", "here          no"]
+    {
+        assert!(explained.contains(part), "{part} in {explained}");
+    }
+    assert!(!explained.contains("secret"), "{explained}");
+
+    let id = done(&world, &["pull", name]);
+    assert!(id.starts_with("sha256:"), "{id}");
+    let id = id.trim();
+    let list = done(&world, &["ls"]);
+    assert!(list.contains(name) && list.contains(&id[7..19]), "{list}");
+    assert!(done(&world, &["explain", name]).contains(id));
+    let inspected: serde_json::Value = serde_json::from_str(&done(&world, &["inspect", name])).unwrap();
+    assert_eq!((inspected["id"].as_str(), inspected["tags"][0].as_str()), (Some(id), Some(name)));
+    let usage: serde_json::Value = serde_json::from_str(&done(&world, &["df", "--json"])).unwrap();
+    assert!(usage["layers"].as_u64() > Some(0) && usage["images"][0]["containers"] == 0, "{usage}");
+    assert!(done(&world, &["ps"]).starts_with("IMAGE"));
+
+    let missing = image(&world, &["pull", "registry.test/team/nothing:1"]);
+    assert!(!missing.status.success() && missing.stderr.contains("404"), "{}", missing.stderr);
+    let malformed = image(&world, &["explain", "Not/Good"]);
+    assert!(!malformed.status.success() && malformed.stderr.contains("lower case"), "{}", malformed.stderr);
+
+    // A tagged image stays without --all.
+    done(&world, &["prune"]);
+    assert!(done(&world, &["ls"]).contains(name));
+    assert!(done(&world, &["prune", "--all"]).contains(id));
+    assert!(!done(&world, &["ls"]).contains(name));
+    done(&world, &["pull", name]);
+    done(&world, &["rm", name]);
+    assert!(!image(&world, &["rm", name]).status.success());
+}
