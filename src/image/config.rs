@@ -85,9 +85,9 @@ impl ImageConfig {
         Duration::from_secs(self.keep_unfinished_seconds)
     }
 
-    /// Whether the download of a layer of so many bytes is written to the disk too.
+    /// Whether the download of a layer of so many bytes is written to the disk too, to be resumed.
     pub(crate) fn keeps_download(&self, size: u64) -> bool {
-        self.keep_layer_blobs || (self.resume_layer_bytes > 0 && size >= self.resume_layer_bytes)
+        self.resume_layer_bytes > 0 && size >= self.resume_layer_bytes
     }
 
     pub(crate) fn progress_timeout(&self) -> Duration {

@@ -75,6 +75,37 @@ pub enum ImageError {
         /// Why.
         source: UnpackError,
     },
+    /// An archive of images cannot be read.
+    #[error("read the archive: {0}")]
+    Archive(#[source] UnpackError),
+    /// An archive lacks something.
+    #[error("the archive has no {missing:?}")]
+    ArchiveContent {
+        /// The path in it.
+        missing: String,
+    },
+    /// A document in an archive is too large.
+    #[error("{name:?} in the archive has more than {limit} bytes")]
+    ArchiveDocument {
+        /// The path in it.
+        name: String,
+        /// The most that there may be.
+        limit: u64,
+    },
+    /// A document in an archive has another digest than its name.
+    #[error("the archive has content with digest {actual} for {expected}")]
+    ArchiveDigest {
+        /// Its name.
+        expected: Digest,
+        /// Its content.
+        actual: Digest,
+    },
+    /// A name for an archive that does not hold exactly one image.
+    #[error("a name can be given to one image, and the archive has {images}")]
+    ArchiveName {
+        /// How many there are.
+        images: usize,
+    },
     /// The joined download of another caller failed with this.
     #[error(transparent)]
     Joined(Arc<ImageError>),
@@ -122,6 +153,11 @@ impl ImageError {
             Self::Reference { .. } | Self::AmbiguousId { .. } | Self::Credentials(_) => {
                 ErrorKind::InvalidArgument
             }
+            Self::Archive(source) => source.kind(),
+            Self::ArchiveContent { .. } | Self::ArchiveDocument { .. } | Self::ArchiveName { .. } => {
+                ErrorKind::InvalidArgument
+            }
+            Self::ArchiveDigest { .. } => ErrorKind::FailedPrecondition,
             Self::Policy { .. } => ErrorKind::PermissionDenied,
             Self::NoSuchImage(_) => ErrorKind::NotFound,
             Self::Hosts(_) => ErrorKind::FailedPrecondition,

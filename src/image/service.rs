@@ -5,7 +5,7 @@ use crate::error::ImageError;
 use crate::explain::{self, Explanation};
 use crate::metrics::Metrics;
 use crate::progress::PullProgress;
-use crate::pull::Puller;
+use crate::pull::{Loaded, Puller};
 use crate::reference::Reference;
 use crate::registry::{Credentials, Login};
 use crate::store::{self, FsUsage, Image, Store};
@@ -118,6 +118,21 @@ impl ImageStore {
     /// The first failure; everything else is removed all the same.
     pub fn sweep(&self) -> Result<(), ImageError> {
         self.store.sweep(false)
+    }
+
+    /// Brings the images of an archive into the store: an OCI image layout or what `docker save` writes, as a tar
+    /// file, compressed or not. `name` is given to the image of an archive that holds one.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an archive or a name that cannot be used, `FailedPrecondition` for content with a
+    /// wrong digest, `ResourceExhausted` for a full disk or an archive over the limits.
+    pub async fn load(
+        &self,
+        input: Box<dyn std::io::Read + Send>,
+        name: Option<&str>,
+    ) -> Result<Vec<Loaded>, ImageError> {
+        let name = name.map(parse).transpose()?;
+        self.puller.load(input, name).await
     }
 
     /// How a reference would be pulled with these credentials, without asking anybody.

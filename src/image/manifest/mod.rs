@@ -137,6 +137,19 @@ pub(crate) enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// What a file is, by its first bytes.
+    pub(crate) fn of(first: &[u8]) -> Self {
+        match first {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // zstd:chunked may begin with a frame that decoders skip.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
 /// A layer to fetch.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {

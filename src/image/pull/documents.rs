@@ -11,10 +11,6 @@ use bytes::Bytes;
 pub(super) struct Documents {
     /// The config's digest.
     pub id: Digest,
-    /// What the reference resolved to: an index or a manifest.
-    pub top: Digest,
-    /// The manifest of this platform.
-    pub manifest: Digest,
     /// Lowest first, one for each of `diff_ids`.
     pub layers: Vec<Layer>,
     pub diff_ids: Vec<Digest>,
@@ -23,8 +19,17 @@ pub(super) struct Documents {
     pub kept: Vec<(Digest, Bytes)>,
 }
 
+/// What a reference resolved to.
+pub(super) struct Resolved {
+    /// An index or a manifest.
+    pub top: Digest,
+    /// The manifest of this platform.
+    pub manifest: Digest,
+    pub documents: Documents,
+}
+
 impl Documents {
-    pub(super) async fn fetch(session: &Session, reference: &Reference) -> Result<Self, ImageError> {
+    pub(super) async fn fetch(session: &Session, reference: &Reference) -> Result<Resolved, ImageError> {
         let refuse = |source| ImageError::Manifest { reference: reference.to_string(), source };
         let document = session.manifest(reference.target(), reference.digest()).await?;
         let top = document.digest.clone();
@@ -39,15 +44,9 @@ impl Documents {
         let config_json = String::from_utf8(config.to_vec())
             .map_err(|_| refuse(ManifestError::Missing { what: "the config", field: "valid UTF-8" }))?;
         kept.push((manifest.config.digest.clone(), config));
-        Ok(Self {
-            id: manifest.config.digest,
-            top,
-            manifest: manifest_digest,
-            layers: manifest.layers,
-            diff_ids,
-            config_json,
-            kept,
-        })
+        let documents =
+            Self { id: manifest.config.digest, layers: manifest.layers, diff_ids, config_json, kept };
+        Ok(Resolved { top, manifest: manifest_digest, documents })
     }
 }
 

@@ -1,14 +1,14 @@
 //! The layers of a pull: in parallel, the largest first, each fetched once.
 
 use super::documents::Documents;
+use super::source::Source;
 use super::{LayerKey, Puller, is_passing};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::flight::Ticket;
 use crate::manifest::{Compression, Layer};
 use crate::progress::{LayerPhase, LayerState, PullState};
-use crate::reference::Reference;
-use crate::registry::{Session, Sink};
+use crate::registry::Sink;
 use crate::store::{LayerRecord, Partial};
 use crate::unpack::{self, Job, Limits, Piece, UnpackError};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ type LayerTicket = Ticket<LayerKey, Result<(), Arc<ImageError>>>;
 /// One layer of one pull.
 #[derive(Clone)]
 struct Wanted {
-    session: Arc<Session>,
+    source: Arc<Source>,
     reference: String,
     layer: Layer,
     diff_id: Digest,
@@ -38,8 +38,8 @@ impl Puller {
     /// Brings every layer into the store. The first failure ends the others that nobody else waits for.
     pub(super) async fn fetch_layers(
         self: &Arc<Self>,
-        session: &Arc<Session>,
-        reference: &Reference,
+        source: &Arc<Source>,
+        shown: &str,
         documents: &Documents,
         pull: &PullState,
     ) -> Result<(), ImageError> {
@@ -59,8 +59,8 @@ impl Puller {
             let state = self.progress.layer(&(diff_id.clone(), digest.clone()), size);
             states.push(Arc::clone(&state));
             wanted.push(Wanted {
-                session: Arc::clone(session),
-                reference: reference.to_string(),
+                source: Arc::clone(source),
+                reference: shown.to_owned(),
                 layer: layer.clone(),
                 diff_id: diff_id.clone(),
                 state,
@@ -130,7 +130,7 @@ impl Puller {
             if wrong && resumed {
                 // What an earlier try left may be what is wrong, and is gone now.
                 tracing::warn!(layer = %digest, %error, "what was kept of a layer did not fit the rest, fetching it whole");
-            } else if wrong && host.is_some_and(|host| wanted.session.distrust(host)) {
+            } else if wrong && host.is_some_and(|host| wanted.source.distrust(host)) {
                 tracing::warn!(layer = %digest, %error, "a host sent wrong content, asking the next one");
             } else {
                 return Err(error);
@@ -141,10 +141,10 @@ impl Puller {
     async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Attempt {
         let failed = |error| Attempt { host: None, resumed: false, result: Err(error) };
         let descriptor = &wanted.layer.descriptor;
-        let partial = match self.store.config.keeps_download(descriptor.size) {
-            true => self.store.partial(&descriptor.digest, descriptor.size),
-            false => Ok(None),
-        };
+        let config = &self.store.config;
+        let keeps =
+            config.keep_layer_blobs || (wanted.source.is_remote() && config.keeps_download(descriptor.size));
+        let partial = if keeps { self.store.partial(&descriptor.digest, descriptor.size) } else { Ok(None) };
         let partial = match partial {
             Ok(partial) => partial,
             Err(error) => return failed(error),
@@ -186,7 +186,7 @@ impl Puller {
         let served = match replayed {
             Ok(()) => {
                 let mut sink = ToPipeline { input: running.input(), state: &wanted.state };
-                wanted.session.blob(&wanted.layer.descriptor, from, &mut sink).await
+                wanted.source.blob(&wanted.layer.descriptor, from, &mut sink).await
             }
             Err(error) => Err(error),
         };

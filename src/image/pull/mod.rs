@@ -1,7 +1,12 @@
 //! A pull: resolve → manifest → config → layers in parallel → record.
 
+mod archive;
 mod documents;
 mod layers;
+mod load;
+mod source;
+
+pub use load::Loaded;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +23,7 @@ use crate::registry::{Login, Pace, Session, TokenCache, Transport};
 use crate::store::{ImageRecord, Store};
 use documents::Documents;
 use model::ErrorKind;
-use std::collections::BTreeSet;
+use source::Source;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio::sync::Semaphore;
@@ -28,6 +33,13 @@ use tokio::sync::Semaphore;
 type PullKey = (String, Option<Digest>);
 /// A layer by its diff id and its compressed digest.
 type LayerKey = (Digest, Digest);
+
+/// What an image is found by.
+struct Names {
+    tags: Vec<String>,
+    digests: Vec<String>,
+    aliases: Vec<String>,
+}
 
 /// Pulls images into a store.
 pub(crate) struct Puller {
@@ -114,16 +126,34 @@ impl Puller {
         policy::check(config, reference)
             .map_err(|source| ImageError::Policy { reference: reference.to_string(), source })?;
         let hosts = hosts::resolve(&config.certs_dir, reference)?;
-        let session = Arc::new(Session::new(reference, hosts, login, &self.transport)?);
+        let session = Session::new(reference, hosts, login, &self.transport)?;
         let _turn = match &self.turns {
             // A closed semaphore lets through; this one is never closed.
             Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
             None => None,
         };
-        let documents = Documents::fetch(&session, reference).await?;
+        let resolved = Documents::fetch(&session, reference).await?;
+        let names = Names {
+            tags: reference.tag().map(|_| reference.to_string()).into_iter().collect(),
+            digests: vec![reference.with_digest(&resolved.top)],
+            aliases: vec![reference.with_digest(&resolved.manifest)],
+        };
+        let source = Arc::new(Source::Registry(session));
+        self.bring(&source, &reference.to_string(), names, &resolved.documents, state).await
+    }
+
+    /// Fetches the layers and records the image; its id.
+    async fn bring(
+        self: &Arc<Self>,
+        source: &Arc<Source>,
+        shown: &str,
+        names: Names,
+        documents: &Documents,
+        state: &PullState,
+    ) -> Result<String, ImageError> {
         let lease = self.store.lease(documents.diff_ids.clone());
-        let writing = self.write_documents(&documents);
-        let fetched = self.fetch_layers(&session, reference, &documents, state).await;
+        let writing = self.write_documents(documents);
+        let fetched = self.fetch_layers(source, shown, documents, state).await;
         // Awaited also after a failure: the clean-up must not come before what it cleans up.
         let written = writing.await;
         if let Err(error) = fetched {
@@ -135,7 +165,7 @@ impl Puller {
         }
         written.unwrap_or(Err(ImageError::Interrupted { operation: "writing the documents" }))?;
         let store = Arc::clone(&self.store);
-        let record = self.record(reference, &documents);
+        let record = self.record(names, documents);
         let committed = tokio::task::spawn_blocking(move || store.finish_image(record)).await;
         drop(lease);
         committed.unwrap_or(Err(ImageError::Interrupted { operation: "recording the image" }))?;
@@ -153,7 +183,7 @@ impl Puller {
         })
     }
 
-    fn record(&self, reference: &Reference, documents: &Documents) -> ImageRecord {
+    fn record(&self, names: Names, documents: &Documents) -> ImageRecord {
         let layers = documents.layers.iter().map(|layer| &layer.descriptor);
         let size = layers.clone().map(|layer| layer.size).sum::<u64>() + documents.config_json.len() as u64;
         let mut blobs: Vec<_> =
@@ -167,9 +197,9 @@ impl Puller {
         ImageRecord {
             id: documents.id.to_string(),
             hidden: false,
-            tags: reference.tag().map(|_| reference.to_string()).into_iter().collect(),
-            digests: BTreeSet::from([reference.with_digest(&documents.top)]),
-            aliases: BTreeSet::from([reference.with_digest(&documents.manifest)]),
+            tags: names.tags.into_iter().collect(),
+            digests: names.digests.into_iter().collect(),
+            aliases: names.aliases.into_iter().collect(),
             size,
             layers: documents.diff_ids.clone(),
             blobs,

@@ -12,6 +12,7 @@ mod inflate;
 mod pax;
 mod pieces;
 mod pipeline;
+mod spool;
 mod tar;
 mod tree;
 
@@ -23,6 +24,7 @@ pub(crate) mod testtar;
 pub use error::{TarError, UnpackError};
 pub(crate) use pieces::Piece;
 pub(crate) use pipeline::{Finished, Job, start};
+pub(crate) use spool::spool;
 
 /// Reads an uncompressed layer from front to back, contents and all, without writing anything.
 pub(crate) fn read_through(bytes: &[u8]) {

@@ -1,0 +1,78 @@
+//! Images from an archive instead of a registry.
+
+use super::archive::{Archive, Found};
+use super::documents::Documents;
+use super::source::Source;
+use super::{Names, Puller};
+use crate::error::ImageError;
+use crate::reference::Reference;
+use serde::{Deserialize, Serialize};
+use std::io::Read;
+use std::sync::Arc;
+
+/// An image that came from an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// The image's id.
+    pub id: String,
+    /// Its names; none where the archive has none.
+    pub names: Vec<String>,
+}
+
+impl Puller {
+    /// Brings the archive's images into the store. `name` is given to the image of an archive that holds one.
+    pub(crate) async fn load(
+        self: &Arc<Self>,
+        mut input: Box<dyn Read + Send>,
+        name: Option<Reference>,
+    ) -> Result<Vec<Loaded>, ImageError> {
+        let store = Arc::clone(&self.store);
+        let read = tokio::task::spawn_blocking(move || {
+            let directory = store.layout.ingest_dir()?;
+            let mut archive = Archive::read(input.as_mut(), directory, store.config.max_layer_bytes)?;
+            let found = archive.images()?;
+            Ok((archive, found))
+        });
+        let read = read.await.unwrap_or(Err(ImageError::Interrupted { operation: "reading the archive" }));
+        let (archive, mut found) = read?;
+        match (name, found.as_mut_slice()) {
+            (None, _) => {}
+            (Some(name), [only]) => only.names = vec![name],
+            (Some(_), several) => return Err(ImageError::ArchiveName { images: several.len() }),
+        }
+        let source = Arc::new(Source::Archive(archive));
+        let mut loaded = Vec::with_capacity(found.len());
+        for image in found {
+            let result = self.load_one(&source, image).await;
+            self.clean_up(result.as_ref().err());
+            loaded.push(result?);
+        }
+        Ok(loaded)
+    }
+
+    async fn load_one(self: &Arc<Self>, source: &Arc<Source>, image: Found) -> Result<Loaded, ImageError> {
+        let digests = |digest: &Option<crate::Digest>| {
+            let names = image.names.iter();
+            names.filter_map(|name| Some(name.with_digest(digest.as_ref()?))).collect()
+        };
+        let names = Names {
+            tags: image.names.iter().filter(|name| name.tag().is_some()).map(ToString::to_string).collect(),
+            digests: digests(&image.top),
+            aliases: digests(&image.manifest),
+        };
+        let shown = names.tags.first().or(names.digests.first()).cloned();
+        let documents = Documents {
+            id: image.config,
+            layers: image.layers,
+            diff_ids: image.diff_ids,
+            config_json: image.config_json,
+            kept: image.kept,
+        };
+        let shown = shown.unwrap_or_else(|| documents.id.to_string());
+        let state = self.progress.begin(&shown);
+        let told = names.tags.iter().chain(&names.digests).cloned().collect();
+        let id = self.bring(source, &shown, names, &documents, &state).await?;
+        tracing::info!(id, name = shown, "image loaded");
+        Ok(Loaded { id, names: told })
+    }
+}

@@ -1,0 +1,68 @@
+//! Where the layers of a pull come from: hosts of a registry, or an archive that was handed in.
+
+use super::archive::Archive;
+use crate::error::ImageError;
+use crate::manifest::Descriptor;
+use crate::registry::{Session, Sink};
+use bytes::Bytes;
+use std::fs::File;
+use std::io::Read as _;
+
+/// Bytes that are read at a time of an archive.
+const PIECE: usize = 256 << 10;
+
+/// Where layers come from.
+pub(super) enum Source {
+    Registry(Session),
+    Archive(Archive),
+}
+
+impl Source {
+    /// As [`Session::blob`]; an archive has no hosts.
+    pub(super) async fn blob(
+        &self,
+        descriptor: &Descriptor,
+        from: u64,
+        sink: &mut impl Sink,
+    ) -> Result<Option<usize>, ImageError> {
+        match self {
+            Self::Registry(session) => session.blob(descriptor, from, sink).await,
+            Self::Archive(archive) => {
+                let file = archive.open(&descriptor.digest)?;
+                copy(file, sink).await.map_err(ImageError::io("read", archive.path()))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// As [`Session::distrust`]; an archive has nobody else to ask.
+    pub(super) fn distrust(&self, number: usize) -> bool {
+        match self {
+            Self::Registry(session) => session.distrust(number),
+            Self::Archive(_) => false,
+        }
+    }
+
+    /// Whether an interrupted transfer would have to be repeated over a network.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self, Self::Registry(_))
+    }
+}
+
+async fn copy(file: File, sink: &mut impl Sink) -> std::io::Result<()> {
+    let mut file = Some(file);
+    loop {
+        let Some(mut open) = file.take() else { return Ok(()) };
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; PIECE];
+            let count = open.read(&mut piece)?;
+            piece.truncate(count);
+            Ok::<_, std::io::Error>((open, piece))
+        });
+        let (open, piece) = read.await.map_err(|_| std::io::ErrorKind::Interrupted)??;
+        if piece.is_empty() || !sink.take(Bytes::from(piece)).await {
+            return Ok(());
+        }
+        file = Some(open);
+    }
+}
