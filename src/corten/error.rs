@@ -67,6 +67,14 @@ pub(crate) enum Error {
         /// Why.
         reason: String,
     },
+    /// An archive cannot be read.
+    #[error("cannot open {}", path.display())]
+    Archive {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Images that were named are not there.
     #[error("not in the store: {0}")]
     NoSuchImage(String),

@@ -31,7 +31,7 @@ pub(super) fn pull(registry: SocketAddr, image: &Pushed, directory: &Path) -> Re
             let (sender, receiver) = sync_channel(6);
             let place = directory.join(number.to_string());
             let url = format!("/v2/{}/blobs/{digest}", image.repository);
-            workers.push(scope.spawn(move || fetch(registry, &url, digest, image.zstd, sender)));
+            workers.push(scope.spawn(move || fetch(registry, &url, digest, image.zstd, &sender)));
             workers.push(scope.spawn(move || extract(receiver, diff_id, &place)));
         }
         workers
@@ -61,7 +61,7 @@ fn fetch(
     url: &str,
     digest: &str,
     zstd: bool,
-    sender: SyncSender<Vec<u8>>,
+    sender: &SyncSender<Vec<u8>>,
 ) -> io::Result<()> {
     let mut stream = TcpStream::connect(registry)?;
     stream.write_all(
@@ -75,9 +75,9 @@ fn fetch(
     let mut input = BufReader::with_capacity(BUFFER, Hashing { inner: head, hasher: Sha256::new() });
     if zstd {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut input)?;
-        pump(&mut decoder, &sender)?;
+        pump(&mut decoder, sender)?;
     } else {
-        pump(&mut GzDecoder::new(&mut input), &sender)?;
+        pump(&mut GzDecoder::new(&mut input), sender)?;
     }
     io::copy(&mut input, &mut io::sink())?;
     verify(input.into_inner().hasher, digest)

@@ -23,6 +23,35 @@ fn done(world: &World, arguments: &[&str]) -> String {
     finished.stdout
 }
 
+/// Archives of every kind that skopeo writes, and a layout's directory.
+fn load(world: &World) {
+    let work = world.isolation.directory("archives").unwrap();
+    let from = format!("docker://{}/team/app:1", world.registry.address());
+    let id = done(world, &["inspect", "registry.test/team/app:1"]);
+    let id = serde_json::from_str::<serde_json::Value>(&id).unwrap()["id"].as_str().unwrap().to_owned();
+    for (kind, place, name) in [
+        ("oci-archive", "oci.tar:loaded.test/oci:1", None),
+        ("docker-archive", "docker.tar:loaded.test/docker:1", None),
+        ("oci", "layout:1", Some("loaded.test/layout:1")),
+    ] {
+        let to = format!("{kind}:{}/{place}", work.display());
+        let mut skopeo = Command::new(e2e::tools::system("skopeo").unwrap());
+        skopeo.args(["--insecure-policy", "copy", "-q", "--src-tls-verify=false", &from, &to]);
+        command::run(&mut skopeo, Duration::from_secs(60)).unwrap();
+        let file = work.join(place.split(':').next().unwrap());
+        let mut arguments = vec!["load", file.to_str().unwrap()];
+        arguments.extend(name.iter().flat_map(|name| ["--name", *name]));
+        let loaded = done(world, &arguments);
+        let wanted = name.unwrap_or_else(|| place.split_once(':').unwrap().1);
+        assert!(loaded.contains(&id) && loaded.contains(wanted), "{kind}: {loaded}");
+        assert!(done(world, &["ls"]).contains(wanted), "{kind}");
+    }
+    let junk = work.join("junk.tar");
+    std::fs::write(&junk, [0; 10_240]).unwrap();
+    let refused = image(world, &["load", junk.to_str().unwrap()]);
+    assert!(!refused.status.success() && refused.stderr.contains("index.json"), "{}", refused.stderr);
+}
+
 #[test]
 fn images_are_looked_after_from_the_command_line() {
     let Some((world, _)) = world() else { return };
@@ -60,6 +89,8 @@ fn images_are_looked_after_from_the_command_line() {
     assert!(!missing.status.success() && missing.stderr.contains("404"), "{}", missing.stderr);
     let malformed = image(&world, &["explain", "Not/Good"]);
     assert!(!malformed.status.success() && malformed.stderr.contains("lower case"), "{}", malformed.stderr);
+
+    load(&world);
 
     // A tagged image stays without --all.
     done(&world, &["prune"]);

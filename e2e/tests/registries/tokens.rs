@@ -28,7 +28,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let signer = own.clone();
-                std::thread::spawn(move || answer(stream, &signer));
+                std::thread::spawn(move || answer(&stream, &signer));
             }
         });
         Self { address, signer }
@@ -44,7 +44,7 @@ impl Server {
     }
 }
 
-fn answer(stream: TcpStream, signer: &Pair) {
+fn answer(stream: &TcpStream, signer: &Pair) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut request = String::new();
     reader.read_line(&mut request).unwrap();
@@ -76,7 +76,7 @@ fn answer(stream: TcpStream, signer: &Pair) {
     };
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", text.len());
     // A client that has gone away does not matter.
-    let _ = (&stream).write_all((head + &text).as_bytes());
+    let _ = { stream }.write_all((head + &text).as_bytes());
 }
 
 fn token(signer: &Pair, scope: &str) -> String {

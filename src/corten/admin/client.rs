@@ -1,9 +1,10 @@
 //! The command line's end.
 
-use super::protocol::Failure;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use super::protocol::{Failure, NAME_HEADER};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -39,7 +40,7 @@ pub(crate) enum ClientError {
 
 /// A connection to the daemon.
 pub(crate) struct Client {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<BoxBody<Bytes, io::Error>>,
 }
 
 impl Client {
@@ -77,8 +78,40 @@ impl Client {
     }
 
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
-        let mut request = Request::new(Full::new(body));
+        let body = Full::new(body).map_err(|never| match never {});
+        self.exchange(method, path, BoxBody::new(body), None).await
+    }
+
+    /// Sends an archive as it is read, for an image of this name.
+    pub(crate) async fn load<T: DeserializeOwned>(
+        &mut self,
+        archive: tokio::sync::mpsc::Receiver<io::Result<Bytes>>,
+        name: Option<&str>,
+    ) -> Result<T, ClientError> {
+        let pieces = futures::stream::unfold(archive, |mut archive| async move {
+            let piece = archive.recv().await?;
+            Some((piece.map(Frame::data), archive))
+        });
+        let body = BodyExt::boxed(StreamBody::new(pieces));
+        let answer = self.exchange(Method::POST, "/v1/load", body, name).await?;
+        Ok(serde_json::from_slice(&answer.collect().await?.to_bytes())?)
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: BoxBody<Bytes, io::Error>,
+        name: Option<&str>,
+    ) -> Result<Incoming, ClientError> {
+        let mut request = Request::new(body);
         *request.method_mut() = method;
+        if let Some(name) = name {
+            let value = HeaderValue::from_str(name);
+            let refuse =
+                |_| ClientError::Refused(format!("image reference {name:?} has characters that none has"));
+            request.headers_mut().insert(NAME_HEADER, value.map_err(refuse)?);
+        }
         // The paths are this program's own constants.
         *request.uri_mut() = path.parse().unwrap_or_default();
         let response = self.sender.send_request(request).await?;

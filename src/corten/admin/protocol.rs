@@ -94,6 +94,9 @@ pub(crate) struct Sought {
     pub(crate) found: bool,
 }
 
+/// The header that names the image of an archive.
+pub(crate) const NAME_HEADER: &str = "corten-name";
+
 /// Why not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Failure {

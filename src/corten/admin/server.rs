@@ -1,6 +1,6 @@
 //! The daemon's end.
 
-use super::protocol::{Failure, ImageView, PullEvent, PullRequest, RemoveRequest, Sought};
+use super::protocol::{Failure, ImageView, NAME_HEADER, PullEvent, PullRequest, RemoveRequest, Sought};
 use crate::socket::Socket;
 use futures::StreamExt as _;
 use http::{Method, Request, Response, StatusCode};
@@ -14,6 +14,7 @@ use image::{ImageError, ImageStore, Reference};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,7 @@ impl Server {
                 ok(&self.images.explain(&reference, secrets.map(Into::into).as_ref())?)
             }
             (&Method::POST, "/v1/pull") => self.pull(body(request).await?),
+            (&Method::POST, "/v1/load") => self.load(request).await,
             (&Method::POST, "/v1/remove") => self.remove(body(request).await?).await,
             (&Method::POST, "/v1/prune") => {
                 let all = body(request).await?;
@@ -119,6 +121,30 @@ impl Server {
             outcome.push(Sought { name, found });
         }
         ok(&outcome)
+    }
+
+    /// The body is the archive; the header may name its image.
+    async fn load(&self, request: Request<Incoming>) -> Answer {
+        let name =
+            request.headers().get(NAME_HEADER).and_then(|name| name.to_str().ok()).map(ToOwned::to_owned);
+        let mut body = request.into_body();
+        let (sender, pieces) = mpsc::channel(4);
+        // Ends when the archive does, or nobody reads any more.
+        tokio::spawn(async move {
+            while let Some(frame) = body.frame().await {
+                let piece = match frame.map(Frame::into_data) {
+                    Ok(Ok(piece)) => Ok(piece),
+                    Ok(Err(_)) => continue,
+                    Err(error) => Err(io::Error::other(error)),
+                };
+                let last = piece.is_err();
+                if sender.send(piece).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        let input = Box::new(Pieces { pieces, current: Bytes::new() });
+        ok(&self.images.load(input, name.as_deref()).await?)
     }
 
     /// One line of JSON an event. A client that goes away leaves the pull running, as the CRI's do.
@@ -159,6 +185,29 @@ impl Server {
             Some((Ok(Frame::data(Bytes::from(line))), receiver))
         });
         Ok(Response::new(BodyExt::boxed(StreamBody::new(lines))))
+    }
+}
+
+/// A body as a reader, for a thread that may block.
+struct Pieces {
+    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl io::Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.current = piece?,
+                None => return Ok(0),
+            }
+        }
+        let count = self.current.len().min(buffer.len());
+        let piece = self.current.split_to(count);
+        if let Some(place) = buffer.get_mut(..count) {
+            place.copy_from_slice(&piece);
+        }
+        Ok(count)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::table::{size, table};
 use crate::admin::ImageView;
-use image::{DiskUsage, LayerPhase, Pruned, PullProgress};
+use image::{DiskUsage, LayerPhase, Loaded, Pruned, PullProgress};
 
 /// Digits of an id that tell images apart for people.
 const SHORT: usize = 12;
@@ -79,6 +79,14 @@ pub(super) fn pulls(pulls: &Vec<PullProgress>) -> String {
         })
         .collect();
     table(&["IMAGE", "LAYERS", "BYTES", "SINCE"], &rows)
+}
+
+/// `corten image load`.
+#[allow(clippy::ptr_arg)]
+pub(super) fn loaded(loaded: &Vec<Loaded>) -> String {
+    let line =
+        |image: &Loaded| format!("{} {}", image.id, image.names.join(" ")).trim_end().to_owned() + "\n";
+    loaded.iter().map(line).collect()
 }
 
 /// `corten image prune`.

@@ -3,6 +3,7 @@
 mod credentials;
 mod explain;
 mod list;
+mod load;
 mod pull;
 mod table;
 
@@ -63,6 +64,14 @@ enum ImageCommand {
     },
     /// Show what images take on the disk, and what each removal would give back
     Df,
+    /// Bring in images from an archive: an OCI image layout or what `docker save` writes
+    Load {
+        /// The archive, a directory with an image layout, or - for stdin
+        archive: PathBuf,
+        /// The name of its image, where it holds one
+        #[arg(long, value_name = "REFERENCE")]
+        name: Option<String>,
+    },
     /// Show the pulls under way
     Ps,
     /// Show how an image would be pulled, without pulling: hosts, credentials, platform, layers that are here
@@ -106,6 +115,10 @@ impl Session {
             ImageCommand::Inspect { image } => {
                 let view: serde_json::Value = self.client.post("/v1/inspect", &image).await?;
                 print(&pretty(&view)?)
+            }
+            ImageCommand::Load { archive, name } => {
+                let loaded = self.client.load(load::open(&archive)?, name.as_deref()).await?;
+                self.tell(&loaded, list::loaded)
             }
             ImageCommand::Rm { images } => self.remove(images).await,
             ImageCommand::Prune { all } => {
