@@ -58,11 +58,12 @@ kubelet-smoke: ## The real kubelet with static pods on Corten, then on container
 	@e2e/build.sh
 	@cargo run --quiet --locked -p e2e --bin kubelet-smoke
 
-test-vm: ## Unit tests and scenarios on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
+test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm
 	@e2e/build.sh
 	@e2e/test-vm.sh unit
 	@e2e/test-vm.sh e2e
+	@e2e/test-vm.sh critest
 
 bench: ## Corten against containerd with runc and against the floor, in one run; prints tables
 	@e2e/setup.sh bench

@@ -2,13 +2,24 @@
 # Builds tests here and runs them in the virtual machine, which is too slow to build anything.
 #
 #   e2e/test-vm.sh unit|e2e [OPTION OF THE TEST PROGRAMS...]
+#   e2e/test-vm.sh critest [OPTION OF critest...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 case ${1:-} in
 unit) selected=(--workspace --exclude e2e --exclude pause) ;;
 e2e) selected=(-p e2e) ;;
-*) echo "test-vm: unknown part: ${1:-none} (unit, e2e)" >&2; exit 2 ;;
+critest)
+    shift
+    images=$PWD/target/vm/critest-images
+    cargo build --quiet --locked -p e2e --bin critest --bin nnp
+    rm -rf "$images"
+    target/debug/critest --prepare "$images"
+    # The host is ten times slower than this one; what it has to wait for does not become less.
+    exec e2e/vm run -t "${VM_SECONDS:-3600}" env RUNTIME="${RUNTIME:-corten}" target/debug/critest --images "$images" \
+        --data /data --output "$PWD/target/vm/critest" --service-timeout 1200 --limit 3300 "$@"
+    ;;
+*) echo "test-vm: unknown part: ${1:-none} (unit, e2e, critest)" >&2; exit 2 ;;
 esac
 part=$1
 shift

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 /// The fields are dropped in this order.
@@ -22,6 +23,7 @@ pub(crate) struct Stage {
     pub(crate) daemon: Daemon,
     _registry: Registry,
     isolation: Isolation,
+    _data: Option<TempDir>,
 }
 
 impl Stage {
@@ -42,9 +44,7 @@ impl Stage {
             }
         };
         let root = isolation.directory("r")?;
-        if let Some(data) = &cli.data {
-            put_data_on(data, &root.join("d"))?;
-        }
+        let data = cli.data.as_deref().map(|data| put_data_on(data, &root.join("d"))).transpose()?;
         let mut extra = format!("[runtime]\ncgroup_parent = \"{}\"\n", isolation.cgroup_parent());
         if let Some(path) = &cli.daemon_config {
             extra.push_str(&fs::read_to_string(path).at("read", path)?);
@@ -57,7 +57,7 @@ impl Stage {
             extra,
         };
         let daemon = Daemon::start(&root, &options)?;
-        Ok(Self { daemon, _registry: registry, isolation })
+        Ok(Self { daemon, _registry: registry, isolation, _data: data })
     }
 
     /// A directory for what the suite makes on the host: volumes, logs.
@@ -121,11 +121,17 @@ fn runtime() -> Result<Runtime, Error> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().at("start", "tokio")
 }
 
-/// Puts the daemon's data on another file system than the world's tmpfs.
-fn put_data_on(from: &Path, to: &Path) -> Result<(), Error> {
+/// Puts the daemon's data on another file system than the world's tmpfs, and `/var/lib` too: that is where the suite
+/// looks whether root file systems can be mounted with mapped owners.
+fn put_data_on(from: &Path, to: &Path) -> Result<TempDir, Error> {
     let own =
         tempfile::Builder::new().prefix("critest-").tempdir_in(from).at("create a directory in", from)?;
     fs::create_dir_all(to).at("create", to)?;
-    let mut mount = Command::new(tools::system("mount")?);
-    command::run(mount.arg("--bind").arg(own.keep()).arg(to), Duration::from_secs(10)).map(drop)
+    for (name, target) in [("data", to), ("lib", Path::new("/var/lib"))] {
+        let source = own.path().join(name);
+        fs::create_dir(&source).at("create", &source)?;
+        let mut mount = Command::new(tools::system("mount")?);
+        command::run(mount.arg("--bind").arg(&source).arg(target), Duration::from_secs(10))?;
+    }
+    Ok(own)
 }
