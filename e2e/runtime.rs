@@ -314,5 +314,12 @@ certs_dir = "{certs}"
         certs = place.certs.display(),
     );
     fs::write(&path, text).at("write", &path)?;
+    // Parents of scenarios are directories, also where systemd would be the default; one that names a driver has it.
+    if !options.extra.contains("cgroup_driver") {
+        let directory = place.root.join("conf.d");
+        fs::create_dir_all(&directory).at("create", &directory)?;
+        let drop_in = directory.join("cgroups.toml");
+        fs::write(&drop_in, "[runtime]\ncgroup_driver = \"cgroupfs\"\n").at("write", &drop_in)?;
+    }
     Ok(path)
 }

@@ -335,6 +335,7 @@ fn a_field_of_a_later_stage_is_refused_by_name() {
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         let mut pod = world.pod("later").unwrap();
+        // The daemon of every world has the cgroupfs driver.
         pod.linux.as_mut().unwrap().cgroup_parent = "kubepods.slice".into();
         assert_refused(cri.run_pod(&pod).await, Code::InvalidArgument, &["cgroup_parent"]);
         let pod = world.pod("later").unwrap();

@@ -193,6 +193,9 @@ pub enum EngineError {
     /// Planning.
     #[error(transparent)]
     Oci(#[from] oci::OciError),
+    /// A scope or a slice.
+    #[error(transparent)]
+    Systemd(#[from] systemd::SystemdError),
     /// A metric that exists already.
     #[error("register the engine's metrics")]
     Metrics(#[source] prometheus::Error),
@@ -250,6 +253,7 @@ impl EngineError {
             Self::Image(error) => error.kind(),
             Self::Network(error) => error.kind(),
             Self::Oci(error) => error.kind(),
+            Self::Systemd(error) => error.kind(),
             Self::Joined(error) => error.kind(),
         }
     }

@@ -20,7 +20,7 @@ mod view;
 pub use container::{AttachSession, ExecEnd, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain};
 pub use gauges::Gauges;
-pub use settings::{Paths, Settings};
+pub use settings::{CgroupDriver, Paths, Settings};
 pub use stdio::{Input, Output, Streams, Terminal};
 pub use view::{
     ContainerFilter, ContainerView, ExecOutput, FsUsage, HandlerInfo, PodFilter, PodView, RuntimeStatus,
@@ -44,6 +44,8 @@ pub struct Engine {
     images: Arc<image::ImageStore>,
     network: Arc<net::Network>,
     cgroups: oci::cgroup::Host,
+    driver: oci::cgroup::Driver,
+    systemd: systemd::Systemd,
     registry: Registry,
     pod_names: names::Names<PodName, (Arc<SandboxConfig>, String)>,
     container_names: names::Names<ContainerName, Arc<ContainerConfig>>,
@@ -54,6 +56,8 @@ pub struct Engine {
     attaching: tokio::sync::RwLock<()>,
     /// Cgroup directories that outlived the pods for which they were made.
     cgroups_made: Mutex<BTreeSet<PathBuf>>,
+    /// Read by what makes slices of systemd, written by what stops them.
+    slices: tokio::sync::RwLock<()>,
 }
 
 impl Engine {
@@ -92,8 +96,11 @@ impl Engine {
         .and_then(|stages| metrics.register(Box::new(stages.clone())).map(|()| stages))
         .map_err(EngineError::Metrics)?;
         let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"))?;
+        let cgroups = oci::cgroup::Host::detect()?;
         let engine = Arc::new(Self {
-            cgroups: oci::cgroup::Host::detect()?,
+            driver: runtime::cgroup_driver(settings.cgroup_driver, &cgroups)?,
+            cgroups,
+            systemd: systemd::Systemd::default(),
             planning: settings.planning()?,
             settings,
             paths,
@@ -108,6 +115,7 @@ impl Engine {
             stages,
             attaching: tokio::sync::RwLock::default(),
             cgroups_made: Mutex::default(),
+            slices: tokio::sync::RwLock::default(),
         });
         engine.warm_up();
         engine.recover(durable).await?;

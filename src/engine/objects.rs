@@ -6,7 +6,7 @@ use crate::settings::Paths;
 use crate::shim::Shim;
 use crate::view::{ContainerView, PodView, UserView};
 use model::{ContainerEvent, ContainerMetadata, ContainerState, SandboxMetadata, SandboxState};
-use oci::cgroup::CgroupPath;
+use oci::cgroup::{CgroupPath, Driver, PodCgroup};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Pod {
     pub(crate) id: String,
     pub(crate) files: PodFiles,
-    /// The cgroup under which the pod's cgroups lie.
-    pub(crate) cgroup_parent: CgroupPath,
+    /// Where the pod's cgroups lie.
+    pub(crate) cgroup: PodCgroup,
     /// Written by what changes the pod as a whole, read by what works in it.
     pub(crate) op: tokio::sync::RwLock<()>,
     record: Mutex<PodRecord>,
@@ -32,22 +32,20 @@ pub(crate) struct Pod {
 }
 
 impl Pod {
-    /// A pod whose request names no `cgroup_parent` gets a cgroup of its own below the default one.
-    pub(crate) fn new(
-        record: PodRecord,
-        paths: &Paths,
-        default_parent: &str,
-    ) -> Result<Arc<Self>, EngineError> {
-        let asked = &record.config.linux.cgroup_parent;
-        let cgroup_parent = if asked.is_empty() {
-            CgroupPath::parse("runtime.cgroup_parent", default_parent)?.join(&record.id)
-        } else {
-            CgroupPath::parse("config.linux.cgroup_parent", asked)?
+    /// A pod of a daemon that did not record its parent has the one that it asked for, or cgroupfs's default.
+    pub(crate) fn new(record: PodRecord, paths: &Paths) -> Result<Arc<Self>, EngineError> {
+        let parent = match (&record.cgroup_parent, &record.config.linux.cgroup_parent) {
+            (recorded, _) if !recorded.is_empty() => recorded.clone(),
+            (_, asked) if !asked.is_empty() => asked.clone(),
+            _ => CgroupPath::parse("cgroup_parent", Driver::Cgroupfs.default_parent())?
+                .join(&record.id)
+                .to_string(),
         };
+        let cgroup = PodCgroup::new("config.linux.cgroup_parent", &parent, &record.id)?;
         Ok(Arc::new(Self {
             id: record.id.clone(),
             files: PodFiles::new(paths, &record.id),
-            cgroup_parent,
+            cgroup,
             op: tokio::sync::RwLock::new(()),
             record: Mutex::new(record),
             shim: Mutex::new(None),
@@ -179,7 +177,7 @@ impl Container {
     }
 
     pub(crate) fn cgroup(&self) -> CgroupPath {
-        self.pod.cgroup_parent.join(&self.id)
+        self.pod.cgroup.container(&self.id)
     }
 
     pub(crate) fn record(&self) -> ContainerRecord {

@@ -27,29 +27,28 @@ pub(crate) struct PodRecord {
     /// Pinned network namespace; `None` with the host's network.
     pub(crate) netns: Option<PathBuf>,
     pub(crate) attachment: Option<net::Attachment>,
-    /// Cgroup directories that were made for the pod.
+    /// The cgroup or slice that limits the pod: as asked for, or one of its own.
+    #[serde(default)]
+    pub(crate) cgroup_parent: String,
+    /// Cgroup directories, of slices too, that were made for the pod.
     pub(crate) cgroups: Vec<PathBuf>,
     /// Nothing of the pod is left on the host.
     pub(crate) released: bool,
 }
 
 impl PodRecord {
-    pub(crate) fn new(
-        id: &str,
-        config: Arc<SandboxConfig>,
-        handler: String,
-        created_at: i64,
-        netns: Option<PathBuf>,
-    ) -> Self {
+    /// Of a pod of which nothing is there yet.
+    pub(crate) fn new(id: &str, config: Arc<SandboxConfig>, handler: String, cgroup_parent: String) -> Self {
         Self {
             version: VERSION,
             id: id.to_owned(),
             config,
             handler,
             state: SandboxState::Creating,
-            created_at,
-            netns,
+            created_at: crate::now(),
+            netns: None,
             attachment: None,
+            cgroup_parent,
             cgroups: Vec::new(),
             released: false,
         }

@@ -2,8 +2,10 @@
 
 use crate::Engine;
 use crate::error::EngineError;
+use crate::settings::CgroupDriver;
 use crate::view::{HandlerInfo, RuntimeStatus};
 use ipnet::IpNet;
+use oci::cgroup::Driver;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +25,7 @@ impl Engine {
             info: BTreeMap::from([
                 ("stateDir".to_owned(), self.paths.state.display().to_string()),
                 ("dataDir".to_owned(), self.paths.data.display().to_string()),
+                ("cgroupDriver".to_owned(), format!("{:?}", self.driver).to_lowercase()),
                 ("cgroups".to_owned(), format!("{:?}", self.cgroups.mode()).to_lowercase()),
             ]),
         }
@@ -58,6 +61,21 @@ pub(crate) fn helper(configured: &Path, name: &str) -> Result<PathBuf, EngineErr
         return Err(EngineError::io("use the helper", path)(problem));
     }
     Ok(path)
+}
+
+/// The driver that a setting asks for, or the host suggests.
+pub(crate) fn cgroup_driver(setting: CgroupDriver, host: &oci::cgroup::Host) -> Result<Driver, EngineError> {
+    let refuse = |problem: &str| {
+        Err(EngineError::Invalid { field: "runtime.cgroup_driver", problem: problem.to_owned() })
+    };
+    match (setting, host.is_unified(), systemd::is_running()) {
+        (CgroupDriver::Auto | CgroupDriver::Systemd, true, true) => Ok(Driver::Systemd),
+        (CgroupDriver::Auto | CgroupDriver::Cgroupfs, ..) => Ok(Driver::Cgroupfs),
+        (CgroupDriver::Systemd, false, _) => refuse("systemd's driver needs a host with cgroup v2 only"),
+        (CgroupDriver::Systemd, true, false) => {
+            refuse("systemd is not process 1 here, or not the owner of the whole tree of cgroups")
+        }
+    }
 }
 
 /// Makes a directory, and repairs the mode of one that is there.

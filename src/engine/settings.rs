@@ -4,6 +4,19 @@ use crate::error::EngineError;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// Who makes the cgroups of pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupDriver {
+    /// systemd where it is process 1 and the host has cgroup v2 only, else cgroupfs.
+    #[default]
+    Auto,
+    /// Directories.
+    Cgroupfs,
+    /// Scopes and slices, over D-Bus.
+    Systemd,
+}
+
 /// Settings of pods and containers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -14,7 +27,10 @@ pub struct Settings {
     pub pause: PathBuf,
     /// Where network namespaces are pinned.
     pub netns_dir: PathBuf,
-    /// The cgroup under which a pod's cgroups are made when the request names no `cgroup_parent`.
+    /// Who makes the cgroups of pods.
+    pub cgroup_driver: CgroupDriver,
+    /// The cgroup or slice under which a pod's cgroups are made when the request names no `cgroup_parent`; empty:
+    /// `/corten`, or `corten.slice` with the systemd driver.
     pub cgroup_parent: String,
     /// Capabilities of a container that asks for no change.
     pub default_capabilities: Vec<String>,
@@ -41,7 +57,8 @@ impl Default for Settings {
             shim: PathBuf::new(),
             pause: PathBuf::new(),
             netns_dir: "/run/netns".into(),
-            cgroup_parent: "/corten".into(),
+            cgroup_driver: CgroupDriver::Auto,
+            cgroup_parent: String::new(),
             default_capabilities: [
                 "CHOWN",
                 "DAC_OVERRIDE",

@@ -74,12 +74,7 @@ fn runtime(settings: &engine::Settings) -> Check {
     optional_path("runtime.shim", &settings.shim)?;
     optional_path("runtime.pause", &settings.pause)?;
     directory("runtime.netns_dir", &settings.netns_dir)?;
-    let parent = Path::new(&settings.cgroup_parent);
-    absolute("runtime.cgroup_parent", parent)?;
-    if parent.extension().is_some_and(|extension| extension == "slice") {
-        let reason = "names a systemd slice, and cgroups are made through cgroupfs here".to_owned();
-        return refuse("runtime.cgroup_parent", reason);
-    }
+    cgroup_parent(settings)?;
     for name in &settings.default_capabilities {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
             let reason = format!("`{name}` is no capability, expected one such as NET_BIND_SERVICE");
@@ -99,6 +94,21 @@ fn stream(settings: &stream::Settings) -> Check {
         return refuse("stream.tls_cert_file", "goes with stream.tls_key_file: both or neither".to_owned());
     }
     range("stream.idle_timeout_seconds", settings.idle_timeout_seconds, 1..=7 * 86_400)
+}
+
+/// With `auto` both drivers' names are right somewhere.
+fn cgroup_parent(settings: &engine::Settings) -> Check {
+    use engine::CgroupDriver::{Auto, Cgroupfs, Systemd};
+    let key = "runtime.cgroup_parent";
+    let parent = Path::new(&settings.cgroup_parent);
+    let is_slice = parent.extension().is_some_and(|extension| extension == "slice");
+    match (settings.cgroup_driver, is_slice) {
+        _ if settings.cgroup_parent.is_empty() => Ok(()),
+        (Cgroupfs, true) => refuse(key, "names a systemd slice, and `cgroup_driver` is cgroupfs".to_owned()),
+        (Systemd, false) => refuse(key, "names no slice, and `cgroup_driver` is systemd".to_owned()),
+        (Auto | Systemd, true) => Ok(()),
+        (Auto | Cgroupfs, false) => absolute(key, parent),
+    }
 }
 
 fn refuse(key: &'static str, reason: String) -> Check {

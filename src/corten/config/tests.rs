@@ -159,8 +159,12 @@ fn values_out_of_range_are_refused_with_their_line() {
         ("[log]\nlevel = \"loud\"", "corten.toml:2: `log.level`: `loud` is neither a level"),
         ("[network]\nmtu = 10", "corten.toml:2: `network.mtu`: 10 is not within 68 to 65535"),
         (
-            "[runtime]\ncgroup_parent = \"/kubepods.slice\"",
+            "[runtime]\ncgroup_parent = \"kubepods.slice\"\ncgroup_driver = \"cgroupfs\"",
             "corten.toml:2: `runtime.cgroup_parent`: names a systemd slice",
+        ),
+        (
+            "[runtime]\ncgroup_parent = \"/pods\"\ncgroup_driver = \"systemd\"",
+            "corten.toml:2: `runtime.cgroup_parent`: names no slice",
         ),
         (
             "[runtime]\ndefault_capabilities = [\"net raw\"]",

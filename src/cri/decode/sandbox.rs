@@ -121,9 +121,6 @@ fn linux(
     let parent = field.child("cgroup_parent");
     text::inside(&parent, &message.cgroup_parent)?;
     text::printable(&parent, &message.cgroup_parent)?;
-    if message.cgroup_parent.ends_with(".slice") {
-        return Err(parent.invalid("is a slice of systemd, and only cgroupfs names are supported yet"));
-    }
     let security = security::sandbox(&field.child("security_context"), message.security_context, host)?;
     let stored = |name, message: Option<proto::LinuxContainerResources>| {
         let field = field.child(name);

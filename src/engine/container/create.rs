@@ -172,7 +172,7 @@ impl Engine {
         let run = run_config(image);
         let view = oci::rootfs::RootView::new(image.layers.iter().cloned());
         let user = oci::users::resolve(&view, &oci::users::UserRequest::new(&config.security, &run.user))?;
-        let cgroup = pod.cgroup_parent.join(id.as_str());
+        let cgroup = pod.cgroup.container(id.as_str());
         let volumes = self.volumes(id, &config, image)?;
         let spec = self.spec(id, pod, &config, &sandbox, &run, &user, &cgroup.to_string(), &volumes)?;
         let log_path = log_path(&sandbox, &config);

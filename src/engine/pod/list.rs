@@ -42,7 +42,7 @@ impl Engine {
             "processStatus": if record.state == SandboxState::Ready { "running" } else { "deleted" },
             "netNamespaceClosed": record.released,
             "netns": record.netns,
-            "cgroup": pod.cgroup_parent.to_string(),
+            "cgroup": pod.cgroup.parent().to_string(),
             "runtimeHandler": record.handler,
             "cniResult": record.attachment.as_ref().map(|attachment| &attachment.result),
             "config": record.config,

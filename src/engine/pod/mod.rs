@@ -1,5 +1,6 @@
 //! The verbs of pods.
 
+mod cgroup;
 mod dial;
 mod files;
 mod list;

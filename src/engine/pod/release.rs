@@ -2,13 +2,13 @@
 
 use super::files;
 use crate::error::EngineError;
-use crate::objects::{Container, Pod, lock};
+use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::shim::Shim;
 use crate::{Engine, blocking};
 use model::{ContainerState, SandboxState};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::msg::Request;
@@ -38,6 +38,7 @@ impl Engine {
             Ok(more) => failures.extend(more),
             Err(error) => failures.push(error),
         }
+        failures.extend(self.stage("scope_end", self.release_scope(pod)).await.err());
         // What the shim did not get to bury before it ended.
         self.orphaned(pod).await;
         if !failures.is_empty() {
@@ -103,40 +104,6 @@ impl Engine {
         self.release_cgroups(&pod.id, pod.record().cgroups);
         failures
     }
-
-    /// Removes a container's cgroup, and kills what is still in it.
-    pub(crate) fn remove_cgroup(&self, container: &Container) -> Result<(), EngineError> {
-        let cgroup = container.cgroup();
-        if self.cgroups.remove(&cgroup).is_err() {
-            self.cgroups.kill(&cgroup)?;
-            self.cgroups.remove(&cgroup)?;
-        }
-        Ok(())
-    }
-
-    /// Removes directories that were made for pods. A parent that several pods share goes with the last of them,
-    /// whichever of them it was made for.
-    pub(crate) fn release_cgroups(&self, pod: &str, made: Vec<PathBuf>) {
-        let mut shared = lock(&self.cgroups_made);
-        shared.extend(made);
-        let used: Vec<PathBuf> = self
-            .registry
-            .pods()
-            .into_iter()
-            .filter(|other| other.id != pod && !other.is_released())
-            .flat_map(|other| lineage(&other.cgroup_parent.to_string()))
-            .collect();
-        let free = |dir: &&PathBuf| !used.iter().any(|path| dir.ends_with(path));
-        let unused: Vec<PathBuf> = shared.iter().filter(free).cloned().collect();
-        self.cgroups.remove_dirs(&unused);
-        shared.retain(|dir| !unused.contains(dir) || dir.exists());
-    }
-}
-
-/// A cgroup's path and all above it, relative to a hierarchy's root.
-fn lineage(path: &str) -> Vec<PathBuf> {
-    let path = Path::new(path.trim_start_matches('/'));
-    path.ancestors().filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned).collect()
 }
 
 async fn wait(shim: &Shim, limit: Duration, pod: &str) -> Result<(), EngineError> {

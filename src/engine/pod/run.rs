@@ -4,12 +4,11 @@
 use super::files;
 use crate::error::{EngineError, chain};
 use crate::names::{Claim, Ticket};
-use crate::objects::{Pod, PodName, lock};
+use crate::objects::{Pod, PodName};
 use crate::record::PodRecord;
 use crate::shim::{Hello, Notice, Shim};
-use crate::{Engine, blocking, detached, now};
+use crate::{Engine, blocking, detached};
 use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
-use oci::cgroup::CgroupPath;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -39,12 +38,9 @@ impl Engine {
         if !matches!(handler.as_str(), "" | "native") {
             return Err(EngineError::UnknownHandler(handler));
         }
-        if !config.linux.cgroup_parent.is_empty() {
-            CgroupPath::parse("config.linux.cgroup_parent", &config.linux.cgroup_parent)?;
-        }
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
-        let record = self.new_record(&id, config.clone(), handler.clone());
+        let record = self.new_record(&id, config.clone(), handler.clone())?;
         if let Some(network) = files::network_of(&record) {
             self.network.validate(&network)?;
         }
@@ -67,10 +63,17 @@ impl Engine {
         Err(taken(name, &id, if ready { "ready" } else { "not ready" }))
     }
 
-    fn new_record(&self, id: &SandboxId, config: Arc<SandboxConfig>, handler: String) -> PodRecord {
+    fn new_record(
+        &self,
+        id: &SandboxId,
+        config: Arc<SandboxConfig>,
+        handler: String,
+    ) -> Result<PodRecord, EngineError> {
         let networked = config.linux.security.namespaces.network == NamespaceMode::Pod;
-        let netns = networked.then(|| self.settings.netns_dir.join(netns_name(id.as_str())));
-        PodRecord::new(id.as_str(), config, handler, now(), netns)
+        let cgroup_parent = self.cgroup_parent(id.as_str(), &config.linux.cgroup_parent)?;
+        let mut record = PodRecord::new(id.as_str(), config, handler, cgroup_parent);
+        record.netns = networked.then(|| self.settings.netns_dir.join(netns_name(id.as_str())));
+        Ok(record)
     }
 
     async fn make_pod(
@@ -78,7 +81,7 @@ impl Engine {
         record: PodRecord,
         ticket: PodTicket,
     ) -> Result<SandboxId, EngineError> {
-        let pod = match Pod::new(record, &self.paths, &self.settings.cgroup_parent) {
+        let pod = match Pod::new(record, &self.paths) {
             Ok(pod) => pod,
             Err(error) => return Err(ticket.fail(error)),
         };
@@ -136,7 +139,7 @@ impl Engine {
         for dir in [pod.files.dir().to_owned(), pod.files.containers(), pod.files.exits()] {
             fs::create_dir(&dir).map_err(EngineError::io("make the directory", &dir))?;
         }
-        let cgroups = self.cgroups.sandbox_dirs(&pod.cgroup_parent, &pod.id);
+        let cgroups = self.cgroup_dirs(pod);
         pod.update(|record| record.cgroups = cgroups).map(drop)
     }
 
@@ -172,6 +175,16 @@ impl Engine {
         let (engine, held) = (self.clone(), pod.clone());
         let (cgroup, process) =
             self.stage("spawn", blocking("starting a supervisor", move || engine.spawn(&held))).await?;
+        let cgroup = match cgroup {
+            Some(cgroup) => cgroup,
+            None => match self.stage("scope", self.enter_scope(pod, process.pid)).await {
+                Ok(cgroup) => cgroup,
+                Err(error) => {
+                    kill_unreachable(process.pidfd).await;
+                    return Err(error);
+                }
+            },
+        };
         let shim = match self.connect_shim(pod).await {
             Ok((shim, _)) => shim,
             Err(error) => {
@@ -206,16 +219,16 @@ impl Engine {
         Ok(())
     }
 
-    fn spawn(&self, pod: &Pod) -> Result<(CgroupPlan, ShimProcess), EngineError> {
+    /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
+    fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
         files::write_names(&pod.files, &pod.id, &config)?;
         if config.linux.security.namespaces.ipc == NamespaceMode::Pod {
             mount_shm(&pod.files.shm(), self.settings.shm_size)?;
         }
-        let cgroup = {
-            // A parent that several pods share must not be removed between its being found and its being used.
-            let _shared = lock(&self.cgroups_made);
-            self.cgroups.create_sandbox(&pod.cgroup_parent, &pod.id)?.plan
+        let cgroup = match pod.cgroup.scope() {
+            None => Some(self.make_cgroup(pod)?),
+            Some(_) => None,
         };
         let listener = listen(pod.files.dir())?;
         let args = [

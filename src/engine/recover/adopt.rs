@@ -102,7 +102,7 @@ impl Engine {
             }
             let (engine, held) = (self.clone(), pod.clone());
             let dropped = crate::blocking("dropping a half-made container", move || {
-                let cgroup = held.cgroup_parent.join(&id);
+                let cgroup = held.cgroup.container(&id);
                 engine.cgroups.kill(&cgroup)?;
                 engine.cgroups.remove(&cgroup)?;
                 crate::record::remove(&held.files.spec(&id))

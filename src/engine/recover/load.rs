@@ -54,7 +54,7 @@ impl Engine {
         loaded: &mut Loaded,
     ) -> Result<(), EngineError> {
         let id = record.id.clone();
-        let pod = match Pod::new(record, &self.paths, &self.settings.cgroup_parent) {
+        let pod = match Pod::new(record, &self.paths) {
             Ok(pod) => pod,
             Err(error) => {
                 tracing::error!(pod = %id, error = chain(&error), "a pod is left aside");

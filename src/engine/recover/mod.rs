@@ -56,10 +56,8 @@ impl Engine {
                     it is listed as not ready until it is removed");
             }
         }
-        // A former daemon may have made the default parent for a pod that it never recorded.
-        match oci::cgroup::CgroupPath::parse("runtime.cgroup_parent", &self.settings.cgroup_parent) {
-            Ok(parent) => self.release_cgroups("", self.cgroups.parent_dirs(&parent)),
-            Err(error) => tracing::error!(error = chain(&error), "pods need a cgroup_parent of their own"),
+        if let Err(error) = self.release_default_parent().await {
+            tracing::warn!(error = chain(&error), "the parent of pods without one is not freed");
         }
         if !whole {
             tracing::warn!("records are damaged: nothing that seems to belong to no pod is freed");

@@ -117,6 +117,15 @@ impl AsFd for Hierarchy {
     }
 }
 
+/// Whether a cgroup's directory holds neither processes nor other cgroups; one that is not there does not.
+pub fn is_vacant(dir: &Path) -> bool {
+    let empty = std::fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|procs| procs.trim().is_empty());
+    let no_child = |mut entries: std::fs::ReadDir| {
+        !entries.any(|entry| entry.is_ok_and(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())))
+    };
+    empty && std::fs::read_dir(dir).is_ok_and(no_child)
+}
+
 /// An open control file. The kernel takes one value a write.
 pub(super) struct Writer {
     fd: OwnedFd,

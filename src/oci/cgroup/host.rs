@@ -123,6 +123,19 @@ impl Host {
         self.absent_or_all(if self.is_unified() { &leaf } else { parent }, true)
     }
 
+    /// Whether a cgroup is there, in any hierarchy that counts.
+    pub fn exists(&self, path: &CgroupPath) -> bool {
+        match self.unified() {
+            Some(v2) => v2.exists(path.relative()),
+            None => self.sandbox_hierarchies().any(|hierarchy| hierarchy.exists(path.relative())),
+        }
+    }
+
+    /// The directories of a path that are not there now, parents first.
+    pub fn absent_dirs(&self, path: &CgroupPath) -> Vec<PathBuf> {
+        self.absent_or_all(path, true)
+    }
+
     /// A pod's parent and all above it in every hierarchy where pods have directories, parents first, whether they
     /// are there or not.
     pub fn parent_dirs(&self, parent: &CgroupPath) -> Vec<PathBuf> {

@@ -1,4 +1,5 @@
-//! Cgroups by the cgroupfs driver, on cgroup v2, v1 and hybrid hosts.
+//! Cgroups on cgroup v2, v1 and hybrid hosts, for both drivers: where systemd owns the tree, it hands out a scope a
+//! pod, and below that everything is as it is where nobody owns it.
 //!
 //! A container has a leaf of its own only where something is limited, counted or stopped; everywhere else it
 //! stays where the pod's shim is, in the pod's own cgroup. Nobody moves a process: the plan names the
@@ -10,16 +11,20 @@ mod files;
 mod host;
 mod kill;
 mod path;
+mod pod;
 mod remove;
 mod resources;
+mod slice;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod v1;
 mod v2;
 
+pub use files::is_vacant;
 pub use host::{Host, Mode};
 pub use path::CgroupPath;
+pub use pod::{Driver, PodCgroup, Scope};
 pub use resources::{DeviceAccess, Resources, weight_of_shares};
 pub use stats::Stats;
 

@@ -8,6 +8,11 @@ use std::fmt;
 pub struct CgroupPath(String);
 
 impl CgroupPath {
+    /// The root of the hierarchies.
+    pub(super) fn root() -> Self {
+        Self(String::new())
+    }
+
     /// Takes a `cgroup_parent` of the cgroupfs driver.
     ///
     /// # Errors

@@ -50,7 +50,6 @@ fn sandboxes() {
         ("port_mappings { container_port: 1 host_ip: 'here' }", "config.port_mappings[0].host_ip"),
         ("port_mappings { container_port: 1 protocol: 9 }", "config.port_mappings[0].protocol"),
         ("linux { cgroup_parent: '/a/../../b' }", "config.linux.cgroup_parent"),
-        ("linux { cgroup_parent: 'kubepods.slice' }", "config.linux.cgroup_parent"),
         ("linux { sysctls { key: 'net.a+b' value: '1' } }", r#"config.linux.sysctls["net.a+b"]"#),
         ("linux { overhead { cpu_shares: -1 } }", "config.linux.overhead.cpu_shares"),
         (

@@ -1,0 +1,155 @@
+//! The pod's part of the tree of cgroups, by whichever driver.
+
+use crate::error::EngineError;
+use crate::objects::{Container, Pod, lock};
+use crate::{Engine, blocking};
+use oci::cgroup::{CgroupPath, Driver, PodCgroup};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wire::plan::CgroupPlan;
+
+/// The setting that names the parent of pods that ask for none.
+const DEFAULT_PARENT: &str = "runtime.cgroup_parent";
+
+impl Engine {
+    /// Whether pods get scopes of systemd.
+    pub fn uses_systemd(&self) -> bool {
+        self.driver == Driver::Systemd
+    }
+
+    /// The parent of a new pod's cgroups: as asked for, or one of its own.
+    pub(super) fn cgroup_parent(&self, id: &str, asked: &str) -> Result<String, EngineError> {
+        if asked.is_empty() {
+            return Ok(self.driver.own_parent(DEFAULT_PARENT, self.default_parent(), id)?);
+        }
+        self.driver.check("config.linux.cgroup_parent", asked)?;
+        Ok(asked.to_owned())
+    }
+
+    fn default_parent(&self) -> &str {
+        match self.settings.cgroup_parent.as_str() {
+            "" => self.driver.default_parent(),
+            set => set,
+        }
+    }
+
+    /// The directories that will be made for a pod, parents first. Those of its scope are systemd's to remove.
+    pub(super) fn cgroup_dirs(&self, pod: &Pod) -> Vec<PathBuf> {
+        match pod.cgroup.scope() {
+            None => self.cgroups.sandbox_dirs(pod.cgroup.top(), pod.cgroup.supervisor()),
+            Some(_) => self.cgroups.absent_dirs(pod.cgroup.parent()),
+        }
+    }
+
+    /// Finds or makes the cgroup of a pod's supervisor.
+    pub(super) fn make_cgroup(&self, pod: &Pod) -> Result<CgroupPlan, EngineError> {
+        // A parent that several pods share must not be removed between its being found and its being used.
+        let _shared = lock(&self.cgroups_made);
+        Ok(self.cgroups.create_sandbox(pod.cgroup.top(), pod.cgroup.supervisor())?.plan)
+    }
+
+    /// Lets systemd move the supervisor into a scope, and makes its cgroup there.
+    pub(super) async fn enter_scope(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        pid: i32,
+    ) -> Result<CgroupPlan, EngineError> {
+        if let Some(scope) = pod.cgroup.scope() {
+            let name = &pod.config().metadata;
+            let scope = systemd::Scope {
+                unit: &scope.unit,
+                slice: &scope.slice,
+                description: &format!("Corten pod {}/{}", name.namespace, name.name),
+                pid: pid.unsigned_abs(),
+            };
+            // As above, for slices.
+            let _shared = self.slices.read().await;
+            self.systemd.start_scope(&scope).await?;
+        }
+        let (engine, held) = (self.clone(), pod.clone());
+        blocking("making a cgroup", move || engine.make_cgroup(&held)).await
+    }
+
+    /// Removes a container's cgroup, and kills what is still in it.
+    pub(crate) fn remove_cgroup(&self, container: &Container) -> Result<(), EngineError> {
+        let cgroup = container.cgroup();
+        if self.cgroups.remove(&cgroup).is_err() {
+            self.cgroups.kill(&cgroup)?;
+            self.cgroups.remove(&cgroup)?;
+        }
+        Ok(())
+    }
+
+    /// Removes directories that were made for pods. A parent that several pods share goes with the last of them,
+    /// whichever of them it was made for. Slices are [`Engine::release_slices`]'s.
+    pub(super) fn release_cgroups(&self, pod: &str, made: Vec<PathBuf>) {
+        let mut shared = lock(&self.cgroups_made);
+        shared.extend(made);
+        let used = self.used_cgroups(pod);
+        let unused: Vec<PathBuf> =
+            shared.iter().filter(|dir| !is_slice(dir) && !is_used(dir, &used)).cloned().collect();
+        self.cgroups.remove_dirs(&unused);
+        shared.retain(|dir| !unused.contains(dir) || dir.exists());
+    }
+
+    /// Ends a pod's scope, which has no process any more, and the slices that were made for it and hold nothing else.
+    pub(super) async fn release_scope(&self, pod: &Pod) -> Result<(), EngineError> {
+        let Some(scope) = pod.cgroup.scope() else { return Ok(()) };
+        // Its own processes gone, systemd may have ended it already.
+        if self.cgroups.exists(pod.cgroup.top()) {
+            self.systemd.stop(&scope.unit).await?;
+        }
+        self.release_slices(&pod.id).await
+    }
+
+    /// Stops the slices that were made for pods and that no other pod than this one uses.
+    async fn release_slices(&self, pod: &str) -> Result<(), EngineError> {
+        let _alone = self.slices.write().await;
+        let used = self.used_cgroups(pod);
+        let unused: Vec<PathBuf> = lock(&self.cgroups_made)
+            .iter()
+            .filter(|dir| is_slice(dir) && !is_used(dir, &used))
+            .cloned()
+            .collect();
+        // The deepest first. Somebody else's unit may live in a slice by now: it stays, as a directory would.
+        for dir in unused.into_iter().rev().filter(|dir| oci::cgroup::is_vacant(dir)) {
+            if let Some(unit) = dir.file_name().and_then(OsStr::to_str) {
+                self.systemd.stop(unit).await?;
+            }
+            lock(&self.cgroups_made).remove(&dir);
+        }
+        Ok(())
+    }
+
+    /// Frees the default parent: a former daemon may have made it for a pod that it never recorded.
+    pub(crate) async fn release_default_parent(&self) -> Result<(), EngineError> {
+        let parent = PodCgroup::new(DEFAULT_PARENT, self.default_parent(), "")?;
+        self.release_cgroups("", self.cgroups.parent_dirs(parent.parent()));
+        if self.uses_systemd() { self.release_slices("").await } else { Ok(()) }
+    }
+
+    /// The cgroups of all pods but this one, and everything above them, relative to a hierarchy's root.
+    fn used_cgroups(&self, pod: &str) -> Vec<PathBuf> {
+        self.registry
+            .pods()
+            .into_iter()
+            .filter(|other| other.id != pod && !other.is_released())
+            .flat_map(|other| lineage(other.cgroup.parent()))
+            .collect()
+    }
+}
+
+fn is_used(dir: &Path, used: &[PathBuf]) -> bool {
+    used.iter().any(|path| dir.ends_with(path))
+}
+
+fn is_slice(dir: &Path) -> bool {
+    dir.extension().is_some_and(|extension| extension == "slice")
+}
+
+fn lineage(path: &CgroupPath) -> Vec<PathBuf> {
+    let path = path.to_string();
+    let path = Path::new(path.trim_start_matches('/'));
+    path.ancestors().filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned).collect()
+}
