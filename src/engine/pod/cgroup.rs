@@ -42,11 +42,15 @@ impl Engine {
         }
     }
 
-    /// Finds or makes the cgroup of a pod's supervisor.
-    pub(super) fn make_cgroup(&self, pod: &Pod) -> Result<CgroupPlan, EngineError> {
+    /// Finds or makes the cgroup that a pod's supervisor is to join; `None` where it is to be put into a scope.
+    pub(super) fn make_cgroup(&self, pod: &Pod) -> Result<Option<CgroupPlan>, EngineError> {
+        if pod.cgroup.scope().is_some() {
+            return Ok(None);
+        }
         // A parent that several pods share must not be removed between its being found and its being used.
         let _shared = lock(&self.cgroups_made);
-        Ok(self.cgroups.create_sandbox(pod.cgroup.top(), pod.cgroup.supervisor())?.plan)
+        let made = self.cgroups.create_sandbox(pod.cgroup.top(), pod.cgroup.supervisor())?;
+        Ok(Some(made.plan))
     }
 
     /// Lets systemd move the supervisor into a scope, and makes its cgroup there.
@@ -64,11 +68,13 @@ impl Engine {
                 pid: pid.unsigned_abs(),
             };
             // As above, for slices.
+            // Boxed: D-Bus makes for a large future, and most hosts never make one.
             let _shared = self.slices.read().await;
-            self.systemd.start_scope(&scope).await?;
+            Box::pin(self.systemd.start_scope(&scope)).await?;
         }
         let (engine, held) = (self.clone(), pod.clone());
-        blocking("making a cgroup", move || engine.make_cgroup(&held)).await
+        let settle = move || Ok(engine.cgroups.settle(held.cgroup.top(), held.cgroup.supervisor(), pid)?);
+        blocking("making a cgroup", settle).await
     }
 
     /// Removes a container's cgroup, and kills what is still in it.
@@ -98,7 +104,7 @@ impl Engine {
         let Some(scope) = pod.cgroup.scope() else { return Ok(()) };
         // Its own processes gone, systemd may have ended it already.
         if self.cgroups.exists(pod.cgroup.top()) {
-            self.systemd.stop(&scope.unit).await?;
+            Box::pin(self.systemd.stop(&scope.unit)).await?;
         }
         self.release_slices(&pod.id).await
     }
@@ -115,7 +121,7 @@ impl Engine {
         // The deepest first. Somebody else's unit may live in a slice by now: it stays, as a directory would.
         for dir in unused.into_iter().rev().filter(|dir| oci::cgroup::is_vacant(dir)) {
             if let Some(unit) = dir.file_name().and_then(OsStr::to_str) {
-                self.systemd.stop(unit).await?;
+                Box::pin(self.systemd.stop(unit)).await?;
             }
             lock(&self.cgroups_made).remove(&dir);
         }

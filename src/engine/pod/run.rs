@@ -226,10 +226,7 @@ impl Engine {
         if config.linux.security.namespaces.ipc == NamespaceMode::Pod {
             mount_shm(&pod.files.shm(), self.settings.shm_size)?;
         }
-        let cgroup = match pod.cgroup.scope() {
-            None => Some(self.make_cgroup(pod)?),
-            Some(_) => None,
-        };
+        let cgroup = self.make_cgroup(pod)?;
         let listener = listen(pod.files.dir())?;
         let args = [
             std::ffi::CString::new(SHIM_NAME).unwrap_or_default(),

@@ -191,6 +191,17 @@ impl Host {
         }
     }
 
+    /// Makes a cgroup in a scope of systemd for the process that systemd has just put into the scope itself, and moves
+    /// it there: only then can the scope hand controllers down to the containers beside it. The process has nothing
+    /// left to join.
+    ///
+    /// # Errors
+    /// [`OciError::NoCgroups`] where the host is not cgroup v2 only, [`OciError::Io`].
+    pub fn settle(&self, scope: &CgroupPath, name: &str, pid: i32) -> OciResult<CgroupPlan> {
+        let v2 = self.unified().ok_or(OciError::NoCgroups)?;
+        self.settle_v2(v2, &scope.join(name), pid)
+    }
+
     /// The v2 hierarchy where it is the one that counts.
     pub(super) fn unified(&self) -> Option<&Hierarchy> {
         self.v2.as_ref().filter(|_| self.mode == Mode::Unified)

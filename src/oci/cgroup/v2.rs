@@ -48,6 +48,13 @@ impl Host {
         Ok(plan(v2, path))
     }
 
+    pub(super) fn settle_v2(&self, v2: &Hierarchy, path: &CgroupPath, pid: i32) -> OciResult<CgroupPlan> {
+        v2.mkdir(path.relative()).map_err(OciError::io("mkdir", v2.path(path.relative())))?;
+        v2.write(path.relative(), "cgroup.procs", pid.to_string())?;
+        self.enable(v2, path)?;
+        Ok(CgroupPlan { v2: None, ..plan(v2, path) })
+    }
+
     /// Makes a leaf whose parent hands every controller down.
     fn make_v2(&self, v2: &Hierarchy, path: &CgroupPath, created: &mut Vec<PathBuf>) -> OciResult<()> {
         let failed = |relative: &str| OciError::io("mkdir", v2.path(relative));
