@@ -67,8 +67,7 @@ impl Engine {
                 description: &format!("Corten pod {}/{}", name.namespace, name.name),
                 pid: pid.unsigned_abs(),
             };
-            // As above, for slices.
-            // Boxed: D-Bus makes for a large future, and most hosts never make one.
+            // As above, for slices. Boxed: D-Bus makes for a large future.
             let _shared = self.slices.read().await;
             Box::pin(self.systemd.start_scope(&scope)).await?;
         }
