@@ -63,6 +63,7 @@ test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor:
 	@e2e/build.sh
 	@e2e/test-vm.sh unit
 	@e2e/test-vm.sh e2e
+	@e2e/test-vm.sh systemd
 	@e2e/test-vm.sh critest
 
 bench: ## Corten against containerd with runc and against the floor, in one run; prints tables

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Builds tests here and runs them in the virtual machine, which is too slow to build anything.
 #
-#   e2e/test-vm.sh unit|e2e [OPTION OF THE TEST PROGRAMS...]
+#   e2e/test-vm.sh unit|e2e|systemd [OPTION OF THE TEST PROGRAMS...]   (systemd: its driver, with it as process 1)
 #   e2e/test-vm.sh critest [OPTION OF critest...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+init=()
 case ${1:-} in
 unit) selected=(--workspace --exclude e2e --exclude pause) ;;
 e2e) selected=(-p e2e) ;;
+systemd) selected=(-p e2e --test systemd) init=(--systemd) ;;
 critest)
     shift
     images=$PWD/target/vm/critest-images
@@ -19,7 +21,7 @@ critest)
     exec e2e/vm run -t "${VM_SECONDS:-3600}" env RUNTIME="${RUNTIME:-corten}" target/debug/critest --images "$images" \
         --data /data --output "$PWD/target/vm/critest" --service-timeout 1200 --limit 3300 "$@"
     ;;
-*) echo "test-vm: unknown part: ${1:-none} (unit, e2e, critest)" >&2; exit 2 ;;
+*) echo "test-vm: unknown part: ${1:-none} (unit, e2e, systemd, critest)" >&2; exit 2 ;;
 esac
 part=$1
 shift
@@ -30,5 +32,5 @@ cargo test --locked --no-run --message-format=json-render-diagnostics "${selecte
     sed -n '/"profile":{[^}]*"test":true}/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1\t\2/p' >"$list"
 [ -s "$list" ] || { echo "test-vm: there are no tests to run" >&2; exit 1; }
 export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
-exec e2e/vm run -t "${VM_SECONDS:-3600}" env CORTEN_TEST_PAUSE="$CORTEN_TEST_PAUSE" \
+exec e2e/vm run "${init[@]}" -t "${VM_SECONDS:-3600}" env CORTEN_TEST_PAUSE="$CORTEN_TEST_PAUSE" \
     e2e/guest/tests "$PWD/$list" --test-threads=1 "$@"
