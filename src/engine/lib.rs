@@ -52,6 +52,7 @@ pub struct Engine {
     mirror: mirror::Mirror,
     stages: prometheus::HistogramVec,
     planning: oci::spec::Settings,
+    cdi: oci::cdi::Registry,
     /// Read by what attaches pods to the network, written by what frees attachments of nobody.
     attaching: tokio::sync::RwLock<()>,
     /// Cgroup directories that outlived the pods for which they were made.
@@ -102,6 +103,7 @@ impl Engine {
             cgroups,
             systemd: systemd::Systemd::default(),
             planning: settings.planning()?,
+            cdi: oci::cdi::Registry::new(settings.cdi_spec_dirs.clone()),
             settings,
             paths,
             shim_binary,

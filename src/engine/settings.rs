@@ -34,6 +34,8 @@ pub struct Settings {
     pub cgroup_parent: String,
     /// Capabilities of a container that asks for no change.
     pub default_capabilities: Vec<String>,
+    /// Directories with descriptions of devices (Container Device Interface); a later one goes before an earlier one.
+    pub cdi_spec_dirs: Vec<PathBuf>,
     /// Nodes of requested devices belong to the user and group of the container's security context, where it names
     /// some by number, instead of their owners on the host.
     pub device_ownership_from_security_context: bool,
@@ -72,6 +74,7 @@ impl Default for Settings {
             ]
             .map(str::to_owned)
             .to_vec(),
+            cdi_spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
             device_ownership_from_security_context: false,
             pids_limit: 0,
             seccomp_default: false,

@@ -5,6 +5,7 @@
 //! `crictl inspect` shows); a [`plan`] is the same decision as the few system calls that make it so.
 
 pub mod caps;
+pub mod cdi;
 pub mod cgroup;
 mod copy_up;
 pub mod error;

@@ -147,7 +147,6 @@ pub(crate) fn cdi_devices(
     messages: Vec<proto::CdiDevice>,
     annotations: (&Field<'_>, &BTreeMap<String, String>),
 ) -> Result<Vec<String>, DecodeError> {
-    field.refuse_if(!messages.is_empty())?;
     let mut names: Vec<String> = Vec::new();
     for (index, message) in messages.into_iter().enumerate() {
         take(&field.item(index).child("name"), message.name, &mut names)?;

@@ -232,7 +232,7 @@ impl Engine {
             }
             NamespaceMode::Container | NamespaceMode::Node => None,
         };
-        Ok(oci::spec::container(&oci::spec::ContainerInputs {
+        let mut spec = oci::spec::container(&oci::spec::ContainerInputs {
             sandbox_id: &SandboxId::new(pod.id.as_str()),
             container_id: id,
             sandbox,
@@ -257,7 +257,9 @@ impl Engine {
             rootfs: &rootfs,
             unified_cgroups: self.cgroups.is_unified(),
             settings: &self.planning,
-        })?)
+        })?;
+        self.cdi.inject(&mut spec, &config.cdi_devices)?;
+        Ok(spec)
     }
 
     /// Makes the writable layer, the volumes, the log's directory and the cgroup, and the plan that uses them.

@@ -96,7 +96,7 @@ fn access(index: usize, request: &Request, settings: &Settings) -> OciResult<&'s
 }
 
 /// Where a mount may be. `source` is what is bound there, if it is a path of the host.
-pub(super) fn destination(field: &str, path: &str, source: Option<&Path>) -> OciResult<PathBuf> {
+pub(crate) fn destination(field: &str, path: &str, source: Option<&Path>) -> OciResult<PathBuf> {
     refuse_nul(field, path)?;
     if path.is_empty() {
         return Err(OciError::invalid(field, "is empty"));

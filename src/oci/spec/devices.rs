@@ -82,6 +82,15 @@ fn requested(index: usize, request: &Device) -> OciResult<Vec<LinuxDevice>> {
     Ok(vec![node(place, typ, &metadata)])
 }
 
+/// The device at a path of the host, links followed.
+pub(crate) fn at(path: &Path) -> std::io::Result<LinuxDevice> {
+    let real = std::fs::canonicalize(path)?;
+    let metadata = std::fs::symlink_metadata(&real)?;
+    let typ = kind(&metadata)
+        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a device"))?;
+    Ok(node(real, typ, &metadata))
+}
+
 /// The node belongs to the user and group that the request names by number, other than root.
 fn take_over(device: &mut LinuxDevice, inputs: &ContainerInputs<'_>) {
     let security = &inputs.container.security;

@@ -16,6 +16,8 @@ mod sources;
 pub(crate) mod tests;
 mod volumes;
 
+pub(crate) use binds::destination;
+pub(crate) use devices::{at as device_at, rule as device_rule};
 pub use inputs::{ContainerInputs, ImageConfig, PodFiles, PodNamespaces};
 pub use resources::resources;
 pub use settings::{Settings, UnsetSeccomp};

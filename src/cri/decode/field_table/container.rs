@@ -105,7 +105,7 @@ const GENERAL: [Row; 37] = [
     ),
     ("devices.host_path", Honoured, "", DEVICE),
     ("devices.permissions", Honoured, DEVICE, "devices { host_path: '/dev/x' permissions: 'rw' }"),
-    ("CDI_devices.*", Refused, "", ""),
+    ("CDI_devices.name", Honoured, "", "CDI_devices { name: 'vendor.com/class=device' }"),
     ("labels", Stored, "", "labels { key: 'a' value: 'b' }"),
     ("annotations", Stored, "", "annotations { key: 'a' value: 'b' }"),
 ];

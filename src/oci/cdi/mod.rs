@@ -1,0 +1,147 @@
+//! The Container Device Interface: vendors describe in files what a device needs in a container, and a request asks
+//! for devices by name.
+//!
+//! The directories are looked at when a container asks for a device, and a file is read again when it has changed: no
+//! notification can come too late. A file that is damaged hides no other.
+
+mod document;
+mod edits;
+#[cfg(test)]
+mod tests;
+
+use crate::error::{OciError, OciResult};
+use document::{Device, Document};
+use oci_spec::runtime::Spec;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// No file of a vendor is larger.
+const SIZE_LIMIT: u64 = 10 << 20;
+
+/// The field that errors name.
+const FIELD: &str = "CDI_devices";
+
+/// What tells a changed file: device, inode, size, and time of the last change in nanoseconds.
+type Stamp = (u64, u64, u64, i64, i64);
+type Parsed = Result<Arc<Document>, String>;
+
+/// The devices that vendors describe.
+#[derive(Debug, Default)]
+pub struct Registry {
+    dirs: Vec<PathBuf>,
+    read: Mutex<HashMap<PathBuf, (Stamp, Parsed)>>,
+}
+
+/// A file with its place in the order of precedence.
+struct Found {
+    path: PathBuf,
+    priority: usize,
+    document: Parsed,
+}
+
+impl Registry {
+    /// The files `*.json` and `*.yaml` of these directories; a device of a later directory replaces that of an earlier
+    /// one. Without directories there are no devices.
+    pub fn new(dirs: Vec<PathBuf>) -> Self {
+        Self { dirs, read: Mutex::default() }
+    }
+
+    /// Gives the container of a spec these devices, by their qualified names.
+    ///
+    /// # Errors
+    /// [`OciError::Invalid`] for a device that nobody describes or two files do, and for what its description asks for
+    /// and this runtime does not do.
+    pub fn inject(&self, spec: &mut Spec, names: &[String]) -> OciResult<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let found = self.scan();
+        let mut general: Vec<&Path> = Vec::new();
+        let chosen: Vec<(&Found, &Document, &Device)> =
+            names.iter().map(|name| choose(&found, name)).collect::<OciResult<_>>()?;
+        for (file, document, _) in &chosen {
+            document.container_edits.check(&document.kind)?;
+            if !general.contains(&file.path.as_path()) {
+                general.push(&file.path);
+            }
+        }
+        for (name, (.., device)) in names.iter().zip(&chosen) {
+            device.container_edits.check(name)?;
+        }
+        for path in general {
+            let of = chosen.iter().find(|(file, ..)| file.path == path);
+            of.map_or(Ok(()), |(_, document, _)| document.container_edits.apply(&document.kind, spec))?;
+        }
+        names
+            .iter()
+            .zip(&chosen)
+            .try_for_each(|(name, (.., device))| device.container_edits.apply(name, spec))
+    }
+
+    /// Every file that there is now.
+    fn scan(&self) -> Vec<Found> {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = Vec::new();
+        for (priority, dir) in self.dirs.iter().enumerate() {
+            let Ok(entries) = std::fs::read_dir(dir) else { continue };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let ending = path.extension().and_then(|ending| ending.to_str());
+                if !matches!(ending, Some("json" | "yaml")) {
+                    continue;
+                }
+                let Some(stamp) = stamp(&path) else { continue };
+                let document = match read.get(&path) {
+                    Some((known, document)) if *known == stamp => document.clone(),
+                    _ => load(&path, stamp.2),
+                };
+                found.push((stamp, Found { path, priority, document }));
+            }
+        }
+        *read =
+            found.iter().map(|(stamp, file)| (file.path.clone(), (*stamp, file.document.clone()))).collect();
+        found.into_iter().map(|(_, file)| file).collect()
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
+}
+
+fn load(path: &Path, size: u64) -> Parsed {
+    if size > SIZE_LIMIT {
+        return Err("is larger than 10 MiB".to_owned());
+    }
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    document::parse(&bytes).map(Arc::new)
+}
+
+/// The device of the last directory that has it.
+fn choose<'a>(found: &'a [Found], name: &str) -> OciResult<(&'a Found, &'a Document, &'a Device)> {
+    let mut best: Option<(&Found, &Document, &Device)> = None;
+    for file in found {
+        let Ok(document) = &file.document else { continue };
+        let device = name.strip_prefix(document.kind.as_str()).and_then(|rest| rest.strip_prefix('='));
+        let Some(device) = document.devices.iter().find(|known| Some(known.name.as_str()) == device) else {
+            continue;
+        };
+        match best {
+            Some((other, ..)) if other.priority > file.priority => {}
+            Some((other, ..)) if other.priority == file.priority => {
+                let (one, two) = (other.path.display(), file.path.display());
+                return Err(OciError::invalid(FIELD, format!("{name}: {one} and {two} both describe it")));
+            }
+            _ => best = Some((file, document, device)),
+        }
+    }
+    best.ok_or_else(|| {
+        let mut reason = format!("nobody describes {name}");
+        for (path, error) in found.iter().filter_map(|file| Some((&file.path, file.document.as_ref().err()?)))
+        {
+            reason.push_str(&format!("; {} {error}", path.display()));
+        }
+        OciError::invalid(FIELD, reason)
+    })
+}
