@@ -7,7 +7,7 @@ use crate::settings::Settings;
 use crate::tls;
 use crate::tokens::{Ticket, Tokens};
 use engine::Engine;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -154,7 +154,6 @@ async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + '
         async { Ok::<_, Infallible>(answer) }
     });
     let served = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .timer(TokioTimer::new())
@@ -234,6 +233,8 @@ fn answer(request: &mut Request<Incoming>, shared: &Shared) -> (Answer, Option<S
 fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
     let mut answer = Response::new(Full::from(text.into() + "\n"));
     *answer.status_mut() = status;
+    // One request a connection; to turn keep-alive off would take the upgrade out of the other answers, too.
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
