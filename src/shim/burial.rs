@@ -145,8 +145,13 @@ impl Shim {
         container.stdin = None;
         container.log.finish(Stream::Out);
         container.log.finish(Stream::Err);
-        let leftovers: Vec<_> =
-            container.outputs.iter_mut().chain([&mut container.status]).filter_map(Option::take).collect();
+        let leftovers: Vec<_> = container
+            .outputs
+            .iter_mut()
+            .chain([&mut container.status, &mut container.memory])
+            .filter_map(Option::take)
+            .collect();
+        container.survives_at = None;
         let exec_cgroups = std::mem::take(&mut container.exec_cgroups);
         let phase = std::mem::replace(&mut container.phase, Phase::Created);
         let failure = container.failure.take();
@@ -166,8 +171,9 @@ impl Shim {
             self.forget(id);
             return;
         }
-        let kills = container.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)));
-        let killed = ended.signal == Some(SIGKILL) || ended.code == KILLED;
+        let kills = container.oom_kills();
+        // A shell says 137 for a child that was killed, and ends with it when that was its last command.
+        let killed = ended.code == KILLED && !(container.killed && ended.signal == Some(SIGKILL));
         let record = ExitRecord {
             id: id.to_owned(),
             code: if failure.is_some() { NOT_STARTED } else { ended.code },

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sys::fd::{as_path, errno, flag, namespace};
 use sys::process::{Child, Ended, Forked};
@@ -18,6 +18,8 @@ use launch::channel::{self, Status};
 use launch::{ContainerChild, Failure, run_container};
 
 const SIGKILL: i32 = 9;
+/// Who lives so long after the kernel has killed for want of memory was not meant.
+const SURVIVES: Duration = Duration::from_millis(100);
 
 /// Where a container stands, and who waits for it to move on.
 #[derive(Debug)]
@@ -58,7 +60,14 @@ pub(crate) struct Container {
     pub(crate) phase: Phase,
     pub(crate) created_at_ns: i64,
     pub(crate) started_at_ns: i64,
+    /// OOM kills in its cgroup that it has survived, or that were before it.
     pub(crate) oom_kills_before: u64,
+    /// Tells that its cgroup is out of memory.
+    pub(crate) memory: Option<Watched>,
+    /// When it has survived that, if it lives then.
+    pub(crate) survives_at: Option<Instant>,
+    /// SIGKILL came from here, and so not from the kernel.
+    pub(crate) killed: bool,
     pub(crate) failure: Option<Failure>,
     /// How it ended, and when by the wall clock.
     pub(crate) ended: Option<(Ended, i64)>,
@@ -79,7 +88,7 @@ impl Container {
 
     /// When its next timer fires.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.look_again.into_iter().chain(self.bury_by).min()
+        self.look_again.into_iter().chain(self.bury_by).chain(self.survives_at).min()
     }
 
     /// Its own line of a greeting.
@@ -100,8 +109,31 @@ impl Container {
         }
     }
 
+    /// How often the kernel has killed in its cgroup for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)))
+    }
+
+    /// A moment at which it lives: whatever the kernel killed in its cgroup until now was not itself.
+    pub(crate) fn outlive(&mut self) {
+        let kills = self.oom_kills();
+        // Looked at after the count: a kill between the two makes it die of what is not counted yet.
+        if kills > self.oom_kills_before
+            && self.child.as_ref().is_some_and(|child| !process::is_dying(child.pid))
+        {
+            self.oom_kills_before = kills;
+        }
+    }
+
+    /// SIGKILL is about to be sent to it.
+    pub(crate) fn doom(&mut self) {
+        self.outlive();
+        self.killed |= self.child.as_ref().is_some_and(|child| !process::is_dying(child.pid));
+    }
+
     /// Kills it; it is buried when it has been reaped.
-    pub(crate) fn kill(&self) {
+    pub(crate) fn kill(&mut self) {
+        self.doom();
         if let Some(dir) = &self.cgroup.kill {
             cgroup::thaw(as_path(dir));
         }
@@ -160,6 +192,9 @@ impl Shim {
             created_at_ns: time::wall_ns(),
             started_at_ns: 0,
             oom_kills_before,
+            memory: None,
+            survives_at: None,
+            killed: false,
             failure: None,
             ended: None,
             look_again: None,
@@ -330,13 +365,39 @@ impl Shim {
         }
     }
 
+    /// Wants to know when the container is out of memory. Without that, what it survives is noticed late.
+    fn watch_memory(&mut self, id: &str, dir: &[u8]) {
+        let watch = cgroup::watch_memory(as_path(dir));
+        match watch.and_then(|fd| self.watch(fd, Source::Memory(id.to_owned()))) {
+            Ok(watched) => {
+                if let Some(container) = self.containers.get_mut(id) {
+                    container.memory = Some(watched);
+                }
+            }
+            Err(error) => crate::report(&format!("container {id}: {error}")),
+        }
+    }
+
+    /// Something of it is killed about now; whether it is itself is seen a little later.
+    pub(crate) fn on_memory(&mut self, id: &str) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if let Some(memory) = &container.memory {
+            cgroup::drain(&memory.fd);
+        }
+        container.survives_at.get_or_insert_with(|| Instant::now() + SURVIVES);
+    }
+
     fn on_closed(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let status = container.status.take();
         if let (Phase::Starting(ticket), None) = (&container.phase, &container.failure) {
             let (ticket, started_at_ns) = (*ticket, container.started_at_ns);
             container.phase = Phase::Running;
+            let oom = container.cgroup.oom.clone();
             self.reply(ticket, &Reply::Started { started_at_ns });
+            if let Some(dir) = oom {
+                self.watch_memory(id, &dir);
+            }
         }
         if let Some(status) = status {
             self.unwatch(status);

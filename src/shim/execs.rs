@@ -304,6 +304,10 @@ impl Shim {
         let Some(exec) = self.execs.get_mut(&number) else { return };
         exec.child = None;
         exec.ended = Some(ended);
+        if let Some(container) = self.containers.get_mut(&exec.container) {
+            // What the command used too much of is no matter of the container's.
+            container.outlive();
+        }
         if let Clock::Running(_) = exec.clock {
             exec.clock = Clock::Draining(now + exec.drain);
         }

@@ -40,6 +40,8 @@ pub(crate) enum Source {
     Status(String),
     /// An output of a container.
     Output(String, Stream),
+    /// The memory of a container.
+    Memory(String),
     /// The status channel of an exec's child.
     ExecStatus(u64),
     /// An output of an exec.
@@ -163,6 +165,7 @@ impl Shim {
                 Some(Source::Conn) => self.serve(token),
                 Some(Source::Status(id)) => self.on_status(&id),
                 Some(Source::Output(id, stream)) => self.on_output(&id, stream),
+                Some(Source::Memory(id)) => self.on_memory(&id),
                 Some(Source::ExecStatus(number)) => self.on_exec_status(number),
                 Some(Source::ExecOutput(number, stream)) => self.on_exec_output(number, stream),
                 Some(Source::Attached(number)) => self.on_attached(number),
@@ -273,7 +276,11 @@ impl Shim {
     pub(crate) fn watch(&mut self, fd: OwnedFd, source: Source) -> SysResult<Watched> {
         fd::set_nonblocking(&fd)?;
         let token = self.next_token;
-        self.poller.add(&fd, token, false)?;
+        match &source {
+            // A control file is always readable.
+            Source::Memory(_) if sys::cgroup::is_file(&fd) => self.poller.add_urgent(&fd, token)?,
+            _ => self.poller.add(&fd, token, false)?,
+        }
         self.next_token += 1;
         self.sources.insert(token, source);
         Ok(Watched { token, fd })
@@ -361,6 +368,12 @@ impl Shim {
         let containers: Vec<String> =
             self.containers.values().filter(|one| due(one.deadline())).map(|one| one.id.clone()).collect();
         for id in containers {
+            if let Some(container) = self.containers.get_mut(&id)
+                && due(container.survives_at)
+            {
+                container.survives_at = None;
+                container.outlive();
+            }
             self.try_bury(&id, now);
         }
         let execs: Vec<u64> =

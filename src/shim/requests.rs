@@ -82,7 +82,12 @@ impl Shim {
     }
 
     fn signal(&mut self, id: &str, signal: i32, all: bool) -> Result<(), Reply> {
-        let container = self.containers.get(id).ok_or_else(|| unknown(id))?;
+        let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
+        if signal == SIGKILL {
+            container.doom();
+        } else {
+            container.outlive();
+        }
         let ended = || error(ErrorCode::BadState, format!("container {id} has ended"));
         let child = container.child.as_ref().ok_or_else(ended)?;
         let dir = container.cgroup.kill.as_deref().or(container.cgroup.v2.as_deref());
@@ -129,7 +134,7 @@ impl Shim {
     }
 
     fn shut_down(&mut self, ticket: Ticket) {
-        for container in self.containers.values() {
+        for container in self.containers.values_mut() {
             container.kill();
         }
         if let Some(sandbox) = &self.sandbox {

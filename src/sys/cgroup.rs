@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::{SysError, SysResult};
@@ -24,6 +25,45 @@ pub fn oom_kills(dir: &Path) -> u64 {
         .find_map(|name| fs::read_to_string(dir.join(name)).ok())
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()))
         .unwrap_or(0)
+}
+
+/// A descriptor that becomes urgent or readable when a cgroup runs out of memory: on v1 just before the kernel kills,
+/// on v2 just after. To be emptied by [`drain`] each time.
+///
+/// # Errors
+/// The kernel's; `ENOENT` where the cgroup has no memory controller.
+pub fn watch_memory(dir: &Path) -> SysResult<OwnedFd> {
+    let (v1, v2) = (dir.join("memory.oom_control"), dir.join("memory.events"));
+    if let Ok(events) = fs::File::open(&v2) {
+        let events = OwnedFd::from(events);
+        // What has been counted until now is no news.
+        drain(&events);
+        return Ok(events);
+    }
+    let control = fs::File::open(&v1).map_err(SysError::io("open", &v1))?;
+    // SAFETY: no pointers are passed, and the result is checked.
+    let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if event < 0 {
+        return Err(SysError::new("eventfd", &v1, crate::last_errno()));
+    }
+    // SAFETY: the descriptor was made just now and belongs to nobody else.
+    let event = unsafe { OwnedFd::from_raw_fd(event) };
+    let line = format!("{} {}", event.as_raw_fd(), control.as_raw_fd());
+    write(&dir.join("cgroup.event_control"), line.as_bytes(), "watch memory of cgroup")?;
+    Ok(event)
+}
+
+/// Whether a descriptor of [`watch_memory`] is a control file, whose news is urgent rather than readable.
+pub fn is_file(watch: impl AsFd) -> bool {
+    nix::sys::stat::fstat(watch).is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFREG)
+}
+
+/// Takes what has been announced off a descriptor of [`watch_memory`].
+pub fn drain(watch: impl AsFd) {
+    let mut buffer = [0; 512];
+    // Only v2's is a file, which is read from its beginning.
+    let _ = nix::unistd::lseek(&watch, 0, nix::unistd::Whence::SeekSet);
+    let _ = nix::unistd::read(&watch, &mut buffer);
 }
 
 /// The processes of a cgroup and of those below it.

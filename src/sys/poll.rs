@@ -32,6 +32,14 @@ impl Poller {
             .map_err(SysError::nix("epoll_ctl", ""))
     }
 
+    /// Waits for urgent news of `fd` too, as control files of the kernel have them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn add_urgent(&self, fd: impl AsFd, token: u64) -> SysResult<()> {
+        self.0.add(fd, EpollEvent::new(EpollFlags::EPOLLPRI, token)).map_err(SysError::nix("epoll_ctl", ""))
+    }
+
     /// Changes whether `fd` is waited for to become readable and writable; that it is closed is always told.
     ///
     /// # Errors

@@ -176,6 +176,19 @@ pub fn reap() -> Option<Ended> {
     Some(Ended { pid, code: if exited { status } else { 128 + status }, signal: (!exited).then_some(status) })
 }
 
+/// Whether a process has ended, or is about to because of SIGKILL.
+pub fn is_dying(pid: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    status.lines().any(|line| match line.split_once(':') {
+        Some(("State", state)) => state.trim_start().starts_with(['Z', 'X']),
+        Some(("SigPnd" | "ShdPnd", set)) => {
+            let set = u64::from_str_radix(set.trim(), 16).unwrap_or(0);
+            set & (1 << (libc::SIGKILL - 1)) != 0
+        }
+        _ => false,
+    })
+}
+
 /// A pidfd for a process, which is this one's child or otherwise known to be alive.
 ///
 /// # Errors

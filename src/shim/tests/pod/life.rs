@@ -202,6 +202,76 @@ fn an_oom_kill_is_told_apart_from_any_other() {
     assert!(!pod.conn.exit("d").oom, "an earlier kill is not this one's");
 }
 
+/// Limits the memory of the pod's one cgroup; `false` where that cannot be.
+fn limited(pod: &Pod) -> bool {
+    let dir = String::from_utf8(pod.cgroup.oom.clone().unwrap()).unwrap();
+    let (v1, v2) = (Path::new(&dir).join("memory.limit_in_bytes"), Path::new(&dir).join("memory.max"));
+    let limited = std::fs::write(if v1.exists() { v1 } else { v2 }, "16777216").is_ok();
+    if !limited {
+        eprintln!("skipped: no memory controller");
+    }
+    limited
+}
+
+const HOG: &str = "dd if=/dev/zero of=/dev/null bs=64M 2>/dev/null";
+
+#[test]
+fn a_kill_that_the_container_survives_is_not_its_own() {
+    let Some(busybox) = busybox() else { return };
+    let mut pod = Pod::new(&busybox);
+    if !limited(&pod) {
+        return;
+    }
+    let plan = pod.plan("completes", &format!("{HOG}; echo $?; exit 0"));
+    let (record, text) = pod.output(&plan);
+    assert_eq!((record.code, record.oom, text.as_str()), (0, false, "137"));
+    let plan = pod.plan("dies-of-it", &format!("{HOG}; exit $?"));
+    let (record, _) = pod.output(&plan);
+    assert_eq!((record.code, record.signal, record.oom), (137, None, true), "its last command was killed");
+    survivor(&mut pod, "stopped");
+    let request = Request::Signal { id: "stopped".to_owned(), signal: 9, all: true };
+    assert_eq!(pod.conn.ask(&request), Reply::Ok);
+    assert_eq!(ending(&mut pod, "stopped"), (137, Some(9), false));
+    // Somebody else's signal comes unannounced: by then the shim must have seen that the container lives on, which
+    // takes it a moment and on a busy machine more.
+    let mut shot = [1, 4, 16].into_iter().map(|seconds| {
+        let id = format!("shot-{seconds}");
+        let pid = survivor(&mut pod, &id);
+        std::thread::sleep(Duration::from_secs(seconds));
+        sys::process::kill(pid, 9).unwrap();
+        ending(&mut pod, &id)
+    });
+    assert!(shot.any(|ending| ending == (137, Some(9), false)));
+}
+
+/// Starts a container that survives the kill of a child.
+fn survivor(pod: &mut Pod, id: &str) -> i32 {
+    let pid = pod.run(&pod.plan(id, &format!("{HOG}; echo $?; exec sleep 1000")));
+    wait_for(|| pod.log_text(id) == "137");
+    pid
+}
+
+fn ending(pod: &mut Pod, id: &str) -> (i32, Option<i32>, bool) {
+    let record = pod.conn.exit(id);
+    (record.code, record.signal, record.oom)
+}
+
+#[test]
+fn an_exec_s_want_of_memory_is_not_the_container_s() {
+    let Some(busybox) = busybox() else { return };
+    let mut pod = Pod::new(&busybox);
+    if !limited(&pod) {
+        return;
+    }
+    pod.run(&pod.plan("c", "exec sleep 1000"));
+    match pod.exec("c", &["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=64M"], 0) {
+        Reply::Exec { exit_code, .. } => assert_eq!(exit_code, 137),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(pod.conn.ask(&Request::Signal { id: "c".to_owned(), signal: 9, all: false }), Reply::Ok);
+    assert!(!pod.conn.exit("c").oom);
+}
+
 #[test]
 fn what_the_first_process_leaves_in_the_hosts_namespace_is_killed() {
     let Some(busybox) = busybox() else { return };
