@@ -4,11 +4,12 @@ use crate::error::Error;
 use crate::proto::image_service_client::ImageServiceClient;
 use crate::proto::runtime_service_client::RuntimeServiceClient;
 use crate::proto::{
-    AuthConfig, Container, ContainerConfig, ContainerFilter, ContainerStatus, ContainerStatusRequest,
-    CreateContainerRequest, ExecSyncRequest, ExecSyncResponse, ImageSpec, ListContainersRequest,
-    ListPodSandboxRequest, PodSandbox, PodSandboxConfig, PodSandboxStatus, PodSandboxStatusRequest,
-    PullImageRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
-    StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
+    AuthConfig, Container, ContainerConfig, ContainerFilter, ContainerStats, ContainerStatus,
+    ContainerStatusRequest, CreateContainerRequest, ExecSyncRequest, ExecSyncResponse, ImageSpec,
+    ListContainerStatsRequest, ListContainersRequest, ListPodSandboxRequest, PodSandbox, PodSandboxConfig,
+    PodSandboxStatus, PodSandboxStatusRequest, PullImageRequest, RemoveContainerRequest,
+    RemovePodSandboxRequest, RunPodSandboxRequest, StartContainerRequest, StatusRequest,
+    StopContainerRequest, StopPodSandboxRequest,
 };
 use hyper_util::rt::TokioIo;
 use std::path::Path;
@@ -206,6 +207,16 @@ impl Cri {
         let request = ListContainersRequest { filter: Some(ContainerFilter::default()) };
         named("ListContainers")(self.runtime.clone().list_containers(request).await)
             .map(|reply| reply.containers)
+    }
+
+    /// ListContainerStats without a filter.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub async fn container_stats(&self) -> Result<Vec<ContainerStats>, Error> {
+        let reply =
+            self.runtime.clone().list_container_stats(ListContainerStatsRequest { filter: None }).await;
+        named("ListContainerStats")(reply).map(|reply| reply.stats)
     }
 
     /// ExecSync with a time-out in seconds (0: none).

@@ -90,7 +90,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
     let mut served =
-        pin!(cri::serve(incoming, (engine, streams.urls()), settings, &registry, stop.cancelled()));
+        pin!(cri::serve(incoming, (engine.clone(), streams.urls()), settings, &registry, stop.cancelled()));
     tokio::spawn(streams.serve());
     health.set_serving(true);
     supervisor::ready("serving the CRI");
@@ -104,6 +104,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     health.set_serving(false);
     supervisor::stopping();
     stop.cancel();
+    engine.end_subscriptions();
     drain(served, Duration::from_secs(config.daemon.drain_seconds)).await
 }
 

@@ -196,6 +196,15 @@ pub enum EngineError {
     /// A scope or a slice.
     #[error(transparent)]
     Systemd(#[from] systemd::SystemdError),
+    /// A subscriber that does not keep up.
+    #[error("the client is {missed} events behind: it has to subscribe again and to list what there is")]
+    Lagging {
+        /// Events that it will never get.
+        missed: u64,
+    },
+    /// A subscription whose daemon ends.
+    #[error("the daemon ends")]
+    Ending,
     /// A metric that exists already.
     #[error("register the engine's metrics")]
     Metrics(#[source] prometheus::Error),
@@ -225,6 +234,8 @@ impl EngineError {
                 ErrorKind::FailedPrecondition
             }
             Self::Dial { .. } => ErrorKind::Unavailable,
+            Self::Lagging { .. } => ErrorKind::ResourceExhausted,
+            Self::Ending => ErrorKind::Unavailable,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,

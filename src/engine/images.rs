@@ -4,8 +4,6 @@ use crate::Engine;
 use crate::error::EngineError;
 use crate::view::FsUsage;
 use image::Image;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 impl Engine {
@@ -40,26 +38,9 @@ impl Engine {
     pub async fn image_fs(self: &Arc<Self>) -> Result<(FsUsage, FsUsage), EngineError> {
         let images = self.images.fs_usage();
         let dir = self.paths.data.join("containers");
-        let containers = crate::blocking("measuring writable layers", move || Ok(usage(dir))).await?;
+        let containers =
+            crate::blocking("measuring writable layers", move || Ok(crate::stats::tree_usage(dir))).await?;
         let images = FsUsage { mountpoint: images.mountpoint, bytes: images.bytes, inodes: images.inodes };
         Ok((images, containers))
     }
-}
-
-/// What a tree takes on its filesystem: allocated blocks and inodes. What vanishes meanwhile is no matter.
-fn usage(root: PathBuf) -> FsUsage {
-    let (mut bytes, mut inodes) = (0, 0);
-    let mut waiting = vec![root.clone()];
-    while let Some(dir) = waiting.pop() {
-        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
-        for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            bytes += metadata.blocks() * 512;
-            inodes += 1;
-            if metadata.is_dir() {
-                waiting.push(entry.path());
-            }
-        }
-    }
-    FsUsage { mountpoint: root, bytes, inodes }
 }

@@ -3,8 +3,10 @@
 
 mod container;
 mod error;
+mod events;
 mod gauges;
 mod images;
+mod limits;
 mod mirror;
 mod names;
 mod objects;
@@ -14,13 +16,20 @@ mod recover;
 mod runtime;
 mod settings;
 mod shim;
+mod stats;
 mod stdio;
 mod view;
 
 pub use container::{AttachSession, ExecEnd, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain};
+pub use events::{Event, EventKind, Subscription};
 pub use gauges::Gauges;
+pub use oci::cgroup::{Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use settings::{CgroupDriver, Paths, Settings};
+pub use stats::{
+    ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
+    Processes, Threads, Usage,
+};
 pub use stdio::{Input, Output, Streams, Terminal};
 pub use view::{
     ContainerFilter, ContainerView, ExecOutput, FsUsage, HandlerInfo, PodFilter, PodView, RuntimeStatus,
@@ -59,6 +68,8 @@ pub struct Engine {
     cgroups_made: Mutex<BTreeSet<PathBuf>>,
     /// Read by what makes slices of systemd, written by what stops them.
     slices: tokio::sync::RwLock<()>,
+    layers: stats::Waiting,
+    events: events::Events,
 }
 
 impl Engine {
@@ -118,6 +129,8 @@ impl Engine {
             attaching: tokio::sync::RwLock::default(),
             cgroups_made: Mutex::default(),
             slices: tokio::sync::RwLock::default(),
+            layers: stats::Waiting::default(),
+            events: events::Events::default(),
         });
         engine.warm_up();
         engine.recover(durable).await?;

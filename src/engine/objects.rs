@@ -1,13 +1,14 @@
 //! Pods and containers while the daemon lives, and the registry that finds them.
 
 use crate::error::EngineError;
-use crate::record::{self, ContainerRecord, PodFiles, PodRecord};
+use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
 use crate::shim::Shim;
+use crate::stats::{Layer, Load, Sampler, Traffic};
 use crate::view::{ContainerView, PodView, UserView};
-use model::{ContainerEvent, ContainerMetadata, ContainerState, SandboxMetadata, SandboxState};
+use model::{ContainerEvent, ContainerMetadata, ContainerState, Resources, SandboxMetadata, SandboxState};
 use oci::cgroup::{CgroupPath, Driver, PodCgroup};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -26,6 +27,10 @@ pub(crate) struct Pod {
     pub(crate) cgroup: PodCgroup,
     /// Written by what changes the pod as a whole, read by what works in it.
     pub(crate) op: tokio::sync::RwLock<()>,
+    pub(crate) sampler: Sampler,
+    pub(crate) traffic: Traffic,
+    /// Clients know its id.
+    published: AtomicBool,
     record: Mutex<PodRecord>,
     shim: Mutex<Option<Arc<Shim>>>,
     pause: AtomicI32,
@@ -47,6 +52,9 @@ impl Pod {
             files: PodFiles::new(paths, &record.id),
             cgroup,
             op: tokio::sync::RwLock::new(()),
+            sampler: Sampler::default(),
+            traffic: Traffic::default(),
+            published: AtomicBool::new(record.state != SandboxState::Creating),
             record: Mutex::new(record),
             shim: Mutex::new(None),
             pause: AtomicI32::new(0),
@@ -55,6 +63,15 @@ impl Pod {
 
     pub(crate) fn record(&self) -> PodRecord {
         lock(&self.record).clone()
+    }
+
+    /// Whether a client knows its id, or is about to.
+    pub(crate) fn is_published(&self) -> bool {
+        self.published.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn publish(&self) {
+        self.published.store(true, Ordering::Release);
     }
 
     pub(crate) fn state(&self) -> SandboxState {
@@ -94,6 +111,12 @@ impl Pod {
     /// The shim of a pod that is to be worked with.
     pub(crate) fn live_shim(&self, operation: &'static str) -> Result<Arc<Shim>, EngineError> {
         self.shim().ok_or_else(|| EngineError::ShimGone { pod: self.id.clone(), operation })
+    }
+
+    /// Closes what counts the pod's usage: it would keep the network namespace.
+    pub(crate) fn stop_counting(&self) {
+        self.sampler.close();
+        self.traffic.close();
     }
 
     pub(crate) fn set_shim(&self, shim: Option<Arc<Shim>>) {
@@ -139,7 +162,18 @@ impl Pod {
 #[derive(Debug)]
 pub(crate) struct ExecTemplate {
     pub(crate) process: ProcessPlan,
-    pub(crate) cgroup: CgroupPlan,
+    /// Changes when a limit is set for the first time.
+    pub(crate) cgroup: Mutex<CgroupPlan>,
+}
+
+impl ExecTemplate {
+    pub(crate) fn new(process: ProcessPlan, cgroup: CgroupPlan) -> Self {
+        Self { process, cgroup: Mutex::new(cgroup) }
+    }
+
+    pub(crate) fn cgroup(&self) -> CgroupPlan {
+        lock(&self.cgroup).clone()
+    }
 }
 
 /// A container.
@@ -152,6 +186,11 @@ pub(crate) struct Container {
     pub(crate) exec: tokio::sync::OnceCell<ExecTemplate>,
     /// Its stdin has been ended; who holds an end of it lets go.
     pub(crate) stdin_closed: watch::Sender<bool>,
+    /// Held while a state changes and is told of, so that events come in the order of the states.
+    pub(crate) news: Mutex<()>,
+    pub(crate) sampler: Sampler,
+    pub(crate) layer: Layer,
+    pub(crate) load: Load,
     /// Clients see it: its creation has been answered, or will be.
     published: AtomicBool,
     record: Mutex<ContainerRecord>,
@@ -169,6 +208,10 @@ impl Container {
             stop_sent: AtomicBool::new(false),
             exec: tokio::sync::OnceCell::new(),
             stdin_closed: watch::Sender::new(false),
+            news: Mutex::new(()),
+            sampler: Sampler::default(),
+            layer: Layer::default(),
+            load: Load::default(),
             published: AtomicBool::new(false),
             record: Mutex::new(record),
             state,
@@ -212,12 +255,34 @@ impl Container {
         // An exit is published even where the disk refuses it: the shim's own exit record is durable.
         *held = next;
         self.state.send_replace(held.state.clone());
+        if matches!(held.state, ContainerState::Exited { .. }) {
+            self.sampler.close();
+        }
         written
+    }
+
+    /// Records new limits, on disk before in memory; returns what was written.
+    pub(crate) fn set_resources(
+        &self,
+        resources: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Vec<u8>, EngineError> {
+        let mut held = lock(&self.record);
+        let mut next = held.clone();
+        next.updated = Some(Updated { resources, annotations });
+        let bytes = record::write(&self.pod.files.container(&self.id), &self.id, &next)?;
+        *held = next;
+        Ok(bytes)
     }
 
     /// Shows the container to clients.
     pub(crate) fn publish(&self) {
         self.published.store(true, Ordering::Release);
+    }
+
+    /// Whether clients see it.
+    pub(crate) fn is_published(&self) -> bool {
+        self.published.load(Ordering::Acquire)
     }
 
     /// Writes the record as it is.
@@ -232,6 +297,7 @@ impl Container {
             id: self.id.clone(),
             sandbox_id: record.sandbox_id.clone(),
             config: record.config.clone(),
+            resources: record.resources().clone(),
             state: record.state.clone(),
             created_at: record.created_at,
             image_id: record.image_id.clone(),

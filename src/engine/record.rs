@@ -5,9 +5,10 @@
 
 use crate::error::EngineError;
 use crate::settings::Paths;
-use model::{ContainerConfig, ContainerState, SandboxConfig, SandboxState};
+use model::{ContainerConfig, ContainerState, Resources, SandboxConfig, SandboxState};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -34,6 +35,16 @@ pub(crate) struct PodRecord {
     pub(crate) cgroups: Vec<PathBuf>,
     /// Nothing of the pod is left on the host.
     pub(crate) released: bool,
+    /// The limits since UpdatePodSandboxResources; `None`: those of the configuration.
+    #[serde(default)]
+    pub(crate) updated: Option<PodLimits>,
+}
+
+/// The limits of a pod as a whole, as they were asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PodLimits {
+    pub(crate) overhead: Option<Resources>,
+    pub(crate) resources: Option<Resources>,
 }
 
 impl PodRecord {
@@ -51,7 +62,15 @@ impl PodRecord {
             cgroup_parent,
             cgroups: Vec::new(),
             released: false,
+            updated: None,
         }
+    }
+
+    /// The limits of the pod as they were asked for last.
+    pub(crate) fn limits(&self) -> PodLimits {
+        let linux = &self.config.linux;
+        let first = || PodLimits { overhead: linux.overhead.clone(), resources: linux.resources.clone() };
+        self.updated.clone().unwrap_or_else(first)
     }
 }
 
@@ -76,6 +95,18 @@ pub(crate) struct ContainerRecord {
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
     pub(crate) stop_signal: i32,
+    /// The limits since UpdateContainerResources; `None`: those of the configuration.
+    #[serde(default)]
+    pub(crate) updated: Option<Updated>,
+}
+
+/// What UpdateContainerResources left.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Updated {
+    /// All limits, the unchanged ones too.
+    pub(crate) resources: Resources,
+    /// Those of the last update.
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// An image that a container has mounted.
@@ -90,6 +121,11 @@ pub(crate) struct MountedImage {
 }
 
 impl ContainerRecord {
+    /// The limits as they were asked for last.
+    pub(crate) fn resources(&self) -> &Resources {
+        self.updated.as_ref().map_or(&self.config.resources, |updated| &updated.resources)
+    }
+
     /// The current form's version.
     pub(crate) fn version() -> u32 {
         VERSION

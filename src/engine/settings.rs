@@ -51,6 +51,8 @@ pub struct Settings {
     pub exec_drain_ms: u64,
     /// Seconds for which a process may take to die of SIGKILL before stop reports an error.
     pub kill_timeout_seconds: u64,
+    /// Seconds for which the count of a container's writable layer is good; a large layer is counted more rarely.
+    pub layer_usage_seconds: u64,
 }
 
 impl Default for Settings {
@@ -82,6 +84,7 @@ impl Default for Settings {
             exec_output_limit: 7 << 20,
             exec_drain_ms: 500,
             kill_timeout_seconds: 10,
+            layer_usage_seconds: 10,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the engine shows of pods and containers: snapshots that hold no lock.
 
-use model::{ContainerConfig, ContainerState, SandboxConfig, SandboxState};
+use model::{ContainerConfig, ContainerState, Resources, SandboxConfig, SandboxState};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ pub struct ContainerView {
     pub sandbox_id: String,
     /// What was asked for.
     pub config: Arc<ContainerConfig>,
+    /// Its limits: in a status those in force, in a list those asked for last.
+    pub resources: Resources,
     /// Its state.
     pub state: ContainerState,
     /// Unix time in nanoseconds.

@@ -68,6 +68,16 @@ pub enum OciError {
         /// The controller.
         controller: String,
     },
+    /// A new memory limit is below what is in use.
+    #[error(
+        "linux.resources.memory_limit_in_bytes: the limit of {limit} bytes is below the {usage} bytes in use, which cannot be reclaimed"
+    )]
+    BelowUsage {
+        /// The limit asked for.
+        limit: u64,
+        /// Bytes in use.
+        usage: u64,
+    },
     /// A cgroup stayed busy for as long as a removal waits.
     #[error("cgroup {} is still busy: {processes} processes", path.display())]
     CgroupBusy {
@@ -134,7 +144,7 @@ impl OciError {
             | Self::NoRecursiveReadOnly { .. }
             | Self::Profile { .. }
             | Self::ProfileSyntax { .. } => ErrorKind::InvalidArgument,
-            Self::NoCgroups => ErrorKind::FailedPrecondition,
+            Self::NoCgroups | Self::BelowUsage { .. } => ErrorKind::FailedPrecondition,
             Self::CgroupBusy { .. } | Self::Spec(_) | Self::Io { .. } | Self::Sys(_) => ErrorKind::Internal,
         }
     }

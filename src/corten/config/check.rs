@@ -84,6 +84,7 @@ fn runtime(settings: &engine::Settings) -> Check {
     range("runtime.shm_size", settings.shm_size, 64 << 10..=1 << 40)?;
     range("runtime.exec_output_limit", settings.exec_output_limit, 1 << 10..=7 << 20)?;
     range("runtime.exec_drain_ms", settings.exec_drain_ms, 0..=60_000)?;
+    range("runtime.layer_usage_seconds", settings.layer_usage_seconds, 1..=3600)?;
     range("runtime.kill_timeout_seconds", settings.kill_timeout_seconds, 1..=600)
 }
 

@@ -45,6 +45,23 @@ pub(crate) fn containers(
     }))
 }
 
+/// Whose usage, of containers.
+pub(crate) fn container_stats(message: Option<proto::ContainerStatsFilter>) -> ContainerFilter {
+    let message = message.unwrap_or_default();
+    ContainerFilter {
+        id: non_empty(message.id),
+        state: None,
+        sandbox_id: non_empty(message.pod_sandbox_id),
+        labels: message.label_selector,
+    }
+}
+
+/// Whose usage, of pods.
+pub(crate) fn pod_stats(message: Option<proto::PodSandboxStatsFilter>) -> PodFilter {
+    let message = message.unwrap_or_default();
+    PodFilter { id: non_empty(message.id), state: None, labels: message.label_selector }
+}
+
 fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }

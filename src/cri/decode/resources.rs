@@ -20,8 +20,31 @@ pub(crate) fn resources(
     message: Option<proto::LinuxContainerResources>,
 ) -> Result<Resources, DecodeError> {
     let message = message.unwrap_or_default();
-    check_cpu(field, &message)?;
     check_memory(field, &message)?;
+    decode(field, message)
+}
+
+/// A change of limits: a memory limit of -1 takes it away, and swap may be named alone.
+pub(crate) fn change(
+    field: &Field<'_>,
+    message: Option<proto::LinuxContainerResources>,
+) -> Result<Resources, DecodeError> {
+    let message = message.unwrap_or_default();
+    let (memory, swap) = (message.memory_limit_in_bytes, message.memory_swap_limit_in_bytes);
+    if memory < -1 {
+        return Err(field
+            .child("memory_limit_in_bytes")
+            .invalid(format!("{memory} is neither -1 nor a size")));
+    }
+    if swap < -1 {
+        let field = field.child("memory_swap_limit_in_bytes");
+        return Err(field.invalid(format!("{swap} is neither -1 nor a size")));
+    }
+    decode(field, message)
+}
+
+fn decode(field: &Field<'_>, message: proto::LinuxContainerResources) -> Result<Resources, DecodeError> {
+    check_cpu(field, &message)?;
     within(field, "oom_score_adj", message.oom_score_adj, &OOM_SCORE_ADJ)?;
     Ok(Resources {
         cpu_period: message.cpu_period,
@@ -142,6 +165,18 @@ fn check_unified(
 mod tests {
     use super::*;
     use proto::LinuxContainerResources as Message;
+
+    #[test]
+    fn a_change_may_take_the_memory_limit_away() {
+        let change = |memory_limit_in_bytes, memory_swap_limit_in_bytes| {
+            let message = Message { memory_limit_in_bytes, memory_swap_limit_in_bytes, ..Message::default() };
+            super::change(&Field::root("r"), Some(message)).map_err(|error| error.to_string())
+        };
+        assert_eq!(change(-1, 0).unwrap().memory_limit, -1);
+        assert_eq!(change(0, 5).unwrap().memory_swap_limit, 5);
+        assert!(change(-2, 0).unwrap_err().starts_with("r.memory_limit_in_bytes: "));
+        assert!(change(0, -2).unwrap_err().starts_with("r.memory_swap_limit_in_bytes: "));
+    }
 
     fn decode(message: Message) -> Result<Resources, String> {
         resources(&Field::root("r"), Some(message)).map_err(|error| error.to_string())

@@ -50,17 +50,14 @@ pub(crate) fn status(view: &ContainerView) -> proto::ContainerStatus {
             .map(|(index, mounted)| mount(view, index, mounted))
             .collect(),
         log_path: view.log_path.clone(),
-        resources: Some(proto::ContainerResources {
-            linux: Some(resources(&view.config.resources)),
-            windows: None,
-        }),
+        resources: Some(proto::ContainerResources { linux: Some(resources(&view.resources)), windows: None }),
         image_id: view.image_id.clone(),
         user: Some(user(&view.user)),
         stop_signal: signals::from_number(view.stop_signal).into(),
     }
 }
 
-fn metadata(metadata: &ContainerMetadata) -> proto::ContainerMetadata {
+pub(super) fn metadata(metadata: &ContainerMetadata) -> proto::ContainerMetadata {
     proto::ContainerMetadata { name: metadata.name.clone(), attempt: metadata.attempt }
 }
 

@@ -6,8 +6,9 @@ pub(crate) mod image;
 pub(crate) mod resources;
 pub(crate) mod runtime;
 pub(crate) mod sandbox;
+pub(crate) mod stats;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -35,7 +35,7 @@ pub(crate) fn status(view: &PodView) -> proto::PodSandboxStatus {
     }
 }
 
-fn metadata(metadata: &SandboxMetadata) -> proto::PodSandboxMetadata {
+pub(super) fn metadata(metadata: &SandboxMetadata) -> proto::PodSandboxMetadata {
     proto::PodSandboxMetadata {
         name: metadata.name.clone(),
         uid: metadata.uid.clone(),

@@ -8,7 +8,7 @@ use engine::{ContainerView, PodView, UserView};
 use model::{ContainerConfig, ContainerState, Exit, Mount, Propagation, SandboxConfig, SandboxState};
 use std::sync::Arc;
 
-fn view(state: ContainerState) -> ContainerView {
+pub(crate) fn view(state: ContainerState) -> ContainerView {
     let config = ContainerConfig {
         mounts: vec![
             Mount {
@@ -37,6 +37,7 @@ fn view(state: ContainerState) -> ContainerView {
     ContainerView {
         id: "c".into(),
         sandbox_id: "s".into(),
+        resources: config.resources.clone(),
         config: Arc::new(config),
         state,
         created_at: 1,

@@ -5,7 +5,6 @@ use crate::decode::requests;
 use crate::encode;
 use crate::proto::{PodSandboxStatusRequest, PodSandboxStatusResponse};
 use crate::status;
-use engine::ContainerFilter;
 use tonic::Status;
 use tracing::Span;
 
@@ -20,7 +19,6 @@ pub(super) async fn answer(
     // Taken first: an event that comes while the views are made is newer than this answer.
     let timestamp = encode::now();
     let pod = engine.pod_status(&id).map_err(|error| status::engine(&error))?;
-    let filter = ContainerFilter { sandbox_id: Some(pod.id.clone()), ..ContainerFilter::default() };
     let info = if request.verbose {
         engine.pod_info(&pod.id).map_err(|error| status::engine(&error))?
     } else {
@@ -29,7 +27,11 @@ pub(super) async fn answer(
     Ok(PodSandboxStatusResponse {
         status: Some(encode::sandbox::status(&pod)),
         info,
-        containers_statuses: engine.list_containers(&filter).iter().map(encode::container::status).collect(),
+        containers_statuses: engine
+            .container_statuses(&pod.id)
+            .iter()
+            .map(encode::container::status)
+            .collect(),
         timestamp,
     })
 }

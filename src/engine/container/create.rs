@@ -4,6 +4,7 @@
 use super::container_key;
 use super::volumes::Volumes;
 use crate::error::{EngineError, chain};
+use crate::events::EventKind;
 use crate::names::{Claim, Ticket};
 use crate::objects::{Container, ContainerName, ExecTemplate, Pod};
 use crate::record::{self, ContainerRecord};
@@ -128,6 +129,7 @@ impl Engine {
             container.set_pid(pid);
         }
         container.publish();
+        self.tell(&container, EventKind::Created);
         self.mirror.put(container_key(id.as_str()), container.save()?);
         Ok(())
     }
@@ -191,6 +193,7 @@ impl Engine {
             gid: user.gid,
             groups: user.groups,
             stop_signal: stop_signal(&config, &run)?,
+            updated: None,
             config,
         };
         let container = Container::new(record, pod.clone());
@@ -198,7 +201,7 @@ impl Engine {
         record::write(&pod.files.spec(id.as_str()), id.as_str(), &spec)?;
         self.registry.add_container(container.clone());
         let plan = self.furnish(&container, &spec, &volumes.anonymous)?;
-        let template = ExecTemplate { process: plan.process.clone(), cgroup: plan.cgroup.clone() };
+        let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
         // Nobody else knows the container yet.
         let _ = container.exec.set(template);
         Ok((container, plan))

@@ -61,7 +61,7 @@ impl Engine {
         let template = container.exec.get_or_try_init(|| self.template(container)).await?;
         let inputs = oci::plan::ExecInputs {
             container: container.id.clone(),
-            cgroup: template.cgroup.clone(),
+            cgroup: template.cgroup(),
             argv,
             timeout_ms: timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             output_cap: self.settings.exec_output_limit,
@@ -84,7 +84,7 @@ impl Engine {
             let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
             let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
             let cgroup = engine.cgroups.plan(&held.cgroup(), &resources);
-            Ok(ExecTemplate { process: oci::plan::process(&spec)?, cgroup })
+            Ok(ExecTemplate::new(oci::plan::process(&spec)?, cgroup))
         })
         .await
     }

@@ -1,14 +1,49 @@
 //! ContainerStatus and ListContainers.
 
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
+use crate::limits;
+use crate::objects::Container;
 use crate::view::{ContainerFilter, ContainerView, StateKind, has_labels};
 use crate::{Engine, blocking};
+use model::ContainerState;
 use std::collections::BTreeMap;
 
 impl Engine {
-    /// One container.
+    /// One container, with the limits that the kernel has.
     pub fn container_status(&self, id: &str) -> Result<ContainerView, EngineError> {
-        Ok(self.registry.container(id)?.view())
+        Ok(self.shown(&*self.registry.container(id)?))
+    }
+
+    /// The containers of a pod, newest first, with the limits that the kernel has.
+    pub fn container_statuses(&self, pod: &str) -> Vec<ContainerView> {
+        let mut containers: Vec<ContainerView> = self
+            .registry
+            .containers()
+            .into_iter()
+            .filter(|container| container.pod.id == pod)
+            .map(|container| self.shown(&container))
+            .collect();
+        containers.sort_by_key(|container| std::cmp::Reverse(container.created_at));
+        containers
+    }
+
+    pub(crate) fn shown(&self, container: &Container) -> ContainerView {
+        let mut view = container.view();
+        if matches!(view.state, ContainerState::Exited { .. }) {
+            return view;
+        }
+        let score =
+            |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?.trim().parse().ok();
+        let force = self
+            .cgroup_limits(&view.resources)
+            .and_then(|like| Ok(self.cgroups.limits(&container.cgroup(), &like)?));
+        match force {
+            Ok(force) => view.resources = limits::actual(&view.resources, &force, view.pid.and_then(score)),
+            Err(error) => {
+                tracing::warn!(container = %view.id, error = chain(&error), "limits cannot be read back");
+            }
+        }
+        view
     }
 
     /// The containers that fit, newest first.
@@ -50,6 +85,7 @@ impl Engine {
             "cgroup": container.cgroup().to_string(),
             "runtimeSpec": spec,
             "config": record.config,
+            "updateAnnotations": record.updated.map(|updated| updated.annotations).unwrap_or_default(),
         });
         Ok(BTreeMap::from([("info".to_owned(), info.to_string())]))
     }

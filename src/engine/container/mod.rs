@@ -9,6 +9,7 @@ mod open_exec;
 mod remove;
 mod start;
 mod stop;
+mod update;
 mod volumes;
 
 pub use attach::{AttachSession, SharedStdin};
@@ -17,7 +18,8 @@ pub(crate) use stop::hint;
 
 use crate::Engine;
 use crate::error::{EngineError, chain};
-use crate::objects::{Container, Pod};
+use crate::events::EventKind;
+use crate::objects::{Container, Pod, lock};
 use crate::record::PodRecord;
 use model::{ContainerEvent, ContainerState, Exit, SandboxState};
 use std::sync::Arc;
@@ -45,7 +47,12 @@ impl Engine {
     }
 
     pub(crate) fn publish(&self, container: &Container, event: ContainerEvent) {
-        match container.apply(event) {
+        let _in_order = lock(&container.news);
+        let applied = container.apply(event);
+        if !matches!(applied, Err(EngineError::Transition(_))) && container.is_published() {
+            self.tell_state(container);
+        }
+        match applied {
             Ok(bytes) => self.mirror.put(container_key(&container.id), bytes),
             // The same news came on two ways: as an answer and as an event.
             Err(EngineError::Transition(error)) => tracing::debug!(container = %container.id, %error),
@@ -73,6 +80,7 @@ impl Engine {
                 }
             }
             tracing::error!(pod = %pod.id, "the supervisor is gone: its containers are ended");
+            pod.stop_counting();
             pod.set_shim(None);
             pod.set_pause(None);
             engine.orphaned(&pod).await;
@@ -80,6 +88,7 @@ impl Engine {
             if let Some(bytes) = pod.update_regardless(not_ready) {
                 engine.mirror.put(crate::pod::run::pod_key(&pod.id), bytes);
             }
+            engine.tell_pod(&pod, EventKind::Stopped);
         });
     }
 

@@ -2,6 +2,7 @@
 
 use super::container_key;
 use crate::error::EngineError;
+use crate::events::EventKind;
 use crate::objects::Container;
 use crate::pod::{REMOVED, discard};
 use crate::{Engine, blocking, detached};
@@ -65,6 +66,9 @@ impl Engine {
         self.mirror.delete(container_key(&container.id));
         self.registry.drop_container(&container.id);
         let record = container.record();
+        if container.is_published() {
+            self.tell(container, EventKind::Deleted);
+        }
         self.container_names.free(&(record.sandbox_id, record.config.metadata.clone()), &container.id);
         Ok(())
     }

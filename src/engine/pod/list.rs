@@ -36,6 +36,7 @@ impl Engine {
     pub fn pod_info(&self, id: &str) -> Result<BTreeMap<String, String>, EngineError> {
         let pod = self.registry.pod(id)?;
         let record = pod.record();
+        let limits = record.limits();
         let info = serde_json::json!({
             "pid": pod.pid().unwrap_or(0),
             "shimPid": pod.shim().and_then(|shim| shim.pid()),
@@ -46,6 +47,8 @@ impl Engine {
             "runtimeHandler": record.handler,
             "cniResult": record.attachment.as_ref().map(|attachment| &attachment.result),
             "config": record.config,
+            "overhead": limits.overhead,
+            "resources": limits.resources,
         });
         Ok(BTreeMap::from([("info".to_owned(), info.to_string())]))
     }

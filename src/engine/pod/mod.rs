@@ -8,6 +8,7 @@ mod release;
 mod remove;
 pub(crate) mod run;
 mod stop;
+mod update;
 
 pub(crate) use files::hostname;
 pub(crate) use remove::{REMOVED, discard};

@@ -2,6 +2,7 @@
 
 use super::files;
 use crate::error::EngineError;
+use crate::events::EventKind;
 use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::shim::Shim;
@@ -21,9 +22,11 @@ impl Engine {
             return Ok(());
         }
         let mut failures = Vec::new();
-        if pod.state() == SandboxState::Ready {
+        let was_ready = pod.state() == SandboxState::Ready;
+        if was_ready {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);
         }
+        pod.stop_counting();
         failures.extend(self.stage("kill_containers", self.kill_containers(pod)).await);
         let (network, shim) = tokio::join!(
             self.stage("cni_del", self.detach(pod)),
@@ -41,6 +44,9 @@ impl Engine {
         failures.extend(self.stage("scope_end", self.release_scope(pod)).await.err());
         // What the shim did not get to bury before it ended.
         self.orphaned(pod).await;
+        if was_ready {
+            self.tell_pod(pod, EventKind::Stopped);
+        }
         if !failures.is_empty() {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);
             return Err(EngineError::Teardown { pod: pod.id.clone(), failures });

@@ -1,6 +1,7 @@
 //! RemovePodSandbox.
 
 use crate::error::EngineError;
+use crate::events::EventKind;
 use crate::objects::Pod;
 use crate::{Engine, detached};
 use std::io;
@@ -38,6 +39,7 @@ impl Engine {
         }
         self.mirror.delete(super::run::pod_key(&pod.id));
         self.registry.drop_pod(&pod.id);
+        self.tell_pod(pod, EventKind::Deleted);
         self.pod_names.free(&pod.config().metadata, &pod.id);
         Ok(())
     }

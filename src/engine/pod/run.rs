@@ -3,6 +3,7 @@
 
 use super::files;
 use crate::error::{EngineError, chain};
+use crate::events::EventKind;
 use crate::names::{Claim, Ticket};
 use crate::objects::{Pod, PodName};
 use crate::record::PodRecord;
@@ -90,6 +91,9 @@ impl Engine {
         match self.build(&pod, &ticket).await {
             Ok(bytes) => {
                 self.mirror.put(pod_key(&pod.id), bytes);
+                pod.publish();
+                self.tell_pod(&pod, EventKind::Created);
+                self.tell_pod(&pod, EventKind::Started);
                 ticket.keep();
                 Ok(SandboxId::new(pod.id.as_str()))
             }
@@ -227,6 +231,7 @@ impl Engine {
             mount_shm(&pod.files.shm(), self.settings.shm_size)?;
         }
         let cgroup = self.make_cgroup(pod)?;
+        self.limit_pod(pod, &pod.record().limits())?;
         let listener = listen(pod.files.dir())?;
         let args = [
             std::ffi::CString::new(SHIM_NAME).unwrap_or_default(),

@@ -71,20 +71,25 @@ impl Hierarchy {
         self.writer(relative, file)?.write(value.as_ref())
     }
 
+    /// A control file open for reading; `None` when it is not there.
+    pub(super) fn reader(&self, relative: &str, file: &str) -> OciResult<Option<OwnedFd>> {
+        let path = under(relative, file);
+        match rustix::fs::openat(&self.dir, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+            Err(error) => Err(OciError::io("open", self.root.join(path))(error)),
+        }
+    }
+
     /// Reads a control file; `None` when it is not there.
     pub(super) fn read(&self, relative: &str, file: &str) -> OciResult<Option<String>> {
-        let path = under(relative, file);
-        let fd = match rustix::fs::openat(&self.dir, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
-            Err(error) => return Err(OciError::io("open", self.root.join(path))(error)),
-        };
+        let Some(fd) = self.reader(relative, file)? else { return Ok(None) };
         let mut text = String::new();
         match File::from(fd).read_to_string(&mut text) {
             Ok(_) => Ok(Some(text)),
             // The cgroup went away between open and read.
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
-            Err(error) => Err(OciError::io("read", self.root.join(path))(error)),
+            Err(error) => Err(OciError::io("read", self.root.join(under(relative, file)))(error)),
         }
     }
 

@@ -162,9 +162,10 @@ impl Host {
     /// Sets the limits of an existing container's cgroup.
     ///
     /// # Errors
-    /// As [`Host::create`]; the limits before the one that failed have been set.
+    /// As [`Host::create`], and [`OciError::BelowUsage`]; the limits before the one that failed have been set.
     pub fn update(&self, path: &CgroupPath, resources: &Resources) -> OciResult<()> {
         self.validate(resources)?;
+        self.check_memory(path, resources)?;
         match self.unified() {
             Some(v2) => self.update_v2(v2, path, resources),
             None => self.update_v1(path, resources),

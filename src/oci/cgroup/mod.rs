@@ -5,11 +5,14 @@
 //! stays where the pod's shim is, in the pod's own cgroup. Nobody moves a process: the plan names the
 //! directories and the child writes itself into them.
 
+mod detail;
 mod device_program;
 mod devices;
 mod files;
 mod host;
 mod kill;
+mod limits;
+mod meter;
 mod path;
 mod pod;
 mod remove;
@@ -21,12 +24,14 @@ mod tests;
 mod v1;
 mod v2;
 
+pub use detail::{Detail, DeviceIo, HugePages, Throttling};
 pub use files::is_vacant;
 pub use host::{Host, Mode};
+pub use meter::Meter;
 pub use path::CgroupPath;
 pub use pod::{Driver, PodCgroup, Scope};
-pub use resources::{DeviceAccess, Resources, weight_of_shares};
-pub use stats::Stats;
+pub use resources::{DeviceAccess, Resources, shares_of_weight, weight_of_shares};
+pub use stats::{Pressure, Stall, Stats};
 
 use std::path::PathBuf;
 use wire::plan::CgroupPlan;

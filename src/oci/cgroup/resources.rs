@@ -183,6 +183,21 @@ pub fn weight_of_shares(shares: u64) -> u64 {
     10f64.powf(exponent).ceil() as u64
 }
 
+/// The most shares that [`weight_of_shares`] turns into no more than a weight: its inverse, as far as weights tell
+/// shares apart.
+pub fn shares_of_weight(weight: u64) -> u64 {
+    let (mut enough, mut beyond) = (2, 262_145);
+    while beyond - enough > 1 {
+        let middle = u64::midpoint(enough, beyond);
+        if weight_of_shares(middle) <= weight {
+            enough = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    enough
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -203,6 +218,16 @@ mod tests {
         ];
         for (shares, weight) in table {
             assert_eq!(weight_of_shares(shares), weight, "{shares} shares");
+        }
+    }
+
+    #[test]
+    fn weights_lead_back_to_shares() {
+        for (weight, shares) in [(1, 2), (2, 5), (100, 1024), (10_000, 262_144)] {
+            assert_eq!(shares_of_weight(weight), shares, "weight {weight}");
+        }
+        for weight in (1..10_000).step_by(7) {
+            assert_eq!(weight_of_shares(shares_of_weight(weight)), weight.max(1), "weight {weight}");
         }
     }
 

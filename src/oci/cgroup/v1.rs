@@ -189,8 +189,15 @@ fn write_memory(memory: &Hierarchy, path: &str, resources: &Resources, update: b
         writes.reverse();
     }
     for (file, value) in writes {
-        if let Some(value) = value {
-            memory.write(path, file, value.to_string())?;
+        let Some(value) = value else { continue };
+        match memory.write(path, file, value.to_string()) {
+            // What it uses cannot be reclaimed.
+            Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(libc::EBUSY) => {
+                let usage =
+                    super::stats::number(&memory.read(path, "memory.usage_in_bytes")?.unwrap_or_default());
+                return Err(OciError::BelowUsage { limit: value.unsigned_abs(), usage });
+            }
+            other => other?,
         }
     }
     Ok(())

@@ -1,0 +1,63 @@
+//! The kubelet's /metrics/cadvisor, filled from here: families and samples.
+//!
+//! A sample's value is a whole number in the interface, so seconds are whole seconds. What the host does not count
+//! has no sample, rather than a zero.
+
+mod families;
+mod samples;
+#[cfg(test)]
+mod tests;
+
+use crate::proto::{ContainerMetrics, MetricDescriptor, PodSandboxMetrics};
+use engine::{ContainerFigures, PodFigures};
+use model::SandboxMetadata;
+use samples::Samples;
+
+/// All families.
+pub(crate) fn descriptors() -> Vec<MetricDescriptor> {
+    families::ALL.iter().map(families::Family::descriptor).collect()
+}
+
+/// A pod's samples and those of its containers. As with cAdvisor, those of the pod's cgroup have an empty name, so
+/// that sums over named series count nothing twice.
+pub(crate) fn of_pod(figures: &PodFigures) -> PodSandboxMetrics {
+    let (stats, pod) = (&figures.stats, &figures.stats.pod);
+    let name = &pod.config.metadata;
+    let mut samples = Samples::new(labels(name, "", &figures.cgroup, "", ""), stats.timestamp);
+    samples.times(pod.created_at);
+    if let Some(usage) = &stats.usage {
+        samples.usage(usage, &figures.detail);
+    }
+    let mut traffic = Samples::new(labels(name, "", &figures.cgroup, "", &pod.id), stats.timestamp);
+    stats.interfaces.iter().flatten().for_each(|interface| traffic.network(interface));
+    PodSandboxMetrics {
+        pod_sandbox_id: pod.id.clone(),
+        metrics: samples.into_iter().chain(traffic).collect(),
+        container_metrics: figures.containers.iter().map(|container| of_container(name, container)).collect(),
+    }
+}
+
+fn of_container(pod: &SandboxMetadata, figures: &ContainerFigures) -> ContainerMetrics {
+    let view = &figures.stats.container;
+    let image = [&view.config.image.user_specified_image, &view.config.image.image];
+    let image = image.into_iter().find(|name| !name.is_empty()).map_or("", String::as_str);
+    let labels = labels(pod, &view.config.metadata.name, &figures.cgroup, image, &view.id);
+    let timestamp = figures.stats.usage.as_ref().map_or_else(crate::encode::now, |usage| usage.timestamp);
+    let mut samples = Samples::new(labels, timestamp);
+    samples.times(match view.state {
+        model::ContainerState::Running { started_at } => started_at,
+        _ => view.created_at,
+    });
+    if let Some(usage) = &figures.stats.usage {
+        samples.usage(usage, &figures.detail);
+    }
+    samples.processes(figures);
+    samples.filesystem(figures);
+    samples.spec(&view.resources);
+    ContainerMetrics { container_id: view.id.clone(), metrics: samples.into_iter().collect() }
+}
+
+/// In the order of [`families::LABELS`].
+fn labels(pod: &SandboxMetadata, container: &str, cgroup: &str, image: &str, name: &str) -> Vec<String> {
+    [container, cgroup, image, name, &pod.namespace, &pod.name].map(str::to_owned).to_vec()
+}

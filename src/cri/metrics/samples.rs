@@ -1,0 +1,224 @@
+//! Figures into samples.
+
+use super::families::{self as family, Family};
+use crate::proto::{Metric, UInt64Value};
+use engine::{ContainerFigures, Detail, DeviceIo, Interface, Usage};
+use model::Resources;
+
+const NS: u64 = 1_000_000_000;
+const US: u64 = 1_000_000;
+
+/// Samples of one object.
+pub(super) struct Samples {
+    labels: Vec<String>,
+    timestamp: i64,
+    metrics: Vec<Metric>,
+}
+
+impl IntoIterator for Samples {
+    type Item = Metric;
+    type IntoIter = std::vec::IntoIter<Metric>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.metrics.into_iter()
+    }
+}
+
+impl Samples {
+    /// With the values of the common labels, as of a moment in Unix nanoseconds.
+    pub(super) fn new(labels: Vec<String>, timestamp: i64) -> Self {
+        Self { labels, timestamp, metrics: Vec::new() }
+    }
+
+    fn add(&mut self, family: &Family, value: u64) {
+        self.add_with(family, &[], value);
+    }
+
+    fn add_with(&mut self, family: &Family, labels: &[&str], value: u64) {
+        let more = labels.iter().map(|label| (*label).to_owned());
+        self.metrics.push(Metric {
+            name: family.name.to_owned(),
+            timestamp: self.timestamp,
+            metric_type: family.kind.into(),
+            label_values: self.labels.iter().cloned().chain(more).collect(),
+            value: Some(UInt64Value { value }),
+        });
+    }
+
+    fn add_if(&mut self, family: &Family, value: Option<u64>) {
+        if let Some(value) = value {
+            self.add(family, value);
+        }
+    }
+
+    /// When it was seen and when it started, in Unix nanoseconds.
+    pub(super) fn times(&mut self, started_at: i64) {
+        let seconds = |at: i64| u64::try_from(at).unwrap_or(0) / NS;
+        self.add(&family::LAST_SEEN, seconds(self.timestamp));
+        self.add(&family::START_TIME, seconds(started_at));
+    }
+
+    /// What a cgroup counts.
+    pub(super) fn usage(&mut self, usage: &Usage, detail: &Detail) {
+        self.cpu(usage, detail);
+        self.memory(usage, detail);
+        self.pressure(usage);
+        for pages in &detail.huge_pages {
+            let size = [pages.size.as_str()];
+            self.add_with(&family::HUGE_FAILURES, &size, pages.limit_hits);
+            self.add_with(&family::HUGE_USAGE, &size, pages.usage);
+            if let Some(peak) = pages.peak {
+                self.add_with(&family::HUGE_PEAK, &size, peak);
+            }
+        }
+        detail.devices.iter().for_each(|device| self.device(device));
+        self.add(&family::THREADS, usage.stats.pids);
+        self.add(&family::THREADS_MAX, detail.pids_max.unwrap_or(0));
+    }
+
+    fn cpu(&mut self, usage: &Usage, detail: &Detail) {
+        let throttling = &detail.throttling;
+        self.add_with(&family::CPU_USAGE, &["total"], usage.stats.cpu_usage_ns / NS);
+        self.add(&family::CPU_USER, detail.cpu_user_ns / NS);
+        self.add(&family::CPU_SYSTEM, detail.cpu_system_ns / NS);
+        self.add(&family::CFS_PERIODS, throttling.periods);
+        self.add(&family::CFS_THROTTLED_PERIODS, throttling.throttled_periods);
+        self.add(&family::CFS_THROTTLED, throttling.throttled_ns / NS);
+        self.add(&family::CFS_BURST_PERIODS, throttling.burst_periods);
+        self.add(&family::CFS_BURST, throttling.burst_ns / NS);
+    }
+
+    fn memory(&mut self, usage: &Usage, detail: &Detail) {
+        let stats = &usage.stats;
+        self.add(&family::MEMORY_CACHE, detail.cache);
+        self.add(&family::MEMORY_RSS, stats.memory_rss);
+        self.add_if(&family::MEMORY_KERNEL, detail.kernel);
+        self.add(&family::MEMORY_MAPPED, detail.mapped_file);
+        self.add_if(&family::MEMORY_SWAP, stats.swap_usage);
+        self.add(&family::MEMORY_FAILURES, detail.limit_hits);
+        self.add(&family::MEMORY_USAGE, stats.memory_usage);
+        self.add_if(&family::MEMORY_PEAK, detail.peak);
+        self.add(&family::MEMORY_WORKING_SET, stats.memory_working_set);
+        self.add(&family::MEMORY_ACTIVE_FILE, detail.active_file);
+        self.add(&family::MEMORY_INACTIVE_FILE, detail.inactive_file);
+        let all = (stats.page_faults, stats.major_page_faults);
+        // v2 counts the whole hierarchy only, and cAdvisor shows it under both scopes.
+        for (scope, (faults, major)) in [("container", detail.own_faults.unwrap_or(all)), ("hierarchy", all)]
+        {
+            self.add_with(&family::MEMORY_FAULTS, &["pgfault", scope], faults);
+            self.add_with(&family::MEMORY_FAULTS, &["pgmajfault", scope], major);
+        }
+        self.add(&family::OOM, detail.oom_kills);
+    }
+
+    fn pressure(&mut self, usage: &Usage) {
+        let stats = &usage.stats;
+        for (pressure, stalled, waiting) in [
+            (stats.cpu_pressure, &family::CPU_STALLED, &family::CPU_WAITING),
+            (stats.memory_pressure, &family::MEMORY_STALLED, &family::MEMORY_WAITING),
+            (stats.io_pressure, &family::IO_STALLED, &family::IO_WAITING),
+        ] {
+            self.add_if(stalled, pressure.map(|pressure| pressure.full.total_us / US));
+            self.add_if(waiting, pressure.map(|pressure| pressure.some.total_us / US));
+        }
+    }
+
+    fn device(&mut self, io: &DeviceIo) {
+        let name = device_name(io);
+        let (major, minor) = (io.major.to_string(), io.minor.to_string());
+        for (family, counter, unit) in [
+            (&family::FS_READ_BYTES, "rbytes", 1),
+            (&family::FS_READS, "rios", 1),
+            (&family::FS_WRITE_BYTES, "wbytes", 1),
+            (&family::FS_WRITES, "wios", 1),
+            (&family::FS_COST_USAGE, "cost.usage", US),
+            (&family::FS_COST_WAIT, "cost.wait", US),
+            (&family::FS_COST_INDEBT, "cost.indebt", US),
+            (&family::FS_COST_INDELAY, "cost.indelay", US),
+        ] {
+            if let Some(value) = io.counter(counter) {
+                self.add_with(family, &[&name], value / unit);
+            }
+        }
+        for (operation, counter) in [("Read", "rbytes"), ("Write", "wbytes"), ("Discard", "dbytes")] {
+            if let Some(value) = io.counter(counter) {
+                self.add_with(&family::BLKIO, &[&name, &major, &minor, operation], value);
+            }
+        }
+    }
+
+    /// An interface of a pod.
+    pub(super) fn network(&mut self, interface: &Interface) {
+        let (name, received, sent) = ([interface.name.as_str()], &interface.received, &interface.sent);
+        for (family, value) in [
+            (&family::NET_RECEIVED, received.bytes),
+            (&family::NET_RECEIVED_PACKETS, received.packets),
+            (&family::NET_RECEIVED_DROPPED, received.dropped),
+            (&family::NET_RECEIVED_ERRORS, received.errors),
+            (&family::NET_SENT, sent.bytes),
+            (&family::NET_SENT_PACKETS, sent.packets),
+            (&family::NET_SENT_DROPPED, sent.dropped),
+            (&family::NET_SENT_ERRORS, sent.errors),
+        ] {
+            self.add_with(family, &name, value);
+        }
+    }
+
+    /// Processes and what they do.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a load is small and positive"
+    )]
+    pub(super) fn processes(&mut self, figures: &ContainerFigures) {
+        let (found, load) = (&figures.processes, figures.load);
+        self.add(&family::PROCESSES, found.count);
+        self.add(&family::DESCRIPTORS, found.descriptors);
+        self.add(&family::SOCKETS, found.sockets);
+        if let Some(limit) = found.files_limit {
+            self.add_with(&family::ULIMITS, &["max_open_files"], limit);
+        }
+        // cAdvisor's unit is a thousandth.
+        self.add(&family::LOAD, (load.0 * 1000.0) as u64);
+        self.add(&family::LOAD_D, (load.1 * 1000.0) as u64);
+        for (state, count) in [
+            ("sleeping", found.threads.sleeping),
+            ("running", found.threads.running),
+            ("stopped", found.threads.stopped),
+            ("uninterruptible", found.threads.uninterruptible),
+        ] {
+            self.add_with(&family::TASKS, &[state], count);
+        }
+    }
+
+    /// The writable layer and what it is on.
+    pub(super) fn filesystem(&mut self, figures: &ContainerFigures) {
+        let filesystem = &figures.filesystem;
+        let device = [filesystem.device.as_str()];
+        self.add_with(&family::FS_INODES_FREE, &device, filesystem.inodes_free);
+        self.add_with(&family::FS_INODES, &device, filesystem.inodes);
+        self.add_with(&family::FS_LIMIT, &device, filesystem.size);
+        if let Some((bytes, _)) = figures.stats.layer.counted {
+            self.add_with(&family::FS_USAGE, &device, bytes);
+        }
+    }
+
+    /// Limits; the kernel's values where nobody set any, and 0 for memory without a limit.
+    pub(super) fn spec(&mut self, limits: &Resources) {
+        let set = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
+        self.add(&family::SPEC_CPU_PERIOD, set(limits.cpu_period).unwrap_or(100_000));
+        self.add_if(&family::SPEC_CPU_QUOTA, set(limits.cpu_quota));
+        self.add(&family::SPEC_CPU_SHARES, set(limits.cpu_shares).unwrap_or(1024));
+        self.add(&family::SPEC_MEMORY_LIMIT, set(limits.memory_limit).unwrap_or(0));
+        self.add(&family::SPEC_SWAP_LIMIT, set(limits.memory_swap_limit).unwrap_or(0));
+        self.add(&family::SPEC_RESERVATION, 0);
+    }
+}
+
+/// `/dev/sda` for its numbers, or the numbers.
+fn device_name(io: &DeviceIo) -> String {
+    let numbers = format!("{}:{}", io.major, io.minor);
+    let text = std::fs::read_to_string(format!("/sys/dev/block/{numbers}/uevent")).unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+    name.map_or(numbers, |name| format!("/dev/{name}"))
+}

@@ -1,0 +1,115 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use super::families::{self, LABELS};
+use super::samples::Samples;
+use super::*;
+use crate::proto::Metric;
+use engine::{Detail, DeviceIo, Flow, Interface, Pressure, Usage};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Families that the kernel's cgroups do not count: cAdvisor has them for disk schedulers of old on v1 only.
+const NEVER_COUNTED: [&str; 9] = [
+    "container_fs_sector_reads_total",
+    "container_fs_reads_merged_total",
+    "container_fs_read_seconds_total",
+    "container_fs_sector_writes_total",
+    "container_fs_writes_merged_total",
+    "container_fs_write_seconds_total",
+    "container_fs_io_current",
+    "container_fs_io_time_seconds_total",
+    "container_fs_io_time_weighted_seconds_total",
+];
+
+fn usage() -> Usage {
+    let mut stats = oci_stats();
+    stats.swap_usage = Some(3);
+    stats.cpu_pressure = Some(Pressure::default());
+    stats.memory_pressure = Some(Pressure::default());
+    stats.io_pressure = Some(Pressure::default());
+    Usage { timestamp: 7_000_000_000, stats, nano_cores: 0 }
+}
+
+fn oci_stats() -> engine::CgroupStats {
+    engine::CgroupStats { cpu_usage_ns: 5_900_000_000, memory_usage: 100, ..Default::default() }
+}
+
+fn detail() -> Detail {
+    let counters = [
+        "rbytes",
+        "wbytes",
+        "rios",
+        "wios",
+        "dbytes",
+        "cost.usage",
+        "cost.wait",
+        "cost.indebt",
+        "cost.indelay",
+    ];
+    let counters =
+        counters.iter().zip(1u64..).map(|(name, value)| ((*name).to_owned(), value * 1_000_000)).collect();
+    Detail {
+        kernel: Some(1),
+        peak: Some(2),
+        huge_pages: vec![engine::HugePages { size: "2MB".into(), peak: Some(1), ..Default::default() }],
+        devices: vec![DeviceIo { major: 4_000, minor: 1, counters }],
+        ..Detail::default()
+    }
+}
+
+fn everything() -> Vec<Metric> {
+    let mut samples = Samples::new(LABELS.map(str::to_owned).to_vec(), 7_000_000_000);
+    samples.times(3_500_000_000);
+    samples.usage(&usage(), &detail());
+    let flow = Flow { bytes: 1, packets: 2, errors: 3, dropped: 4 };
+    samples.network(&Interface { name: "eth0".into(), received: flow, sent: flow });
+    let figures = ContainerFigures {
+        stats: engine::ContainerStats {
+            container: crate::encode::tests::view(model::ContainerState::Created),
+            usage: None,
+            layer: engine::LayerUsage { timestamp: 1, mountpoint: "/".into(), counted: Some((5, 6)) },
+        },
+        detail: detail(),
+        cgroup: "/a".into(),
+        processes: engine::Processes { files_limit: Some(9), ..Default::default() },
+        load: (1.5, 0.0),
+        filesystem: engine::Filesystem::default(),
+    };
+    samples.processes(&figures);
+    samples.filesystem(&figures);
+    samples.spec(&model::Resources { cpu_quota: 1, ..Default::default() });
+    samples.into_iter().collect()
+}
+
+#[test]
+fn every_sample_has_a_family_with_as_many_labels() {
+    let families: BTreeMap<String, usize> =
+        descriptors().into_iter().map(|family| (family.name, family.label_keys.len())).collect();
+    assert_eq!(families.len(), families::ALL.len(), "a name is there twice");
+    let samples = everything();
+    for sample in &samples {
+        assert_eq!(families.get(&sample.name), Some(&sample.label_values.len()), "{sample:?}");
+    }
+    let sampled: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
+    let missing: Vec<&String> = families.keys().filter(|name| !sampled.contains(name.as_str())).collect();
+    let mut never = NEVER_COUNTED.to_vec();
+    never.sort_unstable();
+    assert_eq!(missing, never, "families without a sample");
+}
+
+#[test]
+fn no_series_is_there_twice() {
+    let mut seen = BTreeSet::new();
+    for sample in everything() {
+        assert!(seen.insert((sample.name.clone(), sample.label_values.clone())), "{sample:?}");
+    }
+}
+
+#[test]
+fn seconds_are_whole_seconds() {
+    let samples = everything();
+    let value = |name: &str| samples.iter().find(|sample| sample.name == name).unwrap().value.unwrap().value;
+    assert_eq!(value("container_cpu_usage_seconds_total"), 5);
+    assert_eq!((value("container_last_seen"), value("container_start_time_seconds")), (7, 3));
+    assert_eq!(value("container_cpu_load_average_10s"), 1500);
+    assert_eq!(value("container_fs_io_cost_usage_seconds_total"), 6);
+}

@@ -1,0 +1,27 @@
+//! ListPodSandboxStats.
+
+use super::Runtime;
+use crate::decode::filters;
+use crate::encode;
+use crate::proto::{
+    ListPodSandboxStatsRequest, ListPodSandboxStatsResponse, PodSandboxStats, PodSandboxStatsFilter,
+};
+use crate::status;
+use tonic::Status;
+
+pub(super) async fn answer(
+    runtime: &Runtime,
+    request: ListPodSandboxStatsRequest,
+) -> Result<ListPodSandboxStatsResponse, Status> {
+    Ok(ListPodSandboxStatsResponse { stats: list(runtime, request.filter).await? })
+}
+
+/// The usage of the ready pods that pass.
+pub(super) async fn list(
+    runtime: &Runtime,
+    filter: Option<PodSandboxStatsFilter>,
+) -> Result<Vec<PodSandboxStats>, Status> {
+    let filter = filters::pod_stats(filter);
+    let all = runtime.engine.list_pod_stats(filter).await.map_err(|error| status::engine(&error))?;
+    Ok(all.iter().map(encode::stats::of_pod).collect())
+}

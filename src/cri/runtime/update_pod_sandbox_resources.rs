@@ -1,0 +1,25 @@
+//! UpdatePodSandboxResources.
+
+use super::Runtime;
+use crate::decode::{Field, requests, resources};
+use crate::proto::{UpdatePodSandboxResourcesRequest, UpdatePodSandboxResourcesResponse};
+use crate::status;
+use tonic::Status;
+use tracing::Span;
+
+pub(super) async fn answer(
+    runtime: &Runtime,
+    request: UpdatePodSandboxResourcesRequest,
+) -> Result<UpdatePodSandboxResourcesResponse, Status> {
+    let id = request.pod_sandbox_id;
+    let decode = |name, message: Option<_>| {
+        message.map(|message| resources::resources(&Field::root(name), Some(message))).transpose()
+    };
+    let limits = requests::id("pod_sandbox_id", &id)
+        .and_then(|()| Ok((decode("overhead", request.overhead)?, decode("resources", request.resources)?)));
+    let (overhead, sum) = limits.map_err(|error| status::decode(&error))?;
+    Span::current().record("pod", id.as_str());
+    let updated = runtime.engine.update_pod(&id, overhead, sum).await;
+    updated.map_err(|error| status::engine(&error))?;
+    Ok(UpdatePodSandboxResourcesResponse {})
+}

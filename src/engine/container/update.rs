@@ -1,0 +1,136 @@
+//! UpdateContainerResources: what the request names is changed, the rest stays.
+
+use super::container_key;
+use crate::error::{EngineError, chain};
+use crate::limits;
+use crate::objects::{Container, lock};
+use crate::{Engine, blocking, detached};
+use model::{ContainerState, Resources};
+use oci::cgroup;
+use oci_spec::runtime::Spec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Engine {
+    /// Changes the limits of a container that has not ended: those that are not 0 or empty. Either all of them are
+    /// changed or none. `annotations` are kept with the container and mean nothing here.
+    pub async fn update_container(
+        self: &Arc<Self>,
+        id: &str,
+        change: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let (engine, container) = (self.clone(), self.registry.container(id)?);
+        detached("UpdateContainerResources", async move {
+            let _pod = container.pod.op.read().await;
+            let _op = container.op.lock().await;
+            if let state @ ContainerState::Exited { .. } = container.state() {
+                return Err(EngineError::WrongState {
+                    operation: "update the resources of",
+                    id: format!("container {}", container.id),
+                    state: state.name().to_owned(),
+                });
+            }
+            let held = container.clone();
+            blocking("updating limits", move || engine.update_limits(&held, &change, annotations)).await
+        })
+        .await
+    }
+
+    fn update_limits(
+        &self,
+        container: &Container,
+        change: &Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let before = container.record().resources().clone();
+        let after = limits::merge(&before, change)?;
+        let wanted = self.cgroup_limits(&limits::changed(&before, &after, change))?;
+        let spec = self.updated_spec(container, &after)?;
+        let path = container.cgroup();
+        let old = limits::only(self.cgroups.limits(&path, &wanted)?, &wanted);
+        let applied = self
+            .cgroups
+            .update(&path, &wanted)
+            .map_err(EngineError::from)
+            .and_then(|()| self.record_limits(container, &spec, &after, annotations));
+        if let Err(error) = applied {
+            if let Err(left) = self.cgroups.update(&path, &old) {
+                tracing::error!(container = %container.id, error = chain(&left), "limits are not all as they were");
+            }
+            return Err(error);
+        }
+        if let Some(template) = container.exec.get() {
+            *lock(&template.cgroup) = self.cgroups.plan(&path, &spec_limits(&spec));
+        }
+        if before.oom_score_adj != after.oom_score_adj {
+            self.adjust_oom_scores(container, after.oom_score_adj);
+        }
+        Ok(())
+    }
+
+    /// In the cgroup's terms, without what this request cannot change.
+    pub(crate) fn cgroup_limits(&self, resources: &Resources) -> Result<cgroup::Resources, EngineError> {
+        let spec = oci::spec::resources(resources, &self.planning, false)?;
+        Ok(cgroup::Resources {
+            devices: cgroup::DeviceAccess::Unchanged,
+            pids_limit: None,
+            ..cgroup::Resources::from_spec(&spec)
+        })
+    }
+
+    /// The container's spec with the new limits.
+    fn updated_spec(&self, container: &Container, resources: &Resources) -> Result<Spec, EngineError> {
+        let path = container.pod.files.spec(&container.id);
+        let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
+        let mut spec: Spec = serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+            operation: "decode",
+            id: container.id.clone(),
+            source,
+        })?;
+        let limits = oci::spec::resources(resources, &self.planning, false)?;
+        if let Some(held) = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) {
+            held.set_cpu(limits.cpu().clone())
+                .set_memory(*limits.memory())
+                .set_hugepage_limits(limits.hugepage_limits().clone())
+                .set_unified(limits.unified().clone());
+        }
+        if let (Some(process), true) = (spec.process_mut().as_mut(), resources.oom_score_adj != 0) {
+            process.set_oom_score_adj(i32::try_from(resources.oom_score_adj).ok());
+        }
+        Ok(spec)
+    }
+
+    fn record_limits(
+        &self,
+        container: &Container,
+        spec: &Spec,
+        resources: &Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        crate::record::write(&container.pod.files.spec(&container.id), &container.id, spec)?;
+        let bytes = container.set_resources(resources.clone(), annotations)?;
+        self.mirror.put(container_key(&container.id), bytes);
+        Ok(())
+    }
+
+    /// Gives the new score to the processes that have the first one's; others have chosen their own. A host that
+    /// forbids to lower it is as good as one that never could.
+    fn adjust_oom_scores(&self, container: &Container, score: i64) {
+        let file = |pid: i32| format!("/proc/{pid}/oom_score_adj");
+        let read = |pid: i32| std::fs::read_to_string(file(pid)).ok();
+        let Some(first) = container.pid().and_then(read) else { return };
+        for pid in self.cgroups.procs(&container.cgroup()).unwrap_or_default() {
+            if read(pid).is_some_and(|text| text == first)
+                && let Err(error) = std::fs::write(file(pid), score.to_string())
+            {
+                tracing::info!(container = %container.id, pid, score, %error, "the host restricts oom_score_adj");
+            }
+        }
+    }
+}
+
+fn spec_limits(spec: &Spec) -> cgroup::Resources {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    resources.map(cgroup::Resources::from_spec).unwrap_or_default()
+}

@@ -1,0 +1,123 @@
+//! GetContainerEvents: what happens to pods and containers, in order, each event with the pod as it is then.
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::objects::{Container, Pod, lock};
+use crate::view::{ContainerView, PodView};
+use model::ContainerState;
+use std::sync::{Arc, Mutex};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, Sender, channel};
+
+/// A subscriber that is so many events behind is cut off.
+const BEHIND_MAX: usize = 1024;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// It exists.
+    Created,
+    /// It runs.
+    Started,
+    /// It has ended.
+    Stopped,
+    /// It is forgotten.
+    Deleted,
+}
+
+/// Something that happened to a container or to a pod.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The container, or the pod itself.
+    pub id: String,
+    /// What happened to it.
+    pub kind: EventKind,
+    /// Unix time in nanoseconds: the moment of `pod` and `containers`, later in every later event.
+    pub timestamp: i64,
+    /// The pod, for one that is deleted as it was last.
+    pub pod: PodView,
+    /// All of its containers, newest first.
+    pub containers: Vec<ContainerView>,
+}
+
+/// Those who want to know.
+pub(crate) struct Events(Mutex<State>);
+
+struct State {
+    /// `None` once the daemon ends.
+    sender: Option<Sender<Arc<Event>>>,
+    last: i64,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self(Mutex::new(State { sender: Some(channel(BEHIND_MAX).0), last: 0 }))
+    }
+}
+
+/// A subscriber's end.
+pub struct Subscription(Option<Receiver<Arc<Event>>>);
+
+impl Subscription {
+    /// The next event.
+    ///
+    /// # Errors
+    /// [`EngineError::Lagging`] when it came too late for it, [`EngineError::Ending`] when the daemon ends. Nothing
+    /// more comes after either.
+    pub async fn next(&mut self) -> Result<Arc<Event>, EngineError> {
+        let Some(receiver) = &mut self.0 else { return Err(EngineError::Ending) };
+        let received = receiver.recv().await;
+        if received.is_err() {
+            self.0 = None;
+        }
+        received.map_err(|error| match error {
+            RecvError::Lagged(missed) => EngineError::Lagging { missed },
+            RecvError::Closed => EngineError::Ending,
+        })
+    }
+}
+
+impl Engine {
+    /// Everything that happens from now on.
+    pub fn subscribe(&self) -> Subscription {
+        Subscription(lock(&self.events.0).sender.as_ref().map(Sender::subscribe))
+    }
+
+    /// Ends all subscriptions, so that a daemon that ends need not wait for clients that would listen for ever.
+    pub fn end_subscriptions(&self) {
+        lock(&self.events.0).sender = None;
+    }
+
+    /// Tells what has happened to a container. Never waits for anybody.
+    pub(crate) fn tell(&self, container: &Container, kind: EventKind) {
+        self.tell_of(&container.id, kind, &container.pod);
+    }
+
+    /// Tells what has happened to a pod, if a client has ever seen it.
+    pub(crate) fn tell_pod(&self, pod: &Pod, kind: EventKind) {
+        if pod.is_published() {
+            self.tell_of(&pod.id, kind, pod);
+        }
+    }
+
+    fn tell_of(&self, id: &str, kind: EventKind, pod: &Pod) {
+        // Held from the snapshot to the sending: a later event never shows an earlier state.
+        let mut state = lock(&self.events.0);
+        let Some(sender) = state.sender.clone().filter(|sender| sender.receiver_count() > 0) else { return };
+        let timestamp = crate::now().max(state.last + 1);
+        state.last = timestamp;
+        let containers = self.container_statuses(&pod.id);
+        let event = Event { id: id.to_owned(), kind, timestamp, pod: pod.view(), containers };
+        // Without receivers there is nobody to be told.
+        let _ = sender.send(Arc::new(event));
+    }
+
+    /// Tells of the state that a container is in now.
+    pub(crate) fn tell_state(&self, container: &Container) {
+        match container.state() {
+            ContainerState::Created => self.tell(container, EventKind::Created),
+            ContainerState::Running { .. } => self.tell(container, EventKind::Started),
+            ContainerState::Exited { .. } => self.tell(container, EventKind::Stopped),
+        }
+    }
+}

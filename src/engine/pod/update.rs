@@ -1,0 +1,71 @@
+//! UpdatePodSandboxResources.
+
+use crate::error::EngineError;
+use crate::limits;
+use crate::objects::Pod;
+use crate::record::PodLimits;
+use crate::{Engine, blocking, detached};
+use model::{Resources, SandboxState};
+use std::sync::Arc;
+
+impl Engine {
+    /// Takes the limits of a ready pod as a whole. A pod whose cgroup is this runtime's own gets them; where the
+    /// request named a `cgroup_parent`, its owner (the kubelet) sizes it, and they are kept to be shown.
+    pub async fn update_pod(
+        self: &Arc<Self>,
+        id: &str,
+        overhead: Option<Resources>,
+        resources: Option<Resources>,
+    ) -> Result<(), EngineError> {
+        let (engine, pod) = (self.clone(), self.registry.pod(id)?);
+        detached("UpdatePodSandboxResources", async move {
+            let _op = pod.op.write().await;
+            match pod.state() {
+                SandboxState::Ready => {}
+                SandboxState::Creating => return Err(EngineError::NoSuchPod(pod.id.clone())),
+                SandboxState::NotReady => {
+                    return Err(EngineError::WrongState {
+                        operation: "update the resources of",
+                        id: format!("pod sandbox {}", pod.id),
+                        state: "not ready".to_owned(),
+                    });
+                }
+            }
+            let held = pod.clone();
+            let change = PodLimits { overhead, resources };
+            blocking("updating limits", move || engine.update_pod_limits(&held, change)).await
+        })
+        .await
+    }
+
+    fn update_pod_limits(&self, pod: &Pod, change: PodLimits) -> Result<(), EngineError> {
+        let before = pod.record().limits();
+        let after = PodLimits {
+            overhead: change.overhead.or_else(|| before.overhead.clone()),
+            resources: change.resources.or_else(|| before.resources.clone()),
+        };
+        self.limit_pod(pod, &after)?;
+        match pod.update(|record| record.updated = Some(after)) {
+            Ok(bytes) => {
+                self.mirror.put(super::run::pod_key(&pod.id), bytes);
+                Ok(())
+            }
+            Err(error) => {
+                self.limit_pod(pod, &before)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sets the limits of a pod whose cgroup is this runtime's own.
+    pub(crate) fn limit_pod(&self, pod: &Pod, asked: &PodLimits) -> Result<(), EngineError> {
+        if !pod.config().linux.cgroup_parent.is_empty() {
+            return Ok(());
+        }
+        let total = limits::pod(asked.resources.as_ref(), asked.overhead.as_ref());
+        if total == Resources::default() {
+            return Ok(());
+        }
+        Ok(self.cgroups.update(pod.cgroup.parent(), &self.cgroup_limits(&total)?)?)
+    }
+}

@@ -1,0 +1,216 @@
+//! How much a container has written to its own layer. Counting means walking, so it is done behind the scenes: one
+//! layer at a time, each at most a twentieth of the time, and a reader gets the last count with its time.
+
+use crate::error::EngineError;
+use crate::objects::{Container, lock};
+use crate::view::FsUsage;
+use crate::{Engine, now};
+use model::ContainerState;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use std::collections::{HashSet, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+/// So many entries are counted while a reader waits, the first time.
+const AT_ONCE: u64 = 512;
+/// A count that takes a second is not repeated before twenty have passed.
+const SHARE: u32 = 20;
+
+/// A count and when it was made, in Unix nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerUsage {
+    /// When it was counted; the time of the question where it has not been counted yet.
+    pub timestamp: i64,
+    /// The filesystem that the layer is on.
+    pub mountpoint: PathBuf,
+    /// Bytes and inodes; `None` as long as the first count of a large layer takes.
+    pub counted: Option<(u64, u64)>,
+}
+
+/// What is known of one layer.
+#[derive(Default)]
+pub(crate) struct Layer(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    counted: Option<(u64, u64, i64)>,
+    /// When it was counted, and how long that took.
+    last: Option<(Instant, Duration)>,
+    queued: bool,
+    /// Nothing will be written any more.
+    settled: bool,
+}
+
+/// Layers that wait to be counted.
+#[derive(Default)]
+pub(crate) struct Waiting(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    containers: VecDeque<Weak<Container>>,
+    running: bool,
+}
+
+impl Engine {
+    /// The last count of a container's layer. Blocks for a small first count only; an old one is renewed behind.
+    pub(super) fn layer(self: &Arc<Self>, container: &Arc<Container>) -> LayerUsage {
+        let ended = matches!(container.state(), ContainerState::Exited { .. });
+        let mut known = lock(&container.layer.0);
+        if known.counted.is_none() && !known.queued {
+            count(self, container, &mut known, AT_ONCE, ended);
+        }
+        let fresh = Duration::from_secs(self.settings.layer_usage_seconds);
+        let old = known.last.is_none_or(|(at, took)| at.elapsed() >= fresh.max(took * SHARE));
+        if old && !known.queued && !known.settled {
+            known.queued = true;
+            self.enqueue(container);
+        }
+        let (counted, timestamp) = match known.counted {
+            Some((bytes, inodes, at)) => (Some((bytes, inodes)), at),
+            None => (None, now()),
+        };
+        LayerUsage { timestamp, mountpoint: self.paths.data.join("containers"), counted }
+    }
+
+    fn enqueue(self: &Arc<Self>, container: &Arc<Container>) {
+        let mut queue = lock(&self.layers.0);
+        queue.containers.push_back(Arc::downgrade(container));
+        if !std::mem::replace(&mut queue.running, true) {
+            let engine = Arc::downgrade(self);
+            tokio::task::spawn_blocking(move || count_waiting(&engine));
+        }
+    }
+}
+
+/// Counts what waits until nothing does.
+fn count_waiting(engine: &Weak<Engine>) {
+    while let Some(engine) = engine.upgrade() {
+        let next = {
+            let mut queue = lock(&engine.layers.0);
+            let next = queue.containers.pop_front();
+            queue.running = next.is_some();
+            next
+        };
+        let Some(next) = next else { return };
+        if let Some(container) = next.upgrade() {
+            let ended = matches!(container.state(), ContainerState::Exited { .. });
+            // Readers get the old count meanwhile.
+            let mut renewed = Known { queued: true, ..Known::default() };
+            count(&engine, &container, &mut renewed, u64::MAX, ended);
+            let mut known = lock(&container.layer.0);
+            renewed.queued = false;
+            renewed.counted = renewed.counted.or(known.counted);
+            *known = renewed;
+        }
+    }
+}
+
+fn count(engine: &Engine, container: &Container, known: &mut Known, most: u64, ended: bool) {
+    let begin = Instant::now();
+    match measure(&engine.paths.container(&container.id).join("upper"), most) {
+        Ok(Some((bytes, inodes))) => {
+            known.counted = Some((bytes, inodes, now()));
+            known.last = Some((begin, begin.elapsed()));
+            known.settled = ended;
+        }
+        // Too many for now.
+        Ok(None) => {}
+        Err(error) => {
+            tracing::debug!(container = %container.id, error = crate::chain(&error), "a layer is not counted");
+            known.last = Some((begin, begin.elapsed()));
+        }
+    }
+}
+
+/// What a tree takes on its filesystem, in bytes of allocated blocks and inodes, itself included and hard links
+/// once; `None` when there are more than `most` entries. No link is followed, also when a container exchanges
+/// directories meanwhile; what vanishes meanwhile is no matter.
+fn measure(root: &Path, most: u64) -> Result<Option<(u64, u64)>, EngineError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::open(root, flags, Mode::empty())
+        .map_err(|error| EngineError::io("open", root)(error.into()))?;
+    let own = rustix::fs::fstat(&top).map_err(|error| EngineError::io("read", root)(error.into()))?;
+    let mut tally = Tally { bytes: size(&own), inodes: 1, linked: HashSet::new() };
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(path) = waiting.pop() {
+        let Some(dir) = open_below(&top, &path) else { continue };
+        let Ok(entries) = Dir::read_from(&dir) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let Ok(found) = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            tally.add(&found);
+            if tally.inodes > most {
+                return Ok(None);
+            }
+            if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
+                waiting.push(
+                    path.join(std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()) as &std::ffi::OsStr),
+                );
+            }
+        }
+    }
+    Ok(Some((tally.bytes, tally.inodes)))
+}
+
+struct Tally {
+    bytes: u64,
+    inodes: u64,
+    linked: HashSet<(u64, u64)>,
+}
+
+impl Tally {
+    fn add(&mut self, found: &rustix::fs::Stat) {
+        let directory = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+        if directory || found.st_nlink < 2 || self.linked.insert((found.st_dev, found.st_ino)) {
+            self.bytes += size(found);
+            self.inodes += 1;
+        }
+    }
+}
+
+fn size(found: &rustix::fs::Stat) -> u64 {
+    u64::try_from(found.st_blocks).unwrap_or(0) * 512
+}
+
+fn open_below(top: &OwnedFd, path: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::fs::openat2(top.as_fd(), path, flags, Mode::empty(), inside).ok()
+}
+
+/// What a tree takes, for ImageFsInfo.
+pub(crate) fn usage(root: PathBuf) -> FsUsage {
+    // The kubelet takes a failure for a broken runtime: what cannot be read counts as nothing.
+    let (bytes, inodes) = measure(&root, u64::MAX).ok().flatten().unwrap_or_default();
+    FsUsage { mountpoint: root, bytes, inodes }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_count_once_and_lead_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let empty = measure(dir.path(), u64::MAX).unwrap().unwrap();
+        assert_eq!(empty.1, 1);
+        std::fs::create_dir_all(at("a/b")).unwrap();
+        std::fs::write(at("a/b/file"), vec![7; 100_000]).unwrap();
+        std::fs::hard_link(at("a/b/file"), at("again")).unwrap();
+        std::os::unix::fs::symlink("/usr", at("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), at("a/around")).unwrap();
+        let (bytes, inodes) = measure(dir.path(), u64::MAX).unwrap().unwrap();
+        assert_eq!(inodes, 1 + 2 + 1 + 2, "itself, directories, the file once, links");
+        assert!((100_000..400_000).contains(&(bytes - empty.0)), "{bytes}");
+        assert_eq!(measure(dir.path(), 3).unwrap(), None, "too many");
+        assert!(measure(&at("absent"), 3).is_err());
+    }
+}

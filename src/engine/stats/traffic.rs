@@ -1,0 +1,123 @@
+//! What a pod's interfaces carry: `/proc/<supervisor>/net/dev`, which is the table of the pod's network namespace
+//! because the supervisor lives there. The file is kept open, so a reading is one system call.
+
+use crate::objects::lock;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+
+/// The interface that the pod's address belongs to.
+const DEFAULT: &str = net::IFNAME;
+const BUFFER: usize = 16 << 10;
+
+/// Traffic of an interface since it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interface {
+    /// Its name in the pod.
+    pub name: String,
+    /// What came in.
+    pub received: Flow,
+    /// What went out.
+    pub sent: Flow,
+}
+
+/// One direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flow {
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Packets that were lost to errors.
+    pub errors: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
+}
+
+/// The open file. It keeps the network namespace alive, so it must be closed before the pod is taken down.
+#[derive(Default)]
+pub(crate) struct Traffic(Mutex<State>);
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Unopened,
+    Open(File),
+    Closed,
+}
+
+impl Traffic {
+    /// The interfaces, the pod's own first and without the loopback; none once it is closed.
+    pub(crate) fn read(&self, process: i32) -> io::Result<Vec<Interface>> {
+        let mut state = lock(&self.0);
+        if let State::Unopened = *state {
+            *state = State::Open(File::open(format!("/proc/{process}/net/dev"))?);
+        }
+        let State::Open(file) = &*state else { return Ok(Vec::new()) };
+        let mut text = vec![0; BUFFER];
+        let mut length = 0;
+        loop {
+            match file.read_at(text.get_mut(length..).unwrap_or_default(), length as u64)? {
+                0 => break,
+                count => length += count,
+            }
+        }
+        text.truncate(length);
+        Ok(parse(&String::from_utf8_lossy(&text)))
+    }
+
+    /// Closes the file for good.
+    pub(crate) fn close(&self) {
+        *lock(&self.0) = State::Closed;
+    }
+}
+
+fn parse(text: &str) -> Vec<Interface> {
+    let mut interfaces: Vec<Interface> = text
+        .lines()
+        .filter_map(|line| {
+            let (name, numbers) = line.split_once(':')?;
+            let numbers: Vec<u64> =
+                numbers.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();
+            let flow = |from: usize| match numbers.get(from..from + 4) {
+                Some(&[bytes, packets, errors, dropped]) => Some(Flow { bytes, packets, errors, dropped }),
+                _ => None,
+            };
+            Some(Interface { name: name.trim().to_owned(), received: flow(0)?, sent: flow(8)? })
+        })
+        .filter(|interface| interface.name != "lo")
+        .collect();
+    interfaces.sort_by_key(|interface| interface.name != DEFAULT);
+    interfaces
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pods_own_interface_comes_first() {
+        let text = "Inter-|   Receive                                                |  Transmit\n \
+             face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+             lo:       9       9    0    0    0     0          0         0        9       9    0    0    0     0       0          0\n  \
+             net1:       1       2    3    4    0     0          0         0        5       6    7    8    0     0       0          0\n  \
+             eth0:1234567      22    1    2    0     0          0         0      886      11    3    4    0     0       0          0\n";
+        let found = parse(text);
+        assert_eq!(found.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["eth0", "net1"]);
+        assert_eq!(found[0].received, Flow { bytes: 1_234_567, packets: 22, errors: 1, dropped: 2 });
+        assert_eq!(found[0].sent, Flow { bytes: 886, packets: 11, errors: 3, dropped: 4 });
+        assert_eq!(found[1].sent, Flow { bytes: 5, packets: 6, errors: 7, dropped: 8 });
+        assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn a_closed_table_is_not_opened_again() {
+        let own = std::process::id().cast_signed();
+        let traffic = Traffic::default();
+        traffic.read(own).unwrap();
+        traffic.close();
+        assert_eq!(traffic.read(own).unwrap(), []);
+    }
+}
