@@ -51,9 +51,10 @@ pub(crate) fn print(subjects: &[Subject], floor: &[u128], workers: usize, pods: 
     );
 
     head(&format!("{pods} pods, {workers} in parallel"), &names);
-    let parts: [Part; 4] = [
+    let parts: [Part; 5] = [
         ("pods started a second", |part| part.starts, true),
         ("pods stopped and removed a second", |part| part.ends, true),
+        ("ListContainerStats of all of them, ms p50", |part| part.stats, false),
         ("PSS a pod (shim and pause), KiB", |part| part.pod_pss, false),
         (
             "PSS of the daemon with the pods, KiB",

@@ -1,7 +1,8 @@
 //! A runtime in the benchmark, and what is measured of it.
 
+use crate::report::percentile;
 use e2e::client::Cri;
-use e2e::proto::PodSandboxConfig;
+use e2e::proto::{ContainerStats, PodSandboxConfig};
 use e2e::runtime::{Daemon, Kind};
 use e2e::world::BUSYBOX;
 use e2e::{Error, isolation::Isolation, pods};
@@ -10,6 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+/// So many times the usage of all containers is asked for.
+const STATS: usize = 20;
 
 /// The steps of a pod's life, in order.
 pub(crate) const STEPS: [&str; 6] =
@@ -46,6 +50,8 @@ pub(crate) struct Parallel {
     pub(crate) pod_pss: f64,
     /// KiB of the daemon while the pods run.
     pub(crate) daemon_pss: u64,
+    /// Milliseconds of one ListContainerStats of all their containers, p50.
+    pub(crate) stats: f64,
 }
 
 impl Subject {
@@ -140,6 +146,7 @@ impl Subject {
             .map(|(pid, _)| pss(*pid))
             .sum();
         let daemon_pss = pss(self.daemon.pid());
+        let stats = self.stats(count).await?;
         let begin = Instant::now();
         let cri = self.cri.clone();
         each(
@@ -153,8 +160,25 @@ impl Subject {
         let ends = rate(count, begin.elapsed());
         #[allow(clippy::cast_precision_loss)]
         let pod_pss = supervisors as f64 / count as f64;
-        self.parallel = Some(Parallel { starts, ends, pod_pss, daemon_pss });
+        self.parallel = Some(Parallel { starts, ends, pod_pss, daemon_pss, stats });
         Ok(())
+    }
+
+    /// What ListContainerStats of so many containers takes, after a first one that nobody measures.
+    async fn stats(&self, count: usize) -> Result<f64, Error> {
+        let mut times = Vec::new();
+        for _ in 0..=STATS {
+            let begin = Instant::now();
+            let listed = self.cri.container_stats().await?;
+            times.push(begin.elapsed().as_nanos());
+            let counted = |one: &&ContainerStats| one.cpu.as_ref().is_some_and(|cpu| cpu.timestamp > 0);
+            let counted = listed.iter().filter(counted).count();
+            if counted != count {
+                let reason = format!("{}: {counted} of {count} containers have usage", self.name);
+                return Err(Error::Invalid { reason });
+            }
+        }
+        Ok(percentile(&times[1..], 50))
     }
 
     /// Whether a process belongs to a pod but is no container: a shim or a pause.
