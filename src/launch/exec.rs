@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use sys::fd::{flag, namespace};
-use sys::{fd, process, resolve, tty};
+use sys::fd::namespace;
+use sys::{fd, process, tty};
 use wire::plan::{CgroupPlan, ExecPlan, IdMaps};
 
-use crate::extras::Ending;
+use crate::extras::Extras;
 use crate::{Failure, Never, channel, creds};
 
 /// What the fork hands to the child.
@@ -29,6 +29,8 @@ pub struct ExecChild<'a> {
     pub ids: &'a IdMaps,
     /// The fork has placed the child in its v2 cgroup.
     pub joined_v2: bool,
+    /// What a caller other than the shim adds.
+    pub extras: Extras<'a>,
 }
 
 /// Enters the container and becomes the program.
@@ -42,37 +44,38 @@ pub fn run(child: &ExecChild<'_>) -> ! {
 
 fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     let process = &child.plan.process;
+    let owner = (child.ids.uid_outside(process.uid), child.ids.gid_outside(process.gid));
     crate::null_stdio(&[0, 1, 2])?;
-    let (uid, gid) = (child.ids.uid_outside(process.uid), child.ids.gid_outside(process.gid));
     for (number, end) in (0..).zip(child.stdio) {
         if let Some(end) = end {
-            fd::set_owner(end, uid, gid)?;
+            child.extras.give(end, owner)?;
             fd::set_standard(end.as_fd(), number)?;
         }
     }
-    fd::close_all_but(&[child.status.as_raw_fd(), child.init.as_raw_fd(), child.root.as_raw_fd()])?;
+    let outlasting = child.extras.kept(child.status.as_raw_fd());
+    let mut kept = outlasting.clone();
+    kept.extend([child.init.as_raw_fd(), child.root.as_raw_fd()]);
+    fd::close_all_but(&kept)?;
     crate::join_cgroups(child.cgroup, child.joined_v2)?;
     process::new_session()?;
     crate::set_oom_score(child.status.as_fd(), process.oom_score_adj)?;
     // The pidfd is that of the container's first process and of no later one: no other's namespaces are ever
     // entered. The PID namespace is the one that the fork took place in.
     let user = if child.ids.is_empty() { 0 } else { namespace::USER };
-    process::enter(child.init, user | namespace::MOUNT | namespace::CGROUP)?;
+    process::enter(child.init, user | namespace::MOUNT | namespace::CGROUP | child.extras.foreign)?;
     // The mount namespace's own root is another where the runtime lives in a chroot.
     process::change_root(child.root)?;
-    fd::close_all_but(&[child.status.as_raw_fd()])?;
     if child.tty {
-        let master = open_terminal(process.uid)?;
+        let master = open_terminal(child.root, process.uid)?;
         channel::send_ready(child.status.as_fd(), Some(master.as_fd()))?;
     }
-    creds::become_program(process, &Ending::default())
+    fd::close_all_but(&outlasting)?;
+    creds::become_program(process, &child.extras.ending())
 }
 
 /// A terminal of the container's own devpts becomes stdio; returns its master.
-fn open_terminal(uid: u32) -> Result<OwnedFd, Failure> {
-    // The container's root is ours by now.
-    let root = resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?;
-    let (master, slave) = tty::open_pair(root.as_fd())?;
+fn open_terminal(root: BorrowedFd<'_>, uid: u32) -> Result<OwnedFd, Failure> {
+    let (master, slave) = tty::open_pair(root)?;
     fd::set_owner(&slave, uid, u32::MAX)?;
     tty::set_controlling(slave.as_fd())?;
     for number in 0..=2 {

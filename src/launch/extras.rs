@@ -16,6 +16,8 @@ pub type Step<'a> = &'a dyn Fn() -> Result<(), Failure>;
 pub struct Extras<'a> {
     /// Namespaces to enter, in this order, with their types.
     pub joins: &'a [(BorrowedFd<'a>, i32)],
+    /// For an exec: namespaces of the container beside mount and cgroup in which the caller is not, `CLONE_NEW*`.
+    pub foreign: i32,
     /// Set in the UTS namespace, which is the container's own; empty: kept.
     pub hostname: &'a [u8],
     /// As `hostname`, the NIS domain name.
@@ -39,7 +41,6 @@ pub struct Extras<'a> {
 }
 
 /// The last part of a launch, common to containers and execs.
-#[derive(Default)]
 pub(super) struct Ending<'a> {
     /// Descriptors from this number on are closed.
     pub(super) first_closed: u32,

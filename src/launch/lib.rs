@@ -8,6 +8,7 @@ mod creds;
 mod devices;
 mod exec;
 mod extras;
+mod foreign;
 pub mod host;
 mod images;
 mod masks;
@@ -26,6 +27,7 @@ use wire::plan::CgroupPlan;
 pub use container::{ContainerChild, run as run_container};
 pub use exec::{ExecChild, run as run_exec};
 pub use extras::{Extras, Step};
+pub use foreign::{ForeignChild, run as run_foreign};
 pub use pause::{PauseChild, run as run_pause};
 pub use userns::ranges;
 

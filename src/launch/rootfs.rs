@@ -24,7 +24,7 @@ pub(super) fn assemble(
     if plan.directory.is_empty() {
         supply_directories(plan, ids).context("prepare", &plan.upper)?;
     }
-    let root = match (plan.directory.is_empty(), userns) {
+    Ok(match (plan.directory.is_empty(), userns) {
         (true, None) => mount_overlay(plan).context("mount root", &plan.mountpoint)?,
         (true, Some(userns)) => mount_mapped(plan, userns)?,
         (false, None) => mount_directory(plan).context("mount root", &plan.mountpoint)?,
@@ -32,12 +32,7 @@ pub(super) fn assemble(
         (false, Some(_)) => {
             mount::clone_tree(None, &plan.directory, true).context("mount root", &plan.directory)?
         }
-    };
-    let own = plan.propagation & !propagation::RECURSIVE;
-    if own != 0 {
-        mount::set_attributes(root.as_fd(), 0, own, false).context("set propagation of", b"/")?;
-    }
-    Ok(root)
+    })
 }
 
 /// Makes those of the usual mount points that no layer has in the writable layer: a tenth of the time that it
@@ -154,5 +149,11 @@ pub(super) fn finish(root: BorrowedFd<'_>, plan: &RootfsPlan, pivot: bool) -> Re
         return mount::move_into(root).context("enter root", &plan.mountpoint);
     }
     mount::pivot_into(root, plan.propagation & propagation::SHARED != 0)
-        .context("enter root", &plan.mountpoint)
+        .context("enter root", &plan.mountpoint)?;
+    // A root that is shared already cannot be pivoted into.
+    let own = plan.propagation & !propagation::RECURSIVE;
+    if own != 0 {
+        mount::set_attributes(root, 0, own, false).context("set propagation of", b"/")?;
+    }
+    Ok(())
 }

@@ -127,6 +127,9 @@ impl CapSet {
     }
 }
 
+/// What lowering an OOM score takes, and raising a limit.
+pub const SYS_RESOURCE: CapSet = CapSet(1 << 24);
+
 /// The default of the setting: what a container gets whose request says nothing.
 pub fn default_set() -> CapSet {
     const DEFAULT: [&str; 9] = [

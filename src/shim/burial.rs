@@ -9,6 +9,7 @@ use wire::exit;
 use wire::msg::{ErrorCode, Event, ExitRecord, Reply};
 
 use crate::container::{Container, Phase};
+use crate::foreign::Foreign;
 use crate::log::Stream;
 use crate::reactor::Shim;
 use crate::requests::{error, refused};
@@ -57,6 +58,8 @@ impl Shim {
             && is(&sandbox.pause)
         {
             sandbox.pause = None;
+        } else if let Some(id) = self.of_helper(ended.pid) {
+            self.on_helper_ended(&id, ended);
         } else {
             return false;
         }
@@ -72,6 +75,10 @@ impl Shim {
             // It has handed over to another.
             return;
         }
+        if self.adopt(id, ended) {
+            return;
+        }
+        let Some(container) = self.containers.get_mut(id) else { return };
         container.child = None;
         container.root = None;
         container.ended = Some((ended, wall));
@@ -128,7 +135,8 @@ impl Shim {
         container.look_again = None;
         let overdue = container.bury_by.is_some_and(|by| by <= now);
         let dir = container.cgroup.kill.as_deref().or(container.cgroup.v2.as_deref());
-        let alone = container.owns_pids || dir.is_none_or(|dir| cgroup::kill_all(as_path(dir)));
+        let settled = container.foreign.as_ref().is_none_or(Foreign::is_settled);
+        let alone = settled && (container.owns_pids || dir.is_none_or(|dir| cgroup::kill_all(as_path(dir))));
         let out = self.read_output(id, Stream::Out, true);
         let err = self.read_output(id, Stream::Err, true);
         if overdue || (alone && out && err) {

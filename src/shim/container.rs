@@ -10,6 +10,7 @@ use sys::{SysResult, cgroup, fd, process, resolve, socket};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
 use wire::plan::{CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
 
+use crate::foreign::{self, Foreign};
 use crate::log::{Log, Stream};
 use crate::reactor::{Shim, Source, Ticket, Watched};
 use crate::requests::{error, failed, unknown};
@@ -76,6 +77,8 @@ pub(crate) struct Container {
     /// When to bury it whatever still holds its output.
     pub(crate) bury_by: Option<Instant>,
     pub(crate) removers: Vec<Ticket>,
+    /// What a container that a runtime makes has beside the others.
+    pub(crate) foreign: Option<Foreign>,
     /// Cgroups of execs that left processes behind.
     pub(crate) exec_cgroups: Vec<PathBuf>,
 }
@@ -167,8 +170,12 @@ impl Shim {
         self.admit(plan)?;
         let log = Log::open(&plan.stdio.log_path).map_err(|error| failed(ErrorCode::Io, &error))?;
         let oom_kills_before = plan.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)));
-        let forked = Ends::new(plan).and_then(|ends| self.fork_container(plan, ends));
-        let (child, ends) = match forked {
+        let forked = foreign::listen(plan).and_then(|console| {
+            let foreign = self.foreign(plan, console)?;
+            let (child, ends) = Ends::new(plan).and_then(|ends| self.fork_container(plan, ends))?;
+            Ok((foreign, child, ends))
+        });
+        let (foreign, child, ends) = match forked {
             Ok(forked) => forked,
             Err(error) => {
                 log.discard();
@@ -179,7 +186,7 @@ impl Shim {
             id: plan.id.clone(),
             cgroup: plan.cgroup.clone(),
             ids: plan.ids.clone(),
-            owns_pids: plan.pid_namespace == PidNamespace::New,
+            owns_pids: plan.pid_namespace == PidNamespace::New && plan.runtime.is_none(),
             child: Some(child),
             root: None,
             status: None,
@@ -200,6 +207,7 @@ impl Shim {
             look_again: None,
             bury_by: None,
             removers: Vec::new(),
+            foreign,
             exec_cgroups: Vec::new(),
         };
         let id = || plan.id.clone();
@@ -239,6 +247,15 @@ impl Shim {
     }
 
     fn fork_container(&self, plan: &ContainerPlan, ends: Ends) -> SysResult<(Child, Ends)> {
+        if let Some(runtime) = &plan.runtime {
+            let output = ends.output.as_ref();
+            let stdio = [
+                ends.stdin.as_ref().map(|(reader, _)| reader),
+                output.map(|[out, _]| &out.1),
+                output.map(|[_, err]| &err.1),
+            ];
+            return Ok((self.fork_create(plan, runtime, &ends.status.1, stdio)?, ends));
+        }
         let mut namespaces = namespace::MOUNT;
         let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
         let missing = |what: &str| sys::SysError::new("enter pid namespace", what, errno::ESRCH);
@@ -316,6 +333,9 @@ impl Shim {
     /// Lets a created container run; Start is answered when its status channel closes.
     pub(crate) fn start(&mut self, ticket: Ticket, id: &str) -> Result<(), Reply> {
         let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
+        if container.foreign.is_some() && matches!(container.phase, Phase::Created) {
+            return self.start_foreign(ticket, id);
+        }
         let state = |what: &str| error(ErrorCode::BadState, format!("container {id} {what}"));
         match (&container.phase, &container.status) {
             (Phase::Created, Some(status)) => {
@@ -390,7 +410,9 @@ impl Shim {
     fn on_closed(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
         let status = container.status.take();
-        if let (Phase::Starting(ticket), None) = (&container.phase, &container.failure) {
+        if let (Phase::Starting(ticket), None, None) =
+            (&container.phase, &container.failure, &container.foreign)
+        {
             let (ticket, started_at_ns) = (*ticket, container.started_at_ns);
             container.phase = Phase::Running;
             let oom = container.cgroup.oom.clone();

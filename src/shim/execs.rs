@@ -81,8 +81,8 @@ impl Exec {
     fn kill(&self) -> bool {
         match (&self.tracked, &self.child) {
             (Some(dir), _) => cgroup::kill_all(dir) && self.child.is_none(),
-            // Without a cgroup what it started in its session is reached.
-            (None, Some(child)) => process::kill_group(child.pid, SIGKILL).is_err(),
+            // Without a cgroup of its own its descendants are looked for.
+            (None, Some(child)) => process::kill_tree(child.pid),
             (None, None) => true,
         }
     }
@@ -216,17 +216,20 @@ impl Shim {
         status: &OwnedFd,
         ends: &Ends,
     ) -> SysResult<Child> {
-        let container = self.containers.get(&plan.container);
-        let (container, init, root) = container
-            .and_then(|container| Some((container, container.child.as_ref()?, container.root.as_ref()?)))
-            .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
-        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), Some(init.pidfd.as_fd()))?;
         let [out, err] = &ends.output;
         let stdio = [
             ends.stdin.as_ref().map(|(reader, _)| reader),
             out.as_ref().map(|(_, writer)| writer),
             err.as_ref().map(|(_, writer)| writer),
         ];
+        if !plan.runtime.is_empty() {
+            return self.fork_command(&plan.runtime, b"", status, stdio, ends.tty);
+        }
+        let container = self.containers.get(&plan.container);
+        let (container, init, root) = container
+            .and_then(|container| Some((container, container.child.as_ref()?, container.root.as_ref()?)))
+            .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
+        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), Some(init.pidfd.as_fd()))?;
         match forked {
             Forked::Child => run_exec(&ExecChild {
                 plan,
@@ -238,6 +241,7 @@ impl Shim {
                 root: root.as_fd(),
                 ids: &container.ids,
                 joined_v2,
+                extras: launch::Extras::default(),
             }),
             Forked::Parent(child) => Ok(child),
         }

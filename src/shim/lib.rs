@@ -27,6 +27,7 @@ mod conn;
 mod container;
 mod exec_ends;
 mod execs;
+mod foreign;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod log;

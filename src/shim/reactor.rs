@@ -42,6 +42,8 @@ pub(crate) enum Source {
     Output(String, Stream),
     /// The memory of a container.
     Memory(String),
+    /// Where the runtime of a container sends its terminal.
+    Console(String),
     /// The status channel of an exec's child.
     ExecStatus(u64),
     /// An output of an exec.
@@ -166,6 +168,7 @@ impl Shim {
                 Some(Source::Status(id)) => self.on_status(&id),
                 Some(Source::Output(id, stream)) => self.on_output(&id, stream),
                 Some(Source::Memory(id)) => self.on_memory(&id),
+                Some(Source::Console(id)) => self.on_console(&id),
                 Some(Source::ExecStatus(number)) => self.on_exec_status(number),
                 Some(Source::ExecOutput(number, stream)) => self.on_exec_output(number, stream),
                 Some(Source::Attached(number)) => self.on_attached(number),

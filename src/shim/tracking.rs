@@ -13,7 +13,8 @@ use wire::plan::{CgroupPlan, ExecPlan};
 /// container's place.
 pub(crate) fn track(plan: &ExecPlan, number: u64) -> (Option<PathBuf>, CgroupPlan) {
     let mut joined = plan.cgroup.clone();
-    if plan.timeout_ms == 0 {
+    // What a runtime starts is in the container's own cgroup.
+    if plan.timeout_ms == 0 || !plan.runtime.is_empty() {
         return (None, joined);
     }
     let kills = |dir: &Vec<u8>| as_path(dir).join("cgroup.kill").exists();

@@ -1,7 +1,7 @@
 //! Replacing the process by a program.
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::fd::{as_path, c_string, check};
 use crate::{SysError, SysResult};
@@ -76,6 +76,34 @@ impl Program {
         unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
         SysError::last("exec", as_path(path.as_bytes()))
     }
+}
+
+/// Makes sure that the running program's file cannot be written through `/proc/<pid>/exe` (CVE-2019-5736): unless it
+/// lies on a read-only mount already, the process executes itself anew from one, with its arguments and environment.
+/// To be called first thing: nothing but descriptors without close-on-exec survives. Where mounts cannot be cloned
+/// (before Linux 5.12, or without the privilege) nothing happens.
+///
+/// # Errors
+/// The kernel's, when the new execution fails.
+pub fn from_read_only_copy() -> SysResult<()> {
+    use std::os::unix::ffi::OsStringExt;
+    let own: &[u8] = b"/proc/self/exe";
+    let program = crate::resolve::open(own, libc::O_PATH)?;
+    let flags =
+        nix::sys::statvfs::fstatvfs(&program).map_err(SysError::nix("statvfs", as_path(own)))?.flags();
+    if flags.contains(nix::sys::statvfs::FsFlags::ST_RDONLY) {
+        return Ok(());
+    }
+    let copy = match crate::shim_spawn::read_only_copy(own) {
+        Err(error) if matches!(error.errno, libc::ENOSYS | libc::EPERM | libc::EINVAL) => return Ok(()),
+        other => other?,
+    };
+    let argv: Vec<Vec<u8>> = std::env::args_os().map(OsStringExt::into_vec).collect();
+    let joined = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        [name.into_vec(), b"=".to_vec(), value.into_vec()].concat()
+    };
+    let env: Vec<Vec<u8>> = std::env::vars_os().map(joined).collect();
+    Err(Program::new(&argv, &env)?.run_fd(copy.as_fd()))
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {

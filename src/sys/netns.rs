@@ -84,6 +84,16 @@ fn populate(pin: &Path) -> SysResult<(OwnedFd, Socket)> {
     Ok((fd.into(), rtnl))
 }
 
+/// Brings up the loopback interface of the network namespace that the calling process is in.
+///
+/// # Errors
+/// The kernel's.
+pub fn bring_up_loopback() -> SysResult<()> {
+    let mut batch = Batch::new();
+    batch.set_up("lo", LOOPBACK, true);
+    Socket::route()?.run(&mut batch).map(drop)
+}
+
 /// Unpins the namespace at a path. It ends once no process and no descriptor holds it. A path that is not
 /// there, or holds no mount, is no error.
 ///

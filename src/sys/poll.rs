@@ -113,6 +113,50 @@ impl AsFd for ChildSignal {
     }
 }
 
+/// Signals as a descriptor to poll, in place of their dispositions.
+#[derive(Debug)]
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks every signal that a process in the foreground passes on to the one that it stands in for, and those that
+    /// tell of a child and of the terminal's size. Children inherit the mask: [`reset_signals`] lifts it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new() -> SysResult<Self> {
+        let mut set = SigSet::all();
+        for own in [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGILL,
+            Signal::SIGFPE,
+            Signal::SIGPIPE,
+            Signal::SIGTSTP,
+            Signal::SIGTTIN,
+            Signal::SIGTTOU,
+        ] {
+            set.remove(own);
+        }
+        set.thread_block().map_err(SysError::nix("block signals", ""))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&set, flags).map(Self).map_err(SysError::nix("signalfd", ""))
+    }
+
+    /// The next signal's number; `None` when there is none now.
+    pub fn next(&self) -> Option<i32> {
+        match self.0.read_signal() {
+            Ok(Some(told)) => i32::try_from(told.ssi_signo).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Ignores every signal that a supervisor must survive: a closed pipe, a terminal's or a shell's farewell.
 ///
 /// # Errors

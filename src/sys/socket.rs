@@ -88,6 +88,29 @@ pub fn accept_into(listener: BorrowedFd<'_>, slot: BorrowedFd<'_>) -> SysResult<
     crate::fd::check("accept", b"", result.into())
 }
 
+/// Listens (for streams) under a name in an open directory, however long the directory's path is; one left behind
+/// there is replaced.
+///
+/// # Errors
+/// The kernel's.
+pub fn listen_in(dir: BorrowedFd<'_>, name: &Path) -> SysResult<OwnedFd> {
+    let path = std::path::PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name);
+    let listener = listen(&path)?;
+    listener.set_nonblocking(true).map_err(SysError::io("listen", path))?;
+    Ok(listener.into())
+}
+
+/// Takes a connection of a listener.
+///
+/// # Errors
+/// The kernel's; `EAGAIN` when there is none and the listener is non-blocking.
+pub fn accept(listener: BorrowedFd<'_>) -> SysResult<OwnedFd> {
+    let accepted = nix::sys::socket::accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)
+        .map_err(SysError::nix("accept", ""))?;
+    // SAFETY: the kernel has just handed out this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
+}
+
 /// Sends one message, with a descriptor if there is one to pass. Never raises `SIGPIPE`.
 ///
 /// # Errors

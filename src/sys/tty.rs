@@ -42,3 +42,46 @@ pub fn set_controlling(slave: BorrowedFd<'_>) -> SysResult<()> {
         unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCSCTTY, 0) }.into(),
     )
 }
+
+/// A terminal in raw mode; its former mode comes back with the end of the value.
+#[derive(Debug)]
+pub struct Raw<'a> {
+    terminal: BorrowedFd<'a>,
+    before: nix::sys::termios::Termios,
+}
+
+impl<'a> Raw<'a> {
+    /// Switches to raw mode; `None` for what is no terminal.
+    pub fn new(terminal: BorrowedFd<'a>) -> Option<Self> {
+        use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+        let before = tcgetattr(terminal).ok()?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(terminal, SetArg::TCSANOW, &raw).ok()?;
+        Some(Self { terminal, before })
+    }
+}
+
+impl Drop for Raw<'_> {
+    fn drop(&mut self) {
+        use nix::sys::termios::{SetArg, tcsetattr};
+        // A terminal that has hung up needs no mode.
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
+    }
+}
+
+/// Gives a terminal the size of another; what is no terminal has none.
+pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize.
+    if unsafe { libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) } == 0 {
+        set_size(to, size.ws_row, size.ws_col);
+    }
+}
+
+/// Sets a terminal's size in characters; what is no terminal keeps having none.
+pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize.
+    unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+}

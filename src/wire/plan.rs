@@ -38,6 +38,9 @@ pub struct ContainerPlan {
     /// The ids of the pod's user namespace, which the container lives in and which its layers are shown through;
     /// empty: the host's ids.
     pub ids: IdMaps,
+    /// A program that makes the container in the launcher's place; then of all above only `id`, `stdio`, `cgroup`,
+    /// `pid_namespace` and `rootfs` count.
+    pub runtime: Option<RuntimePlan>,
 }
 
 /// A range of ids that a user namespace maps.
@@ -80,6 +83,21 @@ impl IdMaps {
 fn outside(maps: &[IdMap], id: u32) -> u32 {
     let holds = |map: &&IdMap| id >= map.inside && id - map.inside < map.count;
     maps.iter().find(holds).map_or(id, |map| map.outside.saturating_add(id - map.inside))
+}
+
+/// How an OCI runtime makes a container: its commands, each with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RuntimePlan {
+    /// Makes it; its stdio is the container's.
+    pub create: Vec<Bytes>,
+    /// Runs its program.
+    pub start: Vec<Bytes>,
+    /// The working directory of all commands, which also holds what follows: the bundle.
+    pub directory: Bytes,
+    /// Where `create` writes the number of the first process, a name in `directory`.
+    pub pid_file: Bytes,
+    /// The socket to which `create` sends the terminal's master, a name in `directory`; only with a terminal.
+    pub console: Bytes,
 }
 
 /// Which PID namespace a container's first process is born into.
@@ -313,4 +331,7 @@ pub struct ExecPlan {
     pub output_cap: u64,
     /// How long pipes that grandchildren inherited are drained after the exit, in milliseconds.
     pub drain_ms: u64,
+    /// The command of the container's runtime that runs it in the shim's place, with its arguments; empty: the shim
+    /// itself. Then of `process` nothing counts.
+    pub runtime: Vec<Bytes>,
 }

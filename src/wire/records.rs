@@ -4,7 +4,7 @@ use crate::codec::{Codec, DecodeError, Reader, put_record};
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request, Streams};
 use crate::plan::{
     CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
-    ProcessPlan, RootfsPlan, SandboxPlan, SeccompAgent, Stdio,
+    ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
 };
 
 /// A structure: its fields in order, behind their length. Fields behind `+` were added later and have their defaults
@@ -84,7 +84,9 @@ record!(ContainerPlan {
     sysctls,
     process
     + ids
+    + runtime
 });
+record!(RuntimePlan { create, start, directory, pid_file, console });
 record!(IdMap { inside, outside, count });
 record!(IdMaps { uids, gids });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
@@ -131,7 +133,7 @@ record!(SandboxPlan {
     oom_score_adj
     + ids
 });
-record!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms });
+record!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms + runtime });
 
 variants!(Request {
     0 = Hello,

@@ -9,6 +9,7 @@ mod detail;
 mod device_program;
 mod devices;
 mod files;
+mod freeze;
 mod host;
 mod kill;
 mod limits;

@@ -52,6 +52,21 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Removes a cgroup and those above it, as far as they are empty, from the v1 hierarchies in which this crate makes
+    /// none: an OCI runtime puts its containers into every hierarchy, and leaves the parents.
+    pub fn remove_elsewhere(&self, path: &CgroupPath) {
+        for hierarchy in self.v1.iter().filter(|hierarchy| !LEAVES.iter().any(|name| hierarchy.has(name))) {
+            for relative in path.lineage().iter().rev() {
+                if hierarchy.rmdir(relative).is_err() {
+                    // Somebody else uses it.
+                    break;
+                }
+            }
+        }
+    }
+}
+
 fn remove_one(hierarchy: &Hierarchy, path: &str, deadline: Instant) -> OciResult<()> {
     match hierarchy.rmdir(path) {
         Ok(()) => return Ok(()),

@@ -84,6 +84,7 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
     let mut stdio = inputs.stdio.clone();
     stdio.tty = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
     Ok(ContainerPlan {
+        runtime: None,
         id: inputs.id.to_owned(),
         stdio,
         cgroup: inputs.cgroup.clone(),
@@ -139,6 +140,7 @@ pub fn exec(process: &ProcessPlan, inputs: ExecInputs) -> OciResult<ExecPlan> {
     }
     let argv = inputs.argv.into_iter().map(String::into_bytes).collect();
     Ok(ExecPlan {
+        runtime: Vec::new(),
         container: inputs.container,
         cgroup: inputs.cgroup,
         process: ProcessPlan { argv, ..process.clone() },

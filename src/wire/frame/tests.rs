@@ -5,7 +5,7 @@ use crate::exit;
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Streams};
 use crate::plan::{
     CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
-    ProcessPlan, RootfsPlan, SandboxPlan, SeccompAgent, Stdio,
+    ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
 };
 
 /// A small deterministic generator (xorshift), so that failures can be repeated.
@@ -72,6 +72,13 @@ fn cgroup() -> CgroupPlan {
 
 fn container() -> ContainerPlan {
     ContainerPlan {
+        runtime: Some(RuntimePlan {
+            create: vec![b"crun".to_vec(), b"create".to_vec()],
+            start: vec![b"crun".to_vec(), b"start".to_vec()],
+            directory: b"/run/bundle".to_vec(),
+            pid_file: b"pid".to_vec(),
+            console: b"console.sock".to_vec(),
+        }),
         id: "c1".to_owned(),
         stdio: Stdio { log_path: b"/var/log/0.log".to_vec(), tty: true, stdin: true, stdin_once: true },
         cgroup: cgroup(),
@@ -196,6 +203,7 @@ fn bodies() -> Vec<Body> {
         Request::Start { id: id() },
         Request::Signal { id: id(), signal: 15, all: true },
         Request::Exec(ExecPlan {
+            runtime: vec![b"crun".to_vec(), b"exec".to_vec()],
             container: id(),
             cgroup: cgroup(),
             process: process(),

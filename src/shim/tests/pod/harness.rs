@@ -230,6 +230,7 @@ impl Pod {
             std::fs::create_dir_all(self.path(&format!("{id}/{name}"))).unwrap();
         }
         ContainerPlan {
+            runtime: None,
             id: id.to_owned(),
             stdio: Stdio { log_path: bytes(&self.path(&format!("logs/{id}.log"))), ..Stdio::default() },
             cgroup: self.cgroup.clone(),
@@ -297,6 +298,7 @@ impl Pod {
 
     pub(crate) fn exec_plan(&self, container: &str, argv: &[&str], timeout_ms: u64) -> ExecPlan {
         ExecPlan {
+            runtime: Vec::new(),
             container: container.to_owned(),
             cgroup: self.cgroup.clone(),
             process: process(argv),
