@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds Corten as it is installed, into target/dist: the daemon, the static shim and pause, the CNI plugins.
+# Builds Corten as it is installed, into target/dist: the daemon, the runc-compatible command line, the static shim
+# and pause, the CNI plugins.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,22 +9,22 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
     target=$(uname -m)-unknown-linux-gnu
     echo "build: no static musl target here; linking the shim and the pause with glibc"
 fi
-cargo build --release --locked -p corten -p cni
+cargo build --release --locked -p corten -p corten-oci -p cni
 # Fixed addresses: relocations would dominate the private memory of so small a program.
 RUSTFLAGS="-C relocation-model=static -C target-feature=+crt-static" \
     cargo build --locked --profile shim --target "$target" -p shim -p pause
 
 dist=target/dist
 mkdir -p "$dist/cni"
-install -m 755 target/release/corten "$dist/corten.new"
+for program in corten corten-oci; do install -m 755 "target/release/$program" "$dist/$program.new"; done
 for program in corten-shim corten-pause; do
     install -m 755 "target/$target/shim/$program" "$dist/$program.new"
 done
 # By renaming, so that a program that runs is not written over.
-for program in corten corten-shim corten-pause; do mv "$dist/$program.new" "$dist/$program"; done
+for program in corten corten-oci corten-shim corten-pause; do mv "$dist/$program.new" "$dist/$program"; done
 for plugin in bridge host-local portmap loopback; do
     install -m 755 "target/release/$plugin" "$dist/cni/$plugin.new"
     mv "$dist/cni/$plugin.new" "$dist/cni/$plugin"
 done
 echo "build: installed into $dist:"
-(cd "$dist" && ls -l corten corten-shim corten-pause cni/* | awk '{ printf "  %9d bytes  %s\n", $5, $NF }')
+(cd "$dist" && ls -l corten corten-oci corten-shim corten-pause cni/* | awk '{ printf "  %9d bytes  %s\n", $5, $NF }')

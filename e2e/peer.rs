@@ -16,7 +16,7 @@ pub const PAUSE_TAG: &str = "3.10.2";
 /// # Errors
 /// When a program is missing or the file cannot be written.
 pub fn write_config(place: &Place, plugins: &Path) -> Result<PathBuf, Error> {
-    let runc = tools::go_tool("runc", "bench")?;
+    let runc = oci_runtime()?;
     let root = &place.root;
     let text = format!(
         r#"version = 4
@@ -74,4 +74,14 @@ differ = "walking"
     let path = root.join("containerd.toml");
     fs::write(&path, text).at("write", &path)?;
     Ok(path)
+}
+
+/// What containerd runs containers with: runc, or what the environment asks for: `OCI_RUNTIME=corten-oci`, else the path of
+/// another program with runc's command line.
+fn oci_runtime() -> Result<PathBuf, Error> {
+    match std::env::var("OCI_RUNTIME").as_deref() {
+        Ok("corten-oci") => tools::corten("corten-oci"),
+        Ok(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => tools::go_tool("runc", "bench"),
+    }
 }

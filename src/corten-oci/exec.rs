@@ -1,0 +1,202 @@
+//! `exec`: a program beside a container's first one.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use launch::channel::{self, Status as Told};
+use launch::{ExecChild, Extras, run_exec};
+use oci::caps::CapSet;
+use oci::cgroup::{Host, Resources};
+use oci_spec::runtime::{Process, Spec, User};
+use sys::fd::{flag, namespace};
+use sys::poll::Signals;
+use sys::process::{self, Child, Forked};
+use sys::socket;
+use wire::plan::{ExecPlan, IdMaps};
+
+use crate::args;
+use crate::command::Context;
+use crate::console::Console;
+use crate::create::fork;
+use crate::error::{Error, Result};
+use crate::state::{Dir, Record, Status};
+use crate::{check, foreground, log, namespaces, stdio};
+
+/// Runs a program; its code, or 0 when detached.
+pub(crate) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<u8> {
+    stdio::check_preserved(args.preserve_fds)?;
+    let (dir, record) = Dir::open(&context.global.root, &args.id)?;
+    let host = Host::detect()?;
+    match dir.status(&record, Some(&host)) {
+        Status::Paused if !args.ignore_paused => {
+            return Err(Error::State { operation: "exec in", id: args.id.clone(), status: Status::Paused });
+        }
+        Status::Stopped => return Err(Error::NotRunning),
+        _ => {}
+    }
+    let mut spec = dir.spec()?;
+    let process = process(args, &spec)?;
+    check::process(&process)?;
+    let terminal = process.terminal().unwrap_or(false);
+    let console = Console::new(terminal, args.console_socket.as_ref(), args.detach)?;
+    let size = process.console_size();
+    spec.set_process(Some(process));
+    let plan = plan(&host, &record, &spec, args.preserve_fds)?;
+    let signals = if args.detach { None } else { Some(Signals::new()?) };
+    let (child, status) = launch(context, args, &record, &plan, terminal)?;
+    let master = follow(context, status.as_fd(), terminal)?;
+    if let Some(path) = &args.pid_file {
+        sys::fs::write_atomic(path, child.pid.to_string().as_bytes(), 0o644)?;
+    }
+    if let Some(master) = &master {
+        crate::console::set_size(master.as_fd(), size);
+        console.hand_over(master.as_fd())?;
+    }
+    match signals {
+        Some(signals) => {
+            foreground::attend(&signals, &child, master.filter(|_| matches!(console, Console::Own)))
+        }
+        None => Ok(0),
+    }
+}
+
+fn plan(host: &Host, record: &Record, spec: &Spec, preserved: u32) -> Result<ExecPlan> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let resources = resources.map(Resources::from_spec).unwrap_or_default();
+    let mut process = oci::plan::process(spec)?;
+    if preserved > 0 {
+        process.env.push(format!("LISTEN_FDS={preserved}").into_bytes());
+    }
+    Ok(ExecPlan {
+        container: record.id.clone(),
+        cgroup: host.plan(&record.cgroup()?, &resources),
+        process,
+        ..ExecPlan::default()
+    })
+}
+
+fn launch(
+    context: &Context<'_>,
+    args: &args::Exec,
+    record: &Record,
+    plan: &ExecPlan,
+    tty: bool,
+) -> Result<(Child, OwnedFd)> {
+    let init = record.pidfd()?;
+    let foreign = namespaces::foreign(record.pid)?;
+    let root = format!("/proc/{}/root", record.pid);
+    let root = sys::resolve::open(root.as_bytes(), flag::O_PATH | flag::O_DIRECTORY)?;
+    let status = socket::message_pair()?;
+    let streams = stdio::own()?;
+    // The number was the container's while its namespaces and its root were looked at, for the descriptor still reaches it.
+    process::enter(init.as_fd(), namespace::PID).map_err(|_| Error::NotRunning)?;
+    let (forked, joined_v2) = fork(&context.single, 0, plan.cgroup.v2.as_deref())?;
+    match forked {
+        Forked::Parent(child) => Ok((child, status.0)),
+        Forked::Child => run_exec(&ExecChild {
+            plan,
+            cgroup: &plan.cgroup,
+            status: &status.1,
+            stdio: if tty { [None, None, None] } else { streams.each_ref().map(Option::as_ref) },
+            tty,
+            init: init.as_fd(),
+            root: root.as_fd(),
+            ids: &IdMaps::default(),
+            joined_v2,
+            extras: Extras {
+                foreign,
+                preserved: args.preserve_fds,
+                foreign_stdio: true,
+                ..Extras::default()
+            },
+        }),
+    }
+}
+
+/// Waits until the program runs; its terminal's master.
+fn follow(context: &Context<'_>, status: BorrowedFd<'_>, tty: bool) -> Result<Option<OwnedFd>> {
+    let mut master = None;
+    loop {
+        match channel::receive(status) {
+            Some(Told::Ready(passed)) => master = passed,
+            Some(Told::Warning(text)) => log::warning(context.global, &text),
+            Some(Told::Failed(failure)) => return Err(failure.into()),
+            Some(Told::Closed) if tty && master.is_none() => {
+                return Err(Error::Launch("the process ended while it was set up".to_owned()));
+            }
+            Some(Told::Closed) => return Ok(master),
+            Some(Told::Root(_) | Told::HandedOver(_)) | None => {}
+        }
+    }
+}
+
+/// The process: from a file, or the container's own with another program and the options' changes.
+fn process(args: &args::Exec, spec: &Spec) -> Result<Process> {
+    if let Some(path) = &args.process {
+        return read(path);
+    }
+    if args.command.is_empty() {
+        return Err(Error::invalid("command", "is missing"));
+    }
+    let own = spec.process().clone().ok_or_else(|| Error::invalid("process", "is missing"))?;
+    let mut process = own;
+    process.set_args(Some(args.command.clone())).set_terminal(Some(args.tty));
+    if let Some(cwd) = &args.cwd {
+        process.set_cwd(cwd.clone());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    for entry in &args.env {
+        let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
+        env.retain(|known| known.split_once('=').is_none_or(|(known, _)| known != name));
+        env.push(entry.clone());
+    }
+    process.set_env(Some(env));
+    if args.user.is_some() || !args.additional_gids.is_empty() {
+        let user = user(args, process.user())?;
+        process.set_user(user);
+    }
+    if args.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    add_capabilities(&mut process, &args.cap)?;
+    Ok(process)
+}
+
+fn read(path: &Path) -> Result<Process> {
+    let text = std::fs::read(path).map_err(Error::io("read", path))?;
+    serde_json::from_slice(&text).map_err(Error::json(path))
+}
+
+fn user(args: &args::Exec, own: &User) -> Result<User> {
+    let mut user = own.clone();
+    if let Some(text) = &args.user {
+        let (uid, gid) = text.split_once(':').map_or((text.as_str(), None), |(uid, gid)| (uid, Some(gid)));
+        let number = |text: &str| {
+            text.parse::<u32>().map_err(|_| Error::invalid("--user", format!("{text:?} is not a number")))
+        };
+        user.set_uid(number(uid)?);
+        if let Some(gid) = gid {
+            user.set_gid(number(gid)?);
+        }
+    }
+    if !args.additional_gids.is_empty() {
+        user.set_additional_gids(Some(args.additional_gids.clone()));
+    }
+    Ok(user)
+}
+
+fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let more = CapSet::parse("--cap", names.iter().map(String::as_str))?;
+    let mut sets = process.capabilities().clone().unwrap_or_default();
+    let with = |set: &Option<oci_spec::runtime::Capabilities>| {
+        Some(CapSet::from_spec(set.as_ref()).union(more).to_spec())
+    };
+    let (bounding, effective, permitted) =
+        (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+    sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+    process.set_capabilities(Some(sets));
+    Ok(())
+}
