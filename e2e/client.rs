@@ -69,7 +69,16 @@ impl Cri {
     /// # Errors
     /// The runtime's, as with every method here.
     pub async fn run_pod(&self, config: &PodSandboxConfig) -> Result<String, Error> {
-        let request = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
+        self.run_pod_by(config, "").await
+    }
+
+    /// RunPodSandbox with a runtime handler.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub async fn run_pod_by(&self, config: &PodSandboxConfig, handler: &str) -> Result<String, Error> {
+        let request =
+            RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: handler.to_owned() };
         let reply = self.runtime.clone().run_pod_sandbox(request).await;
         named("RunPodSandbox")(reply).map(|reply| reply.pod_sandbox_id)
     }

@@ -4,7 +4,7 @@
 #   e2e/setup.sh build    compiler and linker, the static Rust target
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
-#   e2e/setup.sh test     critest + Debian's and upstream's CNI plugins
+#   e2e/setup.sh test     critest + Debian's and upstream's CNI plugins, runc and crun
 #   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
 #   e2e/setup.sh kubelet  bench + the kubelet
@@ -178,7 +178,7 @@ for what in "${@:-run}"; do
         ;;
     test)
         critest_needs
-        packages attr containernetworking-plugins iptables libcap2-bin openssl skopeo umoci
+        packages attr containernetworking-plugins crun iptables libcap2-bin openssl runc skopeo umoci
         cni_plugins
         ;;
     bench)

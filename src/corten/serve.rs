@@ -113,7 +113,7 @@ async fn open(config: &Config, registry: &Registry) -> Result<(Arc<Engine>, Arc<
     let images = ImageStore::open(config.images.clone(), registry)?;
     let network = Network::open(config.network.clone(), registry)?;
     let paths = engine::Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
-    let engine = Engine::open(config.runtime.clone(), paths, Arc::clone(&images), network, registry).await?;
+    let engine = Engine::open(config.engine(), paths, Arc::clone(&images), network, registry).await?;
     Ok((engine, images))
 }
 

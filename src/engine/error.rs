@@ -55,8 +55,21 @@ pub enum EngineError {
         stage: String,
     },
     /// The runtime handler does not exist.
-    #[error("runtime handler {0:?} is not configured: only \"\" and \"native\" are")]
-    UnknownHandler(String),
+    #[error("runtime handler {name:?} is not configured; there are {known}")]
+    UnknownHandler {
+        /// The name that was asked for.
+        name: String,
+        /// Those that can be.
+        known: String,
+    },
+    /// A runtime handler cannot be used as it is configured.
+    #[error("runtime handler {name:?}: {problem}")]
+    Handler {
+        /// The handler.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The object's state does not allow the operation.
     #[error("cannot {operation} {id}: it is {state}")]
     WrongState {
@@ -224,7 +237,7 @@ impl EngineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchPod(_) | Self::NoSuchContainer(_) | Self::NoSuchImage(_) => ErrorKind::NotFound,
-            Self::AmbiguousId(_) | Self::Invalid { .. } | Self::UnknownHandler(_) => {
+            Self::AmbiguousId(_) | Self::Invalid { .. } | Self::UnknownHandler { .. } => {
                 ErrorKind::InvalidArgument
             }
             Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
@@ -249,6 +262,7 @@ impl EngineError {
             | Self::ShimGone { .. }
             | Self::Unkillable { .. }
             | Self::Teardown { .. }
+            | Self::Handler { .. }
             | Self::Metrics(_)
             | Self::Random(_)
             | Self::TaskDied(_) => ErrorKind::Internal,

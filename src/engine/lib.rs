@@ -5,6 +5,7 @@ mod container;
 mod error;
 mod events;
 mod gauges;
+mod handlers;
 mod images;
 mod limits;
 mod mirror;
@@ -25,6 +26,7 @@ pub use error::{EngineError, chain};
 pub use events::{Event, EventKind, Subscription};
 pub use gauges::Gauges;
 pub use oci::cgroup::{Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
+pub use handlers::{HandlerKind, HandlerSettings};
 pub use settings::{CgroupDriver, Paths, Settings};
 pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
@@ -62,6 +64,7 @@ pub struct Engine {
     stages: prometheus::HistogramVec,
     planning: oci::spec::Settings,
     cdi: oci::cdi::Registry,
+    handlers: handlers::Handlers,
     /// Read by what attaches pods to the network, written by what frees attachments of nobody.
     attaching: tokio::sync::RwLock<()>,
     /// Cgroup directories that outlived the pods for which they were made.
@@ -115,6 +118,7 @@ impl Engine {
             systemd: systemd::Systemd::default(),
             planning: settings.planning()?,
             cdi: oci::cdi::Registry::new(settings.cdi_spec_dirs.clone()),
+            handlers: handlers::Handlers::open(&settings, &paths.state).await?,
             settings,
             paths,
             shim_binary,

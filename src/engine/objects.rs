@@ -78,6 +78,11 @@ impl Pod {
         lock(&self.record).state
     }
 
+    /// The name of its handler.
+    pub(crate) fn handler(&self) -> String {
+        lock(&self.record).handler.clone()
+    }
+
     pub(crate) fn config(&self) -> Arc<model::SandboxConfig> {
         lock(&self.record).config.clone()
     }
@@ -199,6 +204,17 @@ pub(crate) struct Container {
 }
 
 impl Container {
+    /// The OCI runtime spec, as it was written when the container was made. Blocks.
+    pub(crate) fn read_spec(&self) -> Result<oci_spec::runtime::Spec, EngineError> {
+        let path = self.pod.files.spec(&self.id);
+        let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+            operation: "decode",
+            id: self.id.clone(),
+            source,
+        })
+    }
+
     pub(crate) fn new(record: ContainerRecord, pod: Arc<Pod>) -> Arc<Self> {
         let (state, _) = watch::channel(record.state.clone());
         Arc::new(Self {

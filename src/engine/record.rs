@@ -161,6 +161,11 @@ impl PodFiles {
         self.containers().join(format!("{id}.spec"))
     }
 
+    /// What an OCI runtime finds of a container; there for containers of such handlers only.
+    pub(crate) fn bundle(&self, id: &str) -> PathBuf {
+        self.containers().join(format!("{id}.bundle"))
+    }
+
     /// Where the shim writes how containers ended.
     pub(crate) fn exits(&self) -> PathBuf {
         self.0.join("exits")

@@ -14,14 +14,14 @@ use std::path::{Path, PathBuf};
 impl Engine {
     /// CRI Status: always ready as a runtime once it answers; the network says so itself.
     pub fn status(&self) -> RuntimeStatus {
-        let handler = |name: &str| HandlerInfo {
-            name: name.to_owned(),
+        let native = HandlerInfo {
+            name: String::new(),
             recursive_read_only: sys::mount::has_mount_setattr(),
             user_namespaces: false,
         };
         RuntimeStatus {
             network: self.network.status(),
-            handlers: vec![handler(""), handler("native")],
+            handlers: self.handlers.info(&native),
             info: BTreeMap::from([
                 ("stateDir".to_owned(), self.paths.state.display().to_string()),
                 ("dataDir".to_owned(), self.paths.data.display().to_string()),

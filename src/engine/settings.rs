@@ -1,7 +1,9 @@
 //! What an operator can set for pods and containers; the `[runtime]` section of the configuration.
 
 use crate::error::EngineError;
+use crate::handlers::HandlerSettings;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Who makes the cgroups of pods.
@@ -32,6 +34,11 @@ pub struct Settings {
     /// The cgroup or slice under which a pod's cgroups are made when the request names no `cgroup_parent`; empty:
     /// `/corten`, or `corten.slice` with the systemd driver.
     pub cgroup_parent: String,
+    /// The handler of pods that name none.
+    pub default_handler: String,
+    /// The `[handlers.NAME]` sections of the configuration.
+    #[serde(skip)]
+    pub handlers: BTreeMap<String, HandlerSettings>,
     /// Capabilities of a container that asks for no change.
     pub default_capabilities: Vec<String>,
     /// Directories with descriptions of devices (Container Device Interface); a later one goes before an earlier one.
@@ -63,6 +70,8 @@ impl Default for Settings {
             netns_dir: "/run/netns".into(),
             cgroup_driver: CgroupDriver::Auto,
             cgroup_parent: String::new(),
+            default_handler: "native".to_owned(),
+            handlers: BTreeMap::new(),
             default_capabilities: [
                 "CHOWN",
                 "DAC_OVERRIDE",

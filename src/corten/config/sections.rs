@@ -1,6 +1,7 @@
 //! The settings, section by section. Sections of a crate of their own are defined there.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,15 @@ pub(crate) struct Config {
     pub(crate) runtime: engine::Settings,
     /// Exec, attach and port forwarding.
     pub(crate) stream: stream::Settings,
+    /// Ways of running containers beside the built-in one, by the name that a RuntimeClass gives.
+    pub(crate) handlers: BTreeMap<String, engine::HandlerSettings>,
+}
+
+impl Config {
+    /// The settings of pods and containers, with the handlers.
+    pub(crate) fn engine(&self) -> engine::Settings {
+        engine::Settings { handlers: self.handlers.clone(), ..self.runtime.clone() }
+    }
 }
 
 impl Default for Config {
@@ -45,6 +55,7 @@ impl Default for Config {
             network: net::NetworkSettings::default(),
             runtime: engine::Settings::default(),
             stream: stream::Settings::default(),
+            handlers: BTreeMap::new(),
         }
     }
 }

@@ -124,7 +124,8 @@ impl Engine {
         ticket.stage("setting up its root");
         let shim = pod.live_shim("create a container")?;
         let reply =
-            self.stage("root", shim.ask("create container", id.as_str(), &Request::Create(plan))).await?;
+            self.stage("root", shim.ask("create container", id.as_str(), &Request::Create(plan))).await;
+        let reply = reply.map_err(|error| super::explained(&container, error))?;
         if let Reply::Created { pid } = reply {
             container.set_pid(pid);
         }
@@ -290,7 +291,14 @@ impl Engine {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
         let config = &record.config;
-        let plan = oci::plan::container(
+        let handler = container.pod.handler();
+        let runtime = self.handlers.runtime(&handler);
+        let cgroup = match runtime {
+            // It makes the cgroup itself.
+            Some(_) => self.cgroups.plan(&container.cgroup(), &resources),
+            None => self.cgroups.create(&container.cgroup(), &resources)?,
+        };
+        let mut plan = oci::plan::container(
             spec,
             &oci::plan::PlanInputs {
                 id: &record.id,
@@ -300,11 +308,15 @@ impl Engine {
                     stdin: config.stdin,
                     stdin_once: config.stdin_once,
                 },
-                cgroup: self.cgroups.create(&container.cgroup(), &resources)?,
+                cgroup,
                 pid_namespace: pid_namespace(config),
                 root: oci::plan::RootSource::Overlay { layers: &record.layers, upper: &upper, work: &work },
             },
         )?;
+        if let Some(runtime) = runtime {
+            let bundle = container.pod.files.bundle(&record.id);
+            plan.runtime = Some(runtime.prepare(&bundle, &record.id, spec)?);
+        }
         Ok(plan)
     }
 }

@@ -1,14 +1,14 @@
 //! ExecSync.
 
 use crate::error::EngineError;
+use crate::handlers::ExecFile;
 use crate::objects::{Container, ExecTemplate};
 use crate::view::ExecOutput;
 use crate::{Engine, blocking, detached};
 use model::ContainerState;
-use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::msg::{Reply, Request};
+use wire::msg::{ErrorCode, Reply, Request};
 use wire::plan::ExecPlan;
 
 impl Engine {
@@ -39,13 +39,28 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let shim = container.pod.live_shim("run a command")?;
-        let plan = self.exec_plan(container, command.clone(), timeout).await?;
+        let mut plan = self.exec_plan(container, command.clone(), timeout).await?;
+        let file = self.exec_file(container, &command, false).await?;
+        if let Some(file) = &file {
+            plan.runtime.clone_from(&file.command);
+        }
         match shim.ask("run a command in", &container.id, &Request::Exec(plan)).await? {
             Reply::Exec { timed_out: true, .. } => Err(EngineError::ExecTimeout {
                 id: container.id.clone(),
                 seconds: timeout.unwrap_or_default().as_secs(),
                 command,
             }),
+            Reply::Exec { exit_code, .. }
+                if exit_code != 0 && file.as_ref().is_some_and(ExecFile::has_error) =>
+            {
+                Err(EngineError::Shim {
+                    operation: "run a command in",
+                    id: container.id.clone(),
+                    code: ErrorCode::Exec,
+                    errno: 0,
+                    message: file.and_then(|file| file.error()).unwrap_or_default(),
+                })
+            }
             Reply::Exec { exit_code, stdout, stderr, .. } => Ok(ExecOutput { stdout, stderr, exit_code }),
             _ => Err(EngineError::ShimGone { pod: container.pod.id.clone(), operation: "run a command" }),
         }
@@ -70,17 +85,32 @@ impl Engine {
         Ok(oci::plan::exec(&template.process, inputs)?)
     }
 
+    /// What the runtime of the container's handler needs to run a command; `None` where the shim does it.
+    pub(crate) async fn exec_file(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        command: &[String],
+        tty: bool,
+    ) -> Result<Option<ExecFile>, EngineError> {
+        let handler = container.pod.handler();
+        if self.handlers.runtime(&handler).is_none() {
+            return Ok(None);
+        }
+        let (engine, held, command) = (self.clone(), container.clone(), command.to_vec());
+        blocking("preparing a command", move || {
+            let spec = held.read_spec()?;
+            let bundle = held.pod.files.bundle(&held.id);
+            let runtime = engine.handlers.runtime(&handler);
+            runtime.map(|runtime| runtime.exec_file(&bundle, &held.id, &spec, &command, tty)).transpose()
+        })
+        .await
+    }
+
     /// How the container's processes run, from the spec that a former daemon wrote.
     async fn template(self: &Arc<Self>, container: &Arc<Container>) -> Result<ExecTemplate, EngineError> {
         let (engine, held) = (self.clone(), container.clone());
         blocking("reading a runtime spec", move || {
-            let path = held.pod.files.spec(&held.id);
-            let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
-            let spec: Spec = serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
-                operation: "decode",
-                id: held.id.clone(),
-                source,
-            })?;
+            let spec = held.read_spec()?;
             let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
             let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
             let cgroup = engine.cgroups.plan(&held.cgroup(), &resources);

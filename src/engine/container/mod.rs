@@ -151,6 +151,18 @@ fn exit(record: &ExitRecord) -> Exit {
     }
 }
 
+/// A failure of an OCI runtime with the reason that it wrote down.
+fn explained(container: &Container, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Shim { operation, id, code, errno, message } => {
+            let said = crate::handlers::last_error(&container.pod.files.bundle(&container.id));
+            let message = said.map_or(message.clone(), |said| format!("{message}: {said}"));
+            EngineError::Shim { operation, id, code, errno, message }
+        }
+        other => other,
+    }
+}
+
 /// The key of a container's durable record.
 pub(crate) fn container_key(id: &str) -> String {
     format!("container/{id}")

@@ -97,13 +97,22 @@ impl Engine {
     ) -> Result<ExecSession, EngineError> {
         let operation = "run a command in";
         let shim = container.pod.live_shim(operation)?;
+        let file = self.exec_file(&container, &exec.command, exec.tty).await?;
         let mut plan = self.exec_plan(&container, exec.command, None).await?;
+        if let Some(file) = &file {
+            plan.runtime.clone_from(&file.command);
+        }
         if exec.tty && !plan.process.env.iter().any(|entry| entry.starts_with(b"TERM=")) {
             plan.process.env.push(b"TERM=xterm".to_vec());
         }
         let request = Request::OpenExec { plan, streams: exec.streams.into(), tty: exec.tty };
         let (number, passed) = shim.open(operation, &container.id, &request).await?;
-        let end = ExecEnd(tokio::spawn(end(shim, container.clone(), number)));
+        let waited = end(shim, container.clone(), number);
+        let end = ExecEnd(tokio::spawn(async move {
+            // The runtime reads its files while the command begins.
+            let _file = file;
+            waited.await
+        }));
         let mut passed = passed.into_iter();
         let mut next = || passed.next().ok_or_else(|| missing(&container));
         if exec.tty {

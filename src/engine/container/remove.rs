@@ -3,7 +3,7 @@
 use super::container_key;
 use crate::error::EngineError;
 use crate::events::EventKind;
-use crate::objects::Container;
+use crate::objects::{Container, Pod};
 use crate::pod::{REMOVED, discard};
 use crate::{Engine, blocking, detached};
 use model::ContainerState;
@@ -50,6 +50,7 @@ impl Engine {
     pub(crate) async fn clear(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
         let (engine, held) = (self.clone(), container.clone());
         blocking("removing a container's files", move || {
+            engine.drop_bundle(&held.pod, &held.id)?;
             if !held.pod.is_released() {
                 engine.remove_cgroup(&held)?;
             }
@@ -71,6 +72,24 @@ impl Engine {
         }
         self.container_names.free(&(record.sandbox_id, record.config.metadata.clone()), &container.id);
         Ok(())
+    }
+
+    /// Deletes what an OCI runtime keeps of a container without processes, and its bundle; others have none. Blocks.
+    pub(crate) fn drop_bundle(&self, pod: &Pod, id: &str) -> Result<(), EngineError> {
+        let bundle = pod.files.bundle(id);
+        if !bundle.exists() {
+            return Ok(());
+        }
+        match self.handlers.runtime(&pod.handler()) {
+            Some(runtime) => {
+                let discarded = runtime.discard(&bundle, id);
+                if pod.config().linux.cgroup_parent.is_empty() {
+                    self.cgroups.remove_elsewhere(&pod.cgroup_parent);
+                }
+                discarded
+            }
+            None => crate::handlers::remove(&bundle),
+        }
     }
 
     /// Takes the writable layer out of the way at once; its files, which may be many, are deleted behind.

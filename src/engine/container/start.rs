@@ -44,7 +44,7 @@ impl Engine {
                     let ended = state.wait_for(|state| matches!(state, ContainerState::Exited { .. }));
                     let _ = tokio::time::timeout(Duration::from_secs(2), ended).await;
                 }
-                Err(error)
+                Err(super::explained(container, error))
             }
         }
     }

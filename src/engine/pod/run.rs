@@ -4,6 +4,7 @@
 use super::files;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
+use crate::handlers::Handler;
 use crate::names::{Claim, Ticket};
 use crate::objects::{Pod, PodName};
 use crate::record::PodRecord;
@@ -36,8 +37,8 @@ impl Engine {
         config: SandboxConfig,
         handler: String,
     ) -> Result<SandboxId, EngineError> {
-        if !matches!(handler.as_str(), "" | "native") {
-            return Err(EngineError::UnknownHandler(handler));
+        if let Handler::Oci(runtime) = self.handlers.find(&handler)? {
+            runtime.check()?;
         }
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);

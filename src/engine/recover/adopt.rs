@@ -104,6 +104,7 @@ impl Engine {
             let dropped = crate::blocking("dropping a half-made container", move || {
                 let cgroup = held.cgroup.container(&id);
                 engine.cgroups.kill(&cgroup)?;
+                engine.drop_bundle(&held, &id)?;
                 engine.cgroups.remove(&cgroup)?;
                 crate::record::remove(&held.files.spec(&id))
             });

@@ -1,0 +1,179 @@
+//! Bundles: what a runtime finds of a container, and what it leaves.
+
+use super::command::{LOG, Runtime};
+use crate::error::EngineError;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use serde::Deserialize;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use wire::plan::{Bytes, RuntimePlan};
+
+impl Runtime {
+    /// Writes the bundle of a container; the plan makes and starts it.
+    pub(crate) fn prepare(&self, bundle: &Path, id: &str, spec: &Spec) -> Result<RuntimePlan, EngineError> {
+        self.check()?;
+        let make = |dir: &Path| {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(EngineError::io("make the directory", dir))
+        };
+        make(self.root())?;
+        make(bundle)?;
+        let own_score = fs::read_to_string("/proc/self/oom_score_adj").ok();
+        let spec = adapted(spec, own_score.and_then(|text| text.trim().parse().ok()).unwrap_or(0));
+        crate::record::write(&bundle.join("config.json"), id, &spec)?;
+        let tty = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
+        Ok(self.plan(bundle, id, tty))
+    }
+
+    /// Deletes a container's bundle and what the runtime keeps of it. A runtime that fails, or is not there any more,
+    /// does not keep the container from going. Blocks.
+    pub(crate) fn discard(&self, bundle: &Path, id: &str) -> Result<(), EngineError> {
+        if let Err(error) = self.delete(id) {
+            tracing::warn!(
+                container = id,
+                error = crate::chain(&error),
+                "the runtime's state is removed without it"
+            );
+            remove(&self.state_of(id))?;
+        }
+        remove(bundle)
+    }
+
+    /// Writes the process of an exec where the runtime finds it.
+    pub(crate) fn exec_file(
+        &self,
+        bundle: &Path,
+        id: &str,
+        spec: &Spec,
+        argv: &[String],
+        tty: bool,
+    ) -> Result<ExecFile, EngineError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let mut process = spec.process().clone().unwrap_or_default();
+        process.set_args(Some(argv.to_vec())).set_terminal(Some(tty));
+        let mut env = process.env().clone().unwrap_or_default();
+        if tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
+            env.push("TERM=xterm".to_owned());
+            process.set_env(Some(env));
+        }
+        let name = format!("exec-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (path, log) = (bundle.join(format!("{name}.json")), bundle.join(format!("{name}.log")));
+        crate::record::write(&path, id, &process)?;
+        Ok(ExecFile { command: self.exec(&log, &path, id), path, log })
+    }
+}
+
+/// Removes a container's bundle whose handler is not configured any more.
+pub(crate) fn remove(dir: &Path) -> Result<(), EngineError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::io("remove", dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// What the runtime said last of a container's life, where it failed.
+pub(crate) fn last_error(bundle: &Path) -> Option<String> {
+    error_in(&bundle.join(LOG))
+}
+
+/// The files of one exec; they go with the value.
+#[derive(Debug)]
+pub(crate) struct ExecFile {
+    /// What the shim runs.
+    pub(crate) command: Vec<Bytes>,
+    path: PathBuf,
+    log: PathBuf,
+}
+
+impl ExecFile {
+    /// The runtime has failed.
+    pub(crate) fn has_error(&self) -> bool {
+        self.error().is_some()
+    }
+
+    /// Why the runtime did not run the command.
+    pub(crate) fn error(&self) -> Option<String> {
+        error_in(&self.log)
+    }
+}
+
+impl Drop for ExecFile {
+    fn drop(&mut self) {
+        for path in [&self.path, &self.log] {
+            // A runtime that had nothing to say wrote no log; the bundle's removal takes the rest.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A line of a runtime's log.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    level: String,
+    #[serde(default)]
+    msg: String,
+}
+
+fn error_in(log: &Path) -> Option<String> {
+    let text = fs::read_to_string(log).ok()?;
+    let mut lines = text.lines().rev().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    lines.find(|line| line.level == "error" && !line.msg.is_empty()).map(|line| line.msg)
+}
+
+/// A version of the runtime spec that has all that this crate's specs say: older runtimes refuse what they do not know.
+const VERSION: &str = "1.0.2";
+
+/// The spec as other runtimes take it: they refuse a version newer than themselves and a hostname without a UTS
+/// namespace, and fail on an OOM score that the host does not let them set, where the shim keeps its own.
+fn adapted(spec: &Spec, own_score: i32) -> Spec {
+    let mut spec = spec.clone();
+    spec.set_version(VERSION.to_owned());
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let has_uts = namespaces.into_iter().flatten().any(|one| one.typ() == LinuxNamespaceType::Uts);
+    if !has_uts {
+        spec.set_hostname(None);
+    }
+    let mut process = spec.process().clone();
+    if let Some(process) = &mut process
+        && !oci::caps::available().contains(oci::caps::SYS_RESOURCE)
+        && process.oom_score_adj().is_some_and(|score| score < own_score)
+    {
+        process.set_oom_score_adj(Some(own_score));
+    }
+    spec.set_process(process);
+    spec
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_last_error_of_a_log_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(last_error(dir.path()), None);
+        let log = "{\"level\":\"error\",\"msg\":\"one\"}\nnoise\n{\"level\":\"error\",\"msg\":\"two\"}\n{\"level\":\"warning\",\"msg\":\"three\"}\n";
+        fs::write(dir.path().join(LOG), log).unwrap();
+        assert_eq!(last_error(dir.path()).as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn a_hostname_needs_a_uts_namespace() {
+        let spec = |namespaces: &str| -> Spec {
+            let text = format!(
+                r#"{{"ociVersion":"1.2.0","hostname":"pod","linux":{{"namespaces":[{namespaces}]}}}}"#
+            );
+            adapted(&serde_json::from_str(&text).unwrap(), 0)
+        };
+        assert_eq!(spec(r#"{"type":"mount"}"#).hostname(), &None);
+        assert_eq!(spec(r#"{"type":"uts"}"#).hostname().as_deref(), Some("pod"));
+    }
+}
