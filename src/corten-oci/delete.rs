@@ -18,7 +18,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Deletes a stopped container, one that was never started, and with `--force` any.
 pub(crate) fn delete(context: &Context<'_>, args: &args::Delete) -> Result<()> {
     let (dir, record) = match Dir::open(&context.global.root, &args.id) {
-        Err(Error::NoSuchContainer(_)) if args.force => return Ok(()),
+        Err(Error::NoSuchContainer(_)) if args.force => return Dir::clear(&context.global.root, &args.id),
         found => found?,
     };
     let host = Host::detect()?;

@@ -176,6 +176,12 @@ impl Dir {
         Ok((Self { path }, record))
     }
 
+    /// Gives back an id whose `create` was killed before it had kept a record; one that is not taken is fine.
+    pub(crate) fn clear(root: &Path, id: &str) -> Result<()> {
+        check_id(id)?;
+        Self { path: root.join(id) }.remove()
+    }
+
     /// Keeps the record and the configuration.
     pub(crate) fn write(&self, record: &Record, spec: &Spec) -> Result<()> {
         let file = self.path.join("config.json");
@@ -265,7 +271,8 @@ mod tests {
         Dir::make(root.path(), "one").unwrap();
         assert!(matches!(Dir::make(root.path(), "one"), Err(Error::Exists(_))));
         assert!(matches!(Dir::open(root.path(), "one"), Err(Error::NoSuchContainer(_))));
-        dir.remove().unwrap();
-        Dir::make(root.path(), "one").unwrap();
+        Dir::clear(root.path(), "one").unwrap();
+        Dir::clear(root.path(), "one").unwrap();
+        Dir::make(root.path(), "one").unwrap().remove().unwrap();
     }
 }
