@@ -153,12 +153,13 @@ impl Shim {
         container.stdin = None;
         container.log.finish(Stream::Out);
         container.log.finish(Stream::Err);
-        let leftovers: Vec<_> = container
+        let mut leftovers: Vec<_> = container
             .outputs
             .iter_mut()
             .chain([&mut container.status, &mut container.memory])
             .filter_map(Option::take)
             .collect();
+        leftovers.extend(container.foreign.as_mut().and_then(Foreign::take_console));
         container.survives_at = None;
         let exec_cgroups = std::mem::take(&mut container.exec_cgroups);
         let phase = std::mem::replace(&mut container.phase, Phase::Created);

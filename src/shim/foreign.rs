@@ -31,6 +31,11 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
+    /// What waits for a terminal that does not come any more.
+    pub(crate) fn take_console(&mut self) -> Option<Watched> {
+        self.console.take()
+    }
+
     /// Nothing is under way.
     pub(crate) fn is_settled(&self) -> bool {
         self.helper.is_none()
