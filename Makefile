@@ -42,7 +42,7 @@ unit: ## Unit and integration tests alone
 e2e: ## The end-to-end scenarios alone, on target/dist (RUNTIME=containerd: on the peer)
 	cargo test --locked -p e2e -- $(TEST_FLAGS)
 
-critest: ## The CRI's validation suite, on target/dist (RUNTIME=containerd: on the peer; CRITEST_FLAGS='--focus exec')
+critest: ## The CRI's validation suite, on target/dist (RUNTIME=containerd: on the peer, with OCI_RUNTIME=corten-oci by that; CRITEST_FLAGS='--focus exec')
 	@e2e/setup.sh critest
 	@cargo build --quiet --locked -p e2e --bin critest --bin nnp
 	@target/debug/critest $(CRITEST_FLAGS)
