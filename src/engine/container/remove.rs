@@ -84,7 +84,7 @@ impl Engine {
             Some(runtime) => {
                 let discarded = runtime.discard(&bundle, id);
                 if pod.config().linux.cgroup_parent.is_empty() {
-                    self.cgroups.remove_elsewhere(&pod.cgroup_parent);
+                    self.cgroups.remove_elsewhere(&pod.cgroup.container(id));
                 }
                 discarded
             }
