@@ -1,6 +1,5 @@
 //! The server: both services behind the layers, on connections that somebody else accepts.
 
-use crate::decode::Host;
 use crate::layers::{CatchPanics, Metrics, Observe, SizeLimit};
 use crate::proto::image_service_server::ImageServiceServer;
 use crate::proto::runtime_service_server::RuntimeServiceServer;
@@ -71,9 +70,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let limit = settings.max_request_bytes;
-    let host = Host::detect();
-    let runtime = runtime::Runtime { engine: engine.clone(), host, urls };
-    let images = images::Images { engine, host };
+    let runtime = runtime::Runtime { engine: engine.clone(), urls };
+    let images = images::Images { engine };
     let services = Routes::new(RuntimeServiceServer::new(runtime).max_decoding_message_size(limit))
         .add_service(ImageServiceServer::new(images).max_decoding_message_size(limit));
     run(services, incoming, &settings, metrics, shutdown).await

@@ -19,6 +19,7 @@ mod settings;
 mod shim;
 mod stats;
 mod stdio;
+mod userns;
 mod view;
 
 pub use container::{AttachSession, ExecEnd, ExecSession, OpenExec, SharedStdin};
@@ -73,6 +74,8 @@ pub struct Engine {
     slices: tokio::sync::RwLock<()>,
     layers: stats::Waiting,
     events: events::Events,
+    /// Whether pods can have user namespaces, once it was tried.
+    user_namespaces: std::sync::OnceLock<Result<(), String>>,
 }
 
 impl Engine {
@@ -135,8 +138,11 @@ impl Engine {
             slices: tokio::sync::RwLock::default(),
             layers: stats::Waiting::default(),
             events: events::Events::default(),
+            user_namespaces: std::sync::OnceLock::new(),
         });
         engine.warm_up();
+        let probing = engine.clone();
+        tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
         engine.recover(durable).await?;
         Ok(engine)
     }

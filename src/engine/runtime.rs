@@ -17,7 +17,7 @@ impl Engine {
         let native = HandlerInfo {
             name: String::new(),
             recursive_read_only: sys::mount::has_mount_setattr(),
-            user_namespaces: false,
+            user_namespaces: self.user_namespaces().is_ok(),
         };
         RuntimeStatus {
             network: self.network.status(),
@@ -26,6 +26,11 @@ impl Engine {
                 ("stateDir".to_owned(), self.paths.state.display().to_string()),
                 ("dataDir".to_owned(), self.paths.data.display().to_string()),
                 ("cgroupDriver".to_owned(), format!("{:?}", self.driver).to_lowercase()),
+                (
+                    "userNamespaces".to_owned(),
+                    self.user_namespaces()
+                        .map_or_else(|reason| format!("no: {reason}"), |()| "yes".to_owned()),
+                ),
                 ("cgroups".to_owned(), format!("{:?}", self.cgroups.mode()).to_lowercase()),
             ]),
         }

@@ -29,6 +29,7 @@ pub use exec::{ExecChild, run as run_exec};
 pub use extras::{Extras, Step};
 pub use foreign::{ForeignChild, run as run_foreign};
 pub use pause::{PauseChild, run as run_pause};
+pub use rootfs::probe_mapped;
 pub use userns::ranges;
 
 /// Why a child could not become its program.

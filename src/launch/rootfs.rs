@@ -86,6 +86,14 @@ fn mount_directory(plan: &RootfsPlan) -> SysResult<OwnedFd> {
     Ok(tree)
 }
 
+/// Tries whether such a root can be mounted here at all; the caller's mount namespace is its own.
+///
+/// # Errors
+/// Why not.
+pub fn probe_mapped(plan: &RootfsPlan, userns: BorrowedFd<'_>) -> Result<(), Failure> {
+    mount_mapped(plan, userns).map(drop)
+}
+
 /// An overlay of layers that show their owners through the user namespace, not attached. The layers are found below
 /// the mountpoint for as long as it takes to mount them.
 fn mount_mapped(plan: &RootfsPlan, userns: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {

@@ -19,4 +19,7 @@ pub use idmap::IdMapping;
 pub use sandbox::{
     DnsConfig, LinuxSandbox, PortMapping, Protocol, SandboxConfig, SandboxMetadata, SandboxState,
 };
-pub use security::{Capabilities, NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, User};
+pub use security::{
+    AppArmor, Capabilities, IdMapping, NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, Selinux,
+    User, UserNamespace,
+};

@@ -27,6 +27,38 @@ pub struct NamespaceOptions {
     pub ipc: NamespaceMode,
     /// The container whose PID namespace [`NamespaceMode::Target`] means.
     pub target_id: Option<String>,
+    /// A user namespace of the pod's own; `None`: the host's.
+    #[serde(default)]
+    pub users: Option<UserNamespace>,
+}
+
+/// CRI `UserNamespace` of mode `POD`: one range of ids each, in which root is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// Users.
+    pub uids: IdMapping,
+    /// Groups.
+    pub gids: IdMapping,
+}
+
+/// CRI `IDMapping`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// The first id inside.
+    pub container_id: u32,
+    /// What it is on the host.
+    pub host_id: u32,
+    /// How many.
+    pub length: u32,
+}
+
+impl IdMapping {
+    /// What an id inside is on the host; `None` when it is not mapped.
+    #[must_use]
+    pub fn on_host(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.container_id).filter(|offset| *offset < self.length)?;
+        self.host_id.checked_add(offset)
+    }
 }
 
 /// The user of a process as a request names it; names are resolved in the container's root.
@@ -60,6 +92,30 @@ pub enum Seccomp {
     Localhost(String),
 }
 
+/// CRI `SecurityProfile` for AppArmor. `None` in [`SecurityContext::apparmor`] means that the request is silent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppArmor {
+    /// The built-in profile.
+    RuntimeDefault,
+    /// No profile.
+    Unconfined,
+    /// A profile that is loaded on the node, by its name.
+    Localhost(String),
+}
+
+/// CRI `SELinuxOption`: parts of a label that replace those of the host's default; empty ones do not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Selinux {
+    /// Such as `system_u`.
+    pub user: String,
+    /// Such as `system_r`.
+    pub role: String,
+    /// Such as `container_t`.
+    pub kind: String,
+    /// Sensitivity and categories, such as `s0:c1,c2`.
+    pub level: String,
+}
+
 /// CRI `LinuxContainerSecurityContext` and `LinuxSandboxSecurityContext`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SecurityContext {
@@ -88,4 +144,10 @@ pub struct SecurityContext {
     pub readonly_paths: Vec<String>,
     /// The system call filter.
     pub seccomp: Option<Seccomp>,
+    /// The AppArmor profile.
+    #[serde(default)]
+    pub apparmor: Option<AppArmor>,
+    /// The SELinux label; `None`: the host's default.
+    #[serde(default)]
+    pub selinux: Option<Selinux>,
 }

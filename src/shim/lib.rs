@@ -17,7 +17,7 @@
 //! is left in its cgroup is killed, its output drained, its exit file written, and only then the event sent.
 //!
 //! # Files
-//! `reactor` is the loop, `conn` the daemon's side, `requests` what it asks; `container`, `execs`, `sandbox` and
+//! `probe` finds out what the host can do; `reactor` is the loop, `conn` the daemon's side, `requests` what it asks; `container`, `execs`, `sandbox` and
 //! `burial` the pod's side; `attach` the clients of a container; `log` the CRI log file; `capture` an exec's output; the talk with a child is `launch::channel`.
 
 mod attach;
@@ -31,6 +31,7 @@ mod foreign;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod log;
+mod probe;
 mod reactor;
 mod requests;
 mod sandbox;
@@ -39,9 +40,15 @@ mod tracking;
 
 use std::process::ExitCode;
 
-/// Supervises one pod until the daemon ends it.
+/// Supervises one pod until the daemon ends it; or tries, as its arguments say, what the host can do.
 #[must_use]
 pub fn run() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if let (Some(verb), Some(dir)) = (arguments.next(), arguments.next())
+        && verb == "--probe-user-namespace"
+    {
+        return probe::user_namespace(std::path::Path::new(&dir));
+    }
     match reactor::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

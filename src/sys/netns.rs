@@ -34,6 +34,18 @@ impl Netns {
         Ok(Self { path: path.to_path_buf(), fd, rtnl })
     }
 
+    /// Opens one that somebody else has made and pinned, and sets its loopback interface up.
+    ///
+    /// # Errors
+    /// As [`Netns::open`].
+    pub fn adopt(path: &Path) -> SysResult<Self> {
+        let netns = Self::open(path)?;
+        let mut batch = Batch::new();
+        batch.set_up("lo", LOOPBACK, true);
+        netns.rtnl.run(&mut batch)?;
+        Ok(netns)
+    }
+
     /// Where it is pinned.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,6 +1,6 @@
 //! `ContainerConfig`.
 
-use super::{DecodeError, Field, Host, image, is_set, mounts, resources, security, text};
+use super::{DecodeError, Field, image, is_set, mounts, resources, security, text};
 use crate::{proto, signals};
 use model::{ContainerConfig, ContainerMetadata, KeyValue};
 
@@ -8,7 +8,6 @@ use model::{ContainerConfig, ContainerMetadata, KeyValue};
 pub(crate) fn container(
     field: &Field<'_>,
     message: Option<proto::ContainerConfig>,
-    host: Host,
 ) -> Result<ContainerConfig, DecodeError> {
     let message = message.ok_or_else(|| field.missing())?;
     let child = |name| field.child(name);
@@ -48,7 +47,7 @@ pub(crate) fn container(
         stdin_once: message.stdin_once,
         tty: message.tty,
         resources: resources::resources(&linux_field.child("resources"), linux.resources)?,
-        security: security::container(&linux_field.child("security_context"), linux.security_context, host)?,
+        security: security::container(&linux_field.child("security_context"), linux.security_context)?,
         stop_signal: signals::number(signal),
     })
 }

@@ -8,7 +8,7 @@ mod container;
 mod pull;
 mod sandbox;
 
-use super::{DecodeError, Host};
+use super::DecodeError;
 use prost::Message;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value,
@@ -33,9 +33,6 @@ use Verdict::{Checked, Honoured, Refused, Stored};
 /// A field, its verdict, what has to be set beside it, and a value for it, both in the text format. A path that
 /// ends in `.*` stands for all fields below; their values are made up.
 type Row = (&'static str, Verdict, &'static str, &'static str);
-
-/// A host that could apply an AppArmor profile, so that asking for one is refused.
-const HOST: Host = Host { apparmor: true };
 
 fn pool() -> DescriptorPool {
     let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");

@@ -9,6 +9,7 @@ mod field;
 mod field_table;
 pub(crate) mod filters;
 pub(crate) mod image;
+pub(crate) mod labels;
 pub(crate) mod mounts;
 pub(crate) mod pod_fit;
 pub(crate) mod requests;
@@ -17,24 +18,10 @@ pub(crate) mod sandbox;
 pub(crate) mod security;
 pub(crate) mod sysctls;
 pub(crate) mod text;
+pub(crate) mod userns;
 
 pub use error::DecodeError;
 pub(crate) use field::Field;
-
-/// What decoding has to know of the host.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Host {
-    /// AppArmor confines processes here.
-    pub(crate) apparmor: bool,
-}
-
-impl Host {
-    /// Looks at the running kernel.
-    pub(crate) fn detect() -> Self {
-        let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
-        Self { apparmor: enabled.is_ok_and(|text| text.starts_with('Y')) }
-    }
-}
 
 /// Whether a message says anything.
 pub(crate) fn is_set<T: Default + PartialEq>(message: Option<&T>) -> bool {

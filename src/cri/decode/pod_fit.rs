@@ -22,6 +22,10 @@ pub(crate) fn check(container: &ContainerConfig, pod: &SandboxConfig) -> Result<
             return Err(namespaces.child(name).invalid("the pod sandbox has a namespace of its own"));
         }
     }
+    // A silent request means the pod's.
+    if asked.namespaces.users.is_some() && asked.namespaces.users != given.namespaces.users {
+        return Err(namespaces.child("userns_options").invalid("differs from the pod sandbox's"));
+    }
     Ok(())
 }
 
@@ -46,6 +50,12 @@ mod tests {
         pod.linux.security.namespaces.network = NamespaceMode::Node;
         assert_eq!(check(&container, &pod), Ok(()));
         container.security.namespaces.network = NamespaceMode::Pod;
+        assert_eq!(check(&container, &pod), Ok(()));
+        let map = model::IdMapping { container_id: 0, host_id: 65_536, length: 65_536 };
+        container.security.namespaces.users = Some(model::UserNamespace { uids: map, gids: map });
+        let error = check(&container, &pod).unwrap_err().to_string();
+        assert!(error.contains("userns_options: differs"), "{error}");
+        pod.linux.security.namespaces.users = container.security.namespaces.users.clone();
         assert_eq!(check(&container, &pod), Ok(()));
     }
 }

@@ -1,6 +1,6 @@
 //! `PodSandboxConfig`.
 
-use super::{DecodeError, Field, Host, is_set, resources, security, sysctls, text};
+use super::{DecodeError, Field, is_set, resources, security, sysctls, text};
 use crate::proto;
 use model::{DnsConfig, LinuxSandbox, NamespaceMode, PortMapping, Protocol, SandboxConfig, SandboxMetadata};
 use std::net::IpAddr;
@@ -9,7 +9,6 @@ use std::net::IpAddr;
 pub(crate) fn sandbox(
     field: &Field<'_>,
     message: Option<proto::PodSandboxConfig>,
-    host: Host,
 ) -> Result<SandboxConfig, DecodeError> {
     let message = message.ok_or_else(|| field.missing())?;
     field.child("windows").refuse_if(windows_is_set(message.windows.as_ref()))?;
@@ -19,7 +18,7 @@ pub(crate) fn sandbox(
     if !message.log_directory.is_empty() {
         text::absolute(&log_directory, &message.log_directory)?;
     }
-    let linux = linux(&field.child("linux"), message.linux, host)?;
+    let linux = linux(&field.child("linux"), message.linux)?;
     let on_host = linux.security.namespaces.network == NamespaceMode::Node;
     Ok(SandboxConfig {
         metadata,
@@ -38,9 +37,8 @@ pub(crate) fn sandbox(
 pub(crate) fn optional(
     field: &Field<'_>,
     message: Option<proto::PodSandboxConfig>,
-    host: Host,
 ) -> Result<Option<SandboxConfig>, DecodeError> {
-    if is_set(message.as_ref()) { sandbox(field, message, host).map(Some) } else { Ok(None) }
+    if is_set(message.as_ref()) { sandbox(field, message).map(Some) } else { Ok(None) }
 }
 
 fn metadata(
@@ -115,13 +113,12 @@ fn port(field: &Field<'_>, port: i32) -> Result<u16, DecodeError> {
 fn linux(
     field: &Field<'_>,
     message: Option<proto::LinuxPodSandboxConfig>,
-    host: Host,
 ) -> Result<LinuxSandbox, DecodeError> {
     let message = message.unwrap_or_default();
     let parent = field.child("cgroup_parent");
     text::inside(&parent, &message.cgroup_parent)?;
     text::printable(&parent, &message.cgroup_parent)?;
-    let security = security::sandbox(&field.child("security_context"), message.security_context, host)?;
+    let security = security::sandbox(&field.child("security_context"), message.security_context)?;
     let stored = |name, message: Option<proto::LinuxContainerResources>| {
         let field = field.child(name);
         message.map(|message| resources::resources(&field, Some(message))).transpose()

@@ -1,6 +1,6 @@
 //! Users, namespaces and profiles. A sandbox and a container have almost the same fields in two messages.
 
-use super::{DecodeError, Field, Host, capability, is_set, text};
+use super::{DecodeError, Field, capability, labels, text, userns};
 use crate::proto;
 use model::{NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, User};
 use proto::SupplementalGroupsPolicy;
@@ -18,12 +18,9 @@ enum Owner {
 pub(crate) fn sandbox(
     field: &Field<'_>,
     message: Option<proto::LinuxSandboxSecurityContext>,
-    host: Host,
 ) -> Result<SecurityContext, DecodeError> {
     let message = message.unwrap_or_default();
     let child = |name| field.child(name);
-    child("selinux_options").refuse_if(is_set(message.selinux_options.as_ref()))?;
-    check_apparmor(&child("apparmor"), message.apparmor.as_ref(), host)?;
     let ids = Ids {
         user: message.run_as_user,
         user_name: String::new(),
@@ -36,6 +33,8 @@ pub(crate) fn sandbox(
         namespaces: namespaces(&child("namespace_options"), message.namespace_options, Owner::Sandbox)?,
         readonly_rootfs: message.readonly_rootfs,
         seccomp: seccomp(field, message.seccomp, &message.seccomp_profile_path)?,
+        apparmor: labels::apparmor(field, message.apparmor.as_ref(), "")?,
+        selinux: labels::selinux(&child("selinux_options"), message.selinux_options)?,
         ..ids.decode(field)?
     })
 }
@@ -45,13 +44,9 @@ pub(crate) fn sandbox(
 pub(crate) fn container(
     field: &Field<'_>,
     message: Option<proto::LinuxContainerSecurityContext>,
-    host: Host,
 ) -> Result<SecurityContext, DecodeError> {
     let message = message.unwrap_or_default();
     let child = |name| field.child(name);
-    child("selinux_options").refuse_if(is_set(message.selinux_options.as_ref()))?;
-    check_apparmor(&child("apparmor"), message.apparmor.as_ref(), host)?;
-    check_apparmor_name(&child("apparmor_profile"), &message.apparmor_profile, host)?;
     for (name, paths) in
         [("masked_paths", &message.masked_paths), ("readonly_paths", &message.readonly_paths)]
     {
@@ -75,6 +70,8 @@ pub(crate) fn container(
         masked_paths: message.masked_paths,
         readonly_paths: message.readonly_paths,
         seccomp: seccomp(field, message.seccomp, &message.seccomp_profile_path)?,
+        apparmor: labels::apparmor(field, message.apparmor.as_ref(), &message.apparmor_profile)?,
+        selinux: labels::selinux(&child("selinux_options"), message.selinux_options)?,
         ..ids.decode(field)?
     })
 }
@@ -140,12 +137,13 @@ fn namespaces(
     owner: Owner,
 ) -> Result<NamespaceOptions, DecodeError> {
     let message = message.unwrap_or_default();
-    check_user_namespace(&field.child("userns_options"), message.userns_options.as_ref())?;
+    let users = userns::user_namespace(&field.child("userns_options"), message.userns_options)?;
     let options = NamespaceOptions {
         network: shared(&field.child("network"), message.network)?,
         pid: mode(&field.child("pid"), message.pid)?,
         ipc: shared(&field.child("ipc"), message.ipc)?,
         target_id: (!message.target_id.is_empty()).then_some(message.target_id),
+        users,
     };
     let target = field.child("target_id");
     match (options.pid == NamespaceMode::Target, &options.target_id) {
@@ -173,19 +171,6 @@ fn shared(field: &Field<'_>, value: i32) -> Result<NamespaceMode, DecodeError> {
         mode @ (NamespaceMode::Pod | NamespaceMode::Node) => Ok(mode),
         NamespaceMode::Container | NamespaceMode::Target => Err(field.invalid("must be POD or NODE")),
     }
-}
-
-fn check_user_namespace(
-    field: &Field<'_>,
-    message: Option<&proto::UserNamespace>,
-) -> Result<(), DecodeError> {
-    let Some(message) = message else { return Ok(()) };
-    let mode = shared(&field.child("mode"), message.mode)?;
-    let mapped = !message.uids.is_empty() || !message.gids.is_empty();
-    if mode == NamespaceMode::Node && mapped {
-        return Err(field.invalid("has mappings without a namespace for them"));
-    }
-    field.refuse_if(mapped)
 }
 
 /// The filter of the newer field, else of the older one; they must not contradict each other.
@@ -234,33 +219,4 @@ fn seccomp_name(field: &Field<'_>, name: &str) -> Result<Option<Seccomp>, Decode
             Some(Seccomp::Localhost(path.to_owned()))
         }
     })
-}
-
-/// AppArmor is not applied in this version, so only what needs nothing applied is taken: no confinement, and
-/// the default profile on a host without AppArmor.
-fn check_apparmor(
-    field: &Field<'_>,
-    profile: Option<&proto::SecurityProfile>,
-    host: Host,
-) -> Result<(), DecodeError> {
-    let Some(profile) = profile else { return Ok(()) };
-    let kind = field.child("profile_type").enumeration(profile.profile_type)?;
-    let reference = field.child("localhost_ref");
-    match kind {
-        ProfileType::Localhost => field.refuse_if(true),
-        _ if !profile.localhost_ref.is_empty() => {
-            Err(reference.invalid("goes only with profile_type: Localhost"))
-        }
-        ProfileType::RuntimeDefault => field.refuse_if(host.apparmor),
-        ProfileType::Unconfined => Ok(()),
-    }
-}
-
-/// The older form of the same.
-fn check_apparmor_name(field: &Field<'_>, name: &str, host: Host) -> Result<(), DecodeError> {
-    match name {
-        "" | "unconfined" => Ok(()),
-        "runtime/default" => field.refuse_if(host.apparmor),
-        _ => field.refuse_if(true),
-    }
 }

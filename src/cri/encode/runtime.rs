@@ -7,13 +7,14 @@ use engine::{HandlerInfo, RuntimeStatus};
 pub(crate) fn status(status: RuntimeStatus, verbose: bool) -> proto::StatusResponse {
     let network = status.network;
     let conditions = conditions(network.ready, network.reason, network.message);
+    let maps_users = status.handlers.iter().any(|handler| handler.user_namespaces);
     proto::StatusResponse {
         status: Some(proto::RuntimeStatus { conditions }),
         info: if verbose { status.info } else { Default::default() },
         runtime_handlers: status.handlers.into_iter().map(handler).collect(),
         features: Some(proto::RuntimeFeatures {
             supplemental_groups_policy: true,
-            user_namespaces_host_network: false,
+            user_namespaces_host_network: maps_users,
             mount_options: true,
         }),
     }

@@ -2,7 +2,7 @@
 
 use crate::proto;
 use engine::PodView;
-use model::{NamespaceMode, NamespaceOptions, SandboxMetadata, SandboxState};
+use model::{IdMapping, NamespaceMode, NamespaceOptions, SandboxMetadata, SandboxState, UserNamespace};
 
 /// A sandbox in a list.
 pub(crate) fn listed(view: &PodView) -> proto::PodSandbox {
@@ -71,6 +71,19 @@ fn namespace_options(options: &NamespaceOptions) -> proto::NamespaceOption {
         pid: mode(options.pid),
         ipc: mode(options.ipc),
         target_id: options.target_id.clone().unwrap_or_default(),
-        userns_options: None,
+        userns_options: options.users.as_ref().map(user_namespace),
+    }
+}
+
+fn user_namespace(users: &UserNamespace) -> proto::UserNamespace {
+    let one = |map: &IdMapping| proto::IdMapping {
+        host_id: map.host_id,
+        container_id: map.container_id,
+        length: map.length,
+    };
+    proto::UserNamespace {
+        mode: proto::NamespaceMode::Pod.into(),
+        uids: vec![one(&users.uids)],
+        gids: vec![one(&users.gids)],
     }
 }

@@ -7,7 +7,6 @@ mod pull_image;
 mod remove_image;
 mod stream_images;
 
-use crate::decode::Host;
 use crate::proto::image_service_server::ImageService;
 use crate::proto::*;
 use engine::Engine;
@@ -19,7 +18,6 @@ use tonic::{Request, Response, Status};
 #[derive(Clone)]
 pub(crate) struct Images {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) host: Host,
 }
 
 /// The messages of a streaming answer.

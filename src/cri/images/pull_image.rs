@@ -12,8 +12,7 @@ pub(super) async fn answer(images: &Images, request: PullImageRequest) -> Result
     let spec = decode::image::image(&Field::root("image"), request.image).map_err(refused)?;
     let credentials = decode::image::credentials(&Field::root("auth"), request.auth).map_err(refused)?;
     // Images are the same for every pod: its configuration is only checked.
-    sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config, images.host)
-        .map_err(refused)?;
+    sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config).map_err(refused)?;
     Span::current().record("image", spec.image.as_str());
     // Informational: who asked for it, and in which words.
     tracing::debug!(requested = spec.user_specified_image, annotations = ?spec.annotations, "pulling");

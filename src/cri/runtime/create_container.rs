@@ -12,12 +12,12 @@ pub(super) async fn answer(
     request: CreateContainerRequest,
 ) -> Result<CreateContainerResponse, Status> {
     let refused = |error| status::decode(&error);
-    let (engine, host) = (&runtime.engine, runtime.host);
+    let engine = &runtime.engine;
     let id = request.pod_sandbox_id;
     requests::id("pod_sandbox_id", &id).map_err(refused)?;
-    let config = container::container(&Field::root("config"), request.config, host).map_err(refused)?;
+    let config = container::container(&Field::root("config"), request.config).map_err(refused)?;
     let pod_config =
-        sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config, host).map_err(refused)?;
+        sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config).map_err(refused)?;
     Span::current().record("pod", id.as_str()).record("container", config.metadata.name.as_str());
     let pod = engine.pod_status(&id).map_err(|error| status::engine(&error))?;
     pod_fit::check(&config, &pod.config).map_err(refused)?;

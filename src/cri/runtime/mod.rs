@@ -36,7 +36,6 @@ mod update_pod_sandbox_resources;
 mod update_runtime_config;
 mod version;
 
-use crate::decode::Host;
 use crate::proto::runtime_service_server::RuntimeService;
 use crate::proto::*;
 use crate::status::unimplemented;
@@ -49,7 +48,6 @@ use tonic::{Request, Response, Status};
 #[derive(Clone)]
 pub(crate) struct Runtime {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) host: Host,
     pub(crate) urls: Arc<stream::Urls>,
 }
 

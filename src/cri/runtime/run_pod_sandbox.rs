@@ -11,8 +11,8 @@ pub(super) async fn answer(
     runtime: &Runtime,
     request: RunPodSandboxRequest,
 ) -> Result<RunPodSandboxResponse, Status> {
-    let config = sandbox::sandbox(&Field::root("config"), request.config, runtime.host)
-        .map_err(|error| status::decode(&error))?;
+    let config =
+        sandbox::sandbox(&Field::root("config"), request.config).map_err(|error| status::decode(&error))?;
     text::printable(&Field::root("runtime_handler"), &request.runtime_handler)
         .map_err(|error| status::decode(&error))?;
     let name = &config.metadata;

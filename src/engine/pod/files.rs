@@ -27,8 +27,8 @@ pub(crate) fn write_names(files: &PodFiles, id: &str, config: &SandboxConfig) ->
         Some(dns) => resolv_conf(dns),
         None => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
     };
-    put(&files.resolv_conf(), &resolv)?;
-    put(&files.hostname(), &format!("{}\n", hostname(id, config)))
+    put(&files.resolv_conf(), &resolv, config)?;
+    put(&files.hostname(), &format!("{}\n", hostname(id, config)), config)
 }
 
 /// Writes the hosts file, for containers to which the kubelet mounts none.
@@ -39,17 +39,19 @@ pub(crate) fn write_hosts(
     ips: &[IpAddr],
 ) -> Result<(), EngineError> {
     if config.linux.security.namespaces.network == NamespaceMode::Node {
-        return put(&files.hosts(), &fs::read_to_string("/etc/hosts").unwrap_or_default());
+        return put(&files.hosts(), &fs::read_to_string("/etc/hosts").unwrap_or_default(), config);
     }
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for ip in ips {
         let _ = writeln!(text, "{ip}\t{}", hostname(id, config));
     }
-    put(&files.hosts(), &text)
+    put(&files.hosts(), &text, config)
 }
 
-fn put(path: &Path, text: &str) -> Result<(), EngineError> {
-    sys::fs::write_atomic(path, text.as_bytes(), MODE).map_err(EngineError::sys(format!("write {path:?}")))
+fn put(path: &Path, text: &str, config: &SandboxConfig) -> Result<(), EngineError> {
+    sys::fs::write_atomic(path, text.as_bytes(), MODE)
+        .map_err(EngineError::sys(format!("write {path:?}")))?;
+    crate::userns::give(path, config)
 }
 
 fn resolv_conf(dns: &DnsConfig) -> String {

@@ -43,6 +43,7 @@ impl Engine {
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
         let record = self.new_record(&id, config.clone(), handler.clone())?;
+        self.check_user_namespace(&config)?;
         if let Some(network) = files::network_of(&record) {
             self.network.validate(&network)?;
         }
@@ -117,10 +118,15 @@ impl Engine {
         ticket.stage("recording");
         self.journal(pod)?;
         ticket.stage("setting up the network and the supervisor");
-        let (netns_ready, netns_stands) = oneshot::channel();
+        let (ready, stands) = oneshot::channel();
+        let (mut first, mut second) = (Netns::Make(ready), Netns::Await(stands));
+        if crate::userns::root_of(&pod.config()).is_some() {
+            // Only the supervisor can make one that the pod's user namespace owns.
+            std::mem::swap(&mut first, &mut second);
+        }
         let (attached, launched) = tokio::join!(
-            self.stage("network", self.attach(pod, netns_ready)),
-            self.stage("supervisor", self.launch(pod, netns_stands)),
+            self.stage("network", self.attach(pod, first)),
+            self.stage("supervisor", self.launch(pod, second)),
         );
         if let (Err(_), Err(second)) = (&attached, &launched) {
             tracing::warn!(pod = %pod.id, error = chain(second), "the supervisor failed beside the network");
@@ -149,22 +155,26 @@ impl Engine {
     }
 
     /// Makes the network namespace and attaches it to the pod network.
-    async fn attach(
-        &self,
-        pod: &Arc<Pod>,
-        ready: oneshot::Sender<()>,
-    ) -> Result<Option<net::Attachment>, EngineError> {
+    async fn attach(&self, pod: &Arc<Pod>, side: Netns) -> Result<Option<net::Attachment>, EngineError> {
         let Some(network) = files::network_of(&pod.record()) else {
-            let _ = ready.send(());
+            side.ready();
             return Ok(None);
         };
         let pin = network.netns.clone();
-        let make = move || {
-            sys::netns::create(&pin).map_err(EngineError::sys(format!("make the network namespace {pin:?}")))
+        let side = match side.stands().await {
+            Ok(side) => side,
+            // The supervisor's side reports its failure.
+            Err(_) => return Ok(None),
         };
-        let netns = self.stage("netns", blocking("making a network namespace", make)).await?;
-        // The other side may have failed and gone.
-        let _ = ready.send(());
+        let makes = side.is_some();
+        let open = move || {
+            let opened = if makes { sys::netns::create(&pin) } else { sys::netns::Netns::adopt(&pin) };
+            opened.map_err(EngineError::sys(format!("make the network namespace {pin:?}")))
+        };
+        let netns = self.stage("netns", blocking("making a network namespace", open)).await?;
+        if let Some(side) = side {
+            side.ready();
+        }
         let _attaching = self.attaching.read().await;
         // Boxed: executing plugins makes for a large future.
         let attach = Box::pin(self.network.attach_open(&network, Arc::new(netns)));
@@ -172,11 +182,7 @@ impl Engine {
     }
 
     /// Starts the shim and lets it enter the pod's namespaces.
-    async fn launch(
-        self: &Arc<Self>,
-        pod: &Arc<Pod>,
-        netns_stands: oneshot::Receiver<()>,
-    ) -> Result<(), EngineError> {
+    async fn launch(self: &Arc<Self>, pod: &Arc<Pod>, side: Netns) -> Result<(), EngineError> {
         let (engine, held) = (self.clone(), pod.clone());
         let (cgroup, process) =
             self.stage("spawn", blocking("starting a supervisor", move || engine.spawn(&held))).await?;
@@ -199,10 +205,11 @@ impl Engine {
         };
         shim.set_process(process.pid, process.pidfd);
         pod.set_shim(Some(shim.clone()));
-        if netns_stands.await.is_err() {
+        let side = match side.stands().await {
+            Ok(side) => side,
             // The network's side reports its failure.
-            return Ok(());
-        }
+            Err(_) => return Ok(()),
+        };
         let (config, netns) = (pod.config(), pod.netns());
         let plan = oci::plan::sandbox(&oci::plan::SandboxInputs {
             id: &SandboxId::new(pod.id.as_str()),
@@ -221,6 +228,9 @@ impl Engine {
                 tracing::info!(pod = %pod.id, warning, "the host restricts a setting");
             }
         }
+        if let Some(side) = side {
+            side.ready();
+        }
         Ok(())
     }
 
@@ -229,7 +239,7 @@ impl Engine {
         let config = pod.config();
         files::write_names(&pod.files, &pod.id, &config)?;
         if config.linux.security.namespaces.ipc == NamespaceMode::Pod {
-            mount_shm(&pod.files.shm(), self.settings.shm_size)?;
+            mount_shm(&pod.files.shm(), self.settings.shm_size, crate::userns::root_of(&config))?;
         }
         let cgroup = self.make_cgroup(pod)?;
         self.limit_pod(pod, &pod.record().limits())?;
@@ -260,6 +270,30 @@ impl Engine {
         let shim = Shim::connect(&pod.id, pod.files.dir(), notify).await?;
         let hello = shim.hello().await?;
         Ok((shim, hello))
+    }
+}
+
+/// Which side of RunPodSandbox makes the network namespace, and which waits for it.
+enum Netns {
+    Make(oneshot::Sender<()>),
+    Await(oneshot::Receiver<()>),
+}
+
+impl Netns {
+    /// Waits for the other side, if it is the one that makes it; an error when that has failed. Otherwise it is to be
+    /// made, and the other side then told by what is returned.
+    async fn stands(self) -> Result<Option<Self>, oneshot::error::RecvError> {
+        match self {
+            Self::Make(_) => Ok(Some(self)),
+            Self::Await(stands) => stands.await.map(|()| None),
+        }
+    }
+
+    /// Lets the other side go on; it may have failed and gone.
+    fn ready(self) {
+        if let Self::Make(ready) = self {
+            let _ = ready.send(());
+        }
     }
 }
 
@@ -313,10 +347,12 @@ fn netns_name(id: &str) -> String {
     format!("cni-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }
 
-fn mount_shm(path: &PathBuf, size: u64) -> Result<(), EngineError> {
+fn mount_shm(path: &PathBuf, size: u64, owner: Option<(u32, u32)>) -> Result<(), EngineError> {
     use rustix::mount::{MountFlags, mount};
     fs::create_dir(path).map_err(EngineError::io("make the directory", path))?;
-    let options = std::ffi::CString::new(format!("mode=1777,size={size}")).unwrap_or_default();
+    let (uid, gid) = owner.unwrap_or_default();
+    let options = format!("mode=1777,size={size},uid={uid},gid={gid}");
+    let options = std::ffi::CString::new(options).unwrap_or_default();
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("shm", path, "tmpfs", flags, options.as_c_str())
         .map_err(|errno| EngineError::io("mount a tmpfs on", path)(errno.into()))

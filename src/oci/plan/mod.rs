@@ -1,6 +1,7 @@
 //! A spec as the few system calls that the shim makes of it.
 
 mod devices;
+mod ids;
 mod mounts;
 mod process;
 mod sandbox;
@@ -8,6 +9,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
+pub use ids::of_pod as ids_of_pod;
 pub use process::process;
 pub use sandbox::{SandboxInputs, sandbox};
 
@@ -15,9 +17,7 @@ use crate::error::{OciError, OciResult};
 use oci_spec::runtime::Spec;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use wire::plan::{
-    Bytes, CgroupPlan, ContainerPlan, ExecPlan, IdMaps, PidNamespace, ProcessPlan, RootfsPlan, Stdio,
-};
+use wire::plan::{Bytes, CgroupPlan, ContainerPlan, ExecPlan, PidNamespace, ProcessPlan, RootfsPlan, Stdio};
 
 /// What a container's plan needs beside its spec.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
             .and_then(|linux| linux.sysctl().as_ref())
             .map_or(Ok(Vec::new()), |all| sysctl::plain(all.iter()))?,
         process,
-        ids: IdMaps::default(),
+        ids: ids::of_spec(spec),
     })
 }
 

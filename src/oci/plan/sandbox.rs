@@ -7,7 +7,7 @@ use crate::seccomp;
 use crate::users::ResolvedUser;
 use model::{NamespaceMode, SandboxConfig, SandboxId, Seccomp, User};
 use std::path::Path;
-use wire::plan::{CgroupPlan, IdMaps, ProcessPlan, SandboxPlan};
+use wire::plan::{CgroupPlan, ProcessPlan, SandboxPlan};
 
 /// Nobody: who the pause is when nobody says otherwise.
 const NOBODY: u32 = 65_534;
@@ -68,7 +68,7 @@ pub fn sandbox(inputs: &SandboxInputs<'_>) -> OciResult<SandboxPlan> {
         pause_process: if shares_pid { pause_process(inputs)? } else { ProcessPlan::default() },
         exits: super::bytes(inputs.exits),
         oom_score_adj: inputs.oom_score_adj,
-        ids: IdMaps::default(),
+        ids: super::ids::of_pod(namespaces.users.as_ref()),
     })
 }
 
@@ -95,14 +95,19 @@ fn pause_process(inputs: &SandboxInputs<'_>) -> OciResult<ProcessPlan> {
 
 fn pause_user(inputs: &SandboxInputs<'_>) -> OciResult<ResolvedUser> {
     let security = &inputs.config.linux.security;
+    let users = security.namespaces.users.as_ref();
+    let nobody = match users {
+        Some(users) if users.uids.on_host(NOBODY).and(users.gids.on_host(NOBODY)).is_none() => 0,
+        _ => NOBODY,
+    };
     let uid = match &security.user {
-        None => NOBODY,
+        None => nobody,
         Some(User::Uid(uid)) => *uid,
         Some(User::Name(name)) => name.parse().map_err(|_| {
             OciError::invalid("linux.security_context.run_as_user", "a pod has no image to look up a name in")
         })?,
     };
-    let gid = security.group.unwrap_or(if security.user.is_none() { NOBODY } else { 0 });
+    let gid = security.group.unwrap_or(if security.user.is_none() { nobody } else { 0 });
     let mut groups = vec![gid];
     groups.extend(security.supplemental_groups.iter().copied().filter(|group| *group != gid));
     Ok(ResolvedUser { uid, gid, groups, ..ResolvedUser::default() })

@@ -14,6 +14,7 @@ mod settings;
 mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
+mod userns;
 mod volumes;
 
 pub(crate) use binds::destination;
@@ -38,6 +39,7 @@ const VERSION: &str = "1.2.0";
 pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
     let security = &inputs.container.security;
     let caps = process::granted(inputs)?;
+    userns::check(inputs.sandbox, inputs.user)?;
     let mut root = Root::default();
     root.set_path(inputs.rootfs.to_path_buf()).set_readonly(Some(security.readonly_rootfs));
     let (masked, readonly) = if security.privileged {
@@ -58,6 +60,8 @@ pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
         .set_resources(Some(limits))
         .set_cgroups_path(Some(inputs.cgroup.into()))
         .set_namespaces(Some(namespaces::namespaces(inputs)))
+        .set_uid_mappings(userns::mappings(inputs.sandbox, |users| users.uids)?)
+        .set_gid_mappings(userns::mappings(inputs.sandbox, |users| users.gids)?)
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(seccomp::profile(inputs, caps.granted)?)
         .set_rootfs_propagation(Some(mounts::root_propagation(&inputs.container.mounts).to_owned()))

@@ -13,6 +13,10 @@ pub(super) fn namespaces(inputs: &ContainerInputs<'_>) -> Vec<LinuxNamespace> {
     let pod = &inputs.sandbox.linux.security.namespaces;
     let own = &inputs.container.security;
     let mut namespaces = vec![namespace(LinuxNamespaceType::Mount, None)];
+    if pod.users.is_some() {
+        // The pod's, of which no process is in sight that another could take it from.
+        namespaces.push(namespace(LinuxNamespaceType::User, None));
+    }
     match own.namespaces.pid {
         NamespaceMode::Node => {}
         NamespaceMode::Container => namespaces.push(namespace(LinuxNamespaceType::Pid, None)),

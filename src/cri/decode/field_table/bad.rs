@@ -26,7 +26,7 @@ const SANDBOX: &str = "metadata { name: 'web' uid: 'u' namespace: 'default' }";
 
 fn sandbox(fragment: &str) -> Result<model::SandboxConfig, DecodeError> {
     let message: PodSandboxConfig = merge("PodSandboxConfig", SANDBOX, fragment);
-    sandbox::sandbox(&Field::root("config"), Some(message), Host::default())
+    sandbox::sandbox(&Field::root("config"), Some(message))
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn sandboxes() {
     for (fragment, field) in table {
         assert_eq!(path(sandbox(fragment)), field, "{fragment}");
     }
-    let none = sandbox::sandbox(&Field::root("config"), None, Host::default());
+    let none = sandbox::sandbox(&Field::root("config"), None);
     assert_eq!(none.unwrap_err().to_string(), "config is required");
-    let empty = sandbox::sandbox(&Field::root("config"), Some(PodSandboxConfig::default()), Host::default());
+    let empty = sandbox::sandbox(&Field::root("config"), Some(PodSandboxConfig::default()));
     assert_eq!(empty.unwrap_err().to_string(), "config.metadata is required");
 }
 
@@ -82,7 +82,7 @@ const CONTAINER: &str = "metadata { name: 'c' } image { image: 'busybox' }";
 
 fn container(fragment: &str) -> Result<model::ContainerConfig, DecodeError> {
     let message: ContainerConfig = merge("ContainerConfig", CONTAINER, fragment);
-    container::container(&Field::root("config"), Some(message), Host::default())
+    container::container(&Field::root("config"), Some(message))
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn containers() {
         assert_eq!(path(container(fragment)), field, "{fragment}");
     }
     let no_image: ContainerConfig = merge("ContainerConfig", "metadata { name: 'c' } image {}", "");
-    let result = container::container(&Field::root("config"), Some(no_image), Host::default());
+    let result = container::container(&Field::root("config"), Some(no_image));
     assert_eq!(result.unwrap_err().to_string(), "config.image.image is required");
 }
 
@@ -142,8 +142,11 @@ fn security_of_containers() {
         ("seccomp { profile_type: 7 }", "seccomp.profile_type"),
         ("seccomp {} seccomp_profile_path: 'unconfined'", "seccomp_profile_path"),
         ("seccomp_profile_path: 'strict'", "seccomp_profile_path"),
-        ("apparmor { profile_type: Localhost localhost_ref: 'x' }", "apparmor"),
-        ("apparmor_profile: 'localhost/x'", "apparmor_profile"),
+        ("apparmor { profile_type: Localhost }", "apparmor.localhost_ref"),
+        ("apparmor { localhost_ref: 'x' }", "apparmor.localhost_ref"),
+        ("apparmor_profile: 'x'", "apparmor_profile"),
+        ("selinux_options { type: 'a:b' }", "selinux_options.type"),
+        ("selinux_options { level: 's0 c1' }", "selinux_options.level"),
         ("capabilities { add_capabilities: 'FLY' }", "capabilities.add_capabilities[0]"),
     ];
     for (fragment, field) in table {
@@ -153,15 +156,13 @@ fn security_of_containers() {
 }
 
 #[test]
-fn unset_is_unset_and_the_default_profile_needs_no_apparmor_here() {
+fn unset_is_unset() {
     let plain = container("").unwrap();
     for fragment in [
         "windows { resources {} security_context {} }",
         "linux { resources {} security_context { capabilities {} namespace_options {} selinux_options {} } }",
         "linux { security_context { namespace_options { userns_options {} } } }",
         "linux { security_context { namespace_options { userns_options { mode: NODE } } } }",
-        "linux { security_context { apparmor { profile_type: Unconfined } apparmor_profile: 'unconfined' } }",
-        "linux { security_context { apparmor {} apparmor_profile: 'runtime/default' } }",
     ] {
         assert_eq!(container(fragment).as_ref(), Ok(&plain), "{fragment}");
     }
@@ -188,6 +189,25 @@ fn seccomp_in_both_forms() {
     for (fragment, expected) in table {
         let config = container(&format!("linux {{ security_context {{ {fragment} }} }}")).unwrap();
         assert_eq!(config.security.seccomp, expected, "{fragment}");
+    }
+}
+
+#[test]
+fn apparmor_in_both_forms() {
+    use model::AppArmor::{Localhost, RuntimeDefault, Unconfined};
+    let table = [
+        ("", None),
+        ("apparmor {}", Some(RuntimeDefault)),
+        ("apparmor { profile_type: Unconfined } apparmor_profile: 'localhost/p'", Some(Unconfined)),
+        ("apparmor { profile_type: Localhost localhost_ref: 'p' }", Some(Localhost("p".into()))),
+        ("apparmor { profile_type: Localhost localhost_ref: 'localhost/p' }", Some(Localhost("p".into()))),
+        ("apparmor_profile: 'runtime/default'", Some(RuntimeDefault)),
+        ("apparmor_profile: 'unconfined'", Some(Unconfined)),
+        ("apparmor_profile: 'localhost/p'", Some(Localhost("p".into()))),
+    ];
+    for (fragment, expected) in table {
+        let config = container(&format!("linux {{ security_context {{ {fragment} }} }}")).unwrap();
+        assert_eq!(config.security.apparmor, expected, "{fragment}");
     }
 }
 

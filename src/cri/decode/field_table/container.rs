@@ -124,7 +124,7 @@ const PROCESS: [Row; 6] = [
 ];
 
 /// The fields of the security context: name, verdict, what goes beside, the value.
-const SECURITY: [Row; 27] = [
+const SECURITY: [Row; 34] = [
     ("capabilities.add_capabilities", Honoured, "", "capabilities { add_capabilities: 'NET_ADMIN' }"),
     ("capabilities.drop_capabilities", Honoured, "", "capabilities { drop_capabilities: 'ALL' }"),
     (
@@ -143,10 +143,52 @@ const SECURITY: [Row; 27] = [
         "namespace_options { pid: TARGET target_id: 'a' }",
         "namespace_options { target_id: 'b' }",
     ),
-    ("namespace_options.userns_options.mode", Refused, "", USERNS),
-    ("namespace_options.userns_options.uids.*", Refused, "", ""),
-    ("namespace_options.userns_options.gids.*", Refused, "", ""),
-    ("selinux_options.*", Refused, "", ""),
+    (
+        "namespace_options.userns_options.mode",
+        Checked,
+        "",
+        "namespace_options { userns_options { mode: NODE } }",
+    ),
+    (
+        "namespace_options.userns_options.uids.host_id",
+        Honoured,
+        "",
+        "namespace_options { userns_options { uids { host_id: 7 length: 9 } gids { length: 9 } } }",
+    ),
+    (
+        "namespace_options.userns_options.uids.container_id",
+        Refused,
+        "",
+        "namespace_options { userns_options { uids { container_id: 1 length: 9 } gids { length: 9 } } }",
+    ),
+    (
+        "namespace_options.userns_options.uids.length",
+        Honoured,
+        "",
+        "namespace_options { userns_options { uids { length: 7 } gids { length: 9 } } }",
+    ),
+    (
+        "namespace_options.userns_options.gids.host_id",
+        Honoured,
+        "",
+        "namespace_options { userns_options { gids { host_id: 7 length: 9 } uids { length: 9 } } }",
+    ),
+    (
+        "namespace_options.userns_options.gids.container_id",
+        Refused,
+        "",
+        "namespace_options { userns_options { gids { container_id: 1 length: 9 } uids { length: 9 } } }",
+    ),
+    (
+        "namespace_options.userns_options.gids.length",
+        Honoured,
+        "",
+        "namespace_options { userns_options { gids { length: 7 } uids { length: 9 } } }",
+    ),
+    ("selinux_options.user", Honoured, "", "selinux_options { user: 'system_u' }"),
+    ("selinux_options.role", Honoured, "", "selinux_options { role: 'system_r' }"),
+    ("selinux_options.type", Honoured, "", "selinux_options { type: 'container_t' }"),
+    ("selinux_options.level", Honoured, "", "selinux_options { level: 's0:c1,c2' }"),
     ("run_as_user", Honoured, "", "run_as_user { value: 0 }"),
     ("run_as_group", Honoured, "run_as_user { value: 1 }", "run_as_group { value: 0 }"),
     ("run_as_username", Honoured, "", "run_as_username: 'nobody'"),
@@ -163,13 +205,16 @@ const SECURITY: [Row; 27] = [
         "seccomp { profile_type: Localhost localhost_ref: '/a.json' }",
         "seccomp { localhost_ref: '/b.json' }",
     ),
-    ("apparmor.profile_type", Refused, "", "apparmor { profile_type: RuntimeDefault }"),
-    ("apparmor.localhost_ref", Refused, "", "apparmor { profile_type: Localhost localhost_ref: 'x' }"),
-    ("apparmor_profile", Refused, "", "apparmor_profile: 'localhost/x'"),
+    ("apparmor.profile_type", Honoured, "", "apparmor { profile_type: RuntimeDefault }"),
+    (
+        "apparmor.localhost_ref",
+        Honoured,
+        "apparmor { profile_type: Localhost localhost_ref: 'y' }",
+        "apparmor { localhost_ref: 'x' }",
+    ),
+    ("apparmor_profile", Honoured, "", "apparmor_profile: 'localhost/x'"),
     ("seccomp_profile_path", Honoured, "", "seccomp_profile_path: 'localhost//a.json'"),
 ];
-
-const USERNS: &str = "namespace_options { userns_options { mode: POD uids { length: 1 } } }";
 
 #[test]
 fn every_field_of_a_container() {
@@ -182,6 +227,6 @@ fn every_field_of_a_container() {
     table.extend(limits("linux.resources", Honoured, |value| format!("linux {{ resources {{ {value} }} }}")));
     let base = "metadata { name: 'c' } image { image: 'busybox' }";
     check("ContainerConfig", base, "", &table, |message: ContainerConfig| {
-        container::container(&Field::root("config"), Some(message), HOST)
+        container::container(&Field::root("config"), Some(message))
     });
 }

@@ -37,7 +37,7 @@ fn decode(request: PullImageRequest) -> Result<(model::ImageSpec, Vec<String>), 
             } = auth;
             vec![username, password, auth, server_address, identity_token, registry_token]
         });
-    sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config, HOST)?;
+    sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config)?;
     Ok((spec, auth.unwrap_or_default()))
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::decode::{Field, sandbox};
 use crate::proto::PodSandboxConfig;
 
-const SECURITY: [Row; 22] = [
+const SECURITY: [Row; 29] = [
     ("linux.security_context.namespace_options.network", Honoured, "", NETWORK_NODE),
     (
         "linux.security_context.namespace_options.pid",
@@ -17,10 +17,72 @@ const SECURITY: [Row; 22] = [
         "linux { security_context { namespace_options { ipc: NODE } } }",
     ),
     ("linux.security_context.namespace_options.target_id", Refused, "", TARGET),
-    ("linux.security_context.namespace_options.userns_options.mode", Refused, "", USERNS),
-    ("linux.security_context.namespace_options.userns_options.uids.*", Refused, "", ""),
-    ("linux.security_context.namespace_options.userns_options.gids.*", Refused, "", ""),
-    ("linux.security_context.selinux_options.*", Refused, "", ""),
+    (
+        "linux.security_context.namespace_options.userns_options.mode",
+        Checked,
+        "",
+        "linux { security_context { namespace_options { userns_options { mode: NODE } } } }",
+    ),
+    (
+        "linux.security_context.namespace_options.userns_options.uids.host_id",
+        Honoured,
+        "",
+        "linux { security_context { namespace_options { userns_options { uids { host_id: 7 length: 9 } gids { length: 9 } } } } }",
+    ),
+    (
+        "linux.security_context.namespace_options.userns_options.uids.container_id",
+        Refused,
+        "",
+        "linux { security_context { namespace_options { userns_options { uids { container_id: 1 length: 9 } gids { length: 9 } } } } }",
+    ),
+    (
+        "linux.security_context.namespace_options.userns_options.uids.length",
+        Honoured,
+        "",
+        "linux { security_context { namespace_options { userns_options { uids { length: 7 } gids { length: 9 } } } } }",
+    ),
+    (
+        "linux.security_context.namespace_options.userns_options.gids.host_id",
+        Honoured,
+        "",
+        "linux { security_context { namespace_options { userns_options { gids { host_id: 7 length: 9 } uids { length: 9 } } } } }",
+    ),
+    (
+        "linux.security_context.namespace_options.userns_options.gids.container_id",
+        Refused,
+        "",
+        "linux { security_context { namespace_options { userns_options { gids { container_id: 1 length: 9 } uids { length: 9 } } } } }",
+    ),
+    (
+        "linux.security_context.namespace_options.userns_options.gids.length",
+        Honoured,
+        "",
+        "linux { security_context { namespace_options { userns_options { gids { length: 7 } uids { length: 9 } } } } }",
+    ),
+    (
+        "linux.security_context.selinux_options.user",
+        Honoured,
+        "",
+        "linux { security_context { selinux_options { user: 'system_u' } } }",
+    ),
+    (
+        "linux.security_context.selinux_options.role",
+        Honoured,
+        "",
+        "linux { security_context { selinux_options { role: 'system_r' } } }",
+    ),
+    (
+        "linux.security_context.selinux_options.type",
+        Honoured,
+        "",
+        "linux { security_context { selinux_options { type: 'container_t' } } }",
+    ),
+    (
+        "linux.security_context.selinux_options.level",
+        Honoured,
+        "",
+        "linux { security_context { selinux_options { level: 's0:c1,c2' } } }",
+    ),
     (
         "linux.security_context.run_as_user",
         Honoured,
@@ -66,15 +128,15 @@ const SECURITY: [Row; 22] = [
     ),
     (
         "linux.security_context.apparmor.profile_type",
-        Refused,
+        Honoured,
         "",
-        "linux { security_context { apparmor { profile_type: RuntimeDefault } } }",
+        "linux { security_context { apparmor { profile_type: Unconfined } } }",
     ),
     (
         "linux.security_context.apparmor.localhost_ref",
-        Refused,
-        "",
-        "linux { security_context { apparmor { profile_type: Localhost localhost_ref: 'x' } } }",
+        Honoured,
+        "linux { security_context { apparmor { profile_type: Localhost localhost_ref: 'y' } } }",
+        "linux { security_context { apparmor { localhost_ref: 'x' } } }",
     ),
     (
         "linux.security_context.seccomp_profile_path",
@@ -89,9 +151,6 @@ const SECURITY: [Row; 22] = [
 
 const NETWORK_NODE: &str = "linux { security_context { namespace_options { network: NODE } } }";
 const TARGET: &str = "linux { security_context { namespace_options { target_id: 'x' } } }";
-const USERNS: &str =
-    "linux { security_context { namespace_options { userns_options { mode: POD uids { length: 1 } } } } }";
-
 const GENERAL: [Row; 14] = [
     ("metadata.name", Honoured, "", "metadata { name: 'other' }"),
     ("metadata.uid", Honoured, "", "metadata { uid: 'other' }"),
@@ -143,6 +202,6 @@ fn every_field_of_a_sandbox() {
     table.extend(limits("linux.resources", Stored, |value| format!("linux {{ resources {{ {value} }} }}")));
     let base = "metadata { name: 'web' uid: 'u' namespace: 'default' }";
     check("PodSandboxConfig", base, "", &table, |message: PodSandboxConfig| {
-        sandbox::sandbox(&Field::root("config"), Some(message), HOST)
+        sandbox::sandbox(&Field::root("config"), Some(message))
     });
 }
