@@ -151,6 +151,12 @@ impl Engine {
     fn warm_up(&self) {
         let usual = [self.planning.default_capabilities, oci::caps::CapSet::EMPTY];
         tokio::task::spawn_blocking(move || {
+            if let Err(error) = oci::apparmor::warm_up() {
+                tracing::warn!(
+                    error = chain(&error),
+                    "containers without a profile of their own cannot start"
+                );
+            }
             for caps in usual {
                 if let Err(error) = oci::seccomp::default_program(caps) {
                     tracing::error!(

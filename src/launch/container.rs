@@ -9,6 +9,7 @@ use wire::plan::{ContainerPlan, PidNamespace};
 
 use crate::channel;
 use crate::extras::Extras;
+use crate::labels::Labels;
 use crate::userns::{self, Mapper};
 use crate::{Failure, Never, creds, devices, masks, mounts, rootfs};
 
@@ -63,6 +64,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
         userns::move_in(userns, status.as_fd(), forks.then_some(child.single))?;
         rootfs::place(root.as_fd())?;
     }
+    let labels = Labels::open(process)?;
     if plan.new_cgroup_namespace {
         process::unshare(namespace::CGROUP)?;
     }
@@ -88,7 +90,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     if !channel::wait_for_go(status.as_fd()) {
         process::exit(1);
     }
-    creds::become_program(process, &extras.ending())
+    creds::become_program(process, &extras.ending(labels))
 }
 
 /// Stdin, stdout and stderr; those of a terminal come later. They belong to the container's user, so that it

@@ -23,6 +23,7 @@ pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<
         process::set_limit(*resource, *soft, *hard)?;
     }
     fd::close_on_exec_from(ending.first_closed)?;
+    ending.labels.apply()?;
     take_privileges(plan)?;
     exec::enter_directory(&plan.cwd).context("enter working directory", &plan.cwd).map_err(as_exec)?;
     poll::reset_signals()?;

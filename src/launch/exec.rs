@@ -7,6 +7,7 @@ use sys::{fd, process, tty};
 use wire::plan::{CgroupPlan, ExecPlan, IdMaps};
 
 use crate::extras::Extras;
+use crate::labels::Labels;
 use crate::{Failure, Never, channel, creds};
 
 /// What the fork hands to the child.
@@ -61,6 +62,7 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     crate::set_oom_score(child.status.as_fd(), process.oom_score_adj)?;
     // The pidfd is that of the container's first process and of no later one: no other's namespaces are ever
     // entered. The PID namespace is the one that the fork took place in.
+    let labels = Labels::open(process)?;
     let user = if child.ids.is_empty() { 0 } else { namespace::USER };
     process::enter(child.init, user | namespace::MOUNT | namespace::CGROUP | child.extras.foreign)?;
     // The mount namespace's own root is another where the runtime lives in a chroot.
@@ -69,8 +71,9 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
         let master = open_terminal(child.root, process.uid)?;
         channel::send_ready(child.status.as_fd(), Some(master.as_fd()))?;
     }
-    fd::close_all_but(&outlasting)?;
-    creds::become_program(process, &child.extras.ending())
+    let kept: Vec<_> = labels.kept().chain(outlasting).collect();
+    fd::close_all_but(&kept)?;
+    creds::become_program(process, &child.extras.ending(labels))
 }
 
 /// A terminal of the container's own devpts becomes stdio; returns its master.

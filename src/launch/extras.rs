@@ -7,6 +7,7 @@ use sys::fd::{self, errno};
 use sys::process;
 
 use crate::Failure;
+use crate::labels::Labels;
 
 /// Something that the caller does at a certain point of the launch, in the child.
 pub type Step<'a> = &'a dyn Fn() -> Result<(), Failure>;
@@ -46,6 +47,8 @@ pub(super) struct Ending<'a> {
     pub(super) first_closed: u32,
     /// Done with all privileges dropped.
     pub(super) last_step: Option<Step<'a>>,
+    /// Taken on by exec.
+    pub(super) labels: Labels,
 }
 
 impl<'a> Extras<'a> {
@@ -83,8 +86,8 @@ impl<'a> Extras<'a> {
         self.before_pivot.map_or(Ok(()), |step| step())
     }
 
-    pub(super) fn ending(&self) -> Ending<'a> {
-        Ending { first_closed: 3 + self.preserved, last_step: self.before_exec }
+    pub(super) fn ending(&self, labels: Labels) -> Ending<'a> {
+        Ending { first_closed: 3 + self.preserved, last_step: self.before_exec, labels }
     }
 
     /// Gives a stream to the container's user, so that `/dev/stdout` can be opened by it.

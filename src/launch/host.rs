@@ -10,12 +10,18 @@ use sys::{SysError, SysResult, fd, resolve};
 
 /// Writes one value; the file is below `/proc` and reached through no link but those of procfs itself.
 fn write_proc(path: &[u8], value: &[u8], op: &'static str) -> SysResult<()> {
+    let file = open_proc(path, op)?;
+    write(file, value).map_err(|error| SysError::new(op, as_path(path), error.raw_os_error().unwrap_or(0)))
+}
+
+/// Opens a file below `/proc` for writing.
+pub(super) fn open_proc(path: &[u8], op: &'static str) -> SysResult<OwnedFd> {
     let dir = resolve::open(b"/proc", flag::O_PATH | flag::O_DIRECTORY)?;
     fd::expect_procfs(&dir)?;
     let file = resolve::open_in_root(dir.as_fd(), path, flag::O_WRONLY)
         .map_err(|error| SysError::new(op, as_path(path), error.errno))?;
     fd::expect_procfs(&file)?;
-    write(file, value).map_err(|error| SysError::new(op, as_path(path), error.raw_os_error().unwrap_or(0)))
+    Ok(file)
 }
 
 fn write(file: OwnedFd, value: &[u8]) -> std::io::Result<()> {

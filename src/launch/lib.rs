@@ -11,6 +11,7 @@ mod extras;
 mod foreign;
 pub mod host;
 mod images;
+mod labels;
 mod masks;
 mod mounts;
 mod pause;

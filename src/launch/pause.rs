@@ -8,6 +8,7 @@ use sys::process::SingleThread;
 use sys::{exec, fd, mount, poll, privilege, process, resolve, shim_spawn, socket};
 use wire::plan::SandboxPlan;
 
+use crate::labels::Labels;
 use crate::{Context, Failure, Never, creds, userns};
 
 const SIGKILL: i32 = 9;
@@ -45,6 +46,7 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
         userns::move_in(userns, status.as_fd(), Some(child.single))?;
     }
     process::new_session()?;
+    let labels = Labels::open(&plan.pause_process)?;
     mount::classic(b"", b"/", b"", propagation::PRIVATE | propagation::RECURSIVE, b"")?;
     let attributes = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
     let root = mount::filesystem(b"tmpfs", b"pause", b"nr_inodes=2,size=4k,mode=555", attributes)?;
@@ -53,6 +55,7 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     mount::pivot_into(root.as_fd(), false)?;
     fd::close_all_on_exec()?;
     let argv = exec::Program::new(&[b"/pause".to_vec()], &[])?;
+    labels.apply()?;
     creds::take_privileges(&plan.pause_process)?;
     end_with_the_shim(status)?;
     poll::reset_signals()?;

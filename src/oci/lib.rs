@@ -4,6 +4,7 @@
 //! The daemon decides everything here, once. A [`spec`] says in OCI terms what a container is (and is what
 //! `crictl inspect` shows); a [`plan`] is the same decision as the few system calls that make it so.
 
+pub mod apparmor;
 pub mod caps;
 pub mod cdi;
 pub mod cgroup;

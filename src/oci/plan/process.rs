@@ -38,6 +38,8 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
         rlimits: process.rlimits().iter().flatten().map(rlimit).collect(),
         seccomp: filter.as_ref().map(|filter| filter.bpf.to_vec()).unwrap_or_default(),
         seccomp_flags: filter.map_or(0, |filter| filter.flags),
+        apparmor: process.apparmor_profile().clone().unwrap_or_default().into_bytes(),
+        selinux: process.selinux_label().clone().unwrap_or_default().into_bytes(),
         ..ProcessPlan::default()
     })
 }

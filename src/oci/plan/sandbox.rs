@@ -3,8 +3,8 @@
 use super::sysctl::{Own, of_pod};
 use crate::caps::CapSet;
 use crate::error::{OciError, OciResult};
-use crate::seccomp;
 use crate::users::ResolvedUser;
+use crate::{apparmor, seccomp};
 use model::{NamespaceMode, SandboxConfig, SandboxId, Seccomp, User};
 use std::path::Path;
 use wire::plan::{CgroupPlan, ProcessPlan, SandboxPlan};
@@ -89,6 +89,9 @@ fn pause_process(inputs: &SandboxInputs<'_>) -> OciResult<ProcessPlan> {
         oom_score_adj: Some(inputs.oom_score_adj),
         seccomp: filter.as_ref().map(|filter| filter.bpf.to_vec()).unwrap_or_default(),
         seccomp_flags: filter.map_or(0, |filter| filter.flags),
+        apparmor: apparmor::profile(security.apparmor.as_ref(), security.privileged)?
+            .unwrap_or_default()
+            .into_bytes(),
         ..ProcessPlan::default()
     })
 }

@@ -25,8 +25,14 @@ pub(super) fn process(inputs: &ContainerInputs<'_>, caps: ProcessCaps) -> OciRes
         .set_capabilities(Some(capabilities(caps)))
         .set_rlimits(None)
         .set_no_new_privileges(Some(inputs.container.security.no_new_privs))
+        .set_apparmor_profile(apparmor(inputs)?)
         .set_oom_score_adj(Some(oom_score_adj(inputs.container.resources.oom_score_adj)?));
     Ok(process)
+}
+
+fn apparmor(inputs: &ContainerInputs<'_>) -> OciResult<Option<String>> {
+    let security = &inputs.container.security;
+    crate::apparmor::profile(security.apparmor.as_ref(), security.privileged)
 }
 
 /// The kubelet's rules: a command replaces the image's entrypoint and its cmd; arguments replace its cmd.
