@@ -13,6 +13,7 @@ pub mod error;
 pub mod plan;
 pub mod rootfs;
 pub mod seccomp;
+pub mod selinux;
 pub mod signal;
 pub mod spec;
 pub mod users;

@@ -40,6 +40,7 @@ pub struct SandboxInputs<'a> {
 pub fn sandbox(inputs: &SandboxInputs<'_>) -> OciResult<SandboxPlan> {
     let linux = &inputs.config.linux;
     let namespaces = &linux.security.namespaces;
+    crate::selinux::check(linux.security.selinux.as_ref())?;
     for (field, mode) in [("network", namespaces.network), ("ipc", namespaces.ipc)] {
         if !matches!(mode, NamespaceMode::Pod | NamespaceMode::Node) {
             let field = format!("linux.security_context.namespace_options.{field}");
