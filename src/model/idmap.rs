@@ -12,3 +12,12 @@ pub struct IdMapping {
     /// How many.
     pub length: u32,
 }
+
+impl IdMapping {
+    /// What an id inside is on the host; `None` when it is not mapped.
+    #[must_use]
+    pub fn on_host(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.container_id).filter(|offset| *offset < self.length)?;
+        self.host_id.checked_add(offset)
+    }
+}

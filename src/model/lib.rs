@@ -20,6 +20,6 @@ pub use sandbox::{
     DnsConfig, LinuxSandbox, PortMapping, Protocol, SandboxConfig, SandboxMetadata, SandboxState,
 };
 pub use security::{
-    AppArmor, Capabilities, IdMapping, NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, Selinux,
-    User, UserNamespace,
+    AppArmor, Capabilities, NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, Selinux, User,
+    UserNamespace,
 };

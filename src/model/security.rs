@@ -1,5 +1,6 @@
 //! What a process may do: namespaces, user, capabilities, seccomp.
 
+use crate::IdMapping;
 use serde::{Deserialize, Serialize};
 
 /// Whose namespace a container or pod uses (CRI `NamespaceMode`).
@@ -39,26 +40,6 @@ pub struct UserNamespace {
     pub uids: IdMapping,
     /// Groups.
     pub gids: IdMapping,
-}
-
-/// CRI `IDMapping`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdMapping {
-    /// The first id inside.
-    pub container_id: u32,
-    /// What it is on the host.
-    pub host_id: u32,
-    /// How many.
-    pub length: u32,
-}
-
-impl IdMapping {
-    /// What an id inside is on the host; `None` when it is not mapped.
-    #[must_use]
-    pub fn on_host(&self, id: u32) -> Option<u32> {
-        let offset = id.checked_sub(self.container_id).filter(|offset| *offset < self.length)?;
-        self.host_id.checked_add(offset)
-    }
 }
 
 /// The user of a process as a request names it; names are resolved in the container's root.
