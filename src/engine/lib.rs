@@ -26,8 +26,8 @@ pub use container::{AttachSession, ExecEnd, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain};
 pub use events::{Event, EventKind, Subscription};
 pub use gauges::Gauges;
-pub use oci::cgroup::{Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use handlers::{HandlerKind, HandlerSettings};
+pub use oci::cgroup::{Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use settings::{CgroupDriver, Paths, Settings};
 pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
