@@ -27,12 +27,13 @@ serve: ## Start a registry and the daemon, print the crictl line, clean up on ^C
 	@e2e/build.sh
 	@cargo run --quiet --locked -p e2e --bin e2e -- serve
 
-test: ## Lint, unit and integration tests as root on this kernel, and e2e with the real crictl
+test: ## Lint, unit and integration tests as root on this kernel, e2e with the real crictl, and critest
 	@e2e/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@e2e/build.sh
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory critest
 
 # The pause can be tested only as it is built for use.
 unit: export CORTEN_TEST_PAUSE := $(wildcard $(CURDIR)/target/dist/corten-pause)

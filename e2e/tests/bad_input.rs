@@ -181,12 +181,12 @@ fn what_a_container_asks_for_is_not_there() {
         let mut mount = shell("main", BUSYBOX, "true");
         mount.mounts.push(Mount {
             container_path: "/data".into(),
-            host_path: "/no/such/source".into(),
+            host_path: "/etc/passwd/source".into(),
             ..Mount::default()
         });
         let (code, message) = refusal(cri.create(&id, &mount, &pod).await);
         assert!(matches!(code, Code::InvalidArgument | Code::NotFound), "{code}");
-        assert!(message.contains("/no/such/source"), "{message}");
+        assert!(message.contains("/etc/passwd/source"), "{message}");
         assert!(cri.containers().await.unwrap().is_empty(), "a refused container is listed");
 
         // A command that is not there is found out at the start, as the kubelet expects it.

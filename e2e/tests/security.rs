@@ -8,6 +8,8 @@ use e2e::proto::{Capability, ContainerConfig, Int64Value, LinuxContainerSecurity
 use e2e::runtime::Kind;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 struct Pod {
@@ -90,6 +92,11 @@ fn a_container_sees_its_own_descriptors_and_environment_only() {
     });
 }
 
+fn identity(path: &Path) -> (u64, u64) {
+    let meta = fs::metadata(path).unwrap();
+    (meta.dev(), meta.ino())
+}
+
 #[test]
 fn the_shim_and_the_daemon_hold_what_they_need_and_no_more() {
     let Some(world) = World::new().unwrap() else { return };
@@ -107,12 +114,16 @@ fn the_shim_and_the_daemon_hold_what_they_need_and_no_more() {
         assert_eq!(shims.len(), 1, "one shim a pod: {processes:?}");
         let (pid, _) = &shims[0];
         for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
-            let target = fs::read_link(entry.unwrap().path()).unwrap().display().to_string();
+            let entry = entry.unwrap();
+            let target = fs::read_link(entry.path()).unwrap().display().to_string();
             let allowed = ["/dev/null", "socket:", "pipe:", "anon_inode:", "/memfd:", "pid:["];
             let own = target.starts_with(&world.isolation.root().display().to_string());
+            // The container's root, which execs enter; never the host's.
+            let number = Path::new(&format!("/proc/{pid}/fd")).join(entry.file_name());
+            let root = target == "/" && identity(&number) != identity(Path::new("/"));
             let allowed = allowed.iter().any(|prefix| target.starts_with(prefix));
             assert!(
-                own || allowed || target.starts_with("/sys/fs/cgroup") || target.starts_with("/proc"),
+                own || root || allowed || target.starts_with("/sys/fs/cgroup") || target.starts_with("/proc"),
                 "{target}"
             );
         }

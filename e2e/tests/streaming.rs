@@ -239,7 +239,7 @@ fn a_client_that_never_reads_holds_up_no_container() {
         return;
     }
     let crictl = world.crictl().unwrap();
-    let script = "until [ -e /go ]; do echo tick; sleep 0.05; done; head -c 60000000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo over";
+    let script = "until [ -e /go ]; do echo tick; sleep 0.05; done; head -c 60000000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo; echo over";
     let (_, id) = start(&world, "lazy", &pods::shell("main", BUSYBOX, script));
     // Its output goes to a pipe that nobody reads.
     let mut lazy = Talk::new(&mut crictl.command(&["attach", &id]));

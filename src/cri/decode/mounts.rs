@@ -20,7 +20,6 @@ pub(crate) fn mounts(field: &Field<'_>, messages: Vec<proto::Mount>) -> Result<V
 
 fn mount(field: &Field<'_>, message: proto::Mount) -> Result<Mount, DecodeError> {
     let child = |name| field.child(name);
-    child("selinux_relabel").refuse_if(message.selinux_relabel)?;
     text::id(&child("container_path"), &message.container_path)?;
     text::absolute(&child("container_path"), &message.container_path)?;
     let propagation = match child("propagation").enumeration(message.propagation)? {

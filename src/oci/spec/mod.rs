@@ -41,6 +41,7 @@ pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
     let caps = process::granted(inputs)?;
     userns::check(inputs.sandbox, inputs.user)?;
     crate::selinux::check(security.selinux.as_ref())?;
+    crate::selinux::check_mounts(&inputs.container.mounts)?;
     let mut root = Root::default();
     root.set_path(inputs.rootfs.to_path_buf()).set_readonly(Some(security.readonly_rootfs));
     let (masked, readonly) = if security.privileged {

@@ -300,7 +300,7 @@ fn a_shutdown_leaves_no_process() {
 }
 
 pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
-    for _ in 0..2000 {
+    for _ in 0..8000 {
         if condition() {
             return;
         }
