@@ -5,6 +5,7 @@
 
 mod bad;
 mod container;
+mod map;
 mod pull;
 mod sandbox;
 
