@@ -32,12 +32,15 @@ fn a_reopened_log_loses_and_doubles_nothing() {
     for _ in 0..5 {
         std::thread::sleep(std::time::Duration::from_millis(5));
         let rotated = pod.path("logs/c.log.1");
-        std::fs::rename(&log, &rotated).unwrap();
+        // Nothing is opened for a container that has ended meanwhile.
+        if std::fs::rename(&log, &rotated).is_err() {
+            break;
+        }
         assert_eq!(pod.conn.ask(&Request::ReopenLog { id: "c".to_owned() }), Reply::Ok);
         all += &std::fs::read_to_string(&rotated).unwrap();
     }
     pod.conn.exit("c");
-    all += &std::fs::read_to_string(&log).unwrap();
+    all += &std::fs::read_to_string(&log).unwrap_or_default();
     let numbers: Vec<usize> =
         all.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
     assert_eq!(numbers.len(), 20_000);
