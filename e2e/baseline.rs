@@ -43,6 +43,28 @@ impl Snapshot {
         Ok(Self(parts.into()))
     }
 
+    /// Looks until nothing changes any more: a pod's link goes with its network namespace, which the kernel clears up
+    /// behind the caller's back.
+    ///
+    /// # Errors
+    /// As [`Snapshot::take`].
+    pub fn take_at_rest(isolation: &Isolation, daemon: &Daemon) -> Result<Self, Error> {
+        let end = Instant::now() + Duration::from_secs(30);
+        let mut last = Self::take(isolation, daemon)?;
+        let mut same = 0;
+        while (same < 3 || last.has_pod_links()) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(100));
+            let now = Self::take(isolation, daemon)?;
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+        }
+        Ok(last)
+    }
+
+    fn has_pod_links(&self) -> bool {
+        self.0.get("link").is_some_and(|links| links.keys().any(|link| link.starts_with("veth")))
+    }
+
     /// Without a part that a scenario changes on purpose.
     #[must_use]
     pub fn without(mut self, part: &str) -> Self {

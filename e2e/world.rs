@@ -114,8 +114,7 @@ impl World {
             wait_exited(&cri, &container, Duration::from_secs(10)).await?;
             cri.end_pod(&pod).await
         })?;
-        std::thread::sleep(Duration::from_millis(300));
-        Snapshot::take(&self.isolation, &self.daemon)
+        Snapshot::take_at_rest(&self.isolation, &self.daemon)
     }
 }
 

@@ -87,7 +87,7 @@ impl Stage {
             cri.start(&container).await?;
             cri.end_pod(&pod).await
         })?;
-        Snapshot::take(&self.isolation, &self.daemon)
+        Snapshot::take_at_rest(&self.isolation, &self.daemon)
     }
 
     /// Waits until the host is as it was, but for what the suite itself has made.

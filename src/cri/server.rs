@@ -1,6 +1,6 @@
 //! The server: both services behind the layers, on connections that somebody else accepts.
 
-use crate::layers::{CatchPanics, Metrics, Observe, SizeLimit};
+use crate::layers::{CatchPanics, Deadline, Metrics, Observe, SizeLimit};
 use crate::proto::image_service_server::ImageServiceServer;
 use crate::proto::runtime_service_server::RuntimeServiceServer;
 use crate::{images, runtime};
@@ -87,6 +87,7 @@ async fn run(
 ) -> Result<(), ServeError> {
     let layers = ServiceBuilder::new()
         .layer(Observe { metrics: Arc::new(Metrics::register(metrics)?) })
+        .layer(Deadline)
         .layer(CatchPanics)
         .layer(SizeLimit { bytes: settings.max_request_bytes })
         .into_inner();
