@@ -40,9 +40,9 @@ fn liveness() -> Value {
 
 /// Its init container prepares what its container reads, which ends with a message.
 fn init() -> Value {
-    let volume = json!([{"name": "work", "mountPath": "/work"}]);
-    let mut first = container("first", &format!("echo '{MESSAGE}' >/work/message"));
-    let mut main = container("main", &format!("cat /work/message >/dev/termination-log; exit {CODE}"));
+    let volume = json!([{"name": "work", "mountPath": "/handover"}]);
+    let mut first = container("first", &format!("echo '{MESSAGE}' >/handover/message"));
+    let mut main = container("main", &format!("cat /handover/message >/dev/termination-log; exit {CODE}"));
     first["volumeMounts"] = volume.clone();
     main["volumeMounts"] = volume;
     let volumes = json!([{"name": "work", "emptyDir": {}}]);
