@@ -4,6 +4,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the children of a daemon that was killed may take to let go of its lock, and how often to look.
+const INHERITED: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Why a directory cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,9 @@ impl DirectoryLock {
     /// Takes the directory at once, or says who has it. The file stays when the lock goes: removing it would let
     /// two daemons lock two files of the same name.
     ///
+    /// A daemon that is killed while it starts a program leaves a child that shares the lock until it executes that
+    /// program (flock(2): locks belong to the open file description), so a dead holder's lock is waited for.
+    ///
     /// # Errors
     /// Another process holds the lock, or the file cannot be opened or written.
     pub(crate) fn take(directory: &Path) -> Result<Self, LockError> {
@@ -54,12 +62,21 @@ impl DirectoryLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed("open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { directory: directory.to_owned(), holder: holder(&mut file) });
+        let patience = Instant::now() + INHERITED;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let holder = holder(&mut file);
+                    if !holder.as_ref().is_some_and(Holder::is_gone) || Instant::now() >= patience {
+                        let holder =
+                            holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
+                        return Err(LockError::Held { directory: directory.to_owned(), holder });
+                    }
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
         }
         file.set_len(0).map_err(failed("empty"))?;
         file.rewind().map_err(failed("rewind"))?;
@@ -68,18 +85,37 @@ impl DirectoryLock {
     }
 }
 
-/// Names the process whose id the lock file holds.
-fn holder(file: &mut File) -> String {
-    let mut text = String::new();
-    // Whoever opened the file may have been stopped before writing: then there is nothing to tell.
-    let read = file.take(32).read_to_string(&mut text);
-    match (read, text.trim().parse::<u32>()) {
-        (Ok(_), Ok(pid)) => match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
-            Ok(name) => format!("process {pid} ({})", name.trim_end()),
-            Err(_) => format!("process {pid}"),
-        },
-        _ => "another process".to_owned(),
+/// The process whose id the lock file holds.
+struct Holder {
+    pid: u32,
+    /// Its name, while there is such a process.
+    name: Option<String>,
+}
+
+impl Holder {
+    /// A process without memory of its own has left all but its exit status, which its parent may yet collect.
+    fn is_gone(&self) -> bool {
+        self.name.is_none()
+            || std::fs::read_to_string(format!("/proc/{}/statm", self.pid))
+                .is_ok_and(|sizes| sizes.starts_with("0 "))
     }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        self.name.as_ref().map_or(Ok(()), |name| write!(f, " ({name})"))
+    }
+}
+
+/// Whose id the lock file holds; whoever opened it may have been stopped before writing, then nobody's.
+fn holder(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    let pid = text.trim().parse().ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    Some(Holder { pid, name: name.map(|name| name.trim_end().to_owned()) })
 }
 
 #[cfg(test)]
@@ -106,6 +142,29 @@ mod tests {
         std::fs::write(&path, "4194304 and a longer text than the next process id").unwrap();
         let _lock = DirectoryLock::take(directory.path()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn what_a_dead_daemon_s_child_still_holds_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut daemon = std::process::Command::new("true").spawn().unwrap();
+        let path = directory.path().join("corten.lock");
+        std::fs::write(&path, format!("{}\n", daemon.id())).unwrap();
+        let inherited = File::open(&path).unwrap();
+        inherited.lock().unwrap();
+        // First it is a zombie, then it is gone; its child lets go after that.
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            daemon.wait().unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            drop(inherited);
+        });
+        // `true` may not have ended yet.
+        while !holder(&mut File::open(&path).unwrap()).unwrap().is_gone() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _lock = DirectoryLock::take(directory.path()).unwrap();
+        child.join().unwrap();
     }
 
     #[test]

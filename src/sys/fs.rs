@@ -1,6 +1,6 @@
-//! Files that are whole or not there, and locks.
+//! Files that are whole or not there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -32,27 +32,6 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> SysResult<()> {
     written
 }
 
-/// Opens (and creates, 0600) a lock file and takes its exclusive lock without waiting. The lock lasts as long
-/// as the file is open.
-///
-/// # Errors
-/// `EWOULDBLOCK` when another process holds it.
-pub fn lock_file(path: &Path) -> SysResult<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(SysError::io("open lock", path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(SysError::new("lock", path, libc::EWOULDBLOCK)),
-        Err(std::fs::TryLockError::Error(error)) => Err(SysError::io("lock", path)(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -69,15 +48,5 @@ mod tests {
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
         assert!(write_atomic(&dir.join("no/where"), b"", 0o600).is_err());
         std::fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn a_lock_is_held_once() {
-        let path = std::env::temp_dir().join(format!("corten-sys-lock-{}", std::process::id()));
-        let held = lock_file(&path).unwrap();
-        assert_eq!(lock_file(&path).unwrap_err().errno, libc::EWOULDBLOCK);
-        drop(held);
-        lock_file(&path).unwrap();
-        std::fs::remove_file(path).unwrap();
     }
 }
