@@ -14,6 +14,7 @@ mod objects;
 mod pod;
 mod record;
 mod recover;
+mod registry;
 mod runtime;
 mod settings;
 mod shim;
@@ -40,7 +41,7 @@ pub use view::{
 };
 
 use model::{ContainerConfig, SandboxConfig};
-use objects::{ContainerName, PodName, Registry};
+use registry::{ContainerName, PodName, Registry};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;

@@ -1,22 +1,23 @@
 //! A container from its fork to its running program.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sys::fd::{as_path, errno, flag, namespace};
-use sys::process::{Child, Ended, Forked};
-use sys::{SysResult, cgroup, fd, process, resolve, socket};
+use sys::fd::as_path;
+use sys::process::{Child, Ended};
+use sys::{cgroup, process};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
 use wire::plan::{CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
 
 use crate::foreign::{self, Foreign};
+use crate::fork::Ends;
 use crate::log::{Log, Stream};
 use crate::reactor::{Shim, Source, Ticket, Watched};
 use crate::requests::{error, failed, unknown};
 use crate::time;
+use launch::Failure;
 use launch::channel::{self, Status};
-use launch::{ContainerChild, Failure, run_container};
 
 const SIGKILL: i32 = 9;
 /// Who lives so long after the kernel has killed for want of memory was not meant.
@@ -147,23 +148,6 @@ impl Container {
     }
 }
 
-/// The child's and the shim's ends of everything that connects them.
-struct Ends {
-    status: (OwnedFd, OwnedFd),
-    stdin: Option<(OwnedFd, OwnedFd)>,
-    output: Option<[(OwnedFd, OwnedFd); 2]>,
-}
-
-impl Ends {
-    fn new(plan: &ContainerPlan) -> SysResult<Self> {
-        Ok(Self {
-            status: socket::message_pair()?,
-            stdin: if plan.stdio.stdin && !plan.stdio.tty { Some(fd::pipe()?) } else { None },
-            output: if plan.stdio.tty { None } else { Some([fd::pipe()?, fd::pipe()?]) },
-        })
-    }
-}
-
 impl Shim {
     /// Forks the child that builds a container; Create is answered when it reports.
     pub(crate) fn create(&mut self, ticket: Ticket, plan: &ContainerPlan) -> Result<(), Reply> {
@@ -244,90 +228,6 @@ impl Shim {
             return Err(error(ErrorCode::BadState, format!("container {id} exists")));
         }
         Ok(())
-    }
-
-    fn fork_container(&self, plan: &ContainerPlan, ends: Ends) -> SysResult<(Child, Ends)> {
-        if let Some(runtime) = &plan.runtime {
-            let output = ends.output.as_ref();
-            let stdio = [
-                ends.stdin.as_ref().map(|(reader, _)| reader),
-                output.map(|[out, _]| &out.1),
-                output.map(|[_, err]| &err.1),
-            ];
-            return Ok((self.fork_create(plan, runtime, &ends.status.1, stdio)?, ends));
-        }
-        let mut namespaces = namespace::MOUNT;
-        let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
-        let missing = |what: &str| sys::SysError::new("enter pid namespace", what, errno::ESRCH);
-        let pids = match &plan.pid_namespace {
-            PidNamespace::New => {
-                // A user namespace's own are made inside of it.
-                namespaces |= if userns.is_none() { namespace::PID } else { 0 };
-                None
-            }
-            PidNamespace::Host => None,
-            PidNamespace::Pod => {
-                let pause = self.sandbox.as_ref().and_then(|sandbox| sandbox.pause.as_ref());
-                Some(pause.ok_or_else(|| missing("of the pod"))?.pidfd.as_fd())
-            }
-            PidNamespace::Container(id) => {
-                let child = self.containers.get(id).and_then(|container| container.child.as_ref());
-                Some(child.ok_or_else(|| missing(id))?.pidfd.as_fd())
-            }
-        };
-        let (forked, joined_v2) = self.fork(namespaces, plan.cgroup.v2.as_deref(), pids)?;
-        match forked {
-            Forked::Child => run_container(&ContainerChild {
-                plan,
-                status: &ends.status.1,
-                stdin: ends.stdin.as_ref().map(|(reader, _)| reader),
-                output: ends.output.as_ref().map(|[out, err]| (&out.1, &err.1)),
-                joined_v2,
-                extras: launch::Extras::default(),
-                userns,
-                single: &self.single,
-            }),
-            Forked::Parent(child) => Ok((child, ends)),
-        }
-    }
-
-    /// The pod's user namespace, when it is the one that a plan was made for.
-    fn userns(&self, ids: &IdMaps) -> SysResult<BorrowedFd<'_>> {
-        let known = self.sandbox.as_ref().and_then(|sandbox| sandbox.userns.as_ref());
-        match known {
-            Some((known, userns)) if known == ids => Ok(userns.as_fd()),
-            _ => Err(sys::SysError::new("enter user namespace", "of the pod", errno::EINVAL)),
-        }
-    }
-
-    /// Forks into new namespaces, a v2 cgroup where that is possible (else `false`: the child joins by
-    /// itself), and the PID namespace of another process.
-    pub(crate) fn fork(
-        &self,
-        namespaces: i32,
-        cgroup: Option<&[u8]>,
-        pids_of: Option<BorrowedFd<'_>>,
-    ) -> SysResult<(Forked, bool)> {
-        if let Some(pidfd) = pids_of {
-            process::enter(pidfd, namespace::PID)?;
-        }
-        let forked = self.fork_into(namespaces, cgroup);
-        if pids_of.is_some() && !matches!(forked, Ok((Forked::Child, _))) {
-            process::enter(self.own_pids.as_fd(), namespace::PID)?;
-        }
-        forked
-    }
-
-    fn fork_into(&self, namespaces: i32, cgroup: Option<&[u8]>) -> SysResult<(Forked, bool)> {
-        let dir = cgroup.map(|dir| resolve::open(dir, flag::O_PATH | flag::O_DIRECTORY)).transpose()?;
-        if let Some(dir) = &dir {
-            match process::fork(&self.single, namespaces, Some(dir.as_fd())) {
-                // Filtered, too old, or a cgroup that takes processes only from within: the child will see.
-                Err(error) if !matches!(error.errno, errno::EAGAIN | errno::ENOMEM) => {}
-                other => return other.map(|forked| (forked, true)),
-            }
-        }
-        process::fork(&self.single, namespaces, None).map(|forked| (forked, false))
     }
 
     /// Lets a created container run; Start is answered when its status channel closes.

@@ -28,6 +28,7 @@ mod container;
 mod exec_ends;
 mod execs;
 mod foreign;
+mod fork;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod log;

@@ -6,8 +6,9 @@ use super::volumes::Volumes;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
 use crate::names::{Claim, Ticket};
-use crate::objects::{Container, ContainerName, ExecTemplate, Pod};
+use crate::objects::{Container, ExecTemplate, Pod};
 use crate::record::{self, ContainerRecord};
+use crate::registry::ContainerName;
 use crate::{Engine, blocking, detached, now};
 use image::Image;
 use model::{
