@@ -170,6 +170,7 @@ impl Making<'_> {
                         held: &held,
                         no_pivot: self.args.no_pivot,
                         foreign_stdio: true,
+                        agent: None,
                         before_pivot: Some(&|| steps.before_pivot()),
                         before_exec: Some(&|| steps.before_exec()),
                     },

@@ -72,9 +72,23 @@ pub fn send_go(status: BorrowedFd<'_>) -> SysResult<()> {
     socket::send(status, &[GO], None)
 }
 
-/// In the child: waits for the word; `false` when the shim has hung up instead.
-pub fn wait_for_go(status: BorrowedFd<'_>) -> bool {
-    matches!(socket::receive(status, &mut [0; 1]), Ok((1, _)))
+/// Shim to child, with a connection to the agent that the child's filter asks.
+pub fn send_go_with(status: BorrowedFd<'_>, agent: BorrowedFd<'_>) -> SysResult<()> {
+    socket::send(status, &[GO], Some(agent))
+}
+
+/// The word to start.
+pub struct Go {
+    /// The connection to the agent, where the shim has one.
+    pub agent: Option<OwnedFd>,
+}
+
+/// In the child: waits for the word; `None` when the shim has hung up instead.
+pub fn wait_for_go(status: BorrowedFd<'_>) -> Option<Go> {
+    match socket::receive(status, &mut [0; 1]) {
+        Ok((1, agent)) => Some(Go { agent }),
+        _ => None,
+    }
 }
 
 /// In the shim: the next message; `None` when there is none yet.

@@ -7,6 +7,7 @@ use sys::process::SingleThread;
 use sys::{fd, mount, process, resolve, socket, tty};
 use wire::plan::{ContainerPlan, PidNamespace};
 
+use crate::agent::Handover;
 use crate::channel;
 use crate::extras::Extras;
 use crate::labels::Labels;
@@ -65,6 +66,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
         rootfs::place(root.as_fd())?;
     }
     let labels = Labels::open(process)?;
+    let handover = Handover::new(process)?;
     if plan.new_cgroup_namespace {
         process::unshare(namespace::CGROUP)?;
     }
@@ -87,10 +89,9 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     if let Some(start) = extras.start {
         socket::accept_into(start, status.as_fd())?;
     }
-    if !channel::wait_for_go(status.as_fd()) {
-        process::exit(1);
-    }
-    creds::become_program(process, &extras.ending(labels))
+    let Some(go) = channel::wait_for_go(status.as_fd()) else { process::exit(1) };
+    let agent = handover.map(|handover| handover.over(go.agent));
+    creds::become_program(process, &extras.ending(status, labels, agent))
 }
 
 /// Stdin, stdout and stderr; those of a terminal come later. They belong to the container's user, so that it

@@ -24,20 +24,20 @@ pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<
     }
     fd::close_on_exec_from(ending.first_closed)?;
     ending.labels.apply()?;
-    take_privileges(plan)?;
+    take_privileges(plan, Some(ending))?;
     exec::enter_directory(&plan.cwd).context("enter working directory", &plan.cwd).map_err(as_exec)?;
     poll::reset_signals()?;
     if let Some(step) = ending.last_step {
         step()?;
     }
     if plan.no_new_privs && !plan.seccomp.is_empty() {
-        privilege::load_seccomp(&plan.seccomp, plan.seccomp_flags)?;
+        load_filter(plan, Some(ending))?;
     }
     Err(start_failure(plan, &program.run()))
 }
 
-/// The same without a program to look for: for the pause.
-pub(super) fn take_privileges(plan: &ProcessPlan) -> Result<(), Failure> {
+/// The same without a program to look for: for the pause, which has no ending.
+pub(super) fn take_privileges(plan: &ProcessPlan, ending: Option<&Ending<'_>>) -> Result<(), Failure> {
     privilege::limit_bounding_set(plan.bounding)?;
     privilege::set_keep_capabilities()?;
     privilege::set_user(plan.uid, plan.gid, &plan.groups)?;
@@ -46,7 +46,7 @@ pub(super) fn take_privileges(plan: &ProcessPlan) -> Result<(), Failure> {
     } else if !plan.seccomp.is_empty() {
         let held = privilege::capabilities()?;
         privilege::set_capabilities(Capabilities { effective: held.permitted, ..held })?;
-        privilege::load_seccomp(&plan.seccomp, plan.seccomp_flags)?;
+        load_filter(plan, ending)?;
     }
     privilege::set_capabilities(Capabilities {
         effective: plan.effective,
@@ -54,6 +54,18 @@ pub(super) fn take_privileges(plan: &ProcessPlan) -> Result<(), Failure> {
         inheritable: plan.inheritable,
     })?;
     privilege::set_ambient(plan.ambient)?;
+    Ok(())
+}
+
+fn load_filter(plan: &ProcessPlan, ending: Option<&Ending<'_>>) -> Result<(), Failure> {
+    if let Some((agent, status)) = ending.and_then(|ending| Some((ending.agent.as_ref()?, ending.status))) {
+        return agent.load(plan, status);
+    }
+    if plan.seccomp_flags & privilege::NEW_LISTENER != 0 {
+        let problem = "load seccomp filter: it asks an agent, and none is named".to_owned();
+        return Err(Failure::setup(errno::EINVAL, problem));
+    }
+    privilege::load_seccomp(&plan.seccomp, plan.seccomp_flags)?;
     Ok(())
 }
 

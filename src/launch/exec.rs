@@ -6,6 +6,7 @@ use sys::fd::namespace;
 use sys::{fd, process, tty};
 use wire::plan::{CgroupPlan, ExecPlan, IdMaps};
 
+use crate::agent::Handover;
 use crate::extras::Extras;
 use crate::labels::Labels;
 use crate::{Failure, Never, channel, creds};
@@ -63,6 +64,7 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     // The pidfd is that of the container's first process and of no later one: no other's namespaces are ever
     // entered. The PID namespace is the one that the fork took place in.
     let labels = Labels::open(process)?;
+    let handover = Handover::new(process)?;
     let user = if child.ids.is_empty() { 0 } else { namespace::USER };
     process::enter(child.init, user | namespace::MOUNT | namespace::CGROUP | child.extras.foreign)?;
     // The mount namespace's own root is another where the runtime lives in a chroot.
@@ -73,7 +75,11 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     }
     let kept: Vec<_> = labels.kept().chain(outlasting).collect();
     fd::close_all_but(&kept)?;
-    creds::become_program(process, &child.extras.ending(labels))
+    let agent = match (handover, child.extras.agent) {
+        (Some(handover), Some(agent)) => Some(handover.over(Some(fd::duplicate(agent)?))),
+        (handover, _) => handover.map(|handover| handover.over(None)),
+    };
+    creds::become_program(process, &child.extras.ending(child.status, labels, agent))
 }
 
 /// A terminal of the container's own devpts becomes stdio; returns its master.

@@ -1,12 +1,13 @@
 //! What the runc-compatible command line asks of a launch beyond what the shim does: namespaces to join, hooks, inherited
 //! descriptors, a start by another process than the parent.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use sys::fd::{self, errno};
 use sys::process;
 
 use crate::Failure;
+use crate::agent::Agent;
 use crate::labels::Labels;
 
 /// Something that the caller does at a certain point of the launch, in the child.
@@ -31,6 +32,8 @@ pub struct Extras<'a> {
     pub preserved: u32,
     /// Further descriptors that the steps need.
     pub held: &'a [BorrowedFd<'a>],
+    /// For an exec: a connection to the agent that its filter asks.
+    pub agent: Option<BorrowedFd<'a>>,
     /// The root is moved over the old one, where pivot_root(2) does not work.
     pub no_pivot: bool,
     /// Stdio is somebody else's: a stream that cannot be given to the container's user stays as it is.
@@ -49,6 +52,10 @@ pub(super) struct Ending<'a> {
     pub(super) last_step: Option<Step<'a>>,
     /// Taken on by exec.
     pub(super) labels: Labels,
+    /// Gets the filter's listener.
+    pub(super) agent: Option<Agent>,
+    /// The status channel.
+    pub(super) status: BorrowedFd<'a>,
 }
 
 impl<'a> Extras<'a> {
@@ -66,7 +73,7 @@ impl<'a> Extras<'a> {
     /// The descriptors that outlive the clearing up at the start of a launch.
     pub(super) fn kept(&self, status: RawFd) -> Vec<RawFd> {
         let preserved = (3..).take(usize::try_from(self.preserved).unwrap_or(0));
-        let held = self.held.iter().chain(&self.start).map(AsRawFd::as_raw_fd);
+        let held = self.held.iter().chain(&self.start).chain(&self.agent).map(AsRawFd::as_raw_fd);
         preserved.chain(held).chain([status]).collect()
     }
 
@@ -86,8 +93,14 @@ impl<'a> Extras<'a> {
         self.before_pivot.map_or(Ok(()), |step| step())
     }
 
-    pub(super) fn ending(&self, labels: Labels) -> Ending<'a> {
-        Ending { first_closed: 3 + self.preserved, last_step: self.before_exec, labels }
+    pub(super) fn ending(&self, status: &'a OwnedFd, labels: Labels, agent: Option<Agent>) -> Ending<'a> {
+        Ending {
+            first_closed: 3 + self.preserved,
+            last_step: self.before_exec,
+            labels,
+            agent,
+            status: status.as_fd(),
+        }
     }
 
     /// Gives a stream to the container's user, so that `/dev/stdout` can be opened by it.

@@ -2,6 +2,7 @@
 //! thread), returns its failure as text for the daemon, and leaves cleaning up to the kernel: mounts and
 //! namespaces go with the process.
 
+mod agent;
 pub mod channel;
 mod container;
 mod creds;

@@ -56,7 +56,7 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     fd::close_all_on_exec()?;
     let argv = exec::Program::new(&[b"/pause".to_vec()], &[])?;
     labels.apply()?;
-    creds::take_privileges(&plan.pause_process)?;
+    creds::take_privileges(&plan.pause_process, None)?;
     end_with_the_shim(status)?;
     poll::reset_signals()?;
     if plan.pause_process.no_new_privs && !plan.pause_process.seccomp.is_empty() {

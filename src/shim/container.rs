@@ -8,7 +8,7 @@ use sys::fd::as_path;
 use sys::process::{Child, Ended};
 use sys::{cgroup, process};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
-use wire::plan::{CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
+use wire::plan::{Bytes, CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
 
 use crate::foreign::{self, Foreign};
 use crate::fork::Ends;
@@ -45,6 +45,8 @@ pub(crate) struct Container {
     pub(crate) cgroup: CgroupPlan,
     /// The ids of the user namespace that it lives in; empty: the host's.
     pub(crate) ids: IdMaps,
+    /// The socket of the agent that its filter asks; empty: there is none.
+    agent: Bytes,
     /// The first process is PID 1 of a namespace: the kernel kills the others with it.
     pub(crate) owns_pids: bool,
     /// Until it is reaped.
@@ -170,6 +172,7 @@ impl Shim {
             id: plan.id.clone(),
             cgroup: plan.cgroup.clone(),
             ids: plan.ids.clone(),
+            agent: plan.process.seccomp_agent.as_ref().map(|one| one.socket.clone()).unwrap_or_default(),
             owns_pids: plan.pid_namespace == PidNamespace::New && plan.runtime.is_none(),
             child: Some(child),
             root: None,
@@ -238,9 +241,19 @@ impl Shim {
         }
         let state = |what: &str| error(ErrorCode::BadState, format!("container {id} {what}"));
         match (&container.phase, &container.status) {
-            (Phase::Created, Some(status)) => {
+            (Phase::Created, Some(status)) if container.agent.is_empty() => {
                 channel::send_go(status.fd.as_fd()).map_err(|_| state("has ended"))?;
             }
+            (Phase::Created, Some(status)) => match socket::connect_stream(as_path(&container.agent)) {
+                Ok(agent) => {
+                    channel::send_go_with(status.fd.as_fd(), agent.as_fd()).map_err(|_| state("has ended"))?
+                }
+                Err(error) => {
+                    // Killed, it is reaped and its Start answered like that of any child that failed.
+                    container.failure = Some(unreachable_agent(error));
+                    container.kill();
+                }
+            },
             (Phase::Created | Phase::Exited(_), _) => return Err(state("has ended")),
             (Phase::Creating(_), _) => return Err(state("is not set up yet")),
             (Phase::Starting(_) | Phase::Running, _) => return Err(state("runs already")),
@@ -324,5 +337,14 @@ impl Shim {
         if let Some(status) = status {
             self.unwatch(status);
         }
+    }
+}
+
+/// The agent that a filter asks is not there.
+pub(crate) fn unreachable_agent(error: sys::SysError) -> Failure {
+    Failure {
+        kind: ErrorCode::Setup,
+        errno: error.errno,
+        message: format!("reach the seccomp agent: {error}"),
     }
 }

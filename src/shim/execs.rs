@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sys::fd::errno;
+use sys::fd::{as_path, errno};
 use sys::process::{Child, Ended, Forked};
 use sys::{SysError, SysResult, cgroup, process, socket};
 use wire::msg::{ErrorCode, Reply, Streams};
@@ -229,6 +229,8 @@ impl Shim {
         let (container, init, root) = container
             .and_then(|container| Some((container, container.child.as_ref()?, container.root.as_ref()?)))
             .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
+        let agent = plan.process.seccomp_agent.as_ref();
+        let agent = agent.map(|agent| socket::connect_stream(as_path(&agent.socket))).transpose()?;
         let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), Some(init.pidfd.as_fd()))?;
         match forked {
             Forked::Child => run_exec(&ExecChild {
@@ -241,7 +243,7 @@ impl Shim {
                 root: root.as_fd(),
                 ids: &container.ids,
                 joined_v2,
-                extras: launch::Extras::default(),
+                extras: launch::Extras { agent: agent.as_ref().map(AsFd::as_fd), ..Default::default() },
             }),
             Forked::Parent(child) => Ok(child),
         }

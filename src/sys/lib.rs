@@ -15,6 +15,8 @@ pub mod mount;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+#[cfg(feature = "notify")]
+pub mod notify;
 pub mod poll;
 pub mod privilege;
 pub mod process;

@@ -1,5 +1,7 @@
 //! Privileges: users, capabilities, prctl, seccomp.
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use crate::fd::check;
 use crate::{SysError, SysResult};
 
@@ -163,11 +165,15 @@ pub fn set_user(uid: u32, gid: u32, groups: &[u32]) -> SysResult<()> {
     setresuid(user, user, user).map_err(SysError::nix("setuid", uid.to_string()))
 }
 
-/// Loads a seccomp filter, an array of `struct sock_filter`, with `SECCOMP_FILTER_FLAG_*`.
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+pub const NEW_LISTENER: u32 = 8;
+
+/// Loads a seccomp filter, an array of `struct sock_filter`, with `SECCOMP_FILTER_FLAG_*`. With [`NEW_LISTENER`] the
+/// result is the listener; closing it is a system call that the filter sees already.
 ///
 /// # Errors
 /// `EINVAL` for a program that the kernel does not accept, `EACCES` without no_new_privs and `CAP_SYS_ADMIN`.
-pub fn load_seccomp(program: &[u8], flags: u32) -> SysResult<()> {
+pub fn load_seccomp(program: &[u8], flags: u32) -> SysResult<Option<OwnedFd>> {
     let invalid = || SysError::new("load seccomp filter", "", libc::EINVAL);
     let size = size_of::<libc::sock_filter>();
     if program.is_empty() || !program.len().is_multiple_of(size) {
@@ -188,7 +194,11 @@ pub fn load_seccomp(program: &[u8], flags: u32) -> SysResult<()> {
     // SAFETY: `program` points at `len` live instructions; the kernel copies and checks them.
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
-    check("load seccomp filter", b"", result)
+    check("load seccomp filter", b"", result)?;
+    Ok(i32::try_from(result).ok().filter(|_| flags & NEW_LISTENER != 0).map(|listener| {
+        // SAFETY: the kernel has just handed out this descriptor, and nobody else knows it.
+        unsafe { OwnedFd::from_raw_fd(listener) }
+    }))
 }
 
 #[cfg(test)]

@@ -69,6 +69,22 @@ fn message_socket(path: &Path) -> SysResult<OwnedFd> {
         .map_err(SysError::nix("socket", path))
 }
 
+/// Connects to a stream socket that somebody else listens on, without waiting for a place in its queue.
+///
+/// # Errors
+/// The kernel's; `ECONNREFUSED` when nobody listens, `EAGAIN` when too many wait already, `ENAMETOOLONG` for a path of
+/// more than 107 bytes.
+pub fn connect_stream(path: &Path) -> SysResult<OwnedFd> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use nix::sys::socket::{UnixAddr, connect, socket};
+    let failed = |error| SysError::nix("connect", path)(error);
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None).map_err(failed)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path).map_err(failed)?).map_err(failed)?;
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::empty())).map_err(failed)?;
+    Ok(fd)
+}
+
 /// Waits for a connection on a socket of [`listen_messages`] and puts it in the place of `slot`, whose own
 /// connection is closed.
 ///

@@ -265,11 +265,11 @@ pub struct ProcessPlan {
 pub struct SeccompAgent {
     /// The agent's Unix socket on the host.
     pub socket: Bytes,
-    /// The container process state in JSON, up to its first process id.
+    /// The container process state in JSON, up to the id of the process that loads the filter.
     pub before_pid: Bytes,
-    /// The same between the first and the second process id.
+    /// The same up to the id of the container's first process, where it is that one; else the rest.
     pub between_pids: Bytes,
-    /// The rest.
+    /// The rest; empty: `between_pids` is.
     pub after_pids: Bytes,
 }
 

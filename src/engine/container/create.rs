@@ -314,6 +314,7 @@ impl Engine {
                 root: oci::plan::RootSource::Overlay { layers: &record.layers, upper: &upper, work: &work },
             },
         )?;
+        plan.process.seccomp_agent = super::agent(container, spec)?;
         if let Some(runtime) = runtime {
             let bundle = container.pod.files.bundle(&record.id);
             plan.runtime = Some(runtime.prepare(&bundle, &record.id, spec)?);

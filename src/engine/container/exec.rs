@@ -82,7 +82,12 @@ impl Engine {
             output_cap: self.settings.exec_output_limit,
             drain_ms: self.settings.exec_drain_ms,
         };
-        Ok(oci::plan::exec(&template.process, inputs)?)
+        let mut plan = oci::plan::exec(&template.process, inputs)?;
+        if let Some(agent) = &plan.process.seccomp_agent {
+            let pid = container.pid().unwrap_or_default();
+            plan.process.seccomp_agent = Some(oci::seccomp::agent_of_command(agent, pid));
+        }
+        Ok(plan)
     }
 
     /// What the runtime of the container's handler needs to run a command; `None` where the shim does it.
@@ -114,7 +119,9 @@ impl Engine {
             let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
             let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
             let cgroup = engine.cgroups.plan(&held.cgroup(), &resources);
-            Ok(ExecTemplate::new(oci::plan::process(&spec)?, cgroup))
+            let mut process = oci::plan::process(&spec)?;
+            process.seccomp_agent = super::agent(&held, &spec)?;
+            Ok(ExecTemplate::new(process, cgroup))
         })
         .await
     }

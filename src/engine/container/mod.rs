@@ -22,12 +22,19 @@ use crate::events::EventKind;
 use crate::objects::{Container, Pod, lock};
 use crate::record::PodRecord;
 use model::{ContainerEvent, ContainerState, Exit, SandboxState};
+use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::msg::ExitRecord;
+use wire::plan::SeccompAgent;
 
 /// How long a process may take to be gone once its socket is closed.
 const MOMENT: Duration = Duration::from_millis(200);
+
+/// Whom the container's filter asks. Its bundle, to an agent, is where the spec lies.
+fn agent(container: &Container, spec: &Spec) -> Result<Option<SeccompAgent>, EngineError> {
+    Ok(oci::seccomp::agent(spec, &container.id, &container.pod.files.containers())?)
+}
 
 impl Engine {
     /// A shim reports an exit: the record first, then everybody who waits.

@@ -285,6 +285,7 @@ fn answer(action: Action) -> Instruction {
         Action::KillThread => 0,
         Action::Trap => 0x0003_0000,
         Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
+        Action::Notify => 0x7fc0_0000,
         Action::Trace(value) => 0x7ff0_0000 | u32::from(value),
         Action::Log => 0x7ffc_0000,
         Action::Allow => 0x7fff_0000,

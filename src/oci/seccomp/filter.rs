@@ -14,6 +14,8 @@ pub(super) enum Action {
     Trap,
     Errno(u16),
     Trace(u16),
+    /// Whoever holds the filter's listener decides.
+    Notify,
     Log,
     Allow,
 }
@@ -78,12 +80,28 @@ impl Filter {
             .architectures()
             .as_ref()
             .filter(|list| !list.is_empty())
-            .map(|list| list.iter().map(|arch| *arch as u32).collect());
-        let flags = match spec.flags() {
-            None => super::SPEC_ALLOW,
-            Some(flags) => flags.iter().try_fold(0, |all, one| Ok::<_, OciError>(all | flag(*one)?))?,
-        };
-        Ok(Self { default, rules, architectures, flags })
+            // The machine's own is always meant, as with libseccomp: without it nothing could be started.
+            .map(|list| list.iter().chain(super::arch::native().first()).map(|arch| *arch as u32).collect());
+        let mut filter = Self { default, rules, architectures, flags: super::SPEC_ALLOW };
+        if let Some(flags) = spec.flags() {
+            filter.flags = flags.iter().fold(0, |all, one| all | flag(*one));
+        }
+        if !filter.notifies() {
+            // What it says about notifications is void then, and the kernel would refuse it.
+            filter.flags &= !super::WAIT_KILLABLE_RECV;
+        } else if spec.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+            return Err(OciError::Profile {
+                reason: "SCMP_ACT_NOTIFY needs a listenerPath, the socket of an agent".into(),
+            });
+        } else {
+            filter.flags |= super::NEW_LISTENER;
+        }
+        Ok(filter)
+    }
+
+    /// Whether somebody is asked about a call.
+    fn notifies(&self) -> bool {
+        self.default == Action::Notify || self.rules.iter().any(|rule| rule.action == Action::Notify)
     }
 
     /// To the spec, with the architectures that the profile names.
@@ -107,6 +125,7 @@ fn spelled(action: Action) -> (LinuxSeccompAction, Option<u32>) {
         Action::Trap => (LinuxSeccompAction::ScmpActTrap, None),
         Action::Errno(errno) => (LinuxSeccompAction::ScmpActErrno, Some(errno.into())),
         Action::Trace(value) => (LinuxSeccompAction::ScmpActTrace, Some(value.into())),
+        Action::Notify => (LinuxSeccompAction::ScmpActNotify, None),
         Action::Log => (LinuxSeccompAction::ScmpActLog, None),
         Action::Allow => (LinuxSeccompAction::ScmpActAllow, None),
     }
@@ -154,11 +173,7 @@ fn action(action: LinuxSeccompAction, value: Option<u32>) -> OciResult<Action> {
         LinuxSeccompAction::ScmpActTrace => Action::Trace(value(1)?),
         LinuxSeccompAction::ScmpActLog => Action::Log,
         LinuxSeccompAction::ScmpActAllow => Action::Allow,
-        LinuxSeccompAction::ScmpActNotify => {
-            return Err(OciError::Profile {
-                reason: "SCMP_ACT_NOTIFY needs an agent, which is not supported".into(),
-            });
-        }
+        LinuxSeccompAction::ScmpActNotify => Action::Notify,
     })
 }
 
@@ -193,14 +208,12 @@ fn condition(arg: &LinuxSeccompArg) -> OciResult<Condition> {
     Ok(Condition { argument, compare, value })
 }
 
-fn flag(flag: LinuxSeccompFilterFlag) -> OciResult<u32> {
+fn flag(flag: LinuxSeccompFilterFlag) -> u32 {
     match flag {
-        LinuxSeccompFilterFlag::SeccompFilterFlagLog => Ok(2),
-        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => Ok(super::SPEC_ALLOW),
+        LinuxSeccompFilterFlag::SeccompFilterFlagLog => super::LOG,
+        LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => super::SPEC_ALLOW,
         // The filter is loaded by a process of one thread: there is nobody to synchronise.
-        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => Ok(0),
-        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
-            Err(OciError::Profile { reason: "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs an agent".into() })
-        }
+        LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
+        LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => super::WAIT_KILLABLE_RECV,
     }
 }

@@ -6,6 +6,7 @@ use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSyscall,
 };
 use serde::Deserialize;
+use std::path::PathBuf;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,7 +21,8 @@ struct File {
     flags: Option<Vec<LinuxSeccompFilterFlag>>,
     #[serde(default)]
     syscalls: Vec<Rule>,
-    listener_path: Option<String>,
+    listener_path: Option<PathBuf>,
+    listener_metadata: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,11 +62,6 @@ struct When {
 /// Reads a profile for a process with this bounding set.
 pub(super) fn parse(json: &[u8], caps: CapSet) -> OciResult<LinuxSeccomp> {
     let file: File = serde_json::from_slice(json)?;
-    if file.listener_path.is_some_and(|path| !path.is_empty()) {
-        return Err(OciError::Profile {
-            reason: "listenerPath needs an agent, which is not supported".into(),
-        });
-    }
     let mut architectures = file.architectures;
     for map in file.arch_map.into_iter().filter(|map| super::arch::native().contains(&map.architecture)) {
         architectures.push(map.architecture);
@@ -88,6 +85,8 @@ pub(super) fn parse(json: &[u8], caps: CapSet) -> OciResult<LinuxSeccomp> {
         .set_default_errno_ret(file.default_errno_ret)
         .set_architectures((!architectures.is_empty()).then_some(architectures))
         .set_flags(file.flags)
+        .set_listener_path(file.listener_path.filter(|path| !path.as_os_str().is_empty()))
+        .set_listener_metadata(file.listener_metadata)
         .set_syscalls(Some(syscalls));
     Ok(profile)
 }

@@ -3,6 +3,7 @@
 //! The compiler is our own, over generated tables of call numbers: a filter is ready in well under a millisecond,
 //! knows calls newer than the distribution's libraries, and nothing has to be linked.
 
+mod agent;
 mod arch;
 mod bpf;
 mod default;
@@ -10,6 +11,8 @@ mod filter;
 mod json;
 #[cfg(test)]
 mod tests;
+
+pub use agent::{agent, agent_of_command};
 
 use crate::caps::{CapSet, default_set};
 use crate::error::{OciError, OciResult};
@@ -22,6 +25,13 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 /// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`: no speculation barriers, which cost more than they give (the kernel's own
 /// default since 5.16).
 const SPEC_ALLOW: u32 = 4;
+
+/// `SECCOMP_FILTER_FLAG_LOG`.
+const LOG: u32 = 2;
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 8;
+/// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (Linux 5.19).
+const WAIT_KILLABLE_RECV: u32 = 32;
 
 /// A node has a handful of profiles; a flood of different ones must not grow the daemon.
 const CACHE_LIMIT: usize = 64;

@@ -85,6 +85,7 @@ fn encoded(action: Action) -> u32 {
         Action::Trap => 0x0003_0000,
         Action::Errno(errno) => ERRNO | u32::from(errno),
         Action::Trace(value) => 0x7ff0_0000 | u32::from(value),
+        Action::Notify => 0x7fc0_0000,
         Action::Log => 0x7ffc_0000,
         Action::Allow => ALLOW,
     }
@@ -273,12 +274,86 @@ fn profiles_of_the_node_in_both_forms() {
         let error = load(broken, CapSet::EMPTY).unwrap_err();
         assert_eq!(error.kind(), model::ErrorKind::InvalidArgument, "{error}");
     }
-    let notify =
-        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
-    assert!(program(&load(notify, CapSet::EMPTY).unwrap()).is_err());
     assert!(localhost(Path::new("relative"), CapSet::EMPTY).is_err());
     assert!(localhost(&dir.path().join("absent"), CapSet::EMPTY).is_err());
     assert!(localhost(dir.path(), CapSet::EMPTY).is_err());
+}
+
+#[test]
+fn the_architectures_of_a_profile_each_have_their_numbers() {
+    let profile = |architectures: &str| {
+        let json = format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW","architectures":[{architectures}],
+            "syscalls":[{{"names":["ptrace","mkdir"],"action":"SCMP_ACT_ERRNO","errnoRet":38}}]}}"#
+        );
+        Filter::from_spec(&json::parse(json.as_bytes(), CapSet::EMPTY).unwrap()).unwrap()
+    };
+    let verdicts = |filter: &Filter| {
+        let program = bpf::compile(filter, &arch::amd64()).unwrap();
+        // ptrace and mkdir of x86-64 and i386, ptrace of x32, then a read of each.
+        let calls = [(X86_64, 101), (X86_64, 83), (I386, 26), (I386, 39), (X86_64, 0x4000_0209)];
+        let reads = [(X86_64, 0), (I386, 3), (X86_64, 0x4000_0000)];
+        let verdict = |(arch, number)| run(&program, Call { arch, number, args: [0; 6] });
+        (calls.map(verdict), reads.map(verdict))
+    };
+    let all = r#""SCMP_ARCH_X86_64","SCMP_ARCH_X86","SCMP_ARCH_X32""#;
+    assert_eq!(verdicts(&profile(all)), ([ENOSYS; 5], [ALLOW; 3]));
+    assert_eq!(verdicts(&profile("")), ([ENOSYS; 5], [ALLOW; 3]), "a profile that names none means all");
+    if cfg!(target_arch = "x86_64") {
+        let two = ([ENOSYS, ENOSYS, ENOSYS, ENOSYS, KILL], [ALLOW, ALLOW, KILL]);
+        assert_eq!(verdicts(&profile(r#""SCMP_ARCH_X86""#)), two, "the machine's own is always meant");
+    }
+}
+
+#[test]
+fn flags_and_the_agent_of_a_profile() {
+    let parsed = |rest: &str| {
+        let json = format!(
+            r#"{{"defaultAction":"SCMP_ACT_ALLOW",
+            "syscalls":[{{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}}]{rest}}}"#
+        );
+        json::parse(json.as_bytes(), CapSet::EMPTY).unwrap()
+    };
+    let error = program(&parsed("")).unwrap_err();
+    assert!(error.to_string().contains("listenerPath"), "{error}");
+    let listener = r#","listenerPath":"/run/agent.sock","listenerMetadata":"a \"b\"""#;
+    let all = r#","flags":["SECCOMP_FILTER_FLAG_LOG","SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#;
+    let flags = |profile: &LinuxSeccomp| program(profile).unwrap().flags;
+    let everything = LOG | SPEC_ALLOW | NEW_LISTENER | WAIT_KILLABLE_RECV;
+    assert_eq!(flags(&parsed(listener)), SPEC_ALLOW | NEW_LISTENER);
+    assert_eq!(flags(&parsed(&format!("{listener}{all}"))), everything);
+    let silent = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{listener}{all}}}"#);
+    let silent = json::parse(silent.as_bytes(), CapSet::EMPTY).unwrap();
+    assert_eq!(flags(&silent), LOG | SPEC_ALLOW, "nobody is asked");
+
+    let of = |profile| {
+        let mut linux = oci_spec::runtime::Linux::default();
+        linux.set_seccomp(Some(profile));
+        let mut spec = oci_spec::runtime::Spec::default();
+        spec.set_version("1.2.0".to_owned()).set_linux(Some(linux));
+        spec.set_annotations(Some([("k".to_owned(), "v".to_owned())].into()));
+        agent(&spec, "c\"1", Path::new("/b"))
+    };
+    assert_eq!(of(silent).unwrap(), None);
+    let first = of(parsed(listener)).unwrap().unwrap();
+    assert_eq!(first.socket, b"/run/agent.sock");
+    let told = |pid: i32, of: i32, status: &str| {
+        let state = serde_json::json!({"ociVersion": "1.2.0", "id": "c\"1", "status": status, "pid": of,
+            "bundle": "/b", "annotations": {"k": "v"}});
+        serde_json::json!({"ociVersion": "1.2.0", "fds": ["seccompFd"], "pid": pid, "metadata": "a \"b\"",
+            "state": state})
+    };
+    let read = |parts: &[&[u8]]| serde_json::from_slice::<serde_json::Value>(&parts.concat()).unwrap();
+    let message = read(&[&first.before_pid, b"7", &first.between_pids, b"7", &first.after_pids]);
+    assert_eq!(message, told(7, 7, "creating"));
+    let command = agent_of_command(&first, 7);
+    assert!(command.after_pids.is_empty());
+    assert_eq!(read(&[&command.before_pid, b"9", &command.between_pids]), told(9, 7, "running"));
+    for wrong in ["run/agent.sock".to_owned(), format!("/{}", "a".repeat(107))] {
+        let wrong = format!(r#","listenerPath":"{wrong}""#);
+        assert_eq!(of(parsed(&wrong)).unwrap_err().kind(), model::ErrorKind::InvalidArgument);
+    }
 }
 
 /// A filter binds the thread that loads it: a thread of the test stands for the container.

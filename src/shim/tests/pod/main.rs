@@ -2,6 +2,7 @@
 //! and says so where it skips.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod agent;
 mod execs;
 mod fallbacks;
 mod harness;
