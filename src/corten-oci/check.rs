@@ -1,6 +1,7 @@
 //! What a valid configuration can say and this runtime does not do is refused by name, before anything is done.
 
-use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxResources, Process, Spec};
+use wire::plan::IdMap;
 
 use crate::error::{Error, Result};
 
@@ -18,7 +19,7 @@ pub(crate) fn spec(spec: &Spec) -> Result<()> {
     process(spec.process().as_ref().ok_or_else(|| Error::invalid("process", "is missing"))?)?;
     let linux = spec.linux().as_ref().ok_or_else(|| Error::invalid("linux", "is missing"))?;
     let namespaces = linux.namespaces().as_deref().unwrap_or_default();
-    let of = |kind| namespaces.iter().find(|one: &&oci_spec::runtime::LinuxNamespace| one.typ() == kind);
+    let of = |kind| namespaces.iter().find(|one: &&LinuxNamespace| one.typ() == kind);
     match of(LinuxNamespaceType::Mount) {
         None => {
             return Err(Error::invalid("linux.namespaces", "a mount namespace of its own is needed"));
@@ -30,7 +31,7 @@ pub(crate) fn spec(spec: &Spec) -> Result<()> {
             return Err(Error::invalid("linux.namespaces", format!("{} is there twice", one.typ())));
         }
     }
-    refuse("linux.namespaces: user", of(LinuxNamespaceType::User).is_some())?;
+    user_namespace(linux, of(LinuxNamespaceType::User))?;
     refuse("linux.namespaces: time", of(LinuxNamespaceType::Time).is_some())?;
     if of(LinuxNamespaceType::Uts).is_none_or(|uts| uts.path().is_some()) {
         let named = spec.hostname().as_ref().or(spec.domainname().as_ref());
@@ -39,8 +40,6 @@ pub(crate) fn spec(spec: &Spec) -> Result<()> {
         }
     }
     let given = |present: bool, field: &str| refuse(field, present);
-    given(linux.uid_mappings().as_ref().is_some_and(|list| !list.is_empty()), "linux.uidMappings")?;
-    given(linux.gid_mappings().as_ref().is_some_and(|list| !list.is_empty()), "linux.gidMappings")?;
     given(linux.net_devices().as_ref().is_some_and(|list| !list.is_empty()), "linux.netDevices")?;
     given(linux.intel_rdt().is_some(), "linux.intelRdt")?;
     given(linux.memory_policy().is_some(), "linux.memoryPolicy")?;
@@ -51,11 +50,49 @@ pub(crate) fn spec(spec: &Spec) -> Result<()> {
         linux.seccomp().as_ref().is_some_and(|profile| profile.listener_path().is_some()),
         "linux.seccomp.listenerPath",
     )?;
-    for mount in spec.mounts().iter().flatten() {
-        let field = format!("mount at {}: uidMappings", mount.destination().display());
-        refuse(&field, mount.uid_mappings().is_some() || mount.gid_mappings().is_some())?;
-    }
     linux.resources().as_ref().map_or(Ok(()), resources)
+}
+
+/// A new user namespace needs ids; without one they mean nothing. What one to join has is seen when it is opened.
+fn user_namespace(linux: &Linux, namespace: Option<&LinuxNamespace>) -> Result<()> {
+    let lists = [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())];
+    for (field, list) in lists {
+        let given = list.as_ref().is_some_and(|list| !list.is_empty());
+        match namespace {
+            None if given => return Err(Error::invalid(field, "needs a user namespace")),
+            Some(one) if one.path().is_none() && !given => {
+                return Err(Error::invalid(field, "is missing for a new user namespace"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses users who do not exist in the container's user namespace, and one without root, who sets the container up.
+pub(crate) fn mapped(spec: &Spec) -> Result<()> {
+    let ids = oci::plan::ids_of_spec(spec);
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let is_mapped = |maps: &[IdMap], id: u32| {
+        maps.iter().any(|map| id.checked_sub(map.inside).is_some_and(|offset| offset < map.count))
+    };
+    let missing = |field: &str, id: u32| Err(Error::invalid(field, format!("{id} is not mapped")));
+    for (field, maps) in [("linux.uidMappings", &ids.uids), ("linux.gidMappings", &ids.gids)] {
+        if !is_mapped(maps, 0) {
+            return missing(field, 0);
+        }
+    }
+    let Some(user) = spec.process().as_ref().map(Process::user) else { return Ok(()) };
+    if !is_mapped(&ids.uids, user.uid()) {
+        return missing("process.user.uid", user.uid());
+    }
+    let groups = user.additional_gids().iter().flatten().copied();
+    match groups.chain([user.gid()]).find(|gid| !is_mapped(&ids.gids, *gid)) {
+        Some(gid) => missing("process.user.gid", gid),
+        None => Ok(()),
+    }
 }
 
 /// Refuses a process that cannot be run as asked.

@@ -37,13 +37,14 @@ pub(crate) struct Created {
 /// Makes a container of a bundle. A failure leaves nothing behind.
 pub(crate) fn create(context: &Context<'_>, args: &args::Create, detach: bool) -> Result<Created> {
     stdio::check_preserved(args.preserve_fds)?;
-    let (bundle, spec) = bundle::load(&args.bundle)?;
+    let (bundle, mut spec) = bundle::load(&args.bundle)?;
     check::spec(&spec)?;
     let terminal = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
     let console = Console::new(terminal, args.console_socket.as_ref(), detach)?;
-    let namespaces = Namespaces::open(&spec)?;
     let cgroup = cgroup_path(&spec, &args.id)?;
     let host = Host::detect()?;
+    let namespaces = Namespaces::open(&mut spec, &context.single)?;
+    check::mapped(&spec)?;
     let dir = Dir::make(&context.global.root, &args.id)?;
     let making = Making { context, args, bundle, spec, console, namespaces, cgroup, host, dir };
     match making.build() {
@@ -83,10 +84,10 @@ impl Making<'_> {
         let start = self.dir.with_socket(socket::listen_messages)?;
         let status = socket::message_pair()?;
         let hooks = self.has_hooks().then(socket::message_pair).transpose()?;
-        let child = self.fork(&plan, start.as_fd(), &status.1, hooks.as_ref().map(|(_, theirs)| theirs))?;
+        let mut child =
+            self.fork(&plan, start.as_fd(), &status.1, hooks.as_ref().map(|(_, theirs)| theirs))?;
         drop(status.1);
-        let outcome = self.follow(&child, status.0.as_fd(), hooks.map(|(ours, _)| ours));
-        match outcome {
+        match self.follow(&mut child, status.0.as_fd(), hooks.map(|(ours, _)| ours)) {
             Ok((record, master)) => Ok((record, child, master)),
             Err(error) => {
                 // It has ended by itself, or it is to end now.
@@ -108,7 +109,7 @@ impl Making<'_> {
             id: &self.args.id,
             stdio: Stdio::default(),
             cgroup,
-            pid_namespace: PidNamespace::Host,
+            pid_namespace: self.pid_namespace(),
             root: oci::plan::RootSource::Directory,
         };
         let mut plan = oci::plan::container(&self.spec, &inputs(wire::plan::CgroupPlan::default()))?;
@@ -117,6 +118,12 @@ impl Making<'_> {
             plan.process.env.push(format!("LISTEN_FDS={}", self.args.preserve_fds).into_bytes());
         }
         Ok(plan)
+    }
+
+    /// What is left to do for the launcher: only with a user namespace it is not the fork that makes the namespace.
+    fn pid_namespace(&self) -> PidNamespace {
+        let own = self.namespaces.user.is_some() && self.namespaces.makes(namespace::PID);
+        if own { PidNamespace::New } else { PidNamespace::Host }
     }
 
     fn has_hooks(&self) -> bool {
@@ -137,7 +144,7 @@ impl Making<'_> {
         let streams = stdio::own()?;
         let joins = self.namespaces.joins();
         let (forked, joined_v2) =
-            fork(&self.context.single, self.namespaces.made, plan.cgroup.v2.as_deref())?;
+            fork(&self.context.single, self.namespaces.forked(), plan.cgroup.v2.as_deref())?;
         match forked {
             Forked::Parent(child) => Ok(child),
             Forked::Child => {
@@ -154,7 +161,7 @@ impl Making<'_> {
                 run_container(&ContainerChild {
                     plan,
                     status,
-                    userns: None,
+                    userns: self.namespaces.user.as_ref().map(AsFd::as_fd),
                     single: &self.context.single,
                     stdin: stdin.as_ref().filter(|_| !plan.stdio.tty),
                     output,
@@ -186,10 +193,13 @@ impl Making<'_> {
     /// Accompanies the child until it waits to be started.
     fn follow(
         &self,
-        child: &Child,
+        child: &mut Child,
         status: BorrowedFd<'_>,
         hooks: Option<OwnedFd>,
     ) -> Result<(Record, Option<OwnedFd>)> {
+        if self.pid_namespace() == PidNamespace::New {
+            *child = self.successor(status)?;
+        }
         let record = self.record(child.pid);
         if let Some(hooks) = hooks
             && socket::receive(hooks.as_fd(), &mut [0; 1])?.0 == 1
@@ -200,14 +210,8 @@ impl Making<'_> {
             socket::send(hooks.as_fd(), &child.pid.to_ne_bytes(), None)?;
         }
         let master = loop {
-            match channel::receive(status) {
-                Some(Told::Ready(master)) => break master,
-                Some(Told::Warning(text)) => log::warning(self.context.global, &text),
-                Some(Told::Failed(failure)) => return Err(failure.into()),
-                Some(Told::Closed) => {
-                    return Err(Error::Launch("the process ended while it was set up".to_owned()));
-                }
-                Some(Told::Root(_) | Told::HandedOver(_)) | None => {}
+            if let Told::Ready(master) = self.hear(status)? {
+                break master;
             }
         };
         self.dir.write(&record, &self.spec)?;
@@ -223,6 +227,30 @@ impl Making<'_> {
             self.console.hand_over(master.as_fd())?;
         }
         Ok((record, master.filter(|_| matches!(self.console, Console::Own))))
+    }
+
+    /// The process in whose favour the first one ends, once it has entered the user namespace.
+    fn successor(&self, status: BorrowedFd<'_>) -> Result<Child> {
+        loop {
+            if let Told::HandedOver(child) = self.hear(status)? {
+                return Ok(child);
+            }
+        }
+    }
+
+    /// The child's next message that is no warning.
+    fn hear(&self, status: BorrowedFd<'_>) -> Result<Told> {
+        loop {
+            match channel::receive(status) {
+                Some(Told::Warning(text)) => log::warning(self.context.global, &text),
+                Some(Told::Failed(failure)) => return Err(failure.into()),
+                Some(Told::Closed) => {
+                    return Err(Error::Launch("the process ended while it was set up".to_owned()));
+                }
+                Some(told) => return Ok(told),
+                None => {}
+            }
+        }
     }
 
     fn record(&self, pid: i32) -> Record {

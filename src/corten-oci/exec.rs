@@ -43,7 +43,9 @@ pub(crate) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<u8> {
     spec.set_process(Some(process));
     let plan = plan(&host, &record, &spec, args.preserve_fds)?;
     let signals = if args.detach { None } else { Some(Signals::new()?) };
-    let (child, status) = launch(context, args, &record, &plan, terminal)?;
+    check::mapped(&spec)?;
+    let ids = oci::plan::ids_of_spec(&spec);
+    let (child, status) = launch(context, args, &record, (&plan, &ids), terminal)?;
     let master = follow(context, status.as_fd(), terminal)?;
     if let Some(path) = &args.pid_file {
         sys::fs::write_atomic(path, child.pid.to_string().as_bytes(), 0o644)?;
@@ -79,7 +81,7 @@ fn launch(
     context: &Context<'_>,
     args: &args::Exec,
     record: &Record,
-    plan: &ExecPlan,
+    (plan, ids): (&ExecPlan, &IdMaps),
     tty: bool,
 ) -> Result<(Child, OwnedFd)> {
     let init = record.pidfd()?;
@@ -101,7 +103,7 @@ fn launch(
             tty,
             init: init.as_fd(),
             root: root.as_fd(),
-            ids: &IdMaps::default(),
+            ids,
             joined_v2,
             extras: Extras {
                 foreign,

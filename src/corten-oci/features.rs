@@ -7,10 +7,11 @@ use crate::command::print;
 use crate::error::{Error, Result};
 
 /// Options of mounts that are flags; what else an option says goes to the filesystem.
-const MOUNT_OPTIONS: [&str; 22] = [
+const MOUNT_OPTIONS: [&str; 24] = [
     "bind",
     "dev",
     "exec",
+    "idmap",
     "noatime",
     "nodev",
     "nodiratime",
@@ -20,6 +21,7 @@ const MOUNT_OPTIONS: [&str; 22] = [
     "private",
     "rbind",
     "relatime",
+    "ridmap",
     "ro",
     "rprivate",
     "rro",
@@ -48,7 +50,7 @@ fn document() -> Value {
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": MOUNT_OPTIONS,
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "capabilities": capabilities,
             "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
             "seccomp": {
@@ -72,7 +74,7 @@ fn document() -> Value {
             "apparmor": { "enabled": false },
             "selinux": { "enabled": false },
             "intelRdt": { "enabled": false },
-            "mountExtensions": { "idmap": { "enabled": false } },
+            "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": false },
         },
         "annotations": { "org.corten.oci.version": env!("CARGO_PKG_VERSION") },

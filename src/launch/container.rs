@@ -65,6 +65,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
         userns::move_in(userns, status.as_fd(), forks.then_some(child.single))?;
         rootfs::place(root.as_fd())?;
     }
+    extras.leave_keyring()?;
     let labels = Labels::open(process)?;
     let handover = Handover::new(process)?;
     if plan.new_cgroup_namespace {

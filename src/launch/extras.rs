@@ -59,11 +59,16 @@ pub(super) struct Ending<'a> {
 }
 
 impl<'a> Extras<'a> {
-    /// Enters the namespaces that are not made anew, and leaves the caller's keyring.
+    /// Enters the namespaces that are not made anew.
     pub(super) fn join(&self) -> Result<(), Failure> {
         for (namespace, kind) in self.joins {
             process::enter(*namespace, *kind)?;
         }
+        Ok(())
+    }
+
+    /// Leaves the caller's keyring for one that belongs to the root of the user namespace.
+    pub(super) fn leave_keyring(&self) -> Result<(), Failure> {
         if !self.keyring.is_empty() {
             process::new_session_keyring(self.keyring)?;
         }

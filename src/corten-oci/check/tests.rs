@@ -65,3 +65,25 @@ fn what_is_not_done_is_refused_by_name() {
         assert!(error.contains(told), "{path}: {error}");
     }
 }
+
+#[test]
+fn ids_and_user_namespaces_go_together() {
+    let ids = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+    let error = checked(|spec| spec["linux"]["uidMappings"] = ids.clone()).unwrap_err();
+    assert!(error.contains("linux.uidMappings"), "{error}");
+    let namespaces = json!([{ "type": "mount" }, { "type": "user" }]);
+    let error = checked(|spec| {
+        spec["linux"]["namespaces"] = namespaces.clone();
+        spec["linux"]["uidMappings"] = ids.clone();
+    })
+    .unwrap_err();
+    assert!(error.contains("linux.gidMappings"), "{error}");
+    let whole = |user: u32| {
+        let mut value = base();
+        value["linux"] = json!({ "namespaces": namespaces, "uidMappings": ids, "gidMappings": ids });
+        value["process"]["user"] = json!({ "uid": user, "gid": 0 });
+        mapped(&serde_json::from_value(value).unwrap()).map_err(|error| error.to_string())
+    };
+    whole(9).unwrap();
+    assert!(whole(10).unwrap_err().contains("process.user.uid: 10"));
+}

@@ -13,7 +13,8 @@ pub fn of_pod(users: Option<&UserNamespace>) -> IdMaps {
 }
 
 /// Those of a spec with a user namespace.
-pub(super) fn of_spec(spec: &Spec) -> IdMaps {
+#[must_use]
+pub fn of_spec(spec: &Spec) -> IdMaps {
     let Some(linux) = spec.linux() else { return IdMaps::default() };
     let is_user = |namespace: &oci_spec::runtime::LinuxNamespace| namespace.typ() == LinuxNamespaceType::User;
     if !linux.namespaces().iter().flatten().any(is_user) {

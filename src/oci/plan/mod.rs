@@ -9,7 +9,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
-pub use ids::of_pod as ids_of_pod;
+pub use ids::{of_pod as ids_of_pod, of_spec as ids_of_spec};
 pub use process::process;
 pub use sandbox::{SandboxInputs, sandbox};
 

@@ -1,9 +1,9 @@
 //! Mount options as flags.
 
 use crate::error::{OciError, OciResult};
-use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
+use oci_spec::runtime::{Mount, Spec};
 use std::path::Path;
-use wire::plan::{IdMap, IdMaps, MountPlan, MountSource};
+use wire::plan::{IdMaps, MountPlan, MountSource};
 
 /// `MOUNT_ATTR_*` of mount_setattr(2) by option; what `mount -o` calls them. With a leading `r` (OCI 1.1) for
 /// everything mounted below, too.
@@ -53,7 +53,8 @@ pub(super) fn makes_dev(spec: &Spec) -> bool {
 
 /// The mounts in the spec's order.
 pub(super) fn mounts(spec: &Spec) -> OciResult<Vec<MountPlan>> {
-    spec.mounts().iter().flatten().map(plan).collect()
+    let own = super::ids::of_spec(spec);
+    spec.mounts().iter().flatten().map(|mount| plan(mount, &own)).collect()
 }
 
 fn kind(mount: &Mount) -> &str {
@@ -68,8 +69,8 @@ struct Options<'a> {
     propagation: u64,
     /// Whether it is a bind, and then whether with everything mounted below.
     bind: Option<bool>,
-    /// Whether owners are mapped on everything mounted below, too.
-    deep_idmap: bool,
+    /// Whether owners are mapped, and then whether on everything mounted below, too.
+    idmap: Option<bool>,
     /// For the filesystem.
     data: Vec<&'a str>,
 }
@@ -106,7 +107,7 @@ impl<'a> Options<'a> {
         for word in words.iter().map(String::as_str) {
             match word {
                 "bind" | "rbind" => options.bind = Some(word == "rbind"),
-                "idmap" | "ridmap" => options.deep_idmap = word == "ridmap",
+                "idmap" | "ridmap" => options.idmap = Some(word == "ridmap"),
                 _ if EMPTY.contains(&word) => {}
                 "rrw" => {
                     options.deep.set &= !libc::MOUNT_ATTR_RDONLY;
@@ -125,7 +126,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn plan(mount: &Mount) -> OciResult<MountPlan> {
+fn plan(mount: &Mount, own: &IdMaps) -> OciResult<MountPlan> {
     let words = mount.options().as_deref().unwrap_or_default();
     let refuse =
         |reason: String| OciError::invalid(format!("mount at {}", mount.destination().display()), reason);
@@ -152,6 +153,10 @@ fn plan(mount: &Mount) -> OciResult<MountPlan> {
     if let (MountSource::Bind { .. }, Some(option)) = (&source, options.data.first()) {
         return Err(refuse(format!("{option:?} is no option of a bind mount")));
     }
+    let idmap = idmap(mount, &options, own)?;
+    if !idmap.is_empty() && matches!(source, MountSource::Filesystem { .. } | MountSource::Cgroup) {
+        return Err(refuse("has mappings of ids, and is no bind mount".to_owned()));
+    }
     Ok(MountPlan {
         target: super::bytes(mount.destination()),
         source,
@@ -160,27 +165,28 @@ fn plan(mount: &Mount) -> OciResult<MountPlan> {
         deep_attributes: options.deep.set,
         deep_cleared: options.deep.clear,
         propagation: options.propagation,
-        idmap: idmap(mount)?,
-        idmap_recursive: options.deep_idmap,
+        idmap,
+        idmap_recursive: options.idmap.unwrap_or(false),
     })
 }
 
-/// How the owners of the mount's files are shown.
-fn idmap(mount: &Mount) -> OciResult<IdMaps> {
-    let ranges = |ranges: &Option<Vec<LinuxIdMapping>>| -> Vec<IdMap> {
-        let range = |range: &LinuxIdMapping| IdMap {
-            inside: range.container_id(),
-            outside: range.host_id(),
-            count: range.size(),
-        };
-        ranges.iter().flatten().map(range).collect()
+/// How the owners of the mount's files are shown: through its own mappings, or, where only the option asks for it,
+/// those of the container's user namespace.
+fn idmap(mount: &Mount, options: &Options<'_>, own: &IdMaps) -> OciResult<IdMaps> {
+    let refuse = |problem: &str| {
+        Err(OciError::invalid(format!("mount at {}", mount.destination().display()), problem))
     };
-    let maps = IdMaps { uids: ranges(mount.uid_mappings()), gids: ranges(mount.gid_mappings()) };
-    if maps.uids.is_empty() == maps.gids.is_empty() {
-        return Ok(maps);
+    let uids = super::ids::of_list(mount.uid_mappings().as_ref());
+    let gids = super::ids::of_list(mount.gid_mappings().as_ref());
+    match (uids.is_empty(), gids.is_empty(), options.idmap) {
+        (false, false, _) => Ok(IdMaps { uids, gids }),
+        (true, true, None) => Ok(IdMaps::default()),
+        (true, true, Some(_)) if own.is_empty() => {
+            refuse("is to be idmapped, and has no mappings, nor has the container a user namespace")
+        }
+        (true, true, Some(_)) => Ok(own.clone()),
+        _ => refuse("has mappings of only one of users and groups"),
     }
-    let field = format!("mount at {}", mount.destination().display());
-    Err(OciError::invalid(field, "has mappings of only one of users and groups"))
 }
 
 /// The paths of an overlay's `lowerdir`: separated by colons, with the separators escaped.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod harness;
+mod userns;
 
 use harness::Bundle;
 use serde_json::{Value, json};
