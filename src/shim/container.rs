@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sys::fd::as_path;
 use sys::process::{Child, Ended};
-use sys::{cgroup, process};
+use sys::{cgroup, process, socket};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
 use wire::plan::{Bytes, CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
 
