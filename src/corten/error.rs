@@ -75,9 +75,20 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Output {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Images that were named are not there.
     #[error("not in the store: {0}")]
     NoSuchImage(String),
+    /// Images are not what was pulled.
+    #[error("damaged: {0}")]
+    Damaged(String),
     /// stdout cannot be written.
     #[error("cannot write to stdout")]
     Print {

@@ -24,9 +24,9 @@ impl Engine {
         }
     }
 
-    /// ImageStatus: nothing for an image that is not there.
+    /// ImageStatus: nothing for an image that is not there, or has lost a layer.
     pub fn image_status(&self, reference: &str) -> Result<Option<Arc<Image>>, EngineError> {
-        Ok(self.images.find(reference)?)
+        Ok(self.images.status(reference)?)
     }
 
     /// RemoveImage; one that is not there is fine.

@@ -106,6 +106,26 @@ pub enum ImageError {
         /// How many there are.
         images: usize,
     },
+    /// A layer that is not kept compressed and cannot be made again.
+    #[error(
+        "layer {diff_id} cannot be saved: what its archive held is not all in its files; with the setting \
+         images.keep_layer_blobs a pull keeps it as it comes"
+    )]
+    Unsavable {
+        /// The layer.
+        diff_id: Digest,
+    },
+    /// Something in the store is not what was pulled.
+    #[error("{what} is damaged: {problem} (`corten image verify --repair` fetches it again)")]
+    Damaged {
+        /// A layer, or a blob.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An archive cannot be written.
+    #[error("write the archive: {0}")]
+    Save(#[source] std::io::Error),
     /// The joined download of another caller failed with this.
     #[error(transparent)]
     Joined(Arc<ImageError>),
@@ -157,7 +177,9 @@ impl ImageError {
             Self::ArchiveContent { .. } | Self::ArchiveDocument { .. } | Self::ArchiveName { .. } => {
                 ErrorKind::InvalidArgument
             }
-            Self::ArchiveDigest { .. } => ErrorKind::FailedPrecondition,
+            Self::ArchiveDigest { .. } | Self::Unsavable { .. } | Self::Damaged { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Policy { .. } => ErrorKind::PermissionDenied,
             Self::NoSuchImage(_) => ErrorKind::NotFound,
             Self::Hosts(_) => ErrorKind::FailedPrecondition,
@@ -165,7 +187,7 @@ impl ImageError {
             Self::Manifest { source, .. } => source.kind(),
             Self::Layer { source, .. } => source.kind(),
             Self::Joined(error) => error.kind(),
-            Self::Io { source, .. } => io_kind(source),
+            Self::Io { source, .. } | Self::Save(source) => io_kind(source),
             Self::Interrupted { .. } | Self::Database { .. } | Self::Record { .. } | Self::Metrics(_) => {
                 ErrorKind::Internal
             }

@@ -8,8 +8,10 @@ use crate::progress::PullProgress;
 use crate::pull::{Loaded, Puller};
 use crate::reference::Reference;
 use crate::registry::{Credentials, Login};
+use crate::save::Saving;
 use crate::store::{self, FsUsage, Image, Store};
 use crate::usage::{self, DiskUsage, Pruned};
+use crate::verify::{VerifiedImage, Verifier};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -74,6 +76,51 @@ impl ImageStore {
         self.store.index().find(text)
     }
 
+    /// As [`Self::find`], and nothing for an image that has lost a layer on the disk: the next pull fetches that
+    /// layer, and a client that asks so will pull.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn status(&self, text: &str) -> Result<Option<Arc<Image>>, ImageError> {
+        Ok(self.find(text)?.filter(|image| self.store.is_whole(&image.id)))
+    }
+
+    /// Holds every byte of the images (ids, tags or digests, each with the credentials of its registry; all images
+    /// where there are none) against what was pulled, and tells of one after the other. What is damaged is fetched
+    /// again where `repair` says so.
+    ///
+    /// # Errors
+    /// When something cannot be checked, and for an image that is not there: those before it have been told.
+    pub async fn verify(
+        &self,
+        images: Vec<(String, Option<Credentials>)>,
+        repair: bool,
+        mut tell: impl FnMut(VerifiedImage) + Send,
+    ) -> Result<(), ImageError> {
+        let images = match images.is_empty() {
+            true => self.list().iter().map(|image| (image.id.clone(), None)).collect(),
+            false => images,
+        };
+        let mut verifier = Verifier::new(Arc::clone(&self.store));
+        for (name, credentials) in images {
+            let id = self.find(&name)?.ok_or_else(|| ImageError::NoSuchImage(name.clone()))?.id.clone();
+            let login = credentials.as_ref().map(Login::new).transpose()?.flatten();
+            let looked = tokio::task::spawn_blocking(move || {
+                let found = verifier.image(&id);
+                (verifier, found)
+            });
+            let interrupted = |_| ImageError::Interrupted { operation: "verifying the image" };
+            let (back, found) = looked.await.map_err(interrupted)?;
+            let mut found = found?;
+            verifier = match repair {
+                true => back.repair(&mut found, &self.puller, (&name, login)).await?,
+                false => back,
+            };
+            tell(found);
+        }
+        Ok(())
+    }
+
     /// Removes the image that [`Self::find`] finds, with all its tags; an absent one is no error. It is gone
     /// for clients at once; its layers follow in the background, when no container holds them.
     ///
@@ -133,6 +180,15 @@ impl ImageStore {
     ) -> Result<Vec<Loaded>, ImageError> {
         let name = name.map(parse).transpose()?;
         self.puller.load(input, name).await
+    }
+
+    /// Prepares an archive of the images, by id, tag or digest: an OCI image layout, and at the same time what
+    /// `docker save` writes. Blocks on the disk.
+    ///
+    /// # Errors
+    /// `NotFound`; `FailedPrecondition` for a layer that was not kept compressed and cannot be made again.
+    pub fn save(&self, images: &[String]) -> Result<Saving, ImageError> {
+        Saving::new(&self.store, images)
     }
 
     /// How a reference would be pulled with these credentials, without asking anybody.

@@ -52,6 +52,53 @@ fn load(world: &World) {
     assert!(!refused.status.success() && refused.stderr.contains("index.json"), "{}", refused.stderr);
 }
 
+/// What is saved is read by skopeo in both of its forms, as a directory too, and loaded again.
+fn save(world: &World, name: &str, id: &str) {
+    let work = world.isolation.directory("saved").unwrap();
+    let (archive, layout) = (work.join("saved.tar"), work.join("layout"));
+    done(world, &["save", "--output", archive.to_str().unwrap(), name]);
+    done(world, &["save", "--layout", "--output", layout.to_str().unwrap(), name]);
+    assert!(layout.join("oci-layout").is_file() && !layout.join("manifest.json").exists());
+    for from in [
+        format!("oci-archive:{}", archive.display()),
+        format!("docker-archive:{}", archive.display()),
+        format!("oci:{}:1", layout.display()),
+    ] {
+        let mut skopeo = Command::new(e2e::tools::system("skopeo").unwrap());
+        let to = format!("dir:{}", work.join(from.split(':').next().unwrap()).display());
+        skopeo.args(["--insecure-policy", "copy", "-q", &from, &to]);
+        command::run(&mut skopeo, Duration::from_secs(60)).unwrap();
+        let manifest = work.join(from.split(':').next().unwrap()).join("manifest.json");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        assert!(manifest.contains(id), "{from}: {manifest}");
+    }
+    done(world, &["rm", name]);
+    let loaded = done(world, &["load", archive.to_str().unwrap()]);
+    assert!(loaded.contains(id) && loaded.contains(name), "{loaded}");
+    assert_eq!(std::fs::read_dir(&work).unwrap().count(), 5, "no half archive stays");
+    let absent = image(world, &["save", "--output", work.join("x").to_str().unwrap(), "absent:1"]);
+    assert!(!absent.status.success() && absent.stderr.contains("absent:1"), "{}", absent.stderr);
+}
+
+/// A damaged layer is named, by the exit code too, and comes back from the registry.
+fn verify(world: &World, name: &str) {
+    assert!(done(world, &["verify"]).contains("whole"));
+    let inspected: serde_json::Value = serde_json::from_str(&done(world, &["inspect", name])).unwrap();
+    let layer = inspected["layers"][0].as_str().unwrap();
+    std::fs::write(std::path::Path::new(layer).join("hello"), "HELLO\n").unwrap();
+    let found = image(world, &["verify", name]);
+    assert_eq!(found.status.code(), Some(1), "{}", found.stdout);
+    assert!(found.stderr.contains(name) && found.stdout.contains("damaged"), "{}", found.stdout);
+    assert!(found.stdout.contains(layer.rsplit('/').next().unwrap()), "{}", found.stdout);
+    let directory = world.isolation.directory("refused").unwrap();
+    let archive = directory.join("damaged.tar");
+    let refused = image(world, &["save", "--output", archive.to_str().unwrap(), name]);
+    assert!(!refused.status.success() && refused.stderr.contains("is damaged"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "nothing of it stays");
+    assert!(done(world, &["verify", "--repair"]).contains("repaired"));
+    assert!(done(world, &["verify", name]).contains("whole"));
+}
+
 #[test]
 fn images_are_looked_after_from_the_command_line() {
     let Some((world, _)) = world() else { return };
@@ -91,6 +138,8 @@ fn images_are_looked_after_from_the_command_line() {
     assert!(!malformed.status.success() && malformed.stderr.contains("lower case"), "{}", malformed.stderr);
 
     load(&world);
+    verify(&world, name);
+    save(&world, name, &id[7..]);
 
     // A tagged image stays without --all.
     done(&world, &["prune"]);

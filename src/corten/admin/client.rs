@@ -1,7 +1,8 @@
 //! The command line's end.
 
-use super::protocol::{Failure, NAME_HEADER};
-use http::{HeaderValue, Method, Request, StatusCode};
+use super::protocol::{Failure, NAME_HEADER, REMADE_HEADER, RESULT_TRAILER};
+use http::header::TE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -79,7 +80,7 @@ impl Client {
 
     async fn send(&mut self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
         let body = Full::new(body).map_err(|never| match never {});
-        self.exchange(method, path, BoxBody::new(body), None).await
+        Ok(self.exchange(method, path, BoxBody::new(body), None).await?.into_body())
     }
 
     /// Sends an archive as it is read, for an image of this name.
@@ -94,7 +95,16 @@ impl Client {
         });
         let body = BodyExt::boxed(StreamBody::new(pieces));
         let answer = self.exchange(Method::POST, "/v1/load", body, name).await?;
-        Ok(serde_json::from_slice(&answer.collect().await?.to_bytes())?)
+        Ok(serde_json::from_slice(&answer.into_body().collect().await?.to_bytes())?)
+    }
+
+    /// Asks for an archive of the images.
+    pub(crate) async fn save(&mut self, images: &Vec<String>) -> Result<Archive, ClientError> {
+        let request = Full::new(Bytes::from(serde_json::to_vec(images)?)).map_err(|never| match never {});
+        let answer = self.exchange(Method::POST, "/v1/save", BoxBody::new(request), None).await?;
+        let remade = answer.headers().get(REMADE_HEADER).and_then(|value| value.to_str().ok());
+        let remade = remade.and_then(|text| text.parse().ok()).unwrap_or(0);
+        Ok(Archive { body: answer.into_body(), remade })
     }
 
     async fn exchange(
@@ -103,8 +113,9 @@ impl Client {
         path: &str,
         body: BoxBody<Bytes, io::Error>,
         name: Option<&str>,
-    ) -> Result<Incoming, ClientError> {
+    ) -> Result<Response<Incoming>, ClientError> {
         let mut request = Request::new(body);
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         *request.method_mut() = method;
         if let Some(name) = name {
             let value = HeaderValue::from_str(name);
@@ -116,11 +127,36 @@ impl Client {
         *request.uri_mut() = path.parse().unwrap_or_default();
         let response = self.sender.send_request(request).await?;
         if response.status() == StatusCode::OK {
-            return Ok(response.into_body());
+            return Ok(response);
         }
         let bytes = response.into_body().collect().await?.to_bytes();
         let failure: Failure = serde_json::from_slice(&bytes)?;
         Err(ClientError::Refused(failure.error))
+    }
+}
+
+/// An archive as it comes in.
+pub(crate) struct Archive {
+    body: Incoming,
+    /// Layers that had to be made again.
+    pub(crate) remade: usize,
+}
+
+impl Archive {
+    /// The next piece; `None` behind the last one of a whole archive.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        let frame = self.body.frame().await.ok_or(ClientError::Cut)??;
+        match frame.into_data() {
+            Ok(data) => Ok(Some(data)),
+            Err(frame) => {
+                let trailers = frame.into_trailers().map_err(|_| ClientError::Cut)?;
+                let result = trailers.get(RESULT_TRAILER).ok_or(ClientError::Cut)?;
+                match String::from_utf8_lossy(result.as_bytes()).into_owned() {
+                    whole if whole.is_empty() => Ok(None),
+                    problem => Err(ClientError::Refused(problem)),
+                }
+            }
+        }
     }
 }
 

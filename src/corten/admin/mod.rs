@@ -4,10 +4,14 @@
 
 mod client;
 mod protocol;
+mod save;
 mod server;
+mod verify;
 
-pub(crate) use client::{Client, ClientError};
-pub(crate) use protocol::{ImageView, PullEvent, PullRequest, RemoveRequest, Secrets, Sought};
+pub(crate) use client::{Archive, Client, ClientError};
+pub(crate) use protocol::{
+    ImageView, PullEvent, PullRequest, RemoveRequest, Secrets, Sought, VerifyEvent, VerifyRequest,
+};
 pub(crate) use server::Server;
 
 use std::path::{Path, PathBuf};

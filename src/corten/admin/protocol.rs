@@ -1,6 +1,6 @@
 //! What daemon and command line say to each other.
 
-use image::{Credentials, Image, PullProgress};
+use image::{Credentials, Image, PullProgress, VerifiedImage};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -80,6 +80,26 @@ pub(crate) enum PullEvent {
     Failed(Failure),
 }
 
+/// Which images to hold against what was pulled; all where there are none.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct VerifyRequest {
+    pub(crate) images: Vec<PullRequest>,
+    /// Fetch again what is damaged.
+    pub(crate) repair: bool,
+}
+
+/// A line of the answer to a verification.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum VerifyEvent {
+    /// An image was looked at.
+    Image(VerifiedImage),
+    /// All were.
+    Done,
+    /// It cannot go on.
+    Failed(Failure),
+}
+
 /// Which images to remove, by id, tag or digest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RemoveRequest {
@@ -96,6 +116,12 @@ pub(crate) struct Sought {
 
 /// The header that names the image of an archive.
 pub(crate) const NAME_HEADER: &str = "corten-name";
+
+/// The header that says how many layers of an archive are made again.
+pub(crate) const REMADE_HEADER: &str = "corten-remade";
+
+/// What follows an archive: nothing, or why it is not whole.
+pub(crate) const RESULT_TRAILER: &str = "corten-result";
 
 /// Why not.
 #[derive(Debug, Clone, Serialize, Deserialize)]

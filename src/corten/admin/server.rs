@@ -2,7 +2,7 @@
 
 use super::protocol::{Failure, ImageView, NAME_HEADER, PullEvent, PullRequest, RemoveRequest, Sought};
 use crate::socket::Socket;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
@@ -29,17 +29,17 @@ const MAX_REQUEST: usize = 1 << 20;
 /// How often a pull tells how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-type Body = BoxBody<Bytes, Infallible>;
-type Answer = Result<Response<Body>, Refusal>;
+type Body = BoxBody<Bytes, io::Error>;
+pub(super) type Answer = Result<Response<Body>, Refusal>;
 
 /// Serves the administration of these images.
 #[derive(Clone)]
 pub(crate) struct Server {
-    images: Arc<ImageStore>,
+    pub(super) images: Arc<ImageStore>,
 }
 
 /// A request that is not done.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl From<ImageError> for Refusal {
     fn from(error: ImageError) -> Self {
@@ -97,6 +97,8 @@ impl Server {
                 ok(&self.images.explain(&reference, secrets.map(Into::into).as_ref())?)
             }
             (&Method::POST, "/v1/pull") => self.pull(body(request).await?),
+            (&Method::POST, "/v1/verify") => self.verify(body(request).await?),
+            (&Method::POST, "/v1/save") => self.save(body(request).await?).await,
             (&Method::POST, "/v1/load") => self.load(request).await,
             (&Method::POST, "/v1/remove") => self.remove(body(request).await?).await,
             (&Method::POST, "/v1/prune") => {
@@ -178,13 +180,10 @@ impl Server {
             };
             let _ = sender.send(last).await;
         });
-        let lines = futures::stream::unfold(receiver, |mut receiver| async move {
+        Ok(lines(futures::stream::unfold(receiver, |mut receiver| async move {
             let event = receiver.recv().await?;
-            let mut line = serde_json::to_vec(&event).unwrap_or_default();
-            line.push(b'\n');
-            Some((Ok(Frame::data(Bytes::from(line))), receiver))
-        });
-        Ok(Response::new(BodyExt::boxed(StreamBody::new(lines))))
+            Some((event, receiver))
+        })))
     }
 }
 
@@ -211,7 +210,7 @@ impl io::Read for Pieces {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
 ) -> Result<T, Refusal> {
     match tokio::task::spawn_blocking(work).await {
@@ -227,6 +226,16 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refu
     serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))
 }
 
+/// An answer of one line of JSON an event.
+pub(super) fn lines<T: Serialize>(events: impl Stream<Item = T> + Send + Sync + 'static) -> Response<Body> {
+    let lines = events.map(|event| {
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        Ok(Frame::data(Bytes::from(line)))
+    });
+    Response::new(BodyExt::boxed(StreamBody::new(lines)))
+}
+
 fn ok(value: &impl Serialize) -> Answer {
     Ok(json(StatusCode::OK, value))
 }
@@ -234,7 +243,8 @@ fn ok(value: &impl Serialize) -> Answer {
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // These types have string keys and no number that JSON lacks.
     let text = serde_json::to_vec(value).unwrap_or_default();
-    let mut response = Response::new(BodyExt::boxed(Full::new(Bytes::from(text))));
+    let mut response =
+        Response::new(BodyExt::boxed(Full::new(Bytes::from(text)).map_err(|never| match never {})));
     *response.status_mut() = status;
     response
 }

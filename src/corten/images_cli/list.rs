@@ -7,7 +7,7 @@ use image::{DiskUsage, LayerPhase, Loaded, Pruned, PullProgress};
 /// Digits of an id that tell images apart for people.
 const SHORT: usize = 12;
 
-fn short(id: &str) -> String {
+pub(super) fn short(id: &str) -> String {
     id.rsplit(':').next().unwrap_or(id).chars().take(SHORT).collect()
 }
 

@@ -5,9 +5,11 @@ mod explain;
 mod list;
 mod load;
 mod pull;
+mod save;
 mod table;
+mod verify;
 
-use crate::admin::{self, Client, ClientError, PullRequest, RemoveRequest, Sought};
+use crate::admin::{self, Client, ClientError, ImageView, PullRequest, RemoveRequest, Sought};
 use crate::cli::print;
 use crate::config;
 use crate::error::Error;
@@ -72,6 +74,28 @@ enum ImageCommand {
         #[arg(long, value_name = "REFERENCE")]
         name: Option<String>,
     },
+    /// Save images into an archive that is an OCI image layout and what `docker save` writes at once
+    Save {
+        /// Ids, tags or digests
+        #[arg(required = true)]
+        images: Vec<String>,
+        /// The archive to make, or - for stdout
+        #[arg(long, short, value_name = "PATH")]
+        output: PathBuf,
+        /// Make a directory with an OCI image layout instead
+        #[arg(long)]
+        layout: bool,
+    },
+    /// Hold every byte of images against what was pulled; ends with 1 where something is damaged
+    Verify {
+        /// Ids, tags or digests [default: all images]
+        images: Vec<String>,
+        /// Fetch what is damaged again, and nothing else
+        #[arg(long)]
+        repair: bool,
+        #[command(flatten)]
+        credentials: credentials::CredentialArgs,
+    },
     /// Show the pulls under way
     Ps,
     /// Show how an image would be pulled, without pulling: hosts, credentials, platform, layers that are here
@@ -120,6 +144,13 @@ impl Session {
                 let loaded = self.client.load(load::open(&archive)?, name.as_deref()).await?;
                 self.tell(&loaded, list::loaded)
             }
+            ImageCommand::Save { images, output, layout } => {
+                save::run(&mut self.client, &images, &output, layout).await
+            }
+            ImageCommand::Verify { images, repair, credentials } => {
+                let images = self.named(images, repair).await?;
+                verify::run(&mut self.client, images, repair.then_some(&credentials), self.json).await
+            }
             ImageCommand::Rm { images } => self.remove(images).await,
             ImageCommand::Prune { all } => {
                 let pruned: Pruned = self.client.post("/v1/prune", &all).await?;
@@ -137,6 +168,19 @@ impl Session {
                 self.tell(&explained, |explained| explain::text(explained, &found.source))
             }
         }
+    }
+
+    /// The images that are named. For a repair all of them by name, so that each has the credentials of its registry.
+    async fn named(&mut self, images: Vec<String>, repair: bool) -> Result<Vec<String>, Error> {
+        if !images.is_empty() || !repair {
+            return Ok(images);
+        }
+        let all: Vec<ImageView> = self.client.get("/v1/images").await?;
+        let name = |image: ImageView| {
+            let names = image.tags.into_iter().chain(image.digests);
+            names.chain([image.id]).next().unwrap_or_default()
+        };
+        Ok(all.into_iter().map(name).collect())
     }
 
     async fn show<T: DeserializeOwned + Serialize>(

@@ -14,9 +14,11 @@ use crate::digest::Digest;
 use model::ErrorKind;
 use serde::Deserialize;
 
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// A layer that is not compressed.
+pub(crate) const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -260,9 +262,7 @@ fn layer(descriptor: Descriptor) -> Result<Layer, ManifestError> {
         return Err(ManifestError::Foreign(descriptor.digest));
     }
     let compression = match media_type {
-        "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => {
-            Compression::None
-        }
+        OCI_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => Compression::None,
         "application/vnd.oci.image.layer.v1.tar+gzip"
         | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Compression::Gzip,
         "application/vnd.oci.image.layer.v1.tar+zstd"

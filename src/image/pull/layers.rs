@@ -9,8 +9,9 @@ use crate::flight::Ticket;
 use crate::manifest::{Compression, Layer};
 use crate::progress::{LayerPhase, LayerState, PullState};
 use crate::registry::Sink;
-use crate::store::{LayerRecord, Partial};
+use crate::store::{Check, LayerRecord, Partial};
 use crate::unpack::{self, Job, Limits, Piece, UnpackError};
+use crate::verify;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -51,7 +52,7 @@ impl Puller {
                 continue;
             }
             let (digest, size) = (&layer.descriptor.digest, layer.descriptor.size);
-            if self.store.layer(diff_id).is_some() {
+            if self.store.is_there(diff_id) {
                 self.metrics.layers_reused.inc();
                 states.push(LayerState::cached(digest, size));
                 continue;
@@ -233,6 +234,7 @@ impl Puller {
             layer: wanted.layer.clone(),
             diff_id: wanted.diff_id.clone(),
             directory: self.store.layout.ingest_dir()?,
+            outline: self.store.layout.ingest_file()?,
             keep: partial.map(Partial::end).transpose()?,
             limits: Limits { bytes: config.max_layer_bytes, entries: config.max_layer_entries },
         })
@@ -242,13 +244,18 @@ impl Puller {
         let store = Arc::clone(&self.store);
         let diff_id = wanted.diff_id.clone();
         let placed = tokio::task::spawn_blocking(move || {
+            let check = match finished.unpacked.replaced {
+                true => Check::Tree(verify::tree_digest(finished.directory.path())?),
+                false => Check::Outline { bytes: finished.outline.disk_usage()? },
+            };
             let record = LayerRecord {
                 bytes: finished.unpacked.bytes,
                 inodes: finished.unpacked.inodes,
                 implied: finished.unpacked.implied,
+                check,
                 boot_id: Some(store.boot_id.clone()),
             };
-            store.place_layer(&diff_id, finished.directory, record)
+            store.place_layer(&diff_id, finished.directory, finished.outline, record)
         });
         let placed = placed.await.unwrap_or(Err(ImageError::Interrupted { operation: "placing a layer" }));
         if placed.is_ok() {

@@ -6,7 +6,9 @@ mod faults;
 mod hosts;
 mod mock;
 mod resume;
+mod save;
 mod store;
+mod verify;
 
 use crate::store::Image;
 use crate::{Digest, ImageConfig, ImageStore};

@@ -34,7 +34,7 @@ impl Store {
         self.commit(record)
     }
 
-    fn fixup(&self, record: &ImageRecord) -> Result<Option<(IngestDir, u64)>, ImageError> {
+    pub(crate) fn fixup(&self, record: &ImageRecord) -> Result<Option<(IngestDir, u64)>, ImageError> {
         let mut stack = Vec::with_capacity(record.layers.len());
         for id in record.layers.iter().rev() {
             let implied = self.layer(id).map(|layer| layer.implied).unwrap_or_default();

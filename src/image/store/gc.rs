@@ -78,35 +78,41 @@ impl Store {
     /// what a pull puts in place would look like an orphan.
     fn remove_orphans(&self) -> Result<(), ImageError> {
         let _changing = lock(&self.changing);
-        let index = self.index();
-        let (_, blobs) = index.referenced();
+        let blobs = self.index().referenced().1;
         let hex = |digest: &Digest| OsString::from(digest.hex());
+        let used = self.directories_in_use();
+        let index = self.index();
         let mut layers = self.held_directories();
         layers.extend(index.layers.keys().map(hex));
         let fixups = index.images.values().filter(|record| record.fixup > 0);
         let mut known = self.held_directories();
         known.extend(fixups.filter_map(|record| record.id.rsplit(':').next().map(OsString::from)));
         drop(index);
-        let mut result = remove_others(&self.layout.layers(), &layers);
+        let mut result = remove_others(&self.layout.layers(), &layers, &used);
+        result = result.and(remove_others(&self.layout.outlines(), &layers, &used));
         // A pull under way writes its documents before its record names them.
         let leases = lock(&self.leases);
         if leases.is_empty() {
             let blobs: HashSet<OsString> = blobs.iter().map(hex).collect();
-            result = result.and(remove_others(&self.layout.blobs(), &blobs));
-            result = result.and(remove_others(&self.layout.fixups(), &known));
+            result = result.and(remove_others(&self.layout.blobs(), &blobs, &used));
+            result = result.and(remove_others(&self.layout.fixups(), &known, &used));
         }
         result
     }
 }
 
-fn remove_others(directory: &Path, known: &HashSet<OsString>) -> Result<(), ImageError> {
+/// Removes what is not known. What was put aside has the name that was in use, and a suffix.
+fn remove_others(
+    directory: &Path,
+    known: &HashSet<OsString>,
+    used: &HashSet<OsString>,
+) -> Result<(), ImageError> {
     let mut result = Ok(());
     let entries = std::fs::read_dir(directory).map_err(ImageError::io("list", directory))?;
     for entry in entries {
         let entry = entry.map_err(ImageError::io("list", directory))?;
-        // A held directory that was put aside has the name that is held, and a suffix.
         let name = entry.file_name();
-        if known.contains(&name) || Path::new(&name).file_stem().is_some_and(|stem| known.contains(stem)) {
+        if known.contains(&name) || Path::new(&name).file_stem().is_some_and(|stem| used.contains(stem)) {
             continue;
         }
         let path = entry.path();

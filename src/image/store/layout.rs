@@ -5,7 +5,7 @@ use crate::error::ImageError;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,7 @@ impl Layout {
             layout.blobs(),
             layout.layers(),
             layout.fixups(),
+            layout.outlines(),
             layout.unfinished(),
             layout.ingest(),
         ] {
@@ -59,6 +60,10 @@ impl Layout {
         self.root.join("fixups")
     }
 
+    pub(crate) fn outlines(&self) -> PathBuf {
+        self.root.join("outlines")
+    }
+
     pub(crate) fn unfinished(&self) -> PathBuf {
         self.root.join("unfinished")
     }
@@ -73,6 +78,11 @@ impl Layout {
 
     pub(crate) fn layer(&self, diff_id: &Digest) -> PathBuf {
         self.layers().join(diff_id.hex())
+    }
+
+    /// The outline of a layer's archive (see [`crate::unpack::Outline`]).
+    pub(crate) fn outline(&self, diff_id: &Digest) -> PathBuf {
+        self.outlines().join(diff_id.hex())
     }
 
     /// The fix-up layer of an image id (`sha256:…`).
@@ -178,6 +188,29 @@ pub(crate) struct IngestFile {
 }
 
 impl IngestFile {
+    /// The open file, to write.
+    pub(crate) fn handle(&self) -> std::io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Bytes that it takes on the disk.
+    pub(crate) fn disk_usage(&self) -> Result<u64, ImageError> {
+        let found = self
+            .file
+            .metadata()
+            .map_err(ImageError::io("look at", self.path.as_deref().unwrap_or(Path::new(""))))?;
+        Ok(found.blocks() * 512)
+    }
+
+    /// Makes the content visible, and leaves it to others to make it durable.
+    pub(crate) fn rename_to(mut self, target: &Path) -> Result<(), ImageError> {
+        if let Some(path) = &self.path {
+            std::fs::rename(path, target).map_err(ImageError::io("rename to", target))?;
+        }
+        self.path = None;
+        Ok(())
+    }
+
     /// Makes the content durable and then visible.
     pub(crate) fn place(mut self, target: &Path) -> Result<(), ImageError> {
         self.file.sync_all().map_err(ImageError::io("sync", target))?;

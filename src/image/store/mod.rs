@@ -4,12 +4,14 @@
 //! <root>/meta.redb                    records of images and layers
 //!        blobs/sha256/<hex>           manifests and configs (and layers, where the setting keeps them)
 //!        layers/sha256/<diff id>/     one directory a layer, whiteouts in overlay form
+//!        outlines/<diff id>           the archive of a layer without its files' contents (see `unpack::outline`)
 //!        fixups/<image id>/           directories whose attributes a lower layer gives (see `fixup`)
 //!        unfinished/                  what interrupted pulls left (see `partial`)
 //!        ingest/<n>                   what is being made; emptied at start
 //! ```
 //! A record is written when everything that it names is in place, and is the last step of a pull.
 
+mod condemned;
 mod database;
 mod fixup;
 mod gc;
@@ -21,11 +23,11 @@ mod record;
 
 pub(crate) use database::Database;
 pub(crate) use index::Index;
-pub(crate) use layout::{IngestDir, Layout};
+pub(crate) use layout::{IngestDir, IngestFile, Layout};
 pub(crate) use open::open;
 pub(crate) use partial::{Kept, Partial};
+pub(crate) use record::{Check, ImageRecord, LayerRecord};
 pub use record::{FsUsage, Image};
-pub(crate) use record::{ImageRecord, LayerRecord};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
@@ -48,6 +50,8 @@ pub(crate) struct Store {
     leases: Mutex<HashMap<Digest, usize>>,
     /// Downloads that are being written, by digest.
     partials: Mutex<HashSet<Digest>>,
+    /// Layers that were found damaged: not there for pulls, until one has brought them again.
+    condemned: Mutex<HashSet<Digest>>,
     /// Layers that are whole while their image is not, and since when.
     unfinished: Mutex<HashMap<Digest, SystemTime>>,
     /// Holders of images by image id: containers.
@@ -99,8 +103,11 @@ impl Store {
         Lease { store: Arc::clone(self), layers }
     }
 
-    /// The layer, if it is in place.
+    /// The layer, if it is in place and not known to be damaged.
     pub(crate) fn layer(&self, diff_id: &Digest) -> Option<LayerRecord> {
+        if lock(&self.condemned).contains(diff_id) {
+            return None;
+        }
         self.index().layers.get(diff_id).cloned()
     }
 
@@ -109,6 +116,7 @@ impl Store {
         &self,
         diff_id: &Digest,
         directory: IngestDir,
+        outline: IngestFile,
         record: LayerRecord,
     ) -> Result<(), ImageError> {
         let _changing = lock(&self.changing);
@@ -117,19 +125,16 @@ impl Store {
         }
         let target = self.layout.layer(diff_id);
         if target.exists() {
-            // No record knows it: half a removal, or half a pull of an earlier daemon; perhaps a container
-            // still uses it.
-            let held = self.held_directories().contains(target.file_name().unwrap_or_default());
-            if held {
-                let aside = target.with_extension(format!("held-{}", self.layout.next()));
-                std::fs::rename(&target, &aside).map_err(ImageError::io("put aside", &target))?;
-            } else {
-                layout::remove_tree(&target)?;
-            }
+            // Half a removal, half a pull of an earlier daemon, or damaged; perhaps a container still uses it.
+            self.clear(&target)?;
         }
         self.note_unfinished(diff_id, &record)?;
+        if matches!(record.check, Check::Outline { .. }) {
+            outline.rename_to(&self.layout.outline(diff_id))?;
+        }
         directory.rename_to(&target)?;
         self.index().layers.insert(diff_id.clone(), record);
+        lock(&self.condemned).remove(diff_id);
         Ok(())
     }
 
@@ -190,11 +195,6 @@ impl Store {
     pub(crate) fn hold_layers(&self, holder: &str, layers: &[PathBuf]) {
         let names = layers.iter().filter_map(|path| path.file_name().map(ToOwned::to_owned));
         lock(&self.held_layers).entry(holder.to_owned()).or_default().extend(names);
-    }
-
-    /// The names of the directories that someone holds.
-    fn held_directories(&self) -> HashSet<OsString> {
-        lock(&self.held_layers).values().flatten().cloned().collect()
     }
 
     /// How many containers hold the image.

@@ -72,7 +72,26 @@ pub(crate) struct LayerRecord {
     pub inodes: u64,
     /// Directories without an entry of their own.
     pub implied: Vec<String>,
+    /// What its content can be held against.
+    #[serde(default)]
+    pub check: Check,
     /// Of the boot in which it was written, until it is known to be on the disk: after a power loss it is
     /// not trusted.
     pub boot_id: Option<String>,
+}
+
+/// What a layer's content can be held against.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Check {
+    /// Nothing: it was unpacked by an earlier version.
+    #[default]
+    Nothing,
+    /// Its diff id, by the outline of its archive.
+    Outline {
+        /// Bytes of the outline on the disk.
+        bytes: u64,
+    },
+    /// The digest of its tree, taken when it was unpacked: entries of its archive replaced each other, so that the
+    /// archive cannot be made again.
+    Tree(Digest),
 }

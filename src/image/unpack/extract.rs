@@ -34,6 +34,8 @@ pub(super) struct Extractor {
     directories: BTreeMap<Vec<u8>, Last>,
     bytes: u64,
     inodes: u64,
+    replaced: bool,
+    hollow: bool,
 }
 
 impl Extractor {
@@ -46,7 +48,20 @@ impl Extractor {
         })?;
         rustix::process::umask(Mode::empty());
         let tree = Tree::open(directory)?;
-        Ok(Self { tree, limits, directories: BTreeMap::new(), bytes: 0, inodes: 1 })
+        Ok(Self {
+            tree,
+            limits,
+            directories: BTreeMap::new(),
+            bytes: 0,
+            inodes: 1,
+            replaced: false,
+            hollow: false,
+        })
+    }
+
+    /// Leaves the contents of files out; they get their sizes.
+    pub(super) fn hollow(self) -> Self {
+        Self { hollow: true, ..self }
     }
 
     /// Extracts every entry. Directories get their modes and times in [`Self::finish`].
@@ -70,6 +85,7 @@ impl Extractor {
         Ok(Unpacked {
             bytes: self.bytes,
             inodes,
+            replaced: self.replaced,
             implied: implied.filter_map(|path| String::from_utf8(path.clone()).ok()).collect(),
         })
     }
@@ -151,6 +167,9 @@ impl Extractor {
         let fd: OwnedFd =
             self.create("create", parent, path, name, || rustix::fs::openat(parent, name, flags, mode))?;
         archive.content(|mut piece| {
+            if self.hollow {
+                return Ok(());
+            }
             while !piece.is_empty() {
                 match rustix::io::write(&fd, piece) {
                     Ok(count) => piece = &piece[count..],
@@ -160,6 +179,10 @@ impl Extractor {
             }
             Ok(())
         })?;
+        archive.is_in(path, entry.size);
+        if self.hollow {
+            rustix::fs::ftruncate(&fd, entry.size).map_err(failed("set the size of", path))?;
+        }
         // A new file is root's already; setting an owner takes the set-id bits and capabilities away,
         // so that it comes first.
         if entry.uid != 0 || entry.gid != 0 {
@@ -309,8 +332,9 @@ impl Extractor {
 
     /// Removes what an earlier entry of this layer made.
     fn remove(&mut self, parent: BorrowedFd<'_>, path: &[u8], name: &[u8]) -> Result<(), UnpackError> {
-        let (there, _) = file_type(parent, name).map_err(failed("look at", path))?;
+        let (there, device) = file_type(parent, name).map_err(failed("look at", path))?;
         self.tree.forget();
+        self.replaced |= there != FileType::CharacterDevice || device != 0;
         self.inodes = self.inodes.saturating_sub(1);
         if there == FileType::Directory {
             let below = [path, b"/"].concat();

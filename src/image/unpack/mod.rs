@@ -8,7 +8,9 @@
 mod error;
 mod extract;
 mod header;
+mod hollow;
 mod inflate;
+mod outline;
 mod pax;
 mod pieces;
 mod pipeline;
@@ -22,6 +24,8 @@ mod tests;
 pub(crate) mod testtar;
 
 pub use error::{TarError, UnpackError};
+pub(crate) use hollow::hollow;
+pub(crate) use outline::{Outline, Part};
 pub(crate) use pieces::Piece;
 pub(crate) use pipeline::{Finished, Job, start};
 pub(crate) use spool::spool;
@@ -48,6 +52,8 @@ pub(crate) struct Unpacked {
     pub bytes: u64,
     /// Inodes.
     pub inodes: u64,
+    /// Whether an entry replaced an earlier one: then the files are not all that the archive held.
+    pub replaced: bool,
     /// Directories that no entry describes: they had to be made for what is in them.
     pub implied: Vec<String>,
 }

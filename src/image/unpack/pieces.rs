@@ -1,5 +1,6 @@
 //! The two channels of the pipeline as readers.
 
+use super::outline::Recorder;
 use crate::digest::Hasher;
 use crate::store::Kept;
 use bytes::Bytes;
@@ -117,12 +118,14 @@ impl Inflated {
     }
 
     /// Reads what is left, so that it is hashed. An error means that the other side gave up.
-    pub(super) fn drain(&mut self) -> io::Result<()> {
+    pub(super) fn drain(&mut self, outline: &mut Recorder) -> io::Result<()> {
         loop {
-            let count = self.fill_buf()?.len();
+            let rest = self.fill_buf()?;
+            let count = rest.len();
             if count == 0 {
                 return Ok(());
             }
+            outline.raw(rest);
             self.consume(count);
         }
     }

@@ -3,12 +3,13 @@
 use super::error::UnpackError;
 use super::extract::Extractor;
 use super::inflate::{self, BUFFERS, Expected};
+use super::outline::Recorder;
 use super::pieces::{Chunk, Compressed, Inflated, Piece};
 use super::tar::Archive;
 use super::{Limits, Unpacked};
 use crate::digest::Digest;
 use crate::manifest::Layer;
-use crate::store::{IngestDir, Kept};
+use crate::store::{IngestDir, IngestFile, Kept};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
 
@@ -21,6 +22,8 @@ pub(crate) struct Job {
     pub diff_id: Digest,
     /// An empty directory; removed again unless all goes well.
     pub directory: IngestDir,
+    /// An empty file, for the archive's outline.
+    pub outline: IngestFile,
     /// Where the compressed bytes are kept as well.
     pub keep: Option<Kept>,
     pub limits: Limits,
@@ -30,12 +33,13 @@ pub(crate) struct Job {
 pub(crate) struct Running {
     input: tokio::sync::mpsc::Sender<Piece>,
     inflated: oneshot::Receiver<Result<(), UnpackError>>,
-    extracted: oneshot::Receiver<Result<(IngestDir, Unpacked), UnpackError>>,
+    extracted: oneshot::Receiver<Result<Finished, UnpackError>>,
 }
 
 /// A layer that is all there and has the right digests.
 pub(crate) struct Finished {
     pub directory: IngestDir,
+    pub outline: IngestFile,
     pub unpacked: Unpacked,
 }
 
@@ -63,14 +67,14 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
         // Whoever asked may be gone; then the files go too.
         let _ = inflated_in.send(result);
     })?;
-    let (directory, diff_id, limits) = (job.directory, job.diff_id, job.limits);
+    let (directory, outline, diff_id, limits) = (job.directory, job.outline, job.diff_id, job.limits);
     // Plain bytes are their own diff id, which the other thread has checked as the digest.
     let plain = compression == crate::manifest::Compression::None;
     let plain_digest = plain.then(|| job.layer.descriptor.digest.clone());
     spawn("layer-extract", move || {
         let source = Inflated::new(chunks_out, buffers_in, !plain);
-        let result = extract(&directory, source, plain_digest, &diff_id, limits);
-        let _ = extracted_in.send(result.map(|unpacked| (directory, unpacked)));
+        let result = extract((&directory, &outline), source, plain_digest, &diff_id, limits);
+        let _ = extracted_in.send(result.map(|unpacked| Finished { directory, outline, unpacked }));
     })?;
     Ok(Running { input, inflated, extracted })
 }
@@ -90,7 +94,7 @@ impl Running {
         let inflated = self.inflated.await.unwrap_or(Err(UnpackError::Aborted));
         let extracted = self.extracted.await.unwrap_or(Err(UnpackError::Aborted));
         match (inflated, extracted) {
-            (Ok(()), Ok((directory, unpacked))) => Ok(Finished { directory, unpacked }),
+            (Ok(()), Ok(finished)) => Ok(finished),
             // One side's failure makes the other give up: the real one is told.
             (Err(UnpackError::Aborted) | Ok(()), Err(error)) | (Err(error), _) => Err(error),
         }
@@ -107,24 +111,28 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), UnpackE
 }
 
 fn extract(
-    directory: &IngestDir,
+    (directory, outline): (&IngestDir, &IngestFile),
     source: Inflated,
     plain_digest: Option<Digest>,
     diff_id: &Digest,
     limits: Limits,
 ) -> Result<Unpacked, UnpackError> {
-    let mut archive = Archive::new(source);
+    let unwritten = |source| UnpackError::Io { operation: "write", path: "outline".to_owned(), source };
+    let recorder = outline.handle().and_then(Recorder::new).map_err(unwritten)?;
+    let mut archive = Archive::recorded(source, recorder);
     let mut extractor = Extractor::new(directory.path(), limits)?;
     let unpacked = extractor.run(&mut archive);
-    let mut source = archive.into_inner();
+    let (mut source, mut recorder) = archive.into_inner();
     let unpacked = match unpacked {
         // The stream broke off: the inflating thread knows why.
-        Err(UnpackError::Tar(super::TarError::Read(_))) if source.drain().is_err() => {
+        Err(UnpackError::Tar(super::TarError::Read(_)))
+            if source.drain(&mut Recorder::default()).is_err() =>
+        {
             return Err(UnpackError::Aborted);
         }
         other => other?,
     };
-    source.drain().map_err(|_| UnpackError::Aborted)?;
+    source.drain(&mut recorder).map_err(|_| UnpackError::Aborted)?;
     let actual = match (source.hasher.take(), plain_digest) {
         (Some(hasher), _) => hasher.finish(),
         (None, Some(digest)) => digest,
@@ -133,6 +141,7 @@ fn extract(
     if actual != *diff_id {
         return Err(UnpackError::DiffId { expected: diff_id.clone(), actual });
     }
+    recorder.finish().map_err(unwritten)?;
     extractor.finish()?;
     Ok(unpacked)
 }

@@ -6,6 +6,7 @@
 
 use super::error::TarError;
 use super::header::{BLOCK, Header};
+use super::outline::Recorder;
 use super::pax::Pax;
 use std::io::{self, BufRead};
 
@@ -48,15 +49,21 @@ pub(super) struct Archive<R> {
     /// Content of the current entry that was not read yet, and the padding behind it.
     content: u64,
     padding: u64,
+    outline: Recorder,
 }
 
 impl<R: BufRead> Archive<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, content: 0, padding: 0 }
+        Self::recorded(reader, Recorder::default())
     }
 
-    pub(super) fn into_inner(self) -> R {
-        self.reader
+    /// Whatever is not the content of a file goes to the recorder too.
+    pub(super) fn recorded(reader: R, outline: Recorder) -> Self {
+        Self { reader, content: 0, padding: 0, outline }
+    }
+
+    pub(super) fn into_inner(self) -> (R, Recorder) {
+        (self.reader, self.outline)
     }
 
     /// The next entry; `None` at the end.
@@ -81,6 +88,19 @@ impl<R: BufRead> Archive<R> {
     /// Hands the current entry's content on, as it comes.
     pub(super) fn content<E: From<TarError>>(
         &mut self,
+        take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.pass(false, take)
+    }
+
+    /// The content that was handed on last is in this file.
+    pub(super) fn is_in(&mut self, path: &[u8], size: u64) {
+        self.outline.file(path, size);
+    }
+
+    fn pass<E: From<TarError>>(
+        &mut self,
+        record: bool,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         while self.content > 0 {
@@ -90,6 +110,9 @@ impl<R: BufRead> Archive<R> {
             }
             let count = usize::try_from(self.content).unwrap_or(usize::MAX).min(available.len());
             take(&available[..count])?;
+            if record {
+                self.outline.raw(&available[..count]);
+            }
             self.reader.consume(count);
             self.content -= count as u64;
         }
@@ -152,7 +175,7 @@ impl<R: BufRead> Archive<R> {
         }
         self.expect(header.size)?;
         let mut content = Vec::new();
-        self.content(|piece| {
+        self.pass(true, |piece| {
             content.extend_from_slice(piece);
             Ok::<_, TarError>(())
         })?;
@@ -160,9 +183,9 @@ impl<R: BufRead> Archive<R> {
     }
 
     fn skip(&mut self) -> Result<(), TarError> {
-        self.content(|_| Ok::<_, TarError>(()))?;
+        self.pass(true, |_| Ok::<_, TarError>(()))?;
         self.content = std::mem::take(&mut self.padding);
-        self.content(|_| Ok(()))
+        self.pass(true, |_| Ok(()))
     }
 
     /// The next block; `None` at the end: a block of zeros, or the end of the stream between entries.
@@ -182,6 +205,7 @@ impl<R: BufRead> Archive<R> {
             self.reader.consume(count);
             filled += count;
         }
+        self.outline.raw(&block);
         Ok((block.iter().any(|byte| *byte != 0)).then_some(block))
     }
 }

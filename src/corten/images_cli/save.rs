@@ -1,0 +1,93 @@
+//! `corten image save`: images into an archive, or a directory with an image layout.
+
+use crate::admin::{Archive, Client};
+use crate::error::Error;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Saves the images.
+///
+/// # Errors
+/// When the daemon refuses, or the place cannot be written: then nothing stays there.
+pub(super) async fn run(
+    client: &mut Client,
+    images: &Vec<String>,
+    output: &Path,
+    layout: bool,
+) -> Result<(), Error> {
+    if output == Path::new("-") && io::stdout().is_terminal() {
+        let source = io::Error::other("an archive is nothing for a terminal: name a file with --output");
+        return Err(Error::Print { source });
+    }
+    let mut archive = client.save(images).await?;
+    if archive.remade > 0 {
+        let note = format!(
+            "corten: {} layers are saved uncompressed, as the store keeps them no other way: the images' ids stay, \
+             their manifests have new digests\n",
+            archive.remade
+        );
+        // Nobody may be listening.
+        let _ = io::stderr().write_all(note.as_bytes());
+    }
+    if output == Path::new("-") {
+        while let Some(piece) = archive.next().await? {
+            io::stdout().write_all(&piece).map_err(|source| Error::Print { source })?;
+        }
+        return io::stdout().flush().map_err(|source| Error::Print { source });
+    }
+    let part = beside(output);
+    let placed = match write(&mut archive, &part).await {
+        Ok(()) if layout => unpack(&part, output),
+        Ok(()) => std::fs::rename(&part, output).map_err(|source| failed(output, source)),
+        Err(error) => Err(error),
+    };
+    if placed.is_err() || layout {
+        // What stays is not what was asked for.
+        let _ = std::fs::remove_file(&part);
+    }
+    placed
+}
+
+fn failed(path: &Path, source: io::Error) -> Error {
+    Error::Output { path: path.to_owned(), source }
+}
+
+/// Where the archive is until it is whole.
+fn beside(output: &Path) -> PathBuf {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    output.with_file_name(name)
+}
+
+async fn write(archive: &mut Archive, part: &Path) -> Result<(), Error> {
+    let mut file = File::options().write(true).create_new(true).open(part).map_err(|e| failed(part, e))?;
+    while let Some(piece) = archive.next().await? {
+        file.write_all(&piece).map_err(|source| failed(part, source))?;
+    }
+    file.sync_all().map_err(|source| failed(part, source))
+}
+
+/// Makes the directory of the archive's files.
+fn unpack(part: &Path, output: &Path) -> Result<(), Error> {
+    let made = std::fs::create_dir(output).map_err(|source| failed(output, source));
+    made?;
+    let unpacked = File::open(part).and_then(|file| entries(file, output));
+    if unpacked.is_err() {
+        // It was made above, and holds half a layout.
+        let _ = std::fs::remove_dir_all(output);
+    }
+    unpacked.map_err(|source| failed(output, source))
+}
+
+fn entries(file: impl Read, output: &Path) -> io::Result<()> {
+    let mut archive = tar::Archive::new(file);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        // A layout has no file of Docker's.
+        if entry.path()? != Path::new("manifest.json") {
+            entry.unpack_in(output)?;
+        }
+    }
+    Ok(())
+}
