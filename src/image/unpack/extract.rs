@@ -1,11 +1,12 @@
 //! Entries of an archive become files. Whiteouts become what overlayfs takes for them.
 
+use super::attributes::{set_xattrs, times};
 use super::error::{TarError, UnpackError};
 use super::tar::{Archive, Entry, Kind};
 use super::tree::{Tree, clean, failed, file_type, proc_path, shown, split};
 use super::{Limits, Unpacked};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -381,33 +382,4 @@ impl Extractor {
         rustix::fs::utimensat(parent, name, &times(entry.mtime), nofollow)
             .map_err(failed("set the times of", path))
     }
-}
-
-/// Sets the attributes that an image may bring. Those of overlayfs would change what the layer means, and
-/// those of the host's security modules are the host's to set.
-fn set_xattrs(
-    xattrs: &[(Vec<u8>, Vec<u8>)],
-    path: &[u8],
-    set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>,
-) -> Result<(), UnpackError> {
-    for (name, value) in xattrs {
-        let taken = name == b"security.capability"
-            || name.starts_with(b"user.")
-            || name.starts_with(b"system.posix_acl_");
-        if !taken || name.starts_with(b"user.overlay.") {
-            continue;
-        }
-        match set(name, value) {
-            // The filesystem has no such attributes, or not on this type of file.
-            Ok(()) | Err(Errno::OPNOTSUPP) => {}
-            Err(Errno::PERM) if name.starts_with(b"user.") => {}
-            Err(errno) => return Err(failed("set an extended attribute of", path)(errno)),
-        }
-    }
-    Ok(())
-}
-
-fn times(mtime: (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec: mtime.0, tv_nsec: i64::from(mtime.1) };
-    Timestamps { last_access: time, last_modification: time }
 }

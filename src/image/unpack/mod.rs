@@ -5,6 +5,7 @@
 //! ```
 //! Both channels are bounded, so that a slow disk slows the socket instead of filling memory.
 
+mod attributes;
 mod error;
 mod extract;
 mod header;
