@@ -145,29 +145,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_daemon_s_child_still_holds_is_waited_for() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut daemon = std::process::Command::new("true").spawn().unwrap();
-        let path = directory.path().join("corten.lock");
-        std::fs::write(&path, format!("{}\n", daemon.id())).unwrap();
-        let inherited = File::open(&path).unwrap();
-        inherited.lock().unwrap();
-        // First it is a zombie, then it is gone; its child lets go after that.
-        let child = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(50));
-            daemon.wait().unwrap();
-            std::thread::sleep(Duration::from_millis(50));
-            drop(inherited);
-        });
-        // `true` may not have ended yet.
-        while !holder(&mut File::open(&path).unwrap()).unwrap().is_gone() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let _lock = DirectoryLock::take(directory.path()).unwrap();
-        child.join().unwrap();
-    }
-
-    #[test]
     fn a_missing_directory_is_an_error_with_its_path() {
         let directory = tempfile::tempdir().unwrap();
         let error = DirectoryLock::take(&directory.path().join("gone")).unwrap_err();

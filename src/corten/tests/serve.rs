@@ -184,6 +184,29 @@ fn a_killed_daemon_leaves_nothing_in_its_successor_s_way() {
 }
 
 #[test]
+fn the_lock_that_a_dead_daemon_s_child_still_holds_is_waited_for() {
+    let Some(host) = Host::new() else { return };
+    // Its parent has not asked for its exit status yet, as happens under a supervisor.
+    let mut dead = Command::new("true").spawn().unwrap();
+    let status = format!("/proc/{}/stat", dead.id());
+    let end = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(&status).unwrap().contains(") Z ") {
+        assert!(Instant::now() < end, "`true` did not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::fs::create_dir_all(host.path("run")).unwrap();
+    std::fs::write(host.path("run/corten.lock"), format!("{}\n", dead.id())).unwrap();
+    let inherited = std::fs::File::open(host.path("run/corten.lock")).unwrap();
+    inherited.lock().unwrap();
+    let mut daemon = host.start();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(daemon.0.try_wait().unwrap(), None, "{}", host.log());
+    drop(inherited);
+    host.told("READY=1");
+    dead.wait().unwrap();
+}
+
+#[test]
 fn sighup_reads_the_log_level_again() {
     let Some(host) = Host::new() else { return };
     let mut daemon = host.start();
