@@ -105,7 +105,7 @@ fn refuse_link(root: BorrowedFd<'_>, fstype: &[u8], target: &[u8]) -> Result<(),
 
 /// Configures a detached tree and attaches it at its target, which is created when absent.
 fn place(root: BorrowedFd<'_>, plan: &MountPlan, tree: &OwnedFd, directory: bool) -> Result<(), Failure> {
-    let target = resolve::open_or_create(root, &plan.target, directory).context("mount", &plan.target)?;
+    let target = find_target(root, &plan.target, directory)?;
     let spread = match plan.propagation & !propagation::RECURSIVE {
         0 => propagation::PRIVATE,
         asked => asked,
@@ -117,7 +117,7 @@ fn place(root: BorrowedFd<'_>, plan: &MountPlan, tree: &OwnedFd, directory: bool
         _ => Attributes::of(plan),
     };
     if matches!(plan.source, MountSource::Filesystem { .. }) && spread == propagation::PRIVATE {
-        return mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target);
+        return attach(plan, tree, &target, directory);
     }
     let early = attributes.apply(tree.as_fd(), (spread, deep));
     let late = matches!(&early, Err(error) if error.errno == errno::ENOSYS);
@@ -133,11 +133,37 @@ fn place(root: BorrowedFd<'_>, plan: &MountPlan, tree: &OwnedFd, directory: bool
             ),
         ));
     }
-    mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target)?;
+    attach(plan, tree, &target, directory)?;
     if late {
         configure(tree.as_fd(), attributes.top.0, spread, deep).context("mount", &plan.target)?;
     }
     Ok(())
+}
+
+/// Opens a mount's target, which is created when absent. No link of the image leads a mount into procfs, in which the
+/// spec allows only few places.
+fn find_target(root: BorrowedFd<'_>, path: &[u8], directory: bool) -> Result<OwnedFd, Failure> {
+    let target = resolve::open_or_create(root, path, directory).context("mount", path)?;
+    let meant = path == b"/proc" || path.starts_with(b"/proc/");
+    if !meant && fd::expect_procfs(&target).is_ok() {
+        let path = String::from_utf8_lossy(path);
+        return Err(Failure::setup(
+            errno::ELOOP,
+            format!("mount {path}: a link of the image leads into /proc"),
+        ));
+    }
+    Ok(target)
+}
+
+/// The kernel says only that something is invalid when one is a directory and the other is not.
+fn attach(plan: &MountPlan, tree: &OwnedFd, target: &OwnedFd, directory: bool) -> Result<(), Failure> {
+    let attached = mount::attach(tree.as_fd(), target.as_fd());
+    if attached.is_err() && fd::identity(target)?.is_dir() != directory {
+        let path = String::from_utf8_lossy(&plan.target);
+        let kinds = if directory { "a directory on a file" } else { "a file on a directory" };
+        return Err(Failure::setup(errno::ENOTDIR, format!("mount {path}: {kinds} cannot be mounted")));
+    }
+    attached.context("mount", &plan.target)
 }
 
 /// What is to be set and cleared on a mount, and on everything below it.
@@ -193,13 +219,13 @@ fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, cgroup: &CgroupPlan) ->
     if cgroup.v1.is_empty() {
         let tree =
             mount::filesystem(b"cgroup2", b"cgroup", b"", plan.attributes).context("mount", &plan.target)?;
-        let target = resolve::open_or_create(root, &plan.target, true).context("mount", &plan.target)?;
+        let target = find_target(root, &plan.target, true)?;
         return mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target);
     }
     let attributes = plan.attributes & !mount::READ_ONLY;
     let base =
         mount::filesystem(b"tmpfs", b"cgroup", b"mode=755", attributes).context("mount", &plan.target)?;
-    let target = resolve::open_or_create(root, &plan.target, true).context("mount", &plan.target)?;
+    let target = find_target(root, &plan.target, true)?;
     mount::attach(base.as_fd(), target.as_fd()).context("mount", &plan.target)?;
     for dir in cgroup.v1.iter().chain(&cgroup.v2) {
         let Some(name) = controller(dir) else { continue };
