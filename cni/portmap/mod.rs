@@ -116,10 +116,8 @@ fn forget_udp(mappings: &[Mapping], addresses: &[IpAddr]) {
     let udp = mappings.iter().filter(|mapping| mapping.protocol == Protocol::Udp);
     for port in udp.map(|mapping| mapping.host_port) {
         for address in addresses {
-            // Old kernels cannot do it, and the mapping stands: a flow without traffic ends by itself.
-            let mut batch = Batch::new();
-            batch.forget_udp(address.is_ipv4(), port);
-            let _ = Socket::netfilter().and_then(|socket| socket.run(&mut batch));
+            // Whether it works or not, the mapping stands: a flow without traffic ends by itself.
+            let _ = Socket::netfilter().and_then(|socket| socket.forget_udp(address.is_ipv4(), port));
         }
     }
 }

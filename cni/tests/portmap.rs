@@ -139,6 +139,28 @@ fn udp_flows_move_to_a_new_owner_of_the_port() {
 }
 
 #[test]
+fn udp_flows_are_forgotten_on_kernels_that_can_only_list_them() {
+    on_host("flows", |host| {
+        let mappings = json!([{"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]);
+        let pod = host.container("pod");
+        let (result, conf) = attach(host, &pod, &mappings);
+        pod.serve_udp(53, "here");
+        let clients = ["0.0.0.0:0"; 3].map(|address| UdpSocket::bind(address).unwrap());
+        for client in &clients {
+            client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            client.send_to(b"?", (result.ips[0].gateway.unwrap(), 5353)).unwrap();
+            client.recv_from(&mut [0; 64]).unwrap();
+        }
+        let socket = sys::netlink::Socket::netfilter().unwrap();
+        assert_eq!(socket.forget_udp_one_by_one(false, 5353).unwrap(), 0);
+        assert_eq!(socket.forget_udp_one_by_one(true, 53).unwrap(), 0);
+        assert_eq!(socket.forget_udp_one_by_one(true, 5353).unwrap(), clients.len());
+        assert_eq!(socket.forget_udp_one_by_one(true, 5353).unwrap(), 0);
+        detach(host, &pod, &conf);
+    });
+}
+
+#[test]
 fn gc_removes_what_is_not_valid() {
     on_host("gc", |host| {
         let pods = ["one", "two"].map(|id| host.container(id));

@@ -133,9 +133,9 @@ fn an_exec_ends_with_its_container() {
     let Some(busybox) = busybox() else { return };
     let mut pod = Pod::new(&busybox);
     running(&mut pod);
-    let plan = pod.exec_plan("c", &["sh", "-c", "echo in; sleep 1000"], 0);
+    let plan = pod.exec_plan("c", &["sh", "-c", "echo in; echo > /done; sleep 1000"], 0);
     let id = pod.conn.send(&Request::Exec(plan));
-    std::thread::sleep(Duration::from_millis(100));
+    wait_for(|| pod.path("c/upper/done").exists());
     assert!(!pod.conn.has_reply(id));
     assert_eq!(pod.conn.ask(&Request::Signal { id: "c".to_owned(), signal: 9, all: false }), Reply::Ok);
     let reply = pod.conn.wait(id);
