@@ -29,8 +29,9 @@ list=target/vm/$part.list
 mkdir -p target/vm
 # Each line is a message of cargo's; those of tests have an executable, and run where their package lies.
 cargo test --locked --no-run --message-format=json-render-diagnostics "${selected[@]}" |
-    sed -n '/"profile":{[^}]*"test":true}/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1\t\2/p' >"$list"
+    sed -n '/"profile":{[^}]*"test":true}/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1\t\2/p' | sort >"$list"
 [ -s "$list" ] || { echo "test-vm: there are no tests to run" >&2; exit 1; }
 export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
 exec e2e/vm run "${init[@]}" -t "${VM_SECONDS:-3600}" env CORTEN_TEST_PAUSE="$CORTEN_TEST_PAUSE" \
+    CORTEN_WITHOUT_UPSTREAM="the virtual machine has no network" \
     e2e/guest/tests "$PWD/$list" --test-threads=1 "$@"

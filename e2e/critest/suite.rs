@@ -68,7 +68,8 @@ fn arguments(cli: &Cli, socket: &Path, temporary: &Path) -> Vec<String> {
         format!("--runtime-service-timeout={}s", cli.service_timeout),
         format!("--image-service-timeout={}s", cli.service_timeout),
         "--ginkgo.no-color".to_owned(),
-        format!("--ginkgo.timeout={}s", cli.limit),
+        // It ends itself before it is ended, so that there is a report.
+        format!("--ginkgo.timeout={}s", cli.limit * 9 / 10),
         format!("--ginkgo.json-report={REPORT}"),
     ];
     if cli.parallel > 1 {
