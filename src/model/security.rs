@@ -31,6 +31,9 @@ pub struct NamespaceOptions {
     /// A user namespace of the pod's own; `None`: the host's.
     #[serde(default)]
     pub users: Option<UserNamespace>,
+    /// A container asks for the host's user namespace; without it and without `users` it has the pod's.
+    #[serde(default)]
+    pub node_users: bool,
 }
 
 /// CRI `UserNamespace` of mode `POD`: one range of ids each, in which root is.

@@ -131,12 +131,19 @@ fn id(field: &Field<'_>, value: i64) -> Result<u32, DecodeError> {
     }
 }
 
+/// The kernel lets nobody in a user namespace mount a procfs of a PID namespace outside of it.
+pub(super) const NO_HOST_PIDS: &str =
+    "the node's PID namespace does not go with a user namespace of the pod's own";
+
 fn namespaces(
     field: &Field<'_>,
     message: Option<proto::NamespaceOption>,
     owner: Owner,
 ) -> Result<NamespaceOptions, DecodeError> {
     let message = message.unwrap_or_default();
+    let asks_for_nodes = |one: &proto::UserNamespace| one.mode() == proto::NamespaceMode::Node;
+    // In a pod it is the same as nothing; in a container it may contradict the pod.
+    let node_users = owner == Owner::Container && message.userns_options.as_ref().is_some_and(asks_for_nodes);
     let users = userns::user_namespace(&field.child("userns_options"), message.userns_options)?;
     let options = NamespaceOptions {
         network: shared(&field.child("network"), message.network)?,
@@ -144,7 +151,11 @@ fn namespaces(
         ipc: shared(&field.child("ipc"), message.ipc)?,
         target_id: (!message.target_id.is_empty()).then_some(message.target_id),
         users,
+        node_users,
     };
+    if owner == Owner::Sandbox && options.users.is_some() && options.pid == NamespaceMode::Node {
+        return Err(field.child("pid").invalid(NO_HOST_PIDS));
+    }
     let target = field.child("target_id");
     match (options.pid == NamespaceMode::Target, &options.target_id) {
         (true, _) if owner == Owner::Sandbox => {

@@ -21,7 +21,7 @@ pub(super) fn mounts(inputs: &ContainerInputs<'_>) -> OciResult<Vec<Mount>> {
             None => binds::bind(index, mount, inputs.settings),
             Some(_) => volumes::image(index, mount, inputs.volumes),
         })
-        .chain(inputs.volumes.anonymous.iter().map(|volume| Ok(volumes::anonymous(volume))))
+        .chain(inputs.volumes.anonymous.iter().map(|volume| volumes::anonymous(volume, inputs.sandbox)))
         .collect::<OciResult<Vec<_>>>()?;
     let places: HashSet<&Path> = requested.iter().map(|mount| mount.destination().as_path()).collect();
     let own_dev = places.contains(Path::new("/dev"));

@@ -3,7 +3,7 @@
 use super::binds::{destination, map_owners};
 use super::mounts::mount;
 use crate::error::{OciError, OciResult};
-use model::Mount as Request;
+use model::{Mount as Request, SandboxConfig};
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
 
@@ -83,9 +83,16 @@ pub(super) fn image(index: usize, request: &Request, volumes: Volumes<'_>) -> Oc
     Ok(mount)
 }
 
-/// A bind of the volume's directory.
-pub(super) fn anonymous(volume: &AnonymousVolume) -> Mount {
-    mount(volume.place.clone(), "bind", volume.dir.clone(), &["rbind", "rprivate", "rw"])
+/// A bind of the volume's directory, whose files have the image's owners: in a user namespace of the pod's own they are
+/// shown through its ids, as the image's are.
+pub(super) fn anonymous(volume: &AnonymousVolume, pod: &SandboxConfig) -> OciResult<Mount> {
+    let mut mount = mount(volume.place.clone(), "bind", volume.dir.clone(), &["rbind", "rprivate", "rw"]);
+    if pod.linux.security.namespaces.users.is_some() {
+        mount
+            .set_uid_mappings(super::userns::mappings(pod, |users| users.uids)?)
+            .set_gid_mappings(super::userns::mappings(pod, |users| users.gids)?);
+    }
+    Ok(mount)
 }
 
 /// The separators of mount(8)'s options and of overlayfs' lists.

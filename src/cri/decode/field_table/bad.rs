@@ -162,7 +162,6 @@ fn unset_is_unset() {
         "windows { resources {} security_context {} }",
         "linux { resources {} security_context { capabilities {} namespace_options {} selinux_options {} } }",
         "linux { security_context { namespace_options { userns_options {} } } }",
-        "linux { security_context { namespace_options { userns_options { mode: NODE } } } }",
     ] {
         assert_eq!(container(fragment).as_ref(), Ok(&plain), "{fragment}");
     }

@@ -145,7 +145,7 @@ const SECURITY: [Row; 34] = [
     ),
     (
         "namespace_options.userns_options.mode",
-        Checked,
+        Honoured,
         "",
         "namespace_options { userns_options { mode: NODE } }",
     ),

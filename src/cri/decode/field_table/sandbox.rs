@@ -198,8 +198,8 @@ pub(super) fn limits(path: &str, verdict: Verdict, wrap: impl Fn(&str) -> String
 fn every_field_of_a_sandbox() {
     let mut table: Vec<Row> = GENERAL.into_iter().chain(SECURITY).collect();
     table.push(("annotations", Stored, "", "annotations { key: 'a' value: 'b' }"));
-    table.extend(limits("linux.overhead", Stored, |value| format!("linux {{ overhead {{ {value} }} }}")));
-    table.extend(limits("linux.resources", Stored, |value| format!("linux {{ resources {{ {value} }} }}")));
+    table.extend(limits("linux.overhead", Honoured, |value| format!("linux {{ overhead {{ {value} }} }}")));
+    table.extend(limits("linux.resources", Honoured, |value| format!("linux {{ resources {{ {value} }} }}")));
     let base = "metadata { name: 'web' uid: 'u' namespace: 'default' }";
     check("PodSandboxConfig", base, "", &table, |message: PodSandboxConfig| {
         sandbox::sandbox(&Field::root("config"), Some(message))
