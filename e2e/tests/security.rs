@@ -7,8 +7,11 @@ use e2e::pods::{container, shell};
 use e2e::proto::{Capability, ContainerConfig, Int64Value, LinuxContainerSecurityContext, PodSandboxConfig};
 use e2e::runtime::Kind;
 use e2e::world::{BUSYBOX, World, wait_exited};
+use std::collections::VecDeque;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -169,6 +172,54 @@ fn capabilities_no_new_privileges_and_seccomp() {
         // unshare(2) of a user namespace is for seccomp to refuse.
         let tried = pod.cri.exec(&default, &["unshare", "-U", "true"], 5).await.unwrap();
         assert_ne!(tried.exit_code, 0);
+        pod.cri.end_pod(&pod.id).await.unwrap();
+    });
+}
+
+#[test]
+fn a_seccomp_agent_is_told_who_asks() {
+    let Some(world) = World::new().unwrap() else { return };
+    let dir = world.isolation.directory("agent").unwrap();
+    let (socket, profile) = (dir.join("s"), dir.join("profile.json"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let rule = serde_json::json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"});
+    let document = serde_json::json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket,
+        "listenerMetadata": "for this test", "syscalls": [rule]});
+    fs::write(&profile, document.to_string()).unwrap();
+    // An agent that lets go of the listener: whoever would have asked hears that there is no such call.
+    let agent = std::thread::spawn(move || {
+        let state = || {
+            let (stream, _) = listener.accept().unwrap();
+            let (mut buffer, mut passed) = ([0; 16384], VecDeque::new());
+            let length = sys::socket::read(stream.as_fd(), &mut buffer, &mut passed).unwrap();
+            assert_eq!(passed.len(), 1, "the listener comes with the message");
+            serde_json::from_slice::<serde_json::Value>(&buffer[..length]).unwrap()
+        };
+        [state(), state()]
+    });
+    world.tokio.block_on(async {
+        let pod = pod(&world, "agent").await;
+        let path = profile.display().to_string();
+        let config = secured("asking", |context| {
+            context.seccomp = Some(e2e::proto::SecurityProfile { profile_type: 2, localhost_ref: path });
+        });
+        let id = pod.start(&config).await;
+        let pid = pod.cri.container_info(&id).await.unwrap()["pid"].as_i64().unwrap();
+        let tried = pod.cri.exec(&id, &["mkdir", "/made"], 30).await.unwrap();
+        assert_ne!(tried.exit_code, 0);
+        let told = String::from_utf8_lossy(&tried.stderr).into_owned();
+        assert!(told.contains("Function not implemented"), "{told}");
+        let [first, command] = agent.join().unwrap();
+        for (state, status) in [(&first, "creating"), (&command, "running")] {
+            assert_eq!(state["metadata"], "for this test");
+            assert_eq!(state["fds"], serde_json::json!(["seccompFd"]));
+            assert_eq!(state["state"]["id"], id.as_str());
+            assert_eq!(state["state"]["status"], status);
+            assert_eq!(state["state"]["pid"].as_i64(), Some(pid));
+            assert_eq!(state["state"]["annotations"]["io.kubernetes.cri.container-name"], "asking");
+        }
+        assert_eq!(first["pid"].as_i64(), Some(pid));
+        assert_ne!(command["pid"].as_i64(), Some(pid));
         pod.cri.end_pod(&pod.id).await.unwrap();
     });
 }
