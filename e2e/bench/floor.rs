@@ -160,7 +160,7 @@ impl Floor {
             mount::classic(b"", b"/", b"", MS_REC_PRIVATE, b"")?;
             let bytes = |name: &str| scratch.join(name).into_os_string().into_encoded_bytes();
             let target = self.root.join("rootfs").into_os_string().into_encoded_bytes();
-            mount::overlay_classic(&self.layers, &bytes("upper"), &bytes("work"), &target)?;
+            mount::overlay_classic(&self.layers, &bytes("upper"), &bytes("work"), &target, b"")?;
             let proc = [target.as_slice(), b"/proc"].concat();
             mount::classic(b"proc", &proc, b"proc", 0, b"")?;
             mount::pivot_into(resolve::open(&target, 0)?.as_fd(), false)?;

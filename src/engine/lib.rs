@@ -16,6 +16,7 @@ mod record;
 mod recover;
 mod registry;
 mod runtime;
+mod selinux;
 mod settings;
 mod shim;
 mod stats;
@@ -44,7 +45,7 @@ use model::{ContainerConfig, SandboxConfig};
 use registry::{ContainerName, PodName, Registry};
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,6 +67,8 @@ pub struct Engine {
     stages: prometheus::HistogramVec,
     planning: oci::spec::Settings,
     cdi: oci::cdi::Registry,
+    selinux: oci::selinux::Policy,
+    levels: Arc<oci::selinux::Levels>,
     handlers: handlers::Handlers,
     /// Read by what attaches pods to the network, written by what frees attachments of nobody.
     attaching: tokio::sync::RwLock<()>,
@@ -122,6 +125,8 @@ impl Engine {
             systemd: systemd::Systemd::default(),
             planning: settings.planning()?,
             cdi: oci::cdi::Registry::new(settings.cdi_spec_dirs.clone()),
+            selinux: oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?,
+            levels: Arc::default(),
             handlers: handlers::Handlers::open(&settings, &paths.state).await?,
             settings,
             paths,

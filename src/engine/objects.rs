@@ -10,7 +10,7 @@ use model::{ContainerEvent, ContainerState, Resources, SandboxState};
 use oci::cgroup::{CgroupPath, Driver, PodCgroup};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 use wire::plan::{CgroupPlan, ProcessPlan};
 
@@ -29,6 +29,8 @@ pub(crate) struct Pod {
     pub(crate) op: tokio::sync::RwLock<()>,
     pub(crate) sampler: Sampler,
     pub(crate) traffic: Traffic,
+    /// Nobody else's while the pod is there (SELinux).
+    pub(crate) level: OnceLock<oci::selinux::Reserved>,
     /// Clients know its id.
     published: AtomicBool,
     record: Mutex<PodRecord>,
@@ -54,6 +56,7 @@ impl Pod {
             op: tokio::sync::RwLock::new(()),
             sampler: Sampler::default(),
             traffic: Traffic::default(),
+            level: OnceLock::new(),
             published: AtomicBool::new(record.state != SandboxState::Creating),
             record: Mutex::new(record),
             shim: Mutex::new(None),

@@ -33,6 +33,9 @@ pub(crate) struct PodRecord {
     pub(crate) cgroup_parent: String,
     /// Cgroup directories, of slices too, that were made for the pod.
     pub(crate) cgroups: Vec<PathBuf>,
+    /// The level that its processes and files are labelled with (SELinux); empty: none.
+    #[serde(default)]
+    pub(crate) selinux_level: String,
     /// Nothing of the pod is left on the host.
     pub(crate) released: bool,
     /// The limits since UpdatePodSandboxResources; `None`: those of the configuration.
@@ -61,6 +64,7 @@ impl PodRecord {
             attachment: None,
             cgroup_parent,
             cgroups: Vec::new(),
+            selinux_level: String::new(),
             released: false,
             updated: None,
         }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub pids_limit: i64,
     /// A request that is silent about seccomp gets the built-in profile instead of none.
     pub seccomp_default: bool,
+    /// Containers and their files are labelled where the host has SELinux.
+    pub selinux: bool,
     /// Size in bytes of a pod's /dev/shm.
     pub shm_size: u64,
     /// Most bytes of each of an exec's stdout and stderr; the rest is thrown away.
@@ -89,6 +91,7 @@ impl Default for Settings {
             device_ownership_from_security_context: false,
             pids_limit: 0,
             seccomp_default: false,
+            selinux: false,
             shm_size: 64 << 20,
             exec_output_limit: 7 << 20,
             exec_drain_ms: 500,

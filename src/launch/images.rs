@@ -12,12 +12,12 @@ use crate::{Context, Failure, rootfs};
 /// The overlay, not attached. `scratch` is a directory on which something may be mounted for the moment.
 pub(super) fn overlay(
     plan: &MountPlan,
-    layers: &[Vec<u8>],
+    (layers, label): (&[Vec<u8>], &[u8]),
     scratch: &[u8],
     mapper: &mut Mapper<'_>,
 ) -> Result<OwnedFd, Failure> {
     if plan.idmap.is_empty() {
-        return detached(layers, scratch).context("mount", &plan.target);
+        return detached(layers, scratch, label).context("mount", &plan.target);
     }
     // The overlay itself cannot show other owners: its layers do, found at `scratch` for as long as it takes.
     let base = mount::common_directory(layers);
@@ -32,7 +32,7 @@ pub(super) fn overlay(
             [scratch, b"/".as_slice(), layer.get(base.len()..).unwrap_or_default()].concat()
         };
         let layers: Vec<Vec<u8>> = layers.iter().map(below).collect();
-        let tree = detached(&layers, scratch)?;
+        let tree = detached(&layers, scratch, label)?;
         mount::detach(scratch)?;
         Ok(tree)
     };
@@ -40,13 +40,13 @@ pub(super) fn overlay(
 }
 
 /// Kernels before 6.7 take the layers through mount(2) only, which attaches them at once.
-fn detached(layers: &[Vec<u8>], scratch: &[u8]) -> SysResult<OwnedFd> {
-    match mount::overlay_read_only(layers) {
+fn detached(layers: &[Vec<u8>], scratch: &[u8], label: &[u8]) -> SysResult<OwnedFd> {
+    match mount::overlay_read_only(layers, label) {
         Err(error) if matches!(error.errno, errno::EINVAL | errno::ENOSYS | errno::ENAMETOOLONG) => {}
         tree => return tree,
     }
     rootfs::seclude(scratch)?;
-    mount::overlay_read_only_classic(layers, scratch)?;
+    mount::overlay_read_only_classic(layers, scratch, label)?;
     let tree = mount::clone_tree(None, scratch, false)?;
     mount::detach(scratch)?;
     Ok(tree)

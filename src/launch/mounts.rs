@@ -32,8 +32,8 @@ fn open_source(
 ) -> Result<Option<OwnedFd>, Failure> {
     let (path, recursive) = match &plan.source {
         MountSource::Bind { path, recursive } => (path, recursive),
-        MountSource::Overlay { layers } => {
-            return images::overlay(plan, layers, scratch, mapper).map(Some);
+        MountSource::Overlay { layers, label } => {
+            return images::overlay(plan, (layers, label), scratch, mapper).map(Some);
         }
         // Their namespaces, of the network and of IPC, need not be those of the user namespace.
         MountSource::Filesystem { fstype, source, data }
@@ -76,7 +76,7 @@ pub(super) fn attach_all(
                 place(root, mount, &tree, directory)?;
             }
             (MountSource::Bind { .. } | MountSource::Overlay { .. }, None) => {}
-            (MountSource::Cgroup, _) => attach_cgroup(root, mount, &plan.cgroup)?,
+            (MountSource::Cgroup, _) => attach_cgroup(root, mount, &plan.cgroup, &plan.rootfs.label)?,
         }
     }
     if has_proc {
@@ -215,7 +215,12 @@ pub(super) fn configure(tree: BorrowedFd<'_>, attributes: u64, spread: u64, deep
 }
 
 /// The container's view of its cgroup: the unified tree, or one bind a controller below a tmpfs.
-fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, cgroup: &CgroupPlan) -> Result<(), Failure> {
+fn attach_cgroup(
+    root: BorrowedFd<'_>,
+    plan: &MountPlan,
+    cgroup: &CgroupPlan,
+    label: &[u8],
+) -> Result<(), Failure> {
     if cgroup.v1.is_empty() {
         let tree =
             mount::filesystem(b"cgroup2", b"cgroup", b"", plan.attributes).context("mount", &plan.target)?;
@@ -223,8 +228,11 @@ fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, cgroup: &CgroupPlan) ->
         return mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target);
     }
     let attributes = plan.attributes & !mount::READ_ONLY;
-    let base =
-        mount::filesystem(b"tmpfs", b"cgroup", b"mode=755", attributes).context("mount", &plan.target)?;
+    let mut data = b"mode=755".to_vec();
+    if !label.is_empty() {
+        data.extend([b",context=\"", label, b"\""].concat());
+    }
+    let base = mount::filesystem(b"tmpfs", b"cgroup", &data, attributes).context("mount", &plan.target)?;
     let target = find_target(root, &plan.target, true)?;
     mount::attach(base.as_fd(), target.as_fd()).context("mount", &plan.target)?;
     for dir in cgroup.v1.iter().chain(&cgroup.v2) {

@@ -63,7 +63,7 @@ fn supply_directories(plan: &RootfsPlan, ids: &IdMaps) -> SysResult<()> {
 
 fn mount_overlay(plan: &RootfsPlan) -> SysResult<OwnedFd> {
     let flags = flag::O_PATH | flag::O_DIRECTORY;
-    match mount::overlay(&plan.layers, &plan.upper, &plan.work) {
+    match mount::overlay(&plan.layers, &plan.upper, &plan.work, &plan.label) {
         Ok(tree) => {
             let target = resolve::open(&plan.mountpoint, flags)?;
             mount::attach(tree.as_fd(), target.as_fd())?;
@@ -71,7 +71,7 @@ fn mount_overlay(plan: &RootfsPlan) -> SysResult<OwnedFd> {
         }
         // Kernels before 6.7 take the layers through mount(2) only, and long paths fit no option of fsconfig.
         Err(error) if matches!(error.errno, errno::EINVAL | errno::ENOSYS | errno::ENAMETOOLONG) => {
-            mount::overlay_classic(&plan.layers, &plan.upper, &plan.work, &plan.mountpoint)?;
+            mount::overlay_classic(&plan.layers, &plan.upper, &plan.work, &plan.mountpoint, &plan.label)?;
             resolve::open(&plan.mountpoint, flags)
         }
         Err(error) => Err(error),
@@ -106,7 +106,7 @@ fn mount_mapped(plan: &RootfsPlan, userns: BorrowedFd<'_>) -> Result<OwnedFd, Fa
         [&plan.mountpoint, b"/".as_slice(), layer.get(base.len()..).unwrap_or_default()].concat()
     };
     let layers: Vec<Vec<u8>> = plan.layers.iter().map(below).collect();
-    let root = match mount::overlay(&layers, &plan.upper, &plan.work) {
+    let root = match mount::overlay(&layers, &plan.upper, &plan.work, &plan.label) {
         Err(error) if matches!(error.errno, errno::EINVAL | errno::ENOSYS | errno::ENAMETOOLONG) => {
             overlay_detached(plan, &layers)
         }
@@ -118,7 +118,7 @@ fn mount_mapped(plan: &RootfsPlan, userns: BorrowedFd<'_>) -> Result<OwnedFd, Fa
 }
 
 fn overlay_detached(plan: &RootfsPlan, layers: &[Vec<u8>]) -> SysResult<OwnedFd> {
-    mount::overlay_classic(layers, &plan.upper, &plan.work, &plan.mountpoint)?;
+    mount::overlay_classic(layers, &plan.upper, &plan.work, &plan.mountpoint, &plan.label)?;
     let root = mount::clone_tree(None, &plan.mountpoint, false)?;
     mount::detach(&plan.mountpoint)?;
     Ok(root)

@@ -86,6 +86,17 @@ pub enum OciError {
         /// How many processes it holds.
         processes: usize,
     },
+    /// An SELinux policy that does not say what containers are.
+    #[error("{}: no label under {key:?}", path.display())]
+    PolicyContexts {
+        /// The file of the policy.
+        path: PathBuf,
+        /// What is looked for in it.
+        key: String,
+    },
+    /// All pairs of SELinux categories are in use.
+    #[error("no pair of SELinux categories is free")]
+    NoLevel,
     /// A seccomp profile that is not understood.
     #[error("seccomp profile: {reason}")]
     Profile {
@@ -144,7 +155,9 @@ impl OciError {
             | Self::NoRecursiveReadOnly { .. }
             | Self::Profile { .. }
             | Self::ProfileSyntax { .. } => ErrorKind::InvalidArgument,
-            Self::NoCgroups | Self::BelowUsage { .. } => ErrorKind::FailedPrecondition,
+            Self::NoCgroups | Self::BelowUsage { .. } | Self::PolicyContexts { .. } | Self::NoLevel => {
+                ErrorKind::FailedPrecondition
+            }
             Self::CgroupBusy { .. } | Self::Spec(_) | Self::Io { .. } | Self::Sys(_) => ErrorKind::Internal,
         }
     }

@@ -94,6 +94,10 @@ impl Context {
         })
     }
 
+    fn label(&self, label: &[u8]) -> SysResult<()> {
+        if label.is_empty() { Ok(()) } else { self.string(b"context", label) }
+    }
+
     fn finish(self, fstype: &[u8], attributes: u64) -> SysResult<OwnedFd> {
         self.config(FSCONFIG_CMD_CREATE, None, None)
             .map_err(|error| SysError::new("create filesystem", as_path(fstype), error.errno))?;
@@ -104,7 +108,8 @@ impl Context {
     }
 }
 
-/// A new filesystem, not attached yet. `data` is comma-separated as for mount(2).
+/// A new filesystem, not attached yet. `data` is comma-separated as for mount(2); a value that contains a comma stands in
+/// quotes.
 ///
 /// # Errors
 /// The kernel's.
@@ -113,9 +118,18 @@ pub fn filesystem(fstype: &[u8], source: &[u8], data: &[u8], attributes: u64) ->
     if !source.is_empty() {
         context.string(b"source", source)?;
     }
-    for option in data.split(|byte| *byte == b',').filter(|option| !option.is_empty()) {
+    let mut quoted = false;
+    let ends = |byte: &u8| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    };
+    for option in data.split(ends).filter(|option| !option.is_empty()) {
         match option.iter().position(|byte| *byte == b'=').and_then(|at| option.split_at_checked(at)) {
-            Some((key, value)) => context.string(key, value.get(1..).unwrap_or_default())?,
+            Some((key, value)) => {
+                let value = value.get(1..).unwrap_or_default();
+                let bare = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+                context.string(key, bare.unwrap_or(value))?;
+            }
             None => context.config(FSCONFIG_SET_FLAG, Some(option), None)?,
         }
     }
@@ -129,11 +143,11 @@ pub fn common_directory(paths: &[Vec<u8>]) -> &[u8] {
 }
 
 /// An overlay, not attached yet: layers top first. Its writes are never synced (`volatile`): a container's
-/// writable layer does not outlive a crash of the host.
+/// writable layer does not outlive a crash of the host. All its files have the label (SELinux), if there is one.
 ///
 /// # Errors
 /// The kernel's: before Linux 6.7 there is no `lowerdir+`, which shows as `EINVAL`.
-pub fn overlay(layers: &[Vec<u8>], upper: &[u8], work: &[u8]) -> SysResult<OwnedFd> {
+pub fn overlay(layers: &[Vec<u8>], upper: &[u8], work: &[u8], label: &[u8]) -> SysResult<OwnedFd> {
     let context = Context::new(b"overlay")?;
     context.string(b"source", b"overlay")?;
     context.layers(layers)?;
@@ -142,6 +156,7 @@ pub fn overlay(layers: &[Vec<u8>], upper: &[u8], work: &[u8]) -> SysResult<Owned
     context.string(b"index", b"off")?;
     context.string(b"metacopy", b"off")?;
     context.config(FSCONFIG_SET_FLAG, Some(b"volatile"), None)?;
+    context.label(label)?;
     context.finish(b"overlay", 0)
 }
 
@@ -149,10 +164,11 @@ pub fn overlay(layers: &[Vec<u8>], upper: &[u8], work: &[u8]) -> SysResult<Owned
 ///
 /// # Errors
 /// As [`overlay`].
-pub fn overlay_read_only(layers: &[Vec<u8>]) -> SysResult<OwnedFd> {
+pub fn overlay_read_only(layers: &[Vec<u8>], label: &[u8]) -> SysResult<OwnedFd> {
     let context = Context::new(b"overlay")?;
     context.string(b"source", b"overlay")?;
     context.layers(layers)?;
+    context.label(label)?;
     context.finish(b"overlay", READ_ONLY)
 }
 
@@ -161,8 +177,9 @@ pub fn overlay_read_only(layers: &[Vec<u8>]) -> SysResult<OwnedFd> {
 ///
 /// # Errors
 /// The kernel's; `E2BIG` when the options do not fit.
-pub fn overlay_read_only_classic(layers: &[Vec<u8>], target: &[u8]) -> SysResult<()> {
-    let data = lower_option(layers)?;
+pub fn overlay_read_only_classic(layers: &[Vec<u8>], target: &[u8], label: &[u8]) -> SysResult<()> {
+    let mut data = lower_option(layers)?;
+    label_option(label, &mut data);
     if data.len() >= 4096 {
         return Err(SysError::new("mount overlay", as_path(target), libc::E2BIG));
     }
@@ -174,13 +191,20 @@ pub fn overlay_read_only_classic(layers: &[Vec<u8>], target: &[u8]) -> SysResult
 ///
 /// # Errors
 /// The kernel's; `E2BIG` when the options do not fit.
-pub fn overlay_classic(layers: &[Vec<u8>], upper: &[u8], work: &[u8], target: &[u8]) -> SysResult<()> {
+pub fn overlay_classic(
+    layers: &[Vec<u8>],
+    upper: &[u8],
+    work: &[u8],
+    target: &[u8],
+    label: &[u8],
+) -> SysResult<()> {
     let mut data = lower_option(layers)?;
     data.extend_from_slice(b",upperdir=");
     escape(upper, &mut data);
     data.extend_from_slice(b",workdir=");
     escape(work, &mut data);
     data.extend_from_slice(b",index=off");
+    label_option(label, &mut data);
     if data.len() >= 4096 {
         return Err(SysError::new("mount overlay", as_path(target), libc::E2BIG));
     }
@@ -189,6 +213,13 @@ pub fn overlay_classic(layers: &[Vec<u8>], upper: &[u8], work: &[u8], target: &[
     match classic(b"overlay", target, b"overlay", 0, &volatile) {
         Err(error) if error.errno == libc::EINVAL => classic(b"overlay", target, b"overlay", 0, &data),
         other => other,
+    }
+}
+
+/// mount(2) takes quotes around the label's commas.
+fn label_option(label: &[u8], data: &mut Vec<u8>) {
+    if !label.is_empty() {
+        data.extend([b",context=\"", label, b"\""].concat());
     }
 }
 

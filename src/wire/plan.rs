@@ -145,6 +145,8 @@ pub struct RootfsPlan {
     /// A directory of the host that is the root as it is, with what is mounted below it; then there are no layers.
     /// Empty: the root is an overlay.
     pub directory: Bytes,
+    /// The label of all files of the overlay (SELinux); empty: none is given.
+    pub label: Bytes,
 }
 
 /// What a mount shows.
@@ -156,7 +158,7 @@ pub enum MountSource {
         fstype: Bytes,
         /// For /proc/mounts.
         source: Bytes,
-        /// Options of the filesystem, comma-separated.
+        /// Options of the filesystem, comma-separated; quotes around a value that has a comma.
         data: Bytes,
     },
     /// A bind mount (recursive) of a path of the host.
@@ -170,6 +172,8 @@ pub enum MountSource {
     Overlay {
         /// Its layers, top first; two at least.
         layers: Vec<Bytes>,
+        /// The label of all its files (SELinux); empty: none is given.
+        label: Bytes,
     },
     /// A view of the container's cgroup: cgroup2 on a unified host; on v1 a tmpfs with one bind a controller.
     Cgroup,

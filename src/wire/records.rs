@@ -91,8 +91,8 @@ record!(IdMap { inside, outside, count });
 record!(IdMaps { uids, gids });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
 record!(CgroupPlan { v1, v2, oom, kill });
-record!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation + directory });
-variants!(MountSource { 0 = Filesystem { fstype, source, data }, 1 = Bind { path, recursive }, 2 = Cgroup, 3 = Overlay { layers } });
+record!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation + directory + label });
+variants!(MountSource { 0 = Filesystem { fstype, source, data }, 1 = Bind { path, recursive }, 2 = Cgroup, 3 = Overlay { layers + label } });
 record!(MountPlan { target, source, attributes, propagation + idmap + idmap_recursive + cleared + deep_attributes + deep_cleared });
 record!(DevicePlan { path, mode, major, minor, uid, gid });
 record!(ProcessPlan {

@@ -259,6 +259,7 @@ impl Engine {
                 pid_of,
             },
             cgroup,
+            labels: &self.container_labels(pod, config)?,
             rootfs: &rootfs,
             unified_cgroups: self.cgroups.is_unified(),
             settings: &self.planning,
@@ -286,6 +287,9 @@ impl Engine {
         }
         super::volumes::make_anonymous(volumes, &layers, &record.layers)?;
         oci::spec::make_sources(&record.config.mounts)?;
+        let label =
+            spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default();
+        crate::selinux::label_mounts(&record.config.mounts, volumes, label)?;
         if let Some(dir) = Path::new(&record.log_path).parent().filter(|dir| !dir.as_os_str().is_empty()) {
             fs::create_dir_all(dir).map_err(EngineError::io("make the log directory", dir))?;
         }

@@ -22,35 +22,43 @@ pub(crate) fn hostname(id: &str, config: &SandboxConfig) -> String {
 }
 
 /// Writes resolv.conf and hostname.
-pub(crate) fn write_names(files: &PodFiles, id: &str, config: &SandboxConfig) -> Result<(), EngineError> {
+pub(crate) fn write_names(
+    files: &PodFiles,
+    id: &str,
+    config: &SandboxConfig,
+    label: &str,
+) -> Result<(), EngineError> {
     let resolv = match &config.dns {
         Some(dns) => resolv_conf(dns),
         None => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
     };
-    put(&files.resolv_conf(), &resolv, config)?;
-    put(&files.hostname(), &format!("{}\n", hostname(id, config)), config)
+    put(&files.resolv_conf(), &resolv, config, label)?;
+    put(&files.hostname(), &format!("{}\n", hostname(id, config)), config, label)
 }
 
 /// Writes the hosts file, for containers to which the kubelet mounts none.
 pub(crate) fn write_hosts(
     files: &PodFiles,
     id: &str,
-    config: &SandboxConfig,
+    (config, label): (&SandboxConfig, &str),
     ips: &[IpAddr],
 ) -> Result<(), EngineError> {
     if config.linux.security.namespaces.network == NamespaceMode::Node {
-        return put(&files.hosts(), &fs::read_to_string("/etc/hosts").unwrap_or_default(), config);
+        return put(&files.hosts(), &fs::read_to_string("/etc/hosts").unwrap_or_default(), config, label);
     }
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for ip in ips {
         let _ = writeln!(text, "{ip}\t{}", hostname(id, config));
     }
-    put(&files.hosts(), &text, config)
+    put(&files.hosts(), &text, config, label)
 }
 
-fn put(path: &Path, text: &str, config: &SandboxConfig) -> Result<(), EngineError> {
+fn put(path: &Path, text: &str, config: &SandboxConfig, label: &str) -> Result<(), EngineError> {
     sys::fs::write_atomic(path, text.as_bytes(), MODE)
         .map_err(EngineError::sys(format!("write {path:?}")))?;
+    if !label.is_empty() {
+        oci::selinux::set_label(path, label)?;
+    }
     crate::userns::give(path, config)
 }
 

@@ -51,6 +51,7 @@ impl Engine {
         let config = Arc::new(config);
         let record = self.new_record(&id, config.clone(), handler.clone())?;
         self.check_user_namespace(&config)?;
+        self.selinux.check(config.linux.security.selinux.as_ref())?;
         if let Some(network) = files::network_of(&record) {
             self.network.validate(&network)?;
         }
@@ -88,10 +89,17 @@ impl Engine {
 
     async fn make_pod(
         self: Arc<Self>,
-        record: PodRecord,
+        mut record: PodRecord,
         ticket: PodTicket,
     ) -> Result<SandboxId, EngineError> {
-        let pod = match Pod::new(record, &self.paths) {
+        let made = self.choose_level(&record.config).and_then(|level| {
+            record.selinux_level = level.as_ref().map_or("", oci::selinux::Reserved::level).to_owned();
+            let pod = Pod::new(record, &self.paths)?;
+            // Nobody else knows the pod yet.
+            let _ = level.map(|level| pod.level.set(level));
+            Ok(pod)
+        });
+        let pod = match made {
             Ok(pod) => pod,
             Err(error) => return Err(ticket.fail(error)),
         };
@@ -145,7 +153,8 @@ impl Engine {
         }
         ticket.stage("publishing");
         let ips = attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default();
-        files::write_hosts(&pod.files, &pod.id, &pod.config(), &ips)?;
+        let label = self.pod_labels(pod).mount;
+        files::write_hosts(&pod.files, &pod.id, (&pod.config(), &label), &ips)?;
         pod.update(|record| {
             record.attachment = attachment;
             record.state = SandboxState::Ready;
@@ -227,6 +236,7 @@ impl Engine {
             pause: &self.pause_binary,
             exits: &pod.files.exits(),
             oom_score_adj: SHIM_OOM_SCORE_ADJ,
+            label: &self.pod_labels(pod).process,
         })?;
         let reply = self.stage("namespaces", shim.ask("set up", &pod.id, &Request::Sandbox(plan))).await?;
         if let Reply::Sandbox { pause_pid, warnings } = reply {
@@ -244,9 +254,11 @@ impl Engine {
     /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
     fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
-        files::write_names(&pod.files, &pod.id, &config)?;
+        let label = self.pod_labels(pod).mount;
+        files::write_names(&pod.files, &pod.id, &config, &label)?;
         if config.linux.security.namespaces.ipc == NamespaceMode::Pod {
-            mount_shm(&pod.files.shm(), self.settings.shm_size, crate::userns::root_of(&config))?;
+            let owner = crate::userns::root_of(&config);
+            mount_shm(&pod.files.shm(), self.settings.shm_size, owner, &label)?;
         }
         let cgroup = self.make_cgroup(pod)?;
         self.limit_pod(pod, &pod.record().limits())?;
@@ -354,11 +366,14 @@ fn netns_name(id: &str) -> String {
     format!("cni-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }
 
-fn mount_shm(path: &PathBuf, size: u64, owner: Option<(u32, u32)>) -> Result<(), EngineError> {
+fn mount_shm(path: &PathBuf, size: u64, owner: Option<(u32, u32)>, label: &str) -> Result<(), EngineError> {
     use rustix::mount::{MountFlags, mount};
     fs::create_dir(path).map_err(EngineError::io("make the directory", path))?;
     let (uid, gid) = owner.unwrap_or_default();
-    let options = format!("mode=1777,size={size},uid={uid},gid={gid}");
+    let mut options = format!("mode=1777,size={size},uid={uid},gid={gid}");
+    if !label.is_empty() {
+        options = format!("{options},context=\"{label}\"");
+    }
     let options = std::ffi::CString::new(options).unwrap_or_default();
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("shm", path, "tmpfs", flags, options.as_c_str())

@@ -63,6 +63,10 @@ impl Engine {
             }
         };
         let record = pod.record();
+        if !record.selinux_level.is_empty() {
+            // Nobody else has touched the pod yet.
+            let _ = pod.level.set(self.levels.reserve(&record.selinux_level));
+        }
         self.pod_names.adopt(record.config.metadata.clone(), (record.config, record.handler), &pod.id);
         self.registry.add_pod(pod.clone());
         loaded.pods.push(pod.clone());

@@ -92,6 +92,7 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
         new_cgroup_namespace: has_cgroup_namespace(spec),
         rootfs: RootfsPlan {
             readonly: root.readonly().unwrap_or(false),
+            label: linux.and_then(|linux| linux.mount_label().clone()).unwrap_or_default().into_bytes(),
             propagation: mounts::propagation(propagation)
                 .ok_or_else(|| OciError::invalid("spec.linux.rootfsPropagation", "is unknown"))?,
             ..inputs.root.plan(root.path())

@@ -54,7 +54,17 @@ pub(super) fn makes_dev(spec: &Spec) -> bool {
 /// The mounts in the spec's order.
 pub(super) fn mounts(spec: &Spec) -> OciResult<Vec<MountPlan>> {
     let own = super::ids::of_spec(spec);
-    spec.mounts().iter().flatten().map(|mount| plan(mount, &own)).collect()
+    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default();
+    spec.mounts().iter().flatten().map(|mount| plan(mount, &own, label)).collect()
+}
+
+/// Filesystems whose files the kernel labels by itself.
+const LABELLED: [&str; 2] = ["proc", "sysfs"];
+
+/// With a label for all of the filesystem's files (SELinux); quoted, as it may contain a comma.
+fn data(fstype: &str, options: &[&str], label: &str) -> Vec<u8> {
+    let context = (!label.is_empty() && !LABELLED.contains(&fstype)).then(|| format!("context=\"{label}\""));
+    options.iter().copied().chain(context.as_deref()).collect::<Vec<_>>().join(",").into_bytes()
 }
 
 fn kind(mount: &Mount) -> &str {
@@ -126,7 +136,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn plan(mount: &Mount, own: &IdMaps) -> OciResult<MountPlan> {
+fn plan(mount: &Mount, own: &IdMaps, label: &str) -> OciResult<MountPlan> {
     let words = mount.options().as_deref().unwrap_or_default();
     let refuse =
         |reason: String| OciError::invalid(format!("mount at {}", mount.destination().display()), reason);
@@ -142,12 +152,12 @@ fn plan(mount: &Mount, own: &IdMaps) -> OciResult<MountPlan> {
             if let [lower] = options.data[..]
                 && let Some(list) = lower.strip_prefix("lowerdir=") =>
         {
-            MountSource::Overlay { layers: split_layers(list.as_bytes()) }
+            MountSource::Overlay { layers: split_layers(list.as_bytes()), label: label.as_bytes().to_vec() }
         }
         (fstype, _) => MountSource::Filesystem {
             fstype: fstype.as_bytes().to_vec(),
             source: super::bytes(source.unwrap_or(Path::new(fstype))),
-            data: options.data.join(",").into_bytes(),
+            data: data(fstype, &options.data, label),
         },
     };
     if let (MountSource::Bind { .. }, Some(option)) = (&source, options.data.first()) {

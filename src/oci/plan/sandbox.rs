@@ -31,6 +31,8 @@ pub struct SandboxInputs<'a> {
     pub exits: &'a Path,
     /// The shim's own; -999 keeps it alive as long as anything.
     pub oom_score_adj: i32,
+    /// What the pause is labelled with (SELinux); empty: with nothing.
+    pub label: &'a str,
 }
 
 /// The plan of a pod.
@@ -40,7 +42,6 @@ pub struct SandboxInputs<'a> {
 pub fn sandbox(inputs: &SandboxInputs<'_>) -> OciResult<SandboxPlan> {
     let linux = &inputs.config.linux;
     let namespaces = &linux.security.namespaces;
-    crate::selinux::check(linux.security.selinux.as_ref())?;
     for (field, mode) in [("network", namespaces.network), ("ipc", namespaces.ipc)] {
         if !matches!(mode, NamespaceMode::Pod | NamespaceMode::Node) {
             let field = format!("linux.security_context.namespace_options.{field}");
@@ -93,6 +94,7 @@ fn pause_process(inputs: &SandboxInputs<'_>) -> OciResult<ProcessPlan> {
         apparmor: apparmor::profile(security.apparmor.as_ref(), security.privileged)?
             .unwrap_or_default()
             .into_bytes(),
+        selinux: inputs.label.as_bytes().to_vec(),
         ..ProcessPlan::default()
     })
 }

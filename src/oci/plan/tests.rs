@@ -116,7 +116,34 @@ fn pod(config: &SandboxConfig, netns: Option<&Path>, hostname: &str) -> OciResul
         pause: Path::new("/usr/libexec/pause"),
         exits: Path::new("/run/exits"),
         oom_score_adj: -998,
+        label: "",
     })
+}
+
+#[test]
+fn labels_are_those_of_the_process_and_of_every_filesystem_of_the_containers_own() {
+    let mut case = Case::new();
+    let mount = "system_u:object_r:container_file_t:s0:c1,c2";
+    case.labels = crate::selinux::Labels {
+        process: "system_u:system_r:container_t:s0:c1,c2".to_owned(),
+        mount: mount.to_owned(),
+    };
+    let plan = planned(&case);
+    assert_eq!(plan.process.selinux, case.labels.process.as_bytes());
+    assert_eq!(plan.rootfs.label, mount.as_bytes());
+    let option = format!("context=\"{mount}\"");
+    for mount in &plan.mounts {
+        let MountSource::Filesystem { fstype, data, .. } = &mount.source else { continue };
+        let labelled = String::from_utf8_lossy(data).split_once("context=").is_some();
+        assert_eq!(labelled, !matches!(fstype.as_slice(), b"proc" | b"sysfs"), "{mount:?}");
+        assert!(!labelled || data.ends_with(option.as_bytes()), "{mount:?}");
+    }
+    let plain = planned(&Case::new());
+    assert!(plain.process.selinux.is_empty() && plain.rootfs.label.is_empty());
+    assert_eq!(
+        at(&plain, "/dev/mqueue").source,
+        MountSource::Filesystem { fstype: b"mqueue".to_vec(), source: b"mqueue".to_vec(), data: Vec::new() }
+    );
 }
 
 #[test]

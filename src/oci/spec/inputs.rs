@@ -77,6 +77,8 @@ pub struct ContainerInputs<'a> {
     pub rootfs: &'a Path,
     /// Whether the host has cgroup v2 only ([`crate::cgroup::Host::is_unified`]).
     pub unified_cgroups: bool,
+    /// From [`crate::selinux::Policy::labels`].
+    pub labels: &'a crate::selinux::Labels,
     /// The operator's choices.
     pub settings: &'a Settings,
 }

@@ -40,8 +40,6 @@ pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
     let security = &inputs.container.security;
     let caps = process::granted(inputs)?;
     userns::check(inputs.sandbox, inputs.user)?;
-    crate::selinux::check(security.selinux.as_ref())?;
-    crate::selinux::check_mounts(&inputs.container.mounts)?;
     let mut root = Root::default();
     root.set_path(inputs.rootfs.to_path_buf()).set_readonly(Some(security.readonly_rootfs));
     let (masked, readonly) = if security.privileged {
@@ -66,6 +64,7 @@ pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
         .set_gid_mappings(userns::mappings(inputs.sandbox, |users| users.gids)?)
         .set_devices((!nodes.is_empty()).then_some(nodes))
         .set_seccomp(seccomp::profile(inputs, caps.granted)?)
+        .set_mount_label((!inputs.labels.mount.is_empty()).then(|| inputs.labels.mount.clone()))
         .set_rootfs_propagation(Some(mounts::root_propagation(&inputs.container.mounts).to_owned()))
         .set_masked_paths(Some(masked))
         .set_readonly_paths(Some(readonly));

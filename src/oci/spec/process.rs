@@ -26,6 +26,7 @@ pub(super) fn process(inputs: &ContainerInputs<'_>, caps: ProcessCaps) -> OciRes
         .set_rlimits(None)
         .set_no_new_privileges(Some(inputs.container.security.no_new_privs))
         .set_apparmor_profile(apparmor(inputs)?)
+        .set_selinux_label((!inputs.labels.process.is_empty()).then(|| inputs.labels.process.clone()))
         .set_oom_score_adj(Some(oom_score_adj(inputs.container.resources.oom_score_adj)?));
     Ok(process)
 }

@@ -24,6 +24,7 @@ pub(crate) struct Case {
     pub(crate) unified: bool,
     pub(crate) image_volumes: Vec<ImageVolume>,
     pub(crate) anonymous: Vec<AnonymousVolume>,
+    pub(crate) labels: crate::selinux::Labels,
 }
 
 impl Case {
@@ -41,6 +42,7 @@ impl Case {
             unified: false,
             image_volumes: Vec::new(),
             anonymous: Vec::new(),
+            labels: crate::selinux::Labels::default(),
         }
     }
 
@@ -69,6 +71,7 @@ impl Case {
             cgroup: "/pods/con",
             rootfs: Path::new("/run/rootfs"),
             unified_cgroups: self.unified,
+            labels: &self.labels,
             settings: &self.settings,
         })
     }

@@ -86,6 +86,7 @@ fn container() -> ContainerPlan {
         new_cgroup_namespace: true,
         rootfs: RootfsPlan {
             directory: b"/bundle/rootfs".to_vec(),
+            label: b"system_u:object_r:container_file_t:s0:c1,c2".to_vec(),
             layers: vec![b"/l/2".to_vec(), b"/l/1".to_vec()],
             upper: b"/u".to_vec(),
             work: b"/w".to_vec(),
@@ -122,7 +123,10 @@ fn container() -> ContainerPlan {
             },
             MountPlan {
                 target: b"/image".to_vec(),
-                source: MountSource::Overlay { layers: vec![b"/l/2".to_vec(), b"/l/1".to_vec()] },
+                source: MountSource::Overlay {
+                    layers: vec![b"/l/2".to_vec(), b"/l/1".to_vec()],
+                    label: b"u:r:t:s0".to_vec(),
+                },
                 attributes: 7,
                 propagation: 0,
                 cleared: 0,

@@ -237,6 +237,7 @@ impl Pod {
             pid_namespace: PidNamespace::New,
             rootfs: RootfsPlan {
                 directory: Vec::new(),
+                label: Vec::new(),
                 layers: vec![bytes(&self.path("layer"))],
                 upper: bytes(&self.path(&format!("{id}/upper"))),
                 work: bytes(&self.path(&format!("{id}/work"))),

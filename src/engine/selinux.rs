@@ -1,0 +1,65 @@
+//! SELinux labels of pods and containers: who has which, and what of the host's files gets them.
+
+use crate::Engine;
+use crate::error::EngineError;
+use crate::objects::Pod;
+use model::{ContainerConfig, Mount, SandboxConfig};
+use oci::selinux::{Labels, Reserved};
+use oci::spec::AnonymousVolume;
+use std::path::Path;
+
+impl Engine {
+    /// The level of a new pod: what it asks for, or categories of its own; `None` where nothing is labelled.
+    pub(crate) fn choose_level(&self, config: &SandboxConfig) -> Result<Option<Reserved>, EngineError> {
+        if !self.selinux.is_in_force() {
+            return Ok(None);
+        }
+        let asked = config.linux.security.selinux.as_ref().map_or("", |asked| asked.level.as_str());
+        Ok(Some(if asked.is_empty() { self.levels.choose()? } else { self.levels.reserve(asked) }))
+    }
+
+    /// The labels of the pod's own process and files.
+    pub(crate) fn pod_labels(&self, pod: &Pod) -> Labels {
+        let config = pod.config();
+        let security = &config.linux.security;
+        self.selinux.labels(level(pod), &[security.selinux.as_ref()], security.privileged)
+    }
+
+    /// Those of a container in it, once what it asks for has been found possible.
+    pub(crate) fn container_labels(
+        &self,
+        pod: &Pod,
+        config: &ContainerConfig,
+    ) -> Result<Labels, EngineError> {
+        let asked = config.security.selinux.as_ref();
+        self.selinux.check(asked)?;
+        if self.selinux.is_in_force() {
+            oci::selinux::check_mounts(&config.mounts)?;
+        }
+        let pods = pod.config();
+        let requests = [pods.linux.security.selinux.as_ref(), asked];
+        Ok(self.selinux.labels(level(pod), &requests, config.security.privileged))
+    }
+}
+
+fn level(pod: &Pod) -> &str {
+    pod.level.get().map_or("", Reserved::level)
+}
+
+/// Labels what is the container's among the host's files: mounts that ask for it, and volumes that its image declares.
+pub(crate) fn label_mounts(
+    mounts: &[Mount],
+    volumes: &[AnonymousVolume],
+    label: &str,
+) -> Result<(), EngineError> {
+    if label.is_empty() {
+        return Ok(());
+    }
+    for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.selinux_relabel) {
+        oci::selinux::relabel(&oci::selinux::field(index), Path::new(&mount.host_path), label)?;
+    }
+    for volume in volumes {
+        oci::selinux::set_label(&volume.dir, label)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Labels of files.
+
+use crate::error::{OciError, OciResult};
+use model::Mount;
+use rustix::fs::{Dir, FileType, Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+const ATTRIBUTE: &str = "security.selinux";
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// Deeper trees are not labelled: every level holds a descriptor.
+const DEPTH_LIMIT: usize = 200;
+
+/// Directories that the host could not do without: relabelling one of them for a container would end the host's own
+/// access. Those of `containers/selinux`, and homes.
+const KEPT: [&str; 24] = [
+    "/",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/etc/passwd",
+    "/etc/pki",
+    "/etc/shadow",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+];
+
+/// Labels a file, or a directory with everything in it; what is mounted elsewhere in it too, as `chcon -R` does. A
+/// filesystem without labels keeps none.
+///
+/// # Errors
+/// [`OciError::Invalid`] with `field` for what the host needs, [`OciError::Io`] when the kernel refuses.
+pub fn relabel(field: &str, path: &Path, label: &str) -> OciResult<()> {
+    let real = path.canonicalize().map_err(OciError::io("relabel", path))?;
+    refuse_kept(field, &real)?;
+    set_label(&real, label)
+}
+
+/// The field that asks for a mount to be relabelled.
+pub fn field(index: usize) -> String {
+    format!("mounts[{index}].selinux_relabel")
+}
+
+/// Refuses mounts whose files are not to be relabelled, as far as they are there.
+///
+/// # Errors
+/// [`OciError::Invalid`] naming the field.
+pub fn check_mounts(mounts: &[Mount]) -> OciResult<()> {
+    for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.selinux_relabel) {
+        if let Ok(real) = Path::new(&mount.host_path).canonicalize() {
+            refuse_kept(&field(index), &real)?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse_kept(field: &str, path: &Path) -> OciResult<()> {
+    let is_home = path.parent() == Some(Path::new("/home"));
+    if !is_home && !KEPT.iter().any(|kept| path == Path::new(kept)) {
+        return Ok(());
+    }
+    let reason = format!("{} is not to be relabelled: the host needs it as it is", path.display());
+    Err(OciError::invalid(field, reason))
+}
+
+/// The same, of files of the runtime's own.
+///
+/// # Errors
+/// [`OciError::Io`] when the kernel refuses.
+pub fn set_label(path: &Path, label: &str) -> OciResult<()> {
+    let failed = |errno| OciError::io("relabel", path)(errno);
+    match rustix::fs::lsetxattr(path, ATTRIBUTE, label.as_bytes(), XattrFlags::empty()) {
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        other => other.map_err(failed)?,
+    }
+    match rustix::fs::open(path, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+        Ok(dir) => tree(&dir, label.as_bytes(), 0).map_err(failed),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn tree(dir: &OwnedFd, label: &[u8], depth: usize) -> rustix::io::Result<()> {
+    if depth > DEPTH_LIMIT {
+        return Err(Errno::LOOP);
+    }
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        // By the open directory, so that nothing that is moved meanwhile leads out of it.
+        let path = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
+        match rustix::fs::lsetxattr(path, ATTRIBUTE, label, XattrFlags::empty()) {
+            // Gone meanwhile, or of another filesystem that is mounted there: whoever works there goes on.
+            Ok(()) | Err(Errno::NOENT | Errno::OPNOTSUPP | Errno::ROFS) => {}
+            Err(error) => return Err(error),
+        }
+        if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
+            continue;
+        }
+        match rustix::fs::openat(dir, name, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            inner => tree(&inner?, label, depth + 1)?,
+        }
+    }
+    Ok(())
+}
