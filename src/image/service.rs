@@ -220,12 +220,10 @@ impl ImageStore {
         usage::prune(&self.store, all)
     }
 
-    /// Bytes and inodes that images use, from the records: no layer is walked.
+    /// Bytes and inodes that images use, with everything that belongs to them: layers as they were counted when they
+    /// were unpacked, the rest as it is. No layer is walked.
     pub fn fs_usage(&self) -> FsUsage {
-        let usage = self.store.index().usage();
-        let mountpoint = self.store.layout.root().to_owned();
-        let (bytes, inodes) = self.store.unfinished_usage();
-        FsUsage { mountpoint, bytes: usage.layers + usage.blobs + bytes, inodes: usage.inodes + inodes }
+        self.store.fs_usage()
     }
 
     /// Removes what nothing uses from time to time, for as long as the store is there.

@@ -15,7 +15,9 @@ pub struct DiskUsage {
     pub layers: u64,
     /// Bytes of manifests, configs and kept compressed layers.
     pub blobs: u64,
-    /// Inodes of both.
+    /// Bytes of everything: with directories, records, and what interrupted pulls left.
+    pub total: u64,
+    /// Inodes of everything.
     pub inodes: u64,
     /// Image by image.
     pub images: Vec<ImageUsage>,
@@ -48,6 +50,7 @@ pub struct Pruned {
 }
 
 pub(crate) fn disk_usage(store: &Store) -> DiskUsage {
+    let total = store.fs_usage();
     let index = store.index();
     let mut users: HashMap<_, usize> = HashMap::new();
     for record in index.images.values() {
@@ -78,7 +81,8 @@ pub(crate) fn disk_usage(store: &Store) -> DiskUsage {
         root: store.layout.root().to_owned(),
         layers: usage.layers,
         blobs: usage.blobs,
-        inodes: usage.inodes,
+        total: total.bytes,
+        inodes: total.inodes,
         images,
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn usage(usage: &DiskUsage) -> String {
     let mut text = table(&["IMAGE", "ID", "UNIQUE", "SHARED", "CONTAINERS", ""], &rows);
     text.push_str(&format!(
         "\n{} in {}: layers {}, manifests and kept blobs {}, {} inodes\n",
-        size(usage.layers + usage.blobs),
+        size(usage.total),
         usage.root.display(),
         size(usage.layers),
         size(usage.blobs),

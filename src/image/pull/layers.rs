@@ -251,6 +251,7 @@ impl Puller {
             let record = LayerRecord {
                 bytes: finished.unpacked.bytes,
                 inodes: finished.unpacked.inodes,
+                measured: false,
                 implied: finished.unpacked.implied,
                 check,
                 boot_id: Some(store.boot_id.clone()),

@@ -13,8 +13,9 @@ mod verify;
 use crate::store::Image;
 use crate::{Digest, ImageConfig, ImageStore};
 use mock::{Behaviour, Mock, Pushed, gzip, zstd};
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,19 +59,53 @@ impl Node {
         self.store.find(reference).unwrap().unwrap()
     }
 
+    /// Waits until what the store says it takes is what is on the disk.
+    async fn assert_counted(&self) {
+        counted(&self.store, &self.images()).await;
+    }
+
     /// Waits until nothing but the database is left.
     async fn assert_empty(&self) {
         let count = |name: &str| std::fs::read_dir(self.images().join(name)).unwrap().count();
         let names = ["blobs/sha256", "layers/sha256", "ingest", "fixups", "unfinished"];
         for _ in 0..100 {
             if names.iter().all(|name| count(name) == 0) {
-                assert_eq!(self.store.fs_usage().bytes, 0);
-                return;
+                return self.assert_counted().await;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("left behind: {:?}", names.map(|name| (name, count(name))));
     }
+}
+
+/// Waits until what the store says it takes is what is on the disk.
+async fn counted(store: &ImageStore, root: &Path) {
+    let mut pair = Default::default();
+    for _ in 0..3000 {
+        let said = store.fs_usage();
+        pair = ((said.bytes, said.inodes), disk_usage(root));
+        if pair.0 == pair.1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("said and found: {pair:?}");
+}
+
+/// Bytes and inodes as `du` counts them.
+fn disk_usage(root: &Path) -> (u64, u64) {
+    let (mut waiting, mut seen, mut bytes) = (vec![root.to_owned()], HashSet::new(), 0);
+    while let Some(path) = waiting.pop() {
+        let Ok(found) = path.symlink_metadata() else { continue };
+        if seen.insert(found.ino()) {
+            bytes += found.blocks() * 512;
+        }
+        if found.is_dir() {
+            waiting
+                .extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+    }
+    (bytes, seen.len() as u64)
 }
 
 fn noise(words: u32) -> Vec<u8> {

@@ -36,6 +36,7 @@ impl Store {
     /// Removes a damaged file of `blobs/`; one that is gone is no error.
     pub(crate) fn discard_blob(&self, digest: &Digest) -> Result<(), ImageError> {
         let path = self.layout.blob(digest);
+        self.changed_beside();
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(ImageError::io("remove", path)),
@@ -45,7 +46,9 @@ impl Store {
     /// Takes an image's damaged fix-up layer out of the way; one that is gone is no error.
     pub(crate) fn discard_fixup(&self, id: &str) -> Result<(), ImageError> {
         let _changing = lock(&self.changing);
-        self.clear(&self.layout.fixup(id))
+        let cleared = self.clear(&self.layout.fixup(id));
+        self.changed_beside();
+        cleared
     }
 
     /// Takes a directory out of the way: puts it aside where a container may use it, else removes it.

@@ -20,7 +20,10 @@ impl Store {
         for path in &trash {
             result = result.and(remove_tree(path));
         }
-        result.and(self.remove_parts(all)).and(self.remove_orphans())
+        let result = result.and(self.remove_parts(all)).and(self.remove_orphans());
+        self.changed_beside();
+        self.count_new();
+        result
     }
 
     /// Takes what is unused out of the index and the database and moves it aside, so that a pull that

@@ -1,6 +1,7 @@
 //! The records in memory, with what every request needs ready.
 
 use super::layout::Layout;
+use super::measure::Taken;
 use super::record::{Image, ImageRecord, LayerRecord};
 use crate::config::ImageConfig;
 use crate::digest::{Digest, is_hex64};
@@ -16,8 +17,8 @@ pub(crate) struct Usage {
     pub blobs: u64,
     /// Bytes of unpacked layers.
     pub layers: u64,
-    /// Inodes of both.
-    pub inodes: u64,
+    /// Inodes of unpacked layers.
+    pub layer_inodes: u64,
 }
 
 /// Images and layers by their ids.
@@ -58,6 +59,15 @@ impl Index {
         let layers = layers.collect();
         changed.push(record);
         (changed, layers)
+    }
+
+    /// Notes what layers take on the disk.
+    pub(super) fn measured(&mut self, counted: Vec<(Digest, Taken)>) {
+        for (id, taken) in counted {
+            if let Some(layer) = self.layers.get_mut(&id) {
+                (layer.bytes, layer.inodes, layer.measured) = (taken.bytes, taken.inodes, true);
+            }
+        }
     }
 
     pub(crate) fn remove(&mut self, id: &str) {
@@ -129,15 +139,13 @@ impl Index {
     /// Bytes and inodes of everything that is in place.
     pub(crate) fn usage(&self) -> Usage {
         let mut blobs = BTreeMap::new();
-        let mut inodes = 0;
         for record in self.images.values() {
-            inodes += record.fixup;
             blobs.extend(record.blobs.iter().map(|(digest, size)| (digest, *size)));
         }
-        let mut usage = Usage { blobs: blobs.values().sum(), layers: 0, inodes: inodes + blobs.len() as u64 };
+        let mut usage = Usage { blobs: blobs.values().sum(), layers: 0, layer_inodes: 0 };
         for layer in self.layers.values() {
             usage.layers += layer.bytes;
-            usage.inodes += layer.inodes;
+            usage.layer_inodes += layer.inodes;
         }
         usage
     }

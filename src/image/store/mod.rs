@@ -17,6 +17,7 @@ mod fixup;
 mod gc;
 mod index;
 mod layout;
+mod measure;
 mod open;
 mod partial;
 mod record;
@@ -32,7 +33,6 @@ pub use record::{FsUsage, Image};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
-use crate::metrics::Metrics;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -54,6 +54,8 @@ pub(crate) struct Store {
     condemned: Mutex<HashSet<Digest>>,
     /// Layers that are whole while their image is not, and since when.
     unfinished: Mutex<HashMap<Digest, SystemTime>>,
+    /// What everything beside the layers takes on the disk, since it last changed.
+    beside: Mutex<Option<measure::Taken>>,
     /// Holders of images by image id: containers.
     holds: Mutex<HashMap<String, HashSet<String>>>,
     /// Names of layer and fix-up directories by the holder that uses them.
@@ -135,6 +137,7 @@ impl Store {
         directory.rename_to(&target)?;
         self.index().layers.insert(diff_id.clone(), record);
         lock(&self.condemned).remove(diff_id);
+        self.changed_beside();
         Ok(())
     }
 
@@ -151,6 +154,7 @@ impl Store {
         }
         let named: Vec<Digest> = layers.into_iter().map(|(id, _)| id).collect();
         self.forget_unfinished(&named);
+        self.changed_beside();
         Ok(())
     }
 
@@ -206,26 +210,19 @@ impl Store {
         lock(&self.holds).contains_key(id)
     }
 
-    /// Tells the store's sizes to Prometheus.
-    pub(crate) fn measure(&self, metrics: &Metrics) {
-        let (usage, images) = {
-            let index = self.index();
-            (index.usage(), index.list().len())
-        };
-        metrics.store(images, usage.layers, usage.blobs, usage.inodes);
-    }
-
-    /// Marks everything that was written so far as on the disk.
+    /// Marks everything that was written so far as on the disk, and counts what it takes there.
     pub(crate) fn make_durable(&self) -> Result<(), ImageError> {
         let pending: Vec<Digest> = {
             let index = self.index();
-            let layers = index.layers.iter().filter(|(_, layer)| layer.boot_id.is_some());
+            let layers = index.layers.iter().filter(|(_, layer)| layer.boot_id.is_some() || !layer.measured);
             layers.map(|(id, _)| id.clone()).collect()
         };
         if pending.is_empty() {
             return Ok(());
         }
         self.layout.sync()?;
+        // Counted when it is on the disk: before, a filesystem may not have settled what it takes.
+        let counted = self.count(&pending);
         let _changing = lock(&self.changing);
         let layers = {
             let mut index = self.index();
@@ -234,6 +231,7 @@ impl Store {
                     layer.boot_id = None;
                 }
             }
+            index.measured(counted);
             // Only what an image names has a record; the rest gets one with its image.
             let (named, _) = index.referenced();
             let known = pending.into_iter().filter(|id| named.contains(id));

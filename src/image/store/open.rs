@@ -53,6 +53,7 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
         index: std::sync::Mutex::new(index),
         leases: std::sync::Mutex::default(),
         partials: std::sync::Mutex::default(),
+        beside: std::sync::Mutex::default(),
         condemned: std::sync::Mutex::default(),
         unfinished: std::sync::Mutex::new(unfinished.into_iter().map(|(id, _, since)| (id, since)).collect()),
         holds: std::sync::Mutex::default(),

@@ -36,7 +36,7 @@ pub struct Image {
 pub struct FsUsage {
     /// The directory of the store.
     pub mountpoint: PathBuf,
-    /// Bytes: unpacked layers in whole blocks, and blobs.
+    /// Bytes of allocated blocks: layers, blobs, directories and records.
     pub bytes: u64,
     /// Inodes.
     pub inodes: u64,
@@ -68,8 +68,12 @@ pub(crate) struct ImageRecord {
 /// A layer in the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LayerRecord {
+    /// Bytes on the disk: its files' in whole blocks, until it is measured.
     pub bytes: u64,
     pub inodes: u64,
+    /// Whether bytes and inodes were counted on the disk.
+    #[serde(default)]
+    pub measured: bool,
     /// Directories without an entry of their own.
     pub implied: Vec<String>,
     /// What its content can be held against.

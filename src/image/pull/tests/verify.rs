@@ -40,6 +40,7 @@ async fn whatever_is_damaged_in_a_layer_is_found_and_that_layer_alone_fetched_ag
     let node = Node::new();
     let reference = format!("{}/app:v1", mock.address());
     let id = node.store.pull(&reference, None).await.unwrap();
+    node.assert_counted().await;
     let whole = verify(&node, false).await;
     assert_eq!((whole.len(), whole[0].id.as_str(), whole[0].damage.len()), (1, id.as_str(), 0), "{whole:?}");
     assert_eq!(whole[0].names, std::slice::from_ref(&reference));
