@@ -80,7 +80,7 @@ impl Registry {
         let address = free_address()?;
         let Extra { read_only, http, rest } = extra;
         let text = format!(
-            "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}, maintenance: {{uploadpurging: {{enabled: false}}, readonly: {{enabled: {read_only}}}}}}}\nhttp: {{addr: '{address}'{http}}}\n{rest}",
+            "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: false}}}}\nstorage: {{filesystem: {{rootdirectory: '{}'}}, maintenance: {{uploadpurging: {{enabled: false}}, readonly: {{enabled: {read_only}}}}}}}\nhttp: {{addr: '{address}'{http}}}\n{rest}",
             storage.display(),
         );
         let config = directory.join("config.yml");

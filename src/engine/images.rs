@@ -36,11 +36,8 @@ impl Engine {
 
     /// ImageFsInfo: the space of images, and that of the containers' writable layers.
     pub async fn image_fs(self: &Arc<Self>) -> Result<(FsUsage, FsUsage), EngineError> {
-        let images = self.images.fs_usage();
-        let dir = self.paths.data.join("containers");
-        let containers =
-            crate::blocking("measuring writable layers", move || Ok(crate::stats::tree_usage(dir))).await?;
-        let images = FsUsage { mountpoint: images.mountpoint, bytes: images.bytes, inodes: images.inodes };
-        Ok((images, containers))
+        let image::FsUsage { mountpoint, bytes, inodes } = self.images.fs_usage();
+        let images = FsUsage { timestamp: crate::now(), mountpoint, bytes, inodes };
+        Ok((images, self.containers_on_disk().await?))
     }
 }

@@ -77,6 +77,7 @@ pub struct Engine {
     /// Read by what makes slices of systemd, written by what stops them.
     slices: tokio::sync::RwLock<()>,
     layers: stats::Waiting,
+    disk: stats::Disk,
     events: events::Events,
     /// Whether pods can have user namespaces, once it was tried.
     user_namespaces: std::sync::OnceLock<Result<(), String>>,
@@ -143,6 +144,7 @@ impl Engine {
             cgroups_made: Mutex::default(),
             slices: tokio::sync::RwLock::default(),
             layers: stats::Waiting::default(),
+            disk: stats::Disk::default(),
             events: events::Events::default(),
             user_namespaces: std::sync::OnceLock::new(),
         });

@@ -80,6 +80,10 @@ fn tls_with_an_authority_of_its_own_client_certificates_and_a_password() {
     hosts(&world, &host, &format!("server = \"https://{host}\"\nskip_verify = true\n{pair}"));
     let encoded = base64(format!("{USER}:{PASSWORD}").as_bytes());
     pull(&world, &image, Some(AuthConfig { auth: encoded, ..AuthConfig::default() })).unwrap();
+    // What offers HTTP/2 is spoken to in it.
+    let served = fs::read_to_string(directory.join("log")).unwrap();
+    let got: Vec<&str> = served.lines().filter(|line| line.contains("\"GET /v2/team/app/")).collect();
+    assert!(!got.is_empty() && got.iter().all(|line| line.contains("HTTP/2.0\"")), "{served}");
     let log = fs::read_to_string(&world.daemon.place().log).unwrap();
     assert!(!log.contains(PASSWORD) && !log.contains("no-such-secret"), "a secret in the log");
 }

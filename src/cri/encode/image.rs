@@ -37,10 +37,10 @@ fn user(text: &str) -> (Option<proto::Int64Value>, String) {
     }
 }
 
-/// What a filesystem holds at a moment in Unix nanoseconds.
-pub(crate) fn filesystem(usage: &FsUsage, timestamp: i64) -> proto::FilesystemUsage {
+/// What a filesystem holds, with the time when it was counted.
+pub(crate) fn filesystem(usage: &FsUsage) -> proto::FilesystemUsage {
     proto::FilesystemUsage {
-        timestamp,
+        timestamp: usage.timestamp,
         fs_id: Some(proto::FilesystemIdentifier { mountpoint: usage.mountpoint.display().to_string() }),
         used_bytes: Some(proto::UInt64Value { value: usage.bytes }),
         inodes_used: Some(proto::UInt64Value { value: usage.inodes }),

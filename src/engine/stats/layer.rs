@@ -3,7 +3,6 @@
 
 use crate::error::EngineError;
 use crate::objects::{Container, lock};
-use crate::view::FsUsage;
 use crate::{Engine, now};
 use model::ContainerState;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 /// So many entries are counted while a reader waits, the first time.
 const AT_ONCE: u64 = 512;
 /// A count that takes a second is not repeated before twenty have passed.
-const SHARE: u32 = 20;
+pub(super) const SHARE: u32 = 20;
 
 /// A count and when it was made, in Unix nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +126,7 @@ fn count(engine: &Engine, container: &Container, known: &mut Known, most: u64, e
 /// What a tree takes on its filesystem, in bytes of allocated blocks and inodes, itself included and hard links
 /// once; `None` when there are more than `most` entries. No link is followed, also when a container exchanges
 /// directories meanwhile; what vanishes meanwhile is no matter.
-fn measure(root: &Path, most: u64) -> Result<Option<(u64, u64)>, EngineError> {
+pub(super) fn measure(root: &Path, most: u64) -> Result<Option<(u64, u64)>, EngineError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = rustix::fs::open(root, flags, Mode::empty())
         .map_err(|error| EngineError::io("open", root)(error.into()))?;
@@ -182,13 +181,6 @@ fn open_below(top: &OwnedFd, path: &Path) -> Option<OwnedFd> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     rustix::fs::openat2(top.as_fd(), path, flags, Mode::empty(), inside).ok()
-}
-
-/// What a tree takes, for ImageFsInfo.
-pub(crate) fn usage(root: PathBuf) -> FsUsage {
-    // The kubelet takes a failure for a broken runtime: what cannot be read counts as nothing.
-    let (bytes, inodes) = measure(&root, u64::MAX).ok().flatten().unwrap_or_default();
-    FsUsage { mountpoint: root, bytes, inodes }
 }
 
 #[cfg(test)]

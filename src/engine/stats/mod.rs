@@ -1,5 +1,6 @@
 //! What containers and pods use: ContainerStats, PodSandboxStats and their lists.
 
+mod disk;
 mod layer;
 mod metrics;
 mod processes;
@@ -12,7 +13,8 @@ pub use processes::{Processes, Threads};
 pub use sampler::Usage;
 pub use traffic::{Flow, Interface};
 
-pub(crate) use layer::{Layer, Waiting, usage as tree_usage};
+pub(crate) use disk::Disk;
+pub(crate) use layer::{Layer, Waiting};
 pub(crate) use metrics::Load;
 pub(crate) use sampler::Sampler;
 pub(crate) use traffic::Traffic;

@@ -4,6 +4,7 @@
 mod damage;
 mod faults;
 mod hosts;
+mod metrics;
 mod mock;
 mod resume;
 mod save;
