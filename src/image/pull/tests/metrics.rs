@@ -15,7 +15,7 @@ fn value(registry: &prometheus::Registry, name: &str, label: Option<&str>) -> u6
         None => true,
     };
     metrics.iter().find(fits).map_or(0, |metric| {
-        let counter = metric.get_counter().value() + metric.get_gauge().value();
+        let counter = metric.get_counter().get_value() + metric.get_gauge().get_value();
         counter as u64 + metric.get_histogram().get_sample_count()
     })
 }
