@@ -9,14 +9,15 @@ use std::time::Duration;
 fn value(registry: &prometheus::Registry, name: &str, label: Option<&str>) -> u64 {
     let families = registry.gather();
     let family = families.iter().find(|family| family.name() == name);
-    let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
+    let metrics = family.map(prometheus::proto::MetricFamily::get_metric).unwrap_or_default();
     let fits = |metric: &&prometheus::proto::Metric| match label {
         Some(label) => metric.get_label().iter().any(|pair| pair.value() == label),
         None => true,
     };
     metrics.iter().find(fits).map_or(0, |metric| {
         let counter = metric.get_counter().get_value() + metric.get_gauge().get_value();
-        counter as u64 + metric.get_histogram().get_sample_count()
+        // Whole numbers, as far as these go.
+        format!("{counter:.0}").parse::<u64>().unwrap() + metric.get_histogram().get_sample_count()
     })
 }
 
