@@ -1,12 +1,11 @@
 //! Real registries: TLS, every kind of credential, mirrors, proxies, and the command line that looks after images.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod certificates;
 mod command;
 mod proxy;
 mod tokens;
 
-use certificates::Authority;
+use e2e::certificates::Authority;
 use e2e::image::{Entry, Image, Layer};
 use e2e::proto::AuthConfig;
 use e2e::registry::{PASSWORD, Registry, USER, htpasswd};
@@ -45,9 +44,9 @@ fn password(user: &str, password: &str) -> Option<AuthConfig> {
 #[test]
 fn tls_with_an_authority_of_its_own_client_certificates_and_a_password() {
     let Some((world, kept)) = world() else { return };
-    let authority = Authority::new(&world.isolation.directory("ca").unwrap());
-    let server = authority.issue("server", "IP:127.0.0.1");
-    let client = authority.issue("client", "DNS:client.test");
+    let authority = Authority::new(&world.isolation.directory("ca").unwrap()).unwrap();
+    let server = authority.issue("server", "IP:127.0.0.1").unwrap();
+    let client = authority.issue("client", "DNS:client.test").unwrap();
     let directory = world.isolation.directory("secure").unwrap();
     let tls = format!(
         ", tls: {{certificate: '{}', key: '{}', clientcas: ['{}']}}",
@@ -92,8 +91,8 @@ fn tls_with_an_authority_of_its_own_client_certificates_and_a_password() {
 fn a_token_server_takes_every_kind_of_credential() {
     let Some((world, kept)) = world() else { return };
     let directory = world.isolation.directory("tokens").unwrap();
-    let authority = Authority::new(&directory);
-    let signer = authority.issue("signer", "DNS:tokens.test");
+    let authority = Authority::new(&directory).unwrap();
+    let signer = authority.issue("signer", "DNS:tokens.test").unwrap();
     let tokens = tokens::Server::start(signer.clone());
     let auth = format!(
         "auth: {{token: {{realm: 'http://{}/token', service: registry.test, issuer: tokens.test, rootcertbundle: '{}'}}}}\n",

@@ -1,6 +1,6 @@
 //! Proxies from the daemon's environment.
 
-use crate::certificates::Authority;
+use e2e::certificates::Authority;
 use e2e::image::{Entry, Image, Layer};
 use e2e::isolation::Isolation;
 use e2e::network::Network;
@@ -97,8 +97,8 @@ fn proxies_of_the_environment_are_used_and_exceptions_heeded() {
         let layer = Layer::default().with(name, 0o644, Entry::File(name.into()));
         registry.push(name, "1", &Image { layers: vec![layer], ..Image::default() }).unwrap();
     }
-    let authority = Authority::new(&isolation.directory("ca").unwrap());
-    let pair = authority.issue("server", "DNS:secure.test");
+    let authority = Authority::new(&isolation.directory("ca").unwrap()).unwrap();
+    let pair = authority.issue("server", "DNS:secure.test").unwrap();
     let tls =
         format!(", tls: {{certificate: '{}', key: '{}'}}", pair.certificate.display(), pair.key.display());
     let kept = isolation.root().join("registry");

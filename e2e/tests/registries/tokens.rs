@@ -1,9 +1,9 @@
 //! A token server as the distribution project specifies it: JSON web tokens signed by a certificate that the registry
 //! trusts.
 
-use crate::certificates::Pair;
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use e2e::certificates::Pair;
 use e2e::registry::{PASSWORD, USER};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

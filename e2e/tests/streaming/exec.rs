@@ -1,0 +1,98 @@
+//! Commands.
+
+use crate::talk::Talk;
+use crate::{SOON, TRANSPORTS, idle, start};
+use e2e::runtime::Kind;
+use e2e::world::World;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+#[test]
+fn commands_have_their_streams_and_exit_codes() {
+    let Some(world) = World::new().unwrap() else { return };
+    let crictl = world.crictl().unwrap();
+    let (_, id) = start(&world, "exec", &idle());
+    let large: Vec<u8> = (0..3_000_000_u32).flat_map(u32::to_le_bytes).take(3_000_000).collect();
+    for transport in TRANSPORTS {
+        let exec = |flags: &[&str], script: &str, input: &[u8]| {
+            let words = [&["exec", "-r", transport], flags, &[id.as_str(), "sh", "-c", script]].concat();
+            crictl.feed(&words, input).unwrap()
+        };
+        let done = exec(&[], "echo out; echo err >&2", b"");
+        assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", "err\n"), "{transport}");
+        assert!(done.status.success());
+        // The end of the input reaches the command, and all of its output comes back.
+        let done = exec(&["-i"], "cat; echo over >&2", b"some input");
+        assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("some input", "over\n"), "{transport}");
+        let done = exec(&["-i"], "wc -c; cat /dev/null", &large);
+        assert_eq!(done.stdout.trim(), "3000000", "{transport}: {}", done.stderr);
+        let done = exec(&[], "head -c 5000000 /dev/zero | tr '\\0' x", b"");
+        assert_eq!(done.stdout.len(), 5_000_000, "{transport}: {}", done.stderr);
+        let done = exec(&[], "exit 42", b"");
+        assert!(!done.status.success() && done.stderr.contains("exit code 42"), "{}", done.stderr);
+        let done = exec(&[], "kill -9 $$", b"");
+        assert!(done.stderr.contains("exit code 137"), "{}", done.stderr);
+        // What it leaves behind holds its output open, and nobody waits for that.
+        let done = exec(&[], "sleep 1000 & echo done", b"");
+        assert_eq!(done.stdout, "done\n", "{transport}");
+        for (command, code) in [("no-such-command", 127), ("/etc/passwd", 126)] {
+            let done = crictl.finish(&["exec", "-r", transport, &id, command]).unwrap();
+            assert!(!done.status.success(), "{command} runs");
+            if world.daemon.kind() == Kind::Corten {
+                let wanted = format!("exit code {code}");
+                assert!(done.stderr.contains(&wanted), "{transport}: {}", done.stderr);
+                assert!(done.stderr.contains(&format!("exec: \"{command}\"")), "{}", done.stderr);
+            }
+        }
+    }
+}
+
+/// crictl in a terminal of 33 lines and 111 columns, which becomes one of 40 and 120 when a file appears.
+fn in_a_terminal(line: &str, flag: &std::path::Path) -> Talk {
+    let script = format!(
+        "stty rows 33 cols 111; (until [ -e {} ]; do sleep 0.05; done; stty rows 40 cols 120 </dev/tty) & exec {line}",
+        flag.display()
+    );
+    Talk::new(Command::new("script").args(["-q", "-e", "-c", &script, "/dev/null"]))
+}
+
+#[test]
+fn a_terminal_has_its_size_and_hangs_up() {
+    let Some(world) = World::new().unwrap() else { return };
+    let crictl = world.crictl().unwrap();
+    let (_, id) = start(&world, "tty", &idle());
+    for transport in TRANSPORTS {
+        let flag = world.logs.join(format!("resize-{transport}"));
+        let line = format!("{} exec -i -t -r {transport} {id} sh", crictl.line());
+        let mut talk = in_a_terminal(&line, &flag);
+        let until = |size: &str| {
+            format!("until [ \"$(stty size)\" = '{size}' ]; do sleep 0.05; done; echo \"now\" {size}\n")
+        };
+        talk.say(&until("33 111"));
+        talk.hear("now 33 111");
+        fs::write(&flag, "").unwrap();
+        talk.say(&until("40 120"));
+        talk.hear("now 40 120");
+        talk.say("tty; echo $TERM; echo \"the end\"; exit 7\n");
+        let said = talk.hear("the end\r\n");
+        assert!(said.contains("/dev/pts/") && said.contains("xterm"), "{said}");
+        assert!(!talk.end());
+        // A client that is killed takes the shell with it, and what runs in it.
+        let mut talk = in_a_terminal(&line, &flag);
+        talk.say("echo \"ready\"; exec sleep 987654\n");
+        talk.hear("ready\r\n");
+        drop(talk);
+        if world.daemon.kind() == Kind::Corten {
+            let since = Instant::now();
+            let runs = || {
+                let done = crictl.finish(&["exec", &id, "pgrep", "-f", "sleep 98765[4]"]).unwrap();
+                !done.stdout.is_empty()
+            };
+            while runs() {
+                assert!(since.elapsed() < SOON, "the command outlives its terminal");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
