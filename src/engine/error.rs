@@ -135,6 +135,14 @@ pub enum EngineError {
         /// What it was asked for.
         operation: &'static str,
     },
+    /// The pod's supervisor is there, and hangs.
+    #[error("the supervisor of pod {pod} has not answered within {seconds} s")]
+    ShimSilent {
+        /// The pod.
+        pod: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The pod's supervisor reports a failure.
     #[error("{operation} {id}: {message}")]
     Shim {
@@ -260,6 +268,7 @@ impl EngineError {
             | Self::Record { .. }
             | Self::Store { .. }
             | Self::ShimGone { .. }
+            | Self::ShimSilent { .. }
             | Self::Unkillable { .. }
             | Self::Teardown { .. }
             | Self::Handler { .. }

@@ -31,8 +31,9 @@ pub(crate) struct Hello {
     pub(crate) containers: Vec<ContainerSnapshot>,
 }
 
-/// How long a shim may take to answer its first question.
-const HELLO: Duration = Duration::from_secs(5);
+/// How long a shim may take to answer its first question. One that has ended closes its connection, so this is only for
+/// one that hangs; to take a slow machine for that would end the pods of a daemon that comes back.
+const HELLO: Duration = Duration::from_secs(60);
 
 /// The version of the protocol that has streams.
 const STREAMS: u32 = 3;
@@ -84,9 +85,8 @@ impl Shim {
                 Ok(Hello { version, pid, pause_pid, containers })
             }
             Ok(Err(error)) => Err(error),
-            Ok(Ok(_)) | Err(_) => {
-                Err(EngineError::ShimGone { pod: self.pod.clone(), operation: "say who it is" })
-            }
+            Ok(Ok(_)) => Err(EngineError::ShimGone { pod: self.pod.clone(), operation: "say who it is" }),
+            Err(_) => Err(EngineError::ShimSilent { pod: self.pod.clone(), seconds: HELLO.as_secs() }),
         }
     }
 

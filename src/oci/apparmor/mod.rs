@@ -89,7 +89,7 @@ impl Node for Host {
         let mut is_loaded = IS_LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // One that another daemon of another version has loaded is replaced.
         if !*is_loaded {
-            load(&default_profile())?;
+            load(&default_profile(&own_profile()))?;
             *is_loaded = true;
         }
         Ok(())
@@ -126,9 +126,36 @@ fn load(profile: &str) -> OciResult<()> {
     Err(OciError::invalid(FIELD, format!("the built-in profile cannot be loaded: {}", told.trim())))
 }
 
+/// The profile of this process, which its shims inherit: `unconfined`, unless the host confines the daemon itself.
+fn own_profile() -> String {
+    // Before Linux 5.8 AppArmor has no directory of its own.
+    let label = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"]
+        .iter()
+        .find_map(|path| fs::read_to_string(path).ok())
+        .unwrap_or_default();
+    profile_of(&label).to_owned()
+}
+
+/// The name in a label such as `name (enforce)`.
+fn profile_of(label: &str) -> &str {
+    let label = label.trim_end_matches(['\n', '\0']);
+    let name = label.rsplit_once(" (").map_or(label, |(name, _)| name);
+    if name.is_empty() { "unconfined" } else { name }
+}
+
+/// A name as the policy's language quotes it: neither a pattern nor the end of the quotes.
+fn quoted(name: &str) -> String {
+    let escaped = name.chars().flat_map(|c| {
+        let escape = matches!(c, '"' | '\\' | '*' | '?' | '[' | ']' | '{' | '}' | '^' | ',');
+        escape.then_some('\\').into_iter().chain([c])
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
 /// What a container has no business with: kernel interfaces below /proc and /sys, mounting, and other confined
-/// processes. Complete in itself: nothing of the host's policy is included.
-fn default_profile() -> String {
+/// processes. Those of `daemon`'s profile may signal it. Complete in itself: nothing of the host's policy is included.
+fn default_profile(daemon: &str) -> String {
+    let daemon = quoted(daemon);
     format!(
         "profile {DEFAULT} flags=(attach_disconnected,mediate_deleted) {{
   network,
@@ -137,6 +164,7 @@ fn default_profile() -> String {
   umount,
 
   signal (receive) peer=unconfined,
+  signal (receive) peer={daemon},
   signal (send, receive) peer={DEFAULT},
   ptrace (trace, read, tracedby, readby) peer={DEFAULT},
 

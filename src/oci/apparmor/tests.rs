@@ -60,18 +60,34 @@ fn a_profile_that_cannot_be_applied_is_refused() {
 }
 
 #[test]
+fn the_daemons_own_profile_is_read_and_quoted() {
+    for (label, name) in [
+        ("unconfined\n", "unconfined"),
+        ("corten (enforce)\n", "corten"),
+        ("odd (name) (complain)\0", "odd (name)"),
+        ("", "unconfined"),
+    ] {
+        assert_eq!(profile_of(label), name);
+    }
+    assert_eq!(quoted("/usr/bin/corten"), "\"/usr/bin/corten\"");
+    assert_eq!(quoted("a\"*,"), "\"a\\\"\\*\\,\"");
+}
+
+#[test]
 fn the_parser_takes_the_built_in_profile() {
     let Some(parser) = PARSERS.iter().map(Path::new).find(|path| path.is_file()) else {
         eprintln!("skipped: needs apparmor_parser");
         return;
     };
-    let mut child = Command::new(parser)
-        .args(["--skip-kernel-load", "--skip-cache", "--quiet"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(default_profile().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for daemon in ["unconfined", "/usr/bin/corten", "odd (name) {*}"] {
+        let mut child = Command::new(parser)
+            .args(["--skip-kernel-load", "--skip-cache", "--quiet"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(default_profile(daemon).as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{daemon}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }
