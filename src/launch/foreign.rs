@@ -1,12 +1,16 @@
 //! A program of the host that makes or enters a container in the launcher's place: a command of an OCI runtime.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use sys::fd::{errno, flag, propagation};
+use sys::process::SingleThread;
 use sys::{SysError, exec, fd, mount, poll, process, resolve, tty};
-use wire::plan::{Bytes, IdMaps, RootfsPlan};
+use wire::plan::{Bytes, ContainerPlan, IdMaps, MountSource, RuntimePlan};
 
-use crate::{Context, Failure, Never, channel, rootfs};
+use crate::userns::Mapper;
+use crate::{Context, Failure, Never, channel, images, rootfs};
+
+const MS_BIND: u64 = 0x1000;
 
 /// What runtimes look helpers up by.
 const PATH: &[u8] = b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -17,15 +21,28 @@ pub struct ForeignChild<'a> {
     pub argv: &'a [Bytes],
     /// The working directory: relative paths among the arguments begin there; empty: the root.
     pub directory: &'a [u8],
-    /// The container's root, mounted in a mount namespace that the fork has made: the program finds it at the plan's
-    /// mountpoint, and nobody else sees it.
-    pub rootfs: Option<&'a RootfsPlan>,
+    /// What the program is to find mounted, in a mount namespace that the fork has made, so that nobody else sees it.
+    pub stage: Option<Stage<'a>>,
     /// The child's end of the status channel.
     pub status: &'a OwnedFd,
     /// The child's ends of stdin, stdout and stderr, which the program passes on; the null device where there is none.
     pub stdio: [Option<&'a OwnedFd>; 3],
     /// A terminal of the host takes their place, which the program relays; its master is sent to the shim.
     pub tty: bool,
+    /// To whom the streams are given, as the runtime cannot from within a user namespace: user and group.
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What a runtime finds beside its bundle's files.
+pub struct Stage<'a> {
+    /// Its root, at the plan's mountpoint, and the images among its mounts.
+    pub plan: &'a ContainerPlan,
+    /// Where the images and the user namespace appear.
+    pub runtime: &'a RuntimePlan,
+    /// The pod's user namespace, whose ids the plan has.
+    pub userns: Option<BorrowedFd<'a>>,
+    /// For forks into user namespaces.
+    pub single: &'a SingleThread,
 }
 
 /// Becomes the program.
@@ -41,18 +58,21 @@ fn launch(child: &ForeignChild<'_>) -> Result<Never, Failure> {
     crate::null_stdio(&[0, 1, 2])?;
     for (number, end) in (0..).zip(child.stdio) {
         if let Some(end) = end {
+            if let Some((uid, gid)) = child.owner {
+                fd::set_owner(end, uid, gid)?;
+            }
             fd::set_standard(end.as_fd(), number)?;
         }
     }
-    fd::close_all_but(&[child.status.as_raw_fd()])?;
+    let userns = child.stage.as_ref().and_then(|stage| stage.userns).map(|fd| fd.as_raw_fd());
+    let kept: Vec<_> = userns.into_iter().chain([child.status.as_raw_fd()]).collect();
+    fd::close_all_but(&kept)?;
     process::new_session()?;
     if child.tty {
         take_terminal(child)?;
     }
-    if let Some(plan) = child.rootfs {
-        let asked = if plan.propagation == 0 { propagation::SLAVE } else { plan.propagation };
-        mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
-        rootfs::assemble(plan, &IdMaps::default(), None)?;
+    if let Some(stage) = &child.stage {
+        set(stage)?;
     }
     fd::close_all_on_exec()?;
     let directory = if child.directory.is_empty() { b"/" } else { child.directory };
@@ -60,6 +80,40 @@ fn launch(child: &ForeignChild<'_>) -> Result<Never, Failure> {
     poll::reset_signals()?;
     let program = exec::Program::new(child.argv, &[PATH.to_vec()])?;
     Err(failed(child, &program.run()))
+}
+
+/// Mounts what the program is to find.
+fn set(stage: &Stage<'_>) -> Result<(), Failure> {
+    let Stage { plan, runtime, userns, single } = stage;
+    let root = &plan.rootfs;
+    let asked = if root.propagation == 0 { propagation::SLAVE } else { root.propagation };
+    mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
+    let mut mapper = Mapper::new(single, userns.map(|userns| (&plan.ids, userns)));
+    for (mount, place) in plan.mounts.iter().zip(&runtime.images).filter(|(_, place)| !place.is_empty()) {
+        let MountSource::Overlay { layers } = &mount.source else { continue };
+        let tree = images::overlay(mount, layers, &root.mountpoint, &mut mapper)?;
+        attach(tree.as_fd(), &[runtime.directory.as_slice(), b"/", place].concat(), asked)?;
+    }
+    let Some(userns) = userns else {
+        rootfs::assemble(root, &IdMaps::default(), None)?;
+        return Ok(());
+    };
+    let tree = rootfs::assemble(root, &plan.ids, Some(*userns))?;
+    attach(tree.as_fd(), &root.mountpoint, asked)?;
+    let path = [runtime.directory.as_slice(), b"/", &runtime.user_namespace].concat();
+    if asked & propagation::SHARED != 0 {
+        rootfs::seclude(&path).context("seclude", &path)?;
+    }
+    let held = format!("/proc/self/fd/{}", userns.as_raw_fd());
+    mount::classic(held.as_bytes(), &path, b"", MS_BIND, b"").context("pin user namespace at", &path)
+}
+
+fn attach(tree: BorrowedFd<'_>, path: &[u8], spread: u64) -> Result<(), Failure> {
+    if spread & propagation::SHARED != 0 {
+        rootfs::seclude(path).context("seclude", path)?;
+    }
+    let target = resolve::open(path, flag::O_PATH | flag::O_DIRECTORY)?;
+    mount::attach(tree, target.as_fd()).context("mount", path)
 }
 
 fn take_terminal(child: &ForeignChild<'_>) -> Result<(), Failure> {

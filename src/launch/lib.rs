@@ -29,7 +29,7 @@ use wire::plan::CgroupPlan;
 pub use container::{ContainerChild, run as run_container};
 pub use exec::{ExecChild, run as run_exec};
 pub use extras::{Extras, Step};
-pub use foreign::{ForeignChild, run as run_foreign};
+pub use foreign::{ForeignChild, Stage, run as run_foreign};
 pub use pause::{PauseChild, run as run_pause};
 pub use rootfs::probe_mapped;
 pub use userns::ranges;

@@ -223,7 +223,7 @@ impl Shim {
             err.as_ref().map(|(_, writer)| writer),
         ];
         if !plan.runtime.is_empty() {
-            return self.fork_command(&plan.runtime, b"", status, stdio, ends.tty);
+            return self.fork_foreign_exec(plan, status, stdio, ends.tty);
         }
         let container = self.containers.get(&plan.container);
         let (container, init, root) = container

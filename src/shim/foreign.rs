@@ -4,12 +4,12 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use launch::{Failure, ForeignChild, run_foreign};
+use launch::{Failure, ForeignChild, Stage, run_foreign};
 use sys::fd::{as_path, errno, flag, namespace};
 use sys::process::{self, Child, Ended, Forked};
 use sys::{SysError, SysResult, resolve, socket};
 use wire::msg::{ErrorCode, Reply};
-use wire::plan::{Bytes, ContainerPlan, RuntimePlan};
+use wire::plan::{Bytes, ContainerPlan, ExecPlan, IdMaps, ProcessPlan, RuntimePlan};
 
 use crate::container::{Container, Phase};
 use crate::log::Stream;
@@ -70,31 +70,63 @@ impl Shim {
         status: &OwnedFd,
         stdio: [Option<&OwnedFd>; 3],
     ) -> SysResult<Child> {
+        let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
         match self.fork(namespace::MOUNT, None, None)?.0 {
             Forked::Parent(child) => Ok(child),
             Forked::Child => run_foreign(&ForeignChild {
                 argv: &runtime.create,
                 directory: &runtime.directory,
-                rootfs: Some(&plan.rootfs),
+                stage: Some(Stage { plan, runtime, userns, single: &self.single }),
                 status,
                 stdio,
                 tty: false,
+                owner: owner(&plan.ids, &plan.process),
             }),
         }
     }
 
-    /// Forks another command; it says on its stdio what it has to say.
+    /// Forks another command of a container's life.
     pub(crate) fn fork_command(
         &self,
         argv: &[Bytes],
         directory: &[u8],
         status: &OwnedFd,
+    ) -> SysResult<Child> {
+        self.fork_foreign(&ForeignChild {
+            argv,
+            directory,
+            stage: None,
+            status,
+            stdio: [None; 3],
+            tty: false,
+            owner: None,
+        })
+    }
+
+    /// Forks an exec of a runtime's container.
+    pub(crate) fn fork_foreign_exec(
+        &self,
+        plan: &ExecPlan,
+        status: &OwnedFd,
         stdio: [Option<&OwnedFd>; 3],
         tty: bool,
     ) -> SysResult<Child> {
+        let container = self.containers.get(&plan.container);
+        self.fork_foreign(&ForeignChild {
+            argv: &plan.runtime,
+            directory: b"",
+            stage: None,
+            status,
+            stdio,
+            tty,
+            owner: container.and_then(|container| owner(&container.ids, &plan.process)),
+        })
+    }
+
+    fn fork_foreign(&self, child: &ForeignChild<'_>) -> SysResult<Child> {
         match self.fork(0, None, None)?.0 {
             Forked::Parent(child) => Ok(child),
-            Forked::Child => run_foreign(&ForeignChild { argv, directory, rootfs: None, status, stdio, tty }),
+            Forked::Child => run_foreign(child),
         }
     }
 
@@ -106,7 +138,7 @@ impl Shim {
             return Err(error(ErrorCode::BadState, format!("container {id} is none of a runtime's")));
         };
         let forked = socket::message_pair().and_then(|status| {
-            let helper = self.fork_command(&plan.start, &plan.directory, &status.1, [None; 3], false)?;
+            let helper = self.fork_command(&plan.start, &plan.directory, &status.1)?;
             drop(status.1);
             let status = self.watch(status.0, Source::Status(id.to_owned()))?;
             Ok((helper, status))
@@ -214,6 +246,11 @@ impl Shim {
             foreign.console = next;
         }
     }
+}
+
+/// Who a process is outside of its user namespace, if it has one.
+fn owner(ids: &IdMaps, process: &ProcessPlan) -> Option<(u32, u32)> {
+    (!ids.is_empty()).then(|| (ids.uid_outside(process.uid), ids.gid_outside(process.gid)))
 }
 
 /// Reads a process's number from the file that a runtime has written, and takes it in.

@@ -75,7 +75,7 @@ impl Shim {
     }
 
     /// The pod's user namespace, when it is the one that a plan was made for.
-    fn userns(&self, ids: &IdMaps) -> SysResult<BorrowedFd<'_>> {
+    pub(crate) fn userns(&self, ids: &IdMaps) -> SysResult<BorrowedFd<'_>> {
         let known = self.sandbox.as_ref().and_then(|sandbox| sandbox.userns.as_ref());
         match known {
             Some((known, userns)) if known == ids => Ok(userns.as_fd()),

@@ -39,7 +39,8 @@ pub struct ContainerPlan {
     /// empty: the host's ids.
     pub ids: IdMaps,
     /// A program that makes the container in the launcher's place; then of all above only `id`, `stdio`, `cgroup`,
-    /// `pid_namespace` and `rootfs` count.
+    /// `pid_namespace`, `rootfs`, `ids` with the process's user, and those of `mounts` count that the runtime's plan has
+    /// a place for.
     pub runtime: Option<RuntimePlan>,
 }
 
@@ -98,6 +99,11 @@ pub struct RuntimePlan {
     pub pid_file: Bytes,
     /// The socket to which `create` sends the terminal's master, a name in `directory`; only with a terminal.
     pub console: Bytes,
+    /// A file on which `create` finds the pod's user namespace, a name in `directory`; empty: the pod has none.
+    pub user_namespace: Bytes,
+    /// For each of the container's mounts the directory on which `create` finds it mounted, a name in `directory`; empty
+    /// for those that the runtime makes, which is all but overlays.
+    pub images: Vec<Bytes>,
 }
 
 /// Which PID namespace a container's first process is born into.

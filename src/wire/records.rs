@@ -86,7 +86,7 @@ record!(ContainerPlan {
     + ids
     + runtime
 });
-record!(RuntimePlan { create, start, directory, pid_file, console });
+record!(RuntimePlan { create, start, directory, pid_file, console + user_namespace + images });
 record!(IdMap { inside, outside, count });
 record!(IdMaps { uids, gids });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });

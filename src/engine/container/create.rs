@@ -179,6 +179,9 @@ impl Engine {
         let cgroup = pod.cgroup.container(id.as_str());
         let volumes = self.volumes(id, &config, image)?;
         let spec = self.spec(id, pod, &config, &sandbox, &run, &user, &cgroup.to_string(), &volumes)?;
+        if let Some(runtime) = self.handlers.runtime(&pod.handler()) {
+            runtime.check_mounts(&spec)?;
+        }
         let log_path = log_path(&sandbox, &config);
         let record = ContainerRecord {
             version: ContainerRecord::version(),
@@ -321,7 +324,7 @@ impl Engine {
         plan.process.seccomp_agent = super::agent(container, spec)?;
         if let Some(runtime) = runtime {
             let bundle = container.pod.files.bundle(&record.id);
-            plan.runtime = Some(runtime.prepare(&bundle, &record.id, spec)?);
+            plan.runtime = Some(runtime.prepare(&bundle, spec, &plan)?);
         }
         Ok(plan)
     }

@@ -2,18 +2,25 @@
 
 use super::command::{LOG, Runtime};
 use crate::error::EngineError;
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use model::SandboxConfig;
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use serde::Deserialize;
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use wire::plan::{Bytes, RuntimePlan};
+use sys::fd::as_path;
+use wire::plan::{Bytes, ContainerPlan, RuntimePlan};
 
 impl Runtime {
-    /// Writes the bundle of a container; the plan makes and starts it.
-    pub(crate) fn prepare(&self, bundle: &Path, id: &str, spec: &Spec) -> Result<RuntimePlan, EngineError> {
+    /// Writes the bundle of a container, of which `plan` is what the shim itself would do; the result makes and starts it.
+    pub(crate) fn prepare(
+        &self,
+        bundle: &Path,
+        spec: &Spec,
+        plan: &ContainerPlan,
+    ) -> Result<RuntimePlan, EngineError> {
         self.check()?;
         let make = |dir: &Path| {
             fs::DirBuilder::new()
@@ -24,11 +31,55 @@ impl Runtime {
         };
         make(self.root())?;
         make(bundle)?;
+        let runtime = self.plan(bundle, plan);
+        for image in runtime.images.iter().filter(|image| !image.is_empty()) {
+            make(&bundle.join(as_path(image)))?;
+        }
+        let user_namespace =
+            (!runtime.user_namespace.is_empty()).then(|| bundle.join(as_path(&runtime.user_namespace)));
+        if let Some(path) = &user_namespace {
+            fs::write(path, "").map_err(EngineError::io("make the file", path))?;
+        }
         let own_score = fs::read_to_string("/proc/self/oom_score_adj").ok();
-        let spec = adapted(spec, own_score.and_then(|text| text.trim().parse().ok()).unwrap_or(0));
-        crate::record::write(&bundle.join("config.json"), id, &spec)?;
-        let tty = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
-        Ok(self.plan(bundle, id, tty))
+        let mut spec = adapted(spec, own_score.and_then(|text| text.trim().parse().ok()).unwrap_or(0));
+        join_user_namespace(&mut spec, user_namespace.as_deref());
+        for (mount, image) in spec.mounts_mut().iter_mut().flatten().zip(&runtime.images) {
+            if !image.is_empty() {
+                bind_image(mount, bundle.join(as_path(image)));
+            }
+        }
+        crate::record::write(&bundle.join("config.json"), &plan.id, &spec)?;
+        Ok(runtime)
+    }
+
+    /// Refuses a user namespace that the runtime has not got.
+    pub(crate) fn check_users(&self, config: &SandboxConfig) -> Result<(), EngineError> {
+        if config.linux.security.namespaces.users.is_none() || self.features().user_namespaces {
+            return Ok(());
+        }
+        Err(EngineError::Invalid {
+            field: "config.linux.security_context.namespace_options.userns_options",
+            problem: format!("the runtime of the handler {} has no user namespaces", self.name()),
+        })
+    }
+
+    /// Refuses mappings of mounts that the runtime would ignore.
+    pub(crate) fn check_mounts(&self, spec: &Spec) -> Result<(), EngineError> {
+        let is_mapped = |mount: &Mount| {
+            mount.typ().as_deref() == Some("bind")
+                && mount.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())
+        };
+        match spec.mounts().iter().flatten().find(|mount| is_mapped(mount)) {
+            Some(mount) if !self.features().idmapped_mounts => Err(EngineError::Invalid {
+                field: "config.mounts.uidMappings",
+                problem: format!(
+                    "the runtime of the handler {} has no idmapped mounts, as one is asked for at {}",
+                    self.name(),
+                    mount.destination().display()
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes a container's bundle and what the runtime keeps of it. A runtime that fails, or is not there any more,
@@ -67,6 +118,30 @@ impl Runtime {
         crate::record::write(&path, id, &process)?;
         Ok(ExecFile { command: self.exec(&log, &path, id), path, log })
     }
+}
+
+/// The spec's user namespace is the pod's, which nobody could join without knowing where it is.
+fn join_user_namespace(spec: &mut Spec, path: Option<&Path>) {
+    let namespaces = spec.linux_mut().as_mut().and_then(|linux| linux.namespaces_mut().as_mut());
+    for namespace in namespaces.into_iter().flatten() {
+        if namespace.typ() == LinuxNamespaceType::User {
+            namespace.set_path(path.map(Path::to_path_buf));
+        }
+    }
+}
+
+/// An image is mounted already, with the owners that it is to have.
+fn bind_image(mount: &mut Mount, source: PathBuf) {
+    let options = mount.options().iter().flatten();
+    let options = options
+        .filter(|option| !option.starts_with("lowerdir=") && *option != "idmap" && *option != "ridmap");
+    let options: Vec<String> = std::iter::once("rbind".to_owned()).chain(options.cloned()).collect();
+    mount
+        .set_typ(Some("bind".to_owned()))
+        .set_source(Some(source))
+        .set_options(Some(options))
+        .set_uid_mappings(None)
+        .set_gid_mappings(None);
 }
 
 /// Removes a container's bundle whose handler is not configured any more.

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use wire::plan::{Bytes, RuntimePlan};
+use wire::plan::{Bytes, ContainerPlan, MountPlan, MountSource, RuntimePlan};
 
 /// How long a runtime may take to say what it can do.
 const PROBE: Duration = Duration::from_secs(5);
@@ -19,6 +19,7 @@ const DELETE: Duration = Duration::from_secs(30);
 /// The names of files in a bundle.
 const PID_FILE: &str = "pid";
 const CONSOLE: &str = "console.sock";
+const USER_NAMESPACE: &str = "user";
 pub(super) const LOG: &str = "log.json";
 
 /// A program with runc's command line.
@@ -60,6 +61,11 @@ impl Runtime {
         Ok(Self { name: name.to_owned(), binary, root, args, features })
     }
 
+    /// The handler's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What it can do.
     pub(crate) fn features(&self) -> Features {
         self.features
@@ -77,11 +83,12 @@ impl Runtime {
     }
 
     /// How the shim makes and starts a container of a bundle.
-    pub(super) fn plan(&self, bundle: &Path, id: &str, tty: bool) -> RuntimePlan {
+    pub(super) fn plan(&self, bundle: &Path, plan: &ContainerPlan) -> RuntimePlan {
+        let id = plan.id.as_str();
         let path = |name: &str| bundle.join(name).into_os_string();
         let mut create: Vec<OsString> = vec!["create".into(), "--bundle".into(), bundle.into()];
         create.extend(["--pid-file".into(), path(PID_FILE)]);
-        if tty {
+        if plan.stdio.tty {
             // Relative: the address of a socket holds 108 bytes.
             create.extend(["--console-socket".into(), CONSOLE.into()]);
         }
@@ -92,6 +99,8 @@ impl Runtime {
             directory: bundle.as_os_str().as_encoded_bytes().to_vec(),
             pid_file: PID_FILE.into(),
             console: CONSOLE.into(),
+            user_namespace: if plan.ids.is_empty() { Bytes::new() } else { USER_NAMESPACE.into() },
+            images: plan.mounts.iter().enumerate().map(image).collect(),
         }
     }
 
@@ -159,5 +168,14 @@ impl Runtime {
             .chain(command)
             .map(OsStringExt::into_vec)
             .collect()
+    }
+}
+
+/// Where a container's mount of that index is found, if it is an image's: other runtimes map no owners of overlays, and
+/// pass mount(2) no more layers than a page holds.
+fn image((index, mount): (usize, &MountPlan)) -> Bytes {
+    match mount.source {
+        MountSource::Overlay { .. } => format!("image-{index}").into_bytes(),
+        _ => Bytes::new(),
     }
 }

@@ -7,6 +7,10 @@ use serde::Deserialize;
 pub(crate) struct Features {
     /// It knows the mount option `rro`.
     pub(crate) recursive_read_only: bool,
+    /// It runs containers in user namespaces.
+    pub(crate) user_namespaces: bool,
+    /// It shows the owners of a mount through a mapping.
+    pub(crate) idmapped_mounts: bool,
 }
 
 #[derive(Deserialize)]
@@ -14,14 +18,46 @@ pub(crate) struct Features {
 struct Document {
     #[serde(default)]
     mount_options: Option<Vec<String>>,
+    #[serde(default)]
+    linux: Option<Linux>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Linux {
+    namespaces: Option<Vec<String>>,
+    mount_extensions: Option<MountExtensions>,
+}
+
+#[derive(Deserialize)]
+struct MountExtensions {
+    #[serde(default)]
+    idmap: Option<Extension>,
+}
+
+#[derive(Deserialize)]
+struct Extension {
+    #[serde(default)]
+    enabled: Option<bool>,
 }
 
 impl Features {
+    /// Pods with user namespaces work, with their volumes.
+    pub(crate) fn runs_user_namespaces(self) -> bool {
+        self.user_namespaces && self.idmapped_mounts
+    }
+
     /// Reads the document; what cannot be read says nothing, as of a runtime that has no such command.
     pub(crate) fn parse(text: &[u8]) -> Self {
-        let options =
-            serde_json::from_slice::<Document>(text).ok().and_then(|document| document.mount_options);
-        Self { recursive_read_only: options.is_some_and(|options| options.iter().any(|one| one == "rro")) }
+        let Ok(document) = serde_json::from_slice::<Document>(text) else { return Self::default() };
+        let has = |list: &Option<Vec<String>>, name: &str| list.iter().flatten().any(|one| one == name);
+        let linux = document.linux.unwrap_or_default();
+        let idmap = linux.mount_extensions.and_then(|extensions| extensions.idmap);
+        Self {
+            recursive_read_only: has(&document.mount_options, "rro"),
+            user_namespaces: has(&linux.namespaces, "user"),
+            idmapped_mounts: idmap.and_then(|idmap| idmap.enabled).unwrap_or(false),
+        }
     }
 }
 
@@ -31,10 +67,17 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_not_there() {
-        let said = |text: &str| Features::parse(text.as_bytes()).recursive_read_only;
-        assert!(said(r#"{"ociVersionMin":"1.0.0","mountOptions":["ro","rro"]}"#));
-        assert!(!said(r#"{"mountOptions":["ro"]}"#));
-        assert!(!said(r#"{"mountOptions":null}"#));
-        assert!(!said("no such command"));
+        let said = |text: &str| Features::parse(text.as_bytes());
+        assert!(said(r#"{"ociVersionMin":"1.0.0","mountOptions":["ro","rro"]}"#).recursive_read_only);
+        for nothing in
+            [r#"{"mountOptions":["ro"]}"#, r#"{"mountOptions":null,"linux":null}"#, "no such command"]
+        {
+            assert_eq!(said(nothing), Features::default(), "{nothing}");
+        }
+        let runc =
+            said(r#"{"linux":{"namespaces":["mount","user"],"mountExtensions":{"idmap":{"enabled":true}}}}"#);
+        assert!(runc.user_namespaces && runc.idmapped_mounts && !runc.recursive_read_only);
+        let older = said(r#"{"linux":{"namespaces":["user"],"mountExtensions":{"idmap":null}}}"#);
+        assert!(older.user_namespaces && !older.idmapped_mounts);
     }
 }

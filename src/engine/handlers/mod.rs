@@ -124,7 +124,7 @@ impl Handlers {
             Handler::Oci(runtime) => HandlerInfo {
                 name: name.to_owned(),
                 recursive_read_only: native.recursive_read_only && runtime.features().recursive_read_only,
-                user_namespaces: false,
+                user_namespaces: native.user_namespaces && runtime.features().runs_user_namespaces(),
             },
         };
         let default = self.named.get(&self.default).map(|handler| info("", handler));

@@ -39,13 +39,8 @@ impl Engine {
         handler: String,
     ) -> Result<SandboxId, EngineError> {
         if let Handler::Oci(runtime) = self.handlers.find(&handler)? {
-            if config.linux.security.namespaces.users.is_some() {
-                return Err(EngineError::Invalid {
-                    field: "config.linux.security_context.namespace_options.userns_options",
-                    problem: format!("the runtime handler {handler} has no user namespaces"),
-                });
-            }
             runtime.check()?;
+            runtime.check_users(&config)?;
         }
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);

@@ -78,6 +78,8 @@ fn container() -> ContainerPlan {
             directory: b"/run/bundle".to_vec(),
             pid_file: b"pid".to_vec(),
             console: b"console.sock".to_vec(),
+            user_namespace: b"user".to_vec(),
+            images: vec![Vec::new(), b"image-1".to_vec()],
         }),
         id: "c1".to_owned(),
         stdio: Stdio { log_path: b"/var/log/0.log".to_vec(), tty: true, stdin: true, stdin_once: true },
