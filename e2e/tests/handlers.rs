@@ -1,16 +1,27 @@
 //! Runtime handlers: the same pods by the shim, runc, crun and Corten's own command line, with the same behaviour.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "streaming/talk.rs"]
+#[allow(dead_code, reason = "some of it only scenarios of streams need")]
+mod talk;
+
 use e2e::client::Cri;
 use e2e::pods::shell;
-use e2e::proto::{ContainerState, LinuxContainerConfig, LinuxContainerResources};
+use e2e::proto::{
+    ContainerState, IdMapping, LinuxContainerConfig, LinuxContainerResources, Mount, NamespaceMode,
+    PodSandboxConfig, UserNamespace,
+};
 use e2e::runtime::Kind;
 use e2e::tools;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use e2e::{error::Error, logs};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
+use talk::in_a_terminal;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(30);
+/// Root of the pods with user namespaces.
+const FIRST: u32 = 0x31_0000;
 
 /// A world whose daemon has the handler `other`, of a program.
 fn world(binary: &str) -> Option<World> {
@@ -67,9 +78,9 @@ fn behaves(binary: &str) {
             let cri = world.daemon.client().await?;
             assert_eq!(cri.shell(&main, "echo still here").await?, "still here\n");
             cri.stop(&killed, 0).await?;
-            assert_eq!(wait_exited(&cri, &killed, PATIENCE).await?.exit_code, 137);
+            assert_eq!(wait_exited(&cri, &killed, SOON).await?.exit_code, 137);
             cri.stop(&main, 30).await?;
-            assert_eq!(wait_exited(&cri, &main, PATIENCE).await?.exit_code, 7);
+            assert_eq!(wait_exited(&cri, &main, SOON).await?.exit_code, 7);
             cri.end_pod(&pod).await
         })
         .unwrap();
@@ -109,7 +120,7 @@ async fn over_the_limit(
     });
     let id = cri.create(pod, &hungry, config).await?;
     cri.start(&id).await?;
-    let status = wait_exited(cri, &id, PATIENCE).await?;
+    let status = wait_exited(cri, &id, SOON).await?;
     assert_eq!((status.exit_code, status.reason.as_str()), (137, "OOMKilled"));
     Ok(id)
 }
@@ -149,4 +160,183 @@ fn an_unknown_handler_is_refused_by_name() {
     assert!(error.contains("other") && error.contains("/nowhere/runtime"), "{error}");
     let pods = world.tokio.block_on(async { world.daemon.client().await?.pods().await }).unwrap();
     assert!(pods.is_empty());
+}
+
+fn ids() -> Vec<IdMapping> {
+    vec![IdMapping { host_id: FIRST, container_id: 0, length: 0x1_0000 }]
+}
+
+fn with_users(mut config: PodSandboxConfig) -> PodSandboxConfig {
+    let security = config.linux.get_or_insert_default().security_context.get_or_insert_default();
+    let users = UserNamespace { mode: NamespaceMode::Pod.into(), uids: ids(), gids: ids() };
+    security.namespace_options.get_or_insert_default().userns_options = Some(users);
+    config
+}
+
+/// The reason where pods cannot have user namespaces here whatever runs them.
+fn cannot_map(error: &Error) -> bool {
+    let text = error.to_string();
+    let host = text.contains("user namespaces do not work on this host");
+    if host {
+        println!("skipped: {text}");
+    }
+    host
+}
+
+/// A pod with a user namespace under the handler, and in it a container that has run to its end: its log. `None` where the
+/// host has none to give.
+fn mapped(world: &World, name: &str, script: &str, mounts: Vec<Mount>) -> Option<Result<String, Error>> {
+    let config = with_users(world.pod(name).unwrap());
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let pod = match cri.run_pod_by(&config, "other").await {
+            Err(error) if cannot_map(&error) => return None,
+            pod => pod.unwrap(),
+        };
+        let mut main = shell("main", BUSYBOX, script);
+        main.mounts = mounts;
+        let created = cri.create(&pod, &main, &config).await;
+        let log = async {
+            let id = created?;
+            cri.start(&id).await?;
+            let status = wait_exited(&cri, &id, SOON).await?;
+            Ok(std::fs::read_to_string(&status.log_path).unwrap_or_default())
+        };
+        let log = log.await;
+        cri.end_pod(&pod).await.unwrap();
+        Some(log)
+    })
+}
+
+fn words(log: &str) -> Vec<&str> {
+    log.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect()
+}
+
+const SEES: &str = "cat /proc/self/uid_map; stat -c %u /bin/busybox /etc/hosts /dev/shm; \
+    cat /sys/class/net/eth0/operstate; touch /made && stat -c %u /made; stat -c %u /proc/self/fd/1";
+
+fn sees_its_own(log: &str) {
+    let words = words(log);
+    assert_eq!(words[0].split_whitespace().collect::<Vec<_>>(), ["0", "3211264", "65536"], "{log}");
+    assert_eq!(words[1..7], ["0", "0", "0", "up", "0", "0"], "{log}");
+}
+
+#[test]
+fn corten_oci_runs_pods_with_user_namespaces_and_their_volumes() {
+    let Some(world) = world(&tools::corten("corten-oci").unwrap().display().to_string()) else { return };
+    let volume = world.logs.join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let mount = Mount {
+        container_path: "/volume".to_owned(),
+        host_path: volume.display().to_string(),
+        uid_mappings: ids(),
+        gid_mappings: ids(),
+        ..Mount::default()
+    };
+    let script = format!("{SEES}; stat -c %u /volume; touch /volume/made");
+    let Some(log) = mapped(&world, "users", &script, vec![mount]) else { return };
+    let log = log.unwrap();
+    sees_its_own(&log);
+    assert_eq!(words(&log)[7..], ["0"], "{log}");
+    assert_eq!(std::fs::metadata(volume.join("made")).unwrap().uid(), 0, "the volume is not idmapped");
+}
+
+#[test]
+fn a_runtime_without_idmapped_mounts_is_asked_for_none() {
+    // Debian's runc declares user namespaces and no idmapped mounts.
+    let Some(world) = world(&debian("runc")) else { return };
+    let Some(log) = mapped(&world, "users", SEES, Vec::new()) else { return };
+    sees_its_own(&log.unwrap());
+    let mount = Mount {
+        container_path: "/volume".to_owned(),
+        host_path: "/tmp".to_owned(),
+        uid_mappings: ids(),
+        gid_mappings: ids(),
+        ..Mount::default()
+    };
+    let refused = mapped(&world, "volume", "true", vec![mount]).unwrap().unwrap_err().to_string();
+    assert!(refused.contains("uidMappings") && refused.contains("handler other"), "{refused}");
+}
+
+#[test]
+fn a_runtime_without_user_namespaces_is_refused_by_name() {
+    // It declares nothing.
+    let Some(world) = world("/bin/true") else { return };
+    let config = with_users(world.pod("users").unwrap());
+    let refused = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.run_pod_by(&config, "other").await.unwrap_err()
+    });
+    let text = refused.to_string();
+    assert!(
+        text.contains("userns_options") && text.contains("handler other has no user namespaces"),
+        "{text}"
+    );
+}
+
+/// A container with a terminal, attached to; a command in a terminal that changes its size and has an exit code.
+fn has_terminals(binary: &str) {
+    let Some(world) = world(binary) else { return };
+    let crictl = world.crictl().unwrap();
+    let config = world.pod("tty").unwrap();
+    let script = "tty; while read line; do echo \"got $line\"; [ \"$line\" = end ] && exit 9; done";
+    let mut main = shell("main", BUSYBOX, script);
+    (main.tty, main.stdin) = (true, true);
+    let (pod, id) = world
+        .tokio
+        .block_on(async {
+            let cri = world.daemon.client().await?;
+            let pod = cri.run_pod_by(&config, "other").await?;
+            let id = cri.create(&pod, &main, &config).await?;
+            cri.start(&id).await?;
+            Ok::<_, Error>((pod, id))
+        })
+        .unwrap();
+    let flag = world.logs.join("resize");
+    let mut talk = in_a_terminal(&format!("{} exec -i -t {id} sh", crictl.line()), &flag);
+    let until = |size: &str| {
+        format!("until [ \"$(stty size)\" = '{size}' ]; do sleep 0.05; done; echo \"now\" {size}\n")
+    };
+    talk.say(&until("33 111"));
+    talk.hear("now 33 111");
+    std::fs::write(&flag, "").unwrap();
+    talk.say(&until("40 120"));
+    talk.hear("now 40 120");
+    talk.say("tty; echo $TERM; echo \"the end\"; exit 7\n");
+    let said = talk.hear("the end\r\n");
+    assert!(said.contains("/dev/pts/") && said.contains("xterm"), "{said}");
+    assert!(!talk.end(), "the exit code is lost");
+    let done =
+        crictl.feed(&["exec", "-i", &id, "sh", "-c", "cat; echo over >&2; exit 42"], b"input").unwrap();
+    assert_eq!((done.stdout.as_str(), done.status.success()), ("input", false));
+    assert!(done.stderr.starts_with("over\n") && done.stderr.contains("exit code 42"), "{}", done.stderr);
+
+    let mut attached = in_a_terminal(&format!("{} attach -i -t {id}", crictl.line()), &flag);
+    attached.say("hello\n");
+    attached.hear("got hello\r\n");
+    attached.say("end\n");
+    attached.hear("got end\r\n");
+    attached.end();
+    let status = world
+        .tokio
+        .block_on(async {
+            let cri = world.daemon.client().await?;
+            let status = wait_exited(&cri, &id, SOON).await?;
+            cri.end_pod(&pod).await?;
+            Ok::<_, Error>(status)
+        })
+        .unwrap();
+    assert_eq!(status.exit_code, 9);
+    let log = std::fs::read_to_string(world.log("tty", "main")).unwrap();
+    assert!(log.contains("/dev/pts/") && log.contains("got hello") && !log.contains(" stderr "), "{log}");
+}
+
+#[test]
+fn runc_gives_terminals() {
+    has_terminals(&debian("runc"));
+}
+
+#[test]
+fn corten_oci_gives_terminals() {
+    has_terminals(&tools::corten("corten-oci").unwrap().display().to_string());
 }

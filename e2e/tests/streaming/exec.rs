@@ -1,11 +1,10 @@
 //! Commands.
 
-use crate::talk::Talk;
+use crate::talk::in_a_terminal;
 use crate::{SOON, TRANSPORTS, idle, start};
 use e2e::runtime::Kind;
 use e2e::world::World;
 use std::fs;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -46,15 +45,6 @@ fn commands_have_their_streams_and_exit_codes() {
             }
         }
     }
-}
-
-/// crictl in a terminal of 33 lines and 111 columns, which becomes one of 40 and 120 when a file appears.
-fn in_a_terminal(line: &str, flag: &std::path::Path) -> Talk {
-    let script = format!(
-        "stty rows 33 cols 111; (until [ -e {} ]; do sleep 0.05; done; stty rows 40 cols 120 </dev/tty) & exec {line}",
-        flag.display()
-    );
-    Talk::new(Command::new("script").args(["-q", "-e", "-c", &script, "/dev/null"]))
 }
 
 #[test]

@@ -62,3 +62,12 @@ impl Drop for Talk {
         let _ = self.child.wait();
     }
 }
+
+/// crictl in a terminal of 33 lines and 111 columns, which becomes one of 40 and 120 when a file appears.
+pub(crate) fn in_a_terminal(line: &str, flag: &std::path::Path) -> Talk {
+    let script = format!(
+        "stty rows 33 cols 111; (until [ -e {} ]; do sleep 0.05; done; stty rows 40 cols 120 </dev/tty) & exec {line}",
+        flag.display()
+    );
+    Talk::new(Command::new("script").args(["-q", "-e", "-c", &script, "/dev/null"]))
+}

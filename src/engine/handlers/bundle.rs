@@ -1,13 +1,12 @@
 //! Bundles: what a runtime finds of a container, and what it leaves.
 
-use super::command::{LOG, Runtime};
+use super::command::{LOG, Runtime, make};
 use crate::error::EngineError;
 use model::SandboxConfig;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use serde::Deserialize;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use sys::fd::as_path;
@@ -22,13 +21,6 @@ impl Runtime {
         plan: &ContainerPlan,
     ) -> Result<RuntimePlan, EngineError> {
         self.check()?;
-        let make = |dir: &Path| {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(dir)
-                .map_err(EngineError::io("make the directory", dir))
-        };
         make(self.root())?;
         make(bundle)?;
         let runtime = self.plan(bundle, plan);

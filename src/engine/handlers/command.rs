@@ -33,7 +33,7 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Makes the runtime's state directory and asks it for its features.
+    /// Asks the runtime for its features, and makes its state directory where it is there to answer.
     pub(super) async fn probe(
         name: &str,
         settings: &HandlerSettings,
@@ -47,7 +47,10 @@ impl Runtime {
         let mut command = tokio::process::Command::new(&settings.binary);
         command.args(&settings.args).arg("features").stdin(Stdio::null()).kill_on_drop(true);
         let features = match tokio::time::timeout(PROBE, command.output()).await {
-            Ok(Ok(output)) => Features::parse(&output.stdout),
+            Ok(Ok(output)) => {
+                make(&root)?;
+                Features::parse(&output.stdout)
+            }
             Ok(Err(error)) => {
                 tracing::warn!(handler = name, binary = %settings.binary.display(), %error, "the runtime cannot be run");
                 Features::default()
@@ -169,6 +172,16 @@ impl Runtime {
             .map(OsStringExt::into_vec)
             .collect()
     }
+}
+
+/// A directory for root alone.
+pub(super) fn make(dir: &Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(EngineError::io("make the directory", dir))
 }
 
 /// Where a container's mount of that index is found, if it is an image's: other runtimes map no owners of overlays, and

@@ -2,7 +2,7 @@
 
 use super::files::Hierarchy;
 use super::v1::LEAVES;
-use super::{CgroupPath, Host};
+use super::{CgroupPath, Host, Mode};
 use crate::error::{OciError, OciResult};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -53,10 +53,13 @@ impl Host {
 }
 
 impl Host {
-    /// Removes a cgroup and those above it, as far as they are empty, from the v1 hierarchies in which this crate makes
-    /// none: an OCI runtime puts its containers into every hierarchy, and leaves the parents.
+    /// Removes a cgroup and those above it, as far as they are empty, from the hierarchies in which this crate makes
+    /// none, which are v1's others and a hybrid host's v2: an OCI runtime puts its containers into every hierarchy, and
+    /// leaves the parents.
     pub fn remove_elsewhere(&self, path: &CgroupPath) {
-        for hierarchy in self.v1.iter().filter(|hierarchy| !LEAVES.iter().any(|name| hierarchy.has(name))) {
+        let v1 = self.v1.iter().filter(|hierarchy| !LEAVES.iter().any(|name| hierarchy.has(name)));
+        let v2 = self.v2.iter().filter(|_| self.mode == Mode::Hybrid);
+        for hierarchy in v1.chain(v2) {
             for relative in path.lineage().iter().rev() {
                 if hierarchy.rmdir(relative).is_err() {
                     // Somebody else uses it.
