@@ -90,8 +90,8 @@ fn set(stage: &Stage<'_>) -> Result<(), Failure> {
     mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
     let mut mapper = Mapper::new(single, userns.map(|userns| (&plan.ids, userns)));
     for (mount, place) in plan.mounts.iter().zip(&runtime.images).filter(|(_, place)| !place.is_empty()) {
-        let MountSource::Overlay { layers } = &mount.source else { continue };
-        let tree = images::overlay(mount, layers, &root.mountpoint, &mut mapper)?;
+        let MountSource::Overlay { layers, label } = &mount.source else { continue };
+        let tree = images::overlay(mount, (layers, label), &root.mountpoint, &mut mapper)?;
         attach(tree.as_fd(), &[runtime.directory.as_slice(), b"/", place].concat(), asked)?;
     }
     let Some(userns) = userns else {
