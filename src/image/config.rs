@@ -13,7 +13,7 @@ pub struct ImageConfig {
     pub root: PathBuf,
     /// The directory with one `<host>/hosts.toml` a registry; read at each pull.
     pub certs_dir: PathBuf,
-    /// How many layers are fetched and unpacked at the same time, over all pulls; 0: one a core.
+    /// How many layers are fetched and unpacked at the same time, over all pulls; 0: one a core, at least three.
     pub parallel_layers: usize,
     /// The least compressed bytes of a layer whose download is kept on the disk as it comes in, so that one that
     /// is interrupted goes on where it was; 0: none is.
@@ -72,7 +72,8 @@ impl ImageConfig {
     /// The number of layers in flight that [`Self::parallel_layers`] means on this machine.
     pub(crate) fn layer_slots(&self) -> usize {
         match self.parallel_layers {
-            0 => std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            // Three, because a layer waits for the network as much as for a core.
+            0 => std::thread::available_parallelism().map_or(0, std::num::NonZero::get).max(3),
             slots => slots.min(256),
         }
     }

@@ -1,16 +1,20 @@
 //! From the bytes of a layer to a directory: sha256 → inflate → sha256 → extraction, in one pass.
 //!
 //! ```text
-//! socket ──(tokio)──▶ [pieces] ──▶ thread: digest, inflate ──▶ [buffers] ──▶ thread: diff id, tar, files
+//! socket ──(tokio)──▶ [pieces] ──▶ thread: digest, kept bytes ──▶ [pieces] ──▶ thread: inflate
+//!                                                                                   │
+//!                                        thread: diff id, tar, files ◀── [buffers] ─┘
 //! ```
-//! Both channels are bounded, so that a slow disk slows the socket instead of filling memory.
+//! All channels are bounded, so that a slow disk slows the socket instead of filling memory.
 
 mod attributes;
 mod error;
 mod extract;
+mod gzip;
 mod header;
 mod hollow;
 mod inflate;
+mod intake;
 mod outline;
 mod pax;
 mod pieces;

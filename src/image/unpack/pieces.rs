@@ -1,8 +1,7 @@
-//! The two channels of the pipeline as readers.
+//! The channels of the pipeline, as readers where they are read.
 
 use super::outline::Recorder;
 use crate::digest::Hasher;
-use crate::store::Kept;
 use bytes::Bytes;
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc;
@@ -20,19 +19,24 @@ pub(crate) enum Piece {
 /// The error of a reader whose other side is gone; no decoder makes one of this kind itself.
 pub(super) const GIVEN_UP: io::ErrorKind = io::ErrorKind::ConnectionAborted;
 
-/// The compressed bytes: hashed, counted and kept as they pass.
+/// What the thread that checks the compressed bytes lets through.
+pub(super) enum Checked {
+    /// The next bytes; whether they are the right ones shows at the end.
+    Data(Bytes),
+    /// Everything came and had the right digest.
+    End,
+}
+
+/// The compressed bytes for a decoder.
 pub(super) struct Compressed {
-    input: tokio::sync::mpsc::Receiver<Piece>,
+    input: mpsc::Receiver<Checked>,
     current: Bytes,
-    pub hasher: Hasher,
-    pub count: u64,
-    pub keep: Option<Kept>,
-    pub ended: bool,
+    ended: bool,
 }
 
 impl Compressed {
-    pub(super) fn new(input: tokio::sync::mpsc::Receiver<Piece>, keep: Option<Kept>) -> Self {
-        Self { input, current: Bytes::new(), hasher: Hasher::default(), count: 0, keep, ended: false }
+    pub(super) fn new(input: mpsc::Receiver<Checked>) -> Self {
+        Self { input, current: Bytes::new(), ended: false }
     }
 
     /// The next piece whole; `None` at the end.
@@ -40,25 +44,13 @@ impl Compressed {
         if self.ended {
             return Ok(None);
         }
-        match self.input.blocking_recv() {
-            Some(Piece::Kept(bytes)) => {
-                self.hasher.update(&bytes);
-                self.count += bytes.len() as u64;
-                Ok(Some(bytes))
-            }
-            Some(Piece::Data(bytes)) => {
-                self.hasher.update(&bytes);
-                self.count += bytes.len() as u64;
-                if let Some(file) = &mut self.keep {
-                    file.write(&bytes)?;
-                }
-                Ok(Some(bytes))
-            }
-            Some(Piece::End) => {
+        match self.input.recv() {
+            Ok(Checked::Data(bytes)) => Ok(Some(bytes)),
+            Ok(Checked::End) => {
                 self.ended = true;
                 Ok(None)
             }
-            None => Err(GIVEN_UP.into()),
+            Err(mpsc::RecvError) => Err(GIVEN_UP.into()),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! The two threads of a layer.
+//! The three threads of a layer.
 
 use super::error::UnpackError;
 use super::extract::Extractor;
-use super::inflate::{self, BUFFERS, Expected};
+use super::inflate::{self, BUFFERS};
+use super::intake::{self, Expected};
 use super::outline::Recorder;
-use super::pieces::{Chunk, Compressed, Inflated, Piece};
+use super::pieces::{Checked, Chunk, Compressed, Inflated, Piece};
 use super::tar::Archive;
 use super::{Limits, Unpacked};
 use crate::digest::Digest;
@@ -13,8 +14,10 @@ use crate::store::{IngestDir, IngestFile, Kept};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
 
-/// Pieces between the socket and the inflating thread; each is at most what one read gave.
+/// Pieces between the socket and the first thread, and between that and the inflating one; each is at most what one
+/// read gave.
 const PIECES: usize = 16;
+const CHECKED: usize = 8;
 
 /// A layer to unpack.
 pub(crate) struct Job {
@@ -32,6 +35,7 @@ pub(crate) struct Job {
 /// A pipeline that waits for its input.
 pub(crate) struct Running {
     input: tokio::sync::mpsc::Sender<Piece>,
+    checked: oneshot::Receiver<Result<(), UnpackError>>,
     inflated: oneshot::Receiver<Result<(), UnpackError>>,
     extracted: oneshot::Receiver<Result<Finished, UnpackError>>,
 }
@@ -49,22 +53,25 @@ pub(crate) struct Finished {
 /// When the system gives no thread.
 pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
     let (input, pieces) = tokio::sync::mpsc::channel(PIECES);
+    let (pieces_in, pieces_out) = mpsc::sync_channel::<Checked>(CHECKED);
     let (chunks_in, chunks_out) = mpsc::sync_channel::<Chunk>(BUFFERS);
     let (buffers_in, buffers_out) = mpsc::channel();
+    let (checked_in, checked) = oneshot::channel();
     let (inflated_in, inflated) = oneshot::channel();
     let (extracted_in, extracted) = oneshot::channel();
     let compression = job.layer.compression;
-    let expected = Expected {
-        digest: job.layer.descriptor.digest.clone(),
-        size: job.layer.descriptor.size,
-        compression,
-        limit: job.limits.bytes,
-    };
+    let descriptor = &job.layer.descriptor;
+    let expected = Expected { digest: descriptor.digest.clone(), size: descriptor.size };
     let keep = job.keep;
-    spawn("layer-inflate", move || {
-        let input = Compressed::new(pieces, keep);
-        let result = inflate::run(input, &chunks_in, &buffers_out, &expected).map(drop);
+    spawn("layer-intake", move || {
+        let result = intake::run(pieces, &pieces_in, keep, &expected);
         // Whoever asked may be gone; then the files go too.
+        let _ = checked_in.send(result);
+    })?;
+    let limit = job.limits.bytes;
+    spawn("layer-inflate", move || {
+        let input = Compressed::new(pieces_out);
+        let result = inflate::run(input, &chunks_in, &buffers_out, compression, limit);
         let _ = inflated_in.send(result);
     })?;
     let (directory, outline, diff_id, limits) = (job.directory, job.outline, job.diff_id, job.limits);
@@ -76,7 +83,7 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
         let result = extract((&directory, &outline), source, plain_digest, &diff_id, limits);
         let _ = extracted_in.send(result.map(|unpacked| Finished { directory, outline, unpacked }));
     })?;
-    Ok(Running { input, inflated, extracted })
+    Ok(Running { input, checked, inflated, extracted })
 }
 
 impl Running {
@@ -85,19 +92,23 @@ impl Running {
         self.input.clone()
     }
 
-    /// Waits for both threads. `complete` tells whether all bytes came: only then do the threads end well.
+    /// Waits for the threads. `complete` tells whether all bytes came: only then do they end well.
     pub(crate) async fn finish(self, complete: bool) -> Result<Finished, UnpackError> {
         if complete {
             let _ = self.input.send(Piece::End).await;
         }
         drop(self.input);
+        let checked = self.checked.await.unwrap_or(Err(UnpackError::Aborted));
         let inflated = self.inflated.await.unwrap_or(Err(UnpackError::Aborted));
         let extracted = self.extracted.await.unwrap_or(Err(UnpackError::Aborted));
-        match (inflated, extracted) {
-            (Ok(()), Ok(finished)) => Ok(finished),
-            // One side's failure makes the other give up: the real one is told.
-            (Err(UnpackError::Aborted) | Ok(()), Err(error)) | (Err(error), _) => Err(error),
+        // One side's failure makes the others give up: the real one is told.
+        for result in [checked, inflated] {
+            match result {
+                Ok(()) | Err(UnpackError::Aborted) => {}
+                Err(error) => return Err(error),
+            }
         }
+        extracted
     }
 }
 
