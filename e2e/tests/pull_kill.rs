@@ -136,12 +136,13 @@ fn a_pull_that_a_kill_ends_goes_on_where_it_was() {
             .arg(config)
             .spawn()
             .unwrap();
-        // A moment that differs from round to round: after so much of it came in.
+        // A moment that differs from round to round: after so much of it came in, and a little later.
         let total = u64::from(LAYERS) * SIZE as u64;
         let moment = total * ((round * 37 + 11) % 100) / 100;
         while narrow.sent.load(Ordering::SeqCst) - before < moment && pull.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
+        std::thread::sleep(Duration::from_micros(round * 7919 % 20_000));
         world.daemon.kill().unwrap();
         pull.wait().unwrap();
 

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How much of containerd's time, of the floor's time, and of memory a pull may take.
+/// How much of containerd's time and of the floor's a pull of the first image may take, and KiB of memory any pull.
 const OF_CONTAINERD: f64 = 1.0 / 3.0;
 const OF_FLOOR: f64 = 1.25;
 const MOST_RSS: u64 = 100 << 10;
@@ -73,13 +73,17 @@ pub(crate) fn measure(rounds: usize, on: Option<&Path>, limit: Duration) -> Resu
         for round in 0..if number == 0 { rounds } else { rounds.div_ceil(2) } {
             bench.round(round, image, &mut times)?;
         }
-        good &= report(&image.title, &times);
+        good &= report(&image.title, &times, number == 0);
     }
     let result = many::measure(&bench, &registry);
     // The tmpfs goes with the isolation in any case.
     let _ = fs::remove_dir_all(&stores);
     result?;
     println!("\nMeasured in {:.0} s.", begin.elapsed().as_secs_f64());
+    println!(
+        "The bars: the first image in at most 1/3 of containerd's time and {OF_FLOOR}x the floor's; at most {} MiB of memory.",
+        MOST_RSS >> 10
+    );
     println!("{}", if good { "Every bar is met." } else { "A bar is missed." });
     Ok(())
 }
@@ -167,9 +171,9 @@ fn peak(pid: i32) -> u64 {
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
-/// A row of the table; whether the bars are met.
+/// A row of the table; whether the bars are met, of which the times' are for images that count.
 #[allow(clippy::cast_precision_loss)]
-fn report(title: &str, times: &Times) -> bool {
+fn report(title: &str, times: &Times, counts: bool) -> bool {
     let seconds = |times: &[u128]| percentile(times, 50) / 1e3;
     let (corten, containerd, floor) =
         (seconds(&times.corten), seconds(&times.containerd), seconds(&times.floor));
@@ -179,5 +183,6 @@ fn report(title: &str, times: &Times) -> bool {
         corten / floor,
         times.rss as f64 / 1024.0
     );
-    corten <= containerd * OF_CONTAINERD && corten <= floor * OF_FLOOR && times.rss <= MOST_RSS
+    let fast = corten <= containerd * OF_CONTAINERD && corten <= floor * OF_FLOOR;
+    (fast || !counts) && times.rss <= MOST_RSS
 }
