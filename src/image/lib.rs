@@ -3,6 +3,8 @@
 //! [`ImageStore`] is the door: `pull` an image, `list`, `find` and `remove` images, `hold` one for a container.
 //! A pull is one stream a layer, verified and unpacked while it comes in (`unpack`), into directories by diff
 //! id that overlays stack (`store`), from the hosts that `certs.d` names (`hosts`) over `registry`.
+//! Of each layer an outline stays (`unpack::outline`), by which it can be held against its diff id (`verify`) and saved
+//! (`save`).
 
 mod config;
 mod digest;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 //! Pulls from a registry in this process that can be told to misbehave.
 
+mod archive;
 mod damage;
 mod faults;
 mod hosts;

@@ -18,8 +18,8 @@ const FILE: u8 = 1;
 const END: u8 = 2;
 /// Bytes of the archive that are gathered before they are written.
 const GATHERED: usize = 32 << 10;
-/// Headers resemble each other: more than the fastest level gains nothing.
-const LEVEL: i32 = 1;
+/// Headers resemble each other: this fast level still leaves 25 bytes an entry, and costs a quarter of a microsecond.
+const LEVEL: i32 = -7;
 /// What is looked back at, and so the memory of it: 256 KiB.
 const WINDOW_LOG: u32 = 18;
 

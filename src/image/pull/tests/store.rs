@@ -1,11 +1,15 @@
 //! The store over restarts, removals and damage.
 
-use super::mock::{Mock, Pushed, gzip};
-use super::{Node, counted, layer, wait_for_last};
+use super::mock::{Behaviour, Mock, Pushed, gzip};
+use super::{Node, counted, layer, noise, wait_for_last};
+use crate::LayerPhase;
+use crate::store::Database;
 use crate::unpack::testtar::{Builder, Head};
 use crate::{ImageConfig, ImageStore};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_survives_a_restart_and_repairs_itself() {
@@ -107,4 +111,81 @@ async fn directories_without_an_entry_look_as_the_layers_below_say() {
     assert!(!image.layers[0].join("fresh").exists());
     node.store.remove(&reference).await.unwrap();
     node.assert_empty().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_on_the_disk_before_a_power_loss_is_fetched_again_alone() {
+    let mock = Mock::start().await;
+    mock.push("app", "v1", &Pushed::index(vec![gzip(&layer("a", b"x")), gzip(&layer("b", b"y"))]));
+    mock.push("other", "v1", &Pushed::index(vec![gzip(&layer("a", b"x"))]));
+    let reference = |name: &str| format!("{}/{name}:v1", mock.address());
+    let directory = tempfile::tempdir().unwrap();
+    let config = ImageConfig { root: directory.path().join("images"), ..Default::default() };
+    let open = || ImageStore::open(config.clone(), &prometheus::Registry::new()).unwrap();
+    let store = open();
+    for name in ["app", "other"] {
+        store.pull(&reference(name), None).await.unwrap();
+    }
+    let lost = store.find(&reference("app")).unwrap().unwrap().layers[0].clone();
+    wait_for_last(store).await;
+    // The machine went down before the top layer was known to be on the disk, and its files are empty now.
+    let database = Database::open(&directory.path().join("images/meta.redb")).unwrap();
+    let (_, layers) = database.read().unwrap();
+    let hex = lost.file_name().unwrap().to_str().unwrap();
+    let (id, mut record) = layers.into_iter().find(|(id, _)| id.hex() == hex).unwrap();
+    assert_eq!(record.boot_id, None, "what was pulled is made durable");
+    record.boot_id = Some("an earlier boot".to_owned());
+    database.write(&[], &[(id, record)]).unwrap();
+    drop(database);
+    std::fs::write(lost.join("data/b"), "").unwrap();
+
+    let store = open();
+    assert!(store.find(&reference("app")).unwrap().is_none(), "not shown as if it were whole");
+    assert!(store.find(&reference("other")).unwrap().is_some());
+    let requests = mock.blob_requests();
+    store.pull(&reference("app"), None).await.unwrap();
+    assert_eq!(mock.blob_requests() - requests, 2, "the config and one layer");
+    store.verify(Vec::new(), false, |image| assert!(image.is_whole(), "{image:?}")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_up_leaves_what_a_pull_under_way_counts_on() {
+    let mock = Mock::start().await;
+    let big = layer("big", &noise(1_000_000));
+    mock.push("app", "v1", &Pushed::index(vec![gzip(&layer("small", b"x")), (big.clone(), big, "tar")]));
+    mock.behave(Behaviour::StallBig);
+    let node = Node::with(|config| config.progress_timeout_seconds = 1);
+    let reference = format!("{}/app:v1", mock.address());
+    let (store, wanted) = (Arc::clone(&node.store), reference.clone());
+    let pull = tokio::spawn(async move { store.pull(&wanted, None).await });
+    tokio::time::timeout(Duration::from_secs(30), async {
+        let done =
+            |pull: &crate::PullProgress| pull.layers.iter().any(|layer| layer.phase == LayerPhase::Done);
+        while !node.store.pulls().iter().any(done) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    node.store.prune(true).unwrap();
+    mock.behave(Behaviour::Open);
+    pull.await.unwrap().unwrap();
+    node.store.verify(Vec::new(), false, |image| assert!(image.is_whole(), "{image:?}")).await.unwrap();
+    node.assert_counted().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pinned_images_are_named_by_patterns_and_stay() {
+    let mock = Mock::start().await;
+    mock.push("infra/pause", "3", &Pushed::manifest(vec![gzip(&layer("a", b"x"))]));
+    mock.push("team/app", "3", &Pushed::manifest(vec![gzip(&layer("b", b"y"))]));
+    let node = Node::with(|config| config.pinned = vec!["*/infra/pause:?".to_owned()]);
+    let reference = |name: &str| format!("{}/{name}:3", mock.address());
+    for (name, pinned) in [("infra/pause", true), ("team/app", false)] {
+        node.store.pull(&reference(name), None).await.unwrap();
+        assert_eq!(node.image(&reference(name)).pinned, pinned, "{name}");
+    }
+    let app = node.image(&reference("team/app")).id.clone();
+    assert_eq!(node.store.prune(true).unwrap().images, [app]);
+    assert!(node.store.find(&reference("infra/pause")).unwrap().is_some());
 }
