@@ -26,7 +26,7 @@ fn users() -> UserNamespace {
 fn root_of_the_pod_is_nobody_on_the_host() {
     let Some(world) = World::new().unwrap() else { return };
     let mut declaring = image::busybox().unwrap();
-    declaring.layers.push(Layer::default().with("data/file", 0o600, Entry::File("text".into())));
+    declaring.layers.push(Layer::default().with("data/file", 0o600, Entry::File("text\n".into())));
     declaring.config["Volumes"] = serde_json::json!({"/data": {}});
     world.registry.push("volume", "1", &declaring).unwrap();
     world.tokio.block_on(async {
