@@ -48,10 +48,9 @@ impl Engine {
         match self.container_names.claim(&name, config.clone(), id.as_str()) {
             Claim::New(ticket) => {
                 let engine = self.clone();
-                detached(
-                    "CreateContainer",
-                    async move { engine.make_container(id, pod, config, ticket).await },
-                )
+                self.carry_out("CreateContainer", async move {
+                    engine.make_container(id, pod, config, ticket).await
+                })
                 .await
             }
             Claim::Join(join) => join.wait().await.map(ContainerId::new),

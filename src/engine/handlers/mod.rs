@@ -10,6 +10,7 @@ pub(crate) use command::Runtime;
 use crate::error::EngineError;
 use crate::settings::Settings;
 use crate::view::HandlerInfo;
+use oci::spec::HostDevices;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,24 @@ pub struct HandlerSettings {
     /// Options of the runtime, before its commands.
     #[serde(default)]
     pub args: Vec<String>,
+    /// A privileged container sees and may use none of the host's devices but those that it asks for.
+    #[serde(default)]
+    pub privileged_without_host_devices: bool,
+    /// Beside it: a privileged container may use every device all the same, once it has made a node for it.
+    #[serde(default)]
+    pub privileged_without_host_devices_all_devices_allowed: bool,
+}
+
+impl HandlerSettings {
+    fn host_devices(&self) -> Result<HostDevices, &'static str> {
+        let without = self.privileged_without_host_devices;
+        match (without, self.privileged_without_host_devices_all_devices_allowed) {
+            (false, false) => Ok(HostDevices::Shown),
+            (true, true) => Ok(HostDevices::Allowed),
+            (true, false) => Ok(HostDevices::None),
+            (false, true) => Err("allows all devices without privileged_without_host_devices"),
+        }
+    }
 }
 
 /// How a handler runs containers.
@@ -59,6 +78,8 @@ pub(crate) enum Handler {
 pub(crate) struct Handlers {
     default: String,
     named: BTreeMap<String, Handler>,
+    /// Where it is not the usual.
+    host_devices: BTreeMap<String, HostDevices>,
 }
 
 impl Handlers {
@@ -69,6 +90,7 @@ impl Handlers {
     /// [`EngineError::Handler`] for settings that make no sense.
     pub(crate) async fn open(settings: &Settings, state: &Path) -> Result<Self, EngineError> {
         let mut named = BTreeMap::from([(NATIVE.to_owned(), Handler::Native)]);
+        let mut host_devices = BTreeMap::new();
         for (name, one) in &settings.handlers {
             let refuse =
                 |problem: &str| EngineError::Handler { name: name.clone(), problem: problem.to_owned() };
@@ -86,6 +108,7 @@ impl Handlers {
                 HandlerKind::Oci => Handler::Oci(Runtime::probe(name, one, state).await?),
             };
             named.insert(name.clone(), handler);
+            host_devices.insert(name.clone(), one.host_devices().map_err(refuse)?);
         }
         let default = settings.default_handler.clone();
         if !named.contains_key(&default) {
@@ -94,7 +117,13 @@ impl Handlers {
                 problem: "is the default, and is not configured".to_owned(),
             });
         }
-        Ok(Self { default, named })
+        Ok(Self { default, named, host_devices })
+    }
+
+    /// What of the host's devices a privileged container of a handler gets.
+    pub(crate) fn host_devices(&self, name: &str) -> HostDevices {
+        let name = if name.is_empty() { &self.default } else { name };
+        self.host_devices.get(name).copied().unwrap_or_default()
     }
 
     /// The handler of a name; the empty one is the default.
@@ -138,7 +167,14 @@ mod tests {
     use super::*;
 
     fn settings(name: &str, kind: HandlerKind, binary: &str) -> Settings {
-        let one = HandlerSettings { kind, binary: binary.into(), root: PathBuf::new(), args: Vec::new() };
+        let one = HandlerSettings {
+            kind,
+            binary: binary.into(),
+            root: PathBuf::new(),
+            args: Vec::new(),
+            privileged_without_host_devices: false,
+            privileged_without_host_devices_all_devices_allowed: false,
+        };
         Settings { handlers: BTreeMap::from([(name.to_owned(), one)]), ..Settings::default() }
     }
 
@@ -169,6 +205,27 @@ mod tests {
         }
         let missing = Settings { default_handler: "gone".to_owned(), ..Settings::default() };
         assert!(open(&missing).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_hosts_devices_are_a_matter_of_the_handler() {
+        let chosen = |without, all| {
+            let mut settings = settings("close", HandlerKind::Native, "");
+            let one = settings.handlers.get_mut("close").unwrap();
+            one.privileged_without_host_devices = without;
+            one.privileged_without_host_devices_all_devices_allowed = all;
+            settings
+        };
+        for (without, all, wanted) in [
+            (false, false, HostDevices::Shown),
+            (true, false, HostDevices::None),
+            (true, true, HostDevices::Allowed),
+        ] {
+            let handlers = open(&chosen(without, all)).await.unwrap();
+            assert_eq!(handlers.host_devices("close"), wanted);
+            assert_eq!(handlers.host_devices(""), HostDevices::Shown);
+        }
+        assert!(open(&chosen(false, true)).await.is_err());
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Devices of the host: those of a request, and all of them for privileged containers.
 
 use super::inputs::ContainerInputs;
+use super::settings::HostDevices;
 use crate::error::{OciError, OciResult};
 use crate::rootfs::clean;
 use model::{Device, User};
@@ -23,7 +24,8 @@ const SKIPPED: [&str; 9] = [
 
 /// The nodes that a container gets, and what it may do with them beyond the usual devices.
 pub(super) fn devices(inputs: &ContainerInputs<'_>) -> OciResult<(Vec<LinuxDevice>, Vec<LinuxDeviceCgroup>)> {
-    let mut nodes = if inputs.container.security.privileged { of_host()? } else { Vec::new() };
+    let shown = inputs.container.security.privileged && inputs.host_devices == HostDevices::Shown;
+    let mut nodes = if shown { of_host()? } else { Vec::new() };
     let mut rules = Vec::new();
     for (index, request) in inputs.container.devices.iter().enumerate() {
         for mut device in requested(index, request)? {

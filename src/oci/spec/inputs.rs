@@ -79,6 +79,8 @@ pub struct ContainerInputs<'a> {
     pub unified_cgroups: bool,
     /// From [`crate::selinux::Policy::labels`].
     pub labels: &'a crate::selinux::Labels,
+    /// The choice for the pod's handler.
+    pub host_devices: super::HostDevices,
     /// The operator's choices.
     pub settings: &'a Settings,
 }

@@ -21,7 +21,7 @@ pub(crate) use binds::destination;
 pub(crate) use devices::{at as device_at, rule as device_rule};
 pub use inputs::{ContainerInputs, ImageConfig, PodFiles, PodNamespaces};
 pub use resources::resources;
-pub use settings::{Settings, UnsetSeccomp};
+pub use settings::{HostDevices, Settings, UnsetSeccomp};
 pub use sources::make_sources;
 pub use volumes::{AnonymousVolume, ImageVolume, Volumes, anonymous_volumes};
 
@@ -51,8 +51,9 @@ pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
         )
     };
     let (nodes, rules) = devices::devices(inputs)?;
-    let mut limits = resources(&inputs.container.resources, inputs.settings, security.privileged)?;
-    if !security.privileged {
+    let all_devices = security.privileged && inputs.host_devices != HostDevices::None;
+    let mut limits = resources(&inputs.container.resources, inputs.settings, all_devices)?;
+    if !all_devices {
         limits.devices_mut().get_or_insert_default().extend(rules);
     }
     let mut linux = Linux::default();

@@ -11,9 +11,9 @@ use oci_spec::runtime::{
 ///
 /// # Errors
 /// [`OciError::Invalid`] naming the field for values that no kernel takes.
-pub fn resources(request: &Resources, settings: &Settings, privileged: bool) -> OciResult<LinuxResources> {
+pub fn resources(request: &Resources, settings: &Settings, all_devices: bool) -> OciResult<LinuxResources> {
     let mut devices = LinuxDeviceCgroup::default();
-    devices.set_allow(privileged).set_typ(Some(LinuxDeviceType::A)).set_access(Some("rwm".to_owned()));
+    devices.set_allow(all_devices).set_typ(Some(LinuxDeviceType::A)).set_access(Some("rwm".to_owned()));
     let mut limits = LinuxResources::default();
     limits.set_devices(Some(vec![devices])).set_cpu(Some(cpu(request)?)).set_memory(memory(request)?);
     limits.set_pids((settings.pids_limit > 0).then(|| {

@@ -12,6 +12,18 @@ pub enum UnsetSeccomp {
     RuntimeDefault,
 }
 
+/// What of the host's devices a privileged container gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostDevices {
+    /// All of them.
+    #[default]
+    Shown,
+    /// It may use all, and sees those that it asks for.
+    Allowed,
+    /// Those that it asks for.
+    None,
+}
+
 /// The operator's choices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -25,6 +25,7 @@ pub(crate) struct Case {
     pub(crate) image_volumes: Vec<ImageVolume>,
     pub(crate) anonymous: Vec<AnonymousVolume>,
     pub(crate) labels: crate::selinux::Labels,
+    pub(crate) host_devices: HostDevices,
 }
 
 impl Case {
@@ -43,6 +44,7 @@ impl Case {
             image_volumes: Vec::new(),
             anonymous: Vec::new(),
             labels: crate::selinux::Labels::default(),
+            host_devices: HostDevices::default(),
         }
     }
 
@@ -72,6 +74,7 @@ impl Case {
             rootfs: Path::new("/run/rootfs"),
             unified_cgroups: self.unified,
             labels: &self.labels,
+            host_devices: self.host_devices,
             settings: &self.settings,
         })
     }
@@ -217,6 +220,40 @@ fn a_privileged_container_sees_the_host() {
     let caps = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
     assert_eq!(caps.effective().as_ref().unwrap().len(), 41);
     assert!(!namespaces(&spec).contains(&LinuxNamespaceType::Cgroup));
+}
+
+#[test]
+fn a_handler_keeps_the_hosts_devices_from_privileged_containers() {
+    let mut case = Case::new();
+    case.container.security.privileged = true;
+    case.container.devices = vec![model::Device {
+        host_path: "/dev/null".into(),
+        container_path: "/dev/own".into(),
+        permissions: "r".into(),
+    }];
+    for (choice, allows_all) in [(HostDevices::Allowed, true), (HostDevices::None, false)] {
+        case.host_devices = choice;
+        let spec = case.spec().unwrap();
+        let linux = spec.linux().clone().unwrap();
+        let nodes: Vec<_> = linux.devices().iter().flatten().map(|device| device.path().clone()).collect();
+        assert_eq!(nodes, [Path::new("/dev/own")], "{choice:?}");
+        let rules = linux.resources().as_ref().unwrap().devices().clone().unwrap();
+        assert_eq!(rules[0].allow(), allows_all, "{choice:?}");
+        assert_eq!(rules.len(), if allows_all { 1 } else { 2 }, "{choice:?}");
+        assert_eq!(
+            spec.process()
+                .as_ref()
+                .unwrap()
+                .capabilities()
+                .clone()
+                .unwrap()
+                .effective()
+                .as_ref()
+                .unwrap()
+                .len(),
+            41
+        );
+    }
 }
 
 fn find(spec: &Spec, place: &str) -> oci_spec::runtime::Mount {
