@@ -189,6 +189,8 @@ pub(crate) struct Container {
     pub(crate) id: String,
     pub(crate) pod: Arc<Pod>,
     pub(crate) op: tokio::sync::Mutex<()>,
+    /// Directories of the host that were made for its mounts.
+    pub(crate) sources: Mutex<Vec<std::path::PathBuf>>,
     /// The stop signal goes out once, however often stop is asked for.
     pub(crate) stop_sent: AtomicBool,
     pub(crate) exec: tokio::sync::OnceCell<ExecTemplate>,
@@ -226,6 +228,7 @@ impl Container {
             op: tokio::sync::Mutex::new(()),
             stop_sent: AtomicBool::new(false),
             exec: tokio::sync::OnceCell::new(),
+            sources: Mutex::default(),
             stdin_closed: watch::Sender::new(false),
             news: Mutex::new(()),
             sampler: Sampler::default(),

@@ -50,6 +50,11 @@ impl Registry {
         lock(&self.maps).containers.values().filter(published).cloned().collect()
     }
 
+    /// The containers, also those that are still being made.
+    pub(crate) fn all_containers(&self) -> Vec<Arc<Container>> {
+        lock(&self.maps).containers.values().cloned().collect()
+    }
+
     /// A container by its whole id, also one that is still being made.
     pub(crate) fn any_container(&self, id: &str) -> Option<Arc<Container>> {
         lock(&self.maps).containers.get(id).cloned()

@@ -69,6 +69,13 @@ fn a_source_that_cannot_be_is_refused_and_nothing_is_made() {
         let refused = pod.create(&config).await.unwrap_err().to_string();
         assert!(refused.contains("mounts[1].host_path"), "{refused}");
         assert!(!absent.exists(), "a source was made for a container that is refused");
+        // What only the launch can find out: the directory that is made meets a file of the image.
+        let (kept, late) = (root.join("kept"), root.join("late"));
+        fs::create_dir(&kept).unwrap();
+        let mounts = vec![bind(&kept.join("made"), "/one"), bind(&late.join("made"), "/etc/passwd")];
+        let refused = pod.create(&mounted("meets", mounts, "true")).await.unwrap_err().to_string();
+        assert!(refused.contains("/etc/passwd"), "{refused}");
+        assert!(!late.exists() && fs::read_dir(&kept).unwrap().next().is_none(), "sources stay behind");
         assert!(pod.cri.containers().await.unwrap().is_empty());
         pod.end().await;
     });

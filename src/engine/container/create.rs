@@ -9,7 +9,7 @@ use crate::names::{Claim, Ticket};
 use crate::objects::{Container, ExecTemplate, Pod};
 use crate::record::{self, ContainerRecord};
 use crate::registry::ContainerName;
-use crate::{Engine, blocking, detached, now};
+use crate::{Engine, blocking, now};
 use image::Image;
 use model::{
     ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxId, SandboxState,
@@ -92,7 +92,9 @@ impl Engine {
                     self.images.release(id.as_str());
                     return Err(ticket.fail(error));
                 };
-                if let Err(left) = self.remove_held_container(&container).await {
+                let undone = self.remove_held_container(&container).await;
+                self.unmake_sources(&container);
+                if let Err(left) = undone {
                     container.publish();
                     tracing::error!(container = %id, error = chain(&left), "a failed container could not be undone: \
                         it is listed until it is removed");
@@ -262,6 +264,7 @@ impl Engine {
             },
             cgroup,
             labels: &self.container_labels(pod, config)?,
+            host_devices: self.handlers.host_devices(&pod.handler()),
             rootfs: &rootfs,
             unified_cgroups: self.cgroups.is_unified(),
             settings: &self.planning,
@@ -288,7 +291,7 @@ impl Engine {
                 .map_err(EngineError::io("make the directory", dir))?;
         }
         super::volumes::make_anonymous(volumes, &layers, &record.layers)?;
-        oci::spec::make_sources(&record.config.mounts)?;
+        self.make_sources(container)?;
         let label =
             spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default();
         crate::selinux::label_mounts(&record.config.mounts, volumes, label)?;

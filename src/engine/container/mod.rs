@@ -7,6 +7,7 @@ mod list;
 mod log;
 mod open_exec;
 mod remove;
+mod sources;
 mod start;
 mod stop;
 mod update;

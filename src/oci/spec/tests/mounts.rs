@@ -62,10 +62,15 @@ fn a_source_that_does_not_exist_is_made_when_all_is_decided() {
     case.container.mounts = vec![bind(&absent, "/data")];
     assert_eq!(find(&case.spec().unwrap(), "/data").source().as_deref(), Some(absent.as_path()));
     assert!(!absent.exists());
-    make_sources(&case.container.mounts).unwrap();
+    let mut made = Vec::new();
+    make_sources(&case.container.mounts, &mut made).unwrap();
     assert!(absent.is_dir());
+    assert_eq!(made, [host.path().join("a"), absent.clone()]);
     std::os::unix::fs::symlink("nowhere", host.path().join("dangling")).unwrap();
-    let error = make_sources(&[bind(&absent, "/x"), bind(&host.path().join("dangling"), "/y")]).unwrap_err();
+    let (more, dangling) = (host.path().join("more"), host.path().join("dangling"));
+    let mut made = Vec::new();
+    let error = make_sources(&[bind(&more, "/x"), bind(&dangling, "/y")], &mut made).unwrap_err();
+    assert_eq!(made, [more], "also what was made before it failed");
     assert!(error.to_string().starts_with("mounts[1].host_path"), "{error}");
 }
 
