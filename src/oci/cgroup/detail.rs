@@ -4,6 +4,7 @@ use super::files::Hierarchy;
 use super::stats::{field, fields, number};
 use super::{CgroupPath, Host};
 use crate::error::OciResult;
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// More of what a cgroup uses; `None` and empty where the host counts nothing.
@@ -37,7 +38,7 @@ pub struct Detail {
     pub pids_max: Option<u64>,
     /// By page size.
     pub huge_pages: Vec<HugePages>,
-    /// By device; v2 only.
+    /// By device.
     pub devices: Vec<DeviceIo>,
 }
 
@@ -107,6 +108,14 @@ impl Host {
         let value = |controller: &str, file: &str| -> OciResult<Option<u64>> {
             Ok(read(controller, file)?.map(|text| number(&text)))
         };
+        // Older kernels count no cgroups below; the one of a container has none that matter.
+        let io = |name: &str| -> OciResult<String> {
+            let recursive = read("blkio", &format!("{name}_recursive"))?;
+            Ok(match recursive {
+                Some(text) => text,
+                None => read("blkio", name)?.unwrap_or_default(),
+            })
+        };
         let stat = read("memory", "memory.stat")?.unwrap_or_default();
         let cpu = read("cpu", "cpu.stat")?.unwrap_or_default();
         let mut huge_pages = Vec::new();
@@ -141,7 +150,7 @@ impl Host {
             oom_kills: field(&read("memory", "memory.oom_control")?.unwrap_or_default(), "oom_kill"),
             pids_max: read("pids", "pids.max")?.and_then(|text| text.trim().parse().ok()),
             huge_pages,
-            devices: Vec::new(),
+            devices: devices_v1(&io("blkio.throttle.io_service_bytes")?, &io("blkio.throttle.io_serviced")?),
         })
     }
 }
@@ -192,6 +201,30 @@ fn device(line: &str) -> Option<DeviceIo> {
     Some(DeviceIo { major: major.parse().ok()?, minor: minor.parse().ok()?, counters: counters.collect() })
 }
 
+/// v1's lines `8:0 Read 1`, of bytes and of operations, under v2's names.
+fn devices_v1(bytes: &str, operations: &str) -> Vec<DeviceIo> {
+    let mut devices: BTreeMap<(u32, u32), Vec<(String, u64)>> = BTreeMap::new();
+    for (text, unit) in [(bytes, "bytes"), (operations, "ios")] {
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(device), Some(what), Some(count)) = (words.next(), words.next(), words.next()) else {
+                continue;
+            };
+            let Some((major, minor)) = device.split_once(':') else { continue };
+            let letter = match what {
+                "Read" => 'r',
+                "Write" => 'w',
+                "Discard" => 'd',
+                _ => continue,
+            };
+            if let (Ok(major), Ok(minor), Ok(count)) = (major.parse(), minor.parse(), count.parse()) {
+                devices.entry((major, minor)).or_default().push((format!("{letter}{unit}"), count));
+            }
+        }
+    }
+    devices.into_iter().map(|((major, minor), counters)| DeviceIo { major, minor, counters }).collect()
+}
+
 /// The huge pages that this machine has, as cgroup files name them.
 fn page_sizes() -> &'static [String] {
     static SIZES: OnceLock<Vec<String>> = OnceLock::new();
@@ -229,6 +262,20 @@ mod tests {
         assert_eq!(found.counter("cost.wait"), None);
         assert_eq!(device("8:0").unwrap().counters, []);
         assert_eq!(device(""), None);
+    }
+
+    #[test]
+    fn v1_tells_the_same_in_two_files() {
+        let bytes = "8:0 Read 4096\n8:0 Write 100\n8:0 Sync 4196\n8:0 Async 0\n8:0 Discard 7\n8:0 Total 4203\n\
+            253:1 Read 1\nTotal 4204\n";
+        let operations = "8:0 Read 2\n8:0 Write 1\n8:0 Total 3\nTotal 3\n";
+        let found = devices_v1(bytes, operations);
+        assert_eq!(found.iter().map(|io| (io.major, io.minor)).collect::<Vec<_>>(), [(8, 0), (253, 1)]);
+        let counters =
+            ["rbytes", "wbytes", "dbytes", "rios", "wios", "dios"].map(|name| found[0].counter(name));
+        assert_eq!(counters, [Some(4096), Some(100), Some(7), Some(2), Some(1), None]);
+        assert_eq!((found[1].counter("rbytes"), found[1].counter("rios")), (Some(1), None));
+        assert_eq!(devices_v1("Total 0\n", ""), []);
     }
 
     #[test]
