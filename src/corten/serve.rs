@@ -105,7 +105,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     supervisor::stopping();
     stop.cancel();
     engine.end_subscriptions();
-    drain(served, Duration::from_secs(config.daemon.drain_seconds)).await
+    drain(served, &engine, Duration::from_secs(config.daemon.drain_seconds)).await
 }
 
 /// Opens what the use cases need, bottom up, and adopts the pods of the daemon before.
@@ -117,12 +117,18 @@ async fn open(config: &Config, registry: &Registry) -> Result<(Arc<Engine>, Arc<
     Ok((engine, images))
 }
 
-/// Waits for the requests in flight, within the limit.
+/// Waits for the requests in flight, and for what was begun for clients that have hung up, within the limit.
 async fn drain(
     served: impl Future<Output = Result<(), cri::ServeError>>,
+    engine: &Engine,
     limit: Duration,
 ) -> Result<(), Error> {
-    match tokio::time::timeout(limit, served).await {
+    let done = async {
+        let ended = served.await;
+        engine.settled().await;
+        ended
+    };
+    match tokio::time::timeout(limit, done).await {
         Ok(ended) => ended?,
         Err(_) => tracing::warn!(seconds = limit.as_secs(), "requests are still in flight and are given up"),
     }

@@ -79,6 +79,10 @@ pub struct Engine {
     layers: stats::Waiting,
     disk: stats::Disk,
     events: events::Events,
+    /// Mutating verbs under way.
+    work: tokio_util::task::TaskTracker,
+    /// Pods that are being stopped.
+    stops: names::Names<String, ()>,
     /// Whether pods can have user namespaces, once it was tried.
     user_namespaces: std::sync::OnceLock<Result<(), String>>,
 }
@@ -146,6 +150,8 @@ impl Engine {
             layers: stats::Waiting::default(),
             disk: stats::Disk::default(),
             events: events::Events::default(),
+            work: tokio_util::task::TaskTracker::new(),
+            stops: names::Names::default(),
             user_namespaces: std::sync::OnceLock::new(),
         });
         engine.warm_up();
@@ -181,6 +187,21 @@ impl Engine {
         &self.images
     }
 
+    /// Runs a mutating verb to its end even when the client hangs up; the daemon waits for it when it ends.
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        detached(verb, self.work.track_future(work)).await
+    }
+
+    /// Waits until nothing is being made, changed or taken down any more, also for clients that have hung up.
+    pub async fn settled(&self) {
+        self.work.close();
+        self.work.wait().await;
+    }
+
     /// Times one stage of a verb.
     async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
         let begin = Instant::now();
@@ -190,7 +211,7 @@ impl Engine {
     }
 }
 
-/// Runs a mutating verb to its end even when the client hangs up.
+/// Runs a verb to its end even when the client hangs up.
 async fn detached<T: Send + 'static>(
     verb: &'static str,
     work: impl Future<Output = Result<T, EngineError>> + Send + 'static,

@@ -103,6 +103,14 @@ impl<K: Eq + Hash, C> Ticket<K, C> {
         self.done.send_replace(Some(Ok(())));
     }
 
+    /// The work is done, and its name is free.
+    pub(crate) fn done(mut self) {
+        if let Some(key) = self.key.take() {
+            self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        }
+        self.done.send_replace(Some(Ok(())));
+    }
+
     /// The object does not come to be, and its name is free.
     pub(crate) fn fail(mut self, error: EngineError) -> EngineError {
         let error = Arc::new(error);

@@ -179,6 +179,11 @@ impl PodFiles {
         self.exits().join(format!("{id}.exit"))
     }
 
+    /// What the shim reports.
+    pub(crate) fn shim_log(&self) -> PathBuf {
+        self.0.join("shim.log")
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.0.join("shim.sock")
     }

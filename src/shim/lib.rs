@@ -59,9 +59,15 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// The file of reports takes no more than this: it lies in memory.
+const REPORTS: u64 = 64 << 10;
+
 /// One line for the log file that the daemon gave the shim as its stderr.
 fn report(text: &str) {
     use std::io::Write;
+    if sys::fd::size(std::io::stderr()).is_ok_and(|size| size >= REPORTS) {
+        return;
+    }
     // Nobody is left to tell when even this fails.
     let _ = std::io::stderr().write_all(format!("{} {text}\n", time::stamp_text(time::wall_ns())).as_bytes());
 }

@@ -119,6 +119,15 @@ pub fn identity(fd: impl AsFd) -> SysResult<Identity> {
     })
 }
 
+/// The size of an open file in bytes; 0 of what is none.
+///
+/// # Errors
+/// The kernel's.
+pub fn size(fd: impl AsFd) -> SysResult<u64> {
+    let stat = nix::sys::stat::fstat(fd).map_err(SysError::nix("fstat", ""))?;
+    Ok(u64::try_from(stat.st_size).unwrap_or(0))
+}
+
 /// The magic number of the filesystem that a descriptor lies on, such as `PROC_SUPER_MAGIC`.
 ///
 /// # Errors

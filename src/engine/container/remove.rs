@@ -5,7 +5,7 @@ use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::objects::{Container, Pod};
 use crate::pod::{REMOVED, discard};
-use crate::{Engine, blocking, detached};
+use crate::{Engine, blocking};
 use model::ContainerState;
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Engine {
             found => found?,
         };
         let engine = self.clone();
-        detached("RemoveContainer", async move {
+        self.carry_out("RemoveContainer", async move {
             let _pod = container.pod.op.read().await;
             engine.remove_held_container(&container).await
         })

@@ -1,8 +1,8 @@
 //! StartContainer: the process that waits in its finished root runs its program.
 
+use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
-use crate::{Engine, detached};
 use model::{ContainerEvent, ContainerState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ impl Engine {
     pub async fn start_container(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
         let container = self.registry.container(id)?;
         let engine = self.clone();
-        detached("StartContainer", async move {
+        self.carry_out("StartContainer", async move {
             let _op = container.op.lock().await;
             match container.state() {
                 ContainerState::Created => engine.stage("start", engine.start(&container)).await,

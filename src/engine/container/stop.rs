@@ -1,8 +1,8 @@
 //! StopContainer: the stop signal once, the grace that was asked for, then SIGKILL to all of it.
 
+use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
-use crate::{Engine, detached};
 use model::ContainerState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,7 @@ impl Engine {
             found => found?,
         };
         let engine = self.clone();
-        detached("StopContainer", async move {
+        self.carry_out("StopContainer", async move {
             if !matches!(container.state(), ContainerState::Running { .. }) {
                 return Ok(());
             }

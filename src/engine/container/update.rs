@@ -4,7 +4,7 @@ use super::container_key;
 use crate::error::{EngineError, chain};
 use crate::limits;
 use crate::objects::{Container, lock};
-use crate::{Engine, blocking, detached};
+use crate::{Engine, blocking};
 use model::{ContainerState, Resources};
 use oci::cgroup;
 use oci_spec::runtime::Spec;
@@ -21,7 +21,7 @@ impl Engine {
         annotations: BTreeMap<String, String>,
     ) -> Result<(), EngineError> {
         let (engine, container) = (self.clone(), self.registry.container(id)?);
-        detached("UpdateContainerResources", async move {
+        self.carry_out("UpdateContainerResources", async move {
             let _pod = container.pod.op.read().await;
             let _op = container.op.lock().await;
             if let state @ ContainerState::Exited { .. } = container.state() {

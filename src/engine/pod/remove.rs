@@ -1,9 +1,9 @@
 //! RemovePodSandbox.
 
+use crate::Engine;
 use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::objects::Pod;
-use crate::{Engine, detached};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ impl Engine {
             found => found?,
         };
         let engine = self.clone();
-        detached("RemovePodSandbox", async move {
+        self.carry_out("RemovePodSandbox", async move {
             let _op = pod.op.write().await;
             engine.release(&pod).await?;
             for container in engine.registry.containers_of(&pod.id) {

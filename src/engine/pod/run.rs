@@ -10,10 +10,11 @@ use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::registry::PodName;
 use crate::shim::{Hello, Notice, Shim};
-use crate::{Engine, blocking, detached};
+use crate::{Engine, blocking};
 use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -53,7 +54,7 @@ impl Engine {
         match self.pod_names.claim(&config.metadata, (config.clone(), handler.clone()), id.as_str()) {
             Claim::New(ticket) => {
                 let engine = self.clone();
-                detached("RunPodSandbox", async move { engine.make_pod(record, ticket).await }).await
+                self.carry_out("RunPodSandbox", async move { engine.make_pod(record, ticket).await }).await
             }
             Claim::Join(join) => join.wait().await.map(SandboxId::new),
             Claim::Held { id, same } => self.held_pod(&config.metadata, id, same),
@@ -262,7 +263,10 @@ impl Engine {
             std::ffi::CString::new(SHIM_NAME).unwrap_or_default(),
             std::ffi::CString::new(pod.id.as_str()).unwrap_or_default(),
         ];
-        let process = spawn_shim(&self.shim_binary, listener.as_fd(), None, &args, &[])
+        let path = pod.files.shim_log();
+        let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let log = log.map_err(EngineError::io("open", path))?;
+        let process = spawn_shim(&self.shim_binary, listener.as_fd(), Some(log.as_fd()), &args, &[])
             .map_err(EngineError::sys(format!("start {:?}", self.shim_binary)))?;
         Ok((cgroup, process))
     }

@@ -1,20 +1,34 @@
 //! StopPodSandbox.
 
+use crate::Engine;
 use crate::error::EngineError;
-use crate::{Engine, detached};
+use crate::names::Claim;
 use std::sync::Arc;
 
 impl Engine {
-    /// Ends a pod's processes and frees what it holds on the host; unknown and stopped pods are fine.
+    /// Ends a pod's processes and frees what it holds on the host; unknown and stopped pods are fine. A retry joins the
+    /// stop in flight and hears how it went: however often a client asks, only one is at work.
     pub async fn stop_pod(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
         let pod = match self.registry.pod(id) {
             Err(EngineError::NoSuchPod(_)) => return Ok(()),
             found => found?,
         };
+        let ticket = match self.stops.claim(&pod.id, (), &pod.id) {
+            Claim::New(ticket) => ticket,
+            Claim::Join(join) => return join.wait().await.map(drop),
+            // It has ended this moment.
+            Claim::Held { .. } | Claim::Busy { .. } => return Ok(()),
+        };
         let engine = self.clone();
-        detached("StopPodSandbox", async move {
+        self.carry_out("StopPodSandbox", async move {
             let _op = pod.op.write().await;
-            engine.release(&pod).await
+            match engine.release(&pod).await {
+                Ok(()) => {
+                    ticket.done();
+                    Ok(())
+                }
+                Err(error) => Err(ticket.fail(error)),
+            }
         })
         .await
     }

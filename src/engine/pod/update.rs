@@ -4,7 +4,7 @@ use crate::error::EngineError;
 use crate::limits;
 use crate::objects::Pod;
 use crate::record::PodLimits;
-use crate::{Engine, blocking, detached};
+use crate::{Engine, blocking};
 use model::{Resources, SandboxState};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Engine {
         resources: Option<Resources>,
     ) -> Result<(), EngineError> {
         let (engine, pod) = (self.clone(), self.registry.pod(id)?);
-        detached("UpdatePodSandboxResources", async move {
+        self.carry_out("UpdatePodSandboxResources", async move {
             let _op = pod.op.write().await;
             match pod.state() {
                 SandboxState::Ready => {}
