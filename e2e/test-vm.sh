@@ -18,8 +18,8 @@ critest)
     rm -rf "$images"
     target/debug/critest --prepare "$images"
     # The host is ten times slower than this one; what it has to wait for does not become less.
-    exec e2e/vm run -t "${VM_SECONDS:-3600}" env RUNTIME="${RUNTIME:-corten}" target/debug/critest --images "$images" \
-        --data /data --output "$PWD/target/vm/critest" --service-timeout 1200 --limit 3300 "$@"
+    exec e2e/vm run -t "${VM_SECONDS:-3600}" env RUNTIME="${RUNTIME:-corten}" OCI_RUNTIME="${OCI_RUNTIME:-}" \
+        target/debug/critest --images "$images" --data /data --output "$PWD/target/vm/critest" --service-timeout 1200 --limit 3300 --parallel 2 "$@"
     ;;
 *) echo "test-vm: unknown part: ${1:-none} (unit, e2e, systemd, critest)" >&2; exit 2 ;;
 esac

@@ -25,6 +25,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// The seconds that the suite gives each call of an ordinary machine.
+const SERVICE_TIMEOUT: u64 = 300;
+
 /// Runs critest against Corten, or against the peer (RUNTIME=containerd).
 #[derive(Debug, Parser)]
 pub(crate) struct Cli {
@@ -35,7 +38,7 @@ pub(crate) struct Cli {
     #[arg(long)]
     skip: Vec<String>,
     /// How many specs run side by side
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, overrides_with = "parallel")]
     parallel: u32,
     /// The runtime handler of every pod
     #[arg(long)]
@@ -68,10 +71,10 @@ pub(crate) struct Cli {
     #[arg(long, requires = "benchmark")]
     once: bool,
     /// The seconds that the suite gives each call
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = SERVICE_TIMEOUT, overrides_with = "service_timeout")]
     service_timeout: u64,
     /// The seconds that the whole suite may take
-    #[arg(long, default_value_t = 900)]
+    #[arg(long, default_value_t = 900, overrides_with = "limit")]
     limit: u64,
 }
 

@@ -56,6 +56,9 @@ impl Stage {
             metrics: None,
             extra,
         };
+        if kind == Kind::Corten {
+            allow_for_slowness(&root, cli.service_timeout)?;
+        }
         let daemon = Daemon::start(&root, &options)?;
         Ok(Self { daemon, _registry: registry, isolation, _data: data })
     }
@@ -115,6 +118,17 @@ impl Stage {
             Ok(left)
         })
     }
+}
+
+/// Lets pulls wait for the registry as long as the suite waits for the daemon, where that is longer than usual.
+fn allow_for_slowness(root: &Path, seconds: u64) -> Result<(), Error> {
+    if seconds <= crate::SERVICE_TIMEOUT {
+        return Ok(());
+    }
+    let directory = root.join("conf.d");
+    fs::create_dir_all(&directory).at("create", &directory)?;
+    let path = directory.join("slow.toml");
+    fs::write(&path, format!("[images]\nprogress_timeout_seconds = {seconds}\n")).at("write", &path)
 }
 
 fn runtime() -> Result<Runtime, Error> {
