@@ -94,7 +94,7 @@ impl Daemon {
     /// Starts a daemon that keeps everything below a directory.
     ///
     /// # Errors
-    /// When it is not built, cannot be started, or does not answer within 20 s.
+    /// When it is not built, cannot be started, or does not answer within 60 s.
     pub fn start(root: &Path, options: &Options) -> Result<Self, Error> {
         Self::start_with(root, options, Vec::new())
     }
@@ -172,7 +172,7 @@ impl Daemon {
     /// Starts it again after [`Daemon::kill`] or [`Daemon::stop`]; returns when it answers.
     ///
     /// # Errors
-    /// When it cannot be started, or does not answer within 20 s.
+    /// When it cannot be started, or does not answer within 60 s.
     pub fn restart(&mut self) -> Result<(), Error> {
         let mut command = command(self.kind, &self.program, &self.config, &self.environment);
         self.child = launch(&mut command, &self.place.log)?;
@@ -182,10 +182,10 @@ impl Daemon {
     /// Ends it with SIGTERM; how long that took.
     ///
     /// # Errors
-    /// When it is still there after 20 s.
+    /// When it is still there after 60 s.
     pub fn stop(&mut self) -> Result<Duration, Error> {
         let begin = Instant::now();
-        let after = Duration::from_secs(20);
+        let after = Duration::from_secs(60);
         // It fails only for a process that is gone.
         let _ = kill(Pid::from_raw(self.pid()), Signal::SIGTERM);
         match command::wait(&mut self.child, after) {
@@ -202,7 +202,7 @@ impl Daemon {
     }
 
     fn wait_until_it_answers(&mut self) -> Result<(), Error> {
-        let after = Duration::from_secs(20);
+        let after = Duration::from_secs(60);
         let end = Instant::now() + after;
         let late =
             |daemon: &Self| Error::Late { what: "the daemon's answer", after, last: daemon.log_tail() };

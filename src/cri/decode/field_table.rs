@@ -15,6 +15,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value,
 };
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +36,13 @@ use Verdict::{Checked, Honoured, Refused, Stored};
 /// ends in `.*` stands for all fields below; their values are made up.
 type Row = (&'static str, Verdict, &'static str, &'static str);
 
+/// The interface, compiled once: where debug code runs in an emulator that takes seconds.
 fn pool() -> DescriptorPool {
-    let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");
-    DescriptorPool::from_file_descriptor_set(protox::compile(["api.proto"], [proto]).unwrap()).unwrap()
+    static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+        let proto = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto");
+        DescriptorPool::from_file_descriptor_set(protox::compile(["api.proto"], [proto]).unwrap()).unwrap()
+    });
+    POOL.clone()
 }
 
 /// Every field below a message. Maps and the wrapper of an integer are one value each.
