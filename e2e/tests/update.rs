@@ -117,6 +117,9 @@ fn a_refused_update_changes_nothing() {
         let bad = [
             LinuxContainerResources { cpu_period: 1, ..Default::default() },
             LinuxContainerResources { cpuset_cpus: "3-0".into(), ..Default::default() },
+            // No machine for tests has so many.
+            LinuxContainerResources { cpuset_cpus: "0,1023".into(), ..Default::default() },
+            LinuxContainerResources { cpuset_mems: "0,63".into(), ..Default::default() },
             LinuxContainerResources { memory_limit_in_bytes: -2, ..Default::default() },
             LinuxContainerResources { memory_swap_limit_in_bytes: MIB, ..Default::default() },
             LinuxContainerResources { unified: [("../x.y".into(), "1".into())].into(), ..Default::default() },

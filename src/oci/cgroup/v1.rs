@@ -160,10 +160,20 @@ fn write_cpu(cpu: &Hierarchy, path: &str, resources: &Resources, update: bool) -
     }
 }
 
-fn write_cpuset(cpuset: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
-    for (file, list) in [("cpuset.cpus", &resources.cpuset_cpus), ("cpuset.mems", &resources.cpuset_mems)] {
-        if let Some(list) = list {
-            cpuset.write(path, file, list)?;
+/// Lists of CPUs and of memory nodes, which are named alike in both versions. A CPU that the host or the cgroup above
+/// does not have is the request's fault.
+pub(super) fn write_cpuset(cpuset: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
+    for (name, list) in [("cpus", &resources.cpuset_cpus), ("mems", &resources.cpuset_mems)] {
+        let Some(list) = list else { continue };
+        match cpuset.write(path, &format!("cpuset.{name}"), list) {
+            Err(OciError::Io { source, .. })
+                if matches!(source.raw_os_error(), Some(libc::EINVAL | libc::ERANGE | libc::EACCES)) =>
+            {
+                let reason =
+                    format!("{list:?} is not all there on this host or in the pod's cgroup: {source}");
+                return Err(OciError::invalid(format!("linux.resources.cpuset_{name}"), reason));
+            }
+            other => other?,
         }
     }
     Ok(())

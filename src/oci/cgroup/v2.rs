@@ -2,7 +2,7 @@
 
 use super::files::Hierarchy;
 use super::resources::{DeviceAccess, Resources, weight_of_shares};
-use super::v1::{bytes, pids_max};
+use super::v1::{bytes, pids_max, write_cpuset};
 use super::{CgroupPath, Host, device_program};
 use crate::error::{OciError, OciResult};
 use rustix::io::Errno;
@@ -116,11 +116,7 @@ fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
         let quota = quota.map_or_else(|| "max".to_owned(), |quota| quota.to_string());
         v2.write(path, "cpu.max", format!("{quota} {}", resources.cpu_period.unwrap_or(DEFAULT_PERIOD)))?;
     }
-    for (file, list) in [("cpuset.cpus", &resources.cpuset_cpus), ("cpuset.mems", &resources.cpuset_mems)] {
-        if let Some(list) = list {
-            v2.write(path, file, list)?;
-        }
-    }
+    write_cpuset(v2, path, resources)?;
     let swap = resources.swap_alone()?;
     for (file, value) in
         [("memory.max", resources.memory_limit.filter(|limit| *limit != 0)), ("memory.swap.max", swap)]
