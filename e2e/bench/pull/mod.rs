@@ -46,7 +46,8 @@ pub(crate) fn measure(rounds: usize, on: Option<&Path>, limit: Duration) -> Resu
     let isolation = Isolation::enter()?;
     end_on_signals(isolation.sweeper(), limit)?;
     let stores = match on {
-        Some(directory) => directory.join(format!("corten-bench-{}", std::process::id())),
+        // Short, because containerd takes no long path for the sockets of its shims.
+        Some(directory) => directory.join(format!("cb-{}", std::process::id())),
         None => isolation.directory("stores")?,
     };
     fs::create_dir_all(&stores).at("create", &stores)?;
@@ -66,19 +67,13 @@ pub(crate) fn measure(rounds: usize, on: Option<&Path>, limit: Duration) -> Resu
         "\n| seconds, median | Corten | containerd | floor | of containerd | of the floor | peak RSS, MiB |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|");
-    let mut good = true;
-    for (number, image) in fixture.images.iter().enumerate() {
-        let mut times = Times::default();
-        // The first image is the one that counts.
-        for round in 0..if number == 0 { rounds } else { rounds.div_ceil(2) } {
-            bench.round(round, image, &mut times)?;
-        }
-        good &= report(&image.title, &times, number == 0);
-    }
-    let result = many::measure(&bench, &registry);
+    let result = bench.images(&fixture, rounds).and_then(|good| {
+        many::measure(&bench, &registry)?;
+        Ok(good)
+    });
     // The tmpfs goes with the isolation in any case.
     let _ = fs::remove_dir_all(&stores);
-    result?;
+    let good = result?;
     println!("\nMeasured in {:.0} s.", begin.elapsed().as_secs_f64());
     println!(
         "The bars: the first image in at most 1/3 of containerd's time and {OF_FLOOR}x the floor's; at most {} MiB of memory.",
@@ -96,6 +91,20 @@ struct Bench {
 }
 
 impl Bench {
+    /// Every image so often; whether every bar is met.
+    fn images(&self, fixture: &Fixture, rounds: usize) -> Result<bool, Error> {
+        let mut good = true;
+        for (number, image) in fixture.images.iter().enumerate() {
+            let mut times = Times::default();
+            // The first image is the one that counts.
+            for round in 0..if number == 0 { rounds } else { rounds.div_ceil(2) } {
+                self.round(round, image, &mut times)?;
+            }
+            good &= report(&image.title, &times, number == 0);
+        }
+        Ok(good)
+    }
+
     fn round(&self, round: usize, image: &fixture::Pushed, times: &mut Times) -> Result<(), Error> {
         let reference = format!("registry.test/{}:1", image.repository);
         // Each goes first in turn.
@@ -108,7 +117,7 @@ impl Bench {
                 }
                 1 => times.containerd.push(self.pull(Kind::Containerd, &reference)?.0),
                 _ => {
-                    let directory = self.fresh("floor")?;
+                    let directory = self.fresh("f")?;
                     times.floor.push(floor::pull(self.registry, image, &directory)?);
                     remove(&directory);
                 }
@@ -136,7 +145,7 @@ impl Bench {
         mirror: SocketAddr,
         work: impl FnOnce(&Daemon) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let directory = self.fresh(if kind == Kind::Corten { "corten" } else { "containerd" })?;
+        let directory = self.fresh(if kind == Kind::Corten { "c" } else { "p" })?;
         let options = Options {
             kind,
             network: Network::None,
