@@ -237,6 +237,7 @@ impl Puller {
             outline: self.store.layout.ingest_file()?,
             keep: partial.map(Partial::end).transpose()?,
             limits: Limits { bytes: config.max_layer_bytes, entries: config.max_layer_entries },
+            growing: self.store.growing(),
         })
     }
 

@@ -69,7 +69,7 @@ impl Node {
     /// Waits until nothing but the database is left.
     async fn assert_empty(&self) {
         let count = |name: &str| std::fs::read_dir(self.images().join(name)).unwrap().count();
-        let names = ["blobs/sha256", "layers/sha256", "ingest", "fixups", "unfinished"];
+        let names = ["blobs/sha256", "layers/sha256", "outlines", "ingest", "fixups", "unfinished"];
         for _ in 0..100 {
             if names.iter().all(|name| count(name) == 0) {
                 return self.assert_counted().await;

@@ -13,6 +13,8 @@ use rustix::io::Errno;
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -22,6 +24,21 @@ const DIRECTORY: OFlags =
 pub(crate) struct Taken {
     pub bytes: u64,
     pub inodes: u64,
+}
+
+/// What a layer takes so far that is being unpacked, as its unpacking knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Growing {
+    bytes: AtomicU64,
+    inodes: AtomicU64,
+}
+
+impl Growing {
+    /// Bytes and inodes so far.
+    pub(crate) fn tell(&self, bytes: u64, inodes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.inodes.store(inodes, Ordering::Relaxed);
+    }
 }
 
 impl Taken {
@@ -45,12 +62,25 @@ impl Store {
         if let Ok(found) = rustix::fs::stat(self.layout.database()) {
             live.add(&found);
         }
+        for growing in lock(&self.growing).iter().filter_map(Weak::upgrade) {
+            live.bytes += growing.bytes.load(Ordering::Relaxed);
+            live.inodes += growing.inodes.load(Ordering::Relaxed);
+        }
         let (bytes, inodes) = self.unfinished_usage();
         FsUsage {
             mountpoint: self.layout.root().to_owned(),
             bytes: layers.layers + beside.bytes + live.bytes + bytes,
             inodes: layers.layer_inodes + beside.inodes + live.inodes + inodes,
         }
+    }
+
+    /// A layer begins to be unpacked: it counts until this is dropped.
+    pub(crate) fn growing(&self) -> Arc<Growing> {
+        let mut all = lock(&self.growing);
+        all.retain(|growing| growing.strong_count() > 0);
+        let growing = Arc::default();
+        all.push(Arc::downgrade(&growing));
+        growing
     }
 
     /// Something was put beside the layers, or taken away.

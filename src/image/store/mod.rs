@@ -25,6 +25,7 @@ mod record;
 pub(crate) use database::Database;
 pub(crate) use index::Index;
 pub(crate) use layout::{IngestDir, IngestFile, Layout};
+pub(crate) use measure::Growing;
 pub(crate) use open::open;
 pub(crate) use partial::{Kept, Partial};
 pub(crate) use record::{Check, ImageRecord, LayerRecord};
@@ -36,7 +37,7 @@ use crate::error::ImageError;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 /// The store: directories, database, and the index of it in memory.
@@ -56,6 +57,8 @@ pub(crate) struct Store {
     unfinished: Mutex<HashMap<Digest, SystemTime>>,
     /// What everything beside the layers takes on the disk, since it last changed.
     beside: Mutex<Option<measure::Taken>>,
+    /// What layers take that are being unpacked.
+    growing: Mutex<Vec<Weak<Growing>>>,
     /// Holders of images by image id: containers.
     holds: Mutex<HashMap<String, HashSet<String>>>,
     /// Names of layer and fix-up directories by the holder that uses them.

@@ -54,6 +54,7 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
         leases: std::sync::Mutex::default(),
         partials: std::sync::Mutex::default(),
         beside: std::sync::Mutex::default(),
+        growing: std::sync::Mutex::default(),
         condemned: std::sync::Mutex::default(),
         unfinished: std::sync::Mutex::new(unfinished.into_iter().map(|(id, _, since)| (id, since)).collect()),
         holds: std::sync::Mutex::default(),

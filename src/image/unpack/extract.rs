@@ -5,6 +5,7 @@ use super::error::{TarError, UnpackError};
 use super::tar::{Archive, Entry, Kind};
 use super::tree::{Tree, clean, failed, file_type, proc_path, shown, split};
 use super::{Limits, Unpacked};
+use crate::store::Growing;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -13,6 +14,7 @@ use std::ffi::OsStr;
 use std::io::BufRead;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The prefix of an entry that deletes one of the layers below (image-spec, layer.md).
 const WHITEOUT: &[u8] = b".wh.";
@@ -37,6 +39,7 @@ pub(super) struct Extractor {
     inodes: u64,
     replaced: bool,
     hollow: bool,
+    growing: Arc<Growing>,
 }
 
 impl Extractor {
@@ -57,7 +60,13 @@ impl Extractor {
             inodes: 1,
             replaced: false,
             hollow: false,
+            growing: Arc::default(),
         })
+    }
+
+    /// Tells how much there is so far.
+    pub(super) fn growing(self, growing: Arc<Growing>) -> Self {
+        Self { growing, ..self }
     }
 
     /// Leaves the contents of files out; they get their sizes.
@@ -74,6 +83,7 @@ impl Extractor {
                 return Err(UnpackError::Limit { what: "entries", limit: self.limits.entries });
             }
             self.entry(&entry, archive)?;
+            self.growing.tell(self.bytes, self.inodes);
         }
         for path in self.directories.keys() {
             self.tree.implied.remove(path);
@@ -167,10 +177,13 @@ impl Extractor {
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let fd: OwnedFd =
             self.create("create", parent, path, name, || rustix::fs::openat(parent, name, flags, mode))?;
+        let mut written = self.bytes;
         archive.content(|mut piece| {
             if self.hollow {
                 return Ok(());
             }
+            written += piece.len() as u64;
+            self.growing.tell(written, self.inodes);
             while !piece.is_empty() {
                 match rustix::io::write(&fd, piece) {
                     Ok(count) => piece = &piece[count..],

@@ -10,8 +10,8 @@ use super::tar::Archive;
 use super::{Limits, Unpacked};
 use crate::digest::Digest;
 use crate::manifest::Layer;
-use crate::store::{IngestDir, IngestFile, Kept};
-use std::sync::mpsc;
+use crate::store::{Growing, IngestDir, IngestFile, Kept};
+use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
 
 /// Pieces between the socket and the first thread, and between that and the inflating one; each is at most what one
@@ -30,6 +30,8 @@ pub(crate) struct Job {
     /// Where the compressed bytes are kept as well.
     pub keep: Option<Kept>,
     pub limits: Limits,
+    /// Told how much there is so far.
+    pub growing: Arc<Growing>,
 }
 
 /// A pipeline that waits for its input.
@@ -74,13 +76,14 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
         let result = inflate::run(input, &chunks_in, &buffers_out, compression, limit);
         let _ = inflated_in.send(result);
     })?;
-    let (directory, outline, diff_id, limits) = (job.directory, job.outline, job.diff_id, job.limits);
+    let (directory, outline, diff_id) = (job.directory, job.outline, job.diff_id);
+    let (limits, growing) = (job.limits, job.growing);
     // Plain bytes are their own diff id, which the other thread has checked as the digest.
     let plain = compression == crate::manifest::Compression::None;
     let plain_digest = plain.then(|| job.layer.descriptor.digest.clone());
     spawn("layer-extract", move || {
         let source = Inflated::new(chunks_out, buffers_in, !plain);
-        let result = extract((&directory, &outline), source, plain_digest, &diff_id, limits);
+        let result = extract((&directory, &outline), source, plain_digest, &diff_id, (limits, growing));
         let _ = extracted_in.send(result.map(|unpacked| Finished { directory, outline, unpacked }));
     })?;
     Ok(Running { input, checked, inflated, extracted })
@@ -126,12 +129,12 @@ fn extract(
     source: Inflated,
     plain_digest: Option<Digest>,
     diff_id: &Digest,
-    limits: Limits,
+    (limits, growing): (Limits, Arc<Growing>),
 ) -> Result<Unpacked, UnpackError> {
     let unwritten = |source| UnpackError::Io { operation: "write", path: "outline".to_owned(), source };
     let recorder = outline.handle().and_then(Recorder::new).map_err(unwritten)?;
     let mut archive = Archive::recorded(source, recorder);
-    let mut extractor = Extractor::new(directory.path(), limits)?;
+    let mut extractor = Extractor::new(directory.path(), limits)?.growing(growing);
     let unpacked = extractor.run(&mut archive);
     let (mut source, mut recorder) = archive.into_inner();
     let unpacked = match unpacked {

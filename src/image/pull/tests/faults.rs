@@ -97,14 +97,23 @@ async fn failures_of_a_host_are_repeated_so_often_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_told_while_a_pull_runs() {
     let mock = Mock::start().await;
-    let content = layer("a", &noise(50_000));
+    let content = layer("a", &noise(500_000));
     let size = content.len() as u64;
     mock.push("app", "v1", &Pushed::manifest(vec![(content.clone(), content, "tar")]));
     mock.behave(Behaviour::Stall);
     let node = Node::with(|config| config.progress_timeout_seconds = 30);
     let reference = format!("{}/app:v1", mock.address());
+    let before = node.store.fs_usage().bytes;
     let (store, wanted) = (Arc::clone(&node.store), reference.clone());
     let pull = tokio::spawn(async move { store.pull(&wanted, None).await });
+    // What comes in takes room already.
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while node.store.fs_usage().bytes < before + size / 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
     let seen = tokio::time::timeout(Duration::from_secs(30), async {
         loop {
             let pulls = node.store.pulls();

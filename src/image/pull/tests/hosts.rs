@@ -16,11 +16,15 @@ async fn authentication() {
     for behaviour in [Behaviour::Basic, Behaviour::Bearer] {
         mock.behave(behaviour);
         let node = Node::new();
-        for credentials in [None, password("user", "wrong-secret")] {
+        for (credentials, tried) in [
+            (None, "without credentials"),
+            (password("user", "wrong-secret"), "with a user name and password"),
+        ] {
             let error = node.store.pull(&reference, credentials).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
             let text = format!("{error} {error:?}");
-            assert!(text.contains(&mock.address()) && !text.contains("wrong-secret"), "{text}");
+            assert!(text.contains(&mock.address()) && text.contains(tried), "{text}");
+            assert!(!text.contains("wrong-secret"), "{text}");
         }
         node.store.pull(&reference, password("user", "pass")).await.unwrap();
         let auth = Credentials { auth: "dXNlcjpwYXNz".into(), ..Default::default() };
