@@ -160,6 +160,20 @@ fn an_unknown_handler_is_refused_by_name() {
     assert!(error.contains("other") && error.contains("/nowhere/runtime"), "{error}");
     let pods = world.tokio.block_on(async { world.daemon.client().await?.pods().await }).unwrap();
     assert!(pods.is_empty());
+    // An image's handler is one of them, too.
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let mut main = shell("main", BUSYBOX, "true");
+        let mut of = |handler: &str| {
+            main.image.get_or_insert_default().runtime_handler = handler.to_owned();
+            main.clone()
+        };
+        let error = cri.create(&pod, &of("kata"), &config).await.unwrap_err().to_string();
+        assert!(error.contains("kata") && error.contains("native, other"), "{error}");
+        cri.create(&pod, &of("other"), &config).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
 }
 
 fn ids() -> Vec<IdMapping> {

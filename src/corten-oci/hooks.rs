@@ -1,17 +1,11 @@
 //! Hooks: programs that the configuration names, run at the points of a container's life that the runtime spec tells,
 //! with the container's state on their stdin.
 
-use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use oci_spec::runtime::{Hook, Spec};
 
 use crate::error::{Error, Result};
-
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The hooks of one point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,56 +64,17 @@ pub(crate) fn run_all(spec: &Spec, stage: Stage, state: &[u8]) -> Vec<Error> {
 }
 
 fn run_one(hook: &Hook, stage: Stage, state: &[u8]) -> Result<()> {
-    let failed = |problem: String| Error::Hook { stage: stage.name(), path: hook.path().clone(), problem };
-    if !hook.path().is_absolute() {
-        return Err(failed("its path is not absolute".to_owned()));
-    }
-    let mut command = Command::new(hook.path());
-    let args = hook.args().as_deref().unwrap_or_default();
-    if let Some((name, rest)) = args.split_first() {
-        command.arg0(name).args(rest);
-    }
-    command.env_clear();
-    let env = hook.env().iter().flatten().filter_map(|entry| entry.split_once('='));
-    command.envs(env).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook that does not care closes it.
-        let _ = stdin.write_all(state);
-    }
+    let owned = |list: &Option<Vec<String>>| -> Vec<Vec<u8>> {
+        list.iter().flatten().map(|text| text.clone().into_bytes()).collect()
+    };
     let limit = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
-    let status = wait(&mut child, limit).map_err(|problem| failed(problem.to_owned()))?;
-    if status.success() {
-        return Ok(());
-    }
-    let mut said = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        // What cannot be read is not told.
-        let _ = stderr.take(4096).read_to_string(&mut said);
-    }
-    Err(failed(format!("{status}: {}", said.trim())))
-}
-
-/// Waits for a hook, so long at most.
-fn wait(
-    child: &mut Child,
-    limit: Option<Duration>,
-) -> std::result::Result<std::process::ExitStatus, &'static str> {
-    let Some(limit) = limit else { return child.wait().map_err(|_| "cannot be waited for") };
-    let until = Instant::now() + limit;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Err(_) => return Err("cannot be waited for"),
-            Ok(None) if Instant::now() < until => sleep(LOOK_AGAIN),
-            Ok(None) => {
-                // It may have ended in this moment.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err("it took longer than its timeout");
-            }
-        }
-    }
+    let (args, env) = (owned(hook.args()), owned(hook.env()));
+    let program = sys::hook::Hook { path: hook.path(), args: &args, env: &env, limit, beside: None };
+    sys::hook::run(&program, state).map_err(|problem| Error::Hook {
+        stage: stage.name(),
+        path: hook.path().clone(),
+        problem,
+    })
 }
 
 #[cfg(test)]

@@ -4,9 +4,18 @@ use crate::Engine;
 use crate::error::EngineError;
 use crate::view::FsUsage;
 use image::Image;
+use model::ImageSpec;
 use std::sync::Arc;
 
 impl Engine {
+    /// Refuses an image for a runtime handler that is not configured. All that are take the same images.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownHandler`].
+    pub fn check_image_handler(&self, image: &ImageSpec) -> Result<(), EngineError> {
+        self.handlers.find(&image.runtime_handler).map(drop)
+    }
+
     /// PullImage: returns the image's id.
     pub async fn pull_image(
         &self,

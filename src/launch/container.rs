@@ -9,10 +9,10 @@ use wire::plan::{ContainerPlan, PidNamespace};
 
 use crate::agent::Handover;
 use crate::channel;
-use crate::extras::Extras;
+use crate::extras::{Extras, Step};
 use crate::labels::Labels;
 use crate::userns::{self, Mapper};
-use crate::{Failure, Never, creds, devices, masks, mounts, rootfs};
+use crate::{Failure, Never, creds, devices, hooks, masks, mounts, rootfs};
 
 /// What the fork hands to the child.
 pub struct ContainerChild<'a> {
@@ -81,7 +81,9 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     }
     masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
     resolve::open_or_create(root, &process.cwd, true)?;
+    hooks::before_pivot(plan.hooks.as_ref())?;
     extras.before_pivot()?;
+    let state = plan.hooks.as_ref().map(|plan| hooks::state(plan, "created")).unwrap_or_default();
     rootfs::finish(root, &plan.rootfs, !extras.no_pivot)?;
 
     channel::send_root(status.as_fd(), resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?.as_fd())?;
@@ -92,6 +94,9 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     }
     let Some(go) = channel::wait_for_go(status.as_fd()) else { process::exit(1) };
     let agent = handover.map(|handover| handover.over(go.agent));
+    let start = || hooks::before_exec(plan.hooks.as_ref(), &state);
+    let own: Option<Step<'_>> = if plan.hooks.is_some() { Some(&start) } else { None };
+    let extras = Extras { before_exec: extras.before_exec.or(own), ..*extras };
     creds::become_program(process, &extras.ending(status, labels, agent))
 }
 

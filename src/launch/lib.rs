@@ -10,6 +10,7 @@ mod devices;
 mod exec;
 mod extras;
 mod foreign;
+mod hooks;
 pub mod host;
 mod images;
 mod labels;

@@ -42,6 +42,36 @@ pub struct ContainerPlan {
     /// `pid_namespace`, `rootfs`, `ids` with the process's user, and those of `mounts` count that the runtime's plan has
     /// a place for.
     pub runtime: Option<RuntimePlan>,
+    /// Programs of the host to run on the way, where there are any.
+    pub hooks: Option<HooksPlan>,
+}
+
+/// The hooks of the runtime spec that the launcher runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HooksPlan {
+    /// When the namespaces stand, in those of `beside`.
+    pub create_runtime: Vec<HookPlan>,
+    /// When everything is mounted, in the container's namespaces, with the host's files.
+    pub create_container: Vec<HookPlan>,
+    /// In the container, just before its program.
+    pub start_container: Vec<HookPlan>,
+    /// The container's state in JSON, without `status`, `pid` and the closing brace.
+    pub state: Bytes,
+    /// A process in the runtime's namespaces.
+    pub beside: i32,
+}
+
+/// A hook.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HookPlan {
+    /// The program.
+    pub path: Bytes,
+    /// Its arguments, beginning with its own name.
+    pub args: Vec<Bytes>,
+    /// `NAME=value`.
+    pub env: Vec<Bytes>,
+    /// Killed after so many seconds; 0: never.
+    pub timeout_seconds: u64,
 }
 
 /// A range of ids that a user namespace maps.

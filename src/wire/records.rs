@@ -3,8 +3,8 @@
 use crate::codec::{Codec, DecodeError, Reader, put_record};
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request, Streams};
 use crate::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
-    ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MountPlan,
+    MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
 };
 
 /// A structure: its fields in order, behind their length. Fields behind `+` were added later and have their defaults
@@ -85,7 +85,10 @@ record!(ContainerPlan {
     process
     + ids
     + runtime
+    + hooks
 });
+record!(HooksPlan { create_runtime, create_container, start_container, state, beside });
+record!(HookPlan { path, args, env, timeout_seconds });
 record!(RuntimePlan { create, start, directory, pid_file, console + user_namespace + images });
 record!(IdMap { inside, outside, count });
 record!(IdMaps { uids, gids });

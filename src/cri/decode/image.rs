@@ -17,10 +17,8 @@ pub(crate) fn image(field: &Field<'_>, message: Option<proto::ImageSpec>) -> Res
         return Err(name.invalid(format!("is longer than {REFERENCE_MAX} bytes")));
     }
     field.child("image_ref").refuse_if(!message.image_ref.is_empty())?;
-    // Every handler takes the same images.
-    if !matches!(message.runtime_handler.as_str(), "" | "native") {
-        return Err(field.child("runtime_handler").invalid("is no handler of this runtime"));
-    }
+    // Whether it is configured is the engine's to know.
+    text::printable(&field.child("runtime_handler"), &message.runtime_handler)?;
     Ok(ImageSpec {
         image: message.image,
         user_specified_image: message.user_specified_image,
@@ -30,11 +28,11 @@ pub(crate) fn image(field: &Field<'_>, message: Option<proto::ImageSpec>) -> Res
 }
 
 /// The image that a filter names, if any.
-pub(crate) fn filter(message: Option<proto::ImageFilter>) -> Result<Option<String>, DecodeError> {
+pub(crate) fn filter(message: Option<proto::ImageFilter>) -> Result<Option<ImageSpec>, DecodeError> {
     let root = Field::root("filter");
     match message.and_then(|filter| filter.image) {
         Some(spec) if spec != proto::ImageSpec::default() => {
-            Ok(Some(image(&root.child("image"), Some(spec))?.image))
+            Ok(Some(image(&root.child("image"), Some(spec))?))
         }
         _ => Ok(None),
     }

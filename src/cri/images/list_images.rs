@@ -17,6 +17,10 @@ pub(super) async fn answer(
 /// The images that pass.
 pub(super) fn list(images: &Images, filter: Option<ImageFilter>) -> Result<Vec<Image>, Status> {
     let filter = decode::image::filter(filter).map_err(|error| status::decode(&error))?;
-    let found = images.engine.list_images(filter.as_deref()).map_err(|error| status::engine(&error))?;
+    if let Some(spec) = &filter {
+        images.engine.check_image_handler(spec).map_err(|error| status::engine(&error))?;
+    }
+    let reference = filter.as_ref().map(|spec| spec.image.as_str());
+    let found = images.engine.list_images(reference).map_err(|error| status::engine(&error))?;
     Ok(found.iter().map(|image| encode::image::image(image)).collect())
 }

@@ -14,6 +14,7 @@ pub(super) async fn answer(images: &Images, request: PullImageRequest) -> Result
     // Images are the same for every pod: its configuration is only checked.
     sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config).map_err(refused)?;
     Span::current().record("image", spec.image.as_str());
+    images.engine.check_image_handler(&spec).map_err(|error| status::engine(&error))?;
     // Informational: who asked for it, and in which words.
     tracing::debug!(requested = spec.user_specified_image, annotations = ?spec.annotations, "pulling");
     let image_ref =

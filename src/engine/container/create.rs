@@ -42,6 +42,8 @@ impl Engine {
                 problem: format!("it names another pod than sandbox {}", pod.id),
             });
         }
+        let mounted = config.mounts.iter().filter_map(|mount| mount.image.as_ref());
+        mounted.chain([&config.image]).try_for_each(|image| self.check_image_handler(image))?;
         let id = ContainerId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
         let name = (pod.id.clone(), config.metadata.clone());
@@ -183,6 +185,7 @@ impl Engine {
         if let Some(runtime) = self.handlers.runtime(&pod.handler()) {
             runtime.check_mounts(&spec)?;
         }
+        self.check_hooks(pod, &spec)?;
         let log_path = log_path(&sandbox, &config);
         let record = ContainerRecord {
             version: ContainerRecord::version(),
@@ -327,6 +330,8 @@ impl Engine {
         if let Some(runtime) = runtime {
             let bundle = container.pod.files.bundle(&record.id);
             plan.runtime = Some(runtime.prepare(&bundle, spec, &plan)?);
+        } else {
+            plan.hooks = self.hooks(container, spec)?;
         }
         Ok(plan)
     }

@@ -3,6 +3,7 @@
 mod attach;
 mod create;
 mod exec;
+mod hooks;
 mod list;
 mod log;
 mod open_exec;

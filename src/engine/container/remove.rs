@@ -88,7 +88,10 @@ impl Engine {
                 }
                 discarded
             }
-            None => crate::handlers::remove(&bundle),
+            None => {
+                super::hooks::poststop(&bundle, id);
+                crate::handlers::remove(&bundle)
+            }
         }
     }
 

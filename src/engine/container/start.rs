@@ -34,6 +34,7 @@ impl Engine {
         match shim.ask("start container", &container.id, &request).await {
             Ok(Reply::Started { started_at_ns }) => {
                 self.publish(container, ContainerEvent::Started(started_at_ns));
+                self.poststart(container).await;
                 Ok(())
             }
             Ok(_) => Ok(()),

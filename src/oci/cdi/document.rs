@@ -75,10 +75,18 @@ pub(super) struct Mount {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Hook {
+    /// The point of a container's life, as the runtime spec calls it.
     pub(super) hook_name: String,
     pub(super) path: String,
+    #[serde(default)]
+    pub(super) args: Vec<String>,
+    #[serde(default)]
+    pub(super) env: Vec<String>,
+    /// Seconds.
+    #[serde(default)]
+    pub(super) timeout: Option<i64>,
 }
 
 /// Reads YAML, of which JSON is a part; the text is why it is no document.

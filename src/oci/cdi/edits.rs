@@ -4,15 +4,23 @@ use super::FIELD;
 use super::document::{Edits, Mount, Node};
 use crate::error::{OciError, OciResult};
 use crate::spec::{destination, device_at, device_rule};
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Spec};
+use oci_spec::runtime::{Hook, Hooks, LinuxDevice, LinuxDeviceType, Spec};
 use std::path::{Path, PathBuf};
 
 impl Edits {
     /// Refuses what this runtime does not do, and what is malformed. `name` is whose edits they are.
     pub(super) fn check(&self, name: &str) -> OciResult<()> {
         let refuse = |reason: String| Err(OciError::invalid(FIELD, format!("{name}: {reason}")));
-        if let Some(hook) = self.hooks.first() {
-            return refuse(format!("its {} hook {} is not supported", hook.hook_name, hook.path));
+        for hook in &self.hooks {
+            if list_of(&mut Hooks::default(), &hook.hook_name).is_none() {
+                return refuse(format!("{:?} is no hook of a container", hook.hook_name));
+            }
+            if !hook.path.starts_with('/') {
+                return refuse(format!("its {} hook {:?} is no absolute path", hook.hook_name, hook.path));
+            }
+            if hook.timeout.is_some_and(|seconds| seconds <= 0) {
+                return refuse(format!("its {} hook {} has no time", hook.hook_name, hook.path));
+            }
         }
         if self.intel_rdt.is_some() {
             return refuse("intelRdt is not supported".to_owned());
@@ -56,6 +64,7 @@ impl Edits {
             }
         }
         self.add_devices(devices, spec);
+        self.add_hooks(spec);
         if !mounts.is_empty() {
             let all = spec.mounts_mut().get_or_insert_default();
             all.retain(|known| !mounts.iter().any(|mount| mount.destination() == known.destination()));
@@ -63,6 +72,19 @@ impl Edits {
             all.sort_by_key(|mount| mount.destination().components().count());
         }
         Ok(())
+    }
+
+    fn add_hooks(&self, spec: &mut Spec) {
+        for one in &self.hooks {
+            let mut hook = Hook::default();
+            hook.set_path(PathBuf::from(&one.path))
+                .set_args((!one.args.is_empty()).then(|| one.args.clone()))
+                .set_env((!one.env.is_empty()).then(|| one.env.clone()))
+                .set_timeout(one.timeout);
+            if let Some(list) = list_of(spec.hooks_mut().get_or_insert_default(), &one.hook_name) {
+                list.get_or_insert_default().push(hook);
+            }
+        }
     }
 
     fn add_devices(&self, devices: Vec<LinuxDevice>, spec: &mut Spec) {
@@ -88,6 +110,20 @@ impl Edits {
             all.push(device);
         }
     }
+}
+
+/// The hooks of a point of a container's life; `None` when there is none of the name.
+fn list_of<'a>(hooks: &'a mut Hooks, name: &str) -> Option<&'a mut Option<Vec<Hook>>> {
+    Some(match name {
+        #[allow(deprecated, reason = "vendors' descriptions still have them")]
+        "prestart" => hooks.prestart_mut(),
+        "createRuntime" => hooks.create_runtime_mut(),
+        "createContainer" => hooks.create_container_mut(),
+        "startContainer" => hooks.start_container_mut(),
+        "poststart" => hooks.poststart_mut(),
+        "poststop" => hooks.poststop_mut(),
+        _ => return None,
+    })
 }
 
 /// The node, with what the description leaves to the host taken from there.

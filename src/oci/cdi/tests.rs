@@ -101,7 +101,9 @@ fn a_later_directory_wins_and_equals_conflict() {
 fn what_is_not_done_is_refused_by_name() {
     let (dir, registry) = registry();
     for (edits, part) in [
-        (r#"{"hooks": [{"hookName": "createContainer", "path": "/bin/x"}]}"#, "createContainer"),
+        (r#"{"hooks": [{"hookName": "preCreate", "path": "/bin/x"}]}"#, "preCreate"),
+        (r#"{"hooks": [{"hookName": "poststop", "path": "bin/x"}]}"#, "poststop"),
+        (r#"{"hooks": [{"hookName": "poststop", "path": "/bin/x", "timeout": 0}]}"#, "no time"),
         (r#"{"intelRdt": {"closID": "x"}}"#, "intelRdt"),
         (r#"{"netDevices": [{"hostInterfaceName": "eth1", "name": "eth1"}]}"#, "netDevices"),
         (r#"{"env": ["=x"]}"#, "environment"),
@@ -115,4 +117,23 @@ fn what_is_not_done_is_refused_by_name() {
         let text = refused(&registry, "a");
         assert!(text.starts_with("CDI_devices") && text.contains(part), "{edits}: {text}");
     }
+}
+
+#[test]
+fn hooks_come_in_their_order() {
+    let (dir, registry) = registry();
+    let edits = r#"{"hooks": [
+        {"hookName": "createContainer", "path": "/bin/x", "args": ["x", "a"], "env": ["A=b"], "timeout": 7},
+        {"hookName": "createContainer", "path": "/bin/y"}, {"hookName": "prestart", "path": "/bin/z"},
+        {"hookName": "createRuntime", "path": "/bin/r"}]}"#;
+    std::fs::write(dir.path().join("low/a.json"), json("a", edits)).unwrap();
+    let spec = inject(&registry, &["a"]).unwrap();
+    let plan = crate::plan::hooks(&spec, b"{".to_vec(), 7).unwrap();
+    let paths = |hooks: &[wire::plan::HookPlan]| -> Vec<String> {
+        hooks.iter().map(|hook| String::from_utf8_lossy(&hook.path).into_owned()).collect()
+    };
+    assert_eq!(paths(&plan.create_container), ["/bin/x", "/bin/y"]);
+    assert_eq!(paths(&plan.create_runtime), ["/bin/z", "/bin/r"]);
+    let first = &plan.create_container[0];
+    assert_eq!((first.timeout_seconds, first.args.len(), first.env.len()), (7, 2, 1));
 }

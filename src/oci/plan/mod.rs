@@ -1,6 +1,7 @@
 //! A spec as the few system calls that the shim makes of it.
 
 mod devices;
+mod hooks;
 mod ids;
 mod mounts;
 mod process;
@@ -9,6 +10,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 
+pub use hooks::{hook_list, hooks};
 pub use ids::{of_pod as ids_of_pod, of_spec as ids_of_spec};
 pub use process::process;
 pub use sandbox::{SandboxInputs, sandbox};
@@ -85,6 +87,7 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
     stdio.tty = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
     Ok(ContainerPlan {
         runtime: None,
+        hooks: None,
         id: inputs.id.to_owned(),
         stdio,
         cgroup: inputs.cgroup.clone(),

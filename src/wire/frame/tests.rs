@@ -4,8 +4,8 @@ use super::*;
 use crate::exit;
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Streams};
 use crate::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMap, IdMaps, MountPlan, MountSource, PidNamespace,
-    ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MountPlan,
+    MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
 };
 
 /// A small deterministic generator (xorshift), so that failures can be repeated.
@@ -80,6 +80,18 @@ fn container() -> ContainerPlan {
             console: b"console.sock".to_vec(),
             user_namespace: b"user".to_vec(),
             images: vec![Vec::new(), b"image-1".to_vec()],
+        }),
+        hooks: Some(HooksPlan {
+            create_runtime: Vec::new(),
+            create_container: vec![HookPlan {
+                path: b"/usr/bin/hook".to_vec(),
+                args: vec![b"hook".to_vec(), b"ldcache".to_vec()],
+                env: vec![b"A=b".to_vec()],
+                timeout_seconds: 10,
+            }],
+            start_container: Vec::new(),
+            state: b"{".to_vec(),
+            beside: 7,
         }),
         id: "c1".to_owned(),
         stdio: Stdio { log_path: b"/var/log/0.log".to_vec(), tty: true, stdin: true, stdin_once: true },

@@ -90,7 +90,7 @@ fn containers() {
     let table = [
         ("metadata { name: 'a/b' }", "config.metadata.name"),
         (r"image { image: 'a\tb' }", "config.image.image"),
-        ("image { runtime_handler: 'kata' }", "config.image.runtime_handler"),
+        (r"image { runtime_handler: 'a\tb' }", "config.image.runtime_handler"),
         (r"command: 'sh' command: 'a\0b'", "config.command[1]"),
         (r"args: '\0'", "config.args[0]"),
         ("working_dir: 'tmp'", "config.working_dir"),

@@ -1,0 +1,160 @@
+//! Hooks of the runtime spec: programs that are run at certain points of a container's life, with its state on stdin.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::fd::namespace;
+use crate::{SysResult, resolve};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// So much of what a hook complains of is told.
+const SAID: u64 = 4096;
+
+/// The namespaces of [`Hook::beside`], with their names on procfs; that of mounts, by which procfs is seen, last.
+const ENTERED: [(&str, i32); 5] = [
+    ("net", namespace::NET),
+    ("ipc", namespace::IPC),
+    ("uts", namespace::UTS),
+    ("cgroup", namespace::CGROUP),
+    ("mnt", namespace::MOUNT),
+];
+
+/// A hook.
+#[derive(Debug, Clone, Copy)]
+pub struct Hook<'a> {
+    /// The program, absolute.
+    pub path: &'a Path,
+    /// Its arguments, beginning with its own name; empty: the path alone.
+    pub args: &'a [Vec<u8>],
+    /// `NAME=value`; nothing else is inherited.
+    pub env: &'a [Vec<u8>],
+    /// Killed after so long; `None`: never.
+    pub limit: Option<Duration>,
+    /// A process whose network, IPC, UTS, cgroup and mount namespaces it is run in; `None`: the caller's. It stays in
+    /// the caller's PID namespace, which nobody leaves upwards.
+    pub beside: Option<i32>,
+}
+
+/// Runs a hook to its end.
+///
+/// # Errors
+/// Why it could not be run, or how it ended and what it said on stderr.
+pub fn run(hook: &Hook<'_>, state: &[u8]) -> Result<(), String> {
+    if !hook.path.is_absolute() {
+        return Err("its path is not absolute".to_owned());
+    }
+    let text = |bytes: &Vec<u8>| std::ffi::OsStr::from_bytes(bytes).to_owned();
+    let mut command = Command::new(hook.path);
+    if let Some((name, rest)) = hook.args.split_first() {
+        command.arg0(text(name)).args(rest.iter().map(text));
+    }
+    command.env_clear();
+    for entry in hook.env {
+        if let Some(at) = entry.iter().position(|byte| *byte == b'=') {
+            let (name, value) = entry.split_at(at);
+            command.env(
+                std::ffi::OsStr::from_bytes(name),
+                std::ffi::OsStr::from_bytes(value.get(1..).unwrap_or_default()),
+            );
+        }
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    if let Some(pid) = hook.beside {
+        // By path: in a PID namespace of its own a process cannot name one outside.
+        let open = |(name, kind): (&str, i32)| {
+            let path = format!("/proc/{pid}/ns/{name}");
+            Ok((resolve::open(path.as_bytes(), libc::O_RDONLY)?, kind))
+        };
+        let opened: SysResult<Vec<_>> = ENTERED.into_iter().map(open).collect();
+        enter_before_exec(&mut command, opened.map_err(|error| error.to_string())?);
+    }
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A hook that does not care closes it.
+        let _ = stdin.write_all(state);
+    }
+    let status = wait(&mut child, hook.limit).map_err(str::to_owned)?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What cannot be read is not told.
+        let _ = stderr.take(SAID).read_to_end(&mut said);
+    }
+    Err(format!("{status}: {}", String::from_utf8_lossy(&said).trim()))
+}
+
+fn enter_before_exec(command: &mut Command, namespaces: Vec<(OwnedFd, i32)>) {
+    let enter = move || {
+        let all_entered = namespaces.iter().all(|(fd, kind)| {
+            // SAFETY: setns takes no pointers, and is a system call, allowed between fork and exec.
+            unsafe { libc::setns(fd.as_raw_fd(), *kind) == 0 }
+        });
+        // SAFETY: as above; the path is terminated.
+        let entered = all_entered && unsafe { libc::chdir(c"/".as_ptr()) == 0 };
+        if entered { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure makes system calls and allocates nothing.
+    unsafe { command.pre_exec(enter) };
+}
+
+/// Waits for a hook, so long at most.
+fn wait(child: &mut Child, limit: Option<Duration>) -> Result<ExitStatus, &'static str> {
+    let Some(limit) = limit else { return child.wait().map_err(|_| "cannot be waited for") };
+    let until = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Err(_) => return Err("cannot be waited for"),
+            Ok(None) if Instant::now() < until => sleep(LOOK_AGAIN),
+            Ok(None) => {
+                // It may have ended in this moment.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err("it took longer than its timeout");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn shell<'a>(args: &'a [Vec<u8>], env: &'a [Vec<u8>], limit: Option<Duration>) -> Hook<'a> {
+        Hook { path: Path::new("/bin/sh"), args, env, limit, beside: None }
+    }
+
+    #[test]
+    fn a_hook_reads_the_state_and_has_its_own_environment() {
+        let out = std::env::temp_dir().join(format!("corten-hook-{}", std::process::id()));
+        let script = format!("cat > {0}; echo $A$HOME >> {0}", out.display());
+        let args = [b"sh".to_vec(), b"-c".to_vec(), script.into_bytes()];
+        run(&shell(&args, &[b"A=b=c".to_vec()], None), b"{}\n").unwrap();
+        let said = std::fs::read_to_string(&out).unwrap();
+        std::fs::remove_file(out).unwrap();
+        assert_eq!(said, "{}\nb=c\n");
+    }
+
+    #[test]
+    fn a_failing_hook_says_why() {
+        let args = [b"sh".to_vec(), b"-c".to_vec(), b"echo no luck >&2; exit 3".to_vec()];
+        let error = run(&shell(&args, &[], None), b"").unwrap_err();
+        assert!(error.contains('3') && error.contains("no luck"), "{error}");
+        let args = [b"sh".to_vec(), b"-c".to_vec(), b"exec sleep 600".to_vec()];
+        let error = run(&shell(&args, &[], Some(Duration::from_millis(50))), b"").unwrap_err();
+        assert!(error.contains("timeout"), "{error}");
+        let missing = Hook { path: Path::new("/nowhere/hook"), ..shell(&[], &[], None) };
+        assert!(run(&missing, b"").is_err());
+        let relative = Hook { path: Path::new("sh"), ..shell(&[], &[], None) };
+        assert!(run(&relative, b"").unwrap_err().contains("absolute"));
+    }
+}
