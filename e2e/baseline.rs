@@ -122,14 +122,14 @@ fn mounts() -> Counts {
 
 fn links() -> Result<Counts, Error> {
     let mut ip = Command::new(tools::system("ip")?);
-    let text = command::run(ip.args(["-o", "link"]), Duration::from_secs(10))?;
+    let text = command::run(ip.args(["-o", "link"]), Duration::from_secs(60))?;
     // The first field is an index, and what follows the name changes with the bridge's ports.
     Ok(counted(text.lines().filter_map(|line| line.split(' ').nth(1)).map(str::to_owned)))
 }
 
 fn rules() -> Result<Counts, Error> {
     let mut nft = Command::new(tools::system("nft")?);
-    let text = command::run(nft.args(["list", "ruleset"]), Duration::from_secs(20))?;
+    let text = command::run(nft.args(["list", "ruleset"]), Duration::from_secs(60))?;
     Ok(counted(text.lines().map(|line| {
         // Counters count on.
         let words: Vec<_> = line.split_whitespace().collect();

@@ -44,7 +44,7 @@ impl Request<'_> {
     pub fn send(&self, server: SocketAddr) -> Result<Reply, Error> {
         let name = format!("http://{server}{}", self.target);
         let mut stream =
-            TcpStream::connect_timeout(&server, Duration::from_secs(5)).at("connect to", &name)?;
+            TcpStream::connect_timeout(&server, Duration::from_secs(60)).at("connect to", &name)?;
         stream.set_read_timeout(Some(Duration::from_secs(60))).at("limit", &name)?;
         let mut head =
             format!("{} {} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n", self.method, self.target);

@@ -57,7 +57,7 @@ impl Isolation {
             tmpfs(Path::new(directory))?;
         }
         let mut ip = Command::new(tools::system("ip")?);
-        command::run(ip.args(["link", "set", "lo", "up"]), Duration::from_secs(5))?;
+        command::run(ip.args(["link", "set", "lo", "up"]), Duration::from_secs(60))?;
         let own = "/proc/thread-self/ns/mnt";
         let namespace = fs::read_link(own).at("read", own)?;
         let sweeper = Sweeper { root: root.clone(), namespace };

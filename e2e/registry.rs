@@ -38,7 +38,7 @@ impl Registry {
     /// Starts an open registry that keeps everything below a directory.
     ///
     /// # Errors
-    /// When the program is missing or does not serve within 10 s.
+    /// When the program is missing or does not serve within 60 s.
     pub fn start(directory: &Path) -> Result<Self, Error> {
         Self::launch(directory, &directory.join("blobs"), &Extra::default())
     }
@@ -103,7 +103,7 @@ impl Registry {
     }
 
     fn wait(&self, log: &Path) -> Result<(), Error> {
-        let after = Duration::from_secs(10);
+        let after = Duration::from_secs(60);
         let end = Instant::now() + after;
         while TcpStream::connect(self.address).is_err() {
             if Instant::now() > end {

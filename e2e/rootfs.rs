@@ -96,13 +96,13 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn applets(program: &Path) -> Result<Vec<String>, Error> {
-    let list = command::run(Command::new(program).arg("--list"), Duration::from_secs(5))?;
+    let list = command::run(Command::new(program).arg("--list"), Duration::from_secs(60))?;
     Ok(list.lines().filter(|name| *name != "busybox" && !name.is_empty()).map(str::to_owned).collect())
 }
 
 /// What the dynamic loader would load, and the loader; nothing for a static program.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>, Error> {
-    let finished = command::finish(Command::new("ldd").arg(program), Duration::from_secs(5))?;
+    let finished = command::finish(Command::new("ldd").arg(program), Duration::from_secs(60))?;
     let paths =
         finished.stdout.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
     Ok(paths.map(PathBuf::from).collect())

@@ -111,7 +111,7 @@ impl World {
             let pod = cri.run_pod(&config).await?;
             let container = cri.create(&pod, &pods::shell("main", BUSYBOX, "exit 0"), &config).await?;
             cri.start(&container).await?;
-            wait_exited(&cri, &container, Duration::from_secs(10)).await?;
+            wait_exited(&cri, &container, Duration::from_secs(60)).await?;
             cri.end_pod(&pod).await
         })?;
         Snapshot::take_at_rest(&self.isolation, &self.daemon)

@@ -145,7 +145,7 @@ fn put_data_on(from: &Path, to: &Path) -> Result<TempDir, Error> {
         let source = own.path().join(name);
         fs::create_dir(&source).at("create", &source)?;
         let mut mount = Command::new(tools::system("mount")?);
-        command::run(mount.arg("--bind").arg(&source).arg(target), Duration::from_secs(10))?;
+        command::run(mount.arg("--bind").arg(&source).arg(target), Duration::from_secs(60))?;
     }
     Ok(own)
 }
