@@ -246,11 +246,12 @@ impl Shim {
             }
             (Phase::Created, Some(status)) => match socket::connect_stream(as_path(&container.agent)) {
                 Ok(agent) => {
-                    channel::send_go_with(status.fd.as_fd(), agent.as_fd()).map_err(|_| state("has ended"))?
+                    channel::send_go_with(status.fd.as_fd(), agent.as_fd())
+                        .map_err(|_| state("has ended"))?;
                 }
                 Err(error) => {
                     // Killed, it is reaped and its Start answered like that of any child that failed.
-                    container.failure = Some(unreachable_agent(error));
+                    container.failure = Some(unreachable_agent(&error));
                     container.kill();
                 }
             },
@@ -341,7 +342,7 @@ impl Shim {
 }
 
 /// The agent that a filter asks is not there.
-pub(crate) fn unreachable_agent(error: sys::SysError) -> Failure {
+pub(crate) fn unreachable_agent(error: &sys::SysError) -> Failure {
     Failure {
         kind: ErrorCode::Setup,
         errno: error.errno,
