@@ -165,3 +165,47 @@ fn a_pod_goes_on_and_ends_under_the_next_daemon() {
     });
     baseline.settle(&world.isolation, &world.daemon).unwrap();
 }
+
+#[test]
+fn a_daemon_that_is_asked_to_end_finishes_what_it_began_for_a_client_that_hung_up() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: Corten's own promise");
+        return;
+    }
+    let pod = world.pod("hung-up").unwrap();
+    let (pod_id, pid) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let pod_id = cri.run_pod(&pod).await.unwrap();
+        let stubborn =
+            shell("stubborn", BUSYBOX, "trap 'echo asked' TERM; echo up; while :; do usleep 10000; done");
+        let id = cri.create(&pod_id, &stubborn, &pod).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let pid = cri.container_info(&id).await.unwrap()["pid"].as_i64().unwrap();
+        let log = world.log("hung-up", "stubborn");
+        let said = async |word: &str| {
+            let end = Instant::now() + Duration::from_secs(30);
+            while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains(word)) {
+                assert!(Instant::now() < end, "the container never says {word}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        said("up").await;
+        let other = world.daemon.client().await.unwrap();
+        let stopping = tokio::spawn(async move { other.stop(&id, 3).await });
+        said("asked").await;
+        stopping.abort();
+        assert!(stopping.await.unwrap_err().is_cancelled());
+        (pod_id, pid)
+    });
+    world.daemon.stop().unwrap();
+    // The grace was over before the daemon ended, and the end of the container known.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    assert!(status.is_empty() || status.contains("State:\tZ"), "the container still runs: {status}");
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.end_pod(&pod_id).await.unwrap();
+    });
+}

@@ -188,12 +188,16 @@ impl Engine {
     }
 
     /// Runs a mutating verb to its end even when the client hangs up; the daemon waits for it when it ends.
-    async fn carry_out<T: Send + 'static>(
+    fn carry_out<T: Send + 'static, W>(
         &self,
         verb: &'static str,
-        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        detached(verb, self.work.track_future(work)).await
+        work: W,
+    ) -> impl Future<Output = Result<T, EngineError>> + Send + use<T, W>
+    where
+        W: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let task = self.work.spawn(work);
+        async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }
     }
 
     /// Waits until nothing is being made, changed or taken down any more, also for clients that have hung up.

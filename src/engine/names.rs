@@ -189,6 +189,16 @@ mod tests {
         ticket(names.claim(&1, 8, "c"));
     }
 
+    #[tokio::test]
+    async fn what_is_done_frees_the_name_and_reaches_those_who_joined() {
+        let names = Names::default();
+        let first = ticket(names.claim(&1, 7, "a"));
+        let Claim::Join(join) = names.claim(&1, 7, "b") else { panic!("joins") };
+        first.done();
+        assert_eq!(join.wait().await.unwrap(), "a");
+        ticket(names.claim(&1, 7, "c"));
+    }
+
     #[test]
     fn a_different_claim_learns_the_holder_and_its_stage() {
         let names = Names::default();
