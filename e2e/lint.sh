@@ -38,6 +38,8 @@ if grep -rnE --include='*.rs' '\bunsafe( fn| impl| trait|) *\{|allow\(unsafe_cod
     echo "lint: unsafe code is out of place"
     exit 1
 fi
+echo "lint: the lock file of the fuzz targets"
+cargo metadata --quiet --locked --format-version 1 --manifest-path e2e/fuzz/Cargo.toml >/dev/null
 echo "lint: shell scripts parse"
 for script in e2e/*.sh e2e/vm e2e/guest/{boot,init,job,tests} .ci/run; do bash -n "$script"; done
 if [ -n "${CORTEN_SKIP_DENY:-}" ]; then
