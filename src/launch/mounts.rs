@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
-use wire::plan::{CgroupPlan, ContainerPlan, MountPlan, MountSource, RootfsPlan};
+use wire::plan::{ContainerPlan, MountPlan, MountSource, RootfsPlan};
 
 use crate::userns::{self, Mapper};
 use crate::{Context, Failure, images};
@@ -76,7 +76,7 @@ pub(super) fn attach_all(
                 place(root, mount, &tree, directory)?;
             }
             (MountSource::Bind { .. } | MountSource::Overlay { .. }, None) => {}
-            (MountSource::Cgroup, _) => attach_cgroup(root, mount, &plan.cgroup, &plan.rootfs.label)?,
+            (MountSource::Cgroup, _) => attach_cgroup(root, mount, plan)?,
         }
     }
     if has_proc {
@@ -215,15 +215,19 @@ pub(super) fn configure(tree: BorrowedFd<'_>, attributes: u64, spread: u64, deep
 }
 
 /// The container's view of its cgroup: the unified tree, or one bind a controller below a tmpfs.
-fn attach_cgroup(
-    root: BorrowedFd<'_>,
-    plan: &MountPlan,
-    cgroup: &CgroupPlan,
-    label: &[u8],
-) -> Result<(), Failure> {
+fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, container: &ContainerPlan) -> Result<(), Failure> {
+    let (cgroup, label) = (&container.cgroup, container.rootfs.label.as_slice());
     if cgroup.v1.is_empty() {
-        let tree =
-            mount::filesystem(b"cgroup2", b"cgroup", b"", plan.attributes).context("mount", &plan.target)?;
+        // Mounted anew in the host's cgroup namespace, the whole hierarchy would take this mount's options
+        // (cgroups(7): nsdelegate, memory_recursiveprot) for its own.
+        let tree = if container.new_cgroup_namespace {
+            mount::filesystem(b"cgroup2", b"cgroup", b"", plan.attributes).context("mount", &plan.target)?
+        } else {
+            let tree = mount::clone_tree(None, CGROUP_ROOT, false).context("mount", &plan.target)?;
+            configure(tree.as_fd(), plan.attributes, propagation::PRIVATE, false)
+                .context("mount", &plan.target)?;
+            tree
+        };
         let target = find_target(root, &plan.target, true)?;
         return mount::attach(tree.as_fd(), target.as_fd()).context("mount", &plan.target);
     }
