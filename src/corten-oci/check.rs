@@ -107,10 +107,16 @@ pub(crate) fn process(process: &Process) -> Result<()> {
     refuse("process.ioPriority", process.io_priority().is_some())?;
     refuse("process.execCPUAffinity", process.exec_cpu_affinity().is_some())?;
     let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-    refuse("process.apparmorProfile", named(process.apparmor_profile()))?;
+    if named(process.apparmor_profile()) && !has_apparmor() {
+        return Err(Error::invalid("process.apparmorProfile", "the kernel runs without AppArmor"));
+    }
     refuse("process.selinuxLabel", named(process.selinux_label()))?;
     refuse("process.commandLine", named(process.command_line()))?;
     refuse("process.user.username", named(process.user().username()))
+}
+
+fn has_apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|state| state.starts_with(b"Y"))
 }
 
 /// Refuses limits that would not be set. A zero is how callers spell "not limited".
