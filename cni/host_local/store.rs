@@ -118,10 +118,19 @@ impl Store {
         Ok(true)
     }
 
-    /// The addresses of an attachment.
+    /// The addresses of an attachment. Those of nobody are freed on the way: whoever reserved them was killed before
+    /// writing who it is, as the lock tells, and no later call would ask for them.
     pub(super) fn addresses_of(&mut self, owner: &Owner) -> Result<Vec<IpAddr>, CniError> {
+        let nobody = Owner { container_id: String::new(), ifname: String::new() };
         let all = self.index.entries(&self.directory).map_err(file("read directory", &self.directory))?;
-        Ok(all.iter().filter(|(_, found)| found.matches(owner)).map(|(ip, _)| *ip).collect())
+        let of = |wanted: &Owner| -> Vec<_> {
+            all.iter().filter(|(_, found)| found.matches(wanted)).map(|(ip, _)| *ip).collect()
+        };
+        let (own, unowned) = (of(owner), of(&nobody));
+        for ip in unowned {
+            self.release(ip, &nobody)?;
+        }
+        Ok(own)
     }
 
     /// Frees an address if the attachment (still) has it.

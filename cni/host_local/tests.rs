@@ -78,6 +78,17 @@ fn the_files_are_those_of_the_standard_plugin() {
 }
 
 #[test]
+fn an_address_that_was_reserved_for_nobody_is_freed() {
+    let dir = tempfile::tempdir().unwrap();
+    super::add(&call(dir.path(), "one", small(), json!({}))).unwrap();
+    // Its plugin was killed between making the file and saying for whom.
+    std::fs::write(dir.path().join("net/10.9.0.4"), "").unwrap();
+    super::del(&call(dir.path(), "two", small(), json!({}))).unwrap();
+    assert!(!dir.path().join("net/10.9.0.4").exists());
+    assert!(dir.path().join("net/10.9.0.2").exists());
+}
+
+#[test]
 fn an_attachment_gets_addresses_once_and_failures_leave_none() {
     let dir = tempfile::tempdir().unwrap();
     let first = call(dir.path(), "c", small(), json!({}));
