@@ -1,20 +1,24 @@
 //! Hooks of the runtime spec: programs that are run at certain points of a container's life, with its state on stdin.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
 use crate::fd::namespace;
 use crate::{SysResult, resolve};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// So much of what a hook complains of is told.
-const SAID: u64 = 4096;
+const SAID: usize = 4096;
 
 /// The namespaces of [`Hook::beside`], with their names on procfs; that of mounts, by which procfs is seen, last.
 const ENTERED: [(&str, i32); 5] = [
@@ -64,7 +68,9 @@ pub fn run(hook: &Hook<'_>, state: &[u8]) -> Result<(), String> {
             );
         }
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let (stdin, stderr) = streams(state).map_err(|error| format!("no memory for its streams: {error}"))?;
+    let said = stderr.try_clone().map_err(|error| format!("no descriptor for its streams: {error}"))?;
+    command.stdin(stdin).stdout(Stdio::null()).stderr(stderr);
     if let Some(pid) = hook.beside {
         // By path: in a PID namespace of its own a process cannot name one outside.
         let open = |(name, kind): (&str, i32)| {
@@ -75,20 +81,24 @@ pub fn run(hook: &Hook<'_>, state: &[u8]) -> Result<(), String> {
         enter_before_exec(&mut command, opened.map_err(|error| error.to_string())?);
     }
     let mut child = command.spawn().map_err(|error| error.to_string())?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A hook that does not care closes it.
-        let _ = stdin.write_all(state);
-    }
     let status = wait(&mut child, hook.limit).map_err(str::to_owned)?;
     if status.success() {
         return Ok(());
     }
-    let mut said = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        // What cannot be read is not told.
-        let _ = stderr.take(SAID).read_to_end(&mut said);
-    }
-    Err(format!("{status}: {}", String::from_utf8_lossy(&said).trim()))
+    let mut text = [0; SAID];
+    // What cannot be read is not told.
+    let length = said.read_at(&mut text, 0).unwrap_or_default();
+    Err(format!("{status}: {}", String::from_utf8_lossy(text.get(..length).unwrap_or_default()).trim()))
+}
+
+/// The state to read, and room for complaints: files, as a pipe would end its writer when the hook does not read, fill
+/// up when it says much, and stay open as long as something that it left behind.
+fn streams(state: &[u8]) -> io::Result<(File, File)> {
+    let memory = |name| memfd_create(name, MFdFlags::MFD_CLOEXEC).map(File::from);
+    let mut stdin = memory(c"hook state")?;
+    stdin.write_all(state)?;
+    stdin.rewind()?;
+    Ok((stdin, memory(c"hook stderr")?))
 }
 
 fn enter_before_exec(command: &mut Command, namespaces: Vec<(OwnedFd, i32)>) {
@@ -152,6 +162,11 @@ mod tests {
         let args = [b"sh".to_vec(), b"-c".to_vec(), b"exec sleep 600".to_vec()];
         let error = run(&shell(&args, &[], Some(Duration::from_millis(50))), b"").unwrap_err();
         assert!(error.contains("timeout"), "{error}");
+        // More than a pipe holds, and something left behind that keeps it open.
+        let args =
+            [b"sh".to_vec(), b"-c".to_vec(), b"sleep 40 & head -c 300000 /dev/zero >&2; exit 3".to_vec()];
+        let error = run(&shell(&args, &[], Some(Duration::from_secs(30))), b"").unwrap_err();
+        assert!(error.contains('3') && !error.contains("timeout"), "{error}");
         let missing = Hook { path: Path::new("/nowhere/hook"), ..shell(&[], &[], None) };
         assert!(run(&missing, b"").is_err());
         let relative = Hook { path: Path::new("sh"), ..shell(&[], &[], None) };
