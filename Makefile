@@ -8,7 +8,7 @@ TEST_FLAGS ?= --test-threads=1
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help setup build run serve test test-vm unit e2e critest critest-bench kubelet-smoke bench lint audit fuzz clean
+.PHONY: help setup build run serve test test-vm unit e2e attack critest critest-bench kubelet-smoke bench lint audit fuzz clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ unit: ## Unit and integration tests alone
 
 e2e: ## The end-to-end scenarios alone, on target/dist (RUNTIME=containerd: on the peer)
 	cargo test --locked -p e2e -- $(TEST_FLAGS)
+
+attack: ## The attackers of e2e/tests/attack alone, on target/dist; prints a table
+	@e2e/setup.sh test
+	@e2e/attack.sh
 
 critest: ## The CRI's validation suite, on target/dist (RUNTIME=containerd: on the peer, with OCI_RUNTIME=corten-oci by that; CRITEST_FLAGS='--focus exec')
 	@e2e/setup.sh critest

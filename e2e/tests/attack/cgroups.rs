@@ -1,0 +1,1 @@
+//! Containers that rearrange cgroups, or end what supervises them.

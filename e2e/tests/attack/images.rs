@@ -1,0 +1,1 @@
+//! Registries and documents of images that lie.

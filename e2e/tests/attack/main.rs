@@ -1,0 +1,15 @@
+//! Attacks on the node, carried out: by containers, images, registries, clients and users of the host. Each test is one
+//! attack, is bounded in time and size, and asserts that the node and its other pods come through it unharmed.
+//!
+//! `make attack` runs them all and prints a table; a module's name is its kind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
+
+mod archives;
+mod cgroups;
+mod files;
+mod images;
+mod network;
+mod operation;
+mod processes;
+mod streams;
+mod trees;

@@ -1,0 +1,1 @@
+//! Pods that reach for what is the node's own.

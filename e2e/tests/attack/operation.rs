@@ -1,0 +1,1 @@
+//! Clients and users of the host that hold the daemon up.

@@ -1,0 +1,1 @@
+//! Containers that trace, and that change nodes and keys of the host.

@@ -1,0 +1,1 @@
+//! Clients of exec, attach and port-forward that reset, flood or never read.

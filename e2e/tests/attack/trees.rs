@@ -1,0 +1,1 @@
+//! Trees of files that are too deep, too broad or too long to walk carelessly.
