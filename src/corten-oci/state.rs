@@ -224,12 +224,7 @@ impl Dir {
 
     /// Gives the id back.
     pub(crate) fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &self.path)(error))
-            }
-            _ => Ok(()),
-        }
+        sys::tree::remove(&self.path).map_err(|error| Error::io("remove", &self.path)(error.to_io()))
     }
 }
 

@@ -94,7 +94,7 @@ impl Socket {
         let private = private_directory(path).map_err(failed("make a private directory for"))?;
         let listener = bind_and_move(&private, path);
         // Empty after the move; when that failed its socket goes with it.
-        let _ = fs::remove_dir_all(&private);
+        let _ = sys::tree::remove(&private);
         let listener = listener.map_err(failed("bind"))?;
         let file = fs::symlink_metadata(path).map_err(failed("look at"))?;
         let listener = UnixListener::from_std(listener).map_err(failed("poll"))?;
@@ -164,10 +164,7 @@ fn refuse_live(path: &Path) -> Result<(), SocketError> {
 
 fn private_directory(path: &Path) -> io::Result<PathBuf> {
     let private = path.with_file_name(format!(".corten-{}", std::process::id()));
-    match fs::remove_dir_all(&private) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    sys::tree::remove(&private).map_err(|error| error.to_io())?;
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&private)?;
     Ok(private)
 }

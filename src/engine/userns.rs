@@ -33,7 +33,7 @@ fn probe(shim: &Path, data: &Path) -> Result<(), String> {
     let dir = data.join("userns-probe");
     let told = Command::new(shim).arg("--probe-user-namespace").arg(&dir).output();
     // What it leaves behind is in nobody's way.
-    let _ = std::fs::remove_dir_all(&dir);
+    let _ = sys::tree::remove(&dir);
     match told {
         Err(error) => Err(format!("{} cannot be run: {error}", shim.display())),
         Ok(output) if output.status.success() => Ok(()),

@@ -24,6 +24,7 @@ pub mod process;
 pub mod resolve;
 pub mod shim_spawn;
 pub mod socket;
+pub mod tree;
 pub mod tty;
 pub mod userns;
 

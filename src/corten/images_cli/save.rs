@@ -75,7 +75,7 @@ fn unpack(part: &Path, output: &Path) -> Result<(), Error> {
     let unpacked = File::open(part).and_then(|file| entries(file, output));
     if unpacked.is_err() {
         // It was made above, and holds half a layout.
-        let _ = std::fs::remove_dir_all(output);
+        let _ = sys::tree::remove(output);
     }
     unpacked.map_err(|source| failed(output, source))
 }

@@ -6,7 +6,6 @@ use model::SandboxConfig;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use serde::Deserialize;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use sys::fd::as_path;
@@ -138,10 +137,7 @@ fn bind_image(mount: &mut Mount, source: PathBuf) {
 
 /// Removes a container's bundle whose handler is not configured any more.
 pub(crate) fn remove(dir: &Path) -> Result<(), EngineError> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::io("remove", dir)(error)),
-        _ => Ok(()),
-    }
+    sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.to_io()))
 }
 
 /// What the runtime said last of a container's life, where it failed.

@@ -50,7 +50,7 @@ pub(crate) const REMOVED: &str = ".removed-";
 
 /// Deletes what was set aside; where that fails, the next start tries again.
 pub(crate) fn discard(path: &Path) {
-    if let Err(error) = std::fs::remove_dir_all(path) {
+    if let Err(error) = sys::tree::remove(path) {
         tracing::warn!(path = %path.display(), %error, "what was removed is not deleted: the next start does");
     }
 }

@@ -234,8 +234,5 @@ impl Drop for IngestFile {
 
 /// Removes a directory with everything in it, without following links; one that is gone is no error.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), ImageError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(ImageError::io("remove", path)),
-    }
+    sys::tree::remove(path).map_err(|error| ImageError::io("remove", path)(error.to_io()))
 }

@@ -10,9 +10,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::io::BufRead;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -354,14 +352,10 @@ impl Extractor {
             let below = [path, b"/"].concat();
             self.directories.retain(|known, _| known != path && !known.starts_with(&below));
             self.tree.implied.retain(|known| known != path && !known.starts_with(&below));
-            // The path is a descriptor's and a name without slashes: the standard library's removal
-            // follows no link from there.
-            let target = proc_path(parent, name);
-            let target = OsStr::from_bytes(&target);
-            return std::fs::remove_dir_all(target).map_err(|source| UnpackError::Io {
+            return sys::tree::remove_at(parent, name).map_err(|error| UnpackError::Io {
                 operation: "replace",
                 path: shown(path),
-                source,
+                source: error.to_io(),
             });
         }
         rustix::fs::unlinkat(parent, name, AtFlags::empty()).map_err(failed("replace", path))
