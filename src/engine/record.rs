@@ -188,20 +188,31 @@ impl PodFiles {
         self.0.join("shim.sock")
     }
 
+    /// Where a filesystem of the pod's own is mounted, for what its containers may write.
+    pub(crate) fn own(&self) -> PathBuf {
+        self.0.join("files")
+    }
+
+    /// Pods of earlier daemons have the files beside the records, and `shm` for a mount.
+    fn shown(&self, name: &str) -> PathBuf {
+        let own = self.own();
+        if own.is_dir() { own.join(name) } else { self.0.join(name) }
+    }
+
     pub(crate) fn shm(&self) -> PathBuf {
-        self.0.join("shm")
+        self.shown("shm")
     }
 
     pub(crate) fn resolv_conf(&self) -> PathBuf {
-        self.0.join("resolv.conf")
+        self.shown("resolv.conf")
     }
 
     pub(crate) fn hostname(&self) -> PathBuf {
-        self.0.join("hostname")
+        self.shown("hostname")
     }
 
     pub(crate) fn hosts(&self) -> PathBuf {
-        self.0.join("hosts")
+        self.shown("hosts")
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::{Attachment, NetError, Result};
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) struct Journal {
@@ -14,6 +15,9 @@ impl Journal {
     pub(crate) fn open(state_dir: &Path) -> Result<Self> {
         let dir = state_dir.join("attachments");
         fs::create_dir_all(&dir).map_err(NetError::state("create", &dir))?;
+        // Also that of an earlier daemon: addresses and ports of pods are nobody else's business.
+        fs::set_permissions(state_dir, fs::Permissions::from_mode(0o700))
+            .map_err(NetError::state("set the mode of", state_dir))?;
         Ok(Self { dir })
     }
 

@@ -1,1 +1,106 @@
 //! What a container or a user of the host can do to the files that Corten keeps for pods.
+
+use e2e::pods::shell;
+use e2e::world::{BUSYBOX, World, wait_exited};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Bytes in use on the filesystem of a path.
+fn used(path: &Path) -> u64 {
+    let found = nix::sys::statvfs::statvfs(path).unwrap();
+    (found.blocks() - found.blocks_free()) * found.fragment_size()
+}
+
+fn mounts_below(path: &Path) -> usize {
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let below = format!(" {}/", path.display());
+    table.lines().filter(|line| line.contains(&below)).count()
+}
+
+#[test]
+fn a_pod_s_files_cannot_fill_the_host_s_memory_of_pods() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    let baseline = world.baseline().unwrap();
+    let state = world.daemon.place().state.clone();
+    let config = world.pod("filler").unwrap();
+    let (pod, before) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let before = (used(&state), mounts_below(&state));
+        let pod = cri.run_pod(&config).await.unwrap();
+        let script = "for file in /etc/hosts /etc/hostname /etc/resolv.conf; do \
+            dd if=/dev/zero of=$file bs=1M count=128 2>/dev/null && echo filled $file; done; echo tried";
+        let id = cri.create(&pod, &shell("main", BUSYBOX, script), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let status = wait_exited(&cri, &id, Duration::from_secs(30)).await.unwrap();
+        let log = fs::read_to_string(&status.log_path).unwrap();
+        assert!(log.contains("tried") && !log.contains("filled"), "{log}");
+        (pod, before)
+    });
+    let (bytes, mounts) = (used(&state) - before.0, mounts_below(&state) - before.1);
+    assert!(bytes < 1 << 20, "{bytes} bytes of the daemon's own filesystem");
+    assert_eq!(mounts, 1, "mounts that a pod adds to the host's");
+    // A daemon that comes back knows what to take down.
+    world.daemon.kill().unwrap();
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let config = world.pod("other").unwrap();
+        let other = cri.run_pod(&config).await.unwrap();
+        cri.end_pod(&other).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
+    baseline.without("process").settle(&world.isolation, &world.daemon).unwrap();
+}
+
+/// Whether a user of the host without rights can do it.
+fn stranger(script: &str) -> bool {
+    let mut shell = Command::new("/bin/sh");
+    let told = shell.args(["-c", script]).uid(65_534).gid(65_534).output().unwrap();
+    told.status.success()
+}
+
+#[test]
+fn users_of_the_host_reach_nothing_of_pods() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    let state = world.daemon.place().state.clone();
+    let (pod, container) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("private").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let script = "echo secret >/dev/shm/word; chmod 666 /dev/shm/word; exec sleep 1000";
+        let id = cri.create(&pod, &shell("main", BUSYBOX, script), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        (pod, id)
+    });
+    let dir = state.join("pods").join(&pod);
+    let look = |pods_dir: &Path| {
+        for name in ["", "files/", "files/shm/", "exits/", "containers/"] {
+            let path = pods_dir.join(name);
+            assert!(!stranger(&format!("ls {0} || echo x >{0}/new", path.display())), "{}", path.display());
+        }
+        for name in ["hosts", "files/hosts", "shm/word", "files/shm/word"] {
+            let path = pods_dir.join(name);
+            assert!(!stranger(&format!("cat {}", path.display())), "{}", path.display());
+        }
+        let network = state.join("network");
+        assert!(!stranger(&format!("ls {0} || cat {0}/attachments/*", network.display())), "network records");
+    };
+    look(&dir);
+    // What an earlier daemon left open is closed when the next one starts.
+    for dir in [&dir, &state.join("network")] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world.daemon.kill().unwrap();
+    world.daemon.restart().unwrap();
+    look(&dir);
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        assert_eq!(cri.shell(&container, "cat /dev/shm/word").await.unwrap().trim(), "secret");
+        cri.end_pod(&pod).await.unwrap();
+    });
+}

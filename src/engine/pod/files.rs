@@ -1,14 +1,79 @@
 //! The files that a pod's containers see, and the pod as the network sees it.
+//!
+//! Containers may write to them, so they lie on a small filesystem of the pod's own, together with its shared memory:
+//! what one pod fills is its own. It is the one mount that a pod adds to the host's table.
 
 use crate::error::EngineError;
 use crate::record::{PodFiles, PodRecord};
 use model::{DnsConfig, NamespaceMode, SandboxConfig};
+use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::Path;
 
 const MODE: u32 = 0o644;
+/// Of what belongs to one pod: nobody else's business.
+const PRIVATE: u32 = 0o700;
+/// For the files beside the shared memory.
+const ROOM: u64 = 256 << 10;
+
+/// Makes a directory that only root of the host enters.
+pub(crate) fn make_private(dir: &Path) -> Result<(), EngineError> {
+    let made = fs::DirBuilder::new().mode(PRIVATE).create(dir);
+    made.map_err(EngineError::io("make the directory", dir))
+}
+
+/// Lets nobody but root of the host into a pod's directory; for an OCI runtime also root of the pod's user namespace,
+/// which is what reaches the files there, where the shim's own launcher opens them before it changes users.
+pub(crate) fn protect(dir: &Path, config: &SandboxConfig, is_foreign: bool) -> Result<(), EngineError> {
+    let (mode, group) = match crate::userns::root_of(config) {
+        Some((_, group)) if is_foreign => (0o710, group),
+        _ => (PRIVATE, 0),
+    };
+    chown(dir, None, Some(group)).map_err(EngineError::io("chown", dir))?;
+    let mode = fs::Permissions::from_mode(mode);
+    fs::set_permissions(dir, mode).map_err(EngineError::io("set the mode of", dir))
+}
+
+/// Mounts the pod's own filesystem, with a directory for its shared memory where it has some.
+pub(crate) fn mount_own(
+    files: &PodFiles,
+    config: &SandboxConfig,
+    shm_size: u64,
+    label: &str,
+) -> Result<(), EngineError> {
+    use rustix::mount::{MountFlags, mount};
+    let path = files.own();
+    make_private(&path)?;
+    let namespaces = &config.linux.security.namespaces;
+    let shm = if namespaces.ipc == NamespaceMode::Pod { shm_size } else { 0 };
+    let hosts = if namespaces.network == NamespaceMode::Node { length("/etc/hosts") } else { 0 };
+    let size = shm.saturating_add(ROOM).saturating_add(hosts).saturating_add(length("/etc/resolv.conf"));
+    let mut options = format!("mode=755,size={size}");
+    if !label.is_empty() {
+        options = format!("{options},context=\"{label}\"");
+    }
+    let options = CString::new(options).unwrap_or_default();
+    // Nothing that one of its mounts in a container lacks: a user namespace could not take it off.
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("shm", &path, "tmpfs", flags, options.as_c_str())
+        .map_err(|errno| EngineError::io("mount a tmpfs on", &path)(errno.into()))?;
+    if namespaces.ipc == NamespaceMode::Pod {
+        let shm = files.shm();
+        make_private(&shm)?;
+        crate::userns::give(&shm, config)?;
+        let mode = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(&shm, mode).map_err(EngineError::io("set the mode of", &shm))?;
+    }
+    Ok(())
+}
+
+/// Of a file of the host whose text is the pod's.
+fn length(path: &str) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
+}
 
 /// The name that processes of the pod see; with the host's network, the host's.
 pub(crate) fn hostname(id: &str, config: &SandboxConfig) -> String {
@@ -22,43 +87,35 @@ pub(crate) fn hostname(id: &str, config: &SandboxConfig) -> String {
 }
 
 /// Writes resolv.conf and hostname.
-pub(crate) fn write_names(
-    files: &PodFiles,
-    id: &str,
-    config: &SandboxConfig,
-    label: &str,
-) -> Result<(), EngineError> {
+pub(crate) fn write_names(files: &PodFiles, id: &str, config: &SandboxConfig) -> Result<(), EngineError> {
     let resolv = match &config.dns {
         Some(dns) => resolv_conf(dns),
         None => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
     };
-    put(&files.resolv_conf(), &resolv, config, label)?;
-    put(&files.hostname(), &format!("{}\n", hostname(id, config)), config, label)
+    put(&files.resolv_conf(), &resolv, config)?;
+    put(&files.hostname(), &format!("{}\n", hostname(id, config)), config)
 }
 
 /// Writes the hosts file, for containers to which the kubelet mounts none.
 pub(crate) fn write_hosts(
     files: &PodFiles,
     id: &str,
-    (config, label): (&SandboxConfig, &str),
+    config: &SandboxConfig,
     ips: &[IpAddr],
 ) -> Result<(), EngineError> {
     if config.linux.security.namespaces.network == NamespaceMode::Node {
-        return put(&files.hosts(), &fs::read_to_string("/etc/hosts").unwrap_or_default(), config, label);
+        return put(&files.hosts(), &fs::read_to_string("/etc/hosts").unwrap_or_default(), config);
     }
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     for ip in ips {
         let _ = writeln!(text, "{ip}\t{}", hostname(id, config));
     }
-    put(&files.hosts(), &text, config, label)
+    put(&files.hosts(), &text, config)
 }
 
-fn put(path: &Path, text: &str, config: &SandboxConfig, label: &str) -> Result<(), EngineError> {
+fn put(path: &Path, text: &str, config: &SandboxConfig) -> Result<(), EngineError> {
     sys::fs::write_atomic(path, text.as_bytes(), MODE)
         .map_err(EngineError::sys(format!("write {path:?}")))?;
-    if !label.is_empty() {
-        oci::selinux::set_label(path, label)?;
-    }
     crate::userns::give(path, config)
 }
 

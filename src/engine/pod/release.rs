@@ -102,7 +102,9 @@ impl Engine {
     /// Mounts and cgroups, once no process is left; returns what failed.
     fn release_host(&self, pod: &Pod) -> Vec<EngineError> {
         let mut failures: Vec<EngineError> = Vec::new();
-        failures.extend(unmount(&pod.files.shm()).err());
+        // The one of a pod of an earlier daemon, and the one of any other.
+        failures.extend(unmount(&pod.files.dir().join("shm")).err());
+        failures.extend(unmount(&pod.files.own()).err());
         failures.extend(crate::record::remove(&pod.files.socket()).err());
         for container in self.registry.containers_of(&pod.id) {
             failures.extend(self.remove_cgroup(&container).err());

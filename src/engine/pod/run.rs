@@ -16,7 +16,7 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use sys::shim_spawn::{ShimProcess, spawn_shim};
@@ -149,8 +149,7 @@ impl Engine {
         }
         ticket.stage("publishing");
         let ips = attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default();
-        let label = self.pod_labels(pod).mount;
-        files::write_hosts(&pod.files, &pod.id, (&pod.config(), &label), &ips)?;
+        files::write_hosts(&pod.files, &pod.id, &pod.config(), &ips)?;
         pod.update(|record| {
             record.attachment = attachment;
             record.state = SandboxState::Ready;
@@ -160,10 +159,17 @@ impl Engine {
     /// Writes what is about to be made, before the first effect on the host.
     fn journal(&self, pod: &Pod) -> Result<(), EngineError> {
         for dir in [pod.files.dir().to_owned(), pod.files.containers(), pod.files.exits()] {
-            fs::create_dir(&dir).map_err(EngineError::io("make the directory", &dir))?;
+            files::make_private(&dir)?;
         }
+        self.protect(pod)?;
         let cgroups = self.cgroup_dirs(pod);
         pod.update(|record| record.cgroups = cgroups).map(drop)
+    }
+
+    /// Gives the pod's directory the mode that it is to have, also where an earlier daemon gave it another.
+    pub(crate) fn protect(&self, pod: &Pod) -> Result<(), EngineError> {
+        let is_foreign = self.handlers.runtime(&pod.handler()).is_some();
+        files::protect(pod.files.dir(), &pod.config(), is_foreign)
     }
 
     /// Makes the network namespace and attaches it to the pod network.
@@ -250,12 +256,8 @@ impl Engine {
     /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
     fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
-        let label = self.pod_labels(pod).mount;
-        files::write_names(&pod.files, &pod.id, &config, &label)?;
-        if config.linux.security.namespaces.ipc == NamespaceMode::Pod {
-            let owner = crate::userns::root_of(&config);
-            mount_shm(&pod.files.shm(), self.settings.shm_size, owner, &label)?;
-        }
+        files::mount_own(&pod.files, &config, self.settings.shm_size, &self.pod_labels(pod).mount)?;
+        files::write_names(&pod.files, &pod.id, &config)?;
         let cgroup = self.make_cgroup(pod)?;
         self.limit_pod(pod, &pod.record().limits())?;
         let listener = listen(pod.files.dir())?;
@@ -363,20 +365,6 @@ fn taken(name: &PodName, holder: &str, stage: &str) -> EngineError {
 fn netns_name(id: &str) -> String {
     let part = |range: std::ops::Range<usize>| id.get(range).unwrap_or_default();
     format!("cni-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
-}
-
-fn mount_shm(path: &PathBuf, size: u64, owner: Option<(u32, u32)>, label: &str) -> Result<(), EngineError> {
-    use rustix::mount::{MountFlags, mount};
-    fs::create_dir(path).map_err(EngineError::io("make the directory", path))?;
-    let (uid, gid) = owner.unwrap_or_default();
-    let mut options = format!("mode=1777,size={size},uid={uid},gid={gid}");
-    if !label.is_empty() {
-        options = format!("{options},context=\"{label}\"");
-    }
-    let options = std::ffi::CString::new(options).unwrap_or_default();
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("shm", path, "tmpfs", flags, options.as_c_str())
-        .map_err(|errno| EngineError::io("mount a tmpfs on", path)(errno.into()))
 }
 
 /// A listening socket in the directory, whose path may be longer than a socket address holds.

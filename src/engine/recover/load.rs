@@ -62,6 +62,9 @@ impl Engine {
                 return Ok(());
             }
         };
+        if let Err(error) = self.protect(&pod) {
+            tracing::warn!(pod = %id, error = chain(&error), "the mode of the pod's directory is not repaired");
+        }
         let record = pod.record();
         if !record.selinux_level.is_empty() {
             // Nobody else has touched the pod yet.
