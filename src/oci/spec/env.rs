@@ -7,7 +7,8 @@ use crate::error::{OciError, OciResult};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The image's environment, then what a process may expect, then the request's, each name once: PATH, TERM (on a
-/// terminal), HOSTNAME and HOME are set unless the image does it, and the request replaces all of them.
+/// terminal), HOSTNAME and HOME are set unless the image does it, and the request replaces all of them. A HOME that is
+/// empty then is the user's.
 pub(super) fn environment(inputs: &ContainerInputs<'_>) -> OciResult<Vec<String>> {
     let mut env = Environment::default();
     for entry in &inputs.image.env {
@@ -33,7 +34,11 @@ pub(super) fn environment(inputs: &ContainerInputs<'_>) -> OciResult<Vec<String>
         refuse_nul("envs", &pair.value)?;
         env.set(&pair.key, &pair.value);
     }
-    env.set_default("HOME", inputs.user.home.as_deref().unwrap_or("/"));
+    let home = inputs.user.home.as_deref().unwrap_or("/");
+    if env.find("HOME").is_none_or(|entry| entry == "HOME=") {
+        // An empty one is none, as with runc.
+        env.set("HOME", home);
+    }
     Ok(env.0)
 }
 

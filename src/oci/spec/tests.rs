@@ -140,6 +140,9 @@ fn the_environment_is_merged_by_name() {
     case.image.env.clear();
     case.user.home = Some("/home/bob".into());
     assert!(case.env().contains(&"HOME=/home/bob".to_owned()));
+    case.image.env = list(&["HOME=/img"]);
+    case.container.envs = vec![KeyValue { key: "HOME".into(), value: String::new() }];
+    assert!(case.env().contains(&"HOME=/home/bob".to_owned()), "an empty one is none: {:?}", case.env());
     for key in ["", "A=B", "A\0"] {
         case.container.envs = vec![KeyValue { key: key.into(), value: "x".into() }];
         assert!(case.refused().contains("envs"), "{key:?}");

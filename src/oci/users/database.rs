@@ -1,4 +1,5 @@
-//! The rows of `/etc/passwd` and `/etc/group`. A row that is not well-formed does not exist.
+//! The rows of `/etc/passwd` and `/etc/group`, as glibc reads them: what stands behind the numbers may be missing, and a
+//! row without its numbers does not exist.
 
 /// Where users are.
 pub(super) const PASSWD: &str = "/etc/passwd";
@@ -29,29 +30,27 @@ impl Group<'_> {
     }
 }
 
-/// The well-formed rows of a passwd file: seven fields, a name, and two plain decimal numbers.
+/// The rows of a passwd file: a name, and two plain decimal numbers.
 pub(super) fn users(file: &[u8]) -> impl Iterator<Item = Passwd<'_>> {
-    file.split(|byte| *byte == b'\n').filter_map(|line| {
-        let [name, _, uid, gid, _, home, _] = fields(line)?;
+    lines(file).filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let home = fields.nth(1).unwrap_or_default();
         Some(Passwd { name: some(name)?, uid: number(uid)?, gid: number(gid)?, home })
     })
 }
 
-/// The well-formed rows of a group file: four fields, a name, and a plain decimal number.
+/// The rows of a group file: a name, and a plain decimal number.
 pub(super) fn groups(file: &[u8]) -> impl Iterator<Item = Group<'_>> {
-    file.split(|byte| *byte == b'\n').filter_map(|line| {
-        let [name, _, gid, members] = fields(line)?;
-        Some(Group { name: some(name)?, gid: number(gid)?, members })
+    lines(file).filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
+        Some(Group { name: some(name)?, gid: number(gid)?, members: fields.next().unwrap_or_default() })
     })
 }
 
-fn fields<const N: usize>(line: &[u8]) -> Option<[&[u8]; N]> {
-    let mut found = [&line[..0]; N];
-    let mut parts = line.split(|byte| *byte == b':');
-    for slot in &mut found {
-        *slot = parts.next()?;
-    }
-    parts.next().is_none().then_some(found)
+fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    file.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii)
 }
 
 fn some(name: &[u8]) -> Option<&[u8]> {

@@ -5,9 +5,10 @@ use tempfile::TempDir;
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1001:Bob:/home/bob:/bin/sh\n\
     short:x:5\nminus:x:-1:5::/:\nplus:x:+7:7::/:\n-1:x:66:66::/:\n2147483648:x:67:67::/:\n4294967296:x:68:68::/:\n+0:x:69:69::/:\n\
-    huge:x:4294967295:0::/:/\nodd:x:77:77::/ho\rme:/bin/sh\n";
-const GROUP: &str =
-    "root:x:0:\nbobs:x:1001:\nwheel:x:10:root,bob\ntape:x:26:bob\nbroken:x:\nnobody:x:65534:bobby\n";
+    huge:x:4294967295:0::/:/\nodd:x:77:77::/ho\rme:/bin/sh\n\
+    app:x:10001:10002:app:/srv\nbare:x:10003:10004\r\nlong:x:10005:10006::/l:/bin/sh:more\n";
+const GROUP: &str = "root:x:0:\nbobs:x:1001:\nwheel:x:10:root,bob\ntape:x:26:bob\nbroken:x:\nnobody:x:65534:bobby\n\
+    few:x:10007\nmany:x:10008:app,bare:more\r\n";
 
 fn image() -> (TempDir, RootView) {
     let dir = tempfile::tempdir().unwrap();
@@ -26,7 +27,7 @@ fn of_image(user: &str) -> UserRequest {
 fn every_spelling_of_an_image_user() {
     let (_dir, view) = image();
     type Row = (&'static str, u32, u32, &'static [u32], Option<&'static str>);
-    let table: [Row; 11] = [
+    let table: [Row; 17] = [
         ("", 0, 0, &[0, 10], Some("/root")),
         ("0", 0, 0, &[0, 10], Some("/root")),
         ("bob", 1000, 1001, &[1001, 10, 26], Some("/home/bob")),
@@ -38,6 +39,13 @@ fn every_spelling_of_an_image_user() {
         ("4000:4001", 4000, 4001, &[4001], None),
         ("4000:wheel", 4000, 10, &[10], None),
         ("odd", 77, 77, &[77], None),
+        // Rows with fewer fields, and with more.
+        ("app", 10001, 10002, &[10002, 10008], Some("/srv")),
+        ("10001", 10001, 10002, &[10002, 10008], Some("/srv")),
+        ("10003", 10003, 10004, &[10004, 10008], None),
+        ("bare:few", 10003, 10007, &[10007, 10008], None),
+        ("long", 10005, 10006, &[10006], Some("/l")),
+        ("4000:many", 4000, 10008, &[10008], None),
     ];
     for (user, uid, gid, groups, home) in table {
         let got = resolve(&view, &of_image(user)).unwrap();
