@@ -17,7 +17,8 @@ use sys::netlink::{Batch, Devconf, Socket, output_interface};
 /// Maps the ports; the result is that of the plugins before.
 ///
 /// A port that another attachment has is taken over. The interface that leads to the container is allowed
-/// to route 127.0.0.0/8 (`route_localnet`), where `snat` is on, so that 127.0.0.1 answers too.
+/// to route 127.0.0.0/8 (`route_localnet`), where `snat` is on, so that 127.0.0.1 answers too; the table, which is made
+/// first, keeps everybody outside from using that.
 ///
 /// # Errors
 /// When the configuration is wrong or the kernel refuses.

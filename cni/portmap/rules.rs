@@ -4,6 +4,9 @@
 //! port, and goes to the container's address and port that are found. On the way out, connections that a
 //! container makes to itself by a host port, and those from 127.0.0.0/8, get the host's address as their
 //! source: the answers would not come back otherwise.
+//!
+//! For the latter an interface must be allowed to route 127.0.0.0/8, by which the kernel would let its neighbours in,
+//! too. So whatever comes from outside with such an address is dropped before anything else looks at it.
 
 use super::conf::PortMap;
 use crate::failure::config;
@@ -35,6 +38,8 @@ pub(super) const TABLE: Table = Table {
 
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
+/// How the addresses of the host itself begin.
+const LOOPBACK: u8 = 127;
 
 fn build(tx: &mut Transaction<'_>) {
     use Type::{Ipv4, Ipv6, Port, Transport};
@@ -65,6 +70,24 @@ fn build(tx: &mut Transaction<'_>) {
     tx.add_chain("postrouting", Some(Hook::NatPostrouting));
     tx.flush_chain("postrouting");
     masquerade(tx);
+    tx.add_chain("loopback", Some(Hook::FilterPrerouting));
+    tx.flush_chain("loopback");
+    keep_loopback_inside(tx);
+}
+
+/// Nothing from another interface than `lo` has an address of 127.0.0.0/8. Answers to connections that were masqueraded
+/// have the host's address until later hooks give them back the one they go to.
+fn keep_loopback_inside(tx: &mut Transaction<'_>) {
+    let at = layout(true);
+    for address in [at.source, at.destination] {
+        let foreign = of_family(true)
+            .payload(Header::Network, address, 1, Reg(0))
+            .equals(Reg(0), &[LOOPBACK])
+            .meta(Meta::InputName, Reg(0))
+            .differs(Reg(0), &KeyBytes::new().interface("lo").build())
+            .verdict(&Verdict::Drop);
+        tx.add_rule("loopback", &foreign);
+    }
 }
 
 fn of_family(ipv4: bool) -> Expressions {
@@ -92,7 +115,6 @@ fn redirect(tx: &mut Transaction<'_>, ipv4: bool, by_address: &str, by_port: &st
 }
 
 fn masquerade(tx: &mut Transaction<'_>) {
-    const LOOPBACK: u8 = 127;
     let at = layout(true);
     let from_loopback = of_family(true)
         .payload(Header::Network, at.source, 1, Reg(0))

@@ -4,10 +4,11 @@ use super::message::{Writer, messages, read_u32};
 use crate::{SysError, SysResult};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
-    socket, sockopt::ReceiveTimeout,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, connect, recvmsg, send,
+    setsockopt, socket, sockopt::ReceiveTimeout,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -31,6 +32,8 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 /// The kernel answers within the system call; only a broken one would let a caller wait.
 const ANSWER_SECONDS: i64 = 10;
 const INTERRUPTED_DUMPS: usize = 8;
+/// The port of the kernel.
+const KERNEL: u32 = 0;
 
 /// A message that the kernel sent in answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +130,8 @@ impl Socket {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
             .map_err(SysError::nix("socket", "netlink"))?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0)).map_err(SysError::nix("bind", "netlink"))?;
+        // Connected to the kernel: what another process sends to this socket is refused there.
+        connect(fd.as_raw_fd(), &NetlinkAddr::new(KERNEL, 0)).map_err(SysError::nix("connect", "netlink"))?;
         setsockopt(&fd, ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS))
             .map_err(SysError::nix("setsockopt", "netlink"))?;
         cap_acks(&fd);
@@ -192,9 +197,10 @@ impl Socket {
         };
         while answers.open.contains(&true) {
             let flags = if answers.failed.is_some() { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
-            let received = match recv(self.fd.as_raw_fd(), buffer, flags | MsgFlags::MSG_TRUNC) {
-                Ok(received) => received,
-                Err(Errno::EINTR) => continue,
+            let received = match receive(&self.fd, buffer, flags) {
+                Ok((received, true)) => received,
+                // From another process: no answer, whatever it says.
+                Ok((_, false)) | Err(Errno::EINTR) => continue,
                 Err(_) if answers.failed.is_some() => break,
                 Err(Errno::EAGAIN) => return Err(SysError::new("receive", "netlink", libc::ETIMEDOUT)),
                 Err(errno) => return Err(SysError::new("receive", "netlink", errno as i32)),
@@ -209,6 +215,13 @@ impl Socket {
             None => Ok(answers.replies),
         }
     }
+}
+
+/// Receives a datagram: its whole length, which may be more than fits, and whether the kernel has sent it.
+fn receive(fd: &OwnedFd, buffer: &mut [u8], flags: MsgFlags) -> nix::Result<(usize, bool)> {
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<NetlinkAddr>(fd.as_raw_fd(), &mut parts, None, flags | MsgFlags::MSG_TRUNC)?;
+    Ok((message.bytes, message.address.is_some_and(|sender| sender.pid() == KERNEL)))
 }
 
 impl AsFd for Socket {
@@ -279,3 +292,7 @@ fn cap_acks(fd: &OwnedFd) {
         );
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
