@@ -36,11 +36,14 @@ pub(crate) enum Command {
 pub(crate) enum ConfigCommand {
     /// Print every setting with its default and what it does
     Default,
-    /// Check a configuration file and its drop-ins, without touching the system
+    /// Check a configuration file and its drop-ins, without changing anything
     Check {
         /// Configuration file [default: /etc/corten/corten.toml, where it exists]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Leave out what depends on this host: programs, certificates, the driver of cgroups
+        #[arg(long)]
+        no_host: bool,
     },
 }
 
@@ -50,8 +53,11 @@ pub(crate) fn print_default() -> Result<(), Error> {
 }
 
 /// `corten config check`: success means that `corten serve` would accept the same files.
-pub(crate) fn check(file: Option<&Path>) -> Result<(), Error> {
+pub(crate) fn check(file: Option<&Path>, no_host: bool) -> Result<(), Error> {
     let loaded = config::load(file)?;
+    if !no_host {
+        config::check_host(&loaded).into_iter().next().map_or(Ok(()), |problem| Err(Error::Host(problem)))?;
+    }
     if loaded.files.is_empty() {
         return print("no configuration file, the defaults apply\n");
     }

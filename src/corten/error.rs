@@ -1,6 +1,8 @@
 //! Why a command ends with a failure.
 
-use crate::{config::ConfigError, lock::LockError, socket::SocketError, state::StateError};
+use crate::{
+    config::ConfigError, config::HostProblem, lock::LockError, socket::SocketError, state::StateError,
+};
 use std::io;
 use std::net::SocketAddr;
 
@@ -10,6 +12,9 @@ pub(crate) enum Error {
     /// The configuration is refused.
     #[error("configuration")]
     Config(#[from] ConfigError),
+    /// A setting does not fit this host.
+    #[error("on this host")]
+    Host(#[source] HostProblem),
     /// Another daemon owns the directories.
     #[error("cannot start")]
     Lock(#[from] LockError),

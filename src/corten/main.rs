@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod error;
 mod images_cli;
+mod in_flight;
 mod lock;
 mod logging;
 mod metrics;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         Command::Serve { config } => serve::serve(config.as_deref()),
         Command::Image(arguments) => images_cli::run(arguments),
         Command::Config(ConfigCommand::Default) => cli::print_default(),
-        Command::Config(ConfigCommand::Check { config }) => cli::check(config.as_deref()),
+        Command::Config(ConfigCommand::Check { config, no_host }) => cli::check(config.as_deref(), no_host),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! What can go wrong in a use case, with what was being done to what.
 
+use crate::settings::SettingError;
 use model::{ErrorKind, InvalidTransition};
 use std::io;
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ pub enum EngineError {
         /// Those that can be.
         known: String,
     },
+    /// A setting makes no sense.
+    #[error("cannot use the settings")]
+    Setting(#[from] SettingError),
     /// A runtime handler cannot be used as it is configured.
     #[error("runtime handler {name:?}: {problem}")]
     Handler {
@@ -271,6 +275,7 @@ impl EngineError {
             | Self::ShimSilent { .. }
             | Self::Unkillable { .. }
             | Self::Teardown { .. }
+            | Self::Setting(_)
             | Self::Handler { .. }
             | Self::Metrics(_)
             | Self::Random(_)

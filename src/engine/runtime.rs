@@ -1,8 +1,8 @@
 //! Verbs about the runtime itself: its status, its configuration, the files beside it.
 
 use crate::Engine;
-use crate::error::EngineError;
-use crate::settings::CgroupDriver;
+use crate::error::{EngineError, chain};
+use crate::settings::{CgroupDriver, SettingError, Settings};
 use crate::view::{HandlerInfo, RuntimeStatus};
 use ipnet::IpNet;
 use oci::cgroup::Driver;
@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 impl Engine {
-    /// CRI Status: always ready as a runtime once it answers; the network says so itself.
+    /// CRI Status: ready as a runtime unless the host cannot run pods; the network says so itself.
     pub fn status(&self) -> RuntimeStatus {
         let native = HandlerInfo {
             name: String::new(),
@@ -20,6 +20,7 @@ impl Engine {
             user_namespaces: self.user_namespaces().is_ok(),
         };
         RuntimeStatus {
+            unfit: self.preflight.outcome().err(),
             network: self.network.status(),
             handlers: self.handlers.info(&native),
             info: BTreeMap::from([
@@ -51,6 +52,34 @@ impl Engine {
 
 /// The durable record of the pod ranges.
 pub(crate) const POD_CIDRS: &str = "runtime/pod-cidrs";
+
+impl Settings {
+    /// What of the settings does not fit this host: programs that are not there, a driver of cgroups that cannot be.
+    /// What [`Engine::open`] would refuse, without opening anything.
+    pub fn check_host(&self) -> Vec<SettingError> {
+        let mut problems = Vec::new();
+        let helpers = [("runtime.shim", &self.shim, SHIM), ("runtime.pause", &self.pause, PAUSE)];
+        for (key, configured, name) in helpers {
+            if let Err(error) = helper(configured, name) {
+                problems.push(SettingError::new(key, chain(&error)));
+            }
+        }
+        let driver = oci::cgroup::Host::detect()
+            .map_err(EngineError::from)
+            .and_then(|host| cgroup_driver(self.cgroup_driver, &host));
+        match driver {
+            Ok(_) => {}
+            Err(EngineError::Invalid { field, problem }) => problems.push(SettingError::new(field, problem)),
+            Err(error) => problems.push(SettingError::new("runtime.cgroup_driver", chain(&error))),
+        }
+        problems
+    }
+}
+
+/// The supervisor's program, beside the daemon's where no setting says otherwise.
+pub(crate) const SHIM: &str = "corten-shim";
+/// The pause's, likewise.
+pub(crate) const PAUSE: &str = "corten-pause";
 
 /// The path of a binary of ours: as configured, else beside the daemon.
 pub(crate) fn helper(configured: &Path, name: &str) -> Result<PathBuf, EngineError> {

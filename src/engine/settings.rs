@@ -101,7 +101,41 @@ impl Default for Settings {
     }
 }
 
+/// A setting of pods and containers that makes no sense on any host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct SettingError {
+    /// The key with its section, such as `runtime.default_handler`.
+    pub key: String,
+    /// What is wrong with its value.
+    pub problem: String,
+}
+
+impl SettingError {
+    pub(crate) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { key: key.into(), problem: problem.into() }
+    }
+}
+
 impl Settings {
+    /// Whether the settings make sense, whatever the host: the part that `corten config check` and the daemon's start
+    /// have in common.
+    ///
+    /// # Errors
+    /// The first setting that does not.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let key = "runtime.default_capabilities";
+        for name in &self.default_capabilities {
+            oci::caps::CapSet::parse_one(key, name).map_err(|_| {
+                SettingError::new(
+                    key,
+                    format!("`{name}` is no capability, expected one such as NET_BIND_SERVICE"),
+                )
+            })?;
+        }
+        crate::handlers::check(self)
+    }
+
     /// What the planner of containers takes of them.
     pub(crate) fn planning(&self) -> Result<oci::spec::Settings, EngineError> {
         use oci::caps::CapSet;

@@ -8,6 +8,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 
+impl Settings {
+    /// Whether the files of the certificate and its key are there and fit each other.
+    ///
+    /// # Errors
+    /// What [`crate::Server::open`] would say of them.
+    pub fn check_host(&self) -> Result<(), StreamError> {
+        acceptor(self).map(drop)
+    }
+}
+
 /// What accepts TLS connections; `None` where no certificate is set.
 pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, StreamError> {
     let Settings { tls_cert_file: certificate, tls_key_file: key, .. } = settings;

@@ -8,8 +8,14 @@ use std::path::{Component, Path};
 /// A setting whose value cannot be used.
 #[derive(Debug)]
 pub(super) struct Invalid {
-    pub(super) key: &'static str,
+    pub(super) key: String,
     pub(super) reason: String,
+}
+
+impl From<engine::SettingError> for Invalid {
+    fn from(error: engine::SettingError) -> Self {
+        Self { key: error.key, reason: error.problem }
+    }
 }
 
 type Check = Result<(), Invalid>;
@@ -40,6 +46,7 @@ pub(super) fn check(config: &Config) -> Check {
     images(&config.images)?;
     network(&config.network)?;
     runtime(&config.runtime)?;
+    config.engine().check()?;
     stream(&config.stream)
 }
 
@@ -75,12 +82,6 @@ fn runtime(settings: &engine::Settings) -> Check {
     optional_path("runtime.pause", &settings.pause)?;
     directory("runtime.netns_dir", &settings.netns_dir)?;
     cgroup_parent(settings)?;
-    for name in &settings.default_capabilities {
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
-            let reason = format!("`{name}` is no capability, expected one such as NET_BIND_SERVICE");
-            return refuse("runtime.default_capabilities", reason);
-        }
-    }
     range("runtime.shm_size", settings.shm_size, 64 << 10..=1 << 40)?;
     range("runtime.exec_output_limit", settings.exec_output_limit, 1 << 10..=7 << 20)?;
     range("runtime.exec_drain_ms", settings.exec_drain_ms, 0..=60_000)?;
@@ -113,7 +114,7 @@ fn cgroup_parent(settings: &engine::Settings) -> Check {
 }
 
 fn refuse(key: &'static str, reason: String) -> Check {
-    Err(Invalid { key, reason })
+    Err(Invalid { key: key.to_owned(), reason })
 }
 
 fn range<T: Copy + PartialOrd + std::fmt::Display>(

@@ -28,8 +28,68 @@ pub(super) struct DeError {
 
 #[derive(Debug)]
 enum Reason {
-    UnknownKey { nearest: Option<&'static str> },
-    Value { text: String, nearest: Option<&'static str> },
+    UnknownKey {
+        nearest: Option<&'static str>,
+    },
+    Value {
+        text: String,
+        nearest: Option<&'static str>,
+    },
+    /// A value of another type.
+    Type {
+        expected: Kind,
+        found: String,
+    },
+}
+
+/// What a setting takes, in the words of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Number,
+    Section,
+    Other(String),
+}
+
+impl Kind {
+    fn of(expected: &dyn Expected) -> Self {
+        let name = expected.to_string();
+        match name.as_str() {
+            "usize" | "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64" => Self::Number,
+            "path string" => Self::Other("a path in quotes".to_owned()),
+            "a string" => Self::Other("text in quotes".to_owned()),
+            "a boolean" => Self::Other("true or false, without quotes".to_owned()),
+            "a sequence" => Self::Other("a list in brackets".to_owned()),
+            "a map" => Self::Section,
+            _ if name.starts_with("struct ") => Self::Section,
+            _ => Self::Other(name),
+        }
+    }
+
+    /// The words, for the setting of this key.
+    fn describe(&self, key: &str) -> String {
+        match self {
+            Self::Number if key.ends_with("_seconds") => {
+                "a whole number of seconds, without quotes".to_owned()
+            }
+            Self::Number => "a whole number, without quotes".to_owned(),
+            Self::Section => format!("a section [{key}]"),
+            Self::Other(words) => words.clone(),
+        }
+    }
+}
+
+/// What stands there, as it is written in a file.
+fn found(unexpected: &Unexpected<'_>) -> String {
+    match unexpected {
+        Unexpected::Bool(value) => value.to_string(),
+        Unexpected::Signed(value) => value.to_string(),
+        Unexpected::Unsigned(value) => value.to_string(),
+        Unexpected::Float(value) => value.to_string(),
+        Unexpected::Str(text) => format!("{text:?}"),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a section".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 impl DeError {
@@ -59,6 +119,10 @@ impl DeError {
                 });
                 ConfigError::UnknownKey { place, key, nearest }
             }
+            Reason::Type { expected, found } => {
+                let reason = format!("expected {}, found {found}", expected.describe(&key));
+                ConfigError::Value { place, key, reason, nearest: None }
+            }
             Reason::Value { text, nearest } => {
                 ConfigError::Value { place, key, reason: text, nearest: nearest.map(str::to_owned) }
             }
@@ -71,6 +135,9 @@ impl fmt::Display for DeError {
         match &self.reason {
             Reason::UnknownKey { .. } => f.write_str("unknown key"),
             Reason::Value { text, .. } => f.write_str(text),
+            Reason::Type { expected, found } => {
+                write!(f, "expected {}, found {found}", expected.describe(""))
+            }
         }
     }
 }
@@ -83,11 +150,11 @@ impl serde::de::Error for DeError {
     }
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::value(format!("expected {expected}, found {unexpected}"))
+        Self::new(Reason::Type { expected: Kind::of(expected), found: found(&unexpected) })
     }
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::value(format!("expected {expected}, found {unexpected}"))
+        Self::invalid_type(unexpected, expected)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {

@@ -39,6 +39,16 @@ pub(crate) enum ConfigError {
         /// What the parser says.
         reason: String,
     },
+    /// The file is another runtime's.
+    #[error(
+        "{place}: this looks like {whose}: Corten has settings of its own, see `corten config default` and the README"
+    )]
+    Foreign {
+        /// Where that shows.
+        place: Place,
+        /// Whose file it seems to be.
+        whose: &'static str,
+    },
     /// A key that no setting has.
     #[error("{place}: unknown key `{key}`{}", hint(nearest.as_deref()))]
     UnknownKey {
@@ -77,12 +87,16 @@ fn hint(nearest: Option<&str>) -> String {
     nearest.map(|nearest| format!(", did you mean `{nearest}`?")).unwrap_or_default()
 }
 
-/// The candidate that looks most like the word.
+/// Less alike than this, a candidate is no guess but a riddle.
+const ALIKE: f64 = 0.4;
+
+/// The candidate that looks most like the word, if one does.
 pub(super) fn nearest(word: &str, candidates: &[&'static str]) -> Option<&'static str> {
     let distance = |candidate: &&&str| {
         // The scaled similarity, because floating-point numbers have no order.
         let similarity = strsim::normalized_damerau_levenshtein(word, candidate);
         std::cmp::Reverse((similarity * 1e6).round().to_bits())
     };
-    candidates.iter().min_by_key(distance).copied()
+    let best = candidates.iter().min_by_key(distance).copied()?;
+    (strsim::normalized_damerau_levenshtein(word, best) >= ALIKE).then_some(best)
 }

@@ -7,12 +7,14 @@
 mod check;
 mod de;
 mod error;
+mod host;
 mod sections;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub(crate) use error::ConfigError;
+pub(crate) use host::{HostProblem, check as check_host};
 pub(crate) use sections::{Config, Log, LogFormat, MetricsAddress};
 
 use std::ffi::OsStr;
@@ -34,6 +36,14 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// The files read, in the order in which they were merged.
     pub(crate) files: Vec<PathBuf>,
+    root: Node,
+}
+
+impl Loaded {
+    /// Where a setting stands; `None` when no file has it.
+    fn place(&self, key: &str) -> Option<error::Place> {
+        self.root.place_of(key)
+    }
 }
 
 /// Reads and checks the configuration. A file that is named must exist; the default one need not.
@@ -59,7 +69,7 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, ConfigError> {
         files.push(path);
     }
     let config = settings(&root)?;
-    Ok(Loaded { config, files })
+    Ok(Loaded { config, files, root })
 }
 
 fn settings(root: &Node) -> Result<Config, ConfigError> {
@@ -70,8 +80,8 @@ fn settings(root: &Node) -> Result<Config, ConfigError> {
     config.network.state_dir = config.state_dir.join("network");
     config.network.data_dir = config.data_dir.join("network");
     check::check(&config).map_err(|invalid| ConfigError::Invalid {
-        place: root.place_of(invalid.key),
-        key: invalid.key.to_owned(),
+        place: root.nearest_place(&invalid.key),
+        key: invalid.key,
         reason: invalid.reason,
     })?;
     Ok(config)

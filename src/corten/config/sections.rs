@@ -138,7 +138,7 @@ impl FromStr for MetricsAddress {
         } else if text.starts_with('/') {
             Ok(Self::Unix(text.into()))
         } else {
-            let wanted = "expected an IP address with a port, the absolute path of a socket, or nothing";
+            let wanted = "expected an IP address with a port, for example 127.0.0.1:10290, the absolute path of a socket, or nothing";
             text.parse().map(Self::Tcp).map_err(|_| wanted)
         }
     }

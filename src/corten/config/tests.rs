@@ -108,11 +108,22 @@ fn wrong_types_and_words_are_refused_with_their_line() {
     let table = [
         (
             "[runtime]\nseccomp_default = \"yes\"",
-            "corten.toml:2: `runtime.seccomp_default`: expected a boolean",
+            "corten.toml:2: `runtime.seccomp_default`: expected true or false, without quotes, found \"yes\"",
         ),
-        ("socket = 5", "corten.toml:1: `socket`: expected path string, found integer `5`"),
-        ("log = \"debug\"", "corten.toml:1: `log`: expected struct Log, found string \"debug\""),
-        ("[daemon]\n\nworkers = -1", "corten.toml:3: `daemon.workers`: expected usize, found integer `-1`"),
+        ("socket = 5", "corten.toml:1: `socket`: expected a path in quotes, found 5"),
+        ("log = \"debug\"", "corten.toml:1: `log`: expected a section [log], found \"debug\""),
+        (
+            "[daemon]\n\nworkers = -1",
+            "corten.toml:3: `daemon.workers`: expected a whole number, without quotes, found -1",
+        ),
+        (
+            "[daemon]\nworkers = \"4\"",
+            "corten.toml:2: `daemon.workers`: expected a whole number, without quotes, found \"4\"",
+        ),
+        (
+            "[daemon]\ndrain_seconds = \"30s\"",
+            "corten.toml:2: `daemon.drain_seconds`: expected a whole number of seconds, without quotes, found \"30s\"",
+        ),
         (
             "[log]\nformat = \"jsn\"",
             "corten.toml:2: `log.format`: `jsn` is not one of text, json, did you mean",
@@ -123,11 +134,11 @@ fn wrong_types_and_words_are_refused_with_their_line() {
         ),
         (
             "[metrics]\naddress = \"localhost:9\"",
-            "corten.toml:2: `metrics.address`: expected an IP address with a port",
+            "corten.toml:2: `metrics.address`: expected an IP address with a port, for example 127.0.0.1:10290",
         ),
         (
             "[runtime]\ndefault_capabilities = [1]",
-            "corten.toml:2: `runtime.default_capabilities.0`: expected a string",
+            "corten.toml:2: `runtime.default_capabilities.0`: expected text in quotes, found 1",
         ),
         ("[log]\nlevel = 2020-01-01", "corten.toml:2: no setting is a date"),
         ("x = 99999999999999999999", "corten.toml:1: the number 99999999999999999999 does not fit 64 bits"),
@@ -136,6 +147,30 @@ fn wrong_types_and_words_are_refused_with_their_line() {
         let text = refusal(main);
         assert!(text.starts_with(expected), "{main:?} gives {text:?}, not {expected:?}");
     }
+}
+
+#[test]
+fn usual_mistakes_are_told_with_what_mends_them() {
+    let table = [
+        ("[log]\nlevel = info\n", "corten.toml:2: text needs quotes"),
+        ("[log]\nlevel=info\n", "corten.toml:2: text needs quotes"),
+        ("socket = /run/x.sock\n", "corten.toml:1: text needs quotes"),
+        (
+            "[log]\nformat = \"json\"\n\n[log]\nlevel = \"info\"\n",
+            "corten.toml:4: `log` stands here a second time, the first is in line 1",
+        ),
+        (
+            "[log]\nlevel = \"info\"\nlevel = \"debug\"\n",
+            "corten.toml:3: `level` stands here a second time, the first is in line 2",
+        ),
+        ("version = 3\n[plugins]\n", "corten.toml:2: this looks like containerd's config.toml"),
+        ("[crio.runtime]\nx = 1\n", "corten.toml:1: this looks like CRI-O's crio.conf"),
+    ];
+    for (main, expected) in table {
+        let text = refusal(main);
+        assert!(text.starts_with(expected), "{main:?} gives {text:?}, not {expected:?}");
+    }
+    assert_eq!(refusal("zebra = 1\n"), "corten.toml:1: unknown key `zebra`", "no guess far off");
 }
 
 #[test]
@@ -193,7 +228,7 @@ fn drop_ins_are_merged_in_the_order_of_their_names() {
     );
     etc.drop_in(".30-hidden.toml", "[log]\nlevel = \"error\"\n");
     etc.drop_in("40-note.txt", "no settings");
-    let Loaded { config, files } = etc.load();
+    let Loaded { config, files, .. } = etc.load();
     assert_eq!((config.log.level.as_str(), config.log.format), ("trace", LogFormat::Json));
     assert_eq!(config.runtime.pids_limit, 7);
     assert!(config.runtime.default_capabilities.is_empty(), "a list is replaced as a whole");
@@ -215,7 +250,7 @@ fn a_mistake_in_a_drop_in_is_found_there() {
         etc.refusal()
     );
     etc.drop_in("a.toml", "daemon = 3\n");
-    assert_eq!(etc.refusal(), "conf.d/a.toml:1: `daemon`: expected struct Daemon, found integer `3`");
+    assert_eq!(etc.refusal(), "conf.d/a.toml:1: `daemon`: expected a section [daemon], found 3");
 }
 
 #[test]

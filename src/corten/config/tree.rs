@@ -39,10 +39,11 @@ impl Node {
     /// The text is no TOML, or holds a number that does not fit or a date, of which no setting has use.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let source = Source { file: Arc::from(path), text };
-        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
-            place: source.place(error.span().map_or(0, |span| span.start)),
-            reason: error.message().to_owned(),
+        let table = DeTable::parse(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            ConfigError::Syntax { place: source.place(at), reason: source.explain(at, error.message()) }
         })?;
+        source.refuse_foreign(table.get_ref())?;
         let place = source.place(0);
         Ok(Self { place, value: source.table(table.get_ref())? })
     }
@@ -78,6 +79,21 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Where a dotted key is set or, for one of a handler, the section that lacks it. Names of handlers may have dots.
+    pub(super) fn nearest_place(&self, key: &str) -> Option<Place> {
+        let Some(rest) = key.strip_prefix("handlers.") else { return self.place_of(key) };
+        let Value::Table(entries) = &self.value else { return None };
+        let Value::Table(handlers) = &entries.get("handlers")?.value else { return None };
+        let named =
+            |name: &str| rest == name || rest.strip_prefix(name).is_some_and(|end| end.starts_with('.'));
+        let (name, section) =
+            handlers.iter().filter(|(name, _)| named(name)).max_by_key(|(name, _)| name.len())?;
+        let setting = rest[name.len()..].strip_prefix('.').and_then(|setting| section.place_of(setting));
+        Some(setting.unwrap_or_else(|| section.place.clone()))
+    }
+}
+
 struct Source<'a> {
     file: Arc<Path>,
     text: &'a str,
@@ -87,6 +103,39 @@ impl Source<'_> {
     fn place(&self, offset: usize) -> Place {
         let before = self.text.as_bytes().iter().take(offset);
         Place { file: self.file.clone(), line: 1 + before.filter(|byte| **byte == b'\n').count() }
+    }
+
+    /// What the parser says, with what it takes to mend the two mistakes that people make most.
+    fn explain(&self, offset: usize, said: &str) -> String {
+        let before = &self.text[..offset.min(self.text.len())];
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = self.text[start..].lines().next().unwrap_or_default().trim();
+        let value = line.split_once('=').map(|(_, value)| value.trim());
+        if value.is_some_and(is_bare_word) {
+            return format!("text needs quotes: {said}");
+        }
+        let name = line.trim_matches(['[', ']']).split('=').next().unwrap_or_default().trim();
+        let same = |other: &str| other.trim() == line || (value.is_some() && defines(other, name));
+        let first = self.text[..start].lines().position(same);
+        match first {
+            Some(first) => format!("`{name}` stands here a second time, the first is in line {}", first + 1),
+            None => said.to_owned(),
+        }
+    }
+
+    /// Recognises the files of the runtimes that people come from.
+    fn refuse_foreign(&self, table: &DeTable<'_>) -> Result<(), ConfigError> {
+        let marks = [
+            ("plugins", "containerd's config.toml"),
+            ("disabled_plugins", "containerd's config.toml"),
+            ("crio", "CRI-O's crio.conf"),
+        ];
+        for (mark, whose) in marks {
+            if let Some((key, _)) = table.iter().find(|(key, _)| key.get_ref() == mark) {
+                return Err(ConfigError::Foreign { place: self.place(key.span().start), whose });
+            }
+        }
+        Ok(())
     }
 
     fn table(&self, table: &DeTable<'_>) -> Result<Value, ConfigError> {
@@ -120,4 +169,15 @@ impl Source<'_> {
         };
         Ok(Node { place, value })
     }
+}
+
+/// Whether a line sets the key.
+fn defines(line: &str, key: &str) -> bool {
+    line.split_once('=').is_some_and(|(name, _)| name.trim() == key)
+}
+
+/// Whether a value is a word without quotes, and none of those that TOML knows.
+fn is_bare_word(value: &str) -> bool {
+    value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && !matches!(value, "true" | "false" | "inf" | "nan")
 }

@@ -18,7 +18,7 @@ fn the_printed_defaults_pass_the_check() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("corten.toml");
     std::fs::write(&file, &printed.stdout).unwrap();
-    let checked = corten(&["config", "check", "--config", file.to_str().unwrap()]);
+    let checked = corten(&["config", "check", "--no-host", "--config", file.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
     assert_eq!(text(&checked.stdout), format!("{}: ok\n", file.display()));
 }
@@ -37,6 +37,59 @@ fn a_refused_file_fails_the_check_and_the_daemon_alike() {
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(text(&output.stderr), expected);
         assert!(output.stdout.is_empty());
+    }
+}
+
+/// What the check and the daemon say of a file; they must say the same.
+fn refusal(text_of_file: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("corten.toml");
+    std::fs::write(&file, text_of_file).unwrap();
+    let said = [&["config", "check"][..], &["serve"][..]].map(|command| {
+        let output = corten(&[command, &["--config", file.to_str().unwrap()]].concat());
+        assert_eq!(output.status.code(), Some(1), "{command:?} of {text_of_file}");
+        text(&output.stderr).replace(&format!("{}/", directory.path().display()), "")
+    });
+    assert_eq!(said[0], said[1], "{text_of_file}");
+    said.into_iter().next().unwrap()
+}
+
+#[test]
+fn the_check_refuses_what_the_daemon_would_refuse() {
+    let table = [
+        (
+            "[runtime]\ndefault_capabilities = [\"CHOWN\", \"FLY\"]\n",
+            "corten: configuration: corten.toml:2: `runtime.default_capabilities`: `FLY` is no capability",
+        ),
+        (
+            "[runtime]\ndefault_handler = \"kata\"\n",
+            "corten: configuration: corten.toml:2: `runtime.default_handler`: no handler `kata` is configured",
+        ),
+        (
+            "[handlers.crun]\ntype = \"oci\"\n",
+            "corten: configuration: corten.toml:1: `handlers.crun.binary`: a handler of the type oci needs one",
+        ),
+        (
+            "[handlers.\"a.b\"]\ntype = \"oci\"\nbinary = \"crun\"\n",
+            "corten: configuration: corten.toml:3: `handlers.a.b.binary`: expected an absolute path",
+        ),
+        (
+            "[handlers.native]\ntype = \"oci\"\nbinary = \"/usr/bin/crun\"\n",
+            "corten: configuration: corten.toml:1: `handlers.native`: this is the name of the built-in handler",
+        ),
+        (
+            "[runtime]\nshim = \"/nonexistent/shim\"\n",
+            "corten: on this host: corten.toml:2: `runtime.shim`: find the helper \"/nonexistent/shim\": No such file",
+        ),
+        (
+            "[runtime]\nshim = \"/bin/true\"\npause = \"/bin/true\"\n\n[stream]\ntls_cert_file = \"/nonexistent/a\"\n\
+             tls_key_file = \"/nonexistent/b\"\n",
+            "corten: on this host: corten.toml:6: `stream.tls_cert_file`: ",
+        ),
+    ];
+    for (file, expected) in table {
+        let said = refusal(file);
+        assert!(said.starts_with(expected), "{file} gives {said:?}, not {expected:?}");
     }
 }
 

@@ -8,7 +8,7 @@ pub(crate) use bundle::{ExecFile, last_error, remove};
 pub(crate) use command::Runtime;
 
 use crate::error::EngineError;
-use crate::settings::Settings;
+use crate::settings::{SettingError, Settings};
 use crate::view::HandlerInfo;
 use oci::spec::HostDevices;
 use serde::{Deserialize, Serialize};
@@ -43,15 +43,62 @@ pub struct HandlerSettings {
 }
 
 impl HandlerSettings {
-    fn host_devices(&self) -> Result<HostDevices, &'static str> {
-        let without = self.privileged_without_host_devices;
-        match (without, self.privileged_without_host_devices_all_devices_allowed) {
-            (false, false) => Ok(HostDevices::Shown),
-            (true, true) => Ok(HostDevices::Allowed),
-            (true, false) => Ok(HostDevices::None),
-            (false, true) => Err("allows all devices without privileged_without_host_devices"),
+    fn host_devices(&self) -> HostDevices {
+        match (self.privileged_without_host_devices, self.privileged_without_host_devices_all_devices_allowed)
+        {
+            (false, _) => HostDevices::Shown,
+            (true, true) => HostDevices::Allowed,
+            (true, false) => HostDevices::None,
         }
     }
+
+    fn check(&self, name: &str) -> Result<(), SettingError> {
+        let refuse =
+            |key: &str, problem: &str| Err(SettingError::new(format!("handlers.{name}{key}"), problem));
+        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        if name.is_empty() || !name.bytes().all(plain) {
+            return refuse("", "the name of a handler has letters, digits, `-`, `_` and `.` only");
+        }
+        let is_oci = self.kind == HandlerKind::Oci;
+        if is_oci && name == NATIVE {
+            return refuse("", "this is the name of the built-in handler, which runs no other program");
+        }
+        if is_oci && self.binary.as_os_str().is_empty() {
+            return refuse(
+                ".binary",
+                "a handler of the type oci needs one: the absolute path of the runtime",
+            );
+        }
+        if is_oci && !self.binary.is_absolute() {
+            return refuse(".binary", "expected an absolute path");
+        }
+        if !self.root.as_os_str().is_empty() && !self.root.is_absolute() {
+            return refuse(".root", "expected an absolute path, or nothing");
+        }
+        let names_a_program = !self.binary.as_os_str().is_empty() || !self.args.is_empty();
+        if names_a_program && !is_oci {
+            return refuse(".binary", "only a handler of the type oci runs a program");
+        }
+        if self.privileged_without_host_devices_all_devices_allowed && !self.privileged_without_host_devices {
+            return refuse(
+                ".privileged_without_host_devices_all_devices_allowed",
+                "needs privileged_without_host_devices beside it",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether the handlers make sense, whatever the host.
+pub(crate) fn check(settings: &Settings) -> Result<(), SettingError> {
+    settings.handlers.iter().try_for_each(|(name, one)| one.check(name))?;
+    let default = &settings.default_handler;
+    if default == NATIVE || settings.handlers.contains_key(default) {
+        return Ok(());
+    }
+    let known: Vec<&str> = settings.handlers.keys().map(String::as_str).chain([NATIVE]).collect();
+    let problem = format!("no handler `{default}` is configured; there are {}", known.join(", "));
+    Err(SettingError::new("runtime.default_handler", problem))
 }
 
 /// How a handler runs containers.
@@ -87,37 +134,20 @@ impl Handlers {
     /// are refused until it is.
     ///
     /// # Errors
-    /// [`EngineError::Handler`] for settings that make no sense.
+    /// [`EngineError::Setting`] for settings that make no sense.
     pub(crate) async fn open(settings: &Settings, state: &Path) -> Result<Self, EngineError> {
+        check(settings)?;
         let mut named = BTreeMap::from([(NATIVE.to_owned(), Handler::Native)]);
         let mut host_devices = BTreeMap::new();
         for (name, one) in &settings.handlers {
-            let refuse =
-                |problem: &str| EngineError::Handler { name: name.clone(), problem: problem.to_owned() };
-            if name.is_empty()
-                || !name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
-            {
-                return Err(refuse("is no name for a handler"));
-            }
             let handler = match one.kind {
                 HandlerKind::Native => Handler::Native,
-                HandlerKind::Oci if name == NATIVE => return Err(refuse("is the name of the built-in one")),
-                HandlerKind::Oci if !one.binary.is_absolute() => {
-                    return Err(refuse("needs the absolute path of a binary"));
-                }
                 HandlerKind::Oci => Handler::Oci(Runtime::probe(name, one, state).await?),
             };
             named.insert(name.clone(), handler);
-            host_devices.insert(name.clone(), one.host_devices().map_err(refuse)?);
+            host_devices.insert(name.clone(), one.host_devices());
         }
-        let default = settings.default_handler.clone();
-        if !named.contains_key(&default) {
-            return Err(EngineError::Handler {
-                name: default,
-                problem: "is the default, and is not configured".to_owned(),
-            });
-        }
-        Ok(Self { default, named, host_devices })
+        Ok(Self { default: settings.default_handler.clone(), named, host_devices })
     }
 
     /// What of the host's devices a privileged container of a handler gets.
