@@ -8,10 +8,10 @@ TEST_FLAGS ?= --test-threads=1
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help setup build run serve test test-vm unit e2e attack critest critest-bench kubelet-smoke bench lint audit fuzz clean
+.PHONY: help build run serve test test-vm unit e2e attack critest critest-bench kubelet-smoke bench lint audit fuzz clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the daemon, the static shim and pause and the CNI plugins into target/dist
 	@e2e/setup.sh build

@@ -38,6 +38,16 @@ if grep -rnE --include='*.rs' '\bunsafe( fn| impl| trait|) *\{|allow\(unsafe_cod
     echo "lint: unsafe code is out of place"
     exit 1
 fi
+# A static build is the one that runs on every distribution; the other architecture is checked where its target is there.
+for target in "$(uname -m)-unknown-linux-musl" aarch64-unknown-linux-gnu aarch64-unknown-linux-musl; do
+    [ "$target" = "$(rustc -vV | awk '$1 == "host:" { print $2 }')" ] && continue
+    if [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
+        echo "lint: compiles for $target"
+        cargo check --quiet --locked --target "$target" -p corten -p corten-oci -p cni
+    else
+        echo "lint: skipped $target: this toolchain has no such target"
+    fi
+done
 echo "lint: the lock file of the fuzz targets"
 cargo metadata --quiet --locked --format-version 1 --manifest-path e2e/fuzz/Cargo.toml >/dev/null
 echo "lint: shell scripts parse"

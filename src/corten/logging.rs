@@ -42,14 +42,23 @@ impl LevelHandle {
     }
 }
 
+/// The crates of this workspace, which are what `debug` and `trace` are about: frames of HTTP/2 tell nobody anything.
+const OWN: [&str; 14] = [
+    "cni", "corten", "cri", "engine", "image", "launch", "model", "net", "oci", "proto", "stream", "sys",
+    "systemd", "wire",
+];
+
 /// Reads `log.level`: a level, or a list of `part=level` with at most one level for all other parts, which is `info`
-/// when left out.
+/// when left out. A library of somebody else's is louder than `info` only where it is named.
 ///
 /// # Errors
 /// A word is no level. The subscriber's own parser would take it for the name of a part.
 pub(crate) fn levels(text: &str) -> Result<Targets, LoggingError> {
     let mut targets = Targets::new().with_default(LevelFilter::INFO);
-    for directive in text.split(',').map(str::trim) {
+    // The level for all first, whatever the order: the parts are its exceptions.
+    let mut directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    directives.sort_by_key(|directive| directive.contains('='));
+    for directive in directives {
         let (part, level) =
             directive.split_once('=').map_or((None, directive), |(part, level)| (Some(part), level));
         let level = match level {
@@ -62,6 +71,9 @@ pub(crate) fn levels(text: &str) -> Result<Targets, LoggingError> {
             _ => return Err(LoggingError::Level(directive.to_owned())),
         };
         targets = match part {
+            None if level > LevelFilter::INFO => OWN
+                .iter()
+                .fold(targets.with_default(LevelFilter::INFO), |all, part| all.with_target(*part, level)),
             None => targets.with_default(level),
             Some("") => return Err(LoggingError::Level(directive.to_owned())),
             Some(part) => targets.with_target(part, level),
@@ -79,7 +91,7 @@ pub(crate) fn start(log: &Log) -> Result<LevelHandle, LoggingError> {
     // stderr may be closed or full; telling so on stderr would panic.
     let layer = lines::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let journal = stderr_is_the_journal();
-    let colour = std::io::stderr().is_terminal();
+    let colour = std::io::stderr().is_terminal() && !no_color(std::env::var_os("NO_COLOR").as_deref());
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match (log.format, journal) {
         (LogFormat::Json, _) => {
             let format = lines::format().json().flatten_event(true);
@@ -97,6 +109,11 @@ pub(crate) fn start(log: &Log) -> Result<LevelHandle, LoggingError> {
     };
     tracing_subscriber::registry().with(lines).try_init()?;
     Ok(LevelHandle(handle))
+}
+
+/// Whether the user wants no colours: any text but none in `NO_COLOR` (no-color.org).
+fn no_color(value: Option<&std::ffi::OsStr>) -> bool {
+    value.is_some_and(|value| !value.is_empty())
 }
 
 /// Whether stderr is the stream that systemd connected to the journal: `JOURNAL_STREAM` names its device and inode,
@@ -152,8 +169,23 @@ mod tests {
         assert!(targets.would_enable("cri", &Level::WARN) && !targets.would_enable("cri", &Level::INFO));
         assert!(targets.would_enable("net::watch", &Level::DEBUG));
         assert!(!targets.would_enable("engine::pod::run", &Level::ERROR));
+        let targets = levels("debug").unwrap();
+        assert!(targets.would_enable("engine::pod::run", &Level::DEBUG));
+        assert!(!targets.would_enable("h2::codec::framed_read", &Level::DEBUG), "other people's libraries");
+        assert!(targets.would_enable("h2::codec::framed_read", &Level::INFO));
+        let targets = levels("debug,h2=trace").unwrap();
+        assert!(targets.would_enable("h2::codec::framed_read", &Level::TRACE), "unless they are named");
+        let targets = levels("net=trace,debug").unwrap();
+        assert!(targets.would_enable("net::watch", &Level::TRACE), "in any order");
         let targets = levels("net=trace").unwrap();
         assert!(targets.would_enable("cri", &Level::INFO) && !targets.would_enable("cri", &Level::DEBUG));
+    }
+
+    #[test]
+    fn no_color_is_any_text() {
+        use std::ffi::OsStr;
+        assert!(no_color(Some(OsStr::new("1"))) && no_color(Some(OsStr::new("0"))));
+        assert!(!no_color(Some(OsStr::new(""))) && !no_color(None));
     }
 
     #[test]

@@ -37,7 +37,11 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 /// # Errors
 /// Whatever keeps it from serving; once it serves, it ends well.
 pub(crate) fn serve(file: Option<&Path>) -> Result<(), Error> {
-    let Loaded { config, files } = config::load(file)?;
+    let loaded = config::load(file)?;
+    if let Some(problem) = config::check_host(&loaded).into_iter().next() {
+        return Err(Error::Host(problem));
+    }
+    let Loaded { config, files, .. } = loaded;
     // Modes are given where files are made; what the parent process had must not change them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::malloc::limit(HEAPS, HEAP_SPARE);
@@ -97,7 +101,7 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     tracing::info!(socket = %config.socket.display(), "serving the CRI");
 
     let signal = tokio::select! {
-        signal = signals.until_stopped(file, level) => signal,
+        signal = signals.until_stopped(file, level, &engine) => signal,
         ended = &mut served => return Ok(ended?),
     };
     tracing::info!(signal, "stops once requests in flight have ended; pods stay");

@@ -1,9 +1,11 @@
-//! What the daemon does on signals: SIGTERM and SIGINT end it, SIGHUP makes it read the log level again.
+//! What the daemon does on signals: SIGTERM and SIGINT end it, SIGHUP makes it read the log level again, SIGUSR1 makes it
+//! tell in the log what it is doing. SIGUSR2 and SIGALRM, which would kill it, do nothing.
 
-use crate::config;
 use crate::error::{Error, chain};
 use crate::logging::LevelHandle;
-use std::path::PathBuf;
+use crate::{config, in_flight};
+use engine::Engine;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals of the daemon, caught from the moment this is made.
@@ -12,6 +14,9 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     reload: Signal,
+    tell: Signal,
+    /// Caught, not ignored: programs that are executed would inherit the latter.
+    _void: [Signal; 2],
 }
 
 impl Signals {
@@ -25,23 +30,31 @@ impl Signals {
             terminate: catch(SignalKind::terminate())?,
             interrupt: catch(SignalKind::interrupt())?,
             reload: catch(SignalKind::hangup())?,
+            tell: catch(SignalKind::user_defined1())?,
+            _void: [catch(SignalKind::user_defined2())?, catch(SignalKind::alarm())?],
         })
     }
 
-    /// Serves SIGHUP until a signal asks the daemon to end; says which.
-    pub(crate) async fn until_stopped(mut self, file: Option<PathBuf>, level: LevelHandle) -> &'static str {
+    /// Serves the other signals until one asks the daemon to end; says which.
+    pub(crate) async fn until_stopped(
+        mut self,
+        file: Option<PathBuf>,
+        level: LevelHandle,
+        engine: &Engine,
+    ) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.reload.recv() => reload(file.as_deref(), &level),
+                _ = self.tell.recv() => in_flight::tell(engine),
             }
         }
     }
 }
 
 /// Only the log level changes in a running daemon; a file that is refused changes nothing.
-fn reload(file: Option<&std::path::Path>, level: &LevelHandle) {
+fn reload(file: Option<&Path>, level: &LevelHandle) {
     match config::load(file) {
         Ok(loaded) => match level.set(&loaded.config.log.level) {
             Ok(()) => tracing::info!(

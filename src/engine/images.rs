@@ -22,7 +22,8 @@ impl Engine {
         reference: &str,
         credentials: Option<image::Credentials>,
     ) -> Result<String, EngineError> {
-        Ok(self.images.pull(reference, credentials).await?)
+        let pull = self.images.pull(reference, credentials);
+        Ok(self.operations.track("PullImage", reference.to_owned(), pull).await?)
     }
 
     /// ListImages: all, or the one that fits.
@@ -40,7 +41,8 @@ impl Engine {
 
     /// RemoveImage; one that is not there is fine.
     pub async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
-        Ok(self.images.remove(reference).await?)
+        let removal = self.images.remove(reference);
+        Ok(self.operations.track("RemoveImage", reference.to_owned(), removal).await?)
     }
 
     /// ImageFsInfo: the space of images, and that of the containers' writable layers.

@@ -6,12 +6,16 @@ mod error;
 mod events;
 mod gauges;
 mod handlers;
+mod identity;
 mod images;
 mod limits;
+mod metrics;
 mod mirror;
 mod names;
 mod objects;
+mod operations;
 mod pod;
+mod preflight;
 mod record;
 mod recover;
 mod registry;
@@ -29,8 +33,11 @@ pub use error::{EngineError, chain};
 pub use events::{Event, EventKind, Subscription};
 pub use gauges::Gauges;
 pub use handlers::{HandlerKind, HandlerSettings};
+pub use identity::{ContainerIdentity, Identity};
 pub use oci::cgroup::{Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
-pub use settings::{CgroupDriver, Paths, Settings};
+pub use operations::OperationView;
+pub use preflight::Unfit;
+pub use settings::{CgroupDriver, Paths, SettingError, Settings};
 pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
     Processes, Threads, Usage,
@@ -48,6 +55,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tracing::Instrument as _;
 
 /// Everything that the use cases share.
 pub struct Engine {
@@ -64,7 +72,8 @@ pub struct Engine {
     pod_names: names::Names<PodName, (Arc<SandboxConfig>, String)>,
     container_names: names::Names<ContainerName, Arc<ContainerConfig>>,
     mirror: mirror::Mirror,
-    stages: prometheus::HistogramVec,
+    metrics: metrics::Metrics,
+    operations: Arc<operations::Operations>,
     planning: oci::spec::Settings,
     cdi: oci::cdi::Registry,
     selinux: oci::selinux::Policy,
@@ -83,6 +92,7 @@ pub struct Engine {
     work: tokio_util::task::TaskTracker,
     /// Pods that are being stopped.
     stops: names::Names<String, ()>,
+    preflight: Arc<preflight::Preflight>,
     /// Whether pods can have user namespaces, once it was tried.
     user_namespaces: std::sync::OnceLock<Result<(), String>>,
 }
@@ -99,8 +109,8 @@ impl Engine {
         network: Arc<net::Network>,
         metrics: &prometheus::Registry,
     ) -> Result<Arc<Self>, EngineError> {
-        let shim_binary = runtime::helper(&settings.shim, "corten-shim")?;
-        let pause_binary = runtime::helper(&settings.pause, "corten-pause")?;
+        let shim_binary = runtime::helper(&settings.shim, runtime::SHIM)?;
+        let pause_binary = runtime::helper(&settings.pause, runtime::PAUSE)?;
         for (dir, mode) in [
             (paths.pods(), 0o711),
             (paths.rootfs(), 0o711),
@@ -110,18 +120,10 @@ impl Engine {
         ] {
             runtime::make_dir(&dir, mode)?;
         }
-        let stages = prometheus::HistogramVec::new(
-            prometheus::HistogramOpts::new(
-                "corten_pod_stage_seconds",
-                "Time that each stage of starting and stopping pods and containers takes.",
-            )
-            .buckets(vec![
-                0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0,
-            ]),
-            &["stage"],
-        )
-        .and_then(|stages| metrics.register(Box::new(stages.clone())).map(|()| stages))
-        .map_err(EngineError::Metrics)?;
+        let (looking, data) = (settings.clone(), paths.data.clone());
+        let look = move || Ok(Arc::new(preflight::Preflight::new(&looking, &data)));
+        let preflight = blocking("looking at the host", look).await?;
+        let metrics = metrics::Metrics::register(metrics)?;
         let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"))?;
         let cgroups = oci::cgroup::Host::detect()?;
         let engine = Arc::new(Self {
@@ -143,7 +145,8 @@ impl Engine {
             pod_names: names::Names::default(),
             container_names: names::Names::default(),
             mirror,
-            stages,
+            metrics,
+            operations: Arc::default(),
             attaching: tokio::sync::RwLock::default(),
             cgroups_made: Mutex::default(),
             slices: tokio::sync::RwLock::default(),
@@ -152,6 +155,7 @@ impl Engine {
             events: events::Events::default(),
             work: tokio_util::task::TaskTracker::new(),
             stops: names::Names::default(),
+            preflight,
             user_namespaces: std::sync::OnceLock::new(),
         });
         engine.warm_up();
@@ -191,13 +195,26 @@ impl Engine {
     fn carry_out<T: Send + 'static, W>(
         &self,
         verb: &'static str,
+        subject: &str,
         work: W,
     ) -> impl Future<Output = Result<T, EngineError>> + Send + use<T, W>
     where
         W: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        let task = self.work.spawn(work);
+        let work = self.operations.track(verb, subject.to_owned(), work);
+        let task = self.work.spawn(work.in_current_span());
         async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }
+    }
+
+    /// Runs a command's verb to its end even when the client hangs up.
+    async fn detached<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        subject: &str,
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let work = self.operations.track(verb, subject.to_owned(), work);
+        tokio::spawn(work.in_current_span()).await.map_err(|_| EngineError::TaskDied(verb))?
     }
 
     /// Waits until nothing is being made, changed or taken down any more, also for clients that have hung up.
@@ -209,18 +226,11 @@ impl Engine {
     /// Times one stage of a verb.
     async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
         let begin = Instant::now();
+        let _stage = operations::stage(name);
         let result = work.await;
-        self.stages.with_label_values(&[name]).observe(begin.elapsed().as_secs_f64());
+        self.metrics.stage(name, begin.elapsed());
         result
     }
-}
-
-/// Runs a verb to its end even when the client hangs up.
-async fn detached<T: Send + 'static>(
-    verb: &'static str,
-    work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-) -> Result<T, EngineError> {
-    tokio::spawn(work).await.map_err(|_| EngineError::TaskDied(verb))?
 }
 
 /// Runs what blocks off the reactor's threads.
@@ -228,6 +238,8 @@ async fn blocking<T: Send + 'static>(
     work: &'static str,
     job: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, EngineError> {
+    let span = tracing::Span::current();
+    let job = move || span.in_scope(job);
     tokio::task::spawn_blocking(job).await.map_err(|_| EngineError::TaskDied(work))?
 }
 

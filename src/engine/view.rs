@@ -136,6 +136,8 @@ pub struct HandlerInfo {
 /// Whether the runtime and its network are ready.
 #[derive(Debug, Clone)]
 pub struct RuntimeStatus {
+    /// What keeps this host from running pods.
+    pub unfit: Option<crate::Unfit>,
     /// The network's part.
     pub network: net::NetworkStatus,
     /// The default handler first.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 /// Work under way, by its key.
 pub(crate) struct Flights<K, T> {
@@ -54,13 +55,13 @@ where
         let number = next_number();
         let landing = Landing { flights: Arc::clone(self), key: key.clone(), number };
         let work = start();
-        let task = tokio::spawn(async move {
+        let flight = async move {
             let value = work.await;
             // Out of the table first: who comes after the result finds it in the store.
             drop(landing);
             let _ = sender.send(Some(value));
-        });
-        let task = task.abort_handle();
+        };
+        let task = tokio::spawn(flight.in_current_span()).abort_handle();
         running.insert(key.clone(), Flight { result: result.clone(), waiting: 1, task, number });
         Ticket { flights: Arc::clone(self), key, number, result, joined: false }
     }

@@ -91,6 +91,11 @@ impl CapSet {
         self.0 & other.0 == other.0
     }
 
+    /// The names of its members, without `CAP_`, in the kernel's order.
+    pub fn names(self) -> Vec<&'static str> {
+        NAMES.iter().enumerate().filter(|(n, _)| self.0 & (1 << n) != 0).map(|(_, (name, _))| *name).collect()
+    }
+
     /// Whether it has the capability of this name (without `CAP_`, upper case).
     pub(crate) fn has(self, name: &str) -> bool {
         number(name).is_some_and(|n| self.0 & (1 << n) != 0)

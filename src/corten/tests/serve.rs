@@ -136,6 +136,22 @@ impl Drop for Daemon {
 }
 
 #[test]
+fn a_daemon_tells_what_it_does_on_sigusr1_and_lives_on_through_others() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.start();
+    host.told("READY=1");
+    for signal in
+        [rustix::process::Signal::USR2, rustix::process::Signal::ALARM, rustix::process::Signal::USR1]
+    {
+        daemon.signal(signal);
+    }
+    host.logged("what is under way, for SIGUSR1");
+    host.logged("thread: ");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert!(daemon.end().success(), "{}", host.log());
+}
+
+#[test]
 fn a_daemon_says_when_it_is_ready_and_ends_well_on_sigterm() {
     let Some(host) = Host::new() else { return };
     let mut daemon = host.start();

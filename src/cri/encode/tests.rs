@@ -123,7 +123,16 @@ fn a_pods_first_address_is_the_main_one() {
 
 #[test]
 fn both_conditions_are_always_there() {
-    let conditions = runtime::conditions(false, "NoConfig".into(), "none".into());
+    let conditions = runtime::conditions(None, false, "NoConfig".into(), "none".into());
     let seen: Vec<_> = conditions.iter().map(|c| (c.r#type.as_str(), c.status, c.reason.as_str())).collect();
     assert_eq!(seen, [("RuntimeReady", true, ""), ("NetworkReady", false, "NoConfig")]);
+}
+
+#[test]
+fn a_host_that_cannot_run_pods_is_not_ready_and_says_what_to_do() {
+    let conditions = runtime::conditions(Some(&engine::Unfit::NoOverlay), true, String::new(), String::new());
+    let ready = &conditions[0];
+    assert_eq!((ready.r#type.as_str(), ready.status), ("RuntimeReady", false));
+    assert_eq!(ready.reason, "OverlayUnusable");
+    assert!(ready.message.contains("modprobe overlay"), "{}", ready.message);
 }

@@ -19,5 +19,6 @@ pub(super) async fn answer(images: &Images, request: PullImageRequest) -> Result
     tracing::debug!(requested = spec.user_specified_image, annotations = ?spec.annotations, "pulling");
     let image_ref =
         images.engine.pull_image(&spec.image, credentials).await.map_err(|error| status::pull(&error))?;
+    Span::current().record("image_id", image_ref.as_str());
     Ok(PullImageResponse { image_ref })
 }

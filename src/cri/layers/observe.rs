@@ -55,8 +55,12 @@ where
             "rpc",
             method = call.method(),
             pod = tracing::field::Empty,
+            pod_id = tracing::field::Empty,
+            addresses = tracing::field::Empty,
             container = tracing::field::Empty,
+            container_id = tracing::field::Empty,
             image = tracing::field::Empty,
+            image_id = tracing::field::Empty,
         );
         let answer = span.in_scope(|| self.inner.call(request));
         Box::pin(

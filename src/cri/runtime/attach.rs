@@ -1,19 +1,18 @@
 //! Attach: a URL at which a container's streams can be joined.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::requests;
 use crate::proto::{AttachRequest, AttachResponse};
 use crate::status;
 use stream::Ticket;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(runtime: &Runtime, request: AttachRequest) -> Result<AttachResponse, Status> {
     let refused = |error| status::decode(&error);
     let AttachRequest { container_id, stdin, tty, stdout, stderr } = request;
     requests::id("container_id", &container_id).map_err(refused)?;
     let streams = requests::streams(tty, (stdin, stdout, stderr)).map_err(refused)?;
-    Span::current().record("container", container_id.as_str());
+    named::container(&runtime.engine, &container_id);
     let container = runtime
         .engine
         .running_container(&container_id, "attach to")

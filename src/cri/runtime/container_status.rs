@@ -14,7 +14,7 @@ pub(super) async fn answer(
 ) -> Result<ContainerStatusResponse, Status> {
     let id = request.container_id;
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
-    Span::current().record("container", id.as_str());
+    Span::current().record("container_id", id.as_str());
     let engine = &runtime.engine;
     let container = engine.container_status(&id).map_err(|error| status::engine(&error))?;
     let info = if request.verbose {

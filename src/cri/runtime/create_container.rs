@@ -1,6 +1,6 @@
 //! CreateContainer.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::{Field, container, pod_fit, requests, sandbox};
 use crate::proto::{CreateContainerRequest, CreateContainerResponse};
 use crate::status;
@@ -18,10 +18,12 @@ pub(super) async fn answer(
     let config = container::container(&Field::root("config"), request.config).map_err(refused)?;
     let pod_config =
         sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config).map_err(refused)?;
-    Span::current().record("pod", id.as_str()).record("container", config.metadata.name.as_str());
+    named::pod(engine, &id);
+    Span::current().record("container", config.metadata.name.as_str());
     let pod = engine.pod_status(&id).map_err(|error| status::engine(&error))?;
     pod_fit::check(&config, &pod.config).map_err(refused)?;
     let container =
         engine.create_container(&id, config, pod_config).await.map_err(|error| status::engine(&error))?;
+    named::made_container(engine, container.as_str());
     Ok(CreateContainerResponse { container_id: container.to_string() })
 }

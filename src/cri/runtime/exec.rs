@@ -1,13 +1,12 @@
 //! Exec: a URL at which a command's streams can be had.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::requests;
 use crate::proto::{ExecRequest, ExecResponse};
 use crate::status;
 use engine::OpenExec;
 use stream::Ticket;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(runtime: &Runtime, request: ExecRequest) -> Result<ExecResponse, Status> {
     let refused = |error| status::decode(&error);
@@ -15,7 +14,7 @@ pub(super) async fn answer(runtime: &Runtime, request: ExecRequest) -> Result<Ex
     requests::id("container_id", &container_id).map_err(refused)?;
     requests::command("cmd", &cmd).map_err(refused)?;
     let streams = requests::streams(tty, (stdin, stdout, stderr)).map_err(refused)?;
-    Span::current().record("container", container_id.as_str());
+    named::container(&runtime.engine, &container_id);
     let container = runtime
         .engine
         .running_container(&container_id, "run a command in")

@@ -1,11 +1,10 @@
 //! ExecSync.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::requests;
 use crate::proto::{ExecSyncRequest, ExecSyncResponse};
 use crate::status;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(runtime: &Runtime, request: ExecSyncRequest) -> Result<ExecSyncResponse, Status> {
     let refused = |error| status::decode(&error);
@@ -13,7 +12,7 @@ pub(super) async fn answer(runtime: &Runtime, request: ExecSyncRequest) -> Resul
     requests::id("container_id", &id).map_err(refused)?;
     requests::command("cmd", &request.cmd).map_err(refused)?;
     let limit = requests::seconds("timeout", request.timeout).map_err(refused)?;
-    Span::current().record("container", id.as_str());
+    named::container(&runtime.engine, &id);
     let output = runtime
         .engine
         .exec_sync(&id, request.cmd, (!limit.is_zero()).then_some(limit))

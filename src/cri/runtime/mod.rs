@@ -13,6 +13,7 @@ mod list_metric_descriptors;
 mod list_pod_sandbox;
 mod list_pod_sandbox_metrics;
 mod list_pod_sandbox_stats;
+mod named;
 mod pod_sandbox_stats;
 mod pod_sandbox_status;
 mod port_forward;

@@ -14,7 +14,7 @@ pub(super) async fn answer(
 ) -> Result<PodSandboxStatusResponse, Status> {
     let id = request.pod_sandbox_id;
     requests::id("pod_sandbox_id", &id).map_err(|error| status::decode(&error))?;
-    Span::current().record("pod", id.as_str());
+    Span::current().record("pod_id", id.as_str());
     let engine = &runtime.engine;
     // Taken first: an event that comes while the views are made is newer than this answer.
     let timestamp = encode::now();

@@ -1,12 +1,11 @@
 //! PortForward: a URL at which ports of a pod can be connected to.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::requests;
 use crate::proto::{PortForwardRequest, PortForwardResponse};
 use crate::status;
 use stream::Ticket;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(
     runtime: &Runtime,
@@ -15,7 +14,7 @@ pub(super) async fn answer(
     let refused = |error| status::decode(&error);
     requests::id("pod_sandbox_id", &request.pod_sandbox_id).map_err(refused)?;
     let ports = requests::ports("port", &request.port).map_err(refused)?;
-    Span::current().record("pod", request.pod_sandbox_id.as_str());
+    named::pod(&runtime.engine, &request.pod_sandbox_id);
     let pod = runtime
         .engine
         .ready_pod(&request.pod_sandbox_id, "forward a port of")

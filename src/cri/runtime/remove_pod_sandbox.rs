@@ -1,11 +1,10 @@
 //! RemovePodSandbox.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::requests;
 use crate::proto::{RemovePodSandboxRequest, RemovePodSandboxResponse};
 use crate::status;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(
     runtime: &Runtime,
@@ -13,7 +12,7 @@ pub(super) async fn answer(
 ) -> Result<RemovePodSandboxResponse, Status> {
     let id = request.pod_sandbox_id;
     requests::id("pod_sandbox_id", &id).map_err(|error| status::decode(&error))?;
-    Span::current().record("pod", id.as_str());
+    named::pod(&runtime.engine, &id);
     runtime.engine.remove_pod(&id).await.map_err(|error| status::engine(&error))?;
     Ok(RemovePodSandboxResponse {})
 }

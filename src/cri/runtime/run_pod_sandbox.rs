@@ -1,6 +1,6 @@
 //! RunPodSandbox.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::{Field, sandbox, text};
 use crate::proto::{RunPodSandboxRequest, RunPodSandboxResponse};
 use crate::status;
@@ -22,5 +22,6 @@ pub(super) async fn answer(
         .run_pod(config, request.runtime_handler)
         .await
         .map_err(|error| status::engine(&error))?;
+    named::made_pod(&runtime.engine, id.as_str());
     Ok(RunPodSandboxResponse { pod_sandbox_id: id.to_string() })
 }

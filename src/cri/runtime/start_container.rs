@@ -1,11 +1,10 @@
 //! StartContainer.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::requests;
 use crate::proto::{StartContainerRequest, StartContainerResponse};
 use crate::status;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(
     runtime: &Runtime,
@@ -13,7 +12,7 @@ pub(super) async fn answer(
 ) -> Result<StartContainerResponse, Status> {
     let id = request.container_id;
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
-    Span::current().record("container", id.as_str());
+    named::container(&runtime.engine, &id);
     runtime.engine.start_container(&id).await.map_err(|error| status::engine(&error))?;
     Ok(StartContainerResponse {})
 }

@@ -1,11 +1,10 @@
 //! UpdateContainerResources.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::{Field, is_set, requests, resources};
 use crate::proto::{UpdateContainerResourcesRequest, UpdateContainerResourcesResponse};
 use crate::status;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(
     runtime: &Runtime,
@@ -16,7 +15,7 @@ pub(super) async fn answer(
         .and_then(|()| Field::root("windows").refuse_if(is_set(request.windows.as_ref())))
         .and_then(|()| resources::change(&Field::root("linux"), request.linux))
         .map_err(|error| status::decode(&error))?;
-    Span::current().record("container", id.as_str());
+    named::container(&runtime.engine, &id);
     let updated = runtime.engine.update_container(&id, change, request.annotations).await;
     updated.map_err(|error| status::engine(&error))?;
     Ok(UpdateContainerResourcesResponse {})

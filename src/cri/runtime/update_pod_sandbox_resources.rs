@@ -1,11 +1,10 @@
 //! UpdatePodSandboxResources.
 
-use super::Runtime;
+use super::{Runtime, named};
 use crate::decode::{Field, requests, resources};
 use crate::proto::{UpdatePodSandboxResourcesRequest, UpdatePodSandboxResourcesResponse};
 use crate::status;
 use tonic::Status;
-use tracing::Span;
 
 pub(super) async fn answer(
     runtime: &Runtime,
@@ -18,7 +17,7 @@ pub(super) async fn answer(
     let limits = requests::id("pod_sandbox_id", &id)
         .and_then(|()| Ok((decode("overhead", request.overhead)?, decode("resources", request.resources)?)));
     let (overhead, sum) = limits.map_err(|error| status::decode(&error))?;
-    Span::current().record("pod", id.as_str());
+    named::pod(&runtime.engine, &id);
     let updated = runtime.engine.update_pod(&id, overhead, sum).await;
     updated.map_err(|error| status::engine(&error))?;
     Ok(UpdatePodSandboxResourcesResponse {})

@@ -50,7 +50,8 @@ impl Engine {
         match self.container_names.claim(&name, config.clone(), id.as_str()) {
             Claim::New(ticket) => {
                 let engine = self.clone();
-                self.carry_out("CreateContainer", async move {
+                let subject = format!("{} {id} in {}", config.metadata.name, pod.id);
+                self.carry_out("CreateContainer", &subject, async move {
                     engine.make_container(id, pod, config, ticket).await
                 })
                 .await

@@ -4,7 +4,7 @@ use crate::error::EngineError;
 use crate::handlers::ExecFile;
 use crate::objects::{Container, ExecTemplate};
 use crate::view::ExecOutput;
-use crate::{Engine, blocking, detached};
+use crate::{Engine, blocking};
 use model::ContainerState;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ impl Engine {
             });
         }
         let engine = self.clone();
-        detached("ExecSync", async move { engine.exec(&container, command, timeout).await }).await
+        self.detached("ExecSync", id, async move { engine.exec(&container, command, timeout).await }).await
     }
 
     async fn exec(

@@ -52,13 +52,19 @@ impl Engine {
         if record.log_bytes_lost > 0 {
             tracing::warn!(container = %record.id, bytes = record.log_bytes_lost, "log bytes could not be written");
         }
-        self.publish(&container, ContainerEvent::Exited(exit(record)));
+        let exit = exit(record);
+        if self.publish(&container, ContainerEvent::Exited(exit.clone())) {
+            self.metrics.exit(&exit.reason, exit.code);
+            tell_exit(&container, record.started_at_ns, &exit);
+        }
     }
 
-    pub(crate) fn publish(&self, container: &Container, event: ContainerEvent) {
+    /// Applies an event and tells everybody who waits; says whether it was news.
+    pub(crate) fn publish(&self, container: &Container, event: ContainerEvent) -> bool {
         let _in_order = lock(&container.news);
         let applied = container.apply(event);
-        if !matches!(applied, Err(EngineError::Transition(_))) && container.is_published() {
+        let is_news = !matches!(applied, Err(EngineError::Transition(_)));
+        if is_news && container.is_published() {
             self.tell_state(container);
         }
         match applied {
@@ -69,6 +75,7 @@ impl Engine {
                 tracing::error!(container = %container.id, error = chain(&error), "a state change is not recorded");
             }
         }
+        is_news
     }
 
     /// The connection to a pod's shim is closed, and nobody told the shim to end. When it lives, it is connected
@@ -158,6 +165,25 @@ fn exit(record: &ExitRecord) -> Exit {
         reason: reason.to_owned(),
         message: record.start_error.clone().unwrap_or_default(),
     }
+}
+
+/// Puts an exit into the log, once.
+fn tell_exit(container: &Container, started_at: i64, exit: &Exit) {
+    let identity = crate::identity::of_container(container);
+    let name = identity.container.as_ref().map_or("", |container| container.name.as_str());
+    let ran = Duration::from_nanos(exit.finished_at.saturating_sub(started_at).max(0).cast_unsigned());
+    tracing::info!(
+        pod = identity.pod,
+        pod_id = identity.pod_id,
+        container = name,
+        container_id = %container.id,
+        code = exit.code,
+        signal = exit.signal,
+        reason = exit.reason,
+        start_error = (!exit.message.is_empty()).then_some(exit.message.as_str()),
+        ran = (started_at != 0).then(|| format!("{:.3}s", ran.as_secs_f64())),
+        "the container ended"
+    );
 }
 
 /// A failure of an OCI runtime with the reason that it wrote down.

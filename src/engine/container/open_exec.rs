@@ -1,10 +1,10 @@
 //! Exec: a command whose streams the caller holds.
 
+use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
 use crate::shim::Shim;
 use crate::stdio::{self, Input, Output, Streams, Terminal};
-use crate::{Engine, detached};
 use model::ContainerState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Engine {
     pub async fn open_exec(self: &Arc<Self>, id: &str, exec: OpenExec) -> Result<ExecSession, EngineError> {
         let container = self.running(id, "run a command in")?;
         let engine = self.clone();
-        detached("Exec", async move { engine.open_exec_in(container, exec).await }).await
+        self.detached("Exec", id, async move { engine.open_exec_in(container, exec).await }).await
     }
 
     async fn open_exec_in(

@@ -19,7 +19,7 @@ impl Engine {
             found => found?,
         };
         let engine = self.clone();
-        self.carry_out("RemoveContainer", async move {
+        self.carry_out("RemoveContainer", id, async move {
             let _pod = container.pod.op.read().await;
             engine.remove_held_container(&container).await
         })

@@ -13,7 +13,7 @@ impl Engine {
     pub async fn start_container(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
         let container = self.registry.container(id)?;
         let engine = self.clone();
-        self.carry_out("StartContainer", async move {
+        self.carry_out("StartContainer", id, async move {
             let _op = container.op.lock().await;
             match container.state() {
                 ContainerState::Created => engine.stage("start", engine.start(&container)).await,

@@ -22,7 +22,7 @@ impl Engine {
             found => found?,
         };
         let engine = self.clone();
-        self.carry_out("StopContainer", async move {
+        self.carry_out("StopContainer", id, async move {
             if !matches!(container.state(), ContainerState::Running { .. }) {
                 return Ok(());
             }

@@ -21,7 +21,7 @@ impl Engine {
         annotations: BTreeMap<String, String>,
     ) -> Result<(), EngineError> {
         let (engine, container) = (self.clone(), self.registry.container(id)?);
-        self.carry_out("UpdateContainerResources", async move {
+        self.carry_out("UpdateContainerResources", id, async move {
             let _pod = container.pod.op.read().await;
             let _op = container.op.lock().await;
             if let state @ ContainerState::Exited { .. } = container.state() {

@@ -16,7 +16,7 @@ impl Engine {
             found => found?,
         };
         let engine = self.clone();
-        self.carry_out("RemovePodSandbox", async move {
+        self.carry_out("RemovePodSandbox", id, async move {
             let _op = pod.op.write().await;
             engine.release(&pod).await?;
             for container in engine.registry.containers_of(&pod.id) {

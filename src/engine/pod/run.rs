@@ -54,7 +54,13 @@ impl Engine {
         match self.pod_names.claim(&config.metadata, (config.clone(), handler.clone()), id.as_str()) {
             Claim::New(ticket) => {
                 let engine = self.clone();
-                self.carry_out("RunPodSandbox", async move { engine.make_pod(record, ticket).await }).await
+                let subject = format!("{}/{} {id}", config.metadata.namespace, config.metadata.name);
+                self.carry_out(
+                    "RunPodSandbox",
+                    &subject,
+                    async move { engine.make_pod(record, ticket).await },
+                )
+                .await
             }
             Claim::Join(join) => join.wait().await.map(SandboxId::new),
             Claim::Held { id, same } => self.held_pod(&config.metadata, id, same),

@@ -20,7 +20,7 @@ impl Engine {
             Claim::Held { .. } | Claim::Busy { .. } => return Ok(()),
         };
         let engine = self.clone();
-        self.carry_out("StopPodSandbox", async move {
+        self.carry_out("StopPodSandbox", id, async move {
             let _op = pod.op.write().await;
             match engine.release(&pod).await {
                 Ok(()) => {

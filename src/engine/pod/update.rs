@@ -18,7 +18,7 @@ impl Engine {
         resources: Option<Resources>,
     ) -> Result<(), EngineError> {
         let (engine, pod) = (self.clone(), self.registry.pod(id)?);
-        self.carry_out("UpdatePodSandboxResources", async move {
+        self.carry_out("UpdatePodSandboxResources", id, async move {
             let _op = pod.op.write().await;
             match pod.state() {
                 SandboxState::Ready => {}

@@ -63,5 +63,7 @@ fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
         PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
         PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
     };
-    (resource, limit.soft(), limit.hard())
+    // glibc's numbers are unsigned, musl's are not.
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
+    (resource as u32, limit.soft(), limit.hard())
 }

@@ -1,0 +1,50 @@
+//! What somebody on call reads in the daemon's log: a line a step, each with names and ids, and every exit once.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
+
+use e2e::pods::shell;
+use e2e::runtime::Kind;
+use e2e::world::{BUSYBOX, World, wait_exited};
+use std::time::Duration;
+
+/// The lines of the log with all of some words.
+fn lines(log: &str, words: &[&str]) -> Vec<String> {
+    log.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_step_of_a_pods_life_is_a_line_with_names_and_ids() {
+    let Some(world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: Corten's own log");
+        return;
+    }
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let image = cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("told").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let id = cri.create(&pod, &shell("main", BUSYBOX, "exit 7"), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        wait_exited(&cri, &id, Duration::from_secs(30)).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+
+        let log = std::fs::read_to_string(&world.daemon.place().log).unwrap();
+        let (pod_id, container_id) = (format!("pod_id={pod:?}"), format!("container_id={id:?}"));
+        let pod_name = "pod=\"test/told\"";
+        for (method, words) in [
+            ("RunPodSandbox", vec![pod_name, &pod_id, "addresses=\"10.88."]),
+            ("CreateContainer", vec![pod_name, &pod_id, "container=\"main\"", &container_id, &image]),
+            ("StartContainer", vec![pod_name, &pod_id, "container=\"main\"", &container_id]),
+            ("RemovePodSandbox", vec![pod_name, &pod_id]),
+        ] {
+            let method = format!("method=\"{method}\"");
+            let words: Vec<&str> = words.into_iter().chain([method.as_str(), "answered"]).collect();
+            assert_eq!(lines(&log, &words).len(), 1, "{words:?} in\n{log}");
+        }
+        let exits = lines(&log, &["the container ended"]);
+        assert_eq!(exits.len(), 1, "{log}");
+        for word in [pod_name, "container=\"main\"", "code=7", "reason=\"Error\"", "ran=", &id, &pod] {
+            assert!(exits[0].contains(word), "{word} is not in {}", exits[0]);
+        }
+    });
+}

@@ -1,0 +1,51 @@
+//! What the engine counts as it happens.
+
+use crate::error::EngineError;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use std::time::Duration;
+
+/// From a cached plan to a plugin at its deadline.
+const STAGE_SECONDS: [f64; 14] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// The metrics of pods and containers.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    stages: HistogramVec,
+    exits: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers the metrics.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, EngineError> {
+        Self::new(registry).map_err(EngineError::Metrics)
+    }
+
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let stages = HistogramVec::new(
+            HistogramOpts::new(
+                "corten_pod_stage_seconds",
+                "Time that each stage of starting and stopping pods and containers takes.",
+            )
+            .buckets(STAGE_SECONDS.to_vec()),
+            &["stage"],
+        )?;
+        let exits = IntCounterVec::new(
+            Opts::new("corten_container_exits_total", "Containers that ended, by reason and exit code."),
+            &["reason", "code"],
+        )?;
+        registry.register(Box::new(stages.clone()))?;
+        registry.register(Box::new(exits.clone()))?;
+        Ok(Self { stages, exits })
+    }
+
+    /// A stage of a verb took so long.
+    pub(crate) fn stage(&self, name: &str, took: Duration) {
+        self.stages.with_label_values(&[name]).observe(took.as_secs_f64());
+    }
+
+    /// A container ended. Codes are 0 to 255, so the series are bounded.
+    pub(crate) fn exit(&self, reason: &str, code: i32) {
+        self.exits.with_label_values(&[reason, &(code & 0xff).to_string()]).inc();
+    }
+}

@@ -1,0 +1,168 @@
+//! What is under way: every verb that changes something, with its subject, its age and the stages that it is in, for
+//! whoever asks what hangs. A verb stays here until its work ends, also when its client has left.
+
+use crate::Engine;
+use crate::objects::lock;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+tokio::task_local! {
+    /// The verb that this task carries out.
+    static CURRENT: Arc<Operation>;
+}
+
+/// A verb under way, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationView {
+    /// The RPC.
+    pub verb: &'static str,
+    /// What it is about: an id, or a name.
+    pub subject: String,
+    /// How long it has been at work.
+    pub age: Duration,
+    /// The stages that it is in, each with its age; several where work goes on side by side.
+    pub stages: Vec<(&'static str, Duration)>,
+}
+
+impl fmt::Display for OperationView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} for {:.3} s", self.verb, self.subject, self.age.as_secs_f64())?;
+        for (number, (stage, age)) in self.stages.iter().enumerate() {
+            let before = if number == 0 { ", in" } else { " and" };
+            write!(f, "{before} {stage} for {:.3} s", age.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Operation {
+    verb: &'static str,
+    subject: String,
+    since: Instant,
+    stages: Mutex<Vec<(&'static str, Instant)>>,
+}
+
+/// All verbs under way.
+#[derive(Debug, Default)]
+pub(crate) struct Operations {
+    next: AtomicU64,
+    running: Mutex<BTreeMap<u64, Arc<Operation>>>,
+}
+
+impl Operations {
+    /// Does some work under a name. The work is listed from now until its future ends or is dropped.
+    pub(crate) fn track<T, W: Future<Output = T>>(
+        self: &Arc<Self>,
+        verb: &'static str,
+        subject: String,
+        work: W,
+    ) -> impl Future<Output = T> + use<T, W> {
+        let operation =
+            Arc::new(Operation { verb, subject, since: Instant::now(), stages: Mutex::default() });
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        lock(&self.running).insert(number, operation.clone());
+        let listed = Listed { operations: self.clone(), number };
+        CURRENT.scope(operation, async move {
+            let _listed = listed;
+            work.await
+        })
+    }
+
+    fn view(&self) -> Vec<OperationView> {
+        let running: Vec<Arc<Operation>> = lock(&self.running).values().cloned().collect();
+        let now = Instant::now();
+        let age = |since: Instant| now.saturating_duration_since(since);
+        let view = |operation: Arc<Operation>| OperationView {
+            verb: operation.verb,
+            subject: operation.subject.clone(),
+            age: age(operation.since),
+            stages: lock(&operation.stages).iter().map(|(name, since)| (*name, age(*since))).collect(),
+        };
+        running.into_iter().map(view).collect()
+    }
+}
+
+struct Listed {
+    operations: Arc<Operations>,
+    number: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        lock(&self.operations.running).remove(&self.number);
+    }
+}
+
+/// A stage of the current verb, until it is dropped.
+pub(crate) struct Stage(Option<(Arc<Operation>, &'static str)>);
+
+/// Says that the current verb, where there is one, is in a stage from now on.
+pub(crate) fn stage(name: &'static str) -> Stage {
+    Stage(CURRENT.try_with(Arc::clone).ok().map(|operation| {
+        lock(&operation.stages).push((name, Instant::now()));
+        (operation, name)
+    }))
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let Some((operation, name)) = &self.0 else { return };
+        let mut stages = lock(&operation.stages);
+        if let Some(index) = stages.iter().rposition(|(stage, _)| stage == name) {
+            stages.remove(index);
+        }
+    }
+}
+
+impl Engine {
+    /// What is under way, the oldest first.
+    pub fn operations(&self) -> Vec<OperationView> {
+        self.operations.view()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn a_verb_is_listed_with_its_stages_until_its_work_ends() {
+        let operations = Arc::new(Operations::default());
+        let (go, wait) = oneshot::channel::<()>();
+        let work = operations.track("RunPodSandbox", "test/web".to_owned(), async move {
+            let _outer = stage("network");
+            let _inner = stage("cni_add");
+            let _ = wait.await;
+        });
+        let work = tokio::spawn(work);
+        while operations.view().first().is_none_or(|seen| seen.stages.len() < 2) {
+            tokio::task::yield_now().await;
+        }
+        let seen = operations.view();
+        assert_eq!((seen[0].verb, seen[0].subject.as_str()), ("RunPodSandbox", "test/web"));
+        let names: Vec<&str> = seen[0].stages.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["network", "cni_add"]);
+        let text = seen[0].to_string();
+        assert!(text.starts_with("RunPodSandbox test/web for 0."), "{text}");
+        assert!(text.contains(", in network for 0.") && text.contains(" and cni_add for 0."), "{text}");
+        let _ = go.send(());
+        assert!(work.await.is_ok());
+        assert_eq!(operations.view(), []);
+    }
+
+    #[tokio::test]
+    async fn work_that_is_given_up_is_listed_no_more_and_stages_outside_of_a_verb_are_nobodys() {
+        let operations = Arc::new(Operations::default());
+        let work = operations.track("PullImage", "busybox".to_owned(), std::future::pending::<()>());
+        assert_eq!(operations.view().len(), 1);
+        drop(work);
+        assert_eq!(operations.view(), []);
+        drop(stage("tidying"));
+    }
+}
