@@ -1,6 +1,6 @@
 //! The images that critest pulls, made of Debian's packages: their registries cannot be reached from everywhere.
 //!
-//! What each has to bring was read from the specs that use it (cri-tools v1.36.0, `pkg/validate`). A runtime finds them
+//! What each has to bring was read from the specs that use it (cri-tools v1.37.0, `pkg/validate`). A runtime finds them
 //! under the names that the specs have, because its mirror for every registry is the one they are pushed to.
 
 use e2e::error::Context;
@@ -42,7 +42,7 @@ pub(crate) fn push(registry: &Registry) -> Result<(), Error> {
     let pause = world::pause_image()?;
     for (repository, tags) in [
         ("test-image-latest", &["latest"][..]),
-        ("test-image-tag", &["test", "all"]),
+        ("test-image-tag", &["all"]),
         ("test-image-1", &["latest"]),
         ("test-image-2", &["latest"]),
         ("test-image-3", &["latest"]),
@@ -55,6 +55,10 @@ pub(crate) fn push(registry: &Registry) -> Result<(), Error> {
             )?;
         }
     }
+    // A spec mounts it and runs its programs.
+    let tagged = Layer::default().with("content", 0o644, Entry::File("test-image-tag:test".into()));
+    let tagged = with_layer(&busybox, tagged, json!({"Cmd": ["sh"]}));
+    registry.push(&format!("{OWN}/test-image-tag"), "test", &tagged)?;
     for tag in ["1", "2", "3"] {
         registry.push(&format!("{OWN}/test-image-tags"), tag, &small(&pause, "test-image-tags"))?;
     }

@@ -260,6 +260,17 @@ fn metrics_are_those_of_cadvisor() {
         assert!(of(&inner.metrics, "container_file_descriptors").1 >= 3);
         assert_eq!(of(&inner.metrics, "container_oom_events_total").1, 0);
         assert!(of(&inner.metrics, "container_fs_limit_bytes").1 > 0);
+        // A client that looks for what is listed finds it; a container that used no device has no counters of one.
+        let all: Vec<&str> =
+            found.metrics.iter().chain(&inner.metrics).map(|metric| metric.name.as_str()).collect();
+        let of_devices = ["container_fs_reads_", "container_fs_writes_", "container_blkio_"];
+        let missing: Vec<&String> = labels
+            .keys()
+            .filter(|name| !all.contains(&name.as_str()))
+            .filter(|name| !of_devices.iter().any(|prefix| name.starts_with(prefix)))
+            .filter(|name| *name != "container_spec_cpu_quota")
+            .collect();
+        assert!(missing.is_empty(), "listed and not there: {missing:?}");
         (pod, container)
     });
     let shown = crictl.run(&["metricdescs"]).unwrap();

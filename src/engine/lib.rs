@@ -34,7 +34,7 @@ pub use events::{Event, EventKind, Subscription};
 pub use gauges::Gauges;
 pub use handlers::{HandlerKind, HandlerSettings};
 pub use identity::{ContainerIdentity, Identity};
-pub use oci::cgroup::{Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
+pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use operations::OperationView;
 pub use preflight::Unfit;
 pub use settings::{CgroupDriver, Paths, SettingError, Settings};

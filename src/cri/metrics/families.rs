@@ -1,7 +1,9 @@
 //! Every metric by name: those of cAdvisor that the kubelet's /metrics/cadvisor has (cAdvisor's
-//! `metrics/prometheus.go` for the sets that `pkg/kubelet/server/server.go` includes), and those of huge pages.
+//! `metrics/prometheus.go` for the sets that `pkg/kubelet/server/server.go` includes), and those of huge pages. What
+//! cAdvisor has of disk schedulers of old, which no kernel counts by cgroup any more, is not among them.
 
 use crate::proto::{MetricDescriptor, MetricType};
+use engine::Counted;
 
 /// The labels of every metric, as the kubelet gives them to cAdvisor's.
 pub(super) const LABELS: [&str; 6] = ["container", "id", "image", "name", "namespace", "pod"];
@@ -21,6 +23,23 @@ impl Family {
             name: self.name.to_owned(),
             help: self.help.to_owned(),
             label_keys: LABELS.iter().chain(self.labels).map(|label| (*label).to_owned()).collect(),
+        }
+    }
+
+    /// Whether a host that counts this much has samples of it.
+    pub(super) fn is_counted(&self, host: &Counted) -> bool {
+        let about = |prefix: &str| self.name.starts_with(prefix);
+        match self.name {
+            "container_hugetlb_max_usage_bytes" => host.huge_page_peaks,
+            "container_memory_kernel_usage" => host.kernel_memory,
+            "container_memory_max_usage_bytes" => host.memory_peak,
+            "container_memory_swap" => host.swap,
+            _ if about("container_hugetlb_") => host.huge_pages,
+            _ if about("container_pressure_") => host.pressure,
+            _ if about("container_fs_io_cost_") => host.device_costs,
+            _ if about("container_fs_reads_") || about("container_fs_writes_") => host.devices,
+            _ if about("container_blkio_") => host.devices,
+            _ => true,
         }
     }
 }
@@ -69,17 +88,8 @@ families! {
     FS_USAGE Gauge ["device"] "container_fs_usage_bytes" "Number of bytes that are consumed by the container on this filesystem.";
     FS_READ_BYTES Counter ["device"] "container_fs_reads_bytes_total" "Cumulative count of bytes read";
     FS_READS Counter ["device"] "container_fs_reads_total" "Cumulative count of reads completed";
-    FS_SECTOR_READS Counter ["device"] "container_fs_sector_reads_total" "Cumulative count of sector reads completed";
-    FS_READS_MERGED Counter ["device"] "container_fs_reads_merged_total" "Cumulative count of reads merged";
-    FS_READ_SECONDS Counter ["device"] "container_fs_read_seconds_total" "Cumulative count of seconds spent reading";
     FS_WRITE_BYTES Counter ["device"] "container_fs_writes_bytes_total" "Cumulative count of bytes written";
     FS_WRITES Counter ["device"] "container_fs_writes_total" "Cumulative count of writes completed";
-    FS_SECTOR_WRITES Counter ["device"] "container_fs_sector_writes_total" "Cumulative count of sector writes completed";
-    FS_WRITES_MERGED Counter ["device"] "container_fs_writes_merged_total" "Cumulative count of writes merged";
-    FS_WRITE_SECONDS Counter ["device"] "container_fs_write_seconds_total" "Cumulative count of seconds spent writing";
-    FS_IO_CURRENT Gauge ["device"] "container_fs_io_current" "Number of I/Os currently in progress";
-    FS_IO_SECONDS Counter ["device"] "container_fs_io_time_seconds_total" "Cumulative count of seconds spent doing I/Os";
-    FS_IO_WEIGHTED Counter ["device"] "container_fs_io_time_weighted_seconds_total" "Cumulative weighted I/O time in seconds";
     FS_COST_USAGE Counter ["device"] "container_fs_io_cost_usage_seconds_total" "Cumulative IOCost usage in seconds";
     FS_COST_WAIT Counter ["device"] "container_fs_io_cost_wait_seconds_total" "Cumulative IOCost wait in seconds";
     FS_COST_INDEBT Counter ["device"] "container_fs_io_cost_indebt_seconds_total" "Cumulative IOCost debt in seconds";

@@ -9,13 +9,14 @@ mod samples;
 mod tests;
 
 use crate::proto::{ContainerMetrics, MetricDescriptor, PodSandboxMetrics};
-use engine::{ContainerFigures, PodFigures};
+use engine::{ContainerFigures, Counted, PodFigures};
 use model::SandboxMetadata;
 use samples::Samples;
 
-/// All families.
-pub(crate) fn descriptors() -> Vec<MetricDescriptor> {
-    families::ALL.iter().map(families::Family::descriptor).collect()
+/// The families of which a host that counts this much has samples: a client may miss what is listed and never comes.
+pub(crate) fn descriptors(counted: &Counted) -> Vec<MetricDescriptor> {
+    let here = families::ALL.iter().filter(|family| family.is_counted(counted));
+    here.map(families::Family::descriptor).collect()
 }
 
 /// A pod's samples and those of its containers. As with cAdvisor, those of the pod's cgroup have an empty name, so

@@ -4,21 +4,20 @@ use super::families::{self, LABELS};
 use super::samples::Samples;
 use super::*;
 use crate::proto::Metric;
-use engine::{Detail, DeviceIo, Flow, Interface, Pressure, Usage};
+use engine::{Counted, Detail, DeviceIo, Flow, Interface, Pressure, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Families that the kernel's cgroups do not count: cAdvisor has them for disk schedulers of old on v1 only.
-const NEVER_COUNTED: [&str; 9] = [
-    "container_fs_sector_reads_total",
-    "container_fs_reads_merged_total",
-    "container_fs_read_seconds_total",
-    "container_fs_sector_writes_total",
-    "container_fs_writes_merged_total",
-    "container_fs_write_seconds_total",
-    "container_fs_io_current",
-    "container_fs_io_time_seconds_total",
-    "container_fs_io_time_weighted_seconds_total",
-];
+/// A host that counts everything.
+const EVERYTHING: Counted = Counted {
+    huge_pages: true,
+    huge_page_peaks: true,
+    devices: true,
+    device_costs: true,
+    pressure: true,
+    kernel_memory: true,
+    memory_peak: true,
+    swap: true,
+};
 
 fn usage() -> Usage {
     let mut stats = oci_stats();
@@ -57,9 +56,13 @@ fn detail() -> Detail {
 }
 
 fn everything() -> Vec<Metric> {
+    samples(&usage(), detail())
+}
+
+fn samples(usage: &Usage, detail: Detail) -> Vec<Metric> {
     let mut samples = Samples::new(LABELS.map(str::to_owned).to_vec(), 7_000_000_000);
     samples.times(3_500_000_000);
-    samples.usage(&usage(), &detail());
+    samples.usage(usage, &detail);
     let flow = Flow { bytes: 1, packets: 2, errors: 3, dropped: 4 };
     samples.network(&Interface { name: "eth0".into(), received: flow, sent: flow });
     let figures = ContainerFigures {
@@ -68,7 +71,7 @@ fn everything() -> Vec<Metric> {
             usage: None,
             layer: engine::LayerUsage { timestamp: 1, mountpoint: "/".into(), counted: Some((5, 6)) },
         },
-        detail: detail(),
+        detail,
         cgroup: "/a".into(),
         processes: engine::Processes { files_limit: Some(9), ..Default::default() },
         load: (1.5, 0.0),
@@ -83,7 +86,7 @@ fn everything() -> Vec<Metric> {
 #[test]
 fn every_sample_has_a_family_with_as_many_labels() {
     let families: BTreeMap<String, usize> =
-        descriptors().into_iter().map(|family| (family.name, family.label_keys.len())).collect();
+        descriptors(&EVERYTHING).into_iter().map(|family| (family.name, family.label_keys.len())).collect();
     assert_eq!(families.len(), families::ALL.len(), "a name is there twice");
     let samples = everything();
     for sample in &samples {
@@ -91,9 +94,17 @@ fn every_sample_has_a_family_with_as_many_labels() {
     }
     let sampled: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
     let missing: Vec<&String> = families.keys().filter(|name| !sampled.contains(name.as_str())).collect();
-    let mut never = NEVER_COUNTED.to_vec();
-    never.sort_unstable();
-    assert_eq!(missing, never, "families without a sample");
+    assert!(missing.is_empty(), "families without a sample: {missing:?}");
+}
+
+#[test]
+fn what_a_host_does_not_count_it_does_not_list() {
+    let bare = Usage { stats: oci_stats(), ..usage() };
+    let sampled: BTreeSet<String> =
+        samples(&bare, Detail::default()).into_iter().map(|sample| sample.name).collect();
+    let listed: BTreeSet<String> =
+        descriptors(&Counted::default()).into_iter().map(|family| family.name).collect();
+    assert_eq!(sampled, listed);
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use super::Runtime;
 use crate::metrics;
 use crate::proto::{ListMetricDescriptorsRequest, ListMetricDescriptorsResponse};
+use crate::status;
 use tonic::Status;
 
 pub(super) async fn answer(
-    _: &Runtime,
+    runtime: &Runtime,
     _: ListMetricDescriptorsRequest,
 ) -> Result<ListMetricDescriptorsResponse, Status> {
-    Ok(ListMetricDescriptorsResponse { descriptors: metrics::descriptors() })
+    let counted = runtime.engine.counted().await.map_err(|error| status::engine(&error))?;
+    Ok(ListMetricDescriptorsResponse { descriptors: metrics::descriptors(&counted) })
 }

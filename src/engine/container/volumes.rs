@@ -67,7 +67,8 @@ impl Engine {
         if layers.len() < 2 {
             layers.push(self.paths.empty());
         }
-        let image_ref = image.repo_digests.first().unwrap_or(&image.id).clone();
+        // What PullImage answers, whatever the names of the image are.
+        let image_ref = image.id.clone();
         Ok((
             ImageVolume { index: mount, layers },
             MountedImage { mount, image_ref, layers: image.layers.clone() },

@@ -6,7 +6,7 @@ use crate::objects::{Container, lock};
 use crate::view::PodFilter;
 use crate::{Engine, blocking};
 use model::{ContainerState, SandboxState};
-use oci::cgroup::Detail;
+use oci::cgroup::{Counted, Detail};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -79,6 +79,12 @@ impl Load {
 }
 
 impl Engine {
+    /// ListMetricDescriptors: what this host counts at all. Looks at the host's files.
+    pub async fn counted(self: &Arc<Self>) -> Result<Counted, EngineError> {
+        let engine = self.clone();
+        blocking("reading what is counted", move || Ok(engine.cgroups.counted())).await
+    }
+
     /// ListPodSandboxMetrics: the figures of the ready pods, newest first; one that cannot be read is left out.
     pub async fn pod_figures(self: &Arc<Self>) -> Result<Vec<PodFigures>, EngineError> {
         let filter = PodFilter { state: Some(SandboxState::Ready), ..PodFilter::default() };

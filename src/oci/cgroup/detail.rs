@@ -226,7 +226,7 @@ fn devices_v1(bytes: &str, operations: &str) -> Vec<DeviceIo> {
 }
 
 /// The huge pages that this machine has, as cgroup files name them.
-fn page_sizes() -> &'static [String] {
+pub(super) fn page_sizes() -> &'static [String] {
     static SIZES: OnceLock<Vec<String>> = OnceLock::new();
     SIZES.get_or_init(|| {
         let entries = std::fs::read_dir("/sys/kernel/mm/hugepages").into_iter().flatten().flatten();

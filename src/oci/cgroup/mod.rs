@@ -5,6 +5,7 @@
 //! stays where the pod's shim is, in the pod's own cgroup. Nobody moves a process: the plan names the
 //! directories and the child writes itself into them.
 
+mod counted;
 mod detail;
 mod device_program;
 mod devices;
@@ -25,6 +26,7 @@ mod tests;
 mod v1;
 mod v2;
 
+pub use counted::Counted;
 pub use detail::{Detail, DeviceIo, HugePages, Throttling};
 pub use files::is_vacant;
 pub use host::{Host, Mode};
