@@ -216,7 +216,7 @@ impl Making<'_> {
         };
         self.dir.write(&record, &self.spec)?;
         if let Some(path) = &self.args.pid_file {
-            sys::fs::write_atomic(path, child.pid.to_string().as_bytes(), 0o644)?;
+            crate::pid_file::write(path, child.pid)?;
         }
         if let Some(master) = &master {
             let process = self.spec.process().as_ref();

@@ -48,7 +48,7 @@ pub(crate) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<u8> {
     let (child, status) = launch(context, args, &record, (&plan, &ids), terminal)?;
     let master = follow(context, status.as_fd(), terminal)?;
     if let Some(path) = &args.pid_file {
-        sys::fs::write_atomic(path, child.pid.to_string().as_bytes(), 0o644)?;
+        crate::pid_file::write(path, child.pid)?;
     }
     if let Some(master) = &master {
         crate::console::set_size(master.as_fd(), size);

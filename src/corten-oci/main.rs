@@ -23,6 +23,7 @@ mod list;
 mod log;
 mod namespaces;
 mod pause;
+mod pid_file;
 mod ps;
 mod spec;
 mod start;

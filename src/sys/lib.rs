@@ -18,6 +18,7 @@ pub mod netns;
 pub mod nft;
 #[cfg(feature = "notify")]
 pub mod notify;
+pub mod output;
 pub mod poll;
 pub mod privilege;
 pub mod process;

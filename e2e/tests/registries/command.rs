@@ -4,6 +4,8 @@ use crate::{hosts, world};
 use e2e::command::{self, Finished};
 use e2e::runtime::Kind;
 use e2e::world::World;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -72,12 +74,46 @@ fn save(world: &World, name: &str, id: &str) {
         let manifest = std::fs::read_to_string(manifest).unwrap();
         assert!(manifest.contains(id), "{from}: {manifest}");
     }
+    places(world, name, &archive);
     done(world, &["rm", name]);
     let loaded = done(world, &["load", archive.to_str().unwrap()]);
     assert!(loaded.contains(id) && loaded.contains(name), "{loaded}");
     assert_eq!(std::fs::read_dir(&work).unwrap().count(), 5, "no half archive stays");
     let absent = image(world, &["save", "--output", work.join("x").to_str().unwrap(), "absent:1"]);
     assert!(!absent.status.success() && absent.stderr.contains("absent:1"), "{}", absent.stderr);
+}
+
+/// What is named as the place stays what it is: a device and a pipe are written into, a link leads to its file, and the
+/// file keeps its mode and owner.
+fn places(world: &World, name: &str, archive: &Path) {
+    let directory = world.isolation.directory("places").unwrap();
+    let place = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let make = |arguments: &[&str]| {
+        let mut command = Command::new(e2e::tools::system(arguments[0]).unwrap());
+        command::run(command.args(&arguments[1..]), Duration::from_secs(10)).unwrap();
+    };
+    // A node of its own with the numbers of the null device.
+    make(&["mknod", &place("node"), "c", "1", "3"]);
+    make(&["mkfifo", &place("pipe")]);
+    std::fs::write(place("file"), "old").unwrap();
+    std::fs::set_permissions(place("file"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::chown(place("file"), Some(7), Some(8)).unwrap();
+    std::os::unix::fs::symlink("file", place("link")).unwrap();
+    let reader = std::thread::spawn({
+        let pipe = place("pipe");
+        move || std::fs::read(pipe).unwrap()
+    });
+    for one in ["node", "pipe", "link"] {
+        done(world, &["save", "--output", &place(one), name]);
+    }
+    let whole = std::fs::read(archive).unwrap();
+    assert!(reader.join().unwrap() == whole, "through the pipe");
+    assert!(std::fs::read(place("file")).unwrap() == whole, "at the end of the link");
+    let kind = |name: &str| std::fs::symlink_metadata(place(name)).unwrap();
+    assert!(kind("node").file_type().is_char_device() && kind("pipe").file_type().is_fifo());
+    assert!(kind("link").is_symlink());
+    assert_eq!((kind("file").mode() & 0o7777, kind("file").uid(), kind("file").gid()), (0o640, 7, 8));
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 4, "no part stays");
 }
 
 /// A damaged layer is named, by the exit code too, and comes back from the registry.

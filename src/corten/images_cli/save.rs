@@ -3,8 +3,9 @@
 use crate::admin::{Archive, Client};
 use crate::error::Error;
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _, Read, Write};
+use std::path::Path;
+use sys::output::Output;
 
 /// Saves the images.
 ///
@@ -36,36 +37,40 @@ pub(super) async fn run(
         }
         return io::stdout().flush().map_err(|source| Error::Print { source });
     }
-    let part = beside(output);
-    let placed = match write(&mut archive, &part).await {
-        Ok(()) if layout => unpack(&part, output),
-        Ok(()) => std::fs::rename(&part, output).map_err(|source| failed(output, source)),
-        Err(error) => Err(error),
-    };
-    if placed.is_err() || layout {
-        // What stays is not what was asked for.
-        let _ = std::fs::remove_file(&part);
+    if layout {
+        return directory(&mut archive, output).await;
     }
-    placed
+    let refuse = |source| failed(output, source);
+    let mut file = Output::create(output).map_err(refuse)?;
+    fill(&mut archive, &mut file, output).await?;
+    file.finish_durable().map_err(refuse)
 }
 
 fn failed(path: &Path, source: io::Error) -> Error {
     Error::Output { path: path.to_owned(), source }
 }
 
-/// Where the archive is until it is whole.
-fn beside(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    output.with_file_name(name)
+async fn fill(archive: &mut Archive, file: &mut impl Write, path: &Path) -> Result<(), Error> {
+    while let Some(piece) = archive.next().await? {
+        file.write_all(&piece).map_err(|source| failed(path, source))?;
+    }
+    Ok(())
 }
 
-async fn write(archive: &mut Archive, part: &Path) -> Result<(), Error> {
-    let mut file = File::options().write(true).create_new(true).open(part).map_err(|e| failed(part, e))?;
-    while let Some(piece) = archive.next().await? {
-        file.write_all(&piece).map_err(|source| failed(part, source))?;
-    }
-    file.sync_all().map_err(|source| failed(part, source))
+/// The archive lies beside the directory until it is whole.
+async fn directory(archive: &mut Archive, output: &Path) -> Result<(), Error> {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = output.with_file_name(name);
+    let file = File::options().write(true).create_new(true).open(&part);
+    let mut file = file.map_err(|source| failed(&part, source))?;
+    let made = match fill(archive, &mut file, &part).await {
+        Ok(()) => unpack(&part, output),
+        Err(error) => Err(error),
+    };
+    // One that cannot be removed is found by its name.
+    let _ = std::fs::remove_file(&part);
+    made
 }
 
 /// Makes the directory of the archive's files.

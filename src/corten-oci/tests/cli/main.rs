@@ -92,6 +92,8 @@ fn commands_run_beside_the_first_process() {
     std::fs::set_permissions(bundle.path("rootfs/out"), std::os::unix::fs::PermissionsExt::from_mode(0o777))
         .unwrap();
     let (file, pid_file) = (bundle.path("process.json"), bundle.path("exec.pid"));
+    // What is there stays what it is: a link, as a device would.
+    std::os::unix::fs::symlink("elsewhere.pid", &pid_file).unwrap();
     bundle.ok(&[
         "exec",
         "--detach",
@@ -102,7 +104,8 @@ fn commands_run_beside_the_first_process() {
         &bundle.id,
     ]);
     bundle.wait_out("uid", "12");
-    let pid: i32 = std::fs::read_to_string(pid_file).unwrap().parse().unwrap();
+    assert!(pid_file.is_symlink());
+    let pid: i32 = std::fs::read_to_string(bundle.path("elsewhere.pid")).unwrap().parse().unwrap();
     let pids: Vec<i32> = serde_json::from_str(&bundle.ok(&["ps", "--format", "json", &bundle.id])).unwrap();
     assert!(pids.contains(&pid), "{pids:?} without {pid}");
     let missing = bundle.run(&["exec", &bundle.id, "no-such-program"]);
