@@ -41,6 +41,8 @@ pub struct Settings {
     pub handlers: BTreeMap<String, HandlerSettings>,
     /// Capabilities of a container that asks for no change.
     pub default_capabilities: Vec<String>,
+    /// Kernel parameters of pods, in namespaces of their own, that ask for no other value; empty: the kernel's.
+    pub default_sysctls: BTreeMap<String, String>,
     /// Directories with descriptions of devices (Container Device Interface); a later one goes before an earlier one.
     pub cdi_spec_dirs: Vec<PathBuf>,
     /// Nodes of requested devices belong to the user and group of the container's security context, where it names
@@ -87,6 +89,12 @@ impl Default for Settings {
             ]
             .map(str::to_owned)
             .to_vec(),
+            default_sysctls: [
+                ("net.ipv4.ip_unprivileged_port_start", "0"),
+                ("net.ipv4.ping_group_range", "0 2147483647"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
             cdi_spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
             device_ownership_from_security_context: false,
             pids_limit: 0,
@@ -133,6 +141,14 @@ impl Settings {
                 )
             })?;
         }
+        let key = "runtime.default_sysctls";
+        oci::plan::default_sysctls(key, &self.default_sysctls).map_err(|error| {
+            let problem = match error {
+                oci::OciError::Invalid { reason, .. } => reason,
+                other => other.to_string(),
+            };
+            SettingError::new(key, problem)
+        })?;
         crate::handlers::check(self)
     }
 

@@ -46,7 +46,11 @@ fn json(config: &Config) -> Json {
 }
 
 fn keys(prefix: &str, value: &Json, found: &mut Vec<String>) {
-    let Json::Object(entries) = value else { return found.push(prefix.to_owned()) };
+    // A map of names with dots is one value.
+    let Some(entries) = value.as_object().filter(|entries| !entries.keys().any(|key| key.contains('.')))
+    else {
+        return found.push(prefix.to_owned());
+    };
     for (key, value) in entries {
         let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         keys(&key, value, found);
@@ -204,6 +208,14 @@ fn values_out_of_range_are_refused_with_their_line() {
         (
             "[runtime]\ndefault_capabilities = [\"net raw\"]",
             "corten.toml:2: `runtime.default_capabilities`: `net raw` is no capability",
+        ),
+        (
+            "[runtime]\ndefault_sysctls = { \"vm.swappiness\" = \"1\" }",
+            "corten.toml:2: `runtime.default_sysctls`: \"vm.swappiness\" is not a parameter of namespaces",
+        ),
+        (
+            "[runtime]\ndefault_sysctls = { \"net.ipv4.ip_forward\" = 1 }",
+            "corten.toml:2: `runtime.default_sysctls.net.ipv4.ip_forward`: expected a string",
         ),
         (
             "[metrics]\naddress = \"/run/corten/corten.sock\"",

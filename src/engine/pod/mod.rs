@@ -8,6 +8,7 @@ mod release;
 mod remove;
 pub(crate) mod run;
 mod stop;
+pub(crate) mod sysctls;
 mod update;
 
 pub(crate) use files::hostname;

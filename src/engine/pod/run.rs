@@ -1,7 +1,7 @@
 //! RunPodSandbox: reserve the name, journal, then network and shim side by side, then ready. A failure takes
 //! everything down again by the journal, the same way that StopPodSandbox does.
 
-use super::files;
+use super::{files, sysctls};
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
 use crate::handlers::Handler;
@@ -48,6 +48,7 @@ impl Engine {
         let record = self.new_record(&id, config.clone(), handler.clone())?;
         self.check_user_namespace(&config)?;
         self.selinux.check(config.linux.security.selinux.as_ref())?;
+        self.check_sysctls(&config)?;
         if let Some(network) = files::network_of(&record) {
             self.network.validate(&network)?;
         }
@@ -201,8 +202,14 @@ impl Engine {
         }
         let _attaching = self.attaching.read().await;
         // Boxed: executing plugins makes for a large future.
-        let attach = Box::pin(self.network.attach_open(&network, Arc::new(netns)));
-        Ok(Some(self.stage("cni_add", attach).await?))
+        let netns = Arc::new(netns);
+        let attach = Box::pin(self.network.attach_open(&network, netns.clone()));
+        let attachment = self.stage("cni_add", attach).await?;
+        let asked = self.sysctls(&pod.config())?.attached;
+        if !asked.is_empty() {
+            blocking("setting a pod's parameters", move || sysctls::write(&netns, &asked)).await?;
+        }
+        Ok(Some(attachment))
     }
 
     /// Starts the shim and lets it enter the pod's namespaces.
@@ -239,6 +246,7 @@ impl Engine {
             id: &SandboxId::new(pod.id.as_str()),
             config: &config,
             netns: netns.as_deref(),
+            sysctls: self.sysctls(&config)?.first,
             hostname: &files::hostname(&pod.id, &config),
             cgroup,
             pause: &self.pause_binary,

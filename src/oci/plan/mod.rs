@@ -14,6 +14,7 @@ pub use hooks::{hook_list, hooks};
 pub use ids::{of_pod as ids_of_pod, of_spec as ids_of_spec};
 pub use process::process;
 pub use sandbox::{SandboxInputs, sandbox};
+pub use sysctl::{PodSysctls, Sysctls, default_sysctls, pod_sysctls};
 
 use crate::error::{OciError, OciResult};
 use oci_spec::runtime::Spec;

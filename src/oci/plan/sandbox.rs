@@ -1,6 +1,6 @@
 //! The pod's own part.
 
-use super::sysctl::{Own, of_pod};
+use super::sysctl::{Own, Sysctls};
 use crate::caps::CapSet;
 use crate::error::{OciError, OciResult};
 use crate::users::ResolvedUser;
@@ -21,6 +21,8 @@ pub struct SandboxInputs<'a> {
     pub config: &'a SandboxConfig,
     /// The pinned network namespace; `None`: the host's.
     pub netns: Option<&'a Path>,
+    /// What is written when the namespaces are there, from [`super::pod_sysctls`].
+    pub sysctls: Sysctls,
     /// The pod's hostname.
     pub hostname: &'a str,
     /// From [`crate::cgroup::Host::create_sandbox`].
@@ -48,11 +50,7 @@ pub fn sandbox(inputs: &SandboxInputs<'_>) -> OciResult<SandboxPlan> {
             return Err(OciError::invalid(field, "must be POD or NODE"));
         }
     }
-    let own = Own {
-        ipc: namespaces.ipc != NamespaceMode::Node,
-        network: namespaces.network != NamespaceMode::Node,
-        uts: namespaces.network != NamespaceMode::Node,
-    };
+    let own = Own::of(inputs.config);
     if own.network != inputs.netns.is_some() {
         return Err(OciError::invalid("network namespace", "does not fit the namespace options"));
     }
@@ -64,7 +62,7 @@ pub fn sandbox(inputs: &SandboxInputs<'_>) -> OciResult<SandboxPlan> {
         new_ipc: own.ipc,
         new_uts: own.uts,
         hostname,
-        sysctls: of_pod(linux.sysctls.iter(), own)?,
+        sysctls: inputs.sysctls.clone(),
         cgroup: inputs.cgroup.clone(),
         pause: if shares_pid { super::bytes(inputs.pause) } else { Vec::new() },
         pause_process: if shares_pid { pause_process(inputs)? } else { ProcessPlan::default() },

@@ -111,6 +111,7 @@ fn pod(config: &SandboxConfig, netns: Option<&Path>, hostname: &str) -> OciResul
         id: &SandboxId::new("pod"),
         config,
         netns,
+        sysctls: pod_sysctls(config, &Sysctls::default())?.first,
         hostname,
         cgroup: CgroupPlan::default(),
         pause: Path::new("/usr/libexec/pause"),
@@ -192,14 +193,55 @@ fn sysctls_stay_in_the_pod() {
     for (name, value, fits) in table {
         let mut config = SandboxConfig::default();
         config.linux.sysctls = [(name.to_owned(), value.to_owned())].into();
-        let plan = pod(&config, Some(Path::new("/n")), "h");
+        let plan = pod_sysctls(&config, &Sysctls::default());
         assert_eq!(plan.is_ok(), fits, "{name} {value:?}");
-        assert!(!plan.is_ok_and(|plan| plan.sysctls.iter().any(|(name, _)| name.contains(&b'/'))));
+        let written = plan.map(|plan| [plan.first, plan.attached].concat()).unwrap_or_default();
+        assert!(!written.iter().any(|(name, _)| name.contains(&b'/')));
     }
     let mut host = SandboxConfig::default();
     host.linux.security.namespaces.network = NamespaceMode::Node;
     host.linux.sysctls = [("net.core.somaxconn".to_owned(), "1".to_owned())].into();
     assert!(pod(&host, None, "").is_err());
+}
+
+fn users() -> model::UserNamespace {
+    let ids = model::IdMapping { host_id: 65_536, container_id: 0, length: 65_536 };
+    model::UserNamespace { uids: ids, gids: ids }
+}
+
+#[test]
+fn sysctls_have_defaults_where_the_pod_has_the_namespace_and_says_nothing() {
+    let setting = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let usual = setting(&[
+        ("net.ipv4.ip_unprivileged_port_start", "0"),
+        ("net.ipv4.ping_group_range", "0 2147483647"),
+        ("net.ipv4.ip_forward", ""),
+    ]);
+    let defaults = default_sysctls("setting", &usual).unwrap();
+    let names = |config: &SandboxConfig| {
+        let found = pod_sysctls(config, &defaults).unwrap();
+        let names = |list: Sysctls| -> Vec<String> {
+            list.into_iter().map(|(name, _)| String::from_utf8(name).unwrap()).collect()
+        };
+        (names(found.first).join(" "), names(found.attached).join(" "))
+    };
+    let (port, ping) = ("net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range");
+    let mut config = SandboxConfig::default();
+    assert_eq!(names(&config), (format!("{port} {ping}"), String::new()));
+    config.linux.security.namespaces.users = Some(users());
+    assert_eq!(names(&config), (port.to_owned(), String::new()), "its groups are not the host's");
+    config.linux.sysctls = setting(&[("net/ipv4/ip_unprivileged_port_start", "80"), ("kernel.sem", "1")]);
+    assert_eq!(names(&config), ("kernel.sem".to_owned(), port.to_owned()), "the request counts");
+    config.linux.sysctls.clear();
+    config.linux.security.namespaces.network = NamespaceMode::Node;
+    assert_eq!(names(&config), (String::new(), String::new()), "the host's");
+    for bad in [("vm.swappiness", "1"), ("net..x", "1"), ("net.x", "1+2")] {
+        assert!(
+            default_sysctls("setting", &setting(&[bad])).unwrap_err().to_string().starts_with("setting: ")
+        );
+    }
 }
 
 /// Prints what planning costs; `CORTEN_MEASURE=1 cargo test --release -p oci -- --nocapture cost`.
