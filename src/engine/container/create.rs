@@ -195,7 +195,9 @@ impl Engine {
             state: ContainerState::Created,
             created_at: now(),
             image_id: image.id.clone(),
-            image_ref: image.repo_digests.first().unwrap_or(&image.id).clone(),
+            image_ref: image
+                .reference_for(&[&config.image.image, &config.image.user_specified_image])
+                .to_owned(),
             layers: image.layers.clone(),
             image_volumes: volumes.mounted,
             log_path,

@@ -2,6 +2,7 @@
 
 use crate::digest::Digest;
 use crate::manifest::RunConfig;
+use crate::reference::Reference;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -29,6 +30,21 @@ pub struct Image {
     pub layers: Vec<PathBuf>,
     /// The config document, verbatim.
     pub config_json: String,
+}
+
+impl Image {
+    /// Its repository digest in the repository that one of these names asks for, earlier ones first; else its first
+    /// one, else its id.
+    pub fn reference_for(&self, names: &[&str]) -> &str {
+        let of = |name: &&str| {
+            let name = Reference::parse(name).ok()?;
+            let repository = format!("{}/{}@", name.registry(), name.repository());
+            let whole = name.digest().map(|digest| format!("{repository}{digest}"));
+            let mut there = self.repo_digests.iter().filter(|known| known.starts_with(&repository));
+            there.clone().find(|known| Some(*known) == whole.as_ref()).or_else(|| there.next())
+        };
+        names.iter().find_map(of).or(self.repo_digests.first()).unwrap_or(&self.id)
+    }
 }
 
 /// What images use on their filesystem.
@@ -98,4 +114,44 @@ pub(crate) enum Check {
     /// The digest of its tree, taken when it was unpacked: entries of its archive replaced each other, so that the
     /// archive cannot be made again.
     Tree(Digest),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_is_of_the_repository_that_was_asked_for() {
+        let digest = |digit: char| format!("sha256:{}", digit.to_string().repeat(64));
+        let (one, two) = (digest('1'), digest('2'));
+        let image = Image {
+            id: digest('0'),
+            repo_tags: Vec::new(),
+            repo_digests: vec![
+                format!("a.test/app@{one}"),
+                format!("b.test/app@{one}"),
+                format!("b.test/app@{two}"),
+                format!("docker.io/library/app@{one}"),
+            ],
+            size: 0,
+            pinned: false,
+            config: RunConfig::default(),
+            architecture: String::new(),
+            created: String::new(),
+            layers: Vec::new(),
+            config_json: String::new(),
+        };
+        for (names, expected) in [
+            (["b.test/app:1", ""], format!("b.test/app@{one}")),
+            ([&image.id, "b.test/app:1"], format!("b.test/app@{one}")),
+            ([&format!("b.test/app@{two}"), ""], format!("b.test/app@{two}")),
+            (["app", ""], format!("docker.io/library/app@{one}")),
+            ([&image.id, ""], format!("a.test/app@{one}")),
+            (["c.test/app", "x y"], format!("a.test/app@{one}")),
+        ] {
+            assert_eq!(image.reference_for(&names), expected, "{names:?}");
+        }
+        let bare = Image { repo_digests: Vec::new(), ..image };
+        assert_eq!(bare.reference_for(&["b.test/app:1"]), bare.id);
+    }
 }
