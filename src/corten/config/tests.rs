@@ -215,7 +215,7 @@ fn values_out_of_range_are_refused_with_their_line() {
         ),
         (
             "[runtime]\ndefault_sysctls = { \"net.ipv4.ip_forward\" = 1 }",
-            "corten.toml:2: `runtime.default_sysctls.net.ipv4.ip_forward`: expected a string",
+            "corten.toml:2: `runtime.default_sysctls.net.ipv4.ip_forward`: expected text in quotes",
         ),
         (
             "[metrics]\naddress = \"/run/corten/corten.sock\"",
