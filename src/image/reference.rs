@@ -30,6 +30,9 @@ pub enum ReferenceError {
     /// A port outside 1 to 65535.
     #[error("registry {0:?} has no valid port")]
     Port(String),
+    /// A space, a tab or a line break.
+    #[error("{0:?} contains a space, which no name of an image has")]
+    Space(String),
     /// Upper case in the repository.
     #[error("repository {0:?} must be lower case")]
     UpperCase(String),
@@ -73,6 +76,9 @@ impl Reference {
             None => (text, None),
         };
         let (name, tag) = split_tag(rest);
+        if name.contains(char::is_whitespace) {
+            return Err(ReferenceError::Space(shown(name)));
+        }
         let tag = tag.map(check_tag).transpose()?;
         let (registry, repository) = split_registry(name)?;
         if registry.len() + repository.len() + 1 > 255 {

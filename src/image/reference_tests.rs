@@ -35,7 +35,7 @@ fn what_is_wrong_is_said() {
     let long = "a".repeat(256);
     let long_tag = format!("busybox:{}", "t".repeat(129));
     type Check = fn(&ReferenceError) -> bool;
-    let table: [(&str, Check); 30] = [
+    let table: [(&str, Check); 31] = [
         ("", |e| *e == ReferenceError::Empty),
         (HEX, |e| *e == ReferenceError::Id),
         (&long, |e| *e == ReferenceError::TooLong),
@@ -43,6 +43,7 @@ fn what_is_wrong_is_said() {
         ("busybox:", |e| matches!(e, ReferenceError::Tag(_))),
         ("busybox:.x", |e| matches!(e, ReferenceError::Tag(_))),
         ("busybox:a b", |e| matches!(e, ReferenceError::Tag(_))),
+        ("Bad Name", |e| matches!(e, ReferenceError::Space(_))),
         ("Busybox", |e| matches!(e, ReferenceError::UpperCase(_))),
         ("host.io/Team/app", |e| matches!(e, ReferenceError::UpperCase(_))),
         ("/busybox", |e| matches!(e, ReferenceError::Component(_))),
