@@ -55,6 +55,11 @@ impl Cri {
         })
     }
 
+    /// Whether the runtime says how it is, ready or not.
+    pub async fn answers(&self) -> bool {
+        self.runtime.clone().status(StatusRequest { verbose: false }).await.is_ok()
+    }
+
     /// Whether the runtime says that it is ready; the network may not be.
     pub async fn is_ready(&self) -> bool {
         let reply = self.runtime.clone().status(StatusRequest { verbose: false }).await;

@@ -243,7 +243,7 @@ impl Drop for Daemon {
 
 async fn answers(socket: &Path) -> bool {
     match Cri::connect(socket).await {
-        Ok(client) => client.is_ready().await,
+        Ok(client) => client.answers().await,
         Err(_) => false,
     }
 }

@@ -66,3 +66,32 @@ fn the_command_line_explains_itself() {
         assert!(finished.stderr.contains(word), "{}", finished.stderr);
     }
 }
+
+#[test]
+fn a_data_directory_that_takes_no_overlay_makes_the_node_not_ready_and_says_so() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: Corten's own promise");
+        return;
+    }
+    world.daemon.stop().unwrap();
+    let data = world.daemon.place().data.clone();
+    let below = world.isolation.directory("below").unwrap();
+    let [upper, work] = ["upper", "work"].map(|name| world.isolation.directory(name).unwrap());
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", below.display(), upper.display(), work.display());
+    let mut mount = Command::new(tools::system("mount").unwrap());
+    mount.args(["-t", "overlay", "-o", &options, "overlay"]).arg(&data);
+    command::run(&mut mount, Duration::from_secs(10)).unwrap();
+    world.daemon.restart().unwrap();
+    let condition = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let request = e2e::proto::StatusRequest { verbose: false };
+        let status = cri.runtime.clone().status(request).await.unwrap().into_inner().status.unwrap();
+        status.conditions.into_iter().find(|condition| condition.r#type == "RuntimeReady").unwrap()
+    });
+    assert!(!condition.status);
+    assert_eq!(condition.reason, "OverlayUnusable");
+    let wanted = format!("data_dir {} lies on overlayfs", data.display());
+    assert!(condition.message.starts_with(&wanted), "{}", condition.message);
+}
