@@ -6,9 +6,9 @@ use std::path::Path;
 use launch::channel::{self, Status as Told};
 use launch::{ExecChild, Extras, run_exec};
 use oci::caps::CapSet;
-use oci::cgroup::{Host, Resources};
+use oci::cgroup::Host;
 use oci_spec::runtime::{Process, Spec, User};
-use sys::fd::{flag, namespace};
+use sys::fd::{as_path, flag, namespace};
 use sys::poll::Signals;
 use sys::process::{self, Child, Forked};
 use sys::socket;
@@ -63,18 +63,15 @@ pub(crate) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<u8> {
 }
 
 fn plan(host: &Host, record: &Record, spec: &Spec, preserved: u32) -> Result<ExecPlan> {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    let resources = resources.map(Resources::from_spec).unwrap_or_default();
     let mut process = oci::plan::process(spec)?;
+    let mut cgroup = host.joined(&record.cgroup()?);
+    cgroup.v2 = cgroup
+        .v2
+        .map(|dir| sys::cgroup::beside(as_path(&dir), record.pid).into_os_string().into_encoded_bytes());
     if preserved > 0 {
         process.env.push(format!("LISTEN_FDS={preserved}").into_bytes());
     }
-    Ok(ExecPlan {
-        container: record.id.clone(),
-        cgroup: host.plan(&record.cgroup()?, &resources),
-        process,
-        ..ExecPlan::default()
-    })
+    Ok(ExecPlan { container: record.id.clone(), cgroup, process, ..ExecPlan::default() })
 }
 
 fn launch(

@@ -251,10 +251,23 @@ fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, container: &ContainerPl
             resolve::make_link(base.as_fd(), name, single).context("mount", &plan.target)?;
         }
     }
-    if plan.attributes & mount::READ_ONLY != 0 {
-        configure(base.as_fd(), plan.attributes, 0, false).context("mount", &plan.target)?;
+    if plan.attributes & mount::READ_ONLY != 0 || has_unmounted_controllers() {
+        configure(base.as_fd(), plan.attributes | mount::READ_ONLY, 0, false)
+            .context("mount", &plan.target)?;
     }
     Ok(())
+}
+
+/// Whether the host has mounted a controller of v1 nowhere. A systemd in a container would make a directory for it and
+/// mount it there, with it a hierarchy for the whole host, where it can.
+fn has_unmounted_controllers() -> bool {
+    // Missing where the kernel has no v1: nothing can be mounted then.
+    let table = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    // Name, hierarchy, number of cgroups, enabled.
+    table.lines().any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        fields.next() == Some("0") && fields.nth(1) == Some("1")
+    })
 }
 
 /// `/sys/fs/cgroup/cpu,cpuacct/kubepods/…` → `cpu,cpuacct`.

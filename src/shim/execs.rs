@@ -133,14 +133,15 @@ impl Shim {
     ) -> Result<(), Reply> {
         let id = &plan.container;
         let container = self.containers.get(id).ok_or_else(|| unknown(id))?;
-        if !matches!(container.phase, Phase::Running) || container.child.is_none() {
+        let first = container.child.as_ref().filter(|_| matches!(container.phase, Phase::Running));
+        let Some(first) = first.map(|child| child.pid) else {
             return Err(error(ErrorCode::BadState, format!("container {id} is not running")));
-        }
+        };
         if plan.process.argv.first().is_none_or(Vec::is_empty) {
             return Err(error(ErrorCode::Invalid, "the command is empty"));
         }
         let number = self.next_number();
-        let (tracked, joined) = track(&plan, number);
+        let (tracked, joined) = track(&plan, number, first);
         let result = Ends::new(streams, tty).and_then(|ends| self.launch_exec(&plan, &joined, number, ends));
         let (child, status, ends) = result.map_err(|error| {
             if let Some(dir) = &tracked {

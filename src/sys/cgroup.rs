@@ -17,6 +17,28 @@ pub fn join_self(dir: &Path, file: &str) -> SysResult<()> {
     write(&dir.join(file), b"0", "join cgroup")
 }
 
+/// The v2 cgroup for a process beside the first one of a container: the container's, unless it hands controllers down and
+/// so takes no processes itself. Then it is where the first process is, as with runc.
+pub fn beside(dir: &Path, first: i32) -> PathBuf {
+    let handed_down = fs::read(dir.join("cgroup.subtree_control"));
+    if handed_down.is_ok_and(|text| !text.trim_ascii().is_empty())
+        && let Ok(places) = fs::read(format!("/proc/{first}/cgroup"))
+        && let Some(below) = below(dir, &places)
+    {
+        return below;
+    }
+    dir.to_path_buf()
+}
+
+/// Where a process is, from its `/proc/PID/cgroup`, as a path like that of a v2 cgroup above it; `None` when it is not
+/// below that one.
+fn below(dir: &Path, places: &[u8]) -> Option<PathBuf> {
+    let place = places.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::/"))?;
+    let place = crate::fd::as_path(place);
+    let known = place.ancestors().find(|above| !above.as_os_str().is_empty() && dir.ends_with(above))?;
+    place.strip_prefix(known).ok().filter(|rest| !rest.as_os_str().is_empty()).map(|rest| dir.join(rest))
+}
+
 /// How often the kernel has killed a process of the cgroup for want of memory: `oom_kill` in v2's
 /// `memory.events` or v1's `memory.oom_control`; 0 where neither exists.
 pub fn oom_kills(dir: &Path) -> u64 {
@@ -153,6 +175,23 @@ fn write(path: &Path, text: &[u8], op: &'static str) -> SysResult<()> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn a_process_that_moved_further_down_is_found() {
+        let dir = Path::new("/sys/fs/cgroup/kubepods/pod1/ctr");
+        let find = |places: &str| below(dir, places.as_bytes());
+        let moved = Some(dir.join("init.scope"));
+        assert_eq!(find("0::/kubepods/pod1/ctr/init.scope\n"), moved);
+        assert_eq!(
+            find("3:cpu:/x\n0::/kubepods/pod1/ctr/a/kubepods/pod1/ctr\n"),
+            Some(dir.join("a/kubepods/pod1/ctr"))
+        );
+        for elsewhere in
+            ["", "0::/\n", "0::/kubepods/pod1/ctr\n", "0::/kubepods/pod2/ctr/x\n", "0::/../x/ctr\n"]
+        {
+            assert_eq!(find(elsewhere), None, "{elsewhere}");
+        }
+    }
 
     #[test]
     fn oom_kills_are_read_from_either_version() {

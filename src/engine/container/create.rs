@@ -311,7 +311,7 @@ impl Engine {
         let runtime = self.handlers.runtime(&handler);
         let cgroup = match runtime {
             // It makes the cgroup itself.
-            Some(_) => self.cgroups.plan(&container.cgroup(), &resources),
+            Some(_) => self.cgroups.plan(&container.cgroup()),
             None => self.cgroups.create(&container.cgroup(), &resources)?,
         };
         let mut plan = oci::plan::container(

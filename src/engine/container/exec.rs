@@ -116,9 +116,7 @@ impl Engine {
         let (engine, held) = (self.clone(), container.clone());
         blocking("reading a runtime spec", move || {
             let spec = held.read_spec()?;
-            let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-            let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
-            let cgroup = engine.cgroups.plan(&held.cgroup(), &resources);
+            let cgroup = engine.cgroups.joined(&held.cgroup());
             let mut process = oci::plan::process(&spec)?;
             process.seccomp_agent = super::agent(&held, &spec)?;
             Ok(ExecTemplate::new(process, cgroup))

@@ -81,13 +81,7 @@ impl Engine {
             return Ok(());
         }
         match self.handlers.runtime(&pod.handler()) {
-            Some(runtime) => {
-                let discarded = runtime.discard(&bundle, id);
-                if pod.config().linux.cgroup_parent.is_empty() {
-                    self.cgroups.remove_elsewhere(&pod.cgroup.container(id));
-                }
-                discarded
-            }
+            Some(runtime) => runtime.discard(&bundle, id),
             None => {
                 super::hooks::poststop(&bundle, id);
                 crate::handlers::remove(&bundle)

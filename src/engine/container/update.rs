@@ -61,7 +61,7 @@ impl Engine {
             return Err(error);
         }
         if let Some(template) = container.exec.get() {
-            *lock(&template.cgroup) = self.cgroups.plan(&path, &spec_limits(&spec));
+            *lock(&template.cgroup) = self.cgroups.joined(&path);
         }
         if before.oom_score_adj != after.oom_score_adj {
             self.adjust_oom_scores(container, after.oom_score_adj);
@@ -128,9 +128,4 @@ impl Engine {
             }
         }
     }
-}
-
-fn spec_limits(spec: &Spec) -> cgroup::Resources {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    resources.map(cgroup::Resources::from_spec).unwrap_or_default()
 }

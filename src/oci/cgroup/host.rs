@@ -26,6 +26,8 @@ pub struct Host {
     pub(super) v2: Option<Hierarchy>,
     /// The controllers that v2 offers at its root.
     pub(super) v2_controllers: Vec<String>,
+    /// A supervisor cannot be given the score that spares it when the kernel ends processes for want of memory.
+    pub(super) exposed: bool,
 }
 
 impl Host {
@@ -35,7 +37,9 @@ impl Host {
     /// [`OciError::NoCgroups`] when nothing usable is, [`OciError::Io`] when it cannot be read.
     pub fn detect() -> OciResult<Self> {
         let read = |path: &str| std::fs::read_to_string(path).map_err(OciError::io("read", path));
-        Self::from_proc(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)
+        let host = Self::from_proc(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?)?;
+        let exposed = is_exposed(&read("/proc/self/status")?, &read("/proc/self/oom_score_adj")?);
+        Ok(Self { exposed, ..host })
     }
 
     /// As [`Host::detect`], from the texts of `/proc/self/mountinfo` and `/proc/self/cgroup`.
@@ -69,7 +73,7 @@ impl Host {
             None => String::new(),
         };
         let v2_controllers = controllers.split_whitespace().map(str::to_owned).collect();
-        Ok(Self { mode, v1, v2, v2_controllers })
+        Ok(Self { mode, v1, v2, v2_controllers, exposed: false })
     }
 
     /// The layout.
@@ -109,26 +113,36 @@ impl Host {
         })
     }
 
-    /// How processes join the cgroup that [`Host::create`] made with these limits; touches nothing.
-    pub fn plan(&self, path: &CgroupPath, resources: &Resources) -> CgroupPlan {
+    /// How processes join the cgroup that [`Host::create`] makes; touches nothing.
+    pub fn plan(&self, path: &CgroupPath) -> CgroupPlan {
         match self.unified() {
             Some(v2) => super::v2::plan(v2, path),
-            None => self.plan_v1(path, resources),
+            None => self.plan_v1(path, |_| true),
+        }
+    }
+
+    /// How processes join a container's cgroup where it is there: one of a former version, or of an OCI runtime, need
+    /// not be in every hierarchy.
+    pub fn joined(&self, path: &CgroupPath) -> CgroupPlan {
+        match self.unified() {
+            Some(v2) => super::v2::plan(v2, path),
+            None => self.plan_v1(path, |hierarchy| hierarchy.exists(path.relative())),
         }
     }
 
     /// The directories that [`Host::create_sandbox`] would make now, parents first; touches nothing.
     pub fn sandbox_dirs(&self, parent: &CgroupPath, id: &str) -> Vec<PathBuf> {
-        let leaf = parent.join(id);
-        self.absent_or_all(if self.is_unified() { &leaf } else { parent }, true)
+        let mut dirs = self.absent_or_all(parent, true);
+        if let Some(v2) = self.unified() {
+            dirs.push(v2.path(self.supervisor(parent, id).relative()));
+            dirs.retain(|dir| !dir.exists());
+        }
+        dirs
     }
 
     /// Whether a cgroup is there, in any hierarchy that counts.
     pub fn exists(&self, path: &CgroupPath) -> bool {
-        match self.unified() {
-            Some(v2) => v2.exists(path.relative()),
-            None => self.sandbox_hierarchies().any(|hierarchy| hierarchy.exists(path.relative())),
-        }
+        self.hierarchies().any(|hierarchy| hierarchy.exists(path.relative()))
     }
 
     /// The directories of a path that are not there now, parents first.
@@ -143,17 +157,12 @@ impl Host {
     }
 
     fn absent_or_all(&self, path: &CgroupPath, only_absent: bool) -> Vec<PathBuf> {
-        let hierarchies: Vec<&Hierarchy> = match self.unified() {
-            Some(v2) => vec![v2],
-            None => self.sandbox_hierarchies().collect(),
-        };
         let absent = |hierarchy: &&Hierarchy, relative: &&str| !only_absent || !hierarchy.exists(relative);
-        hierarchies
-            .iter()
+        self.hierarchies()
             .flat_map(|hierarchy| {
                 let lineage = path.lineage().into_iter();
                 lineage
-                    .filter(|relative| absent(hierarchy, relative))
+                    .filter(move |relative| absent(&hierarchy, relative))
                     .map(|relative| hierarchy.path(relative))
             })
             .collect()
@@ -173,14 +182,14 @@ impl Host {
     }
 
     /// Finds or makes the cgroup for a pod's shim and pause. On v1 that is the pod's own cgroup, `parent`; on v2,
-    /// where processes live in leaves only, it is `<parent>/<id>`.
+    /// where processes live in leaves only, it is `<parent>/<id>`. What the pod's limits must not reach is outside.
     ///
     /// # Errors
     /// [`OciError::Io`]; nothing is left behind then.
     pub fn create_sandbox(&self, parent: &CgroupPath, id: &str) -> OciResult<SandboxCgroup> {
         let mut created = Vec::new();
         let plan = match self.unified() {
-            Some(v2) => self.sandbox_v2(v2, &parent.join(id), &mut created),
+            Some(v2) => self.sandbox_v2(v2, parent, &self.supervisor(parent, id), &mut created),
             None => self.sandbox_v1(parent, &mut created),
         };
         match plan {
@@ -201,6 +210,22 @@ impl Host {
     pub fn settle(&self, scope: &CgroupPath, name: &str, pid: i32) -> OciResult<CgroupPlan> {
         let v2 = self.unified().ok_or(OciError::NoCgroups)?;
         self.settle_v2(v2, &scope.join(name), pid)
+    }
+
+    /// The v2 cgroup of a pod's supervisor: beside the containers, or beside the pod where its limit of memory could
+    /// end the supervisor first.
+    fn supervisor(&self, parent: &CgroupPath, id: &str) -> CgroupPath {
+        match parent.parent() {
+            Some(above) if self.exposed => above.join(&format!("corten-{id}")),
+            _ => parent.join(id),
+        }
+    }
+
+    /// Where a pod and its containers have directories: all of v1's hierarchies and a v2 beside them, because programs
+    /// look for what the kernel lists, and what a container misses it may mount for itself; else v2 alone.
+    pub(super) fn hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {
+        let v1 = if self.mode == Mode::Unified { &[][..] } else { &self.v1[..] };
+        v1.iter().chain(&self.v2)
     }
 
     /// The v2 hierarchy where it is the one that counts.
@@ -231,6 +256,17 @@ impl Host {
         }
         resources.validate()
     }
+}
+
+/// Whether processes started from here cannot get a score that spares them: that takes `CAP_SYS_RESOURCE`, unless
+/// they have it from the start.
+fn is_exposed(status: &str, own_score: &str) -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    const SPARED: i32 = -999;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
+    let spared = own_score.trim().parse::<i32>().is_ok_and(|score| score <= SPARED);
+    !spared && effective & 1 << CAP_SYS_RESOURCE == 0
 }
 
 /// A cgroup filesystem of the mount table.
@@ -282,4 +318,19 @@ fn own_paths(text: &str) -> HashMap<&str, String> {
         }
     }
     paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_exposed;
+
+    #[test]
+    fn who_may_not_lower_scores_is_exposed() {
+        let status = |caps: &str| format!("Name:\tcorten\nCapPrm:\t000001ffffffffff\nCapEff:\t{caps}\n");
+        assert!(!is_exposed(&status("000001ffffffffff"), "0\n"));
+        assert!(is_exposed(&status("000001fffeffffff"), "0\n"));
+        assert!(is_exposed(&status("000001fffeffffff"), "-998\n"));
+        assert!(!is_exposed(&status("0000000000000000"), "-999\n"));
+        assert!(is_exposed("", ""));
+    }
 }

@@ -1,9 +1,8 @@
 //! Cgroups on cgroup v2, v1 and hybrid hosts, for both drivers: where systemd owns the tree, it hands out a scope a
 //! pod, and below that everything is as it is where nobody owns it.
 //!
-//! A container has a leaf of its own only where something is limited, counted or stopped; everywhere else it
-//! stays where the pod's shim is, in the pod's own cgroup. Nobody moves a process: the plan names the
-//! directories and the child writes itself into them.
+//! A container has a leaf of its own in every hierarchy, as with runc, whether anything is limited there or not.
+//! Nobody moves a process: the plan names the directories and the child writes itself into them.
 
 mod counted;
 mod detail;

@@ -1,8 +1,7 @@
 //! Removing cgroups.
 
 use super::files::Hierarchy;
-use super::v1::LEAVES;
-use super::{CgroupPath, Host, Mode};
+use super::{CgroupPath, Host};
 use crate::error::{OciError, OciResult};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -23,10 +22,9 @@ impl Host {
         if path.relative().is_empty() {
             return Ok(());
         }
-        let leaves = self.v1.iter().filter(|hierarchy| LEAVES.iter().any(|name| hierarchy.has(name)));
         let deadline = Instant::now() + PATIENCE;
         let mut first = Ok(());
-        for hierarchy in leaves.chain(self.unified()) {
+        for hierarchy in self.hierarchies() {
             let removed = remove_one(hierarchy, path.relative(), deadline);
             first = first.and(removed);
         }
@@ -47,24 +45,6 @@ impl Host {
             if let Some(relative) = path.strip_prefix(&hierarchy.root).ok().and_then(Path::to_str) {
                 // Busy means that somebody else lives there now.
                 let _ = hierarchy.rmdir(relative);
-            }
-        }
-    }
-}
-
-impl Host {
-    /// Removes a cgroup and those above it, as far as they are empty, from the hierarchies in which this crate makes
-    /// none, which are v1's others and a hybrid host's v2: an OCI runtime puts its containers into every hierarchy, and
-    /// leaves the parents.
-    pub fn remove_elsewhere(&self, path: &CgroupPath) {
-        let v1 = self.v1.iter().filter(|hierarchy| !LEAVES.iter().any(|name| hierarchy.has(name)));
-        let v2 = self.v2.iter().filter(|_| self.mode == Mode::Hybrid);
-        for hierarchy in v1.chain(v2) {
-            for relative in path.lineage().iter().rev() {
-                if hierarchy.rmdir(relative).is_err() {
-                    // Somebody else uses it.
-                    break;
-                }
             }
         }
     }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod hierarchies;
+
 use super::files::Hierarchy;
 use super::*;
 use crate::OciError;
@@ -89,7 +91,7 @@ fn limits() -> Resources {
 fn a_real_cgroup_is_made_limited_updated_killed_and_removed() {
     let Some(parent) = Parent::new("life") else { return };
     let (host, id) = (&parent.host, parent.path.join("container"));
-    let foreseen = host.plan(&id, &limits());
+    let foreseen = host.plan(&id);
     assert!(host.procs(&id).unwrap().is_empty() && !parent.has(&id), "nothing is made");
     let plan = host.create(&id, &limits()).unwrap();
     assert_eq!(plan, foreseen);

@@ -9,48 +9,41 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use wire::plan::CgroupPlan;
 
-/// Controllers in which every container has a leaf: limited, counted, or (freezer) killed by.
-const ALWAYS: [&str; 5] = ["cpu", "cpuacct", "memory", "pids", "freezer"];
-
-/// Controllers in which a container may have a leaf.
-pub(super) const LEAVES: [&str; 8] =
-    ["cpu", "cpuacct", "memory", "pids", "freezer", "devices", "cpuset", "hugetlb"];
+/// The controller in which a pod's supervisor stays outside of the pod: a pod that has used up its processes would
+/// stop every command.
+const PIDS: &str = "pids";
 
 impl Host {
     pub(super) fn create_v1(&self, path: &CgroupPath, resources: &Resources) -> OciResult<CgroupPlan> {
-        for hierarchy in self.leaves(resources) {
+        for hierarchy in self.hierarchies() {
             make(hierarchy, path, &mut Vec::new())?;
         }
         self.limit_v1(path, resources, false)?;
-        Ok(self.plan_v1(path, resources))
+        Ok(self.plan_v1(path, |_| true))
     }
 
-    /// How processes join the leaves of a container with these limits.
-    pub(super) fn plan_v1(&self, path: &CgroupPath, resources: &Resources) -> CgroupPlan {
-        let dir = |controller| self.v1_of(controller).map(|found| bytes(&found.path(path.relative())));
+    /// How processes join a container in the hierarchies that are wanted.
+    pub(super) fn plan_v1(&self, path: &CgroupPath, wanted: impl Fn(&Hierarchy) -> bool) -> CgroupPlan {
+        let dir = |hierarchy: &Hierarchy| bytes(&hierarchy.path(path.relative()));
         CgroupPlan {
-            v1: self.leaves(resources).map(|hierarchy| bytes(&hierarchy.path(path.relative()))).collect(),
-            v2: None,
-            oom: dir("memory"),
-            kill: dir("freezer"),
+            v1: self.v1.iter().filter(|hierarchy| wanted(hierarchy)).map(dir).collect(),
+            v2: self.v2.as_ref().filter(|hierarchy| wanted(hierarchy)).map(dir),
+            oom: self.v1_of("memory").map(dir),
+            kill: self.v1_of("freezer").map(dir),
         }
     }
 
-    /// Where a pod has a directory of its own.
-    pub(super) fn sandbox_hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {
-        self.v1.iter().filter(|hierarchy| LEAVES.iter().any(|name| hierarchy.has(name)))
-    }
-
-    /// An update may limit something that had no leaf until now: then the container's processes move there.
+    /// A container of a former version has no leaf where it had no limit; one that gets a limit now does, and its
+    /// processes move there.
     pub(super) fn update_v1(&self, path: &CgroupPath, resources: &Resources) -> OciResult<()> {
-        for hierarchy in self.leaves(resources) {
+        let cpuset = resources.cpuset_cpus.is_some() || resources.cpuset_mems.is_some();
+        let wanted = [("cpuset", cpuset), ("hugetlb", !resources.hugepages.is_empty())];
+        for hierarchy in wanted.iter().filter(|(_, wanted)| *wanted).filter_map(|(name, _)| self.v1_of(name))
+        {
             if hierarchy.exists(path.relative()) {
                 continue;
             }
             make(hierarchy, path, &mut Vec::new())?;
-            if hierarchy.has("cpuset") {
-                write_cpuset(hierarchy, path.relative(), resources)?;
-            }
             let procs = hierarchy.writer(path.relative(), "cgroup.procs")?;
             for pid in self.procs(path)? {
                 match procs.write(&pid.to_string()) {
@@ -62,47 +55,38 @@ impl Host {
         self.limit_v1(path, resources, true)
     }
 
-    /// Joins the pod's cgroup in every hierarchy, or the nearest that exists where no container will need one:
-    /// containers then need leaves only where they have limits. Where the daemon is there already, nothing is to
-    /// be joined.
+    /// Makes the pod's cgroup in every hierarchy, and joins it but where its limits would strike the supervisor
+    /// itself: not the processes', and not the memory's where the supervisor cannot be spared by its score. Where the
+    /// daemon is there already, nothing is to be joined.
     pub(super) fn sandbox_v1(
         &self,
         parent: &CgroupPath,
         created: &mut Vec<PathBuf>,
     ) -> OciResult<CgroupPlan> {
-        let mut plan = CgroupPlan::default();
-        for hierarchy in &self.v1 {
-            if LEAVES.iter().any(|name| hierarchy.has(name)) {
-                make(hierarchy, parent, created)?;
-            }
-            let here = nearest(hierarchy, parent)?;
-            if here != hierarchy.own {
-                plan.v1.push(bytes(&hierarchy.path(here)));
-            }
+        for hierarchy in self.hierarchies() {
+            make(hierarchy, parent, created)?;
         }
-        // A service manager finds the processes of a service in the v2 hierarchy: the shim is none of them.
-        if let Some(v2) = self.v2.as_ref() {
-            let here = nearest(v2, parent)?;
-            if here != v2.own {
-                plan.v2 = Some(bytes(&v2.path(here)));
+        let above = parent.parent().unwrap_or_else(CgroupPath::root);
+        let root = CgroupPath::root();
+        let place = |hierarchy: &Hierarchy| {
+            if hierarchy.has(PIDS) {
+                root.relative()
+            } else if hierarchy.has("memory") && self.exposed {
+                above.relative()
+            } else {
+                parent.relative()
             }
-        }
-        plan.oom = self.v1_of("memory").map(|memory| bytes(&memory.path(parent.relative())));
-        Ok(plan)
-    }
-
-    /// The hierarchies in which a container with these limits has a leaf; each once, whatever it combines.
-    fn leaves(&self, resources: &Resources) -> impl Iterator<Item = &Hierarchy> {
-        let cpuset = resources.cpuset_cpus.is_some() || resources.cpuset_mems.is_some();
-        let devices = matches!(resources.devices, DeviceAccess::Only(_));
-        let hugetlb = !resources.hugepages.is_empty();
-        self.v1.iter().filter(move |hierarchy| {
-            hierarchy.controllers.iter().any(|name| match name.as_str() {
-                "cpuset" => cpuset,
-                "devices" => devices,
-                "hugetlb" => hugetlb,
-                other => ALWAYS.contains(&other),
-            })
+        };
+        let join = |hierarchy: &Hierarchy| {
+            let here = place(hierarchy);
+            (here != hierarchy.own).then(|| bytes(&hierarchy.path(here)))
+        };
+        Ok(CgroupPlan {
+            v1: self.v1.iter().filter_map(join).collect(),
+            // A service manager finds the processes of a service in the v2 hierarchy: the shim is none of them.
+            v2: self.v2.as_ref().and_then(join),
+            oom: self.v1_of("memory").map(|memory| bytes(&memory.path(parent.relative()))),
+            kill: None,
         })
     }
 
@@ -240,33 +224,26 @@ fn make(hierarchy: &Hierarchy, path: &CgroupPath, created: &mut Vec<PathBuf>) ->
 
 /// A new cpuset is empty, and nothing can join it until it is filled from the one above.
 fn inherit_cpuset(hierarchy: &Hierarchy, path: &str) -> OciResult<()> {
-    if !hierarchy.has("cpuset") {
-        return Ok(());
-    }
-    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        if let Some(list) = hierarchy.read(above, file)? {
-            hierarchy.write(path, file, list.trim())?;
+    if hierarchy.has("cpuset") {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            filled(hierarchy, path, file)?;
         }
     }
     Ok(())
 }
 
-/// The lowest directory on the way that exists and can be joined.
-fn nearest<'a>(hierarchy: &Hierarchy, path: &'a CgroupPath) -> OciResult<&'a str> {
-    for relative in path.lineage().into_iter().rev() {
-        if !hierarchy.exists(relative) {
-            continue;
-        }
-        let empty = |file| {
-            Ok::<_, OciError>(hierarchy.read(relative, file)?.is_none_or(|list| list.trim().is_empty()))
-        };
-        if hierarchy.has("cpuset") && (empty("cpuset.cpus")? || empty("cpuset.mems")?) {
-            continue;
-        }
-        return Ok(relative);
+/// A list of a cpuset, after it and those above it have been filled.
+fn filled(hierarchy: &Hierarchy, path: &str, file: &str) -> OciResult<String> {
+    let list = hierarchy.read(path, file)?.unwrap_or_default().trim().to_owned();
+    if !list.is_empty() || path.is_empty() {
+        return Ok(list);
     }
-    Ok("")
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    let list = filled(hierarchy, above, file)?;
+    if !list.is_empty() {
+        hierarchy.write(path, file, &list)?;
+    }
+    Ok(list)
 }
 
 pub(super) fn bytes(path: &Path) -> Vec<u8> {

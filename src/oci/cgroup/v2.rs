@@ -41,9 +41,13 @@ impl Host {
     pub(super) fn sandbox_v2(
         &self,
         v2: &Hierarchy,
+        parent: &CgroupPath,
         path: &CgroupPath,
         created: &mut Vec<PathBuf>,
     ) -> OciResult<CgroupPlan> {
+        if !parent.relative().is_empty() {
+            self.make_v2(v2, parent, created)?;
+        }
         self.make_v2(v2, path, created)?;
         Ok(plan(v2, path))
     }
