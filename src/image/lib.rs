@@ -38,7 +38,7 @@ pub use policy::PolicyError;
 pub use progress::{LayerPhase, LayerProgress, PullProgress};
 pub use pull::Loaded;
 pub use reference::{Reference, ReferenceError};
-pub use registry::{Answer, Credentials, HostAnswer, TokenProblem};
+pub use registry::{Answer, Credentials, HostAnswer, TokenProblem, Tried, Tries};
 pub use save::Saving;
 pub use service::ImageStore;
 pub use store::{FsUsage, Image};

@@ -6,6 +6,8 @@ use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The counters of pulls and of the store.
 #[derive(Clone)]
@@ -23,7 +25,14 @@ pub(crate) struct Metrics {
     pub store_bytes: IntGaugeVec,
     pub store_inodes: IntGauge,
     pub images: IntGauge,
+    /// The hosts that have series of their own.
+    hosts: Arc<Mutex<HashSet<String>>>,
 }
+
+/// Hosts that users named and that have series of their own. Those of a `hosts.toml` have them beside.
+const MOST_HOSTS: usize = 16;
+/// The label of all others.
+const OTHERS: &str = "other";
 
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, ImageError> {
@@ -59,6 +68,7 @@ impl Metrics {
             )?,
             store_inodes: IntGauge::new("corten_image_store_inodes", "Inodes that images use.")?,
             images: IntGauge::new("corten_images", "Images in the store.")?,
+            hosts: Arc::default(),
         };
         let collectors: [Box<dyn Collector>; 12] = [
             Box::new(metrics.pulls.clone()),
@@ -78,6 +88,29 @@ impl Metrics {
             registry.register(collector)?;
         }
         Ok(metrics)
+    }
+
+    /// Gives a host series of its own that an administrator has named.
+    pub(crate) fn admit(&self, host: &str) {
+        self.hosts().insert(host.to_owned());
+    }
+
+    /// As [`Self::admit`], for a host that a user has named and that is there, while there are few of them: whoever may
+    /// pull could make series without end.
+    pub(crate) fn answered(&self, host: &str) {
+        let mut hosts = self.hosts();
+        if hosts.len() < MOST_HOSTS {
+            hosts.insert(host.to_owned());
+        }
+    }
+
+    /// The label of a host: scheme, name and port, or one for all that have no series of their own.
+    pub(crate) fn label(&self, host: &str) -> String {
+        if self.hosts().contains(host) { host.to_owned() } else { OTHERS.to_owned() }
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a finished pull.

@@ -39,6 +39,8 @@ pub(crate) struct Host {
     pub dial_timeout: Option<Duration>,
     /// The registry for which this host stands in: sent as `ns=`.
     pub namespace: Option<String>,
+    /// Whether its address is written in a `hosts.toml`, and not what users named.
+    pub configured: bool,
 }
 
 /// Scheme, host and port of an address; nothing of its path, query or user.
@@ -62,12 +64,14 @@ pub enum HostsError {
         source: std::io::Error,
     },
     /// It is no TOML.
-    #[error("{}: {source}", path.display())]
+    #[error("{}:{line}: {problem}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The parser's answer, with the line.
-        source: Box<toml::de::Error>,
+        /// Where in it, from 1 on.
+        line: usize,
+        /// The parser's answer, in one line.
+        problem: String,
     },
     /// A key that the format does not have.
     #[error("{}: unknown key {key}", path.display())]
@@ -207,6 +211,7 @@ fn bare(base: Url, registry: &str) -> Host {
         headers: HeaderMap::new(),
         dial_timeout: None,
         namespace,
+        configured: false,
     }
 }
 

@@ -12,8 +12,7 @@ const KEYS: [&str; 7] =
 
 /// Reads the text: the `[host."…"]` tables in the order of the file, and then the server.
 pub(super) fn hosts(path: &Path, text: &str, registry: &str) -> Result<Vec<Host>, HostsError> {
-    let root: Table = toml::from_str(text)
-        .map_err(|source| HostsError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+    let root: Table = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
     let file = File { path, registry };
     for key in root.keys() {
         if key != "server" && key != "host" && !KEYS.contains(&key.as_str()) {
@@ -38,6 +37,13 @@ pub(super) fn hosts(path: &Path, text: &str, registry: &str) -> Result<Vec<Host>
     };
     hosts.push(file.host(server.filter(|server| !server.is_empty()), &root, "")?);
     Ok(hosts)
+}
+
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> HostsError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let problem = error.message().lines().map(str::trim).collect::<Vec<_>>().join(", ");
+    HostsError::Syntax { path: path.to_owned(), line, problem }
 }
 
 struct File<'a> {
@@ -67,6 +73,7 @@ impl File<'_> {
                 bare(base, self.registry)
             }
         };
+        host.configured = address.is_some();
         host.skip_verify = flag("skip_verify")?;
         if let Some(value) = table.get("capabilities") {
             (host.pull, host.resolve) = self.capabilities(value, &key("capabilities"))?;

@@ -8,7 +8,7 @@ use crate::error::ImageError;
 use crate::flight::Ticket;
 use crate::manifest::{Compression, Layer};
 use crate::progress::{LayerPhase, LayerState, PullState};
-use crate::registry::Sink;
+use crate::registry::{Brought, Sink};
 use crate::store::{Check, LayerRecord, Partial};
 use crate::unpack::{self, Job, Limits, Piece, UnpackError};
 use crate::verify;
@@ -124,14 +124,16 @@ impl Puller {
                 wanted.state.enter(LayerPhase::Cached);
                 return Ok(());
             }
-            let Attempt { host, resumed, result } = self.attempt(wanted).await;
+            let Attempt { host, resumed, anew, result } = self.attempt(wanted).await;
             let Err(error) = result else { return Ok(()) };
             let wrong = matches!(&error, ImageError::Layer { source, .. } if source.is_wrong_content());
             let digest = &wanted.layer.descriptor.digest;
-            if wrong && resumed {
+            if anew {
+                tracing::warn!(layer = %digest, "a host broke off in a layer, fetching all of it from the next one");
+            } else if wrong && resumed {
                 // What an earlier try left may be what is wrong, and is gone now.
                 tracing::warn!(layer = %digest, %error, "what was kept of a layer did not fit the rest, fetching it whole");
-            } else if wrong && host.is_some_and(|host| wanted.source.distrust(host)) {
+            } else if wrong && host.is_some_and(|host| wanted.source.distrust(host, &error.to_string())) {
                 tracing::warn!(layer = %digest, %error, "a host sent wrong content, asking the next one");
             } else {
                 return Err(error);
@@ -140,7 +142,7 @@ impl Puller {
     }
 
     async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Attempt {
-        let failed = |error| Attempt { host: None, resumed: false, result: Err(error) };
+        let failed = |error| Attempt { host: None, resumed: false, anew: false, result: Err(error) };
         let descriptor = &wanted.layer.descriptor;
         let config = &self.store.config;
         let keeps =
@@ -159,7 +161,7 @@ impl Puller {
                     attempt.result = Err(error);
                 }
             }
-            (Some(partial), Err(error)) if !is_passing(error) => partial.discard(),
+            (Some(partial), Err(error)) if attempt.anew || !is_passing(error) => partial.discard(),
             _ => {}
         }
         attempt
@@ -172,7 +174,7 @@ impl Puller {
             digest: wanted.layer.descriptor.digest.clone(),
             source,
         };
-        let attempt = |host, result| Attempt { host, resumed: false, result };
+        let attempt = |host, result| Attempt { host, resumed: false, anew: false, result };
         let running = match self.job(wanted, partial).and_then(|job| unpack::start(job).map_err(refuse)) {
             Ok(running) => running,
             Err(error) => return attempt(None, Err(error)),
@@ -191,15 +193,28 @@ impl Puller {
             }
             Err(error) => Err(error),
         };
-        let finished = running.finish(served.is_ok()).await;
+        let finished = running.finish(matches!(served, Ok(Brought::Whole(_)))).await;
+        let host = match &served {
+            Ok(Brought::Whole(host)) => *host,
+            Ok(Brought::Anew) => {
+                let error = ImageError::Interrupted { operation: "fetching a layer" };
+                return Attempt { anew: true, ..attempt(None, Err(error)) };
+            }
+            Err(_) => None,
+        };
         match (served, finished) {
-            (served, Ok(finished)) => {
+            (_, Ok(finished)) => {
                 let placed = self.place(wanted, finished).await;
                 self.metrics.layer_seconds.observe(begin.elapsed().as_secs_f64());
-                attempt(served.ok().flatten(), placed)
+                attempt(host, placed)
             }
-            (Err(error), Err(UnpackError::Aborted)) => attempt(None, Err(error)),
-            (served, Err(error)) => attempt(served.ok().flatten(), Err(refuse(error))),
+            // Half a layer is wrong whatever it holds: what the hosts did says more.
+            (Err(error), Err(problem))
+                if matches!(problem, UnpackError::Aborted) || problem.is_wrong_content() =>
+            {
+                attempt(None, Err(error))
+            }
+            (_, Err(error)) => attempt(host, Err(refuse(error))),
         }
     }
 
@@ -274,6 +289,8 @@ struct Attempt {
     host: Option<usize>,
     /// Whether the first bytes were kept from an earlier try.
     resumed: bool,
+    /// Whether another host is to serve all of it.
+    anew: bool,
     result: Result<(), ImageError>,
 }
 

@@ -3,7 +3,7 @@
 use super::archive::Archive;
 use crate::error::ImageError;
 use crate::manifest::Descriptor;
-use crate::registry::{Session, Sink};
+use crate::registry::{Brought, Session, Sink};
 use bytes::Bytes;
 use std::fs::File;
 use std::io::Read as _;
@@ -24,21 +24,21 @@ impl Source {
         descriptor: &Descriptor,
         from: u64,
         sink: &mut impl Sink,
-    ) -> Result<Option<usize>, ImageError> {
+    ) -> Result<Brought, ImageError> {
         match self {
             Self::Registry(session) => session.blob(descriptor, from, sink).await,
             Self::Archive(archive) => {
                 let file = archive.open(&descriptor.digest)?;
                 copy(file, sink).await.map_err(ImageError::io("read", archive.path()))?;
-                Ok(None)
+                Ok(Brought::Whole(None))
             }
         }
     }
 
     /// As [`Session::distrust`]; an archive has nobody else to ask.
-    pub(super) fn distrust(&self, number: usize) -> bool {
+    pub(super) fn distrust(&self, number: usize, problem: &str) -> bool {
         match self {
-            Self::Registry(session) => session.distrust(number),
+            Self::Registry(session) => session.distrust(number, problem),
             Self::Archive(_) => false,
         }
     }

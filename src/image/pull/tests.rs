@@ -6,10 +6,13 @@ mod damage;
 mod faults;
 mod hosts;
 mod metrics;
+mod mirrors;
 mod mock;
 mod resume;
 mod save;
+mod scripted;
 mod store;
+mod tokens;
 mod verify;
 
 use crate::store::Image;

@@ -1,14 +1,15 @@
 //! What a host answered when it did not give what was asked for.
 
+use super::words::causes;
 use crate::digest::Digest;
 use model::ErrorKind;
-use std::error::Error as _;
 use std::fmt;
+use std::time::Duration;
 
 /// A host and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostAnswer {
-    /// Scheme, host and port.
+    /// Scheme, host and port, and the path where one is configured.
     pub host: String,
     /// What it answered.
     pub answer: Answer,
@@ -20,8 +21,8 @@ impl fmt::Display for HostAnswer {
     }
 }
 
-/// Why a host did not serve an object. Neither addresses with their queries nor bodies are kept: either
-/// may hold a secret.
+/// Why a host did not serve an object. Neither addresses with their queries nor whole bodies are kept: either may hold a
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Answer {
     /// No connection.
@@ -30,15 +31,45 @@ pub enum Answer {
         /// The chain of causes.
         reason: String,
     },
+    /// It was reached, and could not be trusted.
+    #[error("{problem}")]
+    Tls {
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// A status that is no success.
-    #[error("answered {status}{}{tried}", code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default())]
+    #[error("answered {status}{}{tried}{}", told(.code.as_deref(), .message.as_deref()), repeated(*.status, *.tries))]
     Status {
         /// The HTTP status.
         status: u16,
         /// The registry's own error code.
         code: Option<String>,
-        /// Which kind of credential was tried, for people.
-        tried: &'static str,
+        /// The registry's own words.
+        message: Option<String>,
+        /// What was said of who asks.
+        tried: Tried,
+        /// How often a busy host was asked.
+        tries: Option<Tries>,
+    },
+    /// The host sends its clients to another one, which did not serve it.
+    #[error("sends its clients to {host}, which {answer}")]
+    Elsewhere {
+        /// Scheme, host and port.
+        host: String,
+        /// What that one answered.
+        answer: Box<Answer>,
+    },
+    /// Something that is no document of an image, with a status of success.
+    #[error("answered {media_type}, not a manifest: a proxy or a login page may be in between")]
+    Page {
+        /// What it calls it.
+        media_type: String,
+    },
+    /// A document that is no manifest.
+    #[error("answered no manifest: {problem}")]
+    Malformed {
+        /// What is wrong with it.
+        problem: String,
     },
     /// The token server refused, or answered nonsense.
     #[error("its token server {server} {problem}")]
@@ -89,6 +120,12 @@ pub enum Answer {
         /// The limit, or the size of the descriptor.
         expected: u64,
     },
+    /// Bytes that are not the layer's.
+    #[error("sent wrong content: {problem}")]
+    Wrong {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// Other content than was asked for.
     #[error("sent content with digest {actual} for {expected}")]
     Digest {
@@ -99,20 +136,88 @@ pub enum Answer {
     },
 }
 
+/// What a host was told of who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tried {
+    /// It does not matter.
+    Unsaid,
+    /// There are no credentials.
+    Nothing,
+    /// Credentials of this kind were sent.
+    Sent(&'static str),
+    /// Credentials of this kind were given, and the host did not ask for such.
+    NotAsked(&'static str),
+    /// Credentials of this kind were given, and belong to another host.
+    Withheld(&'static str, String),
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsaid => Ok(()),
+            Self::Nothing => f.write_str(", without credentials"),
+            Self::Sent(kind) => write!(f, ", with {kind}"),
+            Self::NotAsked(kind) => {
+                write!(f, ", without credentials: {kind} was given, but not sent, as it did not ask for such")
+            }
+            Self::Withheld(kind, host) => {
+                write!(f, ", without credentials: {kind} was given, but not sent, as it belongs to {host}")
+            }
+        }
+    }
+}
+
+/// How often a request was made, and how long that took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    /// How often.
+    pub count: u32,
+    /// From the first to the last.
+    pub took: Duration,
+}
+
+fn told(code: Option<&str>, message: Option<&str>) -> String {
+    match (code, message) {
+        (None, None) => String::new(),
+        (Some(text), None) | (None, Some(text)) => format!(" ({text})"),
+        (Some(code), Some(message)) => format!(" ({code}: {message})"),
+    }
+}
+
+fn repeated(status: u16, tries: Option<Tries>) -> String {
+    let limited = if status == 429 { ": the rate is limited" } else { "" };
+    match tries {
+        None => limited.to_owned(),
+        Some(Tries { count, took }) => {
+            format!("{limited}, tried {count} times in {:.1} s", took.as_secs_f64())
+        }
+    }
+}
+
 /// What went wrong at a token server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenProblem {
     /// A status that is no success.
-    #[error("answered {status}{tried}")]
+    #[error("answered {status}{}{tried}{}", told(None, .message.as_deref()), repeated(*.status, *.tries))]
     Status {
         /// The HTTP status.
         status: u16,
-        /// Which kind of credential was tried.
-        tried: &'static str,
+        /// Its own words.
+        message: Option<String>,
+        /// What was said of who asks.
+        tried: Tried,
+        /// How often a busy server was asked.
+        tries: Option<Tries>,
     },
+    /// A redirect that must not be followed.
+    #[error("redirects {0}")]
+    Redirect(&'static str),
     /// It cannot be reached.
     #[error("cannot be reached: {0}")]
     Unreachable(String),
+    /// It was reached, and could not be trusted.
+    #[error("{0}")]
+    Tls(String),
     /// It answered something that holds no token.
     #[error("sent no usable token")]
     NoToken,
@@ -122,12 +227,13 @@ pub enum TokenProblem {
 }
 
 impl Answer {
-    pub(crate) fn unreachable(error: &reqwest::Error) -> Self {
-        Self::Unreachable { reason: causes(error) }
-    }
-
     pub(crate) fn broken(error: &reqwest::Error, received: u64, expected: u64) -> Self {
         Self::Broken { received, expected, reason: causes(error) }
+    }
+
+    /// Whether the host was not reached at all, and will not be within this pull.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Tls { .. })
     }
 
     /// What the answer means to the one who asked.
@@ -138,29 +244,13 @@ impl Answer {
             | Self::Token { problem: TokenProblem::Status { status: 400..=403, .. }, .. } => {
                 ErrorKind::PermissionDenied
             }
-            Self::Digest { .. } | Self::Oversize { .. } => ErrorKind::FailedPrecondition,
+            Self::Elsewhere { answer, .. } => match answer.kind() {
+                // It was not the registry that refused, and what it signs for its storage lives for a short time.
+                ErrorKind::PermissionDenied => ErrorKind::Unavailable,
+                kind => kind,
+            },
+            Self::Digest { .. } | Self::Oversize { .. } | Self::Wrong { .. } => ErrorKind::FailedPrecondition,
             _ => ErrorKind::Unavailable,
         }
     }
-}
-
-/// The chain of causes without the address, whose query may be a signature.
-pub(crate) fn causes(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timed out".to_owned()
-    } else if error.is_connect() {
-        "no connection".to_owned()
-    } else {
-        "request failed".to_owned()
-    };
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

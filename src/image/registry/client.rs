@@ -1,49 +1,59 @@
-//! Requests to one host: authentication, redirects, retries.
+//! One host as one pull uses it: documents and blobs.
 
-use super::answer::{Answer, TokenProblem, causes};
-use super::auth::{self, TokenRequest};
-use super::challenge::{self, Challenge};
-use super::credentials::{Login, Secret};
+use super::answer::{Answer, Tried};
+use super::credentials::Login;
 use super::progress::{Meter, Stop};
+use super::retry::Patience;
+use super::words::causes;
 use super::{Document, MAX_CONFIG, MAX_MANIFEST, Transport};
 use crate::digest::Digest;
 use crate::hosts::{Host, HostsError, client_config, origin};
 use crate::manifest::{ACCEPT, Descriptor};
 use crate::reference::Reference;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT as ACCEPT_HEADER, AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
-use reqwest::{Response, StatusCode, Url};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Response, Url};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-/// How often a busy host (429, 5xx) is asked.
-const BUSY_TRIES: u32 = 3;
-/// The longest that a `Retry-After` is obeyed.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-const MAX_REDIRECTS: usize = 10;
-/// The most bytes of an error's body that are looked at.
-const MAX_ERROR: usize = 64 << 10;
+/// How long to wait before a body that broke off is asked for once more.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// One host as one pull uses it.
 pub(crate) struct Client {
-    http: reqwest::Client,
-    base: Url,
-    headers: HeaderMap,
-    namespace: Option<String>,
-    repository: String,
-    login: Option<Login>,
-    transport: Arc<Transport>,
+    pub(super) http: reqwest::Client,
+    pub(super) base: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) namespace: Option<String>,
+    /// The registry that the reference names, whose directory configures this host.
+    pub(super) registry: String,
+    pub(super) repository: String,
+    pub(super) login: Option<Login>,
+    /// What is said of credentials that belong elsewhere, or of none.
+    pub(super) without: Tried,
+    pub(super) transport: Arc<Transport>,
     /// What the host last took as authorization.
-    authorization: Mutex<Option<HeaderValue>>,
+    pub(super) authorization: Mutex<Option<HeaderValue>>,
+}
+
+/// What is asked of a host.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) kind: &'static str,
+    pub(super) target: &'a str,
+    pub(super) accept: Option<&'static str>,
+    /// The first byte that is wanted.
+    pub(super) from: u64,
 }
 
 impl Client {
     pub(crate) fn new(
         host: Host,
         reference: &Reference,
-        login: Option<Login>,
+        login: Option<&Login>,
         transport: Arc<Transport>,
     ) -> Result<Self, HostsError> {
+        let registry = reference.registry();
         let mut tls = client_config(&host)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let http = reqwest::Client::builder()
@@ -55,39 +65,58 @@ impl Client {
             .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| HostsError::Certificate { path: "TLS".into(), problem: causes(&error) })?;
+        if host.configured {
+            transport.metrics.admit(&origin(&host.base));
+        }
+        let (login, without) = match login {
+            None => (None, Tried::Nothing),
+            Some(login) if login.belongs_to(&host.base, registry) => {
+                (Some(login.clone()), Tried::NotAsked(login.secret.kind()))
+            }
+            Some(login) => (None, Tried::Withheld(login.secret.kind(), login.home(registry).to_owned())),
+        };
         Ok(Self {
             http,
             base: host.base,
             headers: host.headers,
             namespace: host.namespace,
+            registry: registry.to_owned(),
             repository: reference.repository().to_owned(),
             login,
+            without,
             transport,
             authorization: Mutex::new(None),
         })
     }
 
-    /// Scheme, host and port.
+    /// Scheme, host and port, and the path where it tells this host from another.
     pub(crate) fn name(&self) -> String {
-        origin(&self.base)
+        let path = self.base.path().trim_end_matches('/');
+        let own = path.strip_suffix("/v2").unwrap_or(path);
+        format!("{}{own}", origin(&self.base))
+    }
+
+    /// The host as metrics have it.
+    pub(crate) fn label(&self) -> String {
+        self.transport.metrics.label(&origin(&self.base))
     }
 
     /// A manifest by tag or digest, verified where there is something to verify against.
     pub(crate) async fn manifest(&self, target: &str, expected: Option<&Digest>) -> Result<Document, Answer> {
-        let response = self.get("manifests", target, Some(ACCEPT), 0).await?;
-        let header = |name: &str| {
-            response.headers().get(name).and_then(|value| value.to_str().ok()).map(ToOwned::to_owned)
-        };
-        let announced = header("docker-content-digest").and_then(|text| Digest::parse(&text).ok());
+        let ask = Ask { kind: "manifests", target, accept: Some(ACCEPT), from: 0 };
+        let (headers, bytes) = self.whole(ask, MAX_MANIFEST, None).await?;
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let announced = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
         let media_type = header("content-type").unwrap_or_default();
         let media_type = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-        let bytes = self.body(response, MAX_MANIFEST).await?;
         let digest = Digest::of(&bytes);
-        match expected.or(announced.as_ref()) {
-            Some(expected) if *expected != digest => {
-                Err(Answer::Digest { expected: expected.clone(), actual: digest })
-            }
-            _ => Ok(Document { bytes, media_type, digest }),
+        let wrong = expected.or(announced.as_ref()).filter(|expected| **expected != digest);
+        if is_page(&media_type, &bytes) && (expected.is_none() || wrong.is_some()) {
+            return Err(Answer::Page { media_type });
+        }
+        match wrong {
+            Some(expected) => Err(Answer::Digest { expected: expected.clone(), actual: digest }),
+            None => Ok(Document { bytes, media_type, digest }),
         }
     }
 
@@ -96,9 +125,9 @@ impl Client {
         if descriptor.size > MAX_CONFIG {
             return Err(Answer::Oversize { expected: MAX_CONFIG });
         }
-        let response = self.get("blobs", descriptor.digest.as_str(), None, 0).await?;
         let limit = usize::try_from(descriptor.size).unwrap_or(usize::MAX);
-        let bytes = self.body(response, limit).await?;
+        let ask = Ask { kind: "blobs", target: descriptor.digest.as_str(), accept: None, from: 0 };
+        let (_, bytes) = self.whole(ask, limit, Some(descriptor.size)).await?;
         let digest = Digest::of(&bytes);
         if digest == descriptor.digest {
             Ok(bytes)
@@ -109,10 +138,39 @@ impl Client {
 
     /// The body of a blob from this byte on; the status tells whether the server heeded that.
     pub(crate) async fn blob(&self, digest: &Digest, from: u64) -> Result<Response, Answer> {
-        self.get("blobs", digest.as_str(), None, from).await
+        self.get(Ask { kind: "blobs", target: digest.as_str(), accept: None, from }).await
     }
 
-    async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, Answer> {
+    /// A body as a whole, of this size where it is known; asked for once more where it breaks off.
+    async fn whole(
+        &self,
+        ask: Ask<'_>,
+        limit: usize,
+        size: Option<u64>,
+    ) -> Result<(HeaderMap, Bytes), Answer> {
+        let mut patience = Patience::new();
+        loop {
+            let response = self.get(ask).await?;
+            let headers = response.headers().clone();
+            let received = match self.body(response, limit).await {
+                Ok(bytes) => match size {
+                    Some(expected) if (bytes.len() as u64) < expected => {
+                        Err(Answer::Truncated { received: bytes.len() as u64, expected })
+                    }
+                    _ => Ok((headers, bytes)),
+                },
+                Err(answer) => Err(answer),
+            };
+            match received {
+                Err(Answer::Broken { .. } | Answer::Truncated { .. }) if patience.another() => {
+                    self.pause(PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    pub(super) async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, Answer> {
         let expected = limit as u64;
         let mut body = BytesMut::new();
         let mut meter = Meter::new(self.transport.progress_timeout);
@@ -130,249 +188,14 @@ impl Client {
         }
     }
 
-    /// GET with authentication, and with patience for a busy host.
-    async fn get(
-        &self,
-        kind: &str,
-        target: &str,
-        accept: Option<&'static str>,
-        from: u64,
-    ) -> Result<Response, Answer> {
-        let url = self.url(kind, target);
-        let mut headers = HeaderMap::new();
-        if let Some(accept) = accept {
-            headers.insert(ACCEPT_HEADER, HeaderValue::from_static(accept));
-        }
-        if from > 0
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes={from}-"))
-        {
-            headers.insert(RANGE, range);
-        }
-        let (mut challenged, mut busy) = (0, 0);
-        loop {
-            let authorization = self.authorization();
-            let (response, own) = self.follow(url.clone(), &headers, authorization.as_ref()).await?;
-            let status = response.status();
-            if status.is_success() {
-                return Ok(response);
-            }
-            if status == StatusCode::UNAUTHORIZED && own && challenged < 2 {
-                challenged += 1;
-                if self.authenticate(&response, challenged > 1).await? {
-                    continue;
-                }
-            } else if is_busy(status) && busy + 1 < BUSY_TRIES {
-                busy += 1;
-                self.transport.metrics.retries.with_label_values(&[&self.name()]).inc();
-                tokio::time::sleep(wait(&response, busy)).await;
-                continue;
-            }
-            return Err(self.refusal(response).await);
-        }
-    }
-
-    fn url(&self, kind: &str, target: &str) -> Url {
-        let mut url = self.base.clone();
-        // The reference's grammar leaves nothing in these that would need an escape.
-        let path = format!("{}/{}/{kind}/{target}", self.base.path().trim_end_matches('/'), self.repository);
-        url.set_path(&path);
-        if let Some(namespace) = &self.namespace {
-            url.query_pairs_mut().append_pair("ns", namespace);
-        }
-        url
-    }
-
-    /// Follows redirects by hand, so that what is meant for this host never reaches another. The flag
-    /// tells whether this host itself answered.
-    async fn follow(
-        &self,
-        mut url: Url,
-        headers: &HeaderMap,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<(Response, bool), Answer> {
-        let own_origin = self.base.origin();
-        for _ in 0..=MAX_REDIRECTS {
-            let own = url.origin() == own_origin;
-            let mut request = self.http.get(url.clone()).headers(headers.clone());
-            if own {
-                request = request.headers(self.headers.clone());
-                if let Some(authorization) = authorization {
-                    request = request.header(AUTHORIZATION, authorization.clone());
-                }
-            }
-            let host = origin(&url);
-            self.transport.pace.turn(&host).await;
-            self.transport.metrics.requests.with_label_values(&[&host]).inc();
-            let response = match tokio::time::timeout(self.transport.progress_timeout, request.send()).await {
-                Err(_) => return Err(Answer::Stalled { received: 0, expected: 0 }),
-                Ok(Err(error)) => return Err(Answer::unreachable(&error)),
-                Ok(Ok(response)) => response,
-            };
-            if !is_redirect(response.status()) {
-                return Ok((response, own));
-            }
-            url = redirect_target(&url, &response)?;
-        }
-        Err(Answer::Redirect("more than ten times"))
-    }
-
-    /// Prepares what the challenge asks for; `false` when there is nothing (more) to offer.
-    async fn authenticate(&self, response: &Response, again: bool) -> Result<bool, Answer> {
-        let headers = response.headers().get_all("www-authenticate");
-        let challenge = challenge::choose(headers.iter().map(HeaderValue::as_bytes));
-        let secret = self.login.as_ref().map(|login| &login.secret);
-        let value = match (challenge, secret) {
-            (_, Some(Secret::Registry { token })) => {
-                if again {
-                    return Ok(false);
-                }
-                auth::bearer(token)
-            }
-            (Some(Challenge::Basic), Some(Secret::Password { user, password })) => {
-                if again {
-                    return Ok(false);
-                }
-                auth::basic(user, password)
-            }
-            (Some(Challenge::Basic), _) => return Ok(false),
-            (Some(Challenge::Bearer { realm, service, scope }), _) => {
-                let realm = self.realm(&realm)?;
-                let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.repository));
-                let request = TokenRequest { realm, service, scope };
-                let timeout = self.transport.progress_timeout;
-                Some(
-                    self.transport
-                        .tokens
-                        .token(&self.http, &request, self.login.as_ref(), again, timeout)
-                        .await?,
-                )
-            }
-            (None, None) => return Ok(false),
-            (None, Some(_)) => return Err(Answer::Challenge),
-        };
-        let mut current = self.authorization.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = value;
-        Ok(current.is_some())
-    }
-
-    fn realm(&self, realm: &str) -> Result<Url, Answer> {
-        let problem = || Answer::Token { server: String::new(), problem: TokenProblem::Address };
-        let url = Url::parse(realm).map_err(|_| problem())?;
-        let usable = url.scheme() == "https" || (url.scheme() == "http" && self.base.scheme() == "http");
-        if usable && url.username().is_empty() && url.password().is_none() { Ok(url) } else { Err(problem()) }
-    }
-
-    fn authorization(&self) -> Option<HeaderValue> {
-        self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    async fn refusal(&self, response: Response) -> Answer {
-        let status = response.status().as_u16();
-        let code = self.body(response, MAX_ERROR).await.ok().and_then(|body| error_code(&body));
-        let tried = match (status, &self.login) {
-            (401 | 403, Some(login)) => login.secret.tried(),
-            (401 | 403, None) => ", without credentials",
-            _ => "",
-        };
-        Answer::Status { status, code, tried }
+    /// Waits before the host is asked again.
+    pub(super) async fn pause(&self, time: Duration) {
+        self.transport.metrics.retries.with_label_values(&[&self.label()]).inc();
+        tokio::time::sleep(time).await;
     }
 }
 
-fn is_busy(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
-}
-
-fn is_redirect(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-fn redirect_target(from: &Url, response: &Response) -> Result<Url, Answer> {
-    let location = response.headers().get("location").and_then(|value| value.to_str().ok());
-    let location = location.ok_or(Answer::Redirect("without saying where"))?;
-    let to = from.join(location).map_err(|_| Answer::Redirect("to a malformed address"))?;
-    match (from.scheme(), to.scheme()) {
-        (_, "https") | ("http", "http") => {}
-        ("https", "http") => return Err(Answer::Redirect("from HTTPS to plain HTTP, which is refused")),
-        _ => return Err(Answer::Redirect("to something that is not HTTP")),
-    }
-    if !to.username().is_empty() || to.password().is_some() {
-        return Err(Answer::Redirect("to an address with a user in it, which is refused"));
-    }
-    Ok(to)
-}
-
-/// `Retry-After`, else 200 ms doubled at each try.
-fn wait(response: &Response, tries: u32) -> Duration {
-    let after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
-    match after.and_then(|text| retry_after(text.trim(), SystemTime::now())) {
-        Some(after) => after.min(LONGEST_WAIT),
-        None => Duration::from_millis(100 << tries.min(6)),
-    }
-}
-
-/// Seconds, or a date (RFC 9110, 10.2.3).
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
-/// The registry's own code for the error, and nothing else of the body: it may echo what was sent.
-fn error_code(body: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Body {
-        errors: Vec<Entry>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Entry {
-        code: String,
-    }
-    let code = serde_json::from_slice::<Body>(body).ok()?.errors.into_iter().next()?.code;
-    let plain =
-        (1..=40).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-    plain.then_some(code)
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn redirect(from: &str, location: &str) -> Result<String, Answer> {
-        let reply = http::Response::builder().status(307).header("location", location).body("").unwrap();
-        redirect_target(&Url::parse(from).unwrap(), &Response::from(reply)).map(|url| url.to_string())
-    }
-
-    #[test]
-    fn redirects_never_lose_the_encryption() {
-        assert_eq!(redirect("https://a/v2/x", "/y").unwrap(), "https://a/y");
-        assert_eq!(redirect("http://a/v2/x", "https://b/y").unwrap(), "https://b/y");
-        for (from, location, problem) in [
-            ("https://a/", "http://a/", "plain HTTP"),
-            ("https://a/", "ftp://a/", "no HTTP"),
-            ("http://a/", "file:///etc/passwd", "not HTTP"),
-            ("http://a/", "http://user:pass@a/", "user"),
-            ("http://a/", "http://[", "malformed"),
-        ] {
-            let error = redirect(from, location).unwrap_err().to_string();
-            assert!(error.contains(problem) || error.contains("not HTTP"), "{location}: {error}");
-            assert!(!error.contains("pass"), "{error}");
-        }
-    }
-
-    #[test]
-    fn retry_after_in_seconds_and_as_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
-        for (text, seconds) in [
-            ("7", Some(7)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
-            ("Sat, 05 Nov 1994 08:49:37 GMT", Some(0)),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            assert_eq!(retry_after(text, now).map(|wait| wait.as_secs()), seconds, "{text}");
-        }
-    }
+/// Whether it is something that people read, and no document.
+fn is_page(media_type: &str, bytes: &[u8]) -> bool {
+    media_type.starts_with("text/") && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err()
 }

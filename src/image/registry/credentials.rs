@@ -64,12 +64,11 @@ impl Secret {
         }
     }
 
-    /// As [`Self::kind`], to follow an answer.
-    pub(crate) fn tried(&self) -> &'static str {
+    /// What of it must not be shown.
+    pub(super) fn hidden(&self) -> Vec<&str> {
         match self {
-            Self::Password { .. } => ", with a user name and password",
-            Self::Identity { .. } => ", with an identity token",
-            Self::Registry { .. } => ", with a registry token",
+            Self::Password { password, .. } => vec![password],
+            Self::Identity { token, .. } | Self::Registry { token } => vec![token],
         }
     }
 }
@@ -102,11 +101,15 @@ impl Login {
         Ok(Some(Self { secret, server, fingerprint }))
     }
 
+    /// The host to which they belong.
+    pub(crate) fn home<'a>(&'a self, registry: &'a str) -> &'a str {
+        self.server.as_deref().unwrap_or(registry)
+    }
+
     /// Whether these credentials may be sent to the host: it is the one that they name or, where they name
     /// none, the registry of the reference. A mirror never gets what was meant for the registry.
     pub(crate) fn belongs_to(&self, base: &Url, registry: &str) -> bool {
-        let server = self.server.as_deref().unwrap_or(registry);
-        let server = docker_hub(server);
+        let server = docker_hub(self.home(registry));
         let name = origin(base);
         let host = name.split_once("://").map_or("", |(_, host)| host);
         let default = if base.scheme() == "http" { "80" } else { "443" };

@@ -7,8 +7,13 @@ mod client;
 mod credentials;
 mod pace;
 mod progress;
+mod redirect;
+mod refusal;
+mod request;
+mod retry;
+mod words;
 
-pub use answer::{Answer, HostAnswer, TokenProblem};
+pub use answer::{Answer, HostAnswer, TokenProblem, Tried, Tries};
 pub use credentials::Credentials;
 
 pub(crate) use auth::TokenCache;
@@ -19,15 +24,14 @@ pub(crate) use pace::Pace;
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::hosts::{Host, HostsError};
-use crate::manifest::Descriptor;
+use crate::manifest::{self, Descriptor};
 use crate::metrics::Metrics;
 use crate::reference::Reference;
 use bytes::Bytes;
 use model::ErrorKind;
 use progress::{ENOUGH, Meter, Stop};
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The most bytes of a manifest or index.
@@ -70,8 +74,17 @@ struct Endpoint {
     client: Client,
     resolve: bool,
     pull: bool,
-    /// Could not be reached, or served something wrong: not asked again in this pull.
-    given_up: AtomicBool,
+    /// Why it is not asked again in this pull: it could not be reached, or served something wrong.
+    given_up: OnceLock<Answer>,
+}
+
+/// How a blob came in.
+pub(crate) enum Brought {
+    /// Whole, its end from the host of this number if one was asked at all.
+    Whole(Option<usize>),
+    /// A host broke off for good, and another one has it: its bytes are not mixed with the first one's, of which nobody
+    /// knows yet whether they were right. To be asked for again, from its first byte.
+    Anew,
 }
 
 impl Session {
@@ -84,9 +97,8 @@ impl Session {
         let mut endpoints = Vec::with_capacity(hosts.len());
         for host in hosts {
             let (resolve, pull) = (host.resolve, host.pull);
-            let login = login.filter(|login| login.belongs_to(&host.base, reference.registry())).cloned();
             let client = Client::new(host, reference, login, Arc::clone(transport))?;
-            endpoints.push(Endpoint { client, resolve, pull, given_up: AtomicBool::new(false) });
+            endpoints.push(Endpoint { client, resolve, pull, given_up: OnceLock::new() });
         }
         Ok(Self { reference: reference.clone(), endpoints, transport: Arc::clone(transport) })
     }
@@ -97,14 +109,22 @@ impl Session {
         target: &str,
         expected: Option<&Digest>,
     ) -> Result<Document, ImageError> {
-        let mut answers = Vec::new();
-        for endpoint in self.endpoints.iter().filter(|endpoint| !endpoint.given_up()) {
+        let mut answers = Answers::default();
+        let able = |endpoint: &&Endpoint| {
             let able = if expected.is_some() { endpoint.pull } else { endpoint.resolve };
-            if !able {
-                continue;
-            }
+            able && !endpoint.given_up()
+        };
+        let mut able = self.endpoints.iter().filter(able).peekable();
+        while let Some(endpoint) = able.next() {
             match endpoint.client.manifest(target, expected).await {
-                Ok(document) => return Ok(document),
+                // What a digest names is right. Of the rest the last host's word counts, good or bad.
+                Ok(document) if expected.is_some() || able.peek().is_none() => return Ok(document),
+                Ok(document) => match manifest::parse(&document.bytes, &document.media_type) {
+                    Ok(_) => return Ok(document),
+                    Err(problem) => {
+                        endpoint.note(Answer::Malformed { problem: problem.to_string() }, &mut answers);
+                    }
+                },
                 Err(answer) => endpoint.note(answer, &mut answers),
             }
         }
@@ -113,7 +133,7 @@ impl Session {
 
     /// Fetches a small blob whole and verifies it.
     pub(crate) async fn small_blob(&self, descriptor: &Descriptor) -> Result<Bytes, ImageError> {
-        let mut answers = Vec::new();
+        let mut answers = Answers::default();
         for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.pull && !endpoint.given_up()) {
             match endpoint.client.small_blob(descriptor).await {
                 Ok(bytes) => return Ok(bytes),
@@ -124,35 +144,50 @@ impl Session {
     }
 
     /// Streams a blob into the sink, from the byte on that is asked for; where a body breaks off, goes on at
-    /// that byte, on the next host if need be. The content is not verified here. Returns the number of the
-    /// host that served its end, if one was asked at all.
+    /// that byte on the same host. The content is not verified here.
     pub(crate) async fn blob(
         &self,
         descriptor: &Descriptor,
         from: u64,
         sink: &mut impl Sink,
-    ) -> Result<Option<usize>, ImageError> {
+    ) -> Result<Brought, ImageError> {
         if from > 0 && from == descriptor.size {
-            return Ok(None);
+            return Ok(Brought::Whole(None));
         }
-        let mut answers = Vec::new();
+        let mut answers = Answers::default();
         let mut received = from;
+        let mut giver: Option<(&Endpoint, Answer)> = None;
         for (number, endpoint) in self.endpoints.iter().enumerate() {
             if !endpoint.pull || endpoint.given_up() {
                 continue;
             }
+            if let Some((giver, problem)) = &giver {
+                match endpoint.client.blob(&descriptor.digest, 0).await {
+                    Ok(_) => {
+                        giver.give_up(problem.clone());
+                        return Ok(Brought::Anew);
+                    }
+                    Err(answer) => endpoint.note(answer, &mut answers),
+                }
+                continue;
+            }
             match self.blob_from(&endpoint.client, descriptor, &mut received, sink).await {
-                Ok(()) => return Ok(Some(number)),
-                Err(answer) => endpoint.note(answer, &mut answers),
+                Ok(()) => return Ok(Brought::Whole(Some(number))),
+                Err(answer) => {
+                    if received > from {
+                        giver = Some((endpoint, answer.clone()));
+                    }
+                    endpoint.note(answer, &mut answers);
+                }
             }
         }
         Err(self.failure(answers))
     }
 
     /// Leaves a host that served wrong bytes out of the rest of the pull; `true` when another is left.
-    pub(crate) fn distrust(&self, number: usize) -> bool {
+    pub(crate) fn distrust(&self, number: usize, problem: &str) -> bool {
         if let Some(endpoint) = self.endpoints.get(number) {
-            endpoint.given_up.store(true, Ordering::Relaxed);
+            endpoint.give_up(Answer::Wrong { problem: problem.to_owned() });
         }
         self.endpoints.iter().any(|endpoint| endpoint.pull && !endpoint.given_up())
     }
@@ -165,7 +200,7 @@ impl Session {
         sink: &mut impl Sink,
     ) -> Result<(), Answer> {
         let mut fruitless = 0;
-        let host = client.name();
+        let host = client.label();
         loop {
             let before = *received;
             let mut response = client.blob(&descriptor.digest, *received).await?;
@@ -174,6 +209,9 @@ impl Session {
             let mut skip = if partial { 0 } else { *received };
             if partial && !starts_at(&response, *received) {
                 return Err(Answer::Range);
+            }
+            if !partial {
+                announced(&response, descriptor.size)?;
             }
             let mut meter = Meter::new(self.transport.progress_timeout);
             let problem = loop {
@@ -207,10 +245,36 @@ impl Session {
         }
     }
 
-    fn failure(&self, hosts: Vec<HostAnswer>) -> ImageError {
+    /// The answers of all hosts, also of those that were given up before.
+    fn failure(&self, answers: Answers) -> ImageError {
+        let Answers(mut answers) = answers;
+        let hosts: Vec<HostAnswer> = self
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| {
+                let host = endpoint.client.name();
+                let now = answers.iter().position(|answer| answer.host == host);
+                now.map(|at| answers.remove(at))
+                    .or_else(|| Some(HostAnswer { host, answer: endpoint.given_up.get()?.clone() }))
+            })
+            .collect();
         // The registry's own host comes last and has the last word; a mirror's absence says nothing.
         let kind = hosts.last().map_or(ErrorKind::Unavailable, |host| host.answer.kind());
         ImageError::Registry { reference: self.reference.to_string(), hosts, kind }
+    }
+}
+
+/// What the hosts of one object answered.
+#[derive(Default)]
+struct Answers(Vec<HostAnswer>);
+
+/// Holds the length that a whole body is announced with against what it must be: a page with another content shows
+/// before its first byte.
+fn announced(response: &reqwest::Response, expected: u64) -> Result<(), Answer> {
+    match response.content_length() {
+        Some(received) if received < expected => Err(Answer::Truncated { received, expected }),
+        Some(length) if length > expected => Err(Answer::Oversize { expected }),
+        _ => Ok(()),
     }
 }
 
@@ -231,15 +295,20 @@ fn after(mut piece: Bytes, skip: &mut u64) -> Option<Bytes> {
 
 impl Endpoint {
     fn given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
+        self.given_up.get().is_some()
     }
 
-    fn note(&self, answer: Answer, answers: &mut Vec<HostAnswer>) {
-        if matches!(answer, Answer::Unreachable { .. }) {
-            self.given_up.store(true, Ordering::Relaxed);
+    fn give_up(&self, answer: Answer) {
+        // The first reason stands.
+        let _ = self.given_up.set(answer);
+    }
+
+    fn note(&self, answer: Answer, answers: &mut Answers) {
+        if answer.is_absence() {
+            self.give_up(answer.clone());
         }
         let host = self.client.name();
         tracing::debug!(host, %answer, "a host did not serve the object");
-        answers.push(HostAnswer { host, answer });
+        answers.0.push(HostAnswer { host, answer });
     }
 }

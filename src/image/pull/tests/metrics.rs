@@ -60,3 +60,36 @@ async fn bytes_seconds_reuse_retries_and_sizes() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// Whoever may pull names hosts as he likes; a series each would fill every memory that metrics are kept in.
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_users_name_make_few_series() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = prometheus::Registry::new();
+    let config = ImageConfig {
+        root: directory.path().join("images"),
+        certs_dir: directory.path().join("certs.d"),
+        ..Default::default()
+    };
+    let configured = config.certs_dir.join("reg.example");
+    let store = ImageStore::open(config, &registry).unwrap();
+    let mut mocks = Vec::new();
+    for _ in 0..40 {
+        let mock = Mock::start().await;
+        store.pull(&format!("{}/app:v1", mock.address()), None).await.unwrap_err();
+        mocks.push(mock);
+    }
+    store.pull("127.0.0.1:1/app:v1", None).await.unwrap_err();
+    let last = mocks.last().unwrap().address();
+    std::fs::create_dir_all(&configured).unwrap();
+    std::fs::write(configured.join("hosts.toml"), format!("server = \"http://{last}\"")).unwrap();
+    store.pull("reg.example/app:v1", None).await.unwrap_err();
+    let families = registry.gather();
+    let requests = families.iter().find(|family| family.name() == "corten_image_registry_requests_total");
+    let series = requests.unwrap().get_metric();
+    assert!(series.len() <= 18, "{} series", series.len());
+    let host = format!("http://{last}");
+    for (label, count) in [("other", 25), (host.as_str(), 1)] {
+        assert_eq!(value(&registry, "corten_image_registry_requests_total", Some(label)), count, "{label}");
+    }
+}

@@ -17,7 +17,7 @@ pub(in super::super) fn zstd(content: &[u8]) -> TestLayer {
 
 /// An image to put into the registry.
 pub(in super::super) struct Pushed {
-    pub(super) layers: Vec<TestLayer>,
+    pub(in super::super) layers: Vec<TestLayer>,
     pub(super) index: bool,
     /// Added to the sizes of the layers in the manifest.
     pub(super) claim: i64,

@@ -1,0 +1,105 @@
+//! What went wrong on the way to a host, in words that say what to do.
+
+use super::answer::Answer;
+use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
+use std::error::Error;
+
+/// The answer of a host that could not be spoken to; `registry` is the directory of its configuration.
+pub(super) fn unreachable(error: &reqwest::Error, registry: &str) -> Answer {
+    match tls_error(error).and_then(|error| tls(error, registry)) {
+        Some(problem) => Answer::Tls { problem },
+        None => Answer::Unreachable { reason: causes(error) },
+    }
+}
+
+/// The chain of causes without the address, whose query may be a signature.
+pub(crate) fn causes(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() {
+        "timed out".to_owned()
+    } else if error.is_connect() {
+        "no connection".to_owned()
+    } else {
+        "request failed".to_owned()
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The failure of TLS among the causes. One inside of an I/O error is none of that one's sources.
+fn tls_error(error: &reqwest::Error) -> Option<&TlsError> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(found) = cause.downcast_ref::<TlsError>() {
+            return Some(found);
+        }
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        source = match inner {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        };
+    }
+    None
+}
+
+fn tls(error: &TlsError, registry: &str) -> Option<String> {
+    let file = format!("certs.d/{registry}/hosts.toml");
+    Some(match error {
+        TlsError::InvalidCertificate(problem) => certificate(problem, &file),
+        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            format!("answers plain HTTP on that port; if that is meant, write http:// in {file}")
+        }
+        TlsError::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA,
+        ) => {
+            format!(
+                "wants a client's certificate from an authority that it knows; name one as `client` in {file}"
+            )
+        }
+        TlsError::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion)
+        | TlsError::PeerIncompatible(_) => {
+            "has no version or cipher of TLS in common with this node (TLS 1.2 and 1.3 with ECDHE)".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+fn certificate(problem: &CertificateError, file: &str) -> String {
+    match problem {
+        CertificateError::UnknownIssuer => format!(
+            "has a certificate of an authority that this node does not know; name the authority's file as `ca` in {file}"
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "has a certificate that has expired, or this node's clock is wrong".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "has a certificate that is not valid yet, or this node's clock is wrong".to_owned()
+        }
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            let names: Vec<&str> = presented.iter().take(5).map(|name| plain(name)).collect();
+            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
+            format!("has a certificate for another host: {names}")
+        }
+        CertificateError::NotValidForName => "has a certificate for another host".to_owned(),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => format!(
+            "has a certificate that is an authority's own; name that very certificate as `ca` in {file}"
+        ),
+        CertificateError::BadSignature => "has a certificate whose signature is wrong".to_owned(),
+        other => format!("has a certificate that is not accepted: {other}"),
+    }
+}
+
+/// `name` of `DnsName("name")`.
+fn plain(name: &str) -> &str {
+    name.split('"').nth(1).unwrap_or(name)
+}
