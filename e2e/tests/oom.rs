@@ -195,3 +195,29 @@ fn a_kill_while_the_daemon_is_dead_is_told_afterwards() {
         cri.end_pod(&pod).await.unwrap();
     });
 }
+
+#[test]
+fn a_limit_too_small_to_start_with_is_the_request_s_fault() {
+    let Some(world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: the peer tells in its own words");
+        return;
+    }
+    world.tokio.block_on(async {
+        let (cri, config, pod) = pod(&world, "tiny").await;
+        for limit in [1000, 4096] {
+            let mut container = limited(&format!("of-{limit}"), "exit 0");
+            let resources = container.linux.as_mut().unwrap().resources.as_mut().unwrap();
+            (resources.memory_limit_in_bytes, resources.memory_swap_limit_in_bytes) = (limit, limit);
+            let error = cri.create(&pod, &container, &config).await.unwrap_err().to_string();
+            let wanted = format!("the memory limit of {limit} bytes is too small to start with");
+            assert!(error.contains(&wanted) && error.contains("memory_limit_in_bytes"), "{error}");
+            assert!(error.contains("invalid argument"), "{error}");
+        }
+        let mut container = limited("pinned", "exit 0");
+        container.linux.as_mut().unwrap().resources.as_mut().unwrap().cpuset_cpus = "4000-4001".to_owned();
+        let error = cri.create(&pod, &container, &config).await.unwrap_err().to_string();
+        assert!(error.contains("CPUs 0") && error.contains("are available to the pod"), "{error}");
+        cri.end_pod(&pod).await.unwrap();
+    });
+}

@@ -43,6 +43,8 @@ pub struct Settings {
     pub default_capabilities: Vec<String>,
     /// Kernel parameters of pods, in namespaces of their own, that ask for no other value; empty: the kernel's.
     pub default_sysctls: BTreeMap<String, String>,
+    /// Limits of the processes of containers by name, `SOFT:HARD`; empty: what the supervisor has.
+    pub rlimits: BTreeMap<String, String>,
     /// Directories with descriptions of devices (Container Device Interface); a later one goes before an earlier one.
     pub cdi_spec_dirs: Vec<PathBuf>,
     /// Nodes of requested devices belong to the user and group of the container's security context, where it names
@@ -95,6 +97,7 @@ impl Default for Settings {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+            rlimits: [("nofile".to_owned(), "1024:524288".to_owned())].into(),
             cdi_spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
             device_ownership_from_security_context: false,
             pids_limit: 0,
@@ -123,6 +126,14 @@ impl SettingError {
     pub(crate) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { key: key.into(), problem: problem.into() }
     }
+
+    /// From what the planner says of a value.
+    pub(crate) fn of(key: impl Into<String>, error: oci::OciError) -> Self {
+        match error {
+            oci::OciError::Invalid { reason, .. } => Self::new(key, reason),
+            other => Self::new(key, other.to_string()),
+        }
+    }
 }
 
 impl Settings {
@@ -142,13 +153,10 @@ impl Settings {
             })?;
         }
         let key = "runtime.default_sysctls";
-        oci::plan::default_sysctls(key, &self.default_sysctls).map_err(|error| {
-            let problem = match error {
-                oci::OciError::Invalid { reason, .. } => reason,
-                other => other.to_string(),
-            };
-            SettingError::new(key, problem)
-        })?;
+        oci::plan::default_sysctls(key, &self.default_sysctls)
+            .map_err(|error| SettingError::of(key, error))?;
+        let key = "runtime.rlimits";
+        oci::rlimits::Rlimits::parse(key, &self.rlimits).map_err(|error| SettingError::of(key, error))?;
         crate::handlers::check(self)
     }
 

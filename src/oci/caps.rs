@@ -50,6 +50,15 @@ const NAMES: [(&str, Capability); 41] = [
     ("CHECKPOINT_RESTORE", Capability::CheckpointRestore),
 ];
 
+/// Whether a process may raise limits and lower scores that others may only lower and raise, from its
+/// `/proc/PID/status`: it has `CAP_SYS_RESOURCE`.
+pub fn overrides_resources(status: &str) -> bool {
+    const SYS_RESOURCE: u32 = 24;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
+    effective & 1 << SYS_RESOURCE != 0
+}
+
 /// A set of capabilities; bit n is capability number n.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct CapSet(u64);

@@ -11,6 +11,7 @@ pub mod cgroup;
 mod copy_up;
 pub mod error;
 pub mod plan;
+pub mod rlimits;
 pub mod rootfs;
 pub mod seccomp;
 pub mod selinux;

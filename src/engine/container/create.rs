@@ -130,7 +130,7 @@ impl Engine {
         let shim = pod.live_shim("create a container")?;
         let reply =
             self.stage("root", shim.ask("create container", id.as_str(), &Request::Create(plan))).await;
-        let reply = reply.map_err(|error| super::explained(&container, error))?;
+        let reply = reply.map_err(|error| self.blame_limit(&container, error))?;
         if let Reply::Created { pid } = reply {
             container.set_pid(pid);
         }
@@ -271,6 +271,7 @@ impl Engine {
             cgroup,
             labels: &self.container_labels(pod, config)?,
             host_devices: self.handlers.host_devices(&pod.handler()),
+            rlimits: &self.handlers.rlimits(&pod.handler(), crate::userns::root_of(sandbox).is_some())?,
             rootfs: &rootfs,
             unified_cgroups: self.cgroups.is_unified(),
             settings: &self.planning,
@@ -307,8 +308,7 @@ impl Engine {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
         let config = &record.config;
-        let handler = container.pod.handler();
-        let runtime = self.handlers.runtime(&handler);
+        let runtime = self.handlers.runtime(&container.pod.handler());
         let cgroup = match runtime {
             // It makes the cgroup itself.
             Some(_) => self.cgroups.plan(&container.cgroup()),

@@ -27,7 +27,7 @@ use model::{ContainerEvent, ContainerState, Exit, SandboxState};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::msg::ExitRecord;
+use wire::msg::{ErrorCode, ExitRecord};
 use wire::plan::SeccompAgent;
 
 /// How long a process may take to be gone once its socket is closed.
@@ -184,6 +184,31 @@ fn tell_exit(container: &Container, started_at: i64, exit: &Exit) {
         ran = (started_at != 0).then(|| format!("{:.3}s", ran.as_secs_f64())),
         "the container ended"
     );
+}
+
+impl Engine {
+    /// A container that its own limit of memory has ended before it was made: the request's fault, in plain words.
+    /// Others are as [`explained`].
+    fn blame_limit(&self, container: &Container, error: EngineError) -> EngineError {
+        const ENOMEM: i32 = 12;
+        /// Below it, the kernel may refuse the first process instead of killing it.
+        const TINY: i64 = 1 << 20;
+        let limit = container.record().resources().memory_limit;
+        let starved = match &error {
+            EngineError::Shim { code: ErrorCode::Setup, errno, .. } => {
+                (*errno == ENOMEM && limit < TINY)
+                    || self.cgroups.oom_count(&container.cgroup()).is_ok_and(|kills| kills > 0)
+            }
+            _ => false,
+        };
+        if limit <= 0 || !starved {
+            return explained(container, error);
+        }
+        EngineError::Invalid {
+            field: "config.linux.resources.memory_limit_in_bytes",
+            problem: format!("the memory limit of {limit} bytes is too small to start with"),
+        }
+    }
 }
 
 /// A failure of an OCI runtime with the reason that it wrote down.

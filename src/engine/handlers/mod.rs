@@ -3,6 +3,7 @@
 mod bundle;
 mod command;
 mod features;
+mod rlimits;
 
 pub(crate) use bundle::{ExecFile, last_error, remove};
 pub(crate) use command::Runtime;
@@ -10,7 +11,10 @@ pub(crate) use command::Runtime;
 use crate::error::EngineError;
 use crate::settings::{SettingError, Settings};
 use crate::view::HandlerInfo;
+use oci::OciResult;
+use oci::rlimits::Rlimits;
 use oci::spec::HostDevices;
+use oci_spec::runtime::PosixRlimit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,6 +38,9 @@ pub struct HandlerSettings {
     /// Options of the runtime, before its commands.
     #[serde(default)]
     pub args: Vec<String>,
+    /// Limits of the processes of containers by name, in the place of those of `runtime.rlimits`.
+    #[serde(default)]
+    pub rlimits: BTreeMap<String, String>,
     /// A privileged container sees and may use none of the host's devices but those that it asks for.
     #[serde(default)]
     pub privileged_without_host_devices: bool,
@@ -79,6 +86,8 @@ impl HandlerSettings {
         if names_a_program && !is_oci {
             return refuse(".binary", "only a handler of the type oci runs a program");
         }
+        let key = format!("handlers.{name}.rlimits");
+        Rlimits::parse(&key, &self.rlimits).map_err(|error| SettingError::of(key, error))?;
         if self.privileged_without_host_devices_all_devices_allowed && !self.privileged_without_host_devices {
             return refuse(
                 ".privileged_without_host_devices_all_devices_allowed",
@@ -127,6 +136,7 @@ pub(crate) struct Handlers {
     named: BTreeMap<String, Handler>,
     /// Where it is not the usual.
     host_devices: BTreeMap<String, HostDevices>,
+    rlimits: rlimits::ByHandler,
 }
 
 impl Handlers {
@@ -147,13 +157,20 @@ impl Handlers {
             named.insert(name.clone(), handler);
             host_devices.insert(name.clone(), one.host_devices());
         }
-        Ok(Self { default: settings.default_handler.clone(), named, host_devices })
+        let rlimits = rlimits::ByHandler::new(settings)?;
+        Ok(Self { default: settings.default_handler.clone(), named, host_devices, rlimits })
     }
 
     /// What of the host's devices a privileged container of a handler gets.
     pub(crate) fn host_devices(&self, name: &str) -> HostDevices {
         let name = if name.is_empty() { &self.default } else { name };
         self.host_devices.get(name).copied().unwrap_or_default()
+    }
+
+    /// Limits of the processes of a handler's containers. `confined`: made ready in a user namespace.
+    pub(crate) fn rlimits(&self, name: &str, confined: bool) -> OciResult<Vec<PosixRlimit>> {
+        let name = if name.is_empty() { &self.default } else { name };
+        self.rlimits.of(name, confined)
     }
 
     /// The handler of a name; the empty one is the default.
@@ -202,6 +219,7 @@ mod tests {
             binary: binary.into(),
             root: PathBuf::new(),
             args: Vec::new(),
+            rlimits: BTreeMap::new(),
             privileged_without_host_devices: false,
             privileged_without_host_devices_all_devices_allowed: false,
         };

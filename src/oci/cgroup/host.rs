@@ -261,12 +261,9 @@ impl Host {
 /// Whether processes started from here cannot get a score that spares them: that takes `CAP_SYS_RESOURCE`, unless
 /// they have it from the start.
 fn is_exposed(status: &str, own_score: &str) -> bool {
-    const CAP_SYS_RESOURCE: u32 = 24;
     const SPARED: i32 = -999;
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
     let spared = own_score.trim().parse::<i32>().is_ok_and(|score| score <= SPARED);
-    !spared && effective & 1 << CAP_SYS_RESOURCE == 0
+    !spared && !crate::caps::overrides_resources(status)
 }
 
 /// A cgroup filesystem of the mount table.

@@ -63,11 +63,17 @@ impl Driver {
         match (self, slice::is_slice(parent)) {
             (Self::Cgroupfs, true) => Err(OciError::invalid(
                 field,
-                format!("{parent:?} is a systemd slice, but the cgroup driver is cgroupfs"),
+                format!(
+                    "{parent:?} is a systemd slice, but the cgroup driver is cgroupfs: set the kubelet's cgroupDriver to \
+                     cgroupfs, or runtime.cgroup_driver to systemd"
+                ),
             )),
             (Self::Systemd, false) => Err(OciError::invalid(
                 field,
-                format!("{parent:?} is no systemd slice (NAME.slice), but the cgroup driver is systemd"),
+                format!(
+                    "{parent:?} is no systemd slice (NAME.slice), but the cgroup driver is systemd: set the kubelet's \
+                     cgroupDriver to systemd, or runtime.cgroup_driver to cgroupfs"
+                ),
             )),
             (Self::Cgroupfs, false) | (Self::Systemd, true) => self::parent(field, parent).map(drop),
         }
@@ -149,8 +155,14 @@ mod tests {
         assert!(Driver::Cgroupfs.check("f", "/a").is_ok());
         assert!(Driver::Systemd.check("f", "a.slice").is_ok());
         for (driver, parent, words) in [
-            (Driver::Cgroupfs, "a.slice", "is a systemd slice, but the cgroup driver is cgroupfs"),
+            (
+                Driver::Cgroupfs,
+                "a.slice",
+                "is a systemd slice, but the cgroup driver is cgroupfs: set the kubelet's",
+            ),
+            (Driver::Cgroupfs, "a.slice", "or runtime.cgroup_driver to systemd"),
             (Driver::Systemd, "/a", "is no systemd slice"),
+            (Driver::Systemd, "/a", "cgroupDriver to systemd, or runtime.cgroup_driver to cgroupfs"),
             (Driver::Systemd, "", "is no systemd slice"),
             (Driver::Systemd, "a-.slice", "is no name of a slice"),
         ] {

@@ -154,13 +154,30 @@ pub(super) fn write_cpuset(cpuset: &Hierarchy, path: &str, resources: &Resources
                 if matches!(source.raw_os_error(), Some(libc::EINVAL | libc::ERANGE | libc::EACCES)) =>
             {
                 let reason =
-                    format!("{list:?} is not all there on this host or in the pod's cgroup: {source}");
+                    format!("{list:?} is not all there: {}", available(cpuset, path, name, &source)?);
                 return Err(OciError::invalid(format!("linux.resources.cpuset_{name}"), reason));
             }
             other => other?,
         }
     }
     Ok(())
+}
+
+/// What the cgroup above has, in words.
+fn available(cpuset: &Hierarchy, path: &str, name: &str, refused: &std::io::Error) -> OciResult<String> {
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    let (what, where_from) = (
+        if name == "cpus" { "CPUs" } else { "memory nodes" },
+        if above.is_empty() { "on this host" } else { "to the pod" },
+    );
+    // v2 keeps what is inherited in a file of its own.
+    for file in [format!("cpuset.{name}.effective"), format!("cpuset.{name}")] {
+        let list = cpuset.read(above, &file)?.unwrap_or_default();
+        if !list.trim().is_empty() {
+            return Ok(format!("{what} {} are available {where_from}", list.trim()));
+        }
+    }
+    Ok(refused.to_string())
 }
 
 /// Memory plus swap must never be below memory: whichever grows is written first.

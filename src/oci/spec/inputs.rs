@@ -81,6 +81,8 @@ pub struct ContainerInputs<'a> {
     pub labels: &'a crate::selinux::Labels,
     /// The choice for the pod's handler.
     pub host_devices: super::HostDevices,
+    /// Limits of its processes, the handler's choice too; the rest is inherited.
+    pub rlimits: &'a [oci_spec::runtime::PosixRlimit],
     /// The operator's choices.
     pub settings: &'a Settings,
 }

@@ -8,7 +8,7 @@ use crate::rootfs::clean;
 use oci_spec::runtime::{LinuxCapabilities, Process, User};
 use std::path::PathBuf;
 
-/// The process, complete but for rlimits, which are inherited.
+/// The process, complete.
 pub(super) fn process(inputs: &ContainerInputs<'_>, caps: ProcessCaps) -> OciResult<Process> {
     let mut user = User::default();
     user.set_uid(inputs.user.uid)
@@ -23,7 +23,7 @@ pub(super) fn process(inputs: &ContainerInputs<'_>, caps: ProcessCaps) -> OciRes
         .set_env(Some(environment(inputs)?))
         .set_cwd(working_dir(inputs)?)
         .set_capabilities(Some(capabilities(caps)))
-        .set_rlimits(None)
+        .set_rlimits((!inputs.rlimits.is_empty()).then(|| inputs.rlimits.to_vec()))
         .set_no_new_privileges(Some(inputs.container.security.no_new_privs))
         .set_apparmor_profile(apparmor(inputs)?)
         .set_selinux_label((!inputs.labels.process.is_empty()).then(|| inputs.labels.process.clone()))

@@ -75,6 +75,7 @@ impl Case {
             unified_cgroups: self.unified,
             labels: &self.labels,
             host_devices: self.host_devices,
+            rlimits: &[],
             settings: &self.settings,
         })
     }
