@@ -115,6 +115,14 @@ pub enum ImageError {
         /// The layer.
         diff_id: Digest,
     },
+    /// Layers with too many directories that none of their entries describe.
+    #[error(
+        "its layers hold more directories without entries of their own than {limit} bytes of names can tell"
+    )]
+    Undescribed {
+        /// The most bytes.
+        limit: usize,
+    },
     /// Something in the store is not what was pulled.
     #[error("{what} is damaged: {problem} (`corten image verify --repair` fetches it again)")]
     Damaged {
@@ -180,6 +188,7 @@ impl ImageError {
             Self::ArchiveDigest { .. } | Self::Unsavable { .. } | Self::Damaged { .. } => {
                 ErrorKind::FailedPrecondition
             }
+            Self::Undescribed { .. } => ErrorKind::ResourceExhausted,
             Self::Policy { .. } => ErrorKind::PermissionDenied,
             Self::NoSuchImage(_) => ErrorKind::NotFound,
             Self::Hosts(_) => ErrorKind::FailedPrecondition,

@@ -36,7 +36,7 @@ pub use hosts::HostsError;
 pub use manifest::{ImageDescription, ManifestError, RunConfig};
 pub use policy::PolicyError;
 pub use progress::{LayerPhase, LayerProgress, PullProgress};
-pub use pull::Loaded;
+pub use pull::{Left, Loaded, LoadedImage};
 pub use reference::{Reference, ReferenceError};
 pub use registry::{Answer, Credentials, HostAnswer, TokenProblem, Tried, Tries};
 pub use save::Saving;

@@ -168,7 +168,8 @@ impl ImageStore {
     }
 
     /// Brings the images of an archive into the store: an OCI image layout or what `docker save` writes, as a tar
-    /// file, compressed or not. `name` is given to the image of an archive that holds one.
+    /// file, compressed or not; what of it does not run here is told. `name` is given to the image of an archive that
+    /// holds one.
     ///
     /// # Errors
     /// `InvalidArgument` for an archive or a name that cannot be used, `FailedPrecondition` for content with a
@@ -177,7 +178,7 @@ impl ImageStore {
         &self,
         input: Box<dyn std::io::Read + Send>,
         name: Option<&str>,
-    ) -> Result<Vec<Loaded>, ImageError> {
+    ) -> Result<Loaded, ImageError> {
         let name = name.map(parse).transpose()?;
         self.puller.load(input, name).await
     }

@@ -2,7 +2,7 @@
 
 use super::table::{size, table};
 use crate::admin::ImageView;
-use image::{DiskUsage, LayerPhase, Loaded, Pruned, PullProgress};
+use image::{DiskUsage, LayerPhase, Left, Loaded, LoadedImage, Pruned, PullProgress};
 
 /// Digits of an id that tell images apart for people.
 const SHORT: usize = 12;
@@ -82,11 +82,11 @@ pub(super) fn pulls(pulls: &Vec<PullProgress>) -> String {
 }
 
 /// `corten image load`.
-#[allow(clippy::ptr_arg)]
-pub(super) fn loaded(loaded: &Vec<Loaded>) -> String {
+pub(super) fn loaded(loaded: &Loaded) -> String {
     let line =
-        |image: &Loaded| format!("{} {}", image.id, image.names.join(" ")).trim_end().to_owned() + "\n";
-    loaded.iter().map(line).collect()
+        |image: &LoadedImage| format!("{} {}", image.id, image.names.join(" ")).trim_end().to_owned() + "\n";
+    let left = |left: &Left| format!("left {}: {}\n", left.what, left.why);
+    loaded.images.iter().map(line).chain(loaded.left.iter().map(left)).collect()
 }
 
 /// `corten image prune`.

@@ -73,12 +73,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(ImageDescription, Vec<Digest>), Man
         serde_json::from_slice(bytes).map_err(|source| ManifestError::Json { what: "the config", source })?;
     let rootfs = raw.rootfs.ok_or(ManifestError::Missing { what: "the config", field: "rootfs" })?;
     let host = Platform::host();
-    if !raw.os.is_empty() || !raw.architecture.is_empty() {
-        let image =
-            Platform { os: raw.os.clone(), architecture: raw.architecture.clone(), variant: raw.variant };
-        if host.fits(&image).is_none() {
-            return Err(ManifestError::NoPlatform { wanted: host.text(), available: vec![image.text()] });
-        }
+    // What it does not say is taken for this machine's.
+    let image = Platform { os: raw.os.clone(), architecture: raw.architecture.clone(), variant: raw.variant };
+    if host.fits(&image).is_none() {
+        return Err(ManifestError::NoPlatform { wanted: host.text(), available: vec![image.text()] });
     }
     let description = ImageDescription {
         run: raw.config.unwrap_or_default(),

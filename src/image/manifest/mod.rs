@@ -29,6 +29,11 @@ pub(crate) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 
+/// The types of configs. Old Docker builders and registries left it open, or wrote what their server said of it: then
+/// the bytes have to be a config's.
+const CONFIGS: [&str; 6] =
+    [OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream", "application/json", "text/html", ""];
+
 /// The most layers of an image: the kernel stacks no more (`OVL_MAX_STACK`).
 const MAX_LAYERS: usize = 500;
 
@@ -84,9 +89,6 @@ pub enum ManifestError {
     /// The config is no container image's.
     #[error("its config has media type {0:?}: it is not a container image")]
     NotAnImage(String),
-    /// A layer that must be fetched from elsewhere.
-    #[error("layer {0} is a foreign layer, which is refused")]
-    Foreign(Digest),
     /// A layer in a format that is not known.
     #[error("layer {digest} has media type {media_type:?}, which is not supported")]
     LayerType {
@@ -152,13 +154,6 @@ impl Compression {
     }
 }
 
-/// A layer to fetch.
-#[derive(Debug, Clone)]
-pub(crate) struct Layer {
-    pub descriptor: Descriptor,
-    pub compression: Compression,
-}
-
 /// What a document is.
 #[derive(Debug)]
 pub(crate) enum Parsed {
@@ -170,7 +165,7 @@ pub(crate) enum Parsed {
 #[derive(Debug)]
 pub(crate) struct Manifest {
     pub config: Descriptor,
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Descriptor>,
 }
 
 #[derive(Deserialize)]
@@ -181,7 +176,7 @@ struct Raw {
     media_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<serde_json::Value>>,
     #[serde(rename = "fsLayers")]
     fs_layers: Option<serde::de::IgnoredAny>,
 }
@@ -232,7 +227,7 @@ pub(crate) fn parse(bytes: &[u8], announced: &str) -> Result<Parsed, ManifestErr
     match kind {
         Kind::Index => {
             let missing = ManifestError::Missing { what: "the index", field: "manifests" };
-            Ok(Parsed::Index(raw.manifests.ok_or(missing)?))
+            entries(raw.manifests.ok_or(missing)?).map(Parsed::Index)
         }
         Kind::Manifest => {
             let missing = |field| ManifestError::Missing { what: "the manifest", field };
@@ -243,36 +238,57 @@ pub(crate) fn parse(bytes: &[u8], announced: &str) -> Result<Parsed, ManifestErr
     }
 }
 
+/// What of an index can be read. Whatever else is in one (digests of other kinds, what comes after this version) is for
+/// others; where nothing can be read, that is told.
+fn entries(values: Vec<serde_json::Value>) -> Result<Vec<Descriptor>, ManifestError> {
+    let (mut entries, mut first) = (Vec::with_capacity(values.len()), None);
+    for value in values {
+        match serde_json::from_value(value) {
+            Ok(entry) => entries.push(entry),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    match first {
+        Some(source) if entries.is_empty() => {
+            Err(ManifestError::Json { what: "every entry of the index", source })
+        }
+        _ => Ok(entries),
+    }
+}
+
+/// Whether something with this type in an index may be an image, or an index of some.
+fn may_be_image(media_type: &str) -> bool {
+    media_type.is_empty() || kind_of(media_type).is_some()
+}
+
 fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Manifest, ManifestError> {
-    // Early Docker builders left the type of the config open.
-    let known = [OCI_CONFIG, DOCKER_CONFIG, "application/octet-stream"];
-    if !known.contains(&config.media_type.as_str()) {
+    if !CONFIGS.contains(&config.media_type.as_str()) {
         return Err(ManifestError::NotAnImage(shown(&config.media_type)));
     }
     if layers.is_empty() || layers.len() > MAX_LAYERS {
         return Err(ManifestError::Layers(layers.len()));
     }
-    let layers = layers.into_iter().map(layer).collect::<Result<_, _>>()?;
+    if let Some(other) = layers.iter().find(|layer| !is_layer(&layer.media_type)) {
+        let media_type = shown(&other.media_type);
+        return Err(ManifestError::LayerType { digest: other.digest.clone(), media_type });
+    }
     Ok(Manifest { config, layers })
 }
 
-fn layer(descriptor: Descriptor) -> Result<Layer, ManifestError> {
-    let media_type = descriptor.media_type.as_str();
-    if media_type.contains("nondistributable") || media_type.contains(".foreign.") {
-        return Err(ManifestError::Foreign(descriptor.digest));
-    }
-    let compression = match media_type {
-        OCI_LAYER | "application/vnd.docker.image.rootfs.diff.tar" => Compression::None,
-        "application/vnd.oci.image.layer.v1.tar+gzip"
-        | "application/vnd.docker.image.rootfs.diff.tar.gzip" => Compression::Gzip,
-        "application/vnd.oci.image.layer.v1.tar+zstd"
-        | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Compression::Zstd,
-        _ => {
-            let media_type = shown(media_type);
-            return Err(ManifestError::LayerType { digest: descriptor.digest, media_type });
-        }
-    };
-    Ok(Layer { descriptor, compression })
+/// Whether it is the type of a layer. How one is compressed its bytes tell; one that nobody may distribute comes from
+/// the registry, or not at all.
+fn is_layer(media_type: &str) -> bool {
+    let compressed = [
+        ("application/vnd.oci.image.layer.v1.tar", '+'),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar", '+'),
+        ("application/vnd.docker.image.rootfs.diff.tar", '.'),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar", '.'),
+    ];
+    compressed.iter().any(|(plain, mark)| {
+        media_type.strip_prefix(plain).is_some_and(|rest| {
+            rest.is_empty() || rest.strip_prefix(*mark).is_some_and(|how| matches!(how, "gzip" | "zstd"))
+        })
+    })
 }
 
 fn shown(text: &str) -> String {

@@ -28,20 +28,53 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant }
     }
 
-    /// How well an image of the platform runs on `self`: higher is better, `None` is not at all.
+    /// As others would write it: what is missing is this machine's, and names have several spellings.
+    fn normalised(&self, host: &Self) -> Self {
+        let os = match self.os.to_lowercase() {
+            os if os.is_empty() => host.os.clone(),
+            os => os,
+        };
+        let variant = self.variant.as_deref().unwrap_or_default().to_lowercase();
+        let (architecture, variant) = match (self.architecture.to_lowercase().as_str(), variant.as_str()) {
+            ("", _) => (host.architecture.clone(), variant.as_str()),
+            ("i386", _) => ("386".to_owned(), ""),
+            ("x86_64" | "x86-64", _) => ("amd64".to_owned(), variant.as_str()),
+            ("aarch64" | "arm64", "8") => ("arm64".to_owned(), "v8"),
+            ("aarch64", _) => ("arm64".to_owned(), variant.as_str()),
+            ("armhf", _) => ("arm".to_owned(), "v7"),
+            ("armel", _) => ("arm".to_owned(), "v6"),
+            ("arm", "5") => ("arm".to_owned(), "v5"),
+            ("arm", "6") => ("arm".to_owned(), "v6"),
+            ("arm", "7") => ("arm".to_owned(), "v7"),
+            ("arm", "8") => ("arm".to_owned(), "v8"),
+            (other, _) => (other.to_owned(), variant.as_str()),
+        };
+        let variant = Some(variant.to_owned()).filter(|variant| !variant.is_empty());
+        Self { os, architecture, variant }
+    }
+
+    /// How well an image of the platform runs on `self`: higher is better, `None` is not at all. What a processor runs
+    /// beside its own comes last.
     pub(crate) fn fits(&self, image: &Self) -> Option<u32> {
-        if image.os != self.os || image.architecture != self.architecture {
+        let image = image.normalised(self);
+        if image.os != self.os {
             return None;
         }
-        // No variant means the architecture's baseline.
-        let baseline = match self.architecture.as_str() {
-            "arm" => 7,
-            "arm64" => 8,
-            _ => 1,
-        };
-        let wanted = level(image.variant.as_deref()).unwrap_or(Some(baseline))?;
-        let have = level(self.variant.as_deref()).flatten().unwrap_or(baseline);
-        (wanted <= have).then_some(wanted)
+        if image.architecture == self.architecture {
+            // No variant means the architecture's baseline.
+            let baseline = baseline(&self.architecture);
+            let wanted = level(image.variant.as_deref()).unwrap_or(Some(baseline))?;
+            let have = level(self.variant.as_deref()).flatten().unwrap_or(baseline);
+            return (wanted <= have).then_some(OWN + wanted);
+        }
+        match (self.architecture.as_str(), image.architecture.as_str()) {
+            ("amd64", "386") => Some(0),
+            ("arm64", "arm") => {
+                let wanted = level(image.variant.as_deref()).unwrap_or(Some(baseline("arm")))?;
+                (wanted <= baseline("arm64")).then_some(wanted)
+            }
+            _ => None,
+        }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -49,6 +82,17 @@ impl Platform {
             None | Some("") => format!("{}/{}", self.os, self.architecture),
             Some(variant) => format!("{}/{}/{variant}", self.os, self.architecture),
         }
+    }
+}
+
+/// What the variant counts for less than: an image for the processor itself.
+const OWN: u32 = 1000;
+
+fn baseline(architecture: &str) -> u32 {
+    match architecture {
+        "arm" => 7,
+        "arm64" => 8,
+        _ => 1,
     }
 }
 
@@ -82,7 +126,9 @@ fn amd64_level() -> Option<u32> {
     None
 }
 
-/// The entry of an index for the machine: the highest variant that runs, the first of equals.
+/// The entry of an index for the machine: the highest variant that runs, the first of equals. What is no image of its
+/// own, by its type, is passed over; one that names no platform is taken where nothing else fits, as its config is
+/// looked at later.
 ///
 /// # Errors
 /// When nothing runs here: with everything that there is.
@@ -91,24 +137,18 @@ pub(crate) fn select<'a>(
     entries: &'a [Descriptor],
 ) -> Result<&'a Descriptor, ManifestError> {
     let mut best: Option<(u32, &Descriptor)> = None;
-    for entry in entries {
+    let images = || entries.iter().filter(|entry| super::may_be_image(&entry.media_type));
+    for entry in images() {
         let Some(fit) = entry.platform.as_ref().and_then(|platform| host.fits(platform)) else { continue };
         if best.is_none_or(|(most, _)| fit > most) {
             best = Some((fit, entry));
         }
     }
-    // An index of one image need not name its platform; the config is checked later.
-    let unnamed = || match entries {
-        [only] if only.platform.is_none() => Some(only),
-        _ => None,
-    };
+    let unnamed = || images().find(|entry| entry.platform.is_none());
     best.map(|(_, entry)| entry).or_else(unnamed).ok_or_else(|| {
-        let mut available: Vec<String> = entries
-            .iter()
-            .filter_map(|entry| entry.platform.as_ref())
-            .filter(|platform| platform.os != "unknown")
-            .map(Platform::text)
-            .collect();
+        let named = images().filter_map(|entry| entry.platform.as_ref());
+        let mut available: Vec<String> =
+            named.filter(|platform| platform.os != "unknown").map(Platform::text).collect();
         available.sort();
         available.dedup();
         available.truncate(32);

@@ -53,12 +53,6 @@ fn what_is_refused() {
             matches!(e, ManifestError::Schema1)
         }),
         (with("layers", json!([])), "", |e| matches!(e, ManifestError::Layers(0))),
-        (layer("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"), "", |e| {
-            matches!(e, ManifestError::Foreign(_))
-        }),
-        (layer("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), "", |e| {
-            matches!(e, ManifestError::Foreign(_))
-        }),
         (layer("application/vnd.oci.image.layer.v1.tar+bzip2"), "", |e| {
             matches!(e, ManifestError::LayerType { .. })
         }),
@@ -79,6 +73,30 @@ fn what_is_refused() {
         assert!(expected(&error), "{document} {announced}: {error}");
     }
     assert!(parse(&b"[".repeat(100_000), "").is_err(), "deep nesting must not overflow the stack");
+}
+
+#[test]
+fn what_is_taken() {
+    for kind in ["", "text/html", "application/json", "application/octet-stream", DOCKER_CONFIG] {
+        let mut document = good();
+        document["config"] = descriptor(kind, 'c');
+        assert!(read(&document, "").is_ok(), "config {kind:?}");
+    }
+    let mut document = good();
+    document["config"] = json!({"digest": digest('c'), "size": 7});
+    assert!(read(&document, "").is_ok(), "config without a type");
+    for kind in [
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
+        OCI_LAYER,
+    ] {
+        let mut document = good();
+        document["layers"] = json!([descriptor(kind, 'a')]);
+        assert!(read(&document, "").is_ok(), "layer {kind}");
+    }
 }
 
 #[test]
@@ -118,6 +136,58 @@ fn the_best_variant_is_selected() {
     assert!(error.contains("linux/riscv64") && error.contains("linux/arm/v6"), "{error}");
     assert!(select(&platform("linux", "riscv64", None), &[entry('7', None)]).is_ok());
     assert!(select(&platform("linux", "riscv64", None), &[]).is_err());
+}
+
+#[test]
+fn platforms_are_told_as_others_tell_them() {
+    let platform = |text: &str| {
+        let mut parts = text.split('/');
+        let mut part = || parts.next().unwrap_or_default().to_owned();
+        Platform { os: part(), architecture: part(), variant: Some(part()).filter(|part| !part.is_empty()) }
+    };
+    let (amd64, arm64) = (platform("linux/amd64/v2"), platform("linux/arm64/v8"));
+    for image in
+        ["linux/x86_64", "Linux/AMD64", "linux/x86-64/v1", "/amd64", "linux/", "linux/386", "linux/i386"]
+    {
+        assert!(amd64.fits(&platform(image)).is_some(), "{image}");
+    }
+    for image in
+        ["linux/aarch64", "linux/arm64/8", "linux/arm", "linux/arm/v8", "linux/arm/6", "linux/armhf", "//"]
+    {
+        assert!(arm64.fits(&platform(image)).is_some(), "{image}");
+    }
+    for image in ["linux/arm64", "windows/amd64", "linux/amd64/v3", "linux/arm", "darwin/", "linux/amd64/x"] {
+        assert_eq!(amd64.fits(&platform(image)), None, "{image}");
+    }
+    assert!(amd64.fits(&platform("linux/amd64")) > amd64.fits(&platform("linux/386")));
+    assert!(arm64.fits(&platform("linux/arm/v7")) > arm64.fits(&platform("linux/arm/v6")));
+}
+
+#[test]
+fn what_an_index_holds_beside_the_image_is_passed_over() {
+    let entry = |fill: char, platform: serde_json::Value| json!({"mediaType": OCI_MANIFEST, "digest": digest(fill), "size": 7, "platform": platform});
+    let host = Platform::host();
+    let own = json!({"os": "linux", "architecture": host.architecture});
+    let others = [
+        json!({"mediaType": OCI_MANIFEST, "digest": "sha512:00", "size": 7, "platform": own}),
+        json!({"mediaType": "application/x", "digest": digest('b'), "size": 7, "platform": own}),
+        json!({"mediaType": OCI_MANIFEST, "digest": digest('c'), "size": 7}),
+        json!({"mediaType": OCI_MANIFEST, "digest": digest('d'), "size": -1, "platform": own}),
+        json!("nothing of this kind"),
+        entry('e', json!({"os": "unknown", "architecture": "unknown"})),
+        entry('f', json!({"os": "linux"})),
+    ];
+    let chosen = |manifests: &[serde_json::Value]| {
+        let document = json!({"schemaVersion": 2, "manifests": manifests});
+        let Parsed::Index(entries) = read(&document, OCI_INDEX)? else { panic!("an index") };
+        select(&host, &entries).map(|entry| entry.digest.clone())
+    };
+    let all = [&others[..6], &[entry('a', own.clone())]].concat();
+    assert_eq!(chosen(&all).unwrap().as_str(), digest('a'));
+    assert_eq!(chosen(&others[..6]).unwrap().as_str(), digest('c'), "one that names no platform");
+    assert_eq!(chosen(&others[6..]).unwrap().as_str(), digest('f'), "one of this machine's architecture");
+    assert!(matches!(chosen(&others[..2]), Err(ManifestError::NoPlatform { .. })));
+    assert!(matches!(chosen(&others[..1]), Err(ManifestError::Json { .. })));
 }
 
 #[test]

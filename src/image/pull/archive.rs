@@ -3,9 +3,10 @@
 //! The archive is read once, from front to back, into a directory of the store's own under names of the store's own;
 //! nothing in it is trusted until it has been read as what it must be. Layers are then unpacked as pulled ones are.
 
+use super::load::Left;
 use crate::digest::{Digest, Hasher};
 use crate::error::ImageError;
-use crate::manifest::{self, Compression, Descriptor, Layer, ManifestError, Parsed, Platform};
+use crate::manifest::{self, Descriptor, ManifestError, Parsed, Platform};
 use crate::reference::Reference;
 use crate::store::IngestDir;
 use crate::unpack::spool;
@@ -36,14 +37,14 @@ pub(super) struct Found {
     pub manifest: Option<Digest>,
     pub config: Digest,
     pub config_json: String,
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Descriptor>,
     pub diff_ids: Vec<Digest>,
     pub kept: Vec<(Digest, Bytes)>,
 }
 
 #[derive(Deserialize)]
 struct LayoutIndex {
-    manifests: Vec<LayoutEntry>,
+    manifests: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -51,7 +52,25 @@ struct LayoutEntry {
     #[serde(flatten)]
     descriptor: Descriptor,
     #[serde(default)]
-    annotations: HashMap<String, String>,
+    annotations: Option<HashMap<String, String>>,
+}
+
+impl LayoutEntry {
+    fn name(&self) -> Option<&str> {
+        let names = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+        let annotations = self.annotations.as_ref()?;
+        // Many tools write the tag alone there: that is no name.
+        let mut names = names.iter().filter_map(|name| annotations.get(*name));
+        names.find(|name| name.contains('/') || name.contains(':')).map(String::as_str)
+    }
+}
+
+/// What an archive holds.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub images: Vec<Found>,
+    /// What runs elsewhere, or is no image.
+    pub left: Vec<Left>,
 }
 
 #[derive(Deserialize)]
@@ -83,17 +102,42 @@ impl Archive {
         File::open(path).map_err(ImageError::io("open", path))
     }
 
-    /// The images in it that run here.
-    pub(super) fn images(&mut self) -> Result<Vec<Found>, ImageError> {
+    /// The images in it that run here, and what else there is.
+    ///
+    /// # Errors
+    /// When none does, why not; and when one of those that would is damaged.
+    pub(super) fn images(&mut self) -> Result<Contents, ImageError> {
+        let mut contents = Contents::default();
+        let mut first = None;
+        let mut take = |what: String, found: Result<Found, ImageError>| {
+            match found {
+                Ok(found) => contents.images.push(found),
+                Err(error) if is_other(&error) => {
+                    contents.left.push(Left { what, why: reason(&error) });
+                    first.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+            Ok(())
+        };
         if self.files.contains_key("index.json") {
             let index: LayoutIndex = self.json("index.json")?;
-            return index.manifests.iter().map(|entry| self.oci(entry)).collect();
-        }
-        if self.files.contains_key("manifest.json") {
+            for (what, entry) in entries(index) {
+                take(what, entry.and_then(|entry| self.oci(&entry)))?;
+            }
+        } else if self.files.contains_key("manifest.json") {
             let entries: Vec<DockerEntry> = self.json("manifest.json")?;
-            return entries.iter().map(|entry| self.docker(entry)).collect();
+            for entry in entries {
+                let what = entry.tags.iter().flatten().next().unwrap_or(&entry.config).clone();
+                take(what, self.docker(&entry))?;
+            }
+        } else {
+            return Err(ImageError::ArchiveContent { missing: "index.json or manifest.json".to_owned() });
         }
-        Err(ImageError::ArchiveContent { missing: "index.json or manifest.json".to_owned() })
+        match first {
+            Some(error) if contents.images.is_empty() => Err(error),
+            _ => Ok(contents),
+        }
     }
 
     fn oci(&self, entry: &LayoutEntry) -> Result<Found, ImageError> {
@@ -109,12 +153,12 @@ impl Archive {
                 }
                 Parsed::Manifest(parsed) => {
                     let config = self.verified(&parsed.config.digest)?;
-                    let names = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
-                    let names = names.iter().filter_map(|name| entry.annotations.get(*name));
-                    // Many tools write the tag alone there: that is no name.
-                    let names = names.filter(|name| name.contains('/') || name.contains(':'));
                     let found = Found {
-                        names: names.take(1).filter_map(|name| Reference::parse(name).ok()).collect(),
+                        names: entry
+                            .name()
+                            .and_then(|name| Reference::parse(name).ok())
+                            .into_iter()
+                            .collect(),
                         top: Some(top),
                         manifest: Some(descriptor.digest),
                         config: parsed.config.digest,
@@ -135,11 +179,10 @@ impl Archive {
         let mut layers = Vec::with_capacity(entry.layers.len());
         for name in &entry.layers {
             let path = self.file(name)?.clone();
-            let (digest, size, compression) = look(&path).map_err(ImageError::io("read", &path))?;
+            let (digest, size) = look(&path).map_err(ImageError::io("read", &path))?;
             self.layers.insert(digest.clone(), path);
             let media_type = String::new();
-            let descriptor = Descriptor { media_type, digest, size, urls: None, platform: None };
-            layers.push(Layer { descriptor, compression });
+            layers.push(Descriptor { media_type, digest, size, urls: None, platform: None });
         }
         let tags = entry.tags.iter().flatten();
         let found = Found {
@@ -190,6 +233,59 @@ impl Archive {
     }
 }
 
+/// The entries of a layout with what to call them. Of images of one name for several platforms, the one for this
+/// machine stays, as if they were in an index.
+fn entries(index: LayoutIndex) -> Vec<(String, Result<LayoutEntry, ImageError>)> {
+    let mut entries = Vec::with_capacity(index.manifests.len());
+    for value in index.manifests {
+        let what = value["digest"].as_str().unwrap_or("an entry without a digest").chars().take(80).collect();
+        let json = |source| refuse(ManifestError::Json { what: "an entry of index.json", source });
+        entries.push((what, serde_json::from_value::<LayoutEntry>(value).map_err(json)));
+    }
+    let host = Platform::host();
+    let mut best: HashMap<Option<String>, (u32, usize)> = HashMap::new();
+    for (at, (_, entry)) in entries.iter().enumerate() {
+        let Ok(entry) = entry else { continue };
+        let fit = entry.descriptor.platform.as_ref().and_then(|platform| host.fits(platform));
+        let name = entry.name().map(str::to_owned);
+        if let Some(fit) = fit
+            && best.get(&name).is_none_or(|(most, _)| fit > *most)
+        {
+            best.insert(name, (fit, at));
+        }
+    }
+    for (at, (_, entry)) in entries.iter_mut().enumerate() {
+        let Ok(known) = &*entry else { continue };
+        let Some(platform) = &known.descriptor.platform else { continue };
+        let beaten = best.get(&known.name().map(str::to_owned)).is_some_and(|(_, best)| *best != at);
+        if beaten || host.fits(platform).is_none() {
+            let (wanted, available) = (host.text(), vec![platform.text()]);
+            *entry = Err(refuse(ManifestError::NoPlatform { wanted, available }));
+        }
+    }
+    entries
+}
+
+/// Whether the error says that something is no image for this machine, rather than a bad one.
+fn is_other(error: &ImageError) -> bool {
+    let ImageError::Manifest { source, .. } = error else { return false };
+    matches!(
+        source,
+        ManifestError::NoPlatform { .. }
+            | ManifestError::NotAnImage(_)
+            | ManifestError::LayerType { .. }
+            | ManifestError::MediaType(_)
+            | ManifestError::Json { what: "an entry of index.json", .. }
+    )
+}
+
+fn reason(error: &ImageError) -> String {
+    match error {
+        ImageError::Manifest { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
 fn blob(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
@@ -212,19 +308,16 @@ fn described(mut found: Found, config: Bytes) -> Result<Found, ImageError> {
     Ok(found)
 }
 
-/// Digest, size and compression of a file.
-fn look(path: &Path) -> std::io::Result<(Digest, u64, Compression)> {
+/// Digest and size of a file.
+fn look(path: &Path) -> std::io::Result<(Digest, u64)> {
     let mut file = File::open(path)?;
     let (mut hasher, mut size, mut piece) = (Hasher::default(), 0, vec![0; 256 << 10]);
-    let mut compression = None;
     loop {
         let count = file.read(&mut piece)?;
-        let bytes = piece.get(..count).unwrap_or_default();
-        compression.get_or_insert_with(|| Compression::of(bytes));
         if count == 0 {
-            return Ok((hasher.finish(), size, compression.unwrap_or(Compression::None)));
+            return Ok((hasher.finish(), size));
         }
-        hasher.update(bytes);
+        hasher.update(piece.get(..count).unwrap_or_default());
         size += count as u64;
     }
 }

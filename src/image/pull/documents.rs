@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::error::ImageError;
-use crate::manifest::{self, Descriptor, Layer, ManifestError, Parsed, Platform};
+use crate::manifest::{self, Descriptor, ManifestError, Parsed, Platform};
 use crate::reference::Reference;
 use crate::registry::{Document, Session};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ pub(super) struct Documents {
     /// The config's digest.
     pub id: Digest,
     /// Lowest first, one for each of `diff_ids`.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Descriptor>,
     pub diff_ids: Vec<Digest>,
     pub config_json: String,
     /// The documents to keep.

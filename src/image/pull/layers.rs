@@ -6,14 +6,13 @@ use super::{LayerKey, Puller, is_passing};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::flight::Ticket;
-use crate::manifest::{Compression, Layer};
+use crate::manifest::Descriptor;
 use crate::progress::{LayerPhase, LayerState, PullState};
 use crate::registry::{Brought, Sink};
 use crate::store::{Check, LayerRecord, Partial};
 use crate::unpack::{self, Job, Limits, Piece, UnpackError};
 use crate::verify;
 use bytes::Bytes;
-use futures::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::HashSet;
 use std::os::unix::fs::FileExt as _;
@@ -30,9 +29,11 @@ type LayerTicket = Ticket<LayerKey, Result<(), Arc<ImageError>>>;
 struct Wanted {
     source: Arc<Source>,
     reference: String,
-    layer: Layer,
+    layer: Descriptor,
     diff_id: Digest,
     state: Arc<LayerState>,
+    /// The pull, among those that share the turns.
+    pull: u64,
 }
 
 impl Puller {
@@ -47,11 +48,12 @@ impl Puller {
         let mut wanted: Vec<Wanted> = Vec::new();
         let mut seen = HashSet::new();
         let mut states = Vec::with_capacity(documents.layers.len());
+        let number = self.slots.pull();
         for (layer, diff_id) in documents.layers.iter().zip(&documents.diff_ids) {
             if !seen.insert(diff_id) {
                 continue;
             }
-            let (digest, size) = (&layer.descriptor.digest, layer.descriptor.size);
+            let (digest, size) = (&layer.digest, layer.size);
             if self.store.is_there(diff_id) {
                 self.metrics.layers_reused.inc();
                 states.push(LayerState::cached(digest, size));
@@ -65,10 +67,11 @@ impl Puller {
                 layer: layer.clone(),
                 diff_id: diff_id.clone(),
                 state,
+                pull: number,
             });
         }
         pull.layers(states);
-        wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.layer.descriptor.size));
+        wanted.sort_by_key(|wanted| std::cmp::Reverse(wanted.layer.size));
         // All join before any is awaited: the slots are given out in this order.
         let tickets: Vec<_> = wanted.into_iter().map(|wanted| (self.start(wanted.clone()), wanted)).collect();
         let mut waiting: FuturesUnordered<_> =
@@ -80,17 +83,13 @@ impl Puller {
     }
 
     fn start(self: &Arc<Self>, wanted: Wanted) -> LayerTicket {
-        let key = (wanted.diff_id.clone(), wanted.layer.descriptor.digest.clone());
+        let key = (wanted.diff_id.clone(), wanted.layer.digest.clone());
         let this = Arc::clone(self);
         self.layers.join(key, move || {
-            let mut slot = Box::pin(Arc::clone(&this.slots).acquire_owned());
-            // The queue of the slots is entered when the future is first looked at, not when it is made.
-            let early = slot.as_mut().now_or_never();
+            // The queue is entered now, not when the future is first looked at.
+            let turn = this.slots.queue(wanted.pull);
             async move {
-                let _slot = match early {
-                    Some(slot) => slot,
-                    None => slot.await,
-                };
+                let _slot = turn.await;
                 this.fetch_layer(&wanted).await.map_err(Arc::new)
             }
         })
@@ -127,7 +126,7 @@ impl Puller {
             let Attempt { host, resumed, anew, result } = self.attempt(wanted).await;
             let Err(error) = result else { return Ok(()) };
             let wrong = matches!(&error, ImageError::Layer { source, .. } if source.is_wrong_content());
-            let digest = &wanted.layer.descriptor.digest;
+            let digest = &wanted.layer.digest;
             if anew {
                 tracing::warn!(layer = %digest, "a host broke off in a layer, fetching all of it from the next one");
             } else if wrong && resumed {
@@ -143,7 +142,7 @@ impl Puller {
 
     async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Attempt {
         let failed = |error| Attempt { host: None, resumed: false, anew: false, result: Err(error) };
-        let descriptor = &wanted.layer.descriptor;
+        let descriptor = &wanted.layer;
         let config = &self.store.config;
         let keeps =
             config.keep_layer_blobs || (wanted.source.is_remote() && config.keeps_download(descriptor.size));
@@ -171,7 +170,7 @@ impl Puller {
     async fn stream(self: &Arc<Self>, wanted: &Wanted, partial: Option<&Partial>) -> Attempt {
         let refuse = |source: UnpackError| ImageError::Layer {
             reference: wanted.reference.clone(),
-            digest: wanted.layer.descriptor.digest.clone(),
+            digest: wanted.layer.digest.clone(),
             source,
         };
         let attempt = |host, result| Attempt { host, resumed: false, anew: false, result };
@@ -189,7 +188,7 @@ impl Puller {
         let served = match replayed {
             Ok(()) => {
                 let mut sink = ToPipeline { input: running.input(), state: &wanted.state };
-                wanted.source.blob(&wanted.layer.descriptor, from, &mut sink).await
+                wanted.source.blob(&wanted.layer, from, &mut sink).await
             }
             Err(error) => Err(error),
         };
@@ -235,23 +234,13 @@ impl Puller {
 
     fn job(&self, wanted: &Wanted, partial: Option<&Partial>) -> Result<Job, ImageError> {
         let config = &self.store.config;
-        if wanted.layer.compression == Compression::None && wanted.layer.descriptor.digest != wanted.diff_id {
-            return Err(ImageError::Layer {
-                reference: wanted.reference.clone(),
-                digest: wanted.layer.descriptor.digest.clone(),
-                source: UnpackError::DiffId {
-                    expected: wanted.diff_id.clone(),
-                    actual: wanted.layer.descriptor.digest.clone(),
-                },
-            });
-        }
         Ok(Job {
             layer: wanted.layer.clone(),
             diff_id: wanted.diff_id.clone(),
             directory: self.store.layout.ingest_dir()?,
             outline: self.store.layout.ingest_file()?,
             keep: partial.map(Partial::end).transpose()?,
-            limits: Limits { bytes: config.max_layer_bytes, entries: config.max_layer_entries },
+            limits: Limits::new(wanted.layer.size, config.max_layer_bytes, config.max_layer_entries),
             growing: self.store.growing(),
         })
     }
@@ -260,15 +249,17 @@ impl Puller {
         let store = Arc::clone(&self.store);
         let diff_id = wanted.diff_id.clone();
         let placed = tokio::task::spawn_blocking(move || {
-            let check = match finished.unpacked.replaced {
+            let check = match finished.unpacked.lossy {
                 true => Check::Tree(verify::tree_digest(finished.directory.path())?),
                 false => Check::Outline { bytes: finished.outline.disk_usage()? },
             };
+            let implied = finished.unpacked.implied.texts(unpack::FEW);
             let record = LayerRecord {
                 bytes: finished.unpacked.bytes,
                 inodes: finished.unpacked.inodes,
                 measured: false,
-                implied: finished.unpacked.implied,
+                outlined: implied.is_none(),
+                implied: implied.unwrap_or_default(),
                 check,
                 boot_id: Some(store.boot_id.clone()),
             };

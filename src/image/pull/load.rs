@@ -10,13 +10,31 @@ use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::sync::Arc;
 
+/// What was done with an archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Its images that run here.
+    pub images: Vec<LoadedImage>,
+    /// What else there was: images for other platforms, signatures, lists of software.
+    pub left: Vec<Left>,
+}
+
 /// An image that came from an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Loaded {
+pub struct LoadedImage {
     /// The image's id.
     pub id: String,
     /// Its names; none where the archive has none.
     pub names: Vec<String>,
+}
+
+/// Something of an archive that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Its digest, or its name.
+    pub what: String,
+    /// Why not.
+    pub why: String,
 }
 
 impl Puller {
@@ -25,7 +43,7 @@ impl Puller {
         self: &Arc<Self>,
         mut input: Box<dyn Read + Send>,
         name: Option<Reference>,
-    ) -> Result<Vec<Loaded>, ImageError> {
+    ) -> Result<Loaded, ImageError> {
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || {
             let directory = store.layout.ingest_dir()?;
@@ -35,22 +53,33 @@ impl Puller {
         });
         let read = read.await.unwrap_or(Err(ImageError::Interrupted { operation: "reading the archive" }));
         let (archive, mut found) = read?;
-        match (name, found.as_mut_slice()) {
+        match (name, found.images.as_mut_slice()) {
             (None, _) => {}
             (Some(name), [only]) => only.names = vec![name],
             (Some(_), several) => return Err(ImageError::ArchiveName { images: several.len() }),
         }
         let source = Arc::new(Source::Archive(archive));
-        let mut loaded = Vec::with_capacity(found.len());
-        for image in found {
+        let mut loaded = Loaded { images: Vec::with_capacity(found.images.len()), left: found.left };
+        for left in &loaded.left {
+            tracing::info!(
+                what = left.what,
+                why = left.why,
+                "something of an archive is no image for this machine"
+            );
+        }
+        for image in found.images {
             let result = self.load_one(&source, image).await;
             self.clean_up(result.as_ref().err());
-            loaded.push(result?);
+            loaded.images.push(result?);
         }
         Ok(loaded)
     }
 
-    async fn load_one(self: &Arc<Self>, source: &Arc<Source>, image: Found) -> Result<Loaded, ImageError> {
+    async fn load_one(
+        self: &Arc<Self>,
+        source: &Arc<Source>,
+        image: Found,
+    ) -> Result<LoadedImage, ImageError> {
         let digests = |digest: &Option<crate::Digest>| {
             let names = image.names.iter();
             names.filter_map(|name| Some(name.with_digest(digest.as_ref()?))).collect()
@@ -73,6 +102,6 @@ impl Puller {
         let told = names.tags.iter().chain(&names.digests).cloned().collect();
         let id = self.bring(source, &shown, names, &documents, &state).await?;
         tracing::info!(id, name = shown, "image loaded");
-        Ok(Loaded { id, names: told })
+        Ok(LoadedImage { id, names: told })
     }
 }

@@ -4,9 +4,10 @@ mod archive;
 mod documents;
 mod layers;
 mod load;
+mod slots;
 mod source;
 
-pub use load::Loaded;
+pub use load::{Left, Loaded, LoadedImage};
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::registry::{Login, Pace, Session, TokenCache, Transport};
 use crate::store::{ImageRecord, Store};
 use documents::Documents;
 use model::ErrorKind;
+use slots::Slots;
 use source::Source;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -49,8 +51,8 @@ pub(crate) struct Puller {
     progress: Arc<ProgressTable>,
     /// Pulls under way; `None`: no limit.
     turns: Option<Arc<Semaphore>>,
-    /// Layers in flight, over all pulls; first come, first served.
-    slots: Arc<Semaphore>,
+    /// Layers in flight, over all pulls.
+    slots: Arc<Slots>,
     pulls: Arc<Flights<PullKey, Result<String, Arc<ImageError>>>>,
     layers: Arc<Flights<LayerKey, Result<(), Arc<ImageError>>>>,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Puller {
 impl Puller {
     pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Self {
         let config = &store.config;
-        let slots = Arc::new(Semaphore::new(config.layer_slots()));
+        let slots = Slots::new(config.layer_slots());
         let turns = (config.max_pulls > 0).then(|| Arc::new(Semaphore::new(config.max_pulls)));
         let transport = Arc::new(Transport {
             tokens: TokenCache::default(),
@@ -184,7 +186,7 @@ impl Puller {
     }
 
     fn record(&self, names: Names, documents: &Documents) -> ImageRecord {
-        let layers = documents.layers.iter().map(|layer| &layer.descriptor);
+        let layers = documents.layers.iter();
         let size = layers.clone().map(|layer| layer.size).sum::<u64>() + documents.config_json.len() as u64;
         let mut blobs: Vec<_> =
             documents.kept.iter().map(|(digest, bytes)| (digest.clone(), bytes.len() as u64)).collect();

@@ -173,6 +173,31 @@ async fn an_index_with_layers_of_every_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn compression_is_what_the_bytes_say() {
+    let mock = Mock::start().await;
+    let content = layer("a", b"one");
+    let (gzip, zstd) = (gzip(&content).0, zstd(&content).0);
+    for (number, (bytes, kind)) in [
+        (&content, "tar+gzip"),
+        (&content, "tar+zstd"),
+        (&gzip, "tar"),
+        (&gzip, "tar+zstd"),
+        (&zstd, "tar+gzip"),
+        (&zstd, "tar"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let node = Node::new();
+        let name = format!("app{number}");
+        mock.push(&name, "1", &Pushed::manifest(vec![(bytes.clone(), content.clone(), kind)]));
+        let reference = format!("{}/{name}:1", mock.address());
+        node.store.pull(&reference, None).await.unwrap();
+        assert_eq!(read(&node.image(&reference), "data/a").as_deref(), Some("one"), "{number} {kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn identical_pulls_at_the_same_time_are_one() {
     let mock = Mock::start().await;
     let shared = gzip(&layer("shared", &[1; 50_000]));

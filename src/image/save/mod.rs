@@ -9,7 +9,7 @@ mod contents;
 
 use crate::digest::Digest;
 use crate::error::ImageError;
-use crate::manifest::{self, Layer, Parsed};
+use crate::manifest::{self, Descriptor, Parsed};
 use crate::store::{Check, ImageRecord, Lease, Store};
 use crate::unpack::Outline;
 use bytes::Bytes;
@@ -88,19 +88,19 @@ impl Saving {
         let document: Value = serde_json::from_slice(&config).unwrap_or_default();
         let platform = json!({"os": document["os"], "architecture": document["architecture"]});
         let kept = manifest_of(store, record, &config_digest).filter(|(_, layers, _)| {
-            let there = |layer: &Layer| {
-                let found = store.layout.blob(&layer.descriptor.digest).metadata();
-                found.is_ok_and(|found| found.len() == layer.descriptor.size)
+            let there = |layer: &Descriptor| {
+                let found = store.layout.blob(&layer.digest).metadata();
+                found.is_ok_and(|found| found.len() == layer.size)
             };
             layers.iter().all(there)
         });
         let (manifest, media_type, layers) = match kept {
             Some((bytes, layers, media_type)) => {
                 for layer in &layers {
-                    let (digest, size) = (layer.descriptor.digest.clone(), layer.descriptor.size);
+                    let (digest, size) = (layer.digest.clone(), layer.size);
                     self.blobs.insert(digest.clone(), Blob::Kept { path: store.layout.blob(&digest), size });
                 }
-                (bytes, media_type, layers.into_iter().map(|layer| layer.descriptor.digest).collect())
+                (bytes, media_type, layers.into_iter().map(|layer| layer.digest).collect())
             }
             None => {
                 let manifest = self.remake(store, record, &config_digest, config.len())?;
@@ -205,7 +205,11 @@ fn path(digest: &Digest) -> String {
 }
 
 /// The image's own manifest, its layers and its media type, if it is there.
-fn manifest_of(store: &Store, record: &ImageRecord, config: &Digest) -> Option<(Bytes, Vec<Layer>, String)> {
+fn manifest_of(
+    store: &Store,
+    record: &ImageRecord,
+    config: &Digest,
+) -> Option<(Bytes, Vec<Descriptor>, String)> {
     let small = record.blobs.iter().filter(|(_, size)| *size <= crate::registry::MAX_MANIFEST as u64);
     small.into_iter().find_map(|(digest, _)| {
         let bytes = std::fs::read(store.layout.blob(digest)).ok()?;

@@ -12,15 +12,20 @@
 //! A record is written when everything that it names is in place, and is the last step of a pull.
 
 mod condemned;
+mod cursor;
 mod database;
 mod fixup;
 mod gc;
 mod index;
 mod layout;
 mod measure;
+mod merged;
 mod open;
 mod partial;
 mod record;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use database::Database;
 pub(crate) use index::Index;
@@ -134,7 +139,7 @@ impl Store {
             self.clear(&target)?;
         }
         self.note_unfinished(diff_id, &record)?;
-        if matches!(record.check, Check::Outline { .. }) {
+        if record.outlined || matches!(record.check, Check::Outline { .. }) {
             outline.rename_to(&self.layout.outline(diff_id))?;
         }
         directory.rename_to(&target)?;

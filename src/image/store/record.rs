@@ -90,8 +90,11 @@ pub(crate) struct LayerRecord {
     /// Whether bytes and inodes were counted on the disk.
     #[serde(default)]
     pub measured: bool,
-    /// Directories without an entry of their own.
+    /// Directories without an entry of their own, where they are few.
     pub implied: Vec<String>,
+    /// They are many: their paths are behind the layer's outline.
+    #[serde(default)]
+    pub outlined: bool,
     /// What its content can be held against.
     #[serde(default)]
     pub check: Check,

@@ -54,6 +54,24 @@ pub enum UnpackError {
         /// The setting.
         limit: u64,
     },
+    /// Ways through too many directories and links.
+    #[error("its paths lead through more than {limit} directories and links, too many for its size")]
+    Steps {
+        /// In proportion to its compressed size.
+        limit: u64,
+    },
+    /// An extended attribute for which the filesystem has no room, however much is free.
+    #[error(
+        "extended attribute {name:?} of {path:?}: the filesystem takes no {length} bytes of attributes on one file"
+    )]
+    XattrRoom {
+        /// The entry.
+        path: String,
+        /// The attribute.
+        name: String,
+        /// Of its value.
+        length: usize,
+    },
     /// The other half of the pipeline failed first, or the pull was given up.
     #[error("unpacking was given up")]
     Aborted,
@@ -96,9 +114,26 @@ pub enum TarError {
         /// The type's letter.
         kind: char,
     },
-    /// A sparse file.
-    #[error("entry {0:?} is a sparse file, which is not supported")]
+    /// A map of a file's holes that cannot be read, or that its content does not fit.
+    #[error("the map of a sparse file is malformed")]
+    Map,
+    /// A sparse file where none is expected.
+    #[error("entry {0:?} is a sparse file, which an archive of images cannot have")]
     Sparse(String),
+    /// More extended headers than any entry needs.
+    #[error("an entry has more than {0} extended headers")]
+    Headers(u32),
+    /// More records of extended headers than any archive of its size needs.
+    #[error("its extended headers have too many records for its size")]
+    Records,
+    /// A path that is longer than the kernel takes.
+    #[error("path {path:?}… has more than {limit} bytes")]
+    Long {
+        /// How it begins.
+        path: String,
+        /// The most bytes, links resolved.
+        limit: usize,
+    },
 }
 
 impl UnpackError {
@@ -109,7 +144,8 @@ impl UnpackError {
             Self::Tar(_) => ErrorKind::InvalidArgument,
             Self::Io { source, .. } => io_kind(source),
             Self::Digest { .. } | Self::Size { .. } | Self::DiffId { .. } => ErrorKind::FailedPrecondition,
-            Self::Limit { .. } => ErrorKind::ResourceExhausted,
+            Self::Limit { .. } | Self::Steps { .. } => ErrorKind::ResourceExhausted,
+            Self::XattrRoom { .. } => ErrorKind::FailedPrecondition,
             Self::Aborted => ErrorKind::Internal,
         }
     }

@@ -69,7 +69,7 @@ fn check_sum(block: &[u8; BLOCK]) -> Result<(), TarError> {
     if stored == unsigned || i64::try_from(stored) == Ok(signed) { Ok(()) } else { Err(TarError::Checksum) }
 }
 
-fn number(field: &[u8], name: &'static str) -> Result<u64, TarError> {
+pub(super) fn number(field: &[u8], name: &'static str) -> Result<u64, TarError> {
     u64::try_from(signed(field, name)?).map_err(|_| TarError::Number(name))
 }
 

@@ -3,6 +3,7 @@
 use super::error::UnpackError;
 use super::gzip::Gzip;
 use super::pieces::{Chunk, Compressed, GIVEN_UP};
+use super::zstd::Zstd;
 use crate::manifest::Compression;
 use std::io::{self, Read};
 use std::sync::mpsc;
@@ -11,9 +12,8 @@ use std::sync::mpsc;
 const BUFFER: usize = 256 << 10;
 /// Buffers in flight.
 pub(super) const BUFFERS: usize = 6;
-/// The largest zstd window, and so the memory that a hostile frame can demand: 128 MiB would be the
-/// decoder's own limit, 8 MiB is what the format asks every decoder to have.
-const ZSTD_WINDOW_LOG: u32 = 26;
+/// So many bytes tell how the rest is compressed.
+const MAGIC: usize = 4;
 
 /// Inflates until the end, and lets the other side know that it is the end only when the compressed bytes had the right
 /// digest.
@@ -21,16 +21,14 @@ pub(super) fn run(
     mut input: Compressed,
     output: &mpsc::SyncSender<Chunk>,
     buffers: &mpsc::Receiver<Vec<u8>>,
-    compression: Compression,
     limit: u64,
 ) -> Result<(), UnpackError> {
-    match compression {
+    // What a manifest says of it is often wrong, and the bytes never are.
+    match Compression::of(input.peek(MAGIC).map_err(input_error)?) {
         Compression::None => plain(&mut input, output, limit)?,
         Compression::Gzip => pump(&mut Gzip::new(&mut input), output, buffers, limit)?,
         Compression::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(&mut input).map_err(UnpackError::Inflate)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(UnpackError::Inflate)?;
+            let mut decoder = Zstd::new(&mut input).map_err(UnpackError::Inflate)?;
             pump(&mut decoder, output, buffers, limit)?;
         }
     }

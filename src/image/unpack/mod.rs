@@ -8,20 +8,28 @@
 //! All channels are bounded, so that a slow disk slows the socket instead of filling memory.
 
 mod attributes;
+mod content;
 mod error;
 mod extract;
 mod gzip;
 mod header;
 mod hollow;
+mod implied;
 mod inflate;
 mod intake;
+mod limits;
 mod outline;
 mod pax;
 mod pieces;
 mod pipeline;
+mod place;
+mod sparse;
 mod spool;
 mod tar;
 mod tree;
+mod walk;
+mod whiteout;
+mod zstd;
 
 #[cfg(test)]
 mod tests;
@@ -30,10 +38,18 @@ pub(crate) mod testtar;
 
 pub use error::{TarError, UnpackError};
 pub(crate) use hollow::hollow;
-pub(crate) use outline::{Outline, Part};
+pub(crate) use implied::{Paths, Reading, order};
+pub(crate) use limits::Limits;
+pub(crate) use outline::{FEW, Outline, Part};
 pub(crate) use pieces::Piece;
 pub(crate) use pipeline::{Finished, Job, start};
 pub(crate) use spool::spool;
+
+/// Writes the outline of no archive, with those paths behind it.
+#[cfg(test)]
+pub(crate) fn outline_of(file: std::fs::File, paths: &Paths) -> std::io::Result<()> {
+    outline::Recorder::new(file)?.finish(paths)
+}
 
 /// Reads an uncompressed layer from front to back, contents and all, without writing anything.
 pub(crate) fn read_through(bytes: &[u8]) {
@@ -43,13 +59,6 @@ pub(crate) fn read_through(bytes: &[u8]) {
     }
 }
 
-/// Limits on what one layer may become.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub bytes: u64,
-    pub entries: u64,
-}
-
 /// What a layer became.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Unpacked {
@@ -57,8 +66,8 @@ pub(crate) struct Unpacked {
     pub bytes: u64,
     /// Inodes.
     pub inodes: u64,
-    /// Whether an entry replaced an earlier one: then the files are not all that the archive held.
-    pub replaced: bool,
+    /// Whether the archive cannot be made again of the files: an entry replaced an earlier one, or a file has holes.
+    pub lossy: bool,
     /// Directories that no entry describes: they had to be made for what is in them.
-    pub implied: Vec<String>,
+    pub implied: Paths,
 }

@@ -7,15 +7,20 @@
 //! zstd of:  0 length(u32) bytes…               bytes of the archive
 //!           1 size(u64) length(u16) path…      the content of the file at the path comes here
 //!           2                                  the end
+//!           3 length(u32) bytes…  and 2        behind it, where they are many: directories without entries ([`Paths`])
 //! ```
 //! Numbers are little-endian.
 
+use super::implied::Paths;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write as _};
 
 const RAW: u8 = 0;
 const FILE: u8 = 1;
 const END: u8 = 2;
+const PATHS: u8 = 3;
+/// Paths that take no more bytes are few: whoever unpacked the layer keeps them.
+pub(crate) const FEW: usize = 16 << 10;
 /// Bytes of the archive that are gathered before they are written.
 const GATHERED: usize = 32 << 10;
 /// Headers resemble each other: this fast level still leaves 25 bytes an entry, and costs a quarter of a microsecond.
@@ -68,13 +73,21 @@ impl Recorder {
         self.write(path);
     }
 
-    /// Ends the outline.
+    /// Ends the outline, with those paths behind it if they are many.
     ///
     /// # Errors
     /// The first failure of any write.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(mut self, paths: &Paths) -> io::Result<()> {
         self.flush();
         self.write(&[END]);
+        if paths.texts(FEW).is_none() {
+            for piece in paths.encoded().chunks(GATHERED) {
+                self.write(&[PATHS]);
+                self.write(&u32::try_from(piece.len()).unwrap_or(0).to_le_bytes());
+                self.write(piece);
+            }
+            self.write(&[END]);
+        }
         match (self.failed, self.encoder) {
             (Some(error), _) => Err(error),
             (None, Some(encoder)) => encoder.finish().map(drop),
@@ -149,6 +162,31 @@ impl Outline {
             }
             END => Ok(None),
             _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// The paths behind the outline, in no more than so many bytes.
+    ///
+    /// # Errors
+    /// As of [`Self::next`]; `OutOfMemory` where there are more.
+    pub(crate) fn paths(mut self, most: usize) -> io::Result<Paths> {
+        while self.next()?.is_some() {}
+        let mut encoded = Vec::new();
+        loop {
+            match self.array()? {
+                [END] => return Ok(Paths::decode(encoded)),
+                [PATHS] => {
+                    let length = u32::from_le_bytes(self.array()?) as usize;
+                    if length > GATHERED {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
+                    if encoded.len() + length > most {
+                        return Err(io::ErrorKind::OutOfMemory.into());
+                    }
+                    encoded.extend(self.bytes(length)?);
+                }
+                _ => return Err(io::ErrorKind::InvalidData.into()),
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! PAX extended headers (POSIX.1-2001): `length keyword=value\n`.
 
 use super::error::TarError;
+use super::sparse;
+use std::collections::BTreeMap;
 
 /// The records that mean something here.
 #[derive(Debug, Default, Clone)]
@@ -12,8 +14,11 @@ pub(super) struct Pax {
     pub gid: Option<u64>,
     /// Seconds and nanoseconds.
     pub mtime: Option<(i64, u32)>,
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    pub sparse: bool,
+    /// By name: of several with the same, the last counts.
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub sparse: Option<sparse::Records>,
+    /// How many there were, of any meaning.
+    pub count: u64,
 }
 
 impl Pax {
@@ -22,6 +27,7 @@ impl Pax {
         while !records.is_empty() {
             let (key, value, rest) = record(records).ok_or(TarError::Pax)?;
             records = rest;
+            pax.count += 1;
             pax.take(key, value)?;
         }
         Ok(pax)
@@ -39,14 +45,13 @@ impl Pax {
             b"uid" => self.uid = Some(decimal(value)?),
             b"gid" => self.gid = Some(decimal(value)?),
             b"mtime" => self.mtime = Some(time(value).ok_or(TarError::Number("mtime"))?),
-            _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
             _ => {
-                if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.")
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.get_or_insert_default().take(key, value)?;
+                } else if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.")
                     && !attribute.is_empty()
                 {
-                    let attribute = name(attribute)?;
-                    self.xattrs.retain(|(existing, _)| *existing != attribute);
-                    self.xattrs.push((attribute, value.to_vec()));
+                    self.xattrs.insert(name(attribute)?, value.to_vec());
                 }
             }
         }
@@ -64,11 +69,11 @@ fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     (equals > 0).then(|| (&body[..equals], &body[equals + 1..], &records[length..]))
 }
 
-fn name(value: &[u8]) -> Result<Vec<u8>, TarError> {
+pub(super) fn name(value: &[u8]) -> Result<Vec<u8>, TarError> {
     if value.contains(&0) { Err(TarError::Pax) } else { Ok(value.to_vec()) }
 }
 
-fn decimal(value: &[u8]) -> Result<u64, TarError> {
+pub(super) fn decimal(value: &[u8]) -> Result<u64, TarError> {
     if value.is_empty() || value.len() > 20 {
         return Err(TarError::Pax);
     }
@@ -111,7 +116,8 @@ mod tests {
         let pax = Pax::parse(b"12 path=a/b\n11 size=42\n27 SCHILY.xattr.user.x=\0\xff\n\n").unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"a/b"[..]));
         assert_eq!(pax.size, Some(42));
-        assert_eq!(pax.xattrs, [(b"user.x".to_vec(), b"\0\xff\n".to_vec())]);
+        assert_eq!(pax.xattrs.into_iter().collect::<Vec<_>>(), [(b"user.x".to_vec(), b"\0\xff\n".to_vec())]);
+        assert_eq!(pax.count, 3);
         for bad in [
             &b"12 path=a/b"[..],
             b"13 path=a/b\n",

@@ -39,8 +39,24 @@ impl Compressed {
         Self { input, current: Bytes::new(), ended: false }
     }
 
+    /// So many of the first bytes, or all where there are fewer; nothing is taken.
+    pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+        while self.current.len() < count {
+            match self.receive()? {
+                Some(more) if self.current.is_empty() => self.current = more,
+                Some(more) => self.current = Bytes::from([&self.current[..], &more[..]].concat()),
+                None => break,
+            }
+        }
+        Ok(&self.current)
+    }
+
     /// The next piece whole; `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.current.is_empty() { self.receive() } else { Ok(Some(std::mem::take(&mut self.current))) }
+    }
+
+    fn receive(&mut self) -> io::Result<Option<Bytes>> {
         if self.ended {
             return Ok(None);
         }
@@ -68,7 +84,7 @@ impl Read for Compressed {
 impl BufRead for Compressed {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.current.is_empty() {
-            match self.next()? {
+            match self.receive()? {
                 Some(bytes) => self.current = bytes,
                 None => break,
             }
@@ -99,14 +115,13 @@ pub(super) struct Inflated {
     back: mpsc::Sender<Vec<u8>>,
     current: Chunk,
     at: usize,
-    /// `None` where the compressed bytes are the same and their digest is checked.
+    /// `None` where nothing was compressed: the bytes are the same as those whose digest is checked.
     pub hasher: Option<Hasher>,
 }
 
 impl Inflated {
-    pub(super) fn new(input: mpsc::Receiver<Chunk>, back: mpsc::Sender<Vec<u8>>, hash: bool) -> Self {
-        let current = Chunk::Plain(Bytes::new());
-        Self { input, back, current, at: 0, hasher: hash.then(Hasher::default) }
+    pub(super) fn new(input: mpsc::Receiver<Chunk>, back: mpsc::Sender<Vec<u8>>) -> Self {
+        Self { input, back, current: Chunk::Plain(Bytes::new()), at: 0, hasher: None }
     }
 
     /// Reads what is left, so that it is hashed. An error means that the other side gave up.
@@ -150,9 +165,8 @@ impl BufRead for Inflated {
             if let Chunk::Buffer(buffer, _) = used {
                 let _ = self.back.send(buffer);
             }
-            if let Some(mut hasher) = self.hasher.take() {
-                hasher.update(self.rest());
-                self.hasher = Some(hasher);
+            if let Chunk::Buffer(buffer, length) = &self.current {
+                self.hasher.get_or_insert_default().update(&buffer[..*length]);
             }
         }
         Ok(self.rest())

@@ -8,8 +8,8 @@ use super::outline::Recorder;
 use super::pieces::{Checked, Chunk, Compressed, Inflated, Piece};
 use super::tar::Archive;
 use super::{Limits, Unpacked};
-use crate::digest::Digest;
-use crate::manifest::Layer;
+use crate::digest::{Digest, Hasher};
+use crate::manifest::Descriptor;
 use crate::store::{Growing, IngestDir, IngestFile, Kept};
 use std::sync::{Arc, mpsc};
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ const CHECKED: usize = 8;
 
 /// A layer to unpack.
 pub(crate) struct Job {
-    pub layer: Layer,
+    pub layer: Descriptor,
     pub diff_id: Digest,
     /// An empty directory; removed again unless all goes well.
     pub directory: IngestDir,
@@ -61,9 +61,7 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
     let (checked_in, checked) = oneshot::channel();
     let (inflated_in, inflated) = oneshot::channel();
     let (extracted_in, extracted) = oneshot::channel();
-    let compression = job.layer.compression;
-    let descriptor = &job.layer.descriptor;
-    let expected = Expected { digest: descriptor.digest.clone(), size: descriptor.size };
+    let expected = Expected { digest: job.layer.digest.clone(), size: job.layer.size };
     let keep = job.keep;
     spawn("layer-intake", move || {
         let result = intake::run(pieces, &pieces_in, keep, &expected);
@@ -73,17 +71,16 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
     let limit = job.limits.bytes;
     spawn("layer-inflate", move || {
         let input = Compressed::new(pieces_out);
-        let result = inflate::run(input, &chunks_in, &buffers_out, compression, limit);
+        let result = inflate::run(input, &chunks_in, &buffers_out, limit);
         let _ = inflated_in.send(result);
     })?;
     let (directory, outline, diff_id) = (job.directory, job.outline, job.diff_id);
     let (limits, growing) = (job.limits, job.growing);
-    // Plain bytes are their own diff id, which the other thread has checked as the digest.
-    let plain = compression == crate::manifest::Compression::None;
-    let plain_digest = plain.then(|| job.layer.descriptor.digest.clone());
+    // Plain bytes are their own diff id, which the first thread has checked as the digest.
+    let plain = job.layer.digest;
     spawn("layer-extract", move || {
-        let source = Inflated::new(chunks_out, buffers_in, !plain);
-        let result = extract((&directory, &outline), source, plain_digest, &diff_id, (limits, growing));
+        let source = Inflated::new(chunks_out, buffers_in);
+        let result = extract((&directory, &outline), source, (plain, &diff_id), (limits, growing));
         let _ = extracted_in.send(result.map(|unpacked| Finished { directory, outline, unpacked }));
     })?;
     Ok(Running { input, checked, inflated, extracted })
@@ -127,13 +124,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), UnpackE
 fn extract(
     (directory, outline): (&IngestDir, &IngestFile),
     source: Inflated,
-    plain_digest: Option<Digest>,
-    diff_id: &Digest,
+    (plain, diff_id): (Digest, &Digest),
     (limits, growing): (Limits, Arc<Growing>),
 ) -> Result<Unpacked, UnpackError> {
     let unwritten = |source| UnpackError::Io { operation: "write", path: "outline".to_owned(), source };
     let recorder = outline.handle().and_then(Recorder::new).map_err(unwritten)?;
-    let mut archive = Archive::recorded(source, recorder);
+    let mut archive = Archive::recorded(source, recorder).limited(limits.records);
     let mut extractor = Extractor::new(directory.path(), limits)?.growing(growing);
     let unpacked = extractor.run(&mut archive);
     let (mut source, mut recorder) = archive.into_inner();
@@ -147,15 +143,11 @@ fn extract(
         other => other?,
     };
     source.drain(&mut recorder).map_err(|_| UnpackError::Aborted)?;
-    let actual = match (source.hasher.take(), plain_digest) {
-        (Some(hasher), _) => hasher.finish(),
-        (None, Some(digest)) => digest,
-        (None, None) => return Err(UnpackError::Aborted),
-    };
+    let actual = source.hasher.take().map_or(plain, Hasher::finish);
     if actual != *diff_id {
         return Err(UnpackError::DiffId { expected: diff_id.clone(), actual });
     }
-    recorder.finish().map_err(unwritten)?;
+    recorder.finish(&unpacked.implied).map_err(unwritten)?;
     extractor.finish()?;
     Ok(unpacked)
 }

@@ -51,6 +51,7 @@ fn files(
         }
         let name = text(clean(&entry.path)?);
         match entry.kind {
+            Kind::File if entry.sparse.is_some() => return Err(TarError::Sparse(name).into()),
             Kind::File => {
                 bytes += entry.size;
                 if bytes > limit {

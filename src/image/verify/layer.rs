@@ -49,8 +49,7 @@ fn by_outline(store: &Store, id: &Digest) -> Result<Option<String>, ImageError> 
         Err(error) => return Err(ImageError::io("open", outline)(error)),
     };
     let twin = store.layout.ingest_dir()?;
-    let limits = Limits { bytes: u64::MAX, entries: u64::MAX };
-    let unpacked = match unpack::hollow(&mut archive, twin.path(), limits) {
+    let unpacked = match unpack::hollow(&mut archive, twin.path(), Limits::none()) {
         Ok(unpacked) => unpacked,
         Err(UnpackError::Tar(_)) => return Ok(Some("the outline of its archive is damaged".to_owned())),
         Err(source) => {
@@ -61,7 +60,8 @@ fn by_outline(store: &Store, id: &Digest) -> Result<Option<String>, ImageError> 
     if archive.unreadable {
         return Ok(Some("the outline of its archive is damaged".to_owned()));
     }
-    let timeless: BTreeSet<String> = unpacked.implied.into_iter().collect();
+    let timeless: BTreeSet<String> =
+        unpacked.implied.texts(usize::MAX).unwrap_or_default().into_iter().collect();
     let mut found = Tree::open(&directory)?.differences(&Tree::open(twin.path())?, &timeless, TOLD)?;
     if found.is_empty() {
         found = std::mem::take(&mut archive.damaged);

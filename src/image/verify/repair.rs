@@ -118,6 +118,6 @@ fn diff_id_of(store: &Store, id: &str, digest: &Digest) -> Option<Digest> {
             Parsed::Index(_) => None,
         }
     });
-    let at = layers.flatten().position(|layer| layer.descriptor.digest == *digest)?;
+    let at = layers.flatten().position(|layer| layer.digest == *digest)?;
     record.layers.get(at).cloned()
 }

@@ -48,7 +48,7 @@ impl Layout {
 
 async fn load(node: &Node, archive: Vec<u8>, name: Option<&str>) -> Result<String, ImageError> {
     let loaded = node.store.load(Box::new(std::io::Cursor::new(archive)), name).await?;
-    Ok(loaded[0].id.clone())
+    Ok(loaded.images[0].id.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,4 +124,37 @@ async fn what_is_wrong_with_an_archive_is_told_and_leaves_nothing() {
     let node = Node::new();
     let error = load(&node, layout.end(&images), Some("given.test/app:1")).await.unwrap_err();
     assert!(error.to_string().contains("the archive has 2"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_here_is_loaded_and_what_does_not_is_told() {
+    let node = Node::new();
+    let mut layout = Layout(Builder::default());
+    let mut own = layout.image(|_| ());
+    own["annotations"] = Value::Null;
+    own["platform"] = json!({"os": "linux", "architecture": crate::manifest::Platform::host().architecture});
+    let mut other = own.clone();
+    // Its blobs are not even there.
+    other["digest"] = json!(Digest::of(b"elsewhere"));
+    other["platform"] = json!({"os": "linux", "architecture": "s390x"});
+    let index = layout.document(&json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [other]
+    }));
+    let signature = layout.image(|manifest| {
+        manifest["layers"][0]["mediaType"] = json!("application/vnd.dev.cosign.simplesigning.v1+json");
+    });
+    let bill = layout.image(|manifest| {
+        manifest["config"]["mediaType"] = json!("application/vnd.oci.empty.v1+json");
+    });
+    let odd =
+        json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha512:0", "size": 1});
+    let archive = layout.end(&[other, index, signature, own, bill, odd]);
+    let loaded = node.store.load(Box::new(std::io::Cursor::new(archive)), None).await.unwrap();
+    assert_eq!(loaded.images.len(), 1, "{loaded:?}");
+    let why: Vec<&str> = loaded.left.iter().map(|left| left.why.as_str()).collect();
+    let expected = ["linux/s390x", "linux/s390x", "simplesigning", "empty", "digest"];
+    assert_eq!(why.len(), expected.len(), "{why:?}");
+    for (why, part) in why.iter().zip(expected) {
+        assert!(why.contains(part), "{why} has no {part}");
+    }
 }

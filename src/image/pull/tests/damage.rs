@@ -69,8 +69,11 @@ async fn damaged_content_leaves_nothing_behind() {
         ("cut gzip", Pushed::manifest(vec![(cut, good.clone(), kind)]), Behaviour::Open, |e| {
             e.to_string().contains("decompress")
         }),
-        ("not gzip", Pushed::manifest(vec![(good.clone(), good.clone(), kind)]), Behaviour::Open, |e| {
-            e.to_string().contains("decompress")
+        ("junk", Pushed::manifest(vec![(b"junk".repeat(999), good.clone(), kind)]), Behaviour::Open, |e| {
+            e.kind() == ErrorKind::InvalidArgument && e.to_string().contains("tar: ")
+        }),
+        ("another layer", Pushed::manifest(vec![(other, good.clone(), "tar")]), Behaviour::Open, |e| {
+            e.to_string().contains("diff id")
         }),
     ];
     for (name, pushed, behaviour, check) in table {

@@ -53,7 +53,7 @@ async fn a_saved_image_is_the_same_image() {
     }
     let other = Node::new();
     let loaded = other.store.load(Box::new(std::io::Cursor::new(archive.clone())), None).await.unwrap();
-    assert_eq!((&loaded[0].id, &loaded[0].names[0]), (&id, &reference));
+    assert_eq!((&loaded.images[0].id, &loaded.images[0].names[0]), (&id, &reference));
     let ids_of = |node: &Node| -> Vec<_> {
         node.image(&id).layers.iter().map(|layer| layer.file_name().unwrap().to_owned()).collect()
     };

@@ -132,18 +132,42 @@ fn what_escapes_is_refused() {
             |e| matches!(e, UnpackError::Tar(TarError::Type { .. })),
         ),
         (
-            "sparse",
+            "a sparse map that is none",
             &|tar| {
-                tar.link(b'S', "x", "");
+                tar.pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9")]).file("x", b"");
             },
-            |e| matches!(e, UnpackError::Tar(TarError::Sparse(_))),
+            |e| matches!(e, UnpackError::Tar(TarError::Map)),
         ),
         (
-            "PAX sparse",
+            "sparse and longer than its content",
             &|tar| {
-                tar.pax(&[("GNU.sparse.major", b"1")]).file("x", b"");
+                tar.pax(&[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"0,9")]).file("x", b"12345678");
             },
-            |e| matches!(e, UnpackError::Tar(TarError::Sparse(_))),
+            |e| matches!(e, UnpackError::Tar(TarError::Map)),
+        ),
+        (
+            "headers without end",
+            &|tar| {
+                for _ in 0..65 {
+                    tar.pax(&[("comment", b"x")]);
+                }
+                tar.file("x", b"");
+            },
+            |e| matches!(e, UnpackError::Tar(TarError::Headers(_))),
+        ),
+        (
+            "deeper than any path",
+            &|tar| {
+                let down = "d/".repeat(1000);
+                tar.pax(&[("path", (down.clone() + "f").as_bytes())]).file("x", b"");
+                for number in 0..9 {
+                    let name = format!("l{number}");
+                    let target = if number == 0 { down.clone() } else { format!("l{}/{down}", number - 1) };
+                    tar.pax(&[("linkpath", target.as_bytes())]).link(b'2', &name, "x");
+                    tar.pax(&[("path", format!("{name}/{down}f").as_bytes())]).file("x", b"");
+                }
+            },
+            |e| matches!(e, UnpackError::Tar(TarError::Long { limit: 4095, .. })),
         ),
         (
             "a gigabyte of PAX",
@@ -200,7 +224,7 @@ fn limits_hold() {
     for number in 0..20 {
         tar.file(&format!("f{number}"), b"");
     }
-    let (_, result) = unpack_with(&tar.end(), Limits { bytes: 1 << 20, entries: 10 });
+    let (_, result) = unpack_with(&tar.end(), Limits { entries: 10, ..limits() });
     assert!(matches!(result.unwrap_err(), UnpackError::Limit { what: "entries", limit: 10 }));
 }
 
@@ -212,8 +236,10 @@ fn damaged_archives_are_refused_and_never_panic() {
     let good = tar.end();
     for length in (0..good.len()).step_by(61) {
         let (_, result) = unpack(&good[..length]);
-        // An end between entries, or after the first block of zeros, is one.
-        let whole = length % 512 == 0 || length > tar.bytes.len() + 512;
+        // An end between entries, in what pads a content, or after the first block of zeros, is one.
+        let padding = |start: usize, content: usize| (start + content..start + 512).contains(&length);
+        let padded = padding(1024, 12) || padding(2560, 35) || padding(3584, 1);
+        let whole = length % 512 == 0 || padded || length > tar.bytes.len() + 512;
         assert!(result.is_err() || whole, "cut after {length}");
     }
     // Every byte of the headers flipped, with the checksum made right again.
