@@ -84,6 +84,16 @@ pub enum EngineError {
         /// The state it is in.
         state: String,
     },
+    /// A path of the host on a filesystem that is silent.
+    #[error("{field}: {} has not answered for {seconds} s: is the server of its filesystem there?", path.display())]
+    Unanswered {
+        /// The field's path.
+        field: String,
+        /// Of the host.
+        path: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A request value that is wrong.
     #[error("{field}: {problem}")]
     Invalid {
@@ -261,6 +271,7 @@ impl EngineError {
             Self::Dial { .. } => ErrorKind::Unavailable,
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
             Self::Ending => ErrorKind::Unavailable,
+            Self::Unanswered { .. } => ErrorKind::DeadlineExceeded,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,

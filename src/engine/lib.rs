@@ -25,6 +25,7 @@ mod settings;
 mod shim;
 mod stats;
 mod stdio;
+mod strangers;
 mod userns;
 mod view;
 
@@ -76,6 +77,7 @@ pub struct Engine {
     operations: Arc<operations::Operations>,
     planning: oci::spec::Settings,
     default_sysctls: oci::plan::Sysctls,
+    strangers: strangers::Strangers,
     cdi: oci::cdi::Registry,
     selinux: oci::selinux::Policy,
     levels: Arc<oci::selinux::Levels>,
@@ -133,6 +135,7 @@ impl Engine {
             systemd: systemd::Systemd::default(),
             planning: settings.planning()?,
             default_sysctls: pod::sysctls::defaults(&settings)?,
+            strangers: strangers::Strangers::new()?,
             cdi: oci::cdi::Registry::new(settings.cdi_spec_dirs.clone()),
             selinux: oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?,
             levels: Arc::default(),

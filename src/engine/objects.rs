@@ -11,7 +11,8 @@ use oci::cgroup::{CgroupPath, Driver, PodCgroup};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use wire::plan::{CgroupPlan, ProcessPlan};
 
 /// Locks a mutex whose data is whole even when a holder panicked: each change is a single assignment.
@@ -27,6 +28,10 @@ pub(crate) struct Pod {
     pub(crate) cgroup: PodCgroup,
     /// Written by what changes the pod as a whole, read by what works in it.
     pub(crate) op: tokio::sync::RwLock<()>,
+    /// Cancelled when the pod is to be stopped: what is being made in it is given up.
+    pub(crate) ending: CancellationToken,
+    /// For work that paths of the host can block.
+    pub(crate) strangers: Arc<Semaphore>,
     pub(crate) sampler: Sampler,
     pub(crate) traffic: Traffic,
     /// Nobody else's while the pod is there (SELinux).
@@ -54,6 +59,8 @@ impl Pod {
             files: PodFiles::new(paths, &record.id),
             cgroup,
             op: tokio::sync::RwLock::new(()),
+            ending: CancellationToken::new(),
+            strangers: Arc::new(Semaphore::new(crate::strangers::OF_A_POD)),
             sampler: Sampler::default(),
             traffic: Traffic::default(),
             level: OnceLock::new(),

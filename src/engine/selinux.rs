@@ -46,20 +46,23 @@ fn level(pod: &Pod) -> &str {
     pod.level.get().map_or("", Reserved::level)
 }
 
-/// Labels what is the container's among the host's files: mounts that ask for it, and volumes that its image declares.
-pub(crate) fn label_mounts(
-    mounts: &[Mount],
-    volumes: &[AnonymousVolume],
-    label: &str,
-) -> Result<(), EngineError> {
+/// Labels what is the container's among the host's files: mounts that ask for it.
+pub(crate) fn label_mounts(mounts: &[Mount], label: &str) -> Result<(), EngineError> {
     if label.is_empty() {
         return Ok(());
     }
     for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.selinux_relabel) {
         oci::selinux::relabel(&oci::selinux::field(index), Path::new(&mount.host_path), label)?;
     }
-    for volume in volumes {
-        oci::selinux::set_label(&volume.dir, label)?;
+    Ok(())
+}
+
+/// Labels the volumes that the container's image declares.
+pub(crate) fn label_volumes(volumes: &[AnonymousVolume], label: &str) -> Result<(), EngineError> {
+    if !label.is_empty() {
+        for volume in volumes {
+            oci::selinux::set_label(&volume.dir, label)?;
+        }
     }
     Ok(())
 }

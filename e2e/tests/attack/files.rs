@@ -1,5 +1,7 @@
 //! What a container or a user of the host can do to the files that Corten keeps for pods.
 
+mod hung;
+
 use e2e::pods::shell;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use std::fs;

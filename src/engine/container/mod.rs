@@ -7,6 +7,7 @@ mod hooks;
 mod list;
 mod log;
 mod open_exec;
+mod prepare;
 mod remove;
 mod sources;
 mod start;

@@ -9,7 +9,13 @@ use crate::{Engine, blocking};
 use model::ContainerState;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::MutexGuard;
 use wire::msg::{ErrorCode, Request};
+
+const SIGKILL: i32 = 9;
+/// How long another verb may take that is at work on a container which is to be removed.
+const MOMENT: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Removes a container, killing it first where it lives; unknown ones are fine.
@@ -31,19 +37,37 @@ impl Engine {
         self: &Arc<Self>,
         container: &Arc<Container>,
     ) -> Result<(), EngineError> {
-        let _op = container.op.lock().await;
+        let _op = self.hold(container).await?;
         if matches!(container.state(), ContainerState::Running { .. }) {
             // Bounded, where the shim's own removal waits for the process.
             self.kill(container).await?;
         }
         if let Some(shim) = container.pod.shim() {
             let request = Request::Remove { id: container.id.clone() };
-            match shim.ask("remove container", &container.id, &request).await {
-                Err(EngineError::Shim { code: ErrorCode::NotFound, .. } | EngineError::ShimGone { .. }) => {}
-                answer => drop(answer?),
+            let id = container.id.clone();
+            // A task of its own: a request that is half sent would end the connection.
+            let asked = tokio::spawn(async move { shim.ask("remove container", &id, &request).await });
+            let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+            match tokio::time::timeout(limit, asked).await {
+                Ok(Ok(Err(
+                    EngineError::Shim { code: ErrorCode::NotFound, .. } | EngineError::ShimGone { .. },
+                ))) => {}
+                Ok(answer) => drop(answer.map_err(|_| EngineError::TaskDied("RemoveContainer"))??),
+                Err(_) => return Err(self.unkillable(container)),
             }
         }
         self.clear(container).await
+    }
+
+    /// Takes the container's lock. A start that waits for a mount is ended for it.
+    async fn hold<'a>(&self, container: &'a Container) -> Result<MutexGuard<'a, ()>, EngineError> {
+        if let Ok(op) = tokio::time::timeout(MOMENT, container.op.lock()).await {
+            return Ok(op);
+        }
+        // Whoever holds the lock hears of it.
+        let _ = self.signal(container, SIGKILL, true).await;
+        let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+        tokio::time::timeout(limit, container.op.lock()).await.map_err(|_| self.unkillable(container))
     }
 
     /// Frees what a container without processes holds, and forgets it.
@@ -98,7 +122,7 @@ impl Engine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(EngineError::io("set aside", dir)(error)),
         }
-        tokio::task::spawn_blocking(move || discard(&trash));
+        self.strangers.behind(move || discard(&trash));
         Ok(())
     }
 }

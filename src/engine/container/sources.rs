@@ -2,34 +2,37 @@
 //! container that does not come to be go again.
 
 use crate::Engine;
-use crate::error::EngineError;
 use crate::objects::{Container, lock};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 impl Engine {
-    /// Makes them, and remembers which.
-    pub(super) fn make_sources(&self, container: &Container) -> Result<(), EngineError> {
-        let mut made = Vec::new();
-        let result = oci::spec::make_sources(&container.record().config.mounts, &mut made);
-        *lock(&container.sources) = made;
-        Ok(result?)
+    /// Removes those that are empty and that no other container mounts.
+    pub(super) async fn unmake_sources(self: &Arc<Self>, container: &Container) {
+        let made = std::mem::take(&mut *lock(&container.sources));
+        if made.is_empty() {
+            return;
+        }
+        let (engine, id) = (self.clone(), container.id.clone());
+        if self.strangers.run(&container.pod, move || engine.unmake(&id, &made)).await.is_err() {
+            tracing::debug!(container = %container.id, "sources are removed behind, or stay");
+        }
     }
 
-    /// Removes those that are empty and that no other container mounts.
-    pub(super) fn unmake_sources(&self, container: &Container) {
-        let made = std::mem::take(&mut *lock(&container.sources));
+    /// As [`Self::unmake_sources`]. Blocks, perhaps for ever.
+    pub(super) fn unmake(&self, id: &str, made: &[PathBuf]) {
         for dir in made.iter().rev() {
-            if self.is_mounted_elsewhere(container, dir) {
+            if self.is_mounted_elsewhere(id, dir) {
                 continue;
             }
             if let Err(error) = std::fs::remove_dir(dir) {
-                tracing::debug!(container = %container.id, dir = %dir.display(), %error, "a source stays");
+                tracing::debug!(container = id, dir = %dir.display(), %error, "a source stays");
             }
         }
     }
 
-    fn is_mounted_elsewhere(&self, own: &Container, dir: &Path) -> bool {
-        self.registry.all_containers().iter().filter(|other| other.id != own.id).any(|other| {
+    fn is_mounted_elsewhere(&self, own: &str, dir: &Path) -> bool {
+        self.registry.all_containers().iter().filter(|other| other.id != own).any(|other| {
             other.record().config.mounts.iter().any(|mount| Path::new(&mount.host_path).starts_with(dir))
         })
     }

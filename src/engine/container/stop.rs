@@ -68,15 +68,25 @@ impl Engine {
         if ended(container, limit / 2).await {
             return Ok(());
         }
-        Err(EngineError::Unkillable {
+        Err(self.unkillable(container))
+    }
+
+    /// A container that does not end.
+    pub(super) fn unkillable(&self, container: &Container) -> EngineError {
+        EngineError::Unkillable {
             id: container.id.clone(),
-            seconds: limit.as_secs(),
+            seconds: self.settings.kill_timeout_seconds,
             hint: hint(container.pid()),
-        })
+        }
     }
 
     /// Sends a signal; a process that has just ended is fine.
-    async fn signal(&self, container: &Container, signal: i32, all: bool) -> Result<(), EngineError> {
+    pub(super) async fn signal(
+        &self,
+        container: &Container,
+        signal: i32,
+        all: bool,
+    ) -> Result<(), EngineError> {
         let shim = container.pod.live_shim("signal a container")?;
         let request = Request::Signal { id: container.id.clone(), signal, all };
         let answer =

@@ -17,6 +17,7 @@ impl Engine {
         };
         let engine = self.clone();
         self.carry_out("RemovePodSandbox", id, async move {
+            pod.ending.cancel();
             let _op = pod.op.write().await;
             engine.release(&pod).await?;
             for container in engine.registry.containers_of(&pod.id) {
@@ -33,7 +34,7 @@ impl Engine {
         let dir = pod.files.dir();
         let trash = dir.with_file_name(format!("{REMOVED}{}", pod.id));
         match std::fs::rename(dir, &trash) {
-            Ok(()) => drop(tokio::task::spawn_blocking(move || discard(&trash))),
+            Ok(()) => self.strangers.behind(move || discard(&trash)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(EngineError::io("set aside", dir)(error)),
         }

@@ -21,6 +21,7 @@ impl Engine {
         };
         let engine = self.clone();
         self.carry_out("StopPodSandbox", id, async move {
+            pod.ending.cancel();
             let _op = pod.op.write().await;
             match engine.release(&pod).await {
                 Ok(()) => {

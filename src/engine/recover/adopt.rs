@@ -9,7 +9,11 @@ use crate::{Engine, now};
 use model::{ContainerEvent, ContainerState, SandboxState};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use wire::msg::{ContainerSnapshot, ExitRecord, Request};
+
+/// How long the daemon's start waits for half-made containers to be gone.
+const HALF_MADE: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Takes over a pod that was made. Without its shim it is not ready, and what it ran is ended.
@@ -94,8 +98,17 @@ impl Engine {
         }
     }
 
-    /// Frees what containers hold whose creation was never answered and never recorded.
+    /// Frees what containers hold whose creation was never answered and never recorded. One whose processes do not die
+    /// is left to go behind.
     async fn drop_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<String>) {
+        let (engine, held) = (self.clone(), pod.clone());
+        let dropped = tokio::spawn(async move { engine.drop_all_half_made(&held, ids).await });
+        if tokio::time::timeout(HALF_MADE, dropped).await.is_err() {
+            tracing::warn!(pod = %pod.id, "a half-made container does not die");
+        }
+    }
+
+    async fn drop_all_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<String>) {
         for id in ids {
             if let Some(shim) = pod.shim() {
                 let _ = shim.ask("remove container", &id, &Request::Remove { id: id.clone() }).await;

@@ -33,7 +33,7 @@ impl Engine {
         for name in names(&self.paths.pods())? {
             let files = PodFiles::new(&self.paths, &name);
             if name.starts_with(REMOVED) {
-                tokio::task::spawn_blocking(move || discard(files.dir()));
+                self.strangers.behind(move || discard(files.dir()));
                 continue;
             }
             match read_or_copy::<PodRecord>(&files.pod(), &name, durable.get(&pod_key(&name))) {

@@ -89,7 +89,7 @@ impl Engine {
         for name in names(&dir)? {
             if self.registry.any_container(&name).is_none() {
                 let path = dir.join(&name);
-                tokio::task::spawn_blocking(move || discard(&path));
+                self.strangers.behind(move || discard(&path));
             }
         }
         Ok(())

@@ -1,0 +1,338 @@
+//! What CreateContainer decides and makes before the shim is asked: spec, record, writable layer, cgroup, plan.
+//!
+//! Paths of the host that the request names may never answer, so only the middle one of the three steps touches them, on
+//! threads that nothing else waits for; it keeps nothing that would be left if it were given up.
+
+use super::create::stopping;
+use super::volumes::Volumes;
+use crate::error::EngineError;
+use crate::objects::{Container, ExecTemplate, Pod, lock};
+use crate::record::{self, ContainerRecord};
+use crate::strangers::Blocked;
+use crate::{Engine, blocking, now};
+use image::Image;
+use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxId};
+use oci_spec::runtime::Spec;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use wire::plan::{ContainerPlan, PidNamespace, Stdio};
+
+/// A container that is to be made.
+pub(super) struct Draft {
+    id: ContainerId,
+    pod: Arc<Pod>,
+    config: Arc<ContainerConfig>,
+    image: Arc<Image>,
+    run: oci::spec::ImageConfig,
+    /// The mount at whose path of the host the work is.
+    at: AtomicUsize,
+}
+
+impl Draft {
+    pub(super) fn new(
+        id: &ContainerId,
+        pod: &Arc<Pod>,
+        config: Arc<ContainerConfig>,
+        image: Arc<Image>,
+    ) -> Arc<Self> {
+        let run = run_config(&image);
+        Arc::new(Self { id: id.clone(), pod: pod.clone(), config, image, run, at: AtomicUsize::new(0) })
+    }
+
+    fn log_path(&self) -> String {
+        log_path(&self.pod.config(), &self.config)
+    }
+
+    /// Looks once at every path that is to be mounted, so that one that does not answer is known.
+    fn look(&self) {
+        for (index, mount) in self.config.mounts.iter().enumerate().filter(|(_, mount)| mount.image.is_none())
+        {
+            self.at.store(index, Ordering::Relaxed);
+            // What is there and how, the planner decides.
+            let _ = fs::metadata(&mount.host_path);
+        }
+        self.at.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    fn blocked(&self, why: &Blocked) -> EngineError {
+        let seconds = match why {
+            Blocked::Stopping => return stopping(&self.pod),
+            Blocked::Died => return EngineError::TaskDied("CreateContainer"),
+            Blocked::Unanswered { seconds } => *seconds,
+        };
+        let at = self.at.load(Ordering::Relaxed);
+        let (field, path) = match self.config.mounts.get(at) {
+            Some(mount) => (format!("config.mounts[{at}].host_path"), PathBuf::from(&mount.host_path)),
+            None => ("config.mounts or config.log_path".to_owned(), PathBuf::from(self.log_path())),
+        };
+        EngineError::Unanswered { field, path, seconds }
+    }
+}
+
+/// What the image says.
+struct Found {
+    user: oci::users::ResolvedUser,
+    volumes: Volumes,
+}
+
+impl Engine {
+    /// Decides everything, then records it, then makes what the shim needs to find.
+    pub(super) async fn prepare(
+        self: &Arc<Self>,
+        draft: Arc<Draft>,
+    ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
+        let (engine, held) = (self.clone(), draft.clone());
+        let found = blocking("reading an image", move || engine.look_up(&held)).await?;
+        let (engine, held) = (self.clone(), draft.clone());
+        let outside = move || engine.outside(&held, &found).map(|(spec, made)| (spec, made, found));
+        let outside = self.strangers.run(&draft.pod, outside).await;
+        let (spec, made, found) = outside.map_err(|why| draft.blocked(&why))??;
+        let engine = self.clone();
+        blocking("planning a container", move || engine.inside(&draft, &spec, made, found)).await
+    }
+
+    fn look_up(&self, draft: &Draft) -> Result<Found, EngineError> {
+        let view = oci::rootfs::RootView::new(draft.image.layers.iter().cloned());
+        let request = oci::users::UserRequest::new(&draft.config.security, &draft.run.user);
+        let user = oci::users::resolve(&view, &request)?;
+        Ok(Found { user, volumes: self.volumes(&draft.id, &draft.config, &draft.image)? })
+    }
+
+    /// Everything that touches paths of the host which the request names: the spec, and then the directories that were
+    /// made for mounts. One of these may block it for ever.
+    fn outside(&self, draft: &Draft, found: &Found) -> Result<(Spec, Vec<PathBuf>), EngineError> {
+        draft.look();
+        let (pod, config) = (&draft.pod, &draft.config);
+        let spec = self.spec(draft, found)?;
+        if let Some(runtime) = self.handlers.runtime(&pod.handler()) {
+            runtime.check_mounts(&spec)?;
+        }
+        self.check_hooks(pod, &spec)?;
+        stop_signal(config, &draft.run)?;
+        let mut made = Vec::new();
+        let outcome = self.furnish_outside(draft, &spec, &mut made);
+        if outcome.is_err() {
+            self.unmake(draft.id.as_str(), &made);
+        }
+        outcome.map(|()| (spec, made))
+    }
+
+    fn furnish_outside(
+        &self,
+        draft: &Draft,
+        spec: &Spec,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(), EngineError> {
+        if draft.pod.ending.is_cancelled() {
+            return Err(stopping(&draft.pod));
+        }
+        oci::spec::make_sources(&draft.config.mounts, made)?;
+        crate::selinux::label_mounts(&draft.config.mounts, mount_label(spec))?;
+        let log_path = draft.log_path();
+        if let Some(dir) = Path::new(&log_path).parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            fs::create_dir_all(dir).map_err(EngineError::io("make the log directory", dir))?;
+        }
+        Ok(())
+    }
+
+    /// Records the container and makes what is its own.
+    fn inside(
+        &self,
+        draft: &Draft,
+        spec: &Spec,
+        made: Vec<PathBuf>,
+        found: Found,
+    ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
+        let Draft { id, pod, config, image, run, .. } = draft;
+        let record = ContainerRecord {
+            version: ContainerRecord::version(),
+            id: id.to_string(),
+            sandbox_id: pod.id.clone(),
+            state: ContainerState::Created,
+            created_at: now(),
+            image_id: image.id.clone(),
+            image_ref: image
+                .reference_for(&[&config.image.image, &config.image.user_specified_image])
+                .to_owned(),
+            layers: image.layers.clone(),
+            image_volumes: found.volumes.mounted,
+            log_path: draft.log_path(),
+            uid: found.user.uid,
+            gid: found.user.gid,
+            groups: found.user.groups,
+            stop_signal: stop_signal(config, run)?,
+            updated: None,
+            config: config.clone(),
+        };
+        let container = Container::new(record, pod.clone());
+        *lock(&container.sources) = made;
+        self.registry.add_container(container.clone());
+        // Until the record is written, the spec alone is the journal of a container under construction.
+        record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
+        self.make_layers(&container, spec, &found.volumes.anonymous)?;
+        let plan = self.furnish(&container, spec)?;
+        let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
+        // Nobody else knows the container yet.
+        let _ = container.exec.set(template);
+        Ok((container, plan))
+    }
+
+    fn spec(&self, draft: &Draft, found: &Found) -> Result<Spec, EngineError> {
+        let Draft { id, pod, config, run, .. } = draft;
+        let Found { user, volumes } = found;
+        let sandbox = &*pod.config();
+        let cgroup = &pod.cgroup.container(id.as_str()).to_string();
+        let netns = pod.netns();
+        let rootfs = self.paths.rootfs();
+        let (resolv_conf, hostname, hosts) =
+            (pod.files.resolv_conf(), pod.files.hostname(), pod.files.hosts());
+        let shm = match sandbox.linux.security.namespaces.ipc {
+            NamespaceMode::Node => PathBuf::from("/dev/shm"),
+            _ => pod.files.shm(),
+        };
+        let pid_of = match config.security.namespaces.pid {
+            NamespaceMode::Pod => pod.pid(),
+            NamespaceMode::Target => {
+                let target = config.security.namespaces.target_id.as_deref().unwrap_or_default();
+                self.registry.container(target)?.pid()
+            }
+            NamespaceMode::Container | NamespaceMode::Node => None,
+        };
+        let mut spec = oci::spec::container(&oci::spec::ContainerInputs {
+            sandbox_id: &SandboxId::new(pod.id.as_str()),
+            container_id: id,
+            sandbox,
+            container: config,
+            image: run,
+            image_name: &config.image.image,
+            user,
+            hostname: &crate::pod::hostname(&pod.id, sandbox),
+            files: oci::spec::PodFiles {
+                resolv_conf: Some(&resolv_conf),
+                hostname: Some(&hostname),
+                hosts: Some(&hosts),
+                shm: Some(&shm),
+            },
+            volumes: oci::spec::Volumes { images: &volumes.images, anonymous: &volumes.anonymous },
+            namespaces: oci::spec::PodNamespaces {
+                network: netns.as_deref(),
+                shim_pid: pod.shim().and_then(|shim| shim.pid()),
+                pid_of,
+            },
+            cgroup,
+            labels: &self.container_labels(pod, config)?,
+            host_devices: self.handlers.host_devices(&pod.handler()),
+            rlimits: &self.handlers.rlimits(&pod.handler(), crate::userns::root_of(sandbox).is_some())?,
+            rootfs: &rootfs,
+            unified_cgroups: self.cgroups.is_unified(),
+            settings: &self.planning,
+        })?;
+        self.cdi.inject(&mut spec, &config.cdi_devices)?;
+        Ok(spec)
+    }
+
+    /// Makes the writable layer and the volumes in it.
+    fn make_layers(
+        &self,
+        container: &Container,
+        spec: &Spec,
+        volumes: &[oci::spec::AnonymousVolume],
+    ) -> Result<(), EngineError> {
+        let layers = self.paths.container(&container.id);
+        for dir in [&layers, &layers.join("upper"), &layers.join("work")] {
+            // The upper layer's mode is what every user of the container meets at `/`.
+            fs::DirBuilder::new()
+                .mode(0o755)
+                .create(dir)
+                .map_err(EngineError::io("make the directory", dir))?;
+        }
+        super::volumes::make_anonymous(volumes, &layers, &container.record().layers)?;
+        crate::selinux::label_volumes(volumes, mount_label(spec))
+    }
+
+    /// Makes the cgroup, and the plan that uses it and the layers.
+    fn furnish(&self, container: &Container, spec: &Spec) -> Result<ContainerPlan, EngineError> {
+        let record = container.record();
+        let layers = self.paths.container(&record.id);
+        let (upper, work) = (layers.join("upper"), layers.join("work"));
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
+        let config = &record.config;
+        let runtime = self.handlers.runtime(&container.pod.handler());
+        let cgroup = match runtime {
+            // It makes the cgroup itself.
+            Some(_) => self.cgroups.plan(&container.cgroup()),
+            None => self.cgroups.create(&container.cgroup(), &resources)?,
+        };
+        let mut plan = oci::plan::container(
+            spec,
+            &oci::plan::PlanInputs {
+                id: &record.id,
+                stdio: Stdio {
+                    log_path: record.log_path.clone().into_bytes(),
+                    tty: config.tty,
+                    stdin: config.stdin,
+                    stdin_once: config.stdin_once,
+                },
+                cgroup,
+                pid_namespace: pid_namespace(config),
+                root: oci::plan::RootSource::Overlay { layers: &record.layers, upper: &upper, work: &work },
+            },
+        )?;
+        plan.process.seccomp_agent = super::agent(container, spec)?;
+        if let Some(runtime) = runtime {
+            let bundle = container.pod.files.bundle(&record.id);
+            plan.runtime = Some(runtime.prepare(&bundle, spec, &plan)?);
+        } else {
+            plan.hooks = self.hooks(container, spec)?;
+        }
+        Ok(plan)
+    }
+}
+
+fn mount_label(spec: &Spec) -> &str {
+    spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default()
+}
+
+/// The part of the image that decides how it runs.
+fn run_config(image: &Image) -> oci::spec::ImageConfig {
+    let config = &image.config;
+    oci::spec::ImageConfig {
+        env: config.env.clone(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        user: config.user.clone(),
+        working_dir: config.working_dir.clone(),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+    }
+}
+
+fn stop_signal(config: &ContainerConfig, image: &oci::spec::ImageConfig) -> Result<i32, EngineError> {
+    const SIGTERM: i32 = 15;
+    match config.stop_signal {
+        Some(signal) => Ok(signal),
+        None if image.stop_signal.is_empty() => Ok(SIGTERM),
+        None => Ok(oci::signal::parse(&image.stop_signal)?),
+    }
+}
+
+fn pid_namespace(config: &ContainerConfig) -> PidNamespace {
+    let namespaces = &config.security.namespaces;
+    match namespaces.pid {
+        NamespaceMode::Pod => PidNamespace::Pod,
+        NamespaceMode::Container => PidNamespace::New,
+        NamespaceMode::Node => PidNamespace::Host,
+        NamespaceMode::Target => PidNamespace::Container(namespaces.target_id.clone().unwrap_or_default()),
+    }
+}
+
+/// Absolute; empty where the pod or the container names none.
+fn log_path(sandbox: &SandboxConfig, config: &ContainerConfig) -> String {
+    if sandbox.log_directory.is_empty() || config.log_path.is_empty() {
+        return String::new();
+    }
+    Path::new(&sandbox.log_directory).join(&config.log_path).to_string_lossy().into_owned()
+}

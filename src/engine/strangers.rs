@@ -1,0 +1,96 @@
+//! A pool of threads for what strangers can block: paths of the host that requests name may lie on a filesystem that
+//! never answers, and what containers leave may take long to delete. What must go on never waits for a thread of it.
+
+use crate::error::EngineError;
+use crate::objects::Pod;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+
+/// Most threads; a blocked one takes some pages of memory and nothing else.
+const THREADS: usize = 1024;
+/// Most of them that one pod can block.
+pub(crate) const OF_A_POD: usize = 4;
+const STACK: usize = 512 << 10;
+/// How long a filesystem may take to answer: less than the kubelet waits, which so hears what it is waiting for.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The pool.
+pub(crate) struct Strangers {
+    runtime: Option<Runtime>,
+    places: Arc<Semaphore>,
+}
+
+/// Why work has no result. The thread may be at it still.
+pub(crate) enum Blocked {
+    /// It took too long.
+    Unanswered {
+        /// How long.
+        seconds: u64,
+    },
+    /// The pod is being stopped.
+    Stopping,
+    /// It panicked.
+    Died,
+}
+
+impl Strangers {
+    pub(crate) fn new() -> Result<Self, EngineError> {
+        // Only its threads for blocking work are used.
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(THREADS)
+            .thread_stack_size(STACK)
+            .thread_name("strangers")
+            .build()
+            .map_err(EngineError::io("start", "the threads for paths of the host"))?;
+        Ok(Self { runtime: Some(runtime), places: Arc::new(Semaphore::new(THREADS)) })
+    }
+
+    /// Works for a pod for as long as the pod is not being stopped. What is given up goes on behind, without an effect
+    /// on anything that the daemon keeps.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        pod: &Pod,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Blocked> {
+        tokio::select! {
+            biased;
+            done = self.work(pod, job) => done.ok_or(Blocked::Died),
+            () = pod.ending.cancelled() => Err(Blocked::Stopping),
+            () = tokio::time::sleep(PATIENCE) => Err(Blocked::Unanswered { seconds: PATIENCE.as_secs() }),
+        }
+    }
+
+    /// Works behind, for nobody who waits.
+    pub(crate) fn behind(&self, job: impl FnOnce() + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn_blocking(job);
+        }
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        pod: &Pod,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let of_pod = pod.strangers.clone().acquire_owned().await.ok()?;
+        let place = self.places.clone().acquire_owned().await.ok()?;
+        let held = (of_pod, place);
+        let work = move || {
+            let done = job();
+            drop(held);
+            done
+        };
+        self.runtime.as_ref()?.spawn_blocking(work).await.ok()
+    }
+}
+
+impl Drop for Strangers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Whoever is blocked would keep the daemon from ending.
+            runtime.shutdown_background();
+        }
+    }
+}
