@@ -30,6 +30,19 @@ pub(crate) fn config(message: impl Into<String>) -> CniError {
     CniError::new(CniError::INVALID_CONFIG, message)
 }
 
+/// The first of several failures, with the others as its details.
+pub(crate) fn all_of(failures: impl IntoIterator<Item = CniError>) -> Result<(), CniError> {
+    let mut failures = failures.into_iter();
+    let Some(first) = failures.next() else { return Ok(()) };
+    let more: Vec<String> = failures.map(|failed| failed.msg).collect();
+    if more.is_empty() {
+        return Err(first);
+    }
+    let details = [first.details.clone(), format!("and {}", more.join("; "))];
+    let details: Vec<String> = details.into_iter().filter(|part| !part.is_empty()).collect();
+    Err(first.with_details(details.join("; ")))
+}
+
 /// The configuration in the form that a plugin reads.
 pub(crate) fn read<T: DeserializeOwned>(call: &Invocation) -> Result<T, CniError> {
     let plugin = call.conf.plugin_type();

@@ -6,7 +6,7 @@
 //! What differs: they talk to the kernel by netlink instead of running commands, and keep their packet
 //! rules in nf_tables tables of their own, `corten_masquerade`, `corten_hostport` and `corten_macspoofchk`.
 //!
-//! [`run`] carries one call out; [`understands`] says beforehand whether a configuration holds anything
+//! [`run`] carries one call out; [`validate`] says what a configuration's first ADD would refuse; [`understands`] says beforehand whether a configuration holds anything
 //! that these plugins do not do, so that the caller can execute another plugin of that name instead.
 
 pub mod bridge;
@@ -23,4 +23,4 @@ mod tag;
 pub mod types;
 
 pub use fields::{UnknownField, understands};
-pub use run::run;
+pub use run::{heal, rules_generation, run, validate};

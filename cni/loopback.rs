@@ -34,15 +34,14 @@ pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
     Ok(CniResult { ips: ips.collect(), interfaces: vec![interface], ..CniResult::default() })
 }
 
-/// Takes `lo` down, unless the namespace is gone or about to go.
+/// Takes `lo` down, unless the namespace is gone, about to go, or none.
 ///
 /// # Errors
 /// When `lo` cannot be taken down.
 pub fn del(call: &Invocation) -> Result<(), CniError> {
-    match &call.netns {
-        Some(netns) if !call.skip_link_delete && netns.path.exists() => {
-            set(open_netns(call)?.as_ref(), false).map(|_| ())
-        }
+    let there = call.netns.as_ref().is_some_and(|netns| !call.skip_link_delete && netns.path.exists());
+    match there.then(|| open_netns(call)) {
+        Some(Ok(inside)) => set(inside.as_ref(), false).map(|_| ()),
         _ => Ok(()),
     }
 }

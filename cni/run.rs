@@ -34,6 +34,39 @@ pub fn run(call: &Invocation) -> Result<Option<CniResult>, CniError> {
     }
 }
 
+/// Verifies what the built-in plugin of that type would refuse of a configuration at its first ADD, without a look at
+/// the host. What the runtime adds to each call need not be there.
+///
+/// # Errors
+/// What is wrong with it; [`CniError::INVALID_CONFIG`] for a plugin that is not built in.
+pub fn validate(call: &Invocation) -> Result<(), CniError> {
+    match call.conf.plugin_type() {
+        "bridge" => bridge::validate(call),
+        "host-local" => host_local::validate(call),
+        "portmap" => portmap::validate(call),
+        "loopback" => Ok(()),
+        plugin => Err(CniError::new(CniError::INVALID_CONFIG, format!("no built-in plugin {plugin:?}"))),
+    }
+}
+
+/// Makes again what somebody has flushed of the packet rules of attachments: each call holds the configuration and the
+/// result of an ADD, as those of CHECK do. Whether anything was missing. What other plugins have made is theirs.
+///
+/// # Errors
+/// When the kernel refuses; the other tables have been made all the same.
+pub fn heal(calls: &[Invocation]) -> Result<bool, CniError> {
+    let of =
+        |plugin: &str| -> Vec<_> { calls.iter().filter(|call| call.conf.plugin_type() == plugin).collect() };
+    let bridged = bridge::heal(&of("bridge"));
+    let mapped = portmap::heal(&of("portmap"))?;
+    Ok(bridged? || mapped)
+}
+
+/// A number that changes with every change of packet rules on this host; `None` where it cannot be known.
+pub fn rules_generation() -> Option<u32> {
+    crate::firewall::socket().ok().and_then(|socket| sys::nft::generation(&socket).ok())
+}
+
 fn none((): ()) -> Option<CniResult> {
     None
 }

@@ -4,6 +4,7 @@ use crate::failure::{config, read};
 use crate::fields::refused_of_bridge;
 use crate::types::{CniError, Dns, Invocation};
 use serde::Deserialize;
+use serde_json::Value;
 use sys::netlink::Mac;
 
 const DEFAULT_BRIDGE: &str = "cni0";
@@ -14,6 +15,8 @@ const NAME_MAX: usize = 15;
 #[serde(default, rename_all = "camelCase")]
 struct Raw {
     bridge: Option<String>,
+    /// Of Corten's own network alone; not among the fields that others may use.
+    owner: Option<String>,
     is_gateway: Option<bool>,
     is_default_gateway: Option<bool>,
     force_address: Option<bool>,
@@ -54,6 +57,8 @@ struct WithMac {
 #[derive(Debug)]
 pub(super) struct Bridge {
     pub(super) name: String,
+    /// Whose bridge it is, kept as its alias; empty: nobody's in particular.
+    pub(super) owner: String,
     /// The bridge has the gateways' addresses.
     pub(super) is_gateway: bool,
     /// The container's default routes lead to them.
@@ -88,6 +93,7 @@ impl Bridge {
         let mac = wanted_mac(call, &raw)?;
         let conf = Self {
             name: raw.bridge.filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_BRIDGE.to_owned()),
+            owner: raw.owner.unwrap_or_default(),
             is_gateway: on(raw.is_gateway) || on(raw.is_default_gateway),
             is_default_gateway: on(raw.is_default_gateway),
             force_address: on(raw.force_address),
@@ -113,6 +119,27 @@ impl Bridge {
             return Err(config(format!("bridge: invalid bridge name {:?}", conf.name)));
         }
         Ok(conf)
+    }
+}
+
+/// What DEL and GC need to know. It is read from any configuration, also from one that ADD has refused: a container
+/// whose ADD has failed must be removable.
+#[derive(Debug)]
+pub(super) struct Removal {
+    pub(super) ipam: String,
+    pub(super) ip_masq: bool,
+    pub(super) mac_spoof_check: bool,
+}
+
+impl Removal {
+    pub(super) fn read(call: &Invocation) -> Self {
+        let on = |field| !matches!(call.conf.get(field), None | Some(Value::Null | Value::Bool(false)));
+        let ipam = call.conf.get("ipam").and_then(|ipam| ipam.get("type")).and_then(Value::as_str);
+        Self {
+            ipam: ipam.unwrap_or_default().to_owned(),
+            ip_masq: on("ipMasq"),
+            mac_spoof_check: on("macspoofchk"),
+        }
     }
 }
 

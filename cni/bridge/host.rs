@@ -20,6 +20,8 @@ use sys::netlink::{
 use sys::netns::Netns;
 
 const EEXIST: i32 = 17;
+/// No such interface.
+pub(super) const ENODEV: i32 = 19;
 const PORT_UP_TIMEOUT: Duration = Duration::from_secs(2);
 const PORT_UP_POLL: Duration = Duration::from_micros(200);
 
@@ -29,6 +31,7 @@ pub(super) struct BridgeState {
     pub(super) index: u32,
     pub(super) mac: Mac,
     promiscuous: bool,
+    owner: String,
     /// The addresses that it was seen to have, none of them in the way of another.
     gateways: Vec<IpNet>,
     cached: bool,
@@ -146,10 +149,15 @@ fn bridge(host: &Socket, conf: &Bridge) -> Result<BridgeState, CniError> {
     batch.get_link(&conf.name);
     let replies = host.run(&mut batch).map_err(system)?;
     let found = link_info(&replies).filter(|link| link.kind == "bridge");
-    let Some(LinkInfo { index, mac: Some(mac), up, promiscuity, .. }) = found else {
+    let Some(LinkInfo { index, mac: Some(mac), up, promiscuity, alias, .. }) = found else {
         return Err(config(format!("{:?} exists and is not a bridge", conf.name)));
     };
     let mut batch = Batch::new();
+    if !conf.owner.is_empty() && alias.is_empty() {
+        batch.set_alias(&conf.name, index, &conf.owner);
+    } else if !is_owner(conf, &alias) {
+        return Err(clash(conf, &format!("belongs to another daemon ({alias})")));
+    }
     if !up {
         batch.set_up(&conf.name, index, true);
     }
@@ -160,10 +168,58 @@ fn bridge(host: &Socket, conf: &Bridge) -> Result<BridgeState, CniError> {
     // The host's routes are its own, whatever a container advertises. Without IPv6 there is no such file.
     let accept = format!("/proc/sys/net/ipv6/conf/{}/accept_ra", conf.name);
     let _ = std::fs::write(accept, "0");
-    let state =
-        BridgeState { index, mac, promiscuous: conf.promiscuous, gateways: Vec::new(), cached: false };
+    let state = BridgeState {
+        index,
+        mac,
+        promiscuous: conf.promiscuous,
+        owner: conf.owner.clone(),
+        gateways: Vec::new(),
+        cached: false,
+    };
     remember(host, conf, &state);
     Ok(state)
+}
+
+/// Owners that are daemons begin so; other aliases are none.
+const DAEMON: &str = "corten:";
+
+/// Whether nobody else says that the bridge is his.
+fn is_owner(conf: &Bridge, alias: &str) -> bool {
+    conf.owner.is_empty() || alias == conf.owner || !alias.starts_with(DAEMON)
+}
+
+fn clash(conf: &Bridge, what: &str) -> CniError {
+    let name = &conf.name;
+    config(format!(
+        "bridge {name} {what}: another network has made it. Give this one another bridge by a configuration in \
+         network.conf_dir, or remove that bridge: ip link del {name}"
+    ))
+}
+
+/// Verifies that a bridge of that name, where there is one, is free for gateways of which it will have some.
+pub(super) fn free_for(host: &Socket, conf: &Bridge, gateways: &[IpNet]) -> Result<(), CniError> {
+    let mut batch = Batch::new();
+    let found = host.run(batch.get_link(&conf.name).tolerate(ENODEV)).map_err(system)?;
+    let Some(link) = link_info(&found) else { return Ok(()) };
+    if link.kind != "bridge" {
+        return Err(config(format!("{:?} exists and is not a bridge", conf.name)));
+    }
+    if !is_owner(conf, &link.alias) {
+        return Err(clash(conf, &format!("belongs to another daemon ({})", link.alias)));
+    }
+    let wanted: Vec<Address> = gateways.iter().map(|gateway| address(*gateway)).collect();
+    let own = addresses_of(host, link.index).map_err(system)?.into_iter().map(|found| found.address);
+    let in_the_way = |other: &Address| {
+        !conf.force_address && !wanted.contains(other) && gateways.iter().any(|one| excludes(*other, *one))
+    };
+    match own.into_iter().find(in_the_way) {
+        Some(other) => Err(another_address(conf, other)),
+        None => Ok(()),
+    }
+}
+
+fn another_address(conf: &Bridge, other: Address) -> CniError {
+    clash(conf, &format!("has the address {}/{}", other.ip, other.prefix))
 }
 
 /// Gives the bridge the gateways' addresses, and lets the host forward.
@@ -210,8 +266,7 @@ fn clear_the_way(
         let in_the_way = own.iter().filter(|other| !wanted.contains(other) && excludes(**other, *gateway));
         for other in in_the_way {
             if !conf.force_address {
-                let other = format!("{}/{}", other.ip, other.prefix);
-                return Err(config(format!("{:?} has another address than {gateway}: {other}", conf.name)));
+                return Err(another_address(conf, *other));
             }
             let mut batch = Batch::new();
             host.run(batch.delete_address(&conf.name, bridge.index, *other)).map_err(system)?;
@@ -303,7 +358,8 @@ fn known(host: &Socket, conf: &Bridge) -> Option<BridgeState> {
     let bridges = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
     let key = (host.netns_cookie(), conf.name.clone());
     let known = bridges.as_ref()?.get(&key)?;
-    (known.promiscuous == conf.promiscuous).then(|| BridgeState { cached: true, ..known.clone() })
+    let is_same = known.promiscuous == conf.promiscuous && known.owner == conf.owner;
+    is_same.then(|| BridgeState { cached: true, ..known.clone() })
 }
 
 fn remember(host: &Socket, conf: &Bridge, state: &BridgeState) {

@@ -6,18 +6,15 @@ mod container;
 mod host;
 mod plan;
 
-use crate::failure::{config, open_netns, system};
+use crate::failure::{all_of, config, open_netns, system};
 use crate::firewall::{masquerade, spoof};
 use crate::types::{CniError, CniResult, Command, Interface, Invocation};
 use crate::{delegate, host_local, tag};
-use conf::Bridge;
-use host::HostLink;
+use conf::{Bridge, Removal};
+use host::{ENODEV, HostLink};
 use ipnet::IpNet;
 use sys::netlink::{Batch, Mac, Socket};
 use sys::netns::Netns;
-
-/// `ENODEV`: no such interface.
-const ENODEV: i32 = 19;
 
 /// Attaches the container to the bridge, which is made when it is not there.
 ///
@@ -57,7 +54,7 @@ impl Undo<'_> {
             let freed = delegate::run(self.call, &self.conf.ipam, Command::Del);
             failures.extend(freed.err().map(|failed| failed.msg));
         }
-        failures.extend(remove_rules(self.call, self.conf).err().map(|failed| failed.msg));
+        failures.extend(remove_rules(self.call, &Removal::read(self.call)).err().map(|failed| failed.msg));
         if failures.is_empty() {
             return error;
         }
@@ -107,12 +104,13 @@ fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &host::BridgeState) -> 
     Ok(result)
 }
 
-/// Detaches the container. It succeeds when nothing is attached, and without the namespace.
+/// Detaches the container. It succeeds when nothing is attached, without the namespace, and by a configuration that is
+/// wrong.
 ///
 /// # Errors
 /// When something that is there cannot be removed; the rest is removed all the same.
 pub fn del(call: &Invocation) -> Result<(), CniError> {
-    let conf = Bridge::read(call)?;
+    let conf = Removal::read(call);
     let mut failures = Vec::new();
     if !call.skip_link_delete {
         failures.extend(delete_links(call).err());
@@ -121,7 +119,7 @@ pub fn del(call: &Invocation) -> Result<(), CniError> {
         failures.extend(delegate::run(call, &conf.ipam, Command::Del).err());
     }
     failures.extend(remove_rules(call, &conf).err());
-    failures.into_iter().next().map_or(Ok(()), Err)
+    all_of(failures)
 }
 
 fn delete_links(call: &Invocation) -> Result<(), CniError> {
@@ -136,13 +134,13 @@ fn delete_links(call: &Invocation) -> Result<(), CniError> {
     Ok(())
 }
 
-fn remove_rules(call: &Invocation, conf: &Bridge) -> Result<(), CniError> {
+fn remove_rules(call: &Invocation, conf: &Removal) -> Result<(), CniError> {
     let own = tag::of(call);
     // Without a readable result every set is searched.
     let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
     let masqueraded = if conf.ip_masq { masquerade::release(&addresses(&previous), &own) } else { Ok(()) };
     let checked = if conf.mac_spoof_check { spoof::remove(|tag| tag == own) } else { Ok(()) };
-    masqueraded.and(checked)
+    all_of([masqueraded.err(), checked.err()].into_iter().flatten())
 }
 
 /// Verifies that the container is attached as the previous result says.
@@ -161,12 +159,40 @@ pub fn check(call: &Invocation) -> Result<(), CniError> {
     Ok(())
 }
 
-/// Verifies the configuration, and asks IPAM.
+/// Makes what is missing of the packet rules of attachments, as they were after ADD. Whether anything was.
+pub(crate) fn heal(calls: &[&Invocation]) -> Result<bool, CniError> {
+    let (mut masqueraded, mut checked) = (Vec::new(), Vec::new());
+    for call in calls {
+        let (Ok(conf), Ok(Some(result))) = (Bridge::read(call), call.conf.prev_result()) else { continue };
+        if conf.ip_masq && !conf.ipam.is_empty() {
+            masqueraded.push((addresses(&result), tag::of(call)));
+        }
+        let own = result.interfaces.iter().find(|own| own.name == call.ifname && !own.sandbox.is_empty());
+        if let Some(mac) = own.filter(|_| conf.mac_spoof_check).and_then(|own| Mac::parse(&own.mac)) {
+            checked.push((host::veth_name(call), mac, tag::of(call)));
+        }
+    }
+    let made = [masquerade::heal(&masqueraded)?, spoof::heal(&checked)?];
+    Ok(made.contains(&true))
+}
+
+/// Verifies the configuration, without a look at the host.
+pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
+    let conf = Bridge::read(call)?;
+    if conf.ipam == host_local::TYPE { host_local::validate(call) } else { Ok(()) }
+}
+
+/// Verifies the configuration and that the bridge is not another network's, and asks IPAM.
 ///
 /// # Errors
-/// [`CniError::NOT_AVAILABLE`] when the configuration is wrong; what IPAM says.
+/// [`CniError::NOT_AVAILABLE`] when the configuration is wrong or the bridge is taken; what IPAM says.
 pub fn status(call: &Invocation) -> Result<(), CniError> {
-    let conf = Bridge::read(call).map_err(|error| CniError::new(CniError::NOT_AVAILABLE, error.msg))?;
+    let unavailable = |error: CniError| CniError::new(CniError::NOT_AVAILABLE, error.msg);
+    let conf = Bridge::read(call).map_err(unavailable)?;
+    let knows = conf.is_gateway && conf.ipam == host_local::TYPE;
+    let gateways = if knows { host_local::gateways(call).map_err(unavailable)? } else { Vec::new() };
+    let host = Socket::route().map_err(system)?;
+    host::free_for(&host, &conf, &gateways).map_err(unavailable)?;
     if conf.ipam.is_empty() { Ok(()) } else { delegate::run(call, &conf.ipam, Command::Status) }
 }
 
@@ -176,12 +202,12 @@ pub fn status(call: &Invocation) -> Result<(), CniError> {
 /// # Errors
 /// When something cannot be removed; the rest is removed all the same.
 pub fn gc(call: &Invocation) -> Result<(), CniError> {
-    let conf = Bridge::read(call)?;
+    let conf = Removal::read(call);
     let stale = tag::stale(call, &host_local::valid_attachments(call)?);
     let masqueraded = masquerade::remove(&stale);
     let checked = spoof::remove(&stale);
     let freed = if conf.ipam.is_empty() { Ok(()) } else { delegate::run(call, &conf.ipam, Command::Gc) };
-    masqueraded.and(checked).and(freed)
+    all_of([masqueraded.err(), checked.err(), freed.err()].into_iter().flatten())
 }
 
 fn interface(name: &str, mac: Mac) -> Interface {

@@ -13,8 +13,13 @@ use sys::nft::{
     Verdict,
 };
 
-const TABLE: Table =
-    Table { family: Family::Inet, name: "corten_masquerade", sets: &["source4", "source6"], build };
+const TABLE: Table = Table {
+    family: Family::Inet,
+    name: "corten_masquerade",
+    sets: &["source4", "source6"],
+    queue: None,
+    build,
+};
 
 const IPV4: &[u8] = &[2];
 const IPV6: &[u8] = &[10];
@@ -86,6 +91,21 @@ fn entries(addresses: &[IpNet], tag: &str) -> Entries {
 
 /// Masquerades what these addresses send out of their subnets.
 pub(crate) fn add(addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
+    with_chains(addresses, |chains| TABLE.insert(chains, &entries(addresses, tag)))
+}
+
+/// Makes what is missing of this for several attachments: addresses and tag. Whether anything was.
+pub(crate) fn heal(attachments: &[(Vec<IpNet>, String)]) -> Result<bool, CniError> {
+    let mut all: Vec<IpNet> =
+        attachments.iter().flat_map(|(addresses, _)| addresses).map(IpNet::trunc).collect();
+    all.sort();
+    all.dedup();
+    let entries = attachments.iter().flat_map(|(addresses, tag)| entries(addresses, tag)).collect();
+    with_chains(&all, |chains| TABLE.heal(chains, &entries))
+}
+
+/// Does something with the chains of the subnets of some addresses.
+fn with_chains<T>(addresses: &[IpNet], work: impl FnOnce(&[Chain<'_>]) -> T) -> T {
     let builders: Vec<_> = addresses
         .iter()
         .map(|address| {
@@ -94,7 +114,7 @@ pub(crate) fn add(addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
         })
         .collect();
     let chains: Vec<_> = builders.iter().map(|(name, build)| Chain { name: name.clone(), build }).collect();
-    TABLE.insert(&chains, &entries(addresses, tag))
+    work(&chains)
 }
 
 /// Verifies that these addresses are masqueraded.

@@ -3,8 +3,12 @@
 //! A table with its sets, chains and rules is made once; then an attachment costs one transaction that adds
 //! elements. The tables are left standing when they are empty, as those of the standard plugins are.
 
+mod heal;
 pub(crate) mod masquerade;
+mod queue;
 pub(crate) mod spoof;
+
+pub(crate) use queue::Queue;
 
 use crate::failure::system;
 use crate::types::CniError;
@@ -33,7 +37,7 @@ static TURN: Mutex<()> = Mutex::new(());
 static SOCKET: Mutex<Option<(u64, Arc<Socket>)>> = Mutex::new(None);
 
 /// A netfilter socket of the calling thread's network namespace.
-fn socket() -> Result<Arc<Socket>, CniError> {
+pub(crate) fn socket() -> Result<Arc<Socket>, CniError> {
     let here = Socket::route().map_err(system)?.netns_cookie();
     let mut kept = SOCKET.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((cookie, socket)) = &*kept
@@ -52,6 +56,8 @@ pub(crate) struct Table {
     pub(crate) family: Family,
     pub(crate) name: &'static str,
     pub(crate) sets: &'static [&'static str],
+    /// What becomes of those who claim a key that another attachment has; without it they take the key over.
+    pub(crate) queue: Option<&'static Queue>,
     /// Makes table, sets, chains and rules, over those that may exist.
     pub(crate) build: fn(&mut Transaction<'_>),
 }
@@ -66,8 +72,8 @@ pub(crate) struct Chain<'a> {
 pub(crate) type Entries = Vec<(&'static str, Element)>;
 
 impl Table {
-    /// Adds elements. One whose key is taken replaces what has it: the key is an address or port that its
-    /// former owner has lost, or the newer of two claims wins, as with the standard plugins.
+    /// Adds elements. One whose key is taken replaces what has it, as the key is an address that its former owner has
+    /// lost, or waits for it, where the table has a queue.
     pub(crate) fn insert(&self, chains: &[Chain<'_>], entries: &Entries) -> Result<(), CniError> {
         let socket = socket()?;
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,19 +114,12 @@ impl Table {
                 made.push(name);
             }
         }
-        for set in self.sets {
-            let of_set: Vec<Element> =
-                entries.iter().filter(|(name, _)| name == set).map(|(_, element)| element.clone()).collect();
-            if of_set.is_empty() {
-                continue;
+        if replace {
+            self.replacing(socket, entries)?.write(self.sets, &mut tx);
+        } else {
+            for set in self.sets {
+                tx.add_elements(set, &of_set(entries, set));
             }
-            if replace {
-                let wanted: Vec<_> = of_set.iter().map(|element| (*set, element.key.clone())).collect();
-                let taken = find(socket, self.family, self.name, &wanted)?;
-                let keys: Vec<_> = taken.into_iter().map(|(_, element)| element.key).collect();
-                tx.delete_elements(set, &keys);
-            }
-            tx.add_elements(set, &of_set);
         }
         tx.commit(socket)?;
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,15 +127,46 @@ impl Table {
         Ok(())
     }
 
-    /// Removes the elements of an attachment, of which these are expected. Those that have another owner by
-    /// now are left to it. When not all are found, every set is searched.
+    /// What adds these elements while some of their keys are taken.
+    fn replacing(&self, socket: &Socket, entries: &Entries) -> SysResult<Changes> {
+        let taken = find(socket, self.family, self.name, &keys(entries))?;
+        let mut changes = Changes::default();
+        let mut waiting = Entries::new();
+        for (set, element) in entries {
+            let same = |(name, other): &&(&str, Element)| name == set && other.key == element.key;
+            // Several may want one at once, when a table is made again.
+            let before = changes.add.iter().position(|entry| same(&entry));
+            let holder = before.map(|at| &changes.add[at]).or_else(|| taken.iter().find(same));
+            let queue = self.queue.filter(|queue| queue.is_for(set));
+            match (holder, queue, before) {
+                (Some((_, holder)), Some(queue), _) if holder.comment != element.comment => {
+                    waiting.push((queue.set, (queue.waiting)(set, element)));
+                }
+                (_, _, Some(before)) => changes.add[before].1 = element.clone(),
+                (holder, ..) => {
+                    changes.delete.extend(holder.map(|(_, holder)| (*set, holder.key.clone())));
+                    changes.add.push((*set, element.clone()));
+                }
+            }
+        }
+        let present = find(socket, self.family, self.name, &keys(&waiting))?;
+        waiting.retain(|(_, element)| !present.iter().any(|(_, found)| found.key == element.key));
+        changes.add.extend(waiting);
+        Ok(changes)
+    }
+
+    /// Removes the elements of an attachment, of which these are expected. Those that have another owner are left to it.
+    /// When not all are found, every set is searched.
     pub(crate) fn release(&self, expected: &Entries, tag: &str) -> Result<(), CniError> {
         self.change(|socket| {
             let found = find(socket, self.family, self.name, &keys(expected))?;
-            if expected.is_empty() || found.len() < expected.len() {
+            let is_own = |(_, element): &(&str, Element)| element.comment == tag;
+            // What another has is waited for perhaps.
+            let all_own = self.queue.is_none() || found.iter().all(is_own);
+            if expected.is_empty() || found.len() < expected.len() || !all_own {
                 return self.search(socket, &|comment| comment == tag);
             }
-            Ok(found.into_iter().filter(|(_, element)| element.comment == tag).collect())
+            Ok(found.into_iter().filter(is_own).collect())
         })
     }
 
@@ -145,7 +175,8 @@ impl Table {
         self.change(|socket| self.search(socket, &condition))
     }
 
-    /// Removes the elements that a look at the table selects, unless the table changes meanwhile.
+    /// Removes the elements that a look at the table selects, unless the table changes meanwhile. Keys that become free
+    /// go to those who have waited longest for them.
     fn change(&self, select: impl Fn(&Socket) -> SysResult<Entries>) -> Result<(), CniError> {
         let socket = socket()?;
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,12 +186,14 @@ impl Table {
             if selected.is_empty() {
                 return Ok(());
             }
-            let mut tx = Transaction::new(self.family, self.name, Some(since));
-            for set in self.sets {
-                let of_set = selected.iter().filter(|(name, _)| name == set);
-                let keys: Vec<_> = of_set.map(|(_, element)| element.key.clone()).collect();
-                tx.delete_elements(set, &keys);
+            let mut changes = Changes { delete: keys(&selected), add: Entries::new() };
+            if let Some(queue) = self.queue.filter(|queue| selected.iter().any(|(set, _)| queue.is_for(set)))
+            {
+                let waiting = self.elements_of(&socket, queue.set)?;
+                queue.advance(&selected, &waiting, &mut changes);
             }
+            let mut tx = Transaction::new(self.family, self.name, Some(since));
+            changes.write(self.sets, &mut tx);
             tx.commit(&socket)
         };
         for _ in 0..ATTEMPTS {
@@ -176,23 +209,30 @@ impl Table {
     fn search(&self, socket: &Socket, condition: &dyn Fn(&str) -> bool) -> SysResult<Entries> {
         let mut all = Entries::new();
         for set in self.sets {
-            match elements(socket, self.family, self.name, set) {
-                Ok(found) => {
-                    let own = found.into_iter().filter(|element| condition(&element.comment));
-                    all.extend(own.map(|element| (*set, element)));
-                }
-                Err(error) if error.errno == ENOENT => {}
-                Err(error) => return Err(error),
-            }
+            let found = self.elements_of(socket, set)?.into_iter();
+            all.extend(found.filter(|element| condition(&element.comment)).map(|element| (*set, element)));
         }
         Ok(all)
     }
 
-    /// Verifies that every element is there as it was added.
+    /// The elements of a set; none where it, or the table, is not there.
+    fn elements_of(&self, socket: &Socket, set: &str) -> SysResult<Vec<Element>> {
+        match elements(socket, self.family, self.name, set) {
+            Err(error) if error.errno == ENOENT => Ok(Vec::new()),
+            found => found,
+        }
+    }
+
+    /// Verifies that every element is there as it was added, or waits for its key.
     pub(crate) fn check(&self, entries: &Entries) -> Result<(), CniError> {
         let socket = socket()?;
         let found = find(&socket, self.family, self.name, &keys(entries)).map_err(system)?;
-        match entries.iter().find(|entry| !found.contains(entry)) {
+        let mut missing: Vec<_> = entries.iter().filter(|entry| !found.contains(entry)).collect();
+        if let Some(queue) = self.queue.filter(|_| !missing.is_empty()) {
+            let waiting = self.elements_of(&socket, queue.set).map_err(system)?;
+            missing.retain(|(set, element)| !queue.has(&waiting, set, element));
+        }
+        match missing.first() {
             None => Ok(()),
             Some((set, _)) => {
                 let message = format!("an element of set {set} of nft table {} is missing", self.name);
@@ -209,6 +249,27 @@ impl Table {
             .get_or_insert_default()
             .retain(|(netns, name)| *netns != cookie || (name != self.name && !name.starts_with(&chains)));
     }
+}
+
+/// Elements to be removed and added together.
+#[derive(Default)]
+struct Changes {
+    delete: Vec<(&'static str, Vec<u8>)>,
+    add: Entries,
+}
+
+impl Changes {
+    fn write(&self, sets: &[&'static str], tx: &mut Transaction<'_>) {
+        for set in sets {
+            let gone = self.delete.iter().filter(|(name, _)| name == set);
+            tx.delete_elements(set, &gone.map(|(_, key)| key.clone()).collect::<Vec<_>>());
+            tx.add_elements(set, &of_set(&self.add, set));
+        }
+    }
+}
+
+fn of_set(entries: &Entries, set: &str) -> Vec<Element> {
+    entries.iter().filter(|(name, _)| *name == set).map(|(_, element)| element.clone()).collect()
 }
 
 fn keys(entries: &Entries) -> Vec<(&'static str, Vec<u8>)> {

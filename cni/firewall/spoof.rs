@@ -7,8 +7,13 @@ use sys::nft::{
     Element, Expressions, Family, Header, Hook, KeyBytes, Meta, Reg, SetData, Transaction, Type, Verdict,
 };
 
-const TABLE: Table =
-    Table { family: Family::Bridge, name: "corten_macspoofchk", sets: &["own_address", "checked"], build };
+const TABLE: Table = Table {
+    family: Family::Bridge,
+    name: "corten_macspoofchk",
+    sets: &["own_address", "checked"],
+    queue: None,
+    build,
+};
 
 fn build(tx: &mut Transaction<'_>) {
     const SOURCE_ADDRESS: u32 = 6;
@@ -39,6 +44,12 @@ fn entries(port: &str, mac: Mac, tag: &str) -> Entries {
 /// Drops what comes by a bridge port with another source than this.
 pub(crate) fn add(port: &str, mac: Mac, tag: &str) -> Result<(), CniError> {
     TABLE.insert(&[], &entries(port, mac, tag))
+}
+
+/// Makes what is missing of this for several ports: name, address and tag. Whether anything was.
+pub(crate) fn heal(ports: &[(String, Mac, String)]) -> Result<bool, CniError> {
+    let entries = ports.iter().flat_map(|(port, mac, tag)| entries(port, *mac, tag)).collect();
+    TABLE.heal(&[], &entries)
 }
 
 /// Removes what has a tag that satisfies the condition.

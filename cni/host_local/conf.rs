@@ -4,6 +4,7 @@ use super::range::{RangeConf, RangeSet};
 use crate::failure::{config, read};
 use crate::types::{CniError, Invocation, Route};
 use serde::Deserialize;
+use serde_json::Value;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -67,8 +68,23 @@ impl HostLocal {
     /// Where the network's addresses are recorded.
     pub(super) fn directory(&self) -> PathBuf {
         let configured = self.ipam().and_then(|ipam| ipam.data_dir.as_deref());
-        let base = configured.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(DATA_DIR));
-        base.join(&self.name)
+        directory(configured, &self.name)
+    }
+
+    /// Where addresses are recorded that an ADD of this configuration may have reserved, which may be wrong otherwise;
+    /// `None` where it cannot have reserved any.
+    pub(super) fn directory_of(call: &Invocation) -> Option<PathBuf> {
+        let name = call.conf.network();
+        let configured = call.conf.get("ipam").and_then(|ipam| ipam.get("dataDir")).and_then(Value::as_str);
+        (!name.is_empty() && !name.contains('/')).then(|| directory(configured.map(Path::new), name))
+    }
+
+    /// Verifies it without a look at the host. Ranges that the runtime adds to each call are not known yet.
+    pub(super) fn validate(&self, call: &Invocation) -> Result<(), CniError> {
+        if self.range_confs().is_empty() && call.conf.has_capability("ipRanges") {
+            return Ok(());
+        }
+        self.sets().map(drop)
     }
 
     pub(super) fn resolv_conf(&self) -> Option<&Path> {
@@ -82,7 +98,7 @@ impl HostLocal {
 
     /// The sets of ranges, in the order of the standard plugin, which numbers its files by it: those of the
     /// runtime, then the old single range, then the configured ones.
-    pub(super) fn sets(&self) -> Result<Vec<RangeSet>, CniError> {
+    fn range_confs(&self) -> Vec<Vec<RangeConf>> {
         let mut confs = Vec::new();
         confs.extend(
             self.runtime_config.iter().flat_map(|runtime| runtime.ip_ranges.iter().flatten().cloned()),
@@ -93,6 +109,12 @@ impl HostLocal {
             }
             confs.extend(ipam.ranges.iter().flatten().cloned());
         }
+        confs
+    }
+
+    /// The sets of ranges, complete.
+    pub(super) fn sets(&self) -> Result<Vec<RangeSet>, CniError> {
+        let confs = self.range_confs();
         if confs.is_empty() {
             return Err(config("host-local: no address ranges"));
         }
@@ -122,4 +144,8 @@ impl HostLocal {
         }
         Ok(ips)
     }
+}
+
+fn directory(configured: Option<&Path>, network: &str) -> PathBuf {
+    configured.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(DATA_DIR)).join(network)
 }

@@ -14,6 +14,7 @@ mod store;
 use crate::failure::config;
 use crate::types::{CniError, CniResult, Invocation, IpConfig, ValidAttachment};
 use conf::HostLocal;
+use ipnet::IpNet;
 use store::{Owner, Store};
 
 /// The type of this plugin, and of `ipam` in the configurations of others.
@@ -56,13 +57,13 @@ fn undo(store: &mut Store, ips: &[IpConfig], owner: &Owner, error: CniError) -> 
     })
 }
 
-/// Gives the addresses of the attachment back. It succeeds when there are none.
+/// Gives the addresses of the attachment back. It succeeds when there are none, and by a configuration that is wrong.
 ///
 /// # Errors
 /// When the directory cannot be read or changed.
 pub fn del(call: &Invocation) -> Result<(), CniError> {
-    let conf = HostLocal::read(call)?;
-    let Some(mut store) = Store::open_existing(&conf.directory())? else { return Ok(()) };
+    let Some(directory) = HostLocal::directory_of(call) else { return Ok(()) };
+    let Some(mut store) = Store::open_existing(&directory)? else { return Ok(()) };
     let owner = Owner::of(call);
     for ip in store.addresses_of(&owner)? {
         store.release(ip, &owner)?;
@@ -88,6 +89,21 @@ pub fn check(call: &Invocation) -> Result<(), CniError> {
     Err(CniError::new(CniError::INTERNAL, message))
 }
 
+/// The gateways of every range, with their networks' prefixes; none while the ranges are not known.
+pub(crate) fn gateways(call: &Invocation) -> Result<Vec<IpNet>, CniError> {
+    let conf = HostLocal::read(call)?;
+    conf.validate(call)?;
+    // Valid without any: they come with each call.
+    let sets = conf.sets().unwrap_or_default();
+    let ranges = sets.iter().flat_map(|set| &set.0);
+    Ok(ranges.filter_map(|range| IpNet::new(range.gateway, range.subnet.prefix_len()).ok()).collect())
+}
+
+/// Verifies the configuration, without a look at the host.
+pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
+    HostLocal::read(call)?.validate(call)
+}
+
 /// Verifies the configuration and that addresses can be recorded. That every address is taken is not
 /// reported: one pod too many must not make the node's network unready for all the others.
 ///
@@ -95,7 +111,7 @@ pub fn check(call: &Invocation) -> Result<(), CniError> {
 /// [`CniError::NOT_AVAILABLE`] when it is not so.
 pub fn status(call: &Invocation) -> Result<(), CniError> {
     let conf = HostLocal::read(call)?;
-    let probe = conf.sets().and_then(|_| Store::open(&conf.directory()));
+    let probe = conf.validate(call).and_then(|()| Store::open(&conf.directory()));
     probe.map(|_| ()).map_err(|error| CniError::new(CniError::NOT_AVAILABLE, error.msg))
 }
 
@@ -104,9 +120,9 @@ pub fn status(call: &Invocation) -> Result<(), CniError> {
 /// # Errors
 /// When the directory cannot be read or changed.
 pub fn gc(call: &Invocation) -> Result<(), CniError> {
-    let conf = HostLocal::read(call)?;
     let valid = valid_attachments(call)?;
-    let Some(mut store) = Store::open_existing(&conf.directory())? else { return Ok(()) };
+    let Some(directory) = HostLocal::directory_of(call) else { return Ok(()) };
+    let Some(mut store) = Store::open_existing(&directory)? else { return Ok(()) };
     store.release_others(&valid)
 }
 

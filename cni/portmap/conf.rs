@@ -102,6 +102,21 @@ impl PortMap {
     }
 }
 
+impl PortMap {
+    /// The mappings that an ADD of this configuration may have made, which may be wrong otherwise; `None` where it names
+    /// no ports at all.
+    pub(super) fn of_removal(call: &Invocation) -> Option<Self> {
+        call.conf.runtime("portMappings").filter(|mappings| !mappings.is_null())?;
+        let raw: Raw = read(call).unwrap_or_default();
+        let raw_mappings = raw.runtime_config.and_then(|runtime| runtime.port_mappings).unwrap_or_default();
+        Some(Self {
+            mappings: raw_mappings.iter().filter_map(|raw| mapping(raw).ok()).collect(),
+            snat: raw.snat.unwrap_or(true),
+            masq_all: raw.masq_all.unwrap_or(false),
+        })
+    }
+}
+
 fn mapping(raw: &RawMapping) -> Result<Mapping, CniError> {
     let port = |what: &str, number: i64| {
         let port = u16::try_from(number).ok().filter(|port| *port != 0);

@@ -5,8 +5,10 @@
 
 mod conf;
 mod rules;
+mod waiting;
 
 use crate::failure::{required_prev_result, system};
+use crate::firewall;
 use crate::host_local::valid_attachments;
 use crate::tag;
 use crate::types::{CniError, CniResult, Invocation};
@@ -16,7 +18,8 @@ use sys::netlink::{Batch, Devconf, Socket, output_interface};
 
 /// Maps the ports; the result is that of the plugins before.
 ///
-/// A port that another attachment has is taken over. The interface that leads to the container is allowed
+/// A port that another attachment has stays with it until that goes; of several that wait the first gets it then, as with
+/// the standard plugins. The interface that leads to the container is allowed
 /// to route 127.0.0.0/8 (`route_localnet`), where `snat` is on, so that 127.0.0.1 answers too; the table, which is made
 /// first, keeps everybody outside from using that.
 ///
@@ -25,7 +28,7 @@ use sys::netlink::{Batch, Devconf, Socket, output_interface};
 pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
     let conf = PortMap::read(call)?;
     let previous = required_prev_result(call)?;
-    let addresses = container_addresses(call, &previous);
+    let addresses = previous.addresses_on(&call.ifname);
     if conf.mappings.is_empty() || addresses.is_empty() {
         return Ok(previous);
     }
@@ -35,24 +38,29 @@ pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
     {
         route_localnet(*address)?;
     }
-    forget_udp(&conf.mappings, &addresses);
+    forget_udp(&conf.mappings);
     Ok(previous)
 }
 
-/// Removes the mappings. It succeeds when there are none.
+/// Removes the mappings. It succeeds when there are none, and by a configuration that is wrong.
 ///
 /// # Errors
-/// When the configuration is wrong or the kernel refuses.
+/// When the kernel refuses.
 pub fn del(call: &Invocation) -> Result<(), CniError> {
-    let conf = PortMap::read(call)?;
-    if conf.mappings.is_empty() {
-        return Ok(());
-    }
-    // Without a readable result every set is searched.
+    let Some(conf) = PortMap::of_removal(call) else { return Ok(()) };
+    // Without a readable result, or with mappings that contradict each other, every set is searched.
     let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
     let own = tag::of(call);
-    let expected = rules::entries(&conf, &container_addresses(call, &previous), &own)?;
-    rules::TABLE.release(&expected, &own)
+    let addresses = previous.addresses_on(&call.ifname);
+    let expected = rules::entries(&conf, &addresses, &own).unwrap_or_default();
+    rules::TABLE.release(&expected, &own)?;
+    forget_udp(&conf.mappings);
+    Ok(())
+}
+
+/// Verifies the configuration, without a look at the host.
+pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
+    PortMap::read(call).map(drop)
 }
 
 /// Verifies that every mapping is there.
@@ -62,7 +70,7 @@ pub fn del(call: &Invocation) -> Result<(), CniError> {
 pub fn check(call: &Invocation) -> Result<(), CniError> {
     let conf = PortMap::read(call)?;
     let previous = required_prev_result(call)?;
-    let entries = rules::entries(&conf, &container_addresses(call, &previous), &tag::of(call))?;
+    let entries = rules::entries(&conf, &previous.addresses_on(&call.ifname), &tag::of(call))?;
     rules::TABLE.check(&entries)
 }
 
@@ -85,20 +93,6 @@ pub fn gc(call: &Invocation) -> Result<(), CniError> {
     rules::TABLE.remove(tag::stale(call, &valid_attachments(call)?))
 }
 
-/// The first address of each family on the container's interface.
-fn container_addresses(call: &Invocation, result: &CniResult) -> Vec<IpAddr> {
-    let mut found: Vec<IpAddr> = Vec::with_capacity(2);
-    for ip in &result.ips {
-        let interface = ip.interface.and_then(|at| result.interfaces.get(usize::try_from(at).ok()?));
-        let elsewhere = interface.is_some_and(|at| at.name != call.ifname || at.sandbox.is_empty());
-        let address = ip.address.addr();
-        if !elsewhere && !found.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
-            found.push(address);
-        }
-    }
-    found
-}
-
 /// Lets packets from 127.0.0.0/8 leave by the interface that leads to an address. Where none leads there,
 /// there is nothing to allow.
 fn route_localnet(address: IpAddr) -> Result<(), CniError> {
@@ -112,13 +106,31 @@ fn route_localnet(address: IpAddr) -> Result<(), CniError> {
     Ok(())
 }
 
-/// A UDP flow that was tracked before the mapping existed would go on bypassing it.
-fn forget_udp(mappings: &[Mapping], addresses: &[IpAddr]) {
-    let udp = mappings.iter().filter(|mapping| mapping.protocol == Protocol::Udp);
-    for port in udp.map(|mapping| mapping.host_port) {
-        for address in addresses {
-            // Whether it works or not, the mapping stands: a flow without traffic ends by itself.
-            let _ = Socket::netfilter().and_then(|socket| socket.forget_udp(address.is_ipv4(), port));
+/// A UDP flow that was tracked before a mapping existed would go on bypassing it, and one that was tracked while it did
+/// would go on to the container that had it, or to whoever has its address next.
+fn forget_udp(mappings: &[Mapping]) {
+    let udp: Vec<_> = mappings.iter().filter(|mapping| mapping.protocol == Protocol::Udp).collect();
+    if udp.is_empty() {
+        return;
+    }
+    let Ok(socket) = firewall::socket() else { return };
+    for mapping in udp {
+        for ipv4 in [true, false] {
+            if mapping.host_ip.is_none_or(|ip| ip.is_ipv4() == ipv4) {
+                // Whether it works or not, the mapping is as it should be: a flow without traffic ends by itself.
+                let _ = socket.forget_udp(ipv4, mapping.host_port);
+            }
         }
     }
+}
+
+/// Makes what is missing of the rules of attachments, as they were after ADD. Whether anything was.
+pub(crate) fn heal(calls: &[&Invocation]) -> Result<bool, CniError> {
+    let mut entries = firewall::Entries::new();
+    for call in calls {
+        let Ok(conf) = PortMap::read(call) else { continue };
+        let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
+        entries.extend(rules::entries(&conf, &previous.addresses_on(&call.ifname), &tag::of(call))?);
+    }
+    rules::TABLE.heal(&[], &entries)
 }

@@ -9,6 +9,7 @@
 //! too. So whatever comes from outside with such an address is dropped before anything else looks at it.
 
 use super::conf::PortMap;
+use super::waiting;
 use crate::failure::config;
 use crate::firewall::masquerade::layout;
 use crate::firewall::{Entries, Table};
@@ -32,7 +33,9 @@ pub(super) const TABLE: Table = Table {
         "hairpin6",
         "from_all4",
         "from_all6",
+        waiting::SET,
     ],
+    queue: Some(&waiting::QUEUE),
     build,
 };
 
@@ -53,6 +56,7 @@ fn build(tx: &mut Transaction<'_>) {
     tx.add_set("hairpin6", &[Ipv6, Ipv6], SetData::Nothing);
     tx.add_set("from_all4", &[Ipv4], SetData::Nothing);
     tx.add_set("from_all6", &[Ipv6], SetData::Nothing);
+    tx.add_set(waiting::SET, &[Ipv6, Transport, Port, Ipv6, Port], SetData::Values(&[Type::Number]));
     tx.add_chain("ports", None);
     tx.flush_chain("ports");
     for (ipv4, by_address, by_port) in [(true, "address_port4", "port4"), (false, "address_port6", "port6")] {

@@ -222,7 +222,10 @@ fn the_bridge_is_found_made_and_healed() {
         other["ipam"]["routes"] = json!([]);
         let pod = host.container("fifth");
         let error = pod.run(Command::Add, &other).unwrap_err();
-        assert!(error.msg.contains("another address"), "{error}");
+        let said = ["has the address 10.123.0.1/24", "ip link del br-test"]
+            .iter()
+            .all(|words| error.msg.contains(words));
+        assert!(said, "{error}");
         other["forceAddress"] = json!(true);
         pod.add(&other);
         let mut batch = Batch::new();
@@ -306,5 +309,45 @@ fn duplicates_are_looked_for_where_it_is_wanted() {
         pod.serve(80);
         ask(result.ips[1].address.addr(), 80).unwrap();
         pod.del(&conf);
+    });
+}
+
+#[test]
+fn a_configuration_that_add_refused_can_be_deleted() {
+    on_host("refused-del", |host| {
+        let pod = host.container("pod");
+        for (key, value) in [
+            ("promiscMode", json!(true)),
+            ("mtu", json!("9001")),
+            ("mtu", json!(-1)),
+            ("vlan", json!(7)),
+            ("bridge", json!("a name that is too long")),
+            ("ipMasqBackend", json!("iptables")),
+            ("dns", json!(5)),
+        ] {
+            // As if an earlier version of the plugin had taken it.
+            let result = pod.add(&host.bridge_conf());
+            let mut bad = with_result(&host.bridge_conf(), &result);
+            bad[key] = value;
+            cni::validate(&pod.call(Command::Add, &bad)).unwrap_err();
+            pod.run(Command::Add, &bad).unwrap_err();
+            pod.del(&bad);
+            assert_eq!(host.leftovers(), [""; 0], "{bad}");
+        }
+        for (key, value) in [("ranges", json!([])), ("ranges", json!("x")), ("routes", json!([{"dst": 1}]))] {
+            let result = pod.add(&host.bridge_conf());
+            let mut bad = with_result(&host.bridge_conf(), &result);
+            bad["ipam"][key] = value;
+            cni::validate(&pod.call(Command::Add, &bad)).unwrap_err();
+            pod.del(&bad);
+            assert_eq!(host.leftovers(), [""; 0], "{bad}");
+        }
+        // Ranges that come with each call cannot be there before.
+        let mut late = host.bridge_conf();
+        late["ipam"]["ranges"] = json!(null);
+        cni::validate(&pod.call(Command::Add, &late)).unwrap_err();
+        late["capabilities"] = json!({"ipRanges": true});
+        cni::validate(&pod.call(Command::Add, &late)).unwrap();
+        pod.run(Command::Status, &late).unwrap();
     });
 }

@@ -108,7 +108,7 @@ fn a_port_of_one_address_is_of_that_address_only() {
 }
 
 #[test]
-fn udp_flows_move_to_a_new_owner_of_the_port() {
+fn a_port_stays_with_its_first_owner_and_goes_with_its_flows_to_who_has_waited_longest() {
     on_host("udp", |host| {
         let mappings = json!([{"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]);
         let client = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -123,17 +123,144 @@ fn udp_flows_move_to_a_new_owner_of_the_port() {
         let (_, old_conf) = attach(host, &old, &mappings);
         old.serve_udp(53, "old");
         ask("old");
-        // The same client port: the flow is tracked towards the old container.
-        let new = host.container("new");
-        let (_, new_conf) = attach(host, &new, &mappings);
-        new.serve_udp(53, "new");
-        ask("new");
-        // The old owner's DEL does not take the port from the new one.
+        let later = ["second", "third"].map(|id| {
+            let pod = host.container(id);
+            let (_, conf) = attach(host, &pod, &mappings);
+            pod.serve_udp(53, id);
+            // The time since when one waits counts in seconds.
+            std::thread::sleep(Duration::from_millis(1100));
+            (pod, conf)
+        });
+        ask("old");
+        old.run(Command::Check, &old_conf).unwrap();
+        for (pod, conf) in &later {
+            pod.run(Command::Check, conf).unwrap();
+        }
+        // One that comes and goes meanwhile changes nothing.
+        let guest = host.container("guest");
+        let (_, guest_conf) = attach(host, &guest, &mappings);
+        detach(host, &guest, &guest_conf);
+        ask("old");
+        // The same client port: the flow is tracked towards the old container until it is forgotten.
         old.del(&old_conf);
-        ask("new");
-        new.run(Command::Check, &new_conf).unwrap();
+        ask("second");
         old.del(&host.bridge_conf());
-        detach(host, &new, &new_conf);
+        let [(second, second_conf), (third, third_conf)] = later;
+        second.run(Command::Check, &second_conf).unwrap();
+        detach(host, &second, &second_conf);
+        ask("third");
+        detach(host, &third, &third_conf);
+        assert_eq!(host.leftovers(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_port_that_nobody_has_any_more_has_no_flows() {
+    on_host("forgotten", |host| {
+        let mappings = json!([{"hostPort": 5353, "containerPort": 53, "protocol": "udp"}]);
+        let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(12))).unwrap();
+        let pod = host.container("pod");
+        let (_, conf) = attach(host, &pod, &mappings);
+        pod.serve_udp(53, "pod");
+        client.send_to(b"?", ("10.123.0.1", 5353)).unwrap();
+        client.recv_from(&mut [0; 64]).unwrap();
+        pod.del(&conf);
+        let tracked = sys::netlink::Socket::netfilter().unwrap().forget_udp_one_by_one(true, 5353);
+        assert_eq!(tracked.unwrap(), 0, "flows to the container are tracked still");
+        // What listens on the host has the port again, for the same client too.
+        let own = UdpSocket::bind("10.123.0.1:5353").unwrap();
+        own.set_read_timeout(Some(Duration::from_secs(12))).unwrap();
+        client.send_to(b"own", ("10.123.0.1", 5353)).unwrap();
+        assert_eq!(own.recv_from(&mut [0; 64]).unwrap().0, 3);
+        pod.del(&host.bridge_conf());
+    });
+}
+
+#[test]
+fn what_somebody_has_flushed_is_made_again() {
+    on_host("flushed", |host| {
+        let pods = ["one", "two"].map(|id| host.container(id));
+        let mapping = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+        let mut bridge = host.bridge_conf();
+        bridge["macspoofchk"] = json!(true);
+        let mut calls = Vec::new();
+        for pod in &pods {
+            let result = pod.add(&bridge);
+            let conf = host.portmap_conf(&mapping, &result);
+            pod.add(&conf);
+            pod.serve(80);
+            let bridge = support::with_result(&bridge, &result);
+            calls.extend([&bridge, &conf].map(|conf| pod.call(Command::Check, conf)));
+        }
+        let answers = || ask(ip("10.123.0.1"), 8080).is_ok() && ask(ip("127.0.0.1"), 8080).is_ok();
+        assert!(answers() && !cni::heal(&calls).unwrap(), "nothing is missing");
+        let everything = host.leftovers();
+        for flush in [
+            &["flush", "ruleset"][..],
+            &["flush", "table", "inet", "corten_hostport"],
+            &["flush", "table", "inet", "corten_masquerade"],
+            &["flush", "chain", "inet", "corten_hostport", "loopback"],
+            &["delete", "table", "bridge", "corten_macspoofchk"],
+            &["flush", "map", "inet", "corten_hostport", "port4"],
+        ] {
+            let status = std::process::Command::new("nft").args(flush).status();
+            let Ok(status) = status else {
+                eprintln!("skipped: needs nft");
+                return;
+            };
+            assert!(status.success(), "nft {flush:?}");
+            assert!(cni::heal(&calls).unwrap(), "{flush:?} is seen");
+            assert!(!cni::heal(&calls).unwrap(), "{flush:?} is healed");
+            for call in &calls {
+                cni::run(call).unwrap();
+            }
+            assert!(answers());
+            let same = |mut all: Vec<String>| {
+                all.sort();
+                all
+            };
+            assert_eq!(same(host.leftovers()), same(everything.clone()), "{flush:?}");
+        }
+    });
+}
+
+#[test]
+fn a_configuration_that_add_refused_can_be_deleted() {
+    on_host("refused-del", |host| {
+        let pod = host.container("pod");
+        let mappings = json!([
+            {"hostPort": 8080, "containerPort": 80, "protocol": "udp"},
+            {"hostPort": 8081, "containerPort": 80, "protocol": "tcp"}]);
+        let result = pod.add(&host.bridge_conf());
+        let good = host.portmap_conf(&mappings, &result);
+        for (key, value) in [
+            ("conditionsV4", json!(["-i", "eth0"])),
+            ("backend", json!("iptables")),
+            ("snat", json!("yes")),
+            ("markMasqBit", json!(99)),
+            ("prevResult", json!("none")),
+            ("runtimeConfig", json!({"portMappings": [{"hostPort": "x"}]})),
+            (
+                "runtimeConfig",
+                json!({"portMappings": [
+                {"hostPort": 8080, "containerPort": 80, "protocol": "udp"},
+                {"hostPort": 8080, "containerPort": 81, "protocol": "udp"},
+                {"hostPort": 0, "containerPort": 81, "protocol": "gre"}]}),
+            ),
+        ] {
+            pod.add(&good);
+            let mut bad = good.clone();
+            bad[key] = value;
+            if key != "prevResult" {
+                cni::validate(&pod.call(Command::Add, &bad)).unwrap_err();
+                pod.run(Command::Add, &bad).unwrap_err();
+            }
+            pod.del(&bad);
+            let left: Vec<_> = host.leftovers().into_iter().filter(|left| left.contains("port")).collect();
+            assert_eq!(left, [""; 0], "{bad}");
+        }
+        pod.del(&host.bridge_conf());
         assert_eq!(host.leftovers(), [""; 0]);
     });
 }

@@ -191,6 +191,26 @@ impl CniResult {
         Ok(value)
     }
 
+    /// The first address of each family on a container's interface, in the result's order. Addresses that name no
+    /// interface (all of those before CNI 0.3.0) belong to it. Plugins that leave `sandbox` out are understood: then
+    /// an interface is the container's by its name alone.
+    pub fn addresses_on(&self, ifname: &str) -> Vec<IpAddr> {
+        let is_named = |interface: &&Interface| interface.name == ifname;
+        let says_where =
+            self.interfaces.iter().filter(is_named).any(|interface| !interface.sandbox.is_empty());
+        let mut found: Vec<IpAddr> = Vec::with_capacity(2);
+        for ip in &self.ips {
+            let interface = ip.interface.and_then(|at| self.interfaces.get(usize::try_from(at).ok()?));
+            let is_meant =
+                interface.is_none_or(|at| is_named(&at) && (!says_where || !at.sandbox.is_empty()));
+            let address = ip.address.addr();
+            if is_meant && !found.iter().any(|known| known.is_ipv4() == address.is_ipv4()) {
+                found.push(address);
+            }
+        }
+        found
+    }
+
     fn without_1_1(&self) -> Self {
         let mut result = self.clone();
         for interface in &mut result.interfaces {

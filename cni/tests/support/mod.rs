@@ -110,7 +110,7 @@ impl Host {
     }
 }
 
-pub const HOSTPORT_SETS: [&str; 9] = [
+pub const HOSTPORT_SETS: [&str; 10] = [
     "address_port4",
     "address_port6",
     "port4",
@@ -120,6 +120,7 @@ pub const HOSTPORT_SETS: [&str; 9] = [
     "hairpin6",
     "from_all4",
     "from_all6",
+    "waiting",
 ];
 
 pub fn comments(family: sys::nft::Family, table: &str, set: &str) -> Vec<String> {

@@ -17,6 +17,7 @@ const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_PROMISCUITY: u16 = 30;
@@ -262,6 +263,14 @@ impl Batch {
         })
     }
 
+    /// Gives an interface a text for people (`ip link` shows it as alias); 255 bytes are the most.
+    pub fn set_alias(&mut self, name: &str, index: u32, alias: &str) -> &mut Self {
+        self.message(("set alias", name), RTM_SETLINK, ACK, |w| {
+            header(w, 0, index, 0, 0);
+            w.attr_str(IFLA_IFALIAS, alias);
+        })
+    }
+
     /// Asks for an interface by name; [`link_info`] finds it in the replies.
     pub fn get_link(&mut self, name: &str) -> &mut Self {
         self.message(("find link", name), RTM_GETLINK, ACK, |w| {
@@ -298,6 +307,8 @@ pub struct LinkInfo {
     pub name: String,
     /// Hardware address, where it has one of 6 bytes.
     pub mac: Option<Mac>,
+    /// Its text for people; empty where it has none.
+    pub alias: String,
     /// MTU in bytes.
     pub mtu: u32,
     /// Whether it is administratively up.
@@ -333,6 +344,7 @@ fn read_link(body: &[u8]) -> Option<LinkInfo> {
     for (kind, value) in super::attrs(body.get(16..)?) {
         match kind {
             IFLA_IFNAME => link.name = read_str(value),
+            IFLA_IFALIAS => link.alias = read_str(value),
             IFLA_ADDRESS => link.mac = value.try_into().ok().map(Mac),
             IFLA_MTU => link.mtu = read_u32(value)?,
             IFLA_MASTER => link.master = read_u32(value),

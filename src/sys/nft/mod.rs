@@ -9,7 +9,7 @@ mod transaction;
 
 pub use element::{Data, Element, KeyBytes, elements, find};
 pub use expr::{Expressions, Header, Meta, Reg, Verdict};
-pub use transaction::{Hook, SetData, Transaction, Type, generation};
+pub use transaction::{Hook, SetData, Transaction, Type, generation, rules};
 
 const SUBSYSTEM: u16 = 10 << 8;
 
@@ -17,6 +17,7 @@ const NEW_TABLE: u16 = SUBSYSTEM;
 const DEL_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
+const GET_RULE: u16 = SUBSYSTEM | 7;
 const DEL_RULE: u16 = SUBSYSTEM | 8;
 const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_ELEMENT: u16 = SUBSYSTEM | 12;

@@ -3,10 +3,10 @@
 use super::element::{Element, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
 use super::expr::Expressions;
 use super::{
-    DATA_VALUE, DEL_ELEMENT, DEL_RULE, DEL_TABLE, Family, GET_GENERATION, LIST_ITEM, NEW_CHAIN, NEW_ELEMENT,
-    NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
+    DATA_VALUE, DEL_ELEMENT, DEL_RULE, DEL_TABLE, Family, GET_GENERATION, GET_RULE, LIST_ITEM, NEW_CHAIN,
+    NEW_ELEMENT, NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
 };
-use crate::netlink::{ACK, Batch, CREATE, EXCL, Socket, Writer, attr, read_be32};
+use crate::netlink::{ACK, Batch, CREATE, DUMP, EXCL, Socket, Writer, attr, read_be32, read_str};
 use crate::{SysError, SysResult};
 
 const BATCH_BEGIN: u16 = 0x10;
@@ -60,6 +60,8 @@ pub enum Type {
     Port,
     /// The name of an interface.
     Interface,
+    /// A number of 4 bytes in the host's order, which `nft` shows as a packet mark.
+    Number,
 }
 
 impl Type {
@@ -72,6 +74,7 @@ impl Type {
             Self::Transport => (12, 4),
             Self::Port => (13, 4),
             Self::Interface => (41, 16),
+            Self::Number => (19, 4),
         }
     }
 
@@ -101,6 +104,7 @@ pub struct Transaction<'a> {
     family: Family,
     table: &'a str,
     sets: u32,
+    rules: Vec<String>,
 }
 
 impl<'a> Transaction<'a> {
@@ -113,7 +117,7 @@ impl<'a> Transaction<'a> {
                 w.attr_be32(BATCH_GENERATION, generation);
             }
         });
-        Self { batch, family, table, sets: 0 }
+        Self { batch, family, table, sets: 0, rules: Vec::new() }
     }
 
     fn push(
@@ -170,11 +174,17 @@ impl<'a> Transaction<'a> {
     /// Appends a rule to a chain.
     pub fn add_rule(&mut self, chain: &str, expressions: &Expressions) {
         let table = self.table;
+        self.rules.push(chain.to_owned());
         self.push(("add nft rule", chain), NEW_RULE, CREATE | APPEND, |w| {
             w.attr_str(1, table);
             w.attr_str(2, chain);
             w.nest(4, |w| w.raw(expressions.bytes()));
         });
+    }
+
+    /// The chain of each rule that is appended.
+    pub fn rules(&self) -> &[String] {
+        &self.rules
     }
 
     /// Makes a set or map unless it exists.
@@ -243,6 +253,26 @@ impl<'a> Transaction<'a> {
         });
         socket.run(&mut self.batch).map(|_| ())
     }
+}
+
+/// The chain of each rule of a table; none where there is no such table.
+///
+/// # Errors
+/// When the kernel refuses the question.
+pub fn rules(socket: &Socket, family: Family, table: &str) -> SysResult<Vec<String>> {
+    let mut batch = Batch::new();
+    batch
+        .message(("list nft rules", table), GET_RULE, DUMP, |w| {
+            super::header(w, family.number(), 0);
+            w.attr_str(1, table);
+        })
+        .tolerate(libc::ENOENT);
+    let replies = socket.run(&mut batch)?;
+    let rules = replies.iter().filter(|reply| reply.kind == NEW_RULE);
+    let bodies = rules.filter_map(|reply| reply.body.get(4..));
+    // Kernels that do not know the filter list the rules of every table of the family.
+    let own = bodies.filter(|body| attr(body, 1).map(read_str).as_deref() == Some(table));
+    Ok(own.filter_map(|body| attr(body, 2)).map(read_str).collect())
 }
 
 /// The number of the current state of every table: it changes with every transaction of anyone.
