@@ -149,3 +149,70 @@ fn status_and_gc_reach_the_upstream_plugins() {
     assert!(conditions.iter().any(|one| one["type"] == "NetworkReady" && one["status"] == true), "{info}");
     world.tokio.block_on(async { world.daemon.client().await.unwrap().end_pod(&id).await.unwrap() });
 }
+
+#[test]
+fn a_configuration_that_cannot_be_carried_out_is_told_and_leaves_no_pod() {
+    let change = |mut options: Options| {
+        if let Network::List(list) = &mut options.network {
+            list["plugins"][0]["promiscMode"] = true.into();
+        }
+        options
+    };
+    let Some(world) = World::with(change).unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: the peer says nothing of it before the first pod");
+        return;
+    }
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let crictl = world.crictl().unwrap();
+        let info: serde_json::Value = serde_json::from_str(&crictl.run(&["info"]).unwrap()).unwrap();
+        let conditions = info["status"]["conditions"].as_array().unwrap();
+        let network = conditions.iter().find(|one| one["type"] == "NetworkReady").unwrap();
+        let said = network["message"].as_str().unwrap_or_default();
+        assert!(network["status"] != true && said.contains("promiscMode exclude"), "{network}");
+        let error = cri.run_pod(&world.pod("refused").unwrap()).await.unwrap_err().to_string();
+        assert!(error.contains("network of pod test/refused: cni ADD bridge: "), "{error}");
+        assert_eq!(error.matches("exclude one another").count(), 1, "{error}");
+        assert!(cri.pods().await.unwrap().is_empty(), "it is listed, and could not be removed");
+    });
+}
+
+#[test]
+fn a_pod_whose_plugin_is_gone_can_be_removed_and_is_released_later() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: the peer keeps such a pod");
+        return;
+    }
+    let directory = world.isolation.directory("plugins").unwrap();
+    let install = || {
+        for plugin in ["bridge", "host-local", "portmap", "loopback"] {
+            fs::copy(tools::dist().join("cni").join(plugin), directory.join(plugin)).unwrap();
+        }
+    };
+    install();
+    world.daemon = start_with(&world, "1.0.0", directory.clone());
+    let leases = world.isolation.root().join("networks/test");
+    let held = || {
+        fs::read_dir(&leases)
+            .unwrap()
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with("10."))
+    };
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let id = cri.run_pod(&world.pod("orphan").unwrap()).await.unwrap();
+        for plugin in fs::read_dir(&directory).unwrap().flatten() {
+            fs::remove_file(plugin.path()).unwrap();
+        }
+        cri.end_pod(&id).await.unwrap();
+        assert!(cri.pods().await.unwrap().is_empty() && held(), "the address is not free before its DEL");
+    });
+    install();
+    let end = Instant::now() + Duration::from_secs(60);
+    while held() {
+        assert!(Instant::now() < end, "the address is never released");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -23,6 +23,9 @@ pub(crate) enum Command {
         /// Configuration file [default: /etc/corten/corten.toml, where it exists]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Wait for a CNI configuration where there is none, unless a file sets network.builtin_network
+        #[arg(long)]
+        no_builtin_network: bool,
     },
     /// Look after the images of a running daemon
     Image(ImageArgs),

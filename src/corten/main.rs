@@ -22,7 +22,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { config } => serve::serve(config.as_deref()),
+        Command::Serve { config, no_builtin_network } => {
+            let defaults = if no_builtin_network { config::NO_BUILTIN_NETWORK } else { "" };
+            serve::serve(config.as_deref(), defaults)
+        }
         Command::Image(arguments) => images_cli::run(arguments),
         Command::Config(ConfigCommand::Default) => cli::print_default(),
         Command::Config(ConfigCommand::Check { config, no_host }) => cli::check(config.as_deref(), no_host),

@@ -32,12 +32,12 @@ const THREAD_STACK: usize = 1 << 20;
 /// How long work that blocks may take to notice that the daemon ends.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
-/// Serves the CRI until a signal asks for the end. Pods outlive the daemon.
+/// Serves the CRI until a signal asks for the end. Pods outlive the daemon. `defaults` are settings that files override.
 ///
 /// # Errors
 /// Whatever keeps it from serving; once it serves, it ends well.
-pub(crate) fn serve(file: Option<&Path>) -> Result<(), Error> {
-    let loaded = config::load(file)?;
+pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
+    let loaded = config::load_over(defaults, file)?;
     if let Some(problem) = config::check_host(&loaded).into_iter().next() {
         return Err(Error::Host(problem));
     }

@@ -225,6 +225,14 @@ pub enum EngineError {
     /// Network.
     #[error(transparent)]
     Network(#[from] net::NetError),
+    /// The network of a pod.
+    #[error("network of pod {pod}: {source}")]
+    PodNetwork {
+        /// Its namespace and name.
+        pod: String,
+        /// What failed.
+        source: Box<net::NetError>,
+    },
     /// Planning.
     #[error(transparent)]
     Oci(#[from] oci::OciError),
@@ -255,6 +263,12 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Names the pod whose network failed.
+    pub(crate) fn of_network(pod: &net::PodNetwork) -> impl FnOnce(net::NetError) -> Self + use<> {
+        let pod = format!("{}/{}", pod.namespace, pod.name);
+        move |source| Self::PodNetwork { pod, source: Box::new(source) }
+    }
+
     /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -302,6 +316,7 @@ impl EngineError {
             Self::ExecTimeout { .. } => ErrorKind::DeadlineExceeded,
             Self::Image(error) => error.kind(),
             Self::Network(error) => error.kind(),
+            Self::PodNetwork { source, .. } => source.kind(),
             Self::Oci(error) => error.kind(),
             Self::Systemd(error) => error.kind(),
             Self::Joined(error) => error.kind(),

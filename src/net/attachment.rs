@@ -52,7 +52,7 @@ impl Attachment {
     /// When the interface has no address.
     pub(crate) fn finish(&mut self, value: Value, dns: Dns) -> Result<()> {
         let result = CniResult::from_value(value.clone(), self.config.cni_version)?;
-        self.ips = pod_ips(&result, &self.ifname);
+        self.ips = result.addresses_on(&self.ifname);
         self.result = Some(value);
         self.dns = dns;
         if self.ips.is_empty() {
@@ -61,22 +61,13 @@ impl Attachment {
         }
         Ok(())
     }
-}
 
-/// The first address of each family on the pod's interface, in the result's order. Addresses that name no
-/// interface (all of those before CNI 0.3.0) belong to it.
-fn pod_ips(result: &CniResult, ifname: &str) -> Vec<IpAddr> {
-    let mut ips: Vec<IpAddr> = Vec::new();
-    for config in &result.ips {
-        let interface =
-            config.interface.and_then(|index| result.interfaces.get(usize::try_from(index).ok()?));
-        let is_pods = interface.is_none_or(|i| i.name == ifname && !i.sandbox.is_empty());
-        let ip = config.address.addr();
-        if is_pods && ips.iter().all(|known| known.is_ipv4() != ip.is_ipv4()) {
-            ips.push(ip);
-        }
+    /// The pod's namespace and name, for the log.
+    pub(crate) fn pod(&self) -> String {
+        let value =
+            |key| self.args.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value.as_str());
+        format!("{}/{}", value("K8S_POD_NAMESPACE"), value("K8S_POD_NAME"))
     }
-    ips
 }
 
 /// Adds what `more` says to `dns`, without repeating anything; the later domain wins.
@@ -105,7 +96,7 @@ mod tests {
 
     fn ips(value: Value) -> Vec<String> {
         let result = CniResult::from_value(value, Version::LATEST).unwrap();
-        pod_ips(&result, "eth0").iter().map(ToString::to_string).collect()
+        result.addresses_on("eth0").iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -123,6 +114,21 @@ mod tests {
         assert!(
             ips(json!({"interfaces": interfaces, "ips": [{"address": "10.9.0.1/16", "interface": 0}]}))
                 .is_empty()
+        );
+        // As go-cni takes them: by the interface's name, where the plugin says nothing of sandboxes.
+        let silent = json!([{"name": "br0"}, {"name": "eth0"}, {"name": "net1"}]);
+        assert_eq!(
+            ips(json!({"interfaces": silent, "ips": [
+                {"address": "10.9.0.1/16", "interface": 0}, {"address": "10.7.0.1/16", "interface": 2},
+                {"address": "10.8.0.5/16", "interface": 1}]})),
+            ["10.8.0.5"]
+        );
+        // The host may have one of that name.
+        let both = json!([{"name": "eth0"}, {"name": "eth0", "sandbox": "/ns"}]);
+        assert_eq!(
+            ips(json!({"interfaces": both, "ips": [
+                {"address": "10.9.0.1/16", "interface": 0}, {"address": "10.8.0.5/16", "interface": 1}]})),
+            ["10.8.0.5"]
         );
     }
 

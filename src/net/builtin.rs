@@ -17,6 +17,7 @@ pub(crate) fn configuration(settings: &NetworkSettings, subnets: &Subnets) -> Re
     let mut bridge = json!({
         "type": "bridge",
         "bridge": format!("{BRIDGE}{number}"),
+        "owner": owner(settings),
         "isGateway": true,
         "ipMasq": true,
         "hairpinMode": true,
@@ -40,6 +41,13 @@ pub(crate) fn configuration(settings: &NetworkSettings, subnets: &Subnets) -> Re
         load_only_inlined_plugins: true,
         plugins: vec![PluginConfig::try_from(bridge)?, PluginConfig::try_from(portmap)?],
     })
+}
+
+/// Who says on a bridge that it is his: two daemons of one host would give the same addresses out.
+fn owner(settings: &NetworkSettings) -> String {
+    const LONGEST: usize = 200;
+    let owner = format!("corten:{}", settings.state_dir.display());
+    if owner.len() <= LONGEST { owner } else { String::new() }
 }
 
 /// One set of ranges a family, so that a pod gets one address of each; the primary family first.

@@ -1,5 +1,7 @@
 //! One call of one plugin, in process or executed, measured.
 
+use crate::chain::{network_invocation, with_network};
+use crate::conf::Loaded;
 use crate::exec::{self, Execution};
 use crate::metrics::{Metrics, Mode};
 use crate::{NetError, NetworkSettings, Result, in_process};
@@ -33,13 +35,28 @@ impl Caller {
         }
     }
 
-    /// The first plugin of a list that would have to be executed, and is not there.
-    pub(crate) fn missing(&self, plugins: &[PluginConfig], builtin: bool) -> Option<String> {
+    /// What makes every ADD of a network fail, as far as that shows without calling a plugin: a configuration that a
+    /// plugin in process refuses, a plugin that would have to be executed and is not there.
+    pub(crate) fn obstacle(&self, loaded: &Loaded) -> Option<String> {
+        self.refused(loaded).or_else(|| self.missing(loaded))
+    }
+
+    fn refused(&self, loaded: &Loaded) -> Option<String> {
+        let plugins = loaded.list.plugins.iter();
+        let mut own = plugins.filter(|plugin| self.mode(plugin, loaded.builtin) == Mode::InProcess);
+        own.find_map(|plugin| {
+            let call = network_invocation(Command::Status, with_network(&loaded.list, plugin));
+            let problem = cni::validate(&call).err()?.msg;
+            Some(format!("NetworkNotReady: {}: {problem}", loaded.path.display()))
+        })
+    }
+
+    fn missing(&self, loaded: &Loaded) -> Option<String> {
         let absent = |conf: &&PluginConfig| {
-            self.mode(conf, builtin) == Mode::Executed
+            self.mode(conf, loaded.builtin) == Mode::Executed
                 && exec::find(conf.plugin_type(), &self.settings.bin_dirs).is_none()
         };
-        let plugin = plugins.iter().find(absent)?.plugin_type();
+        let plugin = loaded.list.plugins.iter().find(absent)?.plugin_type();
         let dirs = exec::search_path(&self.settings.bin_dirs);
         Some(format!("NetworkNotReady: no CNI plugin {plugin} in {dirs}"))
     }

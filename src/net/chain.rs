@@ -10,6 +10,7 @@ use cni::types::{
     ValidAttachment, Version,
 };
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// The key under which GC is told what to keep.
 const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
@@ -23,8 +24,14 @@ impl Caller {
     pub(crate) async fn add(&self, attachment: &mut Attachment, netns: NetnsRef) -> Result<()> {
         let mut ran = 0;
         let Err(error) = self.add_all(attachment, &netns, &mut ran).await else { return Ok(()) };
-        match self.del_after(attachment, Some(netns), ran).await {
+        match self.del_after(attachment, Some(netns), ran, None).await {
             Ok(()) => Err(error),
+            // Refused for what it is, before anything was done.
+            Err(cleanup) if error.is_final() && cleanup.is_final() => {
+                let (pod, error_text) = (attachment.pod(), cleanup.to_string());
+                tracing::debug!(pod, error = error_text, "cni DEL refuses what ADD has refused");
+                Err(error)
+            }
             Err(cleanup) => Err(NetError::Residue { attach: Box::new(error), cleanup: Box::new(cleanup) }),
         }
     }
@@ -48,17 +55,29 @@ impl Caller {
         attachment.finish(result, dns)
     }
 
-    /// Detaches. A plugin that fails does not keep the others from deleting.
+    /// Detaches. A plugin that fails is asked again by its configuration in force, and does not keep the others from
+    /// deleting.
     ///
     /// # Errors
     /// The first failure; deleting can be tried again.
-    pub(crate) async fn del(&self, attachment: &Attachment, netns: Option<NetnsRef>) -> Result<()> {
-        self.del_after(attachment, netns, attachment.config.plugins.len()).await
+    pub(crate) async fn del(
+        &self,
+        attachment: &Attachment,
+        netns: Option<NetnsRef>,
+        in_force: Option<&Loaded>,
+    ) -> Result<()> {
+        self.del_after(attachment, netns, attachment.config.plugins.len(), in_force).await
     }
 
     /// Detaches after an ADD of which only so many plugins ran. All are asked to delete, but those that did
     /// not run have left nothing, whatever they say.
-    async fn del_after(&self, attachment: &Attachment, netns: Option<NetnsRef>, ran: usize) -> Result<()> {
+    async fn del_after(
+        &self,
+        attachment: &Attachment,
+        netns: Option<NetnsRef>,
+        ran: usize,
+        in_force: Option<&Loaded>,
+    ) -> Result<()> {
         let prev = attachment.result.as_ref().filter(|_| attachment.config.cni_version >= Version::V0_4_0);
         let mut first = Ok(());
         for (index, plugin) in attachment.config.plugins.iter().enumerate().rev() {
@@ -68,11 +87,53 @@ impl Caller {
                 Ok(_) => {}
                 // By the specification: there is nothing to clean up.
                 Err(NetError::Plugin { source, .. }) if source.code == CniError::UNKNOWN_CONTAINER => {}
+                Err(_) if self.del_in_force(attachment, plugin, netns.clone(), in_force).await => {}
                 Err(error) if first.is_ok() && index < ran => first = Err(error),
-                Err(error) => tracing::warn!(%error, id = attachment.container_id, "cni DEL fails"),
+                Err(error) => {
+                    tracing::warn!(%error, pod = attachment.pod(), id = attachment.container_id, "cni DEL fails");
+                }
             }
         }
         first
+    }
+
+    /// Has a plugin delete by its configuration in force, where that is another one than the attachment's. Whether it
+    /// did.
+    async fn del_in_force(
+        &self,
+        attachment: &Attachment,
+        plugin: &PluginConfig,
+        netns: Option<NetnsRef>,
+        in_force: Option<&Loaded>,
+    ) -> bool {
+        let Some(loaded) = in_force else { return false };
+        let (then, now) = (&attachment.config, &loaded.list);
+        let named = |other: &&PluginConfig| other.plugin_type() == plugin.plugin_type();
+        let Some(successor) = now.plugins.iter().find(named) else { return false };
+        if successor == plugin && now.cni_version == then.cni_version {
+            return false;
+        }
+        // What the plugin keeps, it keeps by the network's name.
+        let mut config = NetworkConfigList { plugins: Vec::new(), ..(**now).clone() };
+        config.name.clone_from(&then.name);
+        let result = attachment.cni_result().ok().flatten();
+        let prev = result.filter(|_| now.cni_version >= Version::V0_4_0);
+        let prev = prev.and_then(|result| result.to_value(now.cni_version).ok());
+        let successor_of = Attachment { config: Arc::new(config), ..attachment.clone() };
+        let conf = inject(&successor_of, successor, prev.as_ref());
+        let call = invocation(attachment, Command::Del, conf, netns);
+        self.call(call, self.mode(successor, loaded.builtin)).await.is_ok()
+    }
+
+    /// The calls of plugins in process that say what an attachment's packet rules are.
+    pub(crate) fn rules_of(attachment: &Attachment) -> Vec<Invocation> {
+        let plugins = attachment.config.plugins.iter().enumerate();
+        let own = plugins.filter(|(index, _)| mode(attachment, *index) == Mode::InProcess);
+        own.map(|(_, plugin)| {
+            let conf = inject(attachment, plugin, attachment.result.as_ref());
+            invocation(attachment, Command::Check, conf, None)
+        })
+        .collect()
     }
 
     /// Checks an attachment, where its configuration's version has CHECK and does not disable it.
@@ -92,17 +153,29 @@ impl Caller {
         Ok(())
     }
 
-    /// Asks each plugin whether it could serve an ADD, where the version has STATUS.
+    /// Asks each plugin whether it could serve an ADD: those in process always, others where the version has STATUS.
     ///
     /// # Errors
     /// The first plugin's that could not.
     pub(crate) async fn status(&self, loaded: &Loaded) -> Result<()> {
-        if loaded.list.cni_version < Version::V1_1_0 {
-            return Ok(());
-        }
+        self.ask_status(loaded, loaded.list.cni_version >= Version::V1_1_0).await
+    }
+
+    /// As [`Self::status`], of the plugins in process alone.
+    ///
+    /// # Errors
+    /// The first plugin's that could not.
+    pub(crate) async fn own_status(&self, loaded: &Loaded) -> Result<()> {
+        self.ask_status(loaded, false).await
+    }
+
+    async fn ask_status(&self, loaded: &Loaded, executed: bool) -> Result<()> {
         for plugin in &loaded.list.plugins {
-            let conf = with_network(&loaded.list, plugin);
-            self.call(network_invocation(Command::Status, conf), self.mode(plugin, loaded.builtin)).await?;
+            let mode = self.mode(plugin, loaded.builtin);
+            if mode == Mode::InProcess || executed {
+                let conf = with_network(&loaded.list, plugin);
+                self.call(network_invocation(Command::Status, conf), mode).await?;
+            }
         }
         Ok(())
     }
@@ -138,7 +211,7 @@ fn mode(attachment: &Attachment, index: usize) -> Mode {
 }
 
 /// A plugin's configuration with what the caller adds for every command.
-fn with_network(list: &NetworkConfigList, plugin: &PluginConfig) -> PluginConfig {
+pub(crate) fn with_network(list: &NetworkConfigList, plugin: &PluginConfig) -> PluginConfig {
     let mut conf = plugin.clone();
     conf.set("name", json!(list.name));
     conf.set("cniVersion", json!(list.cni_version.as_str()));
@@ -177,7 +250,7 @@ fn invocation(
     }
 }
 
-fn network_invocation(command: Command, conf: PluginConfig) -> Invocation {
+pub(crate) fn network_invocation(command: Command, conf: PluginConfig) -> Invocation {
     Invocation {
         command,
         container_id: String::new(),

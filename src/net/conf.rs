@@ -17,6 +17,8 @@ pub(crate) struct Loaded {
     pub(crate) list: Arc<NetworkConfigList>,
     /// The built-in network, whose plugins always run in process.
     pub(crate) builtin: bool,
+    /// The file that it is from; empty for the built-in network.
+    pub(crate) path: PathBuf,
 }
 
 /// A file that cannot be used.
@@ -93,7 +95,8 @@ impl Parsed {
     fn read(path: &Path) -> Self {
         let mut sources = vec![(path.to_path_buf(), stamp_of(path))];
         let outcome = read_list(path, &mut sources);
-        let loaded = outcome.map(|list| Arc::new(Loaded { list: Arc::new(list), builtin: false }));
+        let loaded = outcome
+            .map(|list| Arc::new(Loaded { list: Arc::new(list), builtin: false, path: path.to_path_buf() }));
         Self { sources, outcome: loaded.map_err(|error| error.to_string()) }
     }
 }

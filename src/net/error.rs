@@ -66,7 +66,7 @@ pub enum NetError {
         limit: usize,
     },
     /// The plugin succeeded and printed something that is not a result.
-    #[error("cni {command} {plugin}: {source}, in its output {output:?}")]
+    #[error("cni {command} {plugin}: in its output {output:?}: {source}")]
     Garbage {
         /// The plugin's type.
         plugin: String,
@@ -145,14 +145,28 @@ pub enum NetError {
     #[error("register metrics: {0}")]
     Metrics(#[from] prometheus::Error),
     /// ADD failed, and so did the DEL that was to clear up after it: detach must be tried again.
-    #[error("{attach}; clearing up failed too: {cleanup}")]
+    #[error("{attach}; {}", after(attach, cleanup))]
     Residue {
         /// Why ADD failed.
-        #[source]
         attach: Box<NetError>,
         /// Why DEL failed.
         cleanup: Box<NetError>,
     },
+}
+
+/// The operation that fails when a plugin's file is no program of this machine.
+pub(crate) const EXECUTE: &str = "execute";
+
+/// What is to be said of a failed clean-up after what led to it.
+fn after(attach: &NetError, cleanup: &NetError) -> String {
+    let reason = |error: &NetError| error.to_string().split_once(": ").map(|parts| parts.1.to_owned());
+    if reason(attach).is_some() && reason(attach) == reason(cleanup) {
+        let (NetError::Plugin { plugin, .. } | NetError::Exit { plugin, .. }) = cleanup else {
+            return "and so does the clean-up".to_owned();
+        };
+        return format!("and so does cni DEL {plugin}");
+    }
+    format!("clearing up failed too: {cleanup}")
 }
 
 impl NetError {
@@ -174,6 +188,22 @@ impl NetError {
             | Self::State { .. }
             | Self::Sys(_)
             | Self::Metrics(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// Whether the same call must fail the same way until the configuration or the plugin's binary changes.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::PluginNotFound { .. } | Self::Types(_) => true,
+            Self::Plugin { source, .. } => matches!(
+                source.code,
+                CniError::INCOMPATIBLE_VERSION
+                    | CniError::UNSUPPORTED_FIELD
+                    | CniError::DECODING_FAILURE
+                    | CniError::INVALID_CONFIG
+            ),
+            Self::Io { op, .. } => *op == EXECUTE,
+            _ => false,
         }
     }
 

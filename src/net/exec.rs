@@ -1,5 +1,6 @@
 //! Runs a plugin's binary: variables, standard input, bounded output, a deadline for all it has started.
 
+use crate::error::EXECUTE;
 use crate::{NetError, Result};
 use cni::types::Command;
 use nix::sys::signal::{Signal, killpg};
@@ -132,10 +133,10 @@ impl Execution<'_> {
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                spawned => return spawned.map_err(self.io("execute", path)),
+                spawned => return spawned.map_err(self.io(EXECUTE, path)),
             }
         }
-        command.spawn().map_err(self.io("execute", path))
+        command.spawn().map_err(self.io(EXECUTE, path))
     }
 
     /// Feeds and reads the plugin until it has ended and its pipes are closed. Something that it left behind

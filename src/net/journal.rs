@@ -1,11 +1,15 @@
 //! The attachments that exist on this node since it was booted: one file each, written before ADD begins.
-//! A daemon that dies in the middle of an ADD finds here which configuration DEL must be given.
+//! A daemon that dies in the middle of an ADD finds here which configuration DEL must be given. Attachments of pods that
+//! went before all of their DEL succeeded stay as files of another kind, until it does.
 
 use crate::{Attachment, NetError, Result};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// The extension of files of attachments whose pods are gone.
+const LEFT: &str = "left";
 
 pub(crate) struct Journal {
     dir: PathBuf,
@@ -22,31 +26,43 @@ impl Journal {
     }
 
     pub(crate) fn write(&self, attachment: &Attachment) -> Result<()> {
-        let path = self.path(&attachment.container_id, &attachment.ifname);
-        let encoded = serde_json::to_vec(attachment).map_err(io::Error::from);
-        Ok(sys::fs::write_atomic(&path, &encoded.map_err(NetError::state("encode", &path))?, 0o600)?)
+        write(&self.path(&attachment.container_id, &attachment.ifname), attachment)
     }
 
     /// `None` when there is none, or when it cannot be read any more.
     pub(crate) fn read(&self, container_id: &str, ifname: &str) -> Option<Attachment> {
-        self.load(&self.path(container_id, ifname))
+        let path = self.path(container_id, ifname);
+        self.load(&path).or_else(|| self.load(&path.with_extension(LEFT)))
     }
 
     pub(crate) fn remove(&self, container_id: &str, ifname: &str) -> Result<()> {
         let path = self.path(container_id, ifname);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(NetError::state("remove", path)(error))
-            }
-            _ => Ok(()),
-        }
+        remove(&path.with_extension(LEFT))?;
+        remove(&path)
     }
 
+    /// Keeps an attachment of a pod that goes before its DEL has succeeded.
+    pub(crate) fn leave(&self, attachment: &Attachment) -> Result<()> {
+        let path = self.path(&attachment.container_id, &attachment.ifname);
+        write(&path.with_extension(LEFT), attachment)?;
+        remove(&path)
+    }
+
+    /// The attachments of pods that there are or may be.
     pub(crate) fn all(&self) -> Result<Vec<Attachment>> {
+        self.with_extension("json")
+    }
+
+    /// The attachments of pods that went before their DEL had succeeded.
+    pub(crate) fn left(&self) -> Result<Vec<Attachment>> {
+        self.with_extension(LEFT)
+    }
+
+    fn with_extension(&self, wanted: &str) -> Result<Vec<Attachment>> {
         let entries = fs::read_dir(&self.dir).map_err(NetError::state("read", &self.dir))?;
         let paths = entries.flatten().map(|entry| entry.path());
         Ok(paths
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .filter(|path| path.extension().is_some_and(|extension| extension == wanted))
             .filter_map(|path| self.load(&path))
             .collect())
     }
@@ -64,5 +80,17 @@ impl Journal {
 
     fn path(&self, container_id: &str, ifname: &str) -> PathBuf {
         self.dir.join(format!("{container_id}-{ifname}.json"))
+    }
+}
+
+fn write(path: &Path, attachment: &Attachment) -> Result<()> {
+    let encoded = serde_json::to_vec(attachment).map_err(io::Error::from);
+    Ok(sys::fs::write_atomic(path, &encoded.map_err(NetError::state("encode", path))?, 0o600)?)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(NetError::state("remove", path)(error)),
+        _ => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! The network side of a pod: which CNI configuration is in force, and the calls of its plugins.
 //!
-//! [`Network`] watches the configuration directory and falls back on a built-in bridge network when that is
-//! empty. Plugins that the `cni` crate implements run in process, on a blocking thread; all others are
+//! [`Network`] watches the configuration directory and falls back on a built-in bridge network while that has been
+//! empty ever since. Plugins that the `cni` crate implements run in process, on a blocking thread; all others are
 //! executed as the CNI specification says. An [`Attachment`] carries the exact configuration and result of
 //! its ADD, so that DEL and CHECK work after restarts and after the configuration has changed or gone.
 
@@ -12,16 +12,20 @@ mod call;
 mod capabilities;
 mod chain;
 mod conf;
+mod configured;
 mod error;
 mod exec;
 mod in_process;
 mod journal;
+mod kept;
 mod metrics;
 mod network;
 mod pod;
+mod release;
 mod settings;
 mod status;
 mod subnets;
+mod upkeep;
 mod watch;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub struct NetworkSettings {
     pub conf_dir: PathBuf,
     /// Where plugin binaries are looked for, in this order.
     pub bin_dirs: Vec<PathBuf>,
-    /// Use the built-in bridge network while `conf_dir` holds no configuration.
+    /// Use the built-in bridge network while `conf_dir` holds no configuration, and never held one.
     pub builtin_network: bool,
     /// Run plugins that Corten implements (bridge, host-local, portmap, loopback) in process instead of
     /// executing their binaries. The built-in network always runs in process.

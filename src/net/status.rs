@@ -1,7 +1,7 @@
 //! Whether pods can get a network, as CRI Status reports it.
 
 use crate::conf::{Broken, Loaded};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The condition NetworkReady.
@@ -27,6 +27,9 @@ pub(crate) struct Current {
     pub(crate) unreadable: Option<String>,
     /// Why the plugins cannot serve.
     pub(crate) plugins: Option<String>,
+    /// The built-in network would be used, but a configuration of the operator's was in force before: that one, and
+    /// the file that remembers it.
+    pub(crate) was_configured: Option<(String, PathBuf)>,
 }
 
 impl Current {
@@ -55,8 +58,18 @@ impl Current {
         if let Some(problem) = &self.unreadable {
             return format!("NetworkNotReady: cannot read {dir}: {problem}");
         }
+        if let Some((before, memory)) = &self.was_configured {
+            return format!(
+                "NetworkNotReady: no CNI configuration in {dir}, where {before} was in force: put one there. The \
+                 built-in network does not take its place; to use that, remove {}",
+                memory.display()
+            );
+        }
         if self.broken.is_empty() {
-            return format!("NetworkNotReady: no CNI configuration in {dir}");
+            return format!(
+                "NetworkNotReady: no CNI configuration in {dir}: install a network plugin, or set \
+                 network.builtin_network = true"
+            );
         }
         format!("NetworkNotReady: no valid CNI configuration in {dir}: {}", self.broken_text())
     }

@@ -4,5 +4,7 @@ mod chain;
 mod failures;
 mod harness;
 mod plugins;
+mod removal;
+mod shared_host;
 mod upkeep;
 mod watching;

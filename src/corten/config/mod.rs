@@ -29,6 +29,9 @@ pub(crate) const DEFAULT_TEXT: &str = include_str!("../../../config/corten.toml"
 /// The file that is read, if it exists, when none is named.
 pub(crate) const DEFAULT_FILE: &str = "/etc/corten/corten.toml";
 
+/// What `corten serve --no-builtin-network` says before any file.
+pub(crate) const NO_BUILTIN_NETWORK: &str = "[network]\nbuiltin_network = false\n";
+
 /// The configuration and where it came from.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -51,8 +54,17 @@ impl Loaded {
 /// # Errors
 /// A file cannot be read or is no TOML, a key is unknown, a value has the wrong type or is out of range.
 pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, ConfigError> {
+    load_over("", named)
+}
+
+/// As [`load`], over defaults that differ from the built-in ones.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_over(defaults: &str, named: Option<&Path>) -> Result<Loaded, ConfigError> {
     let main = named.unwrap_or(Path::new(DEFAULT_FILE));
     let mut root = Node::empty();
+    root.merge(Node::parse(Path::new("(command line)"), defaults)?);
     let mut files = Vec::new();
     match fs::read_to_string(main) {
         Ok(text) => {

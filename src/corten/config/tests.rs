@@ -272,3 +272,16 @@ fn every_address_for_metrics_reads_back() {
     }
     assert!("10290".parse::<MetricsAddress>().is_err());
 }
+
+#[test]
+fn the_unit_waits_for_a_network_plugin_unless_a_file_says_otherwise() {
+    let unit = include_str!("../../../config/corten.service");
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    assert!(start.ends_with(" serve --no-builtin-network"), "{start}");
+    let etc = Etc::new("");
+    let builtin = |defaults| load_over(defaults, Some(&etc.main())).unwrap().config.network.builtin_network;
+    assert!(builtin(""), "corten serve alone has a network");
+    assert!(!builtin(NO_BUILTIN_NETWORK));
+    etc.drop_in("10-network.toml", "[network]\nbuiltin_network = true\n");
+    assert!(builtin(NO_BUILTIN_NETWORK));
+}

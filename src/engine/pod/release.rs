@@ -75,7 +75,8 @@ impl Engine {
         let record = pod.record();
         let Some(network) = files::network_of(&record) else { return Ok(()) };
         // Boxed: executing plugins makes for a large future.
-        Box::pin(self.network.detach(&network, record.attachment.as_ref())).await?;
+        let detached = Box::pin(self.network.detach(&network, record.attachment.as_ref())).await;
+        detached.map_err(EngineError::of_network(&network))?;
         let pin = network.netns;
         blocking("removing a network namespace", move || {
             sys::netns::remove(&pin)

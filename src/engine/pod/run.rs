@@ -204,7 +204,8 @@ impl Engine {
         // Boxed: executing plugins makes for a large future.
         let netns = Arc::new(netns);
         let attach = Box::pin(self.network.attach_open(&network, netns.clone()));
-        let attachment = self.stage("cni_add", attach).await?;
+        let attached = self.stage("cni_add", attach).await;
+        let attachment = attached.map_err(EngineError::of_network(&network))?;
         let asked = self.sysctls(&pod.config())?.attached;
         if !asked.is_empty() {
             blocking("setting a pod's parameters", move || sysctls::write(&netns, &asked)).await?;

@@ -59,6 +59,7 @@ impl Engine {
         if let Err(error) = self.release_default_parent().await {
             tracing::warn!(error = chain(&error), "the parent of pods without one is not freed");
         }
+        self.keep_networks();
         if !whole {
             tracing::warn!("records are damaged: nothing that seems to belong to no pod is freed");
             return;
@@ -81,6 +82,18 @@ impl Engine {
         if let Err(error) = Box::pin(self.network.gc(&attached)).await {
             tracing::warn!(error = chain(&error), "attachments of lost pods may be left");
         }
+    }
+
+    /// Has the packet rules of pods kept, for those that are there at each time.
+    fn keep_networks(self: &Arc<Self>) {
+        let engine = Arc::downgrade(self);
+        self.network.keep(move || {
+            let Some(engine) = engine.upgrade() else { return Vec::new() };
+            let pods = engine.registry.pods().into_iter().filter(|pod| !pod.is_released());
+            let mut records: Vec<_> = pods.map(|pod| pod.record()).collect();
+            records.sort_by_key(|record| record.created_at);
+            records.into_iter().filter_map(|record| record.attachment.clone()).collect()
+        });
     }
 
     /// Deletes writable layers without a record: removed ones whose deletion was cut short, and half-made ones.

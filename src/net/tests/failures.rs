@@ -28,25 +28,6 @@ async fn a_failed_add_is_deleted_in_reverse() {
 }
 
 #[tokio::test]
-async fn a_failed_clean_up_is_reported_and_can_be_repeated() {
-    let node = Node::new();
-    node.address_plugin("a");
-    node.plugin("b", "[ -e $D/well ] && exit 0; echo broken >&2; exit 3");
-    node.conf("10.conflist", &list("1.0.0", &["a", "b"]));
-    let network = node.open();
-    let error = network.attach(&pod("c1")).await.unwrap_err();
-    assert!(error.leaves_residue());
-    assert_eq!(node.calls(), ["a ADD", "b ADD", "b DEL", "a DEL"], "a is cleaned up though b fails");
-    let text = error.to_string();
-    assert!(text.contains("cni ADD b: exit status: 3: broken") && text.contains("cni DEL b"), "{text}");
-    assert_eq!(node.journal(), 1);
-    assert!(network.detach(&pod("c1"), None).await.is_err());
-    fs::write(node.path("well"), "").unwrap();
-    network.detach(&pod("c1"), None).await.unwrap();
-    assert_eq!(node.journal(), 0);
-}
-
-#[tokio::test]
 async fn an_unknown_container_needs_no_deleting() {
     let node = Node::new();
     node.plugin("a", r#"echo '{"code": 3, "msg": "unknown container"}'; exit 1"#);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use sys::netns::{self, Netns};
 
 /// Runs a test in a fresh network namespace: its threads, and the plugins that they start, see no other.
-fn on_own_host<F: Future<Output = ()>>(test: impl FnOnce(Node) -> F + Send) {
+pub(super) fn on_own_host<F: Future<Output = ()>>(test: impl FnOnce(Node) -> F + Send) {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("skipped: needs root");
         return;
@@ -37,14 +37,14 @@ fn on_own_host<F: Future<Output = ()>>(test: impl FnOnce(Node) -> F + Send) {
     }
 }
 
-struct Pod {
+pub(super) struct Pod {
     ns: Netns,
-    network: PodNetwork,
+    pub(super) network: PodNetwork,
     listeners: Mutex<Vec<TcpListener>>,
 }
 
 impl Pod {
-    fn new(node: &Node, id: &str, host_port: u16) -> Self {
+    pub(super) fn new(node: &Node, id: &str, host_port: u16) -> Self {
         let pin = node.path(&format!("ns-{id}"));
         let mapping = PortMapping { protocol: Protocol::Tcp, container_port: 80, host_port, host_ip: None };
         let network = PodNetwork { netns: pin.clone(), port_mappings: vec![mapping], ..pod(id) };
@@ -52,7 +52,7 @@ impl Pod {
     }
 
     /// Answers each connection with the pod's id.
-    fn serve(&self, ip: IpAddr) {
+    pub(super) fn serve(&self, ip: IpAddr) {
         let id = self.network.sandbox_id.clone();
         let listener = netns::run_in(self.ns.fd(), || TcpListener::bind((ip, 80))).unwrap().unwrap();
         self.listeners.lock().unwrap().push(listener.try_clone().unwrap());
@@ -78,7 +78,7 @@ impl Drop for Pod {
     }
 }
 
-fn get(to: SocketAddr) -> io::Result<String> {
+pub(super) fn get(to: SocketAddr) -> io::Result<String> {
     // On a busy machine the kernel may drop a first packet; it repeats it after one, three and seven seconds.
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(12))?;
     stream.set_read_timeout(Some(Duration::from_secs(12)))?;
@@ -88,7 +88,7 @@ fn get(to: SocketAddr) -> io::Result<String> {
 }
 
 /// The host's own addresses stand in for a node's.
-fn host_interface() {
+pub(super) fn host_interface() {
     for args in [
         &["link", "set", "lo", "up"][..],
         &["link", "add", "uplink", "type", "bridge"],

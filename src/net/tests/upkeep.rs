@@ -114,7 +114,8 @@ async fn calls_are_measured() {
     let registry = prometheus::Registry::new();
     let network = Network::open(node.settings.clone(), &registry).unwrap();
     let attachment = network.attach(&pod("c1")).await.unwrap();
-    network.detach(&pod("c1"), Some(&attachment)).await.unwrap_err();
+    // Its namespace is gone, so the failure keeps nobody from removing the pod.
+    network.detach(&pod("c1"), Some(&attachment)).await.unwrap();
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     for line in [
         r#"corten_cni_operations_total{mode="executed",operation="ADD",plugin="a"} 1"#,

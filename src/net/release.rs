@@ -1,0 +1,233 @@
+//! DEL: what a pod holds of its network is freed, now or later, and no pod has to stay for that.
+
+use crate::network::Network;
+use crate::{Attachment, IFNAME, PodNetwork, Result};
+use cni::types::{NetnsRef, ValidAttachment};
+use nix::sys::statfs::{FsType, statfs};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The file system of namespace files (`NSFS_MAGIC` of linux/magic.h).
+const NSFS: FsType = FsType(0x6e73_6673);
+/// So often a client hears that a pod's DEL has failed while its namespace is there, which some plugins want to see.
+const ATTEMPTS: u32 = 3;
+/// The longest time between two attempts to delete what pods have left.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// What pods have left behind that are gone.
+pub(crate) struct Left {
+    first_pause: Duration,
+    state: Mutex<LeftState>,
+}
+
+#[derive(Default)]
+struct LeftState {
+    /// How often DEL has failed of pods that are there.
+    failures: HashMap<String, u32>,
+    /// When to try next; `None`: nothing is left.
+    next: Option<Instant>,
+    pause: Duration,
+    /// How many pods, and what was said of the last.
+    problem: Option<(usize, String)>,
+}
+
+impl Left {
+    pub(crate) fn new(first_pause: Duration, any: bool) -> Self {
+        let next = any.then(Instant::now);
+        let state = LeftState { next, pause: first_pause, ..LeftState::default() };
+        Self { first_pause, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, LeftState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something has changed: what failed before may succeed now.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.state();
+        state.pause = self.first_pause;
+        state.next = state.next.map(|_| Instant::now());
+    }
+
+    /// Something was left.
+    fn more(&self) {
+        let mut state = self.state();
+        state.pause = self.first_pause;
+        state.next = Some(Instant::now() + self.first_pause);
+    }
+
+    fn is_due(&self) -> bool {
+        self.state().next.is_some_and(|next| next <= Instant::now())
+    }
+
+    /// Notes how an attempt went.
+    fn tried(&self, problem: Option<(usize, String)>) {
+        let mut state = self.state();
+        state.pause = (state.pause * 2).min(LONGEST_PAUSE);
+        state.next = problem.as_ref().map(|_| Instant::now() + state.pause);
+        state.problem = problem;
+    }
+
+    /// How often this pod's DEL has failed, this time included.
+    fn count_failure(&self, id: &str) -> u32 {
+        let mut state = self.state();
+        let count = state.failures.entry(id.to_owned()).or_default();
+        *count += 1;
+        *count
+    }
+
+    fn forget_failures(&self, id: &str) {
+        self.state().failures.remove(id);
+    }
+
+    /// For people.
+    pub(crate) fn text(&self) -> Option<String> {
+        let state = self.state();
+        let (count, problem) = state.problem.as_ref()?;
+        Some(format!("the network of removed pods is not released yet ({count}): {problem}"))
+    }
+}
+
+impl Network {
+    /// Detaches a pod by the configuration with which it was attached: the attachment's, else the recorded
+    /// one, else the one in force; a plugin that fails is asked by the latter, too. The caller removes the network
+    /// namespace afterwards, and with it the interfaces. Succeeds when nothing is attached; can be repeated.
+    ///
+    /// It also succeeds when plugins fail where another attempt would not help the pod: its namespace is gone, its
+    /// ADD never succeeded, the configuration or the plugin's binary has to change first, or it is the third attempt.
+    /// What may be left is recorded then, and deleted later.
+    ///
+    /// # Errors
+    /// What a plugin said of a recorded attachment; the other plugins have deleted their part, and detach must be
+    /// called again.
+    pub async fn detach(&self, pod: &PodNetwork, attachment: Option<&Attachment>) -> Result<()> {
+        self.kept.leaves(&pod.sandbox_id);
+        let recorded = match attachment {
+            Some(attachment) => Some(attachment.clone()),
+            None => self.journal.read(&pod.sandbox_id, IFNAME),
+        };
+        let Some(recorded) = recorded else {
+            self.detach_unrecorded(pod).await;
+            return Ok(());
+        };
+        let netns = existing(&pod.netns);
+        let is_there = netns.is_some();
+        let Err(error) = self.delete(&recorded, netns).await else {
+            self.left.forget_failures(&recorded.container_id);
+            return self.journal.remove(&recorded.container_id, &recorded.ifname);
+        };
+        let may_help = is_there && recorded.result.is_some() && !error.is_final();
+        if may_help && self.left.count_failure(&recorded.container_id) < ATTEMPTS {
+            return Err(error);
+        }
+        self.left.forget_failures(&recorded.container_id);
+        let (id, pod) = (&recorded.container_id, recorded.pod());
+        tracing::warn!(%error, id, pod, "not all of a pod's network is released: it is tried again without the pod");
+        self.leave(&recorded);
+        Ok(())
+    }
+
+    fn leave(&self, attachment: &Attachment) {
+        if let Err(error) = self.journal.leave(attachment) {
+            tracing::warn!(%error, id = attachment.container_id, "cannot record what a pod has left of its network");
+        }
+        self.left.more();
+    }
+
+    async fn delete(&self, attachment: &Attachment, netns: Option<NetnsRef>) -> Result<()> {
+        let in_force = self.loaded();
+        self.caller.del(attachment, netns, in_force.as_deref()).await
+    }
+
+    /// Every ADD is recorded before it begins: without a record there should be nothing to delete, so a failure to
+    /// do so keeps nobody from removing the pod.
+    async fn detach_unrecorded(&self, pod: &PodNetwork) {
+        let Ok(planned) = self.plan(pod) else { return };
+        if let Err(error) = self.caller.del(&planned, existing(&pod.netns), None).await {
+            let (id, pod) = (&pod.sandbox_id, planned.pod());
+            tracing::warn!(%error, id, pod, "cni DEL of a pod that no ADD is recorded of");
+        }
+    }
+
+    /// Tries again to delete what pods have left, when it is time.
+    pub(crate) async fn retry_left(&self) {
+        if self.left.is_due() {
+            self.delete_left().await;
+        }
+    }
+
+    async fn delete_left(&self) {
+        let left = match self.journal.left() {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::warn!(%error, "cannot find out what pods have left of their networks");
+                return;
+            }
+        };
+        let mut problem: Option<(usize, String)> = None;
+        for attachment in left {
+            let deleted = match self.delete(&attachment, existing(&attachment.netns)).await {
+                Ok(()) => self.journal.remove(&attachment.container_id, &attachment.ifname),
+                Err(error) => Err(error),
+            };
+            let (id, pod) = (&attachment.container_id, attachment.pod());
+            match deleted {
+                Ok(()) => tracing::info!(id, pod, "the network of a removed pod is released after all"),
+                Err(error) => {
+                    tracing::debug!(%error, id, pod, "the network of a removed pod is still not released");
+                    problem = Some((problem.map_or(0, |(count, _)| count) + 1, error.to_string()));
+                }
+            }
+        }
+        self.left.tried(problem);
+    }
+
+    /// Removes what belongs to no pod: recorded attachments that are not among the valid ones (pairs of
+    /// sandbox id and interface) and those that pods have left are deleted, and the plugins in force are told the valid
+    /// ones (GC). To be called while no pod is being attached.
+    ///
+    /// # Errors
+    /// The first failure, after everything else has been tried.
+    pub async fn gc(&self, valid: &[(String, String)]) -> Result<()> {
+        let keep = |id: &str, ifname: &str| valid.iter().any(|(known, name)| known == id && name == ifname);
+        let mut first = Ok(());
+        for stale in self.journal.all()? {
+            if keep(&stale.container_id, &stale.ifname) {
+                continue;
+            }
+            tracing::info!(
+                id = stale.container_id,
+                pod = stale.pod(),
+                "deleting a network attachment without a pod"
+            );
+            let deleted = match self.delete(&stale, existing(&stale.netns)).await {
+                Ok(()) => self.journal.remove(&stale.container_id, &stale.ifname),
+                Err(error) => {
+                    self.leave(&stale);
+                    Err(error)
+                }
+            };
+            first = first.and(deleted);
+        }
+        self.delete_left().await;
+        let attachments: Vec<ValidAttachment> = valid
+            .iter()
+            .map(|(id, ifname)| ValidAttachment { container_id: id.clone(), ifname: ifname.clone() })
+            .collect();
+        let Some(loaded) = self.loaded() else { return first };
+        if let Err(error) = self.caller.own_status(&loaded).await {
+            // The bridge may be another daemon's, whose pods would seem to be nobody's.
+            tracing::warn!(%error, "nothing that seems to belong to no pod is freed of a network that cannot serve");
+            return first;
+        }
+        first.and(self.caller.gc(&loaded, &attachments).await)
+    }
+}
+
+/// The namespace, while it is pinned there.
+fn existing(path: &Path) -> Option<NetnsRef> {
+    let is_pinned = statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS);
+    is_pinned.then(|| NetnsRef::new(path))
+}
