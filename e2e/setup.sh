@@ -178,7 +178,7 @@ for what in "${@:-run}"; do
         ;;
     test)
         critest_needs
-        packages attr containernetworking-plugins crun musl-tools iptables libcap2-bin openssl runc skopeo umoci
+        packages attr containernetworking-plugins crun musl-tools iptables libcap2-bin openssl python3-grpcio runc skopeo umoci
         cni_plugins
         ;;
     bench)

@@ -168,3 +168,20 @@ fn a_registry_that_wants_a_password() {
     crictl.run(&["pull", "--creds", &right, reference]).unwrap();
     assert!(crictl.run(&["images"]).unwrap().contains("private"));
 }
+
+#[test]
+fn python_s_grpc_is_served_by_its_defaults() {
+    let Some(world) = World::new().unwrap() else { return };
+    let socket = &world.daemon.place().socket;
+    // Debian's, which e2e/setup.sh installs. It names the server by the socket's path.
+    let script = format!(
+        "import grpc\nchannel = grpc.insecure_channel('unix://{}')\n\
+         call = channel.unary_unary('/runtime.v1.RuntimeService/Version')\n\
+         for _ in range(3): print(call(b'', timeout=20))",
+        socket.display()
+    );
+    let done = std::process::Command::new("/usr/bin/python3").args(["-c", &script]).output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{errors}");
+    assert_eq!(said.lines().filter(|line| line.contains("v1")).count(), 3, "{said}");
+}

@@ -13,6 +13,7 @@ mod encode;
 pub mod fuzzing;
 mod images;
 mod layers;
+mod lenient;
 mod metrics;
 mod runtime;
 mod server;

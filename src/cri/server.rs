@@ -1,11 +1,12 @@
 //! The server: both services behind the layers, on connections that somebody else accepts.
 
 use crate::layers::{CatchPanics, Deadline, Metrics, Observe, SizeLimit};
+use crate::lenient::Lenient;
 use crate::proto::image_service_server::ImageServiceServer;
 use crate::proto::runtime_service_server::RuntimeServiceServer;
 use crate::{images, runtime};
 use engine::Engine;
-use futures::Stream;
+use futures::{Stream, TryStreamExt};
 use model::ErrorKind;
 use std::future::Future;
 use std::io;
@@ -97,7 +98,7 @@ async fn run(
         .max_concurrent_streams(MAX_STREAMS)
         .layer(layers)
         .add_routes(services)
-        .serve_with_incoming_shutdown(incoming, shutdown)
+        .serve_with_incoming_shutdown(incoming.map_ok(Lenient::new), shutdown)
         .await?;
     Ok(())
 }

@@ -71,7 +71,7 @@ struct Daemon {
     registry: prometheus::Registry,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Result<(), ServeError>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 async fn daemon(max_request_bytes: usize) -> Daemon {
@@ -92,7 +92,7 @@ async fn daemon(max_request_bytes: usize) -> Daemon {
     });
     let channel = Endpoint::from_static("http://localhost").connect_with_connector(connect).await.unwrap();
     let client = ImageServiceClient::new(channel);
-    Daemon { client, registry, stop, server, _dir: dir }
+    Daemon { client, registry, stop, server, dir }
 }
 
 fn named(bytes: usize) -> ImageStatusRequest {
@@ -169,6 +169,62 @@ async fn a_shutdown_answers_what_is_under_way() {
     daemon.stop.send(()).unwrap();
     assert!(slow.await.unwrap().is_ok());
     daemon.server.await.unwrap().unwrap();
+}
+
+/// What an HTTP/2 client reads after one call whose header block says this of the server: the kinds of the frames on its
+/// stream.
+async fn call(daemon: &Daemon, authority: &[u8]) -> Vec<u8> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let frame = |kind: u8, flags: u8, stream: u8, content: &[u8]| {
+        let [_, a, b, c] = u32::try_from(content.len()).unwrap().to_be_bytes();
+        [&[a, b, c, kind, flags, 0, 0, 0, stream], content].concat()
+    };
+    let string = |text: &[u8]| [&[u8::try_from(text.len()).unwrap()][..], text].concat();
+    let block = [
+        vec![0x83, 0x86, 0x44],
+        string(b"/runtime.v1.ImageService/ListImages"),
+        vec![0x41],
+        string(authority),
+        vec![0x5f],
+        string(b"application/grpc"),
+        vec![0x40],
+        string(b"te"),
+        string(b"trailers"),
+    ]
+    .concat();
+    let mut stream = tokio::net::UnixStream::connect(daemon.dir.path().join("cri.sock")).await.unwrap();
+    let request = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, &block),
+        frame(0, 1, 1, &[0; 5]),
+    ];
+    stream.write_all(&request.concat()).await.unwrap();
+    let mut kinds = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let [a, b, c, kind, flags, .., number] = head;
+        let mut content = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut content).await.unwrap();
+        if number == 1 {
+            kinds.push(kind);
+        }
+        // The end of the stream, or its reset.
+        if number == 1 && (kind == 3 || flags & 1 == 1) {
+            return kinds;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_may_name_the_server_by_its_socket() {
+    let daemon = daemon(1 << 20).await;
+    for authority in ["localhost", "%2Frun%2Fcorten.sock", "/run/corten.sock", "unix:/run/corten.sock"] {
+        let kinds = call(&daemon, authority.as_bytes()).await;
+        assert_eq!(kinds, [1, 0, 1], "{authority}: headers, an answer, trailers");
+    }
+    assert_eq!(count(&daemon.registry, "ListImages", "OK"), 4.0);
 }
 
 #[tokio::test]
