@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Registry, TextEncoder};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +21,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, oneshot};
 
-/// Most connections at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 16;
+/// Most connections at a time: one more, and the oldest is cut off. Whoever asks after the daemon's health is answered,
+/// however many others send nothing or do not read.
+const MAX_CONNECTIONS: usize = 32;
 /// Most bytes of a request's head, and of a reply that waits to be read.
 const MAX_BUFFER: usize = 16 << 10;
 /// Most header lines of a request.
@@ -91,31 +93,32 @@ impl Endpoint {
     /// Serves without an end.
     pub(crate) async fn serve(self, registry: Registry, health: Arc<Health>, limits: TimeLimits) {
         let shared = Arc::new(Shared { registry, health, limits, gathering: Mutex::new(()) });
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let mut open = VecDeque::new();
         loop {
-            let Ok(slot) = slots.clone().acquire_owned().await else { return };
+            let (ours, theirs) = oneshot::channel();
             let shared = shared.clone();
             match &self {
                 Self::Unix(socket) => {
                     let stream = socket.accept().await;
-                    tokio::spawn(async move {
-                        connection(stream, &shared).await;
-                        drop(slot);
-                    });
+                    tokio::spawn(async move { connection(stream, &shared, theirs).await });
                 }
                 Self::Tcp(listener) => match listener.accept().await {
                     Ok((stream, _)) => {
-                        tokio::spawn(async move {
-                            connection(stream, &shared).await;
-                            drop(slot);
-                        });
+                        tokio::spawn(async move { connection(stream, &shared, theirs).await });
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection for metrics");
                         tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
                     }
                 },
             }
+            open.retain(|connection: &oneshot::Sender<()>| !connection.is_closed());
+            if open.len() >= MAX_CONNECTIONS {
+                // Dropped, and so cut off.
+                open.pop_front();
+            }
+            open.push_back(ours);
         }
     }
 }
@@ -128,7 +131,12 @@ struct Shared {
     gathering: Mutex<()>,
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, shared: &Arc<Shared>) {
+/// Serves a connection, until the other end of `cut_off` is dropped at the latest.
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    shared: &Arc<Shared>,
+    cut_off: oneshot::Receiver<()>,
+) {
     let service = service_fn(|request| {
         let shared = shared.clone();
         async move { Ok::<_, Infallible>(answer(&request, shared).await) }
@@ -139,7 +147,12 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: 
         .max_buf_size(MAX_BUFFER)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(shared.limits.connection, served).await {
+    let served = tokio::time::timeout(shared.limits.connection, served);
+    let served = tokio::select! {
+        served = served => served,
+        _ = cut_off => return tracing::debug!("a connection for metrics makes room for others"),
+    };
+    match served {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics failed"),
         Err(_) => tracing::debug!("a connection for metrics took too long"),
@@ -269,24 +282,40 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silent_clients_are_cut_off_and_free_their_slots() {
-        let (head, connection) = (Duration::from_millis(300), Duration::from_secs(60));
+    async fn slow_clients_hold_nobody_up_and_are_cut_off() {
+        let (head, connection) = (Duration::from_secs(60), Duration::from_secs(60));
         let (address, _, task) = start_with(TimeLimits { head, connection }).await;
         let begin = Instant::now();
-        let mut silent = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
+        let mut slow = Vec::new();
+        for round in 0..4 * MAX_CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET /metrics HTT").await.unwrap();
-            silent.push(stream);
+            // Some stop in the middle of a request, others never read what they ask for.
+            let request: &[u8] = match round % 2 {
+                0 => b"GET /metrics HTT",
+                _ => b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+            };
+            stream.write_all(request).await.unwrap();
+            slow.push(stream);
+            let reply = get(address, "/healthz").await;
+            assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
         }
-        // Every slot is taken: this one is served once the others have timed out.
-        let reply = get(address, "/healthz").await;
-        assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
-        assert!(begin.elapsed() >= head, "{:?}", begin.elapsed());
-        for mut stream in silent {
-            let mut rest = Vec::new();
-            stream.read_to_end(&mut rest).await.unwrap();
-        }
+        assert!(begin.elapsed() < head, "{:?}", begin.elapsed());
+        let mut rest = Vec::new();
+        // By a reset, where it had sent something.
+        let _ = slow[0].read_to_end(&mut rest).await;
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn silent_clients_are_cut_off() {
+        let (head, connection) = (Duration::from_millis(300), Duration::from_secs(60));
+        let (address, _, task) = start_with(TimeLimits { head, connection }).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /metrics HTT").await.unwrap();
+        let begin = Instant::now();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
         task.abort();
     }
 
