@@ -18,6 +18,7 @@ pub mod logs;
 pub mod network;
 pub mod peer;
 pub mod pods;
+pub mod raw;
 pub mod registry;
 pub mod rootfs;
 pub mod runtime;

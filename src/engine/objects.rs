@@ -38,6 +38,8 @@ pub(crate) struct Pod {
     pub(crate) level: OnceLock<oci::selinux::Reserved>,
     /// Clients know its id.
     published: AtomicBool,
+    /// It is not ready any more.
+    left: watch::Sender<bool>,
     record: Mutex<PodRecord>,
     shim: Mutex<Option<Arc<Shim>>>,
     pause: AtomicI32,
@@ -65,6 +67,7 @@ impl Pod {
             traffic: Traffic::default(),
             level: OnceLock::new(),
             published: AtomicBool::new(record.state != SandboxState::Creating),
+            left: watch::Sender::new(record.state == SandboxState::NotReady),
             record: Mutex::new(record),
             shim: Mutex::new(None),
             pause: AtomicI32::new(0),
@@ -103,7 +106,9 @@ impl Pod {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 tracing::error!(pod = %self.id, error = crate::chain(&error), "a state change is not recorded");
-                change(&mut lock(&self.record));
+                let mut held = lock(&self.record);
+                change(&mut held);
+                self.left.send_replace(held.state == SandboxState::NotReady);
                 None
             }
         }
@@ -116,7 +121,15 @@ impl Pod {
         change(&mut next);
         let bytes = record::write(&self.files.pod(), &self.id, &next)?;
         *held = next;
+        self.left.send_replace(held.state == SandboxState::NotReady);
         Ok(bytes)
+    }
+
+    /// Returns when the pod is not ready any more.
+    pub(crate) async fn left(&self) {
+        let mut left = self.left.subscribe();
+        // The sender lives as long as the pod, which is held.
+        let _ = left.wait_for(|left| *left).await;
     }
 
     pub(crate) fn shim(&self) -> Option<Arc<Shim>> {

@@ -76,6 +76,13 @@ impl Output {
         }
     }
 
+    /// How many bytes are there now.
+    pub fn waiting(&self) -> usize {
+        // One that cannot tell holds nothing.
+        let count = rustix::io::ioctl_fionread(self.0.get_ref()).unwrap_or(0);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
     /// What is there now: `None` when nothing is, 0 at the end.
     ///
     /// # Errors

@@ -71,6 +71,7 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     process::change_root(child.root)?;
     if child.tty {
         let master = open_terminal(child.root, process.uid)?;
+        tty::set_first_size(master.as_fd(), child.plan.size);
         channel::send_ready(child.status.as_fd(), Some(master.as_fd()))?;
     }
     let kept: Vec<_> = labels.kept().chain(outlasting).collect();

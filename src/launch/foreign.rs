@@ -29,6 +29,8 @@ pub struct ForeignChild<'a> {
     pub stdio: [Option<&'a OwnedFd>; 3],
     /// A terminal of the host takes their place, which the program relays; its master is sent to the shim.
     pub tty: bool,
+    /// The columns and rows that it has from the beginning; 0: none yet.
+    pub size: (u32, u32),
     /// To whom the streams are given, as the runtime cannot from within a user namespace: user and group.
     pub owner: Option<(u32, u32)>,
 }
@@ -119,6 +121,7 @@ fn attach(tree: BorrowedFd<'_>, path: &[u8], spread: u64) -> Result<(), Failure>
 fn take_terminal(child: &ForeignChild<'_>) -> Result<(), Failure> {
     let root = resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?;
     let (master, slave) = tty::open_pair(root.as_fd())?;
+    tty::set_first_size(master.as_fd(), child.size);
     tty::set_controlling(slave.as_fd())?;
     for number in 0..=2 {
         fd::set_standard(slave.as_fd(), number)?;

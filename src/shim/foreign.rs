@@ -80,6 +80,7 @@ impl Shim {
                 status,
                 stdio,
                 tty: false,
+                size: (0, 0),
                 owner: owner(&plan.ids, &plan.process),
             }),
         }
@@ -99,6 +100,7 @@ impl Shim {
             status,
             stdio: [None; 3],
             tty: false,
+            size: (0, 0),
             owner: None,
         })
     }
@@ -119,6 +121,7 @@ impl Shim {
             status,
             stdio,
             tty,
+            size: plan.size,
             owner: container.and_then(|container| owner(&container.ids, &plan.process)),
         })
     }

@@ -311,11 +311,13 @@ impl Shim {
         all: bool,
         mut sink: impl FnMut(&mut Self, &[u8]) -> bool,
     ) -> (OwnedFd, bool) {
+        // What it holds now is read in any case, and once more for its end; who goes on writing is not waited for.
+        let mut due = if all { sys::fd::waiting(&fd) + 1 } else { 0 };
         let mut file = File::from(fd);
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut ended = false;
         let mut turns = 0;
-        while all || turns < TURNS {
+        while due > 0 || turns < TURNS {
             turns += 1;
             match file.read(&mut buffer) {
                 Ok(0) => {
@@ -323,6 +325,7 @@ impl Shim {
                     break;
                 }
                 Ok(count) => {
+                    due = due.saturating_sub(count);
                     if !sink(self, buffer.get(..count).unwrap_or_default()) && !all {
                         break;
                     }

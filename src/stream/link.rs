@@ -1,11 +1,13 @@
 //! An upgraded connection from the inside: frames go out through one queue, what comes in is handed to the streams that
 //! it is for. Everything is bounded; who is too slow makes the other side wait.
 
+use crate::inlet::Life;
+use crate::socket::Watch;
 use crate::spdy::frame;
 use crate::ws;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -16,11 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// What is read and written at a time, in bytes.
 pub(crate) const PIECE: usize = 32 << 10;
 /// Frames that wait to be written.
-const QUEUE: usize = 16;
-/// Pieces that wait for the reader of a stream.
-const PIECES: usize = 8;
-/// So many bytes taken from a stream are told to clients that count.
-const WINDOW: u32 = 16 << 10;
+const QUEUE: usize = 8;
 /// How long a client may take to read the last of what it is sent.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 /// How long a client may take to close its side, once everything is said.
@@ -68,6 +66,12 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// To nobody.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Self {
+        Self { frames: mpsc::channel(1).0, activity: Activity::new() }
+    }
+
     /// Puts a frame into the queue, when there is room.
     pub(crate) async fn send(&self, frame: Vec<u8>) -> Result<(), Gone> {
         self.activity.touch();
@@ -91,14 +95,13 @@ pub(crate) enum Format {
 pub(crate) struct Writer {
     out: Outgoing,
     format: Format,
-    /// The client has given the stream up.
-    is_reset: Arc<AtomicBool>,
+    life: Arc<Life>,
 }
 
 impl Writer {
-    /// Of a stream whose reset is told by the flag.
-    pub(crate) fn new(out: Outgoing, format: Format, is_reset: Arc<AtomicBool>) -> Self {
-        Self { out, format, is_reset }
+    /// Of a stream.
+    pub(crate) fn new(out: Outgoing, format: Format, life: Arc<Life>) -> Self {
+        Self { out, format, life }
     }
 
     /// Sends bytes, as fast as the client reads.
@@ -127,7 +130,12 @@ impl Writer {
 
     /// Whether the client has given the stream up.
     pub(crate) fn is_reset(&self) -> bool {
-        self.is_reset.load(Ordering::Relaxed)
+        self.life.is_reset()
+    }
+
+    /// Returns when the client has given the stream up.
+    pub(crate) async fn was_reset(&self) {
+        self.life.was_reset().await;
     }
 
     /// Says that nothing more comes, where the protocol can.
@@ -147,36 +155,6 @@ impl Writer {
         {
             let _ = self.out.send(frame::reset(id, frame::Reset::Cancel)).await;
         }
-    }
-}
-
-/// The incoming side of a stream.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    pieces: mpsc::Receiver<Vec<u8>>,
-    /// Whom to tell how much was taken, and how much that was since.
-    window: Option<(Outgoing, u32, u32)>,
-}
-
-impl Reader {
-    /// A stream, and where to put what comes for it.
-    pub(crate) fn new(window: Option<(Outgoing, u32)>) -> (mpsc::Sender<Vec<u8>>, Self) {
-        let (sender, pieces) = mpsc::channel(PIECES);
-        (sender, Self { pieces, window: window.map(|(out, id)| (out, id, 0)) })
-    }
-
-    /// The next piece; `None` when the client has closed its side, or is gone.
-    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
-        let piece = self.pieces.recv().await?;
-        if let Some((out, id, taken)) = &mut self.window {
-            *taken = taken.saturating_add(u32::try_from(piece.len()).unwrap_or(u32::MAX));
-            if *taken >= WINDOW {
-                let frame = frame::window(*id, std::mem::take(taken));
-                // The piece is there even when the client is not.
-                let _ = out.send(frame).await;
-            }
-        }
-        Some(piece)
     }
 }
 
@@ -217,6 +195,7 @@ impl Link {
     /// Starts the tasks of a connection.
     pub(crate) fn start<P: Protocol>(
         stream: impl AsyncRead + AsyncWrite + Send + 'static,
+        watch: Watch,
         protocol: impl FnOnce(Outgoing) -> P,
     ) -> Self {
         let (read, write) = tokio::io::split(stream);
@@ -224,7 +203,8 @@ impl Link {
         let out = Outgoing { frames, activity: Activity::new() };
         let (gone, closing) = (CancellationToken::new(), CancellationToken::new());
         let protocol = protocol(out.clone());
-        let reader = tokio::spawn(receive(read, protocol, out.clone(), gone.clone(), closing.clone()));
+        let ends = Ends { watch, gone: gone.clone(), closing: closing.clone() };
+        let reader = tokio::spawn(receive(read, protocol, out.clone(), ends));
         let writer = tokio::spawn(transmit(write, queue));
         Self { out, gone, closing, reader, writer }
     }
@@ -245,6 +225,11 @@ impl Link {
     /// Returns when the client is gone.
     pub(crate) async fn left(&self) {
         self.gone.cancelled().await;
+    }
+
+    /// What tells a connection within this one that the client is gone.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::Around(self.gone.clone())
     }
 
     /// Ends the connection once everything is sent. What still holds a queue of it holds it up.
@@ -268,14 +253,22 @@ impl Drop for Link {
     }
 }
 
+/// How the reader of a connection learns of its end, and tells it.
+struct Ends {
+    watch: Watch,
+    gone: CancellationToken,
+    closing: CancellationToken,
+}
+
 async fn receive(
     mut stream: impl AsyncRead + Unpin,
     mut protocol: impl Protocol,
     out: Outgoing,
-    gone: CancellationToken,
-    closing: CancellationToken,
+    Ends { watch, gone, closing }: Ends,
 ) {
     let _gone = gone.drop_guard();
+    let hung_up = watch.hung_up();
+    tokio::pin!(hung_up);
     let mut buffer = vec![0; PIECE];
     let farewell = loop {
         let count = tokio::select! {
@@ -290,6 +283,11 @@ async fn receive(
         let taken = tokio::select! {
             taken = protocol.take(bytes) => taken,
             () = closing.cancelled() => break Some(protocol.farewell()),
+            // Nobody takes what was sent, and so nobody reads of the end.
+            () = &mut hung_up => {
+                tracing::debug!("a client leaves while what it sent waits to be taken");
+                return;
+            }
         };
         if let Err(farewell) = taken {
             tracing::debug!(reason = farewell.reason, "a stream's connection ends");

@@ -1,30 +1,29 @@
 //! Exec and attach: the streams of a command or a container, joined with those of a client.
 
-use crate::link::{Gone, Link, Reader, Writer};
-use crate::resize::Sizes;
+use crate::bounds::{Bounds, Share};
+use crate::inlet::Reader;
+use crate::link::{Gone, Link, Writer};
+use crate::resize::Window;
+use crate::session::Host;
 use crate::status::{Form, Outcome};
 use engine::{
-    AttachSession, Engine, EngineError, ExecSession, Input, OpenExec, Output, SharedStdin, Streams, Terminal,
+    AttachSession, EngineError, ExecSession, Input, OpenExec, Output, SharedStdin, Streams, Terminal,
 };
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// What is read of an output at a time.
 const PIECE: usize = 32 << 10;
 /// How long the output of a command that has ended is waited for, while processes that it left behind hold its pipes.
 const DRAIN: Duration = Duration::from_millis(500);
-/// What is read after that: as much as a pipe holds.
-const LAST: usize = 64 << 10;
-/// Bytes of a container's output that wait for an attached client; one that falls further behind is dropped.
-const BEHIND: usize = 16 << 20;
 /// How long a client may take to hear how it ended.
 const CONCLUSION: Duration = Duration::from_secs(30);
+/// How long a command in a terminal, and who joins one, waits for the client to tell the size of its window.
+const FIRST_SIZE: Duration = Duration::from_millis(100);
 /// What a person types to end the input of a terminal (VEOF).
 const END_OF_INPUT: &[u8] = b"\x04";
 
@@ -46,22 +45,20 @@ pub(crate) struct Client {
 }
 
 /// Runs a command for a client, to the end of either.
-pub(crate) async fn exec(
-    engine: &Arc<Engine>,
-    (container, exec): (&str, OpenExec),
-    client: Client,
-    (link, idle): (Link, Duration),
-) {
+pub(crate) async fn exec(host: &Host<'_>, (container, exec): (&str, OpenExec), client: Client, link: Link) {
     let Client { stdin, stdout, stderr, error, sizes, form } = client;
     let work = async {
-        match engine.open_exec(container, exec).await {
+        let mut sizes = sizes.map(Window::new);
+        let size = if exec.tty { first(sizes.as_mut()).await } else { None };
+        let exec = OpenExec { size, ..exec };
+        match host.engine.open_exec(container, exec).await {
             Ok(session) => command(session, (stdin, sizes), (stdout.as_ref(), stderr.as_ref())).await,
             Err(failure) => not_run(&failure, stderr.as_ref().or(stdout.as_ref())).await,
         }
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
-        reason = link.lost(idle) => {
+        reason = link.lost(host.idle) => {
             tracing::debug!(container, reason, "a command loses its client");
             Outcome::Failure(reason.to_owned())
         }
@@ -71,15 +68,22 @@ pub(crate) async fn exec(
 
 /// Joins a client with a container, to the end of either.
 pub(crate) async fn attach(
-    engine: &Arc<Engine>,
-    (container, streams): (&str, Streams),
+    host: &Host<'_>,
+    (container, streams, tty): (&str, Streams, bool),
     client: Client,
-    (link, idle): (Link, Duration),
+    link: Link,
 ) {
     let Client { stdin, stdout, stderr, error, sizes, form } = client;
     let work = async {
-        match engine.open_attach(container, streams).await {
-            Ok(session) => joined(session, (stdin, sizes), (stdout.as_ref(), stderr.as_ref())).await,
+        let mut sizes = sizes.map(Window::new);
+        let size = if tty { first(sizes.as_mut()).await } else { None };
+        match host.engine.open_attach(container, streams).await {
+            Ok(session) => {
+                if let (Some(terminal), Some(size)) = (&session.terminal, size) {
+                    resize(terminal, size);
+                }
+                joined(session, (stdin, sizes), (stdout.as_ref(), stderr.as_ref()), host.bounds).await
+            }
             Err(failure) => {
                 Outcome::Failure(format!("error attaching to container: {}", engine::chain(&failure)))
             }
@@ -87,7 +91,7 @@ pub(crate) async fn attach(
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
-        reason = link.lost(idle) => {
+        reason = link.lost(host.idle) => {
             tracing::debug!(container, reason, "a container loses its client");
             Outcome::Failure(reason.to_owned())
         }
@@ -112,7 +116,7 @@ async fn conclude(
         drop(error);
     };
     // One that does not read is cut off.
-    if tokio::time::timeout(CONCLUSION, told).await.is_ok() {
+    if timeout(CONCLUSION, told).await.is_ok() {
         link.close().await;
     }
 }
@@ -131,7 +135,7 @@ async fn not_run(failure: &EngineError, to: Option<&Writer>) -> Outcome {
 
 async fn command(
     session: ExecSession,
-    (from, sizes): (Option<Reader>, Option<Reader>),
+    (from, sizes): (Option<Reader>, Option<Window>),
     (to_out, to_err): (Option<&Writer>, Option<&Writer>),
 ) -> Outcome {
     let ExecSession { stdin, stdout, stderr, terminal, end } = session;
@@ -176,9 +180,11 @@ async fn copy(from: Option<Output>, to: Option<&Writer>, mut ended: watch::Recei
             _ => return,
         }
     }
+    // What the command left in its pipe, however large that is and however slow the client. More may be on its way
+    // through other processes of its own.
+    let mut due = from.waiting();
     let until = Instant::now() + DRAIN;
-    let mut beyond = 0;
-    while beyond < LAST {
+    loop {
         let count = match from.try_read(&mut buffer) {
             Ok(Some(count)) => count,
             Ok(None) => match timeout_at(until, from.read(&mut buffer)).await {
@@ -187,10 +193,8 @@ async fn copy(from: Option<Output>, to: Option<&Writer>, mut ended: watch::Recei
             },
             Err(_) => return,
         };
-        if Instant::now() > until {
-            beyond += count;
-        }
-        if count == 0 || give(to, &buffer, count).await.is_err() {
+        due = due.saturating_sub(count);
+        if count == 0 || give(to, &buffer, count).await.is_err() || due == 0 && Instant::now() > until {
             return;
         }
     }
@@ -224,28 +228,37 @@ async fn feed(from: Option<Reader>, to: Option<Input>, is_terminal: bool) {
     while from.next().await.is_some() {}
 }
 
+/// The first size that the client tells of its window, if that comes soon.
+async fn first(window: Option<&mut Window>) -> Option<(u16, u16)> {
+    timeout(FIRST_SIZE, window?.next()).await.ok().flatten()
+}
+
 /// Hands on the sizes of the client's window.
-async fn follow(from: Option<Reader>, terminal: Option<Terminal>) {
-    let Some(mut from) = from else { return };
-    let mut sizes = Sizes::default();
-    while let Some(piece) = from.next().await {
-        for (columns, rows) in sizes.push(&piece) {
-            if let Some(terminal) = &terminal
-                && let Err(error) = terminal.resize(columns, rows)
-            {
-                tracing::debug!(%error, "a terminal is not resized");
-            }
+async fn follow(window: Option<Window>, terminal: Option<Terminal>) {
+    let Some(mut window) = window else { return };
+    while let Some(size) = window.next().await {
+        if let Some(terminal) = &terminal {
+            resize(terminal, size);
         }
+    }
+}
+
+fn resize(terminal: &Terminal, (columns, rows): (u16, u16)) {
+    if let Err(error) = terminal.resize(columns, rows) {
+        tracing::debug!(%error, "a terminal is not resized");
     }
 }
 
 async fn joined(
     session: AttachSession,
-    (from, sizes): (Option<Reader>, Option<Reader>),
+    (from, sizes): (Option<Reader>, Option<Window>),
     (to_out, to_err): (Option<&Writer>, Option<&Writer>),
+    bounds: &Bounds,
 ) -> Outcome {
     let AttachSession { stdin, stdout, stderr, terminal, shared } = session;
-    let outputs = async { tokio::try_join!(repeat(stdout, to_out), repeat(stderr, to_err)) };
+    let behind = bounds.behind();
+    let outputs =
+        async { tokio::try_join!(repeat(stdout, to_out, &behind), repeat(stderr, to_err, &behind)) };
     let resized = async {
         follow(sizes, terminal).await;
         pending::<Infallible>().await
@@ -254,7 +267,7 @@ async fn joined(
         never = resized => match never {},
         result = outputs => match result {
             Ok(_) => Outcome::Success,
-            Err(Behind) => Outcome::Failure(format!("more than {BEHIND} bytes of output wait to be read: the client is dropped")),
+            Err(Behind) => Outcome::Failure("more output than is kept for a slow client waits to be read: the client is dropped".to_owned()),
         },
         () = share(from, stdin, &shared) => Outcome::Success,
     }
@@ -264,17 +277,16 @@ async fn joined(
 struct Behind;
 
 /// Copies a container's output without ever waiting for the client.
-async fn repeat(from: Option<Output>, to: Option<&Writer>) -> Result<(), Behind> {
+async fn repeat(from: Option<Output>, to: Option<&Writer>, behind: &Share) -> Result<(), Behind> {
     let Some(from) = from else { return Ok(()) };
-    let behind = AtomicUsize::new(0);
     let (queue, mut pieces) = mpsc::unbounded_channel::<Vec<u8>>();
     let take = async {
         let mut buffer = vec![0; PIECE];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            if to.is_none() {
+            if to.is_none() || queue.is_closed() {
                 continue;
             }
-            if behind.fetch_add(count, Ordering::Relaxed) > BEHIND && !queue.is_closed() {
+            if !behind.take(count) {
                 return Err(Behind);
             }
             // The other half is polled beside this one, until it is done.
@@ -285,13 +297,13 @@ async fn repeat(from: Option<Output>, to: Option<&Writer>) -> Result<(), Behind>
     };
     let give = async {
         while let Some(piece) = pieces.recv().await {
-            behind.fetch_sub(piece.len(), Ordering::Relaxed);
             if let Some(to) = to
                 && let Err(Gone) = to.write(&piece).await
             {
                 // The stream is given up, which need not be the whole connection.
                 pieces.close();
             }
+            behind.give(piece.len());
         }
         Ok(())
     };

@@ -1,6 +1,8 @@
 //! Sizes of a client's window: JSON objects one after the other, `{"Width":80,"Height":24}`.
 
+use crate::inlet::Reader;
 use serde::Deserialize;
+use std::collections::VecDeque;
 
 /// More than any size takes; a client that sends more without one is not listened to.
 const MOST: usize = 1 << 10;
@@ -45,6 +47,33 @@ impl Sizes {
             self.pending.clear();
         }
         sizes
+    }
+}
+
+/// A client's window.
+#[derive(Debug)]
+pub(crate) struct Window {
+    from: Reader,
+    sizes: Sizes,
+    told: VecDeque<(u16, u16)>,
+}
+
+impl Window {
+    /// Whose sizes come from there.
+    pub(crate) fn new(from: Reader) -> Self {
+        Self { from, sizes: Sizes::default(), told: VecDeque::new() }
+    }
+
+    /// The next size (columns, rows) that is one.
+    pub(crate) async fn next(&mut self) -> Option<(u16, u16)> {
+        loop {
+            if let Some(size) = self.told.pop_front() {
+                return Some(size);
+            }
+            let piece = self.from.next().await?;
+            let is_size = |(columns, rows): &(u16, u16)| *columns > 0 && *rows > 0;
+            self.told.extend(self.sizes.push(&piece).into_iter().filter(is_size));
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! The HTTP server in front: it takes a token, agrees on a protocol and upgrades the connection.
 
+use crate::bounds::Bounds;
 use crate::error::StreamError;
 use crate::protocol::{Refusal, negotiate};
-use crate::session;
+use crate::session::{self, Host};
 use crate::settings::Settings;
+use crate::socket::{Socket, Watch};
 use crate::tls;
 use crate::tokens::{Ticket, Tokens};
 use engine::Engine;
@@ -68,6 +70,7 @@ struct Shared {
     engine: Arc<Engine>,
     urls: Arc<Urls>,
     sessions: Arc<Semaphore>,
+    bounds: Bounds,
     idle: Duration,
 }
 
@@ -85,7 +88,8 @@ impl Server {
         let base = format!("{scheme}://{}", reachable(address));
         let urls = Arc::new(Urls { tokens: Tokens::default(), base });
         let sessions = Arc::new(Semaphore::new(MAX_SESSIONS));
-        let shared = Arc::new(Shared { engine, urls, sessions, idle: settings.idle() });
+        let (bounds, idle) = (Bounds::default(), settings.idle());
+        let shared = Arc::new(Shared { engine, urls, sessions, bounds, idle });
         Ok(Self { listener, tls, shared })
     }
 
@@ -117,10 +121,12 @@ impl Server {
             let _ = stream.set_nodelay(true);
             let (tls, shared) = (self.tls.clone(), self.shared.clone());
             tokio::spawn(async move {
+                let stream = Socket::new(stream);
+                let watch = stream.watch();
                 match tls {
-                    None => serve_connection(stream, shared).await,
+                    None => serve_connection(stream, watch, shared).await,
                     Some(tls) => match timeout(HEAD, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => serve_connection(stream, shared).await,
+                        Ok(Ok(stream)) => serve_connection(stream, watch, shared).await,
                         Ok(Err(error)) => tracing::debug!(%error, "no TLS for a stream"),
                         Err(_) => tracing::debug!("no TLS for a stream in time"),
                     },
@@ -141,7 +147,11 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>) {
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    watch: Watch,
+    shared: Arc<Shared>,
+) {
     let (handed, session) = tokio::sync::oneshot::channel();
     let handed = std::sync::Mutex::new(Some(handed));
     let service = service_fn(|mut request: Request<Incoming>| {
@@ -166,7 +176,7 @@ async fn serve_connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + '
     }
     drop(handed);
     if let Ok(started) = session.await {
-        started.run(&shared).await;
+        started.run(&shared, watch).await;
     }
 }
 
@@ -179,11 +189,12 @@ struct Started {
 }
 
 impl Started {
-    async fn run(self, shared: &Shared) {
+    async fn run(self, shared: &Shared, watch: Watch) {
         match self.upgrade.await {
             Ok(stream) => {
                 let stream = TokioIo::new(stream);
-                session::serve(&shared.engine, self.ticket, self.protocol, stream, shared.idle).await;
+                let host = Host { engine: &shared.engine, bounds: &shared.bounds, idle: shared.idle };
+                session::serve(&host, self.ticket, self.protocol, stream, watch).await;
             }
             Err(error) => tracing::debug!(%error, "a connection is not upgraded"),
         }

@@ -1,13 +1,16 @@
 //! From an upgraded connection to the streams that a ticket is for.
 
+use crate::bounds::Bounds;
 use crate::forward;
-use crate::link::{Link, Reader, Writer};
+use crate::inlet::Reader;
+use crate::link::{Link, Writer};
 use crate::protocol::Protocol;
 use crate::remote::{self, Client};
-use crate::spdy::{self, Incoming};
+use crate::socket::Watch;
+use crate::spdy::{self, Incoming, News};
 use crate::status::Form;
 use crate::tokens::Ticket;
-use crate::ws::{self, Mode, Slot};
+use crate::ws::{self, Slot};
 use engine::{Engine, Streams};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,58 +23,81 @@ const STREAMS: Duration = Duration::from_secs(30);
 /// The places of stdin, stdout, stderr, errors and sizes among the channels of a WebSocket; what the client may send on.
 const CHANNELS: [bool; 5] = [true, false, false, false, true];
 
+/// What a session has of its server.
+pub(crate) struct Host<'a> {
+    /// Where commands and containers are.
+    pub(crate) engine: &'a Arc<Engine>,
+    /// What all clients share.
+    pub(crate) bounds: &'a Bounds,
+    /// How long both sides may be silent.
+    pub(crate) idle: Duration,
+}
+
 /// Serves a client to its end.
 pub(crate) async fn serve(
-    engine: &Arc<Engine>,
+    host: &Host<'_>,
     ticket: Ticket,
     protocol: Protocol,
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    idle: Duration,
+    watch: Watch,
 ) {
     let (wanted, tty) = match &ticket {
         Ticket::Exec { exec, .. } => (exec.streams, exec.tty),
         Ticket::Attach { streams, tty, .. } => (*streams, *tty),
         Ticket::PortForward { pod, ports } => {
-            match protocol {
-                Protocol::Spdy { .. } => forward::over_spdy(engine, pod, spdy::serve(stream), idle).await,
-                Protocol::Tunnel => {
-                    forward::over_spdy(engine, pod, spdy::serve(ws::tunnel(stream)), idle).await;
-                }
-                Protocol::Channels { mode, .. } => {
-                    let readable: Vec<bool> = ports.iter().flat_map(|_| [true, false]).collect();
-                    let served = ws::serve(stream, mode, &readable);
-                    forward::over_channels(engine, (pod, ports), served, idle).await;
-                }
-            }
-            return;
+            return forwards(host, (pod, ports), protocol, stream, watch).await;
         }
     };
+    let terms = host.bounds.command();
     let opened = match protocol {
         Protocol::Spdy { form, resizes } => {
-            let (link, streams) = spdy::serve(stream);
+            let (link, streams) = spdy::serve(stream, watch, terms);
             let resizes = resizes && tty;
             gather(link, streams, wanted, (form, resizes)).await
         }
-        Protocol::Channels { mode, form } => channels(stream, mode, wanted, form).await,
+        Protocol::Channels { mode, form } => {
+            let served = ws::serve(stream, (watch, terms), mode, &CHANNELS);
+            channels(served, wanted, form).await
+        }
         // Agreed on for port forwarding alone.
         Protocol::Tunnel => None,
     };
     let Some((client, link)) = opened else { return };
     match ticket {
-        Ticket::Exec { container, exec } => {
-            remote::exec(engine, (&container, exec), client, (link, idle)).await;
-        }
-        Ticket::Attach { container, streams, .. } => {
-            remote::attach(engine, (&container, streams), client, (link, idle)).await;
+        Ticket::Exec { container, exec } => remote::exec(host, (&container, exec), client, link).await,
+        Ticket::Attach { container, streams, tty } => {
+            remote::attach(host, (&container, streams, tty), client, link).await;
         }
         Ticket::PortForward { .. } => {}
+    }
+}
+
+async fn forwards(
+    host: &Host<'_>,
+    (pod, ports): (&str, &[u16]),
+    protocol: Protocol,
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    watch: Watch,
+) {
+    let terms = host.bounds.forwarding();
+    match protocol {
+        Protocol::Spdy { .. } => forward::over_spdy(host, pod, spdy::serve(stream, watch, terms)).await,
+        Protocol::Tunnel => {
+            let (stream, watch) = ws::tunnel(stream, watch);
+            forward::over_spdy(host, pod, spdy::serve(stream, watch, terms)).await;
+        }
+        Protocol::Channels { mode, .. } => {
+            let readable: Vec<bool> = ports.iter().flat_map(|_| [true, false]).collect();
+            let served = ws::serve(stream, (watch, terms), mode, &readable);
+            forward::over_channels(host, (pod, ports), served).await;
+        }
     }
 }
 
 /// Waits until a client of SPDY has opened every stream that its ticket is for, and the one for the end.
 async fn gather(
     link: Link,
-    mut streams: mpsc::Receiver<Incoming>,
+    mut streams: mpsc::Receiver<News>,
     wanted: Streams,
     (form, resizes): (Form, bool),
 ) -> Option<(Client, Link)> {
@@ -86,7 +112,11 @@ async fn gather(
             || stderr.is_some() != wanted.stderr
             || sizes.is_some() != resizes
         {
-            let Incoming { headers, reader, writer, .. } = streams.recv().await?;
+            let Incoming { headers, reader, writer, .. } = match streams.recv().await? {
+                News::Opened(stream) => stream,
+                // Whoever has it finds out.
+                News::Reset(_) => continue,
+            };
             match headers.get("streamtype") {
                 Some("stdin") if wanted.stdin => stdin = Some(reader),
                 Some("stdout") if wanted.stdout => stdout = Some(writer),
@@ -113,13 +143,7 @@ async fn gather(
 }
 
 /// The streams of a client of WebSockets are there from the beginning; an empty message tells it so.
-async fn channels(
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    mode: Mode,
-    wanted: Streams,
-    form: Form,
-) -> Option<(Client, Link)> {
-    let (link, slots) = ws::serve(stream, mode, &CHANNELS);
+async fn channels((link, slots): (Link, Vec<Slot>), wanted: Streams, form: Form) -> Option<(Client, Link)> {
     let Ok([stdin, stdout, stderr, error, sizes]) = <[Slot; CHANNELS.len()]>::try_from(slots) else {
         return None;
     };

@@ -37,6 +37,14 @@ pub mod propagation {
 /// The file type within a mode (`S_IFMT`).
 pub const FILE_TYPE: u32 = libc::S_IFMT;
 
+/// How many bytes can be read at once; 0 from what cannot tell.
+pub fn waiting(fd: impl AsFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int.
+    let code = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    if code == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
+}
+
 /// What a path or descriptor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {

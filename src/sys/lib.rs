@@ -10,6 +10,7 @@ mod error;
 pub mod exec;
 pub mod fd;
 pub mod fs;
+pub mod hangup;
 pub mod hook;
 pub mod malloc;
 pub mod mount;

@@ -79,6 +79,13 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     }
 }
 
+/// Sets the size (columns, rows) that a terminal begins with; one without columns or rows is none.
+pub fn set_first_size(terminal: BorrowedFd<'_>, (columns, rows): (u32, u32)) {
+    if let (Ok(columns @ 1..), Ok(rows @ 1..)) = (u16::try_from(columns), u16::try_from(rows)) {
+        set_size(terminal, rows, columns);
+    }
+}
+
 /// Sets a terminal's size in characters; what is no terminal keeps having none.
 pub fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

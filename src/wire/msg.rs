@@ -54,7 +54,8 @@ pub enum Request {
     /// [`Reply::Opened`] once the program runs; its descriptors are the daemon's ends of stdin, stdout and stderr, as
     /// far as they are asked for, or the master of a terminal alone. Since version 3.
     OpenExec {
-        /// What runs; its limits of time and output mean nothing here.
+        /// What runs; its limits of time and output mean nothing here. Its terminal has its size before the program
+        /// runs.
         plan: ExecPlan,
         /// The standard streams; those not asked for are `/dev/null`.
         streams: Streams,

@@ -374,4 +374,6 @@ pub struct ExecPlan {
     /// The command of the container's runtime that runs it in the shim's place, with its arguments; empty: the shim
     /// itself. Then of `process` nothing counts.
     pub runtime: Vec<Bytes>,
+    /// Columns and rows that its terminal has from the beginning; 0: none yet.
+    pub size: (u32, u32),
 }

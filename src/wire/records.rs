@@ -136,7 +136,7 @@ record!(SandboxPlan {
     oom_score_adj
     + ids
 });
-record!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms + runtime });
+record!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms + runtime + size });
 
 variants!(Request {
     0 = Hello,

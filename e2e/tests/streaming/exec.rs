@@ -2,9 +2,12 @@
 
 use crate::talk::in_a_terminal;
 use crate::{SOON, TRANSPORTS, idle, start};
+use e2e::proto::ExecRequest;
+use e2e::raw::{Raw, Upgrade};
 use e2e::runtime::Kind;
 use e2e::world::World;
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -85,4 +88,92 @@ fn a_terminal_has_its_size_and_hangs_up() {
             }
         }
     }
+}
+
+#[test]
+fn a_terminal_has_its_size_before_the_command_runs() {
+    let Some(world) = World::new().unwrap() else { return };
+    let crictl = world.crictl().unwrap();
+    let (_, id) = start(&world, "size", &idle());
+    for transport in TRANSPORTS {
+        for round in 0..20 {
+            let line = crictl.line();
+            let script =
+                format!("stty rows 33 cols 111; exec {line} exec -i -t -r {transport} {id} stty size");
+            let done =
+                Command::new("script").args(["-q", "-e", "-c", &script, "/dev/null"]).output().unwrap();
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert!(said.contains("33 111"), "{transport}, round {round}: {said:?}");
+        }
+    }
+}
+
+/// The process of the host that has this word among its arguments.
+fn process_with(word: &str) -> String {
+    let since = Instant::now();
+    loop {
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            if arguments.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()) {
+                return process.file_name().into_string().unwrap();
+            }
+        }
+        assert!(since.elapsed() < SOON, "no process has {word}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_a_command_leaves_in_a_large_pipe_is_read() {
+    let Some(world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: Corten's patience");
+        return;
+    }
+    let (_, id) = start(&world, "large-pipe", &idle());
+    let shell = |script: &str| {
+        let cri = world.tokio.block_on(world.daemon.client()).unwrap();
+        world.tokio.block_on(cri.shell(&id, script)).unwrap()
+    };
+    // It fills its pipe until it is killed, and counts what it has written.
+    let script = ": >/written; while :; do head -c 65536 /dev/zero || exit 0; echo >>/written; done";
+    let cmd = ["sh", "-c", script, "fills-its-pipe"].map(str::to_owned).to_vec();
+    let url = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let request = ExecRequest { container_id: id.clone(), cmd, stdout: true, ..ExecRequest::default() };
+        cri.runtime.clone().exec(request).await.unwrap().into_inner().url
+    });
+    let mut raw = Raw::connect(&url, Upgrade::Spdy).unwrap();
+    raw.open(&[("streamtype", "error")]).unwrap();
+    let stdout = raw.open(&[("streamtype", "stdout")]).unwrap();
+    let pid = process_with("fills-its-pipe");
+    // Nothing is read, and at last nothing more is written; then its pipe grows, and it goes on.
+    let stalled = || {
+        let mut last = String::new();
+        loop {
+            let written = shell("wc -l </written");
+            if written == last {
+                return written.trim().parse::<usize>().unwrap();
+            }
+            last = written;
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    };
+    let before = stalled();
+    let pipe = fs::OpenOptions::new().write(true).open(format!("/proc/{pid}/fd/1")).unwrap();
+    nix::fcntl::fcntl(&pipe, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+    drop(pipe);
+    let written = stalled();
+    assert!(written > before + 8, "its pipe does not grow: {before} and {written} pieces");
+    let signal = nix::sys::signal::Signal::SIGKILL;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.parse().unwrap()), signal).unwrap();
+    let since = Instant::now();
+    while fs::exists(format!("/proc/{pid}")).unwrap() {
+        assert!(since.elapsed() < SOON, "it does not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Longer than the output of what it might have left behind is waited for.
+    std::thread::sleep(Duration::from_secs(1));
+    let heard = raw.hear_all(stdout).unwrap().len();
+    assert!(heard >= written << 16, "{heard} bytes of {}", written << 16);
 }

@@ -19,7 +19,7 @@ pub(super) async fn answer(runtime: &Runtime, request: ExecRequest) -> Result<Ex
         .engine
         .running_container(&container_id, "run a command in")
         .map_err(|error| status::engine(&error))?;
-    let ticket = Ticket::Exec { container, exec: OpenExec { command: cmd, tty, streams } };
+    let ticket = Ticket::Exec { container, exec: OpenExec { command: cmd, tty, streams, size: None } };
     let url = runtime.urls.issue(ticket).map_err(|error| status::stream(&error))?;
     Ok(ExecResponse { url })
 }

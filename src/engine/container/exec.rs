@@ -40,7 +40,7 @@ impl Engine {
     ) -> Result<ExecOutput, EngineError> {
         let shim = container.pod.live_shim("run a command")?;
         let mut plan = self.exec_plan(container, command.clone(), timeout).await?;
-        let file = self.exec_file(container, &command, false).await?;
+        let file = self.exec_file(container, &command, (false, None)).await?;
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);
         }
@@ -95,7 +95,7 @@ impl Engine {
         self: &Arc<Self>,
         container: &Arc<Container>,
         command: &[String],
-        tty: bool,
+        terminal: (bool, Option<(u16, u16)>),
     ) -> Result<Option<ExecFile>, EngineError> {
         let handler = container.pod.handler();
         if self.handlers.runtime(&handler).is_none() {
@@ -106,7 +106,7 @@ impl Engine {
             let spec = held.read_spec()?;
             let bundle = held.pod.files.bundle(&held.id);
             let runtime = engine.handlers.runtime(&handler);
-            runtime.map(|runtime| runtime.exec_file(&bundle, &held.id, &spec, &command, tty)).transpose()
+            runtime.map(|runtime| runtime.exec_file(&bundle, &held.id, &spec, &command, terminal)).transpose()
         })
         .await
     }

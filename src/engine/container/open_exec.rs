@@ -20,6 +20,8 @@ pub struct OpenExec {
     pub tty: bool,
     /// Those not asked for are the null device.
     pub streams: Streams,
+    /// Columns and rows that the terminal has before the command runs, where they are known.
+    pub size: Option<(u16, u16)>,
 }
 
 /// A command that runs. Dropping its streams is how a client leaves: a terminal hangs up, pipes end and break; a
@@ -97,7 +99,7 @@ impl Engine {
     ) -> Result<ExecSession, EngineError> {
         let operation = "run a command in";
         let shim = container.pod.live_shim(operation)?;
-        let file = self.exec_file(&container, &exec.command, exec.tty).await?;
+        let file = self.exec_file(&container, &exec.command, (exec.tty, exec.size)).await?;
         let mut plan = self.exec_plan(&container, exec.command, None).await?;
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);
@@ -105,6 +107,7 @@ impl Engine {
         if exec.tty && !plan.process.env.iter().any(|entry| entry.starts_with(b"TERM=")) {
             plan.process.env.push(b"TERM=xterm".to_vec());
         }
+        plan.size = exec.size.map_or((0, 0), |(columns, rows)| (columns.into(), rows.into()));
         let request = Request::OpenExec { plan, streams: exec.streams.into(), tty: exec.tty };
         let (number, passed) = shim.open(operation, &container.id, &request).await?;
         let waited = end(shim, container.clone(), number);

@@ -94,11 +94,16 @@ impl Runtime {
         id: &str,
         spec: &Spec,
         argv: &[String],
-        tty: bool,
+        (tty, size): (bool, Option<(u16, u16)>),
     ) -> Result<ExecFile, EngineError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut process = spec.process().clone().unwrap_or_default();
         process.set_args(Some(argv.to_vec())).set_terminal(Some(tty));
+        if let Some((columns, rows)) = size {
+            let size = oci_spec::runtime::BoxBuilder::default().width(columns).height(rows).build();
+            // Both are there, and so it is whole.
+            process.set_console_size(size.ok());
+        }
         let mut env = process.env().clone().unwrap_or_default();
         if tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
             env.push("TERM=xterm".to_owned());

@@ -32,6 +32,14 @@ impl Engine {
         }
     }
 
+    /// Returns when a pod is not ready any more, or is removed.
+    pub async fn pod_left(&self, id: &str) {
+        // One that is not there has left.
+        if let Ok(pod) = self.registry.pod(id) {
+            pod.left().await;
+        }
+    }
+
     /// Connects to a port of a ready pod from within its network namespace: to 127.0.0.1, else to ::1.
     ///
     /// # Errors

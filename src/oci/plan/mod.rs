@@ -146,6 +146,7 @@ pub fn exec(process: &ProcessPlan, inputs: ExecInputs) -> OciResult<ExecPlan> {
     let argv = inputs.argv.into_iter().map(String::into_bytes).collect();
     Ok(ExecPlan {
         runtime: Vec::new(),
+        size: (0, 0),
         container: inputs.container,
         cgroup: inputs.cgroup,
         process: ProcessPlan { argv, ..process.clone() },

@@ -2,17 +2,36 @@
 
 use super::frame::{self, Decoder, Event, Reset};
 use super::headers::{EmptyBlocks, Headers};
-use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Reader, Writer};
+use crate::bounds::Terms;
+use crate::inlet::{Inlet, Life, Reader, Stalled};
+use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Writer};
+use crate::socket::Watch;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Streams that a client may have open: as many connections through a forwarded port as half of it.
+/// Streams that a client may have open: as many connections through a forwarded port as half of it. One that was reset
+/// counts until whoever serves it has let go of it.
 const MAX_STREAMS: usize = 1024;
 /// Streams that wait to be looked at.
 const WAITING: usize = 16;
+/// How long a full stream whose reader reads nothing holds up the others, and what else a client says that has no others
+/// yet. Then it is reset.
+const WITH_OTHERS: Duration = Duration::from_secs(1);
+const ALONE: Duration = Duration::from_secs(10);
+/// As many streams are one forwarded connection.
+const PAIR: usize = 2;
+
+/// What becomes known of a client's streams.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// It has opened one.
+    Opened(Incoming),
+    /// It has given this one up.
+    Reset(u32),
+}
 
 /// A stream that the client has opened.
 #[derive(Debug)]
@@ -30,15 +49,19 @@ pub(crate) struct Incoming {
 /// Serves a connection; its streams come through the channel, which ends with it.
 pub(crate) fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
-) -> (Link, mpsc::Receiver<Incoming>) {
-    let (incoming, streams) = mpsc::channel(WAITING);
-    let link = Link::start(stream, |out| Connection {
+    watch: Watch,
+    terms: Terms,
+) -> (Link, mpsc::Receiver<News>) {
+    let (news, streams) = mpsc::channel(WAITING);
+    let link = Link::start(stream, watch, |out| Connection {
         decoder: Decoder::new(),
         blocks: EmptyBlocks::default(),
         slots: HashMap::new(),
         last: 0,
         out,
-        incoming,
+        news,
+        places: Arc::new(Semaphore::new(MAX_STREAMS)),
+        terms,
     });
     (link, streams)
 }
@@ -46,14 +69,14 @@ pub(crate) fn serve(
 /// What the reader of the connection knows of a stream.
 struct Slot {
     /// Until the client has closed its side.
-    pieces: Option<mpsc::Sender<Vec<u8>>>,
-    /// Gone with the writer of the stream.
-    is_reset: Weak<AtomicBool>,
+    inlet: Option<Inlet>,
+    /// Gone with both sides of the stream.
+    life: Weak<Life>,
 }
 
 impl Slot {
     fn is_over(&self) -> bool {
-        self.is_reset.strong_count() == 0 && self.pieces.as_ref().is_none_or(mpsc::Sender::is_closed)
+        self.life.strong_count() == 0
     }
 }
 
@@ -64,7 +87,10 @@ struct Connection {
     /// The number of the newest stream.
     last: u32,
     out: Outgoing,
-    incoming: mpsc::Sender<Incoming>,
+    news: mpsc::Sender<News>,
+    /// For streams that are open, and for those that somebody still has.
+    places: Arc<Semaphore>,
+    terms: Terms,
 }
 
 impl Protocol for Connection {
@@ -79,14 +105,10 @@ impl Protocol for Connection {
                 None => return Ok(()),
                 Some(Event::Open { id, fin, headers }) => self.open(id, fin, headers).await?,
                 Some(Event::Data { id, bytes: range }) => {
-                    let piece = bytes.get(range).unwrap_or_default();
-                    if let Some(pieces) = self.slots.get(&id).and_then(|slot| slot.pieces.as_ref()) {
-                        // A stream that nobody reads any more swallows what still comes.
-                        let _ = pieces.send(piece.to_vec()).await;
-                    }
+                    self.data(id, bytes.get(range).unwrap_or_default()).await?;
                 }
                 Some(Event::Finished(id)) => self.finished(id),
-                Some(Event::Reset(id)) => self.reset(id),
+                Some(Event::Reset(id)) => self.reset(id).await,
                 Some(Event::Ping(number)) => {
                     // Ours would be even; we send none.
                     if number % 2 == 1 {
@@ -97,7 +119,7 @@ impl Protocol for Connection {
                     return Err(Farewell { reason: "the client says goodbye".to_owned(), frame: None });
                 }
                 Some(Event::Violation(id, why)) => {
-                    self.reset(id);
+                    self.reset(id).await;
                     self.out.send(frame::reset(id, why)).await?;
                 }
             }
@@ -112,40 +134,63 @@ impl Protocol for Connection {
 impl Connection {
     async fn open(&mut self, id: u32, fin: bool, headers: Headers) -> Result<(), Farewell> {
         if id.is_multiple_of(2) || id <= self.last {
-            self.reset(id);
+            self.reset(id).await;
             return Ok(self.out.send(frame::reset(id, Reset::Protocol)).await?);
         }
         self.last = id;
         if self.slots.len() >= MAX_STREAMS {
             self.slots.retain(|_, slot| !slot.is_over());
         }
-        if self.slots.len() >= MAX_STREAMS {
+        let Some(places) = self.places() else {
             return Ok(self.out.send(frame::reset(id, Reset::Refused)).await?);
-        }
-        let is_reset = Arc::new(AtomicBool::new(false));
-        let (pieces, reader) = Reader::new(Some((self.out.clone(), id)));
-        let slot = Slot { pieces: (!fin).then_some(pieces), is_reset: Arc::downgrade(&is_reset) };
-        let writer = Writer::new(self.out.clone(), Format::Spdy(id), is_reset);
+        };
+        let life = Arc::new(Life::new(places));
+        let window = Some((self.out.clone(), id));
+        let (inlet, reader) = Inlet::new(self.terms.share(), window, life.clone());
+        let slot = Slot { inlet: (!fin).then_some(inlet), life: Arc::downgrade(&life) };
+        let writer = Writer::new(self.out.clone(), Format::Spdy(id), life);
         let reply = frame::reply(id, &self.blocks.next());
         self.out.send(reply).await?;
         self.slots.insert(id, slot);
         // Who is done with the connection takes no more streams.
-        let _ = self.incoming.send(Incoming { id, headers, reader, writer }).await;
+        let _ = self.news.send(News::Opened(Incoming { id, headers, reader, writer })).await;
+        Ok(())
+    }
+
+    /// A place among the streams of this connection, and one among those of all.
+    fn places(&self) -> Option<Vec<OwnedSemaphorePermit>> {
+        let place = |places: &Arc<Semaphore>| places.clone().try_acquire_owned().ok();
+        Some(vec![place(&self.places)?, place(&self.terms.streams)?])
+    }
+
+    async fn data(&mut self, id: u32, piece: &[u8]) -> Result<(), Farewell> {
+        let Some(inlet) = self.slots.get(&id).and_then(|slot| slot.inlet.as_ref()) else { return Ok(()) };
+        let open = MAX_STREAMS - self.places.available_permits();
+        let patience = if open > PAIR { WITH_OTHERS } else { ALONE };
+        let pushed = inlet.push(piece, (!self.terms.is_patient).then_some(patience)).await;
+        if let Err(Stalled) = pushed {
+            tracing::info!(stream = id, "nobody reads what a client sends: its stream is reset");
+            self.reset(id).await;
+            self.out.send(frame::reset(id, Reset::Cancel)).await?;
+        }
         Ok(())
     }
 
     fn finished(&mut self, id: u32) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.pieces = None;
+            slot.inlet = None;
             if slot.is_over() {
                 self.slots.remove(&id);
             }
         }
     }
 
-    fn reset(&mut self, id: u32) {
-        if let Some(is_reset) = self.slots.remove(&id).and_then(|slot| slot.is_reset.upgrade()) {
-            is_reset.store(true, Ordering::Relaxed);
+    async fn reset(&mut self, id: u32) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        if let Some(life) = slot.life.upgrade() {
+            life.reset();
+            drop((slot, life));
+            let _ = self.news.send(News::Reset(id)).await;
         }
     }
 }

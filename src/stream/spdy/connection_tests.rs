@@ -3,9 +3,11 @@
 use super::super::frame::{Event, tests::open};
 use super::super::headers::tests::Deflater;
 use super::*;
+use crate::bounds::Bounds;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -53,14 +55,26 @@ impl Peer {
     }
 }
 
-fn pair() -> (Peer, Link, mpsc::Receiver<Incoming>) {
+fn pair() -> (Peer, Link, mpsc::Receiver<News>) {
+    pair_with(&CancellationToken::new(), Bounds::default().forwarding())
+}
+
+fn pair_with(gone: &CancellationToken, terms: Terms) -> (Peer, Link, mpsc::Receiver<News>) {
     let (client, server) = duplex(1 << 16);
-    let (link, streams) = serve(server);
+    let (link, streams) = serve(server, Watch::Around(gone.clone()), terms);
     (Peer::new(client), link, streams)
 }
 
-async fn next(streams: &mut mpsc::Receiver<Incoming>) -> Incoming {
-    timeout(SOON, streams.recv()).await.expect("no stream").expect("the connection is over")
+async fn news(streams: &mut mpsc::Receiver<News>) -> News {
+    timeout(SOON, streams.recv()).await.expect("no news").expect("the connection is over")
+}
+
+async fn next(streams: &mut mpsc::Receiver<News>) -> Incoming {
+    loop {
+        if let News::Opened(stream) = news(streams).await {
+            return stream;
+        }
+    }
 }
 
 #[tokio::test]
@@ -125,11 +139,87 @@ async fn streams_are_bounded_and_closed_ones_make_room() {
     peer.open(2 * most + 1, "data").await;
     assert_eq!(peer.hear().await.unwrap().0, Event::Reset(2 * most + 1));
     held.clear();
-    for number in 0..most {
-        peer.send(&frame::data(2 * number + 1, true, b"")).await;
-    }
     peer.open(2 * most + 3, "data").await;
     assert_eq!(next(&mut streams).await.id, 2 * most + 3);
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_count_until_they_are_let_go_of() {
+    let (mut peer, _link, mut streams) = pair();
+    let mut held = Vec::new();
+    let most = u32::try_from(MAX_STREAMS).unwrap();
+    for number in 0..most {
+        peer.open(2 * number + 1, "data").await;
+        peer.send(&frame::reset(2 * number + 1, Reset::Cancel)).await;
+        held.push(next(&mut streams).await);
+        assert!(matches!(news(&mut streams).await, News::Reset(id) if id == 2 * number + 1));
+    }
+    assert!(held.iter().all(|stream| stream.writer.is_reset()));
+    peer.open(2 * most + 1, "data").await;
+    assert_eq!(peer.hear().await.unwrap().0, Event::Reset(2 * most + 1));
+    held.clear();
+    peer.open(2 * most + 3, "data").await;
+    assert_eq!(next(&mut streams).await.id, 2 * most + 3);
+}
+
+#[tokio::test]
+async fn streams_that_nobody_looks_at_hold_their_client_up() {
+    let (mut peer, _link, streams) = pair();
+    let flood = async {
+        for number in 0..100_000 {
+            peer.open(2 * number + 1, "data").await;
+            peer.send(&frame::reset(2 * number + 1, Reset::Cancel)).await;
+        }
+    };
+    assert!(timeout(Duration::from_millis(300), flood).await.is_err());
+    assert_eq!(streams.len(), WAITING);
+}
+
+#[tokio::test]
+async fn streams_of_all_connections_are_bounded() {
+    let terms = Bounds::default().forwarding();
+    let all = terms.streams.available_permits();
+    let taken = terms.streams.clone().acquire_many_owned(u32::try_from(all - 1).unwrap()).await.unwrap();
+    let (mut peer, _link, mut streams) = pair_with(&CancellationToken::new(), terms);
+    peer.open(1, "data").await;
+    let first = next(&mut streams).await;
+    peer.open(3, "data").await;
+    assert_eq!(peer.hear().await.unwrap().0, Event::Reset(3));
+    drop((first, taken));
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_holds_up_no_other() {
+    let (mut peer, _link, mut streams) = pair();
+    for id in [1, 3, 5] {
+        peer.open(id, "data").await;
+    }
+    let (stuck, mut fine) = (next(&mut streams).await, next(&mut streams).await);
+    let piece = [0; 32 << 10];
+    for _ in 0..(40 << 20) / piece.len() {
+        peer.send(&frame::data(1, false, &piece)).await;
+    }
+    peer.send(&frame::data(3, false, b"hello")).await;
+    assert_eq!(timeout(SOON, fine.reader.next()).await.unwrap().as_deref(), Some(&b"hello"[..]));
+    assert!(stuck.writer.is_reset());
+    timeout(SOON, stuck.writer.was_reset()).await.unwrap();
+    assert_eq!(peer.hear().await.unwrap().0, Event::Reset(1));
+}
+
+#[tokio::test]
+async fn who_leaves_while_a_command_reads_nothing_is_noticed() {
+    let gone = CancellationToken::new();
+    let (mut peer, link, mut streams) = pair_with(&gone, Bounds::default().command());
+    peer.open(1, "stdin").await;
+    let _stuck = next(&mut streams).await;
+    let flood = async {
+        loop {
+            peer.send(&frame::data(1, false, &[0; 32 << 10])).await;
+        }
+    };
+    assert!(timeout(Duration::from_secs(2), async { tokio::join!(flood, link.left()) }).await.is_err());
+    gone.cancel();
+    timeout(SOON, link.left()).await.unwrap();
 }
 
 #[tokio::test]

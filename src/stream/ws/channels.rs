@@ -1,15 +1,20 @@
 //! The channel protocols of Kubernetes: many streams over one WebSocket, each message beginning with its channel.
 
 use super::frame::{self, Decoder, Event, WsError};
-use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Reader, Writer};
+use crate::bounds::Terms;
+use crate::inlet::{Inlet, Life, Reader, Stalled};
+use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Writer};
+use crate::socket::Watch;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 
 /// The channel by which a client of version 5 closes its side of another.
 const CLOSE: u8 = 255;
+/// How long a full channel whose reader reads nothing holds up the others. Then it is given up.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How bytes are written into messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,28 +46,34 @@ pub(crate) struct Slot {
 /// Serves a connection with a channel for each entry of `readable`, which tells where the client is listened to.
 pub(crate) fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    (watch, terms): (Watch, Terms),
     mode: Mode,
     readable: &[bool],
 ) -> (Link, Vec<Slot>) {
-    let (mut senders, mut readers) = (Vec::new(), Vec::new());
+    let (mut ends, mut lives, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     for is_readable in readable {
-        let (sender, reader) = is_readable.then(|| Reader::new(None)).unzip();
-        senders.push(sender);
+        let life = Arc::new(Life::default());
+        let new = || Inlet::new(terms.share(), None, life.clone());
+        let (inlet, reader) = is_readable.then(new).unzip();
+        ends.push(inlet.map(|inlet| (inlet, life.clone())));
+        lives.push(life);
         readers.push(reader);
     }
-    let link = Link::start(stream, |out| Connection {
+    let is_patient = terms.is_patient;
+    let link = Link::start(stream, watch, |out| Connection {
         decoder: Decoder::new(),
         mode,
-        senders,
+        ends,
         message: Message::default(),
         out,
+        is_patient,
     });
-    let slots = (0..).zip(readers).map(|(channel, reader)| {
+    let slots = (0..).zip(readers.into_iter().zip(lives)).map(|(channel, (reader, life))| {
         let format = match mode.codec {
             Codec::Binary => Format::Binary(channel),
             Codec::Base64 => Format::Text(channel),
         };
-        Slot { reader, writer: Writer::new(link.out(), format, Arc::default()) }
+        Slot { reader, writer: Writer::new(link.out(), format, life) }
     });
     let slots = slots.collect();
     (link, slots)
@@ -79,9 +90,11 @@ struct Message {
 struct Connection {
     decoder: Decoder,
     mode: Mode,
-    senders: Vec<Option<mpsc::Sender<Vec<u8>>>>,
+    /// Where what comes is put, until the client has closed its side.
+    ends: Vec<Option<(Inlet, Arc<Life>)>>,
     message: Message,
     out: Outgoing,
+    is_patient: bool,
 }
 
 impl Protocol for Connection {
@@ -138,10 +151,15 @@ impl Connection {
             Codec::Binary => piece.to_vec(),
             Codec::Base64 => self.decode(piece)?,
         };
-        let sender = self.senders.get(usize::from(channel)).and_then(Option::as_ref);
-        if let Some(sender) = sender.filter(|_| !bytes.is_empty()) {
-            // A channel that nobody reads any more swallows what still comes.
-            let _ = sender.send(bytes).await;
+        let Some(end) = self.ends.get_mut(usize::from(channel)).filter(|_| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        if let Some((inlet, life)) = end
+            && let Err(Stalled) = inlet.push(&bytes, (!self.is_patient).then_some(PATIENCE)).await
+        {
+            tracing::info!(channel, "nobody reads what a client sends: its channel is given up");
+            life.reset();
+            *end = None;
         }
         Ok(())
     }
@@ -158,8 +176,8 @@ impl Connection {
         let Message { channel, rest } = std::mem::take(&mut self.message);
         match (channel, rest.as_slice()) {
             (Some(CLOSE), [closed]) if self.mode.closes => {
-                let sender = self.senders.get_mut(usize::from(*closed));
-                *sender.ok_or_else(|| farewell(WsError::Protocol("the end of no channel")))? = None;
+                let end = self.ends.get_mut(usize::from(*closed));
+                *end.ok_or_else(|| farewell(WsError::Protocol("the end of no channel")))? = None;
                 Ok(())
             }
             (Some(CLOSE), _) if self.mode.closes => {

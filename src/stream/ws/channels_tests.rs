@@ -2,16 +2,19 @@
 
 use super::super::frame::tests::masked;
 use super::*;
+use crate::bounds::Bounds;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(30);
 const READABLE: [bool; 3] = [true, false, true];
 
 fn start(codec: Codec, closes: bool) -> (DuplexStream, Link, Vec<Slot>) {
     let (client, server) = duplex(1 << 16);
-    let (link, slots) = serve(server, Mode { codec, closes }, &READABLE);
+    let ends = (Watch::Around(CancellationToken::new()), Bounds::default().forwarding());
+    let (link, slots) = serve(server, ends, Mode { codec, closes }, &READABLE);
     (client, link, slots)
 }
 
@@ -103,4 +106,20 @@ async fn a_client_that_does_not_read_makes_the_writer_wait() {
     timeout(SOON, link.left()).await.unwrap();
     // What is queued goes nowhere, and says so soon.
     assert!(timeout(SOON, slots[1].writer.write(&text)).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_channel_that_nobody_reads_holds_up_no_other() {
+    let (mut client, _link, mut slots) = start(Codec::Binary, true);
+    let [first, last] = [b"\x00", b"\x02"].map(|channel| [&channel[..], &[0; 32 << 10]].concat());
+    let flood = async {
+        for _ in 0..(40 << 20) / (32 << 10) {
+            client.write_all(&masked(0x82, &first)).await.unwrap();
+        }
+        client.write_all(&masked(0x82, &last)).await.unwrap();
+    };
+    let (slot, other) = slots.split_at_mut(2);
+    let (_, heard) = tokio::join!(flood, piece(&mut other[0]));
+    assert!(heard.is_some());
+    assert!(slot[0].writer.is_reset(), "whoever serves it is told");
 }

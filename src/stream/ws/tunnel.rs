@@ -3,13 +3,19 @@
 use super::channels::farewell;
 use super::frame::{self, Decoder, Event};
 use crate::link::{Farewell, Link, Outgoing, PIECE, Protocol};
+use crate::socket::Watch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, WriteHalf};
 
-/// Serves a connection as a tunnel; the stream is what lies within. The tunnel ends with either side.
-pub(crate) fn tunnel(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> DuplexStream {
+/// Serves a connection as a tunnel; the stream is what lies within, with what tells that the client is gone. The tunnel
+/// ends with either side.
+pub(crate) fn tunnel(
+    stream: impl AsyncRead + AsyncWrite + Send + 'static,
+    watch: Watch,
+) -> (DuplexStream, Watch) {
     let (near, far) = tokio::io::duplex(PIECE);
     let (mut outward, inward) = tokio::io::split(far);
-    let link = Link::start(stream, |out| Tunnel { decoder: Decoder::new(), inward, out });
+    let link = Link::start(stream, watch, |out| Tunnel { decoder: Decoder::new(), inward, out });
+    let watch = link.watch();
     tokio::spawn(async move {
         let out = link.out();
         let mut buffer = vec![0; PIECE];
@@ -19,7 +25,10 @@ pub(crate) fn tunnel(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Du
                 () = link.left() => break,
             };
             let Ok(count @ 1..) = read else { break };
-            let sent = out.send(frame::raw(buffer.get(..count).unwrap_or_default())).await;
+            let sent = tokio::select! {
+                sent = out.send(frame::raw(buffer.get(..count).unwrap_or_default())) => sent,
+                () = link.left() => break,
+            };
             if sent.is_err() {
                 break;
             }
@@ -27,7 +36,7 @@ pub(crate) fn tunnel(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Du
         drop((out, outward));
         link.close().await;
     });
-    near
+    (near, watch)
 }
 
 struct Tunnel {

@@ -6,6 +6,7 @@
 
 mod addr;
 mod conntrack;
+mod diag;
 mod link;
 mod message;
 mod route;

@@ -126,6 +126,14 @@ impl Socket {
         Self::open(SockProtocol::NetlinkNetFilter)
     }
 
+    /// A socket that tells of sockets of the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When the kernel refuses it.
+    pub fn diagnostics() -> SysResult<Self> {
+        Self::open(SockProtocol::NetlinkSockDiag)
+    }
+
     fn open(protocol: SockProtocol) -> SysResult<Self> {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)
             .map_err(SysError::nix("socket", "netlink"))?;

@@ -227,6 +227,7 @@ fn bodies() -> Vec<Body> {
             process: process(),
             timeout_ms: 1500,
             output_cap: 16 << 20,
+            size: (0, 0),
             drain_ms: 200,
         }),
         Request::ReopenLog { id: id() },
@@ -234,7 +235,7 @@ fn bodies() -> Vec<Body> {
         Request::CloseStdin { id: id() },
         Request::Shutdown,
         Request::OpenExec {
-            plan: ExecPlan { container: id(), process: process(), ..ExecPlan::default() },
+            plan: ExecPlan { container: id(), process: process(), size: (80, 24), ..ExecPlan::default() },
             streams: Streams { stdin: true, stdout: false, stderr: true },
             tty: true,
         },

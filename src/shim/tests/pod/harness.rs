@@ -300,6 +300,7 @@ impl Pod {
     pub(crate) fn exec_plan(&self, container: &str, argv: &[&str], timeout_ms: u64) -> ExecPlan {
         ExecPlan {
             runtime: Vec::new(),
+            size: (0, 0),
             container: container.to_owned(),
             cgroup: self.cgroup.clone(),
             process: process(argv),
