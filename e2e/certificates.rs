@@ -55,6 +55,20 @@ impl Authority {
     }
 }
 
+/// A certificate that signs itself, as manuals of registries have it made: an authority's, for these names. The key is
+/// made as openssl's option `-newkey` takes it, with more options behind it.
+///
+/// # Errors
+/// When openssl is not installed or fails.
+pub fn self_signed(directory: &Path, name: &str, names: &str, key: &str) -> Result<Pair, Error> {
+    let file = |kind: &str| directory.join(format!("{name}.{kind}"));
+    let request = format!(
+        "req -x509 -newkey {key} -nodes -days 30 -subj /CN=registry.test -addext subjectAltName={names} -keyout {name}.key -out {name}.pem"
+    );
+    openssl(directory, &request)?;
+    Ok(Pair { certificate: file("pem"), key: file("key") })
+}
+
 fn openssl(directory: &Path, arguments: &str) -> Result<(), Error> {
     let mut command = Command::new(tools::system("openssl")?);
     command.args(arguments.split(' ')).current_dir(directory);

@@ -4,6 +4,7 @@
 mod command;
 mod proxy;
 mod tokens;
+mod trust;
 
 use e2e::certificates::Authority;
 use e2e::image::{Entry, Image, Layer};

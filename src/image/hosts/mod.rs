@@ -4,12 +4,13 @@
 //! `reg.example:5000` and `_default` counts. It is read anew at each pull, so that a change needs no restart.
 
 mod parse;
+mod signatures;
 mod tls;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use tls::client_config;
+pub(crate) use tls::{client_config, is_authority};
 
 use crate::reference::Reference;
 use reqwest::Url;

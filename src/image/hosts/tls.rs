@@ -1,12 +1,17 @@
 //! The TLS configuration of a host.
 
+use super::signatures;
 use super::{Host, HostsError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use std::path::Path;
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// The system's roots plus the host's own, its client certificate, and whether anything is verified.
@@ -15,19 +20,26 @@ use std::sync::{Arc, OnceLock};
 /// When a certificate or key file is unusable.
 pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
     let mut roots = system_roots().clone();
+    let mut own = Vec::new();
     for path in &host.ca {
         for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| problem(path, &error))?;
+            roots.add(certificate.clone()).map_err(|error| problem(path, &error))?;
+            own.push(certificate);
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(signatures::provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| HostsError::Certificate { path: "TLS".into(), problem: error.to_string() })?;
     let builder = if host.skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider)))
-    } else {
+    } else if own.is_empty() {
         builder.with_root_certificates(roots)
+    } else {
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let path = host.ca.first().map_or(Path::new("ca"), PathBuf::as_path);
+        let inner = verifier.map_err(|error| problem(path, &error))?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(OrNamed { inner, own }))
     };
     // One client certificate is what TLS asks for; of several the first is used.
     match host.client.first() {
@@ -71,6 +83,65 @@ fn system_roots() -> &'static RootCertStore {
         }
         roots
     })
+}
+
+/// As usual, but a certificate that `ca` itself names is a server's too, though it is made as an authority's: so do the
+/// manuals of registries have them made. Its name and its time must be right.
+#[derive(Debug)]
+struct OrNamed {
+    inner: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for OrNamed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let usual = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match usual {
+            // Told only of a certificate whose time is right, which is looked at before.
+            Err(error) if is_authority(&error) && self.own.iter().any(|own| own == end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Whether a certificate is refused for being an authority's.
+pub(crate) fn is_authority(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) = error else {
+        return false;
+    };
+    matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// Takes any certificate: `skip_verify`. Signatures are still checked, so that a handshake is a handshake.

@@ -1,6 +1,7 @@
 //! What went wrong on the way to a host, in words that say what to do.
 
 use super::answer::Answer;
+use crate::hosts::is_authority;
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
 use std::error::Error;
 
@@ -52,6 +53,9 @@ fn tls_error(error: &reqwest::Error) -> Option<&TlsError> {
 fn tls(error: &TlsError, registry: &str) -> Option<String> {
     let file = format!("certs.d/{registry}/hosts.toml");
     Some(match error {
+        error if is_authority(error) => format!(
+            "has a certificate that is an authority's own; to trust it, name that very certificate as `ca` in {file}"
+        ),
         TlsError::InvalidCertificate(problem) => certificate(problem, &file),
         TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
             format!("answers plain HTTP on that port; if that is meant, write http:// in {file}")
@@ -91,9 +95,6 @@ fn certificate(problem: &CertificateError, file: &str) -> String {
             format!("has a certificate for another host: {names}")
         }
         CertificateError::NotValidForName => "has a certificate for another host".to_owned(),
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => format!(
-            "has a certificate that is an authority's own; name that very certificate as `ca` in {file}"
-        ),
         CertificateError::BadSignature => "has a certificate whose signature is wrong".to_owned(),
         other => format!("has a certificate that is not accepted: {other}"),
     }
