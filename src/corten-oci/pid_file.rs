@@ -12,5 +12,5 @@ pub(crate) fn write(path: &Path, pid: i32) -> Result<()> {
         write!(file, "{pid}")?;
         file.finish()
     });
-    Ok(written.map_err(SysError::io("write", path)).map_err(Error::from)?)
+    written.map_err(SysError::io("write", path)).map_err(Error::from)
 }

@@ -80,6 +80,19 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// An archive is packed in a way that the daemon does not unpack.
+    #[error(
+        "{} is neither a tar archive nor one packed with gzip or zstd, but packed with {packing}: unpack it first (`{program}`)",
+        path.display()
+    )]
+    Packing {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What packed it.
+        packing: &'static str,
+        /// What unpacks it.
+        program: &'static str,
+    },
     /// A file cannot be written.
     #[error("cannot write {}", path.display())]
     Output {

@@ -43,11 +43,29 @@ fn load(world: &World) {
         let file = work.join(place.split(':').next().unwrap());
         let mut arguments = vec!["load", file.to_str().unwrap()];
         arguments.extend(name.iter().flat_map(|name| ["--name", *name]));
+        if name.is_some() {
+            // All that is in there is a tag.
+            let nameless = image(world, &arguments[..2]);
+            assert!(nameless.stderr.contains("--name"), "{}", nameless.stderr);
+        }
         let loaded = done(world, &arguments);
         let wanted = name.unwrap_or_else(|| place.split_once(':').unwrap().1);
         assert!(loaded.contains(&id) && loaded.contains(wanted), "{kind}: {loaded}");
         assert!(done(world, &["ls"]).contains(wanted), "{kind}");
     }
+    // What is refused is refused for its reason, however much of it is still to be sent.
+    let (xz, large) = (work.join("oci.tar.xz"), work.join("large"));
+    std::fs::write(&xz, [b"\xfd7zXZ\0".as_slice(), &[0; 100]].concat()).unwrap();
+    let refused = image(world, &["load", xz.to_str().unwrap()]);
+    assert!(
+        refused.stderr.contains("packed with xz") && refused.stderr.contains("xz -d"),
+        "{}",
+        refused.stderr
+    );
+    std::fs::write(&large, b"no archive\n".repeat(1 << 20)).unwrap();
+    let refused = image(world, &["load", large.to_str().unwrap()]);
+    assert!(!refused.status.success() && refused.stderr.contains("archive"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("Broken pipe"), "{}", refused.stderr);
     let junk = work.join("junk.tar");
     std::fs::write(&junk, [0; 10_240]).unwrap();
     let refused = image(world, &["load", junk.to_str().unwrap()]);
@@ -119,11 +137,15 @@ fn places(world: &World, name: &str, archive: &Path) {
 /// A damaged layer is named, by the exit code too, and comes back from the registry.
 fn verify(world: &World, name: &str) {
     assert!(done(world, &["verify"]).contains("whole"));
+    let last = |text: &str| serde_json::from_str::<serde_json::Value>(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last(&done(world, &["verify", "--json", name]))["done"]["whole"], 1);
     let inspected: serde_json::Value = serde_json::from_str(&done(world, &["inspect", name])).unwrap();
     let layer = inspected["layers"][0].as_str().unwrap();
     std::fs::write(std::path::Path::new(layer).join("hello"), "HELLO\n").unwrap();
     let found = image(world, &["verify", name]);
     assert_eq!(found.status.code(), Some(1), "{}", found.stdout);
+    let told = last(&image(world, &["verify", "--json", name]).stdout);
+    assert!(told["done"]["damaged"][0].as_str().unwrap().contains(name), "{told}");
     assert!(found.stderr.contains(name) && found.stdout.contains("damaged"), "{}", found.stdout);
     assert!(found.stdout.contains(layer.rsplit('/').next().unwrap()), "{}", found.stdout);
     let directory = world.isolation.directory("refused").unwrap();
@@ -185,4 +207,35 @@ fn images_are_looked_after_from_the_command_line() {
     done(&world, &["pull", name]);
     done(&world, &["rm", name]);
     assert!(!image(&world, &["rm", name]).status.success());
+}
+
+/// A daemon that is not there, that belongs to root, or that does not answer, is told of in time and in words.
+#[test]
+fn a_daemon_that_does_not_answer_is_not_waited_for() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() != Kind::Corten {
+        return;
+    }
+    let directory = world.isolation.directory("sockets").unwrap();
+    let told = |world: &World, socket: &Path| {
+        let begin = std::time::Instant::now();
+        let finished = image(world, &["ls", "--admin", socket.to_str().unwrap()]);
+        assert!(
+            !finished.status.success() && begin.elapsed() < Duration::from_secs(40),
+            "{}",
+            finished.stderr
+        );
+        finished.stderr
+    };
+    let absent = told(&world, &directory.join("absent.sock"));
+    assert!(absent.contains("systemctl status corten") && absent.contains("--admin"), "{absent}");
+    // It listens, and nobody takes what comes.
+    let silent = directory.join("silent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&silent).unwrap();
+    let stopped = told(&world, &silent);
+    assert!(stopped.contains("does not answer within 10 s"), "{stopped}");
+    world.daemon.kill().unwrap();
+    let down = image(&world, &["ls"]);
+    assert!(down.stderr.contains("is it running?"), "{}", down.stderr);
+    world.daemon.restart().unwrap();
 }

@@ -9,21 +9,45 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::UnixStream;
 
 /// Why a request to the daemon failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// Nobody answers.
+    /// Nobody listens.
+    #[error(
+        "no daemon listens on {}: is it running? `systemctl status corten` tells; --admin names another socket",
+        path.display()
+    )]
+    Down {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The socket is root's.
+    #[error("{} may be opened by root alone: run this as root", path.display())]
+    Forbidden {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// It cannot be reached for another reason.
     #[error("cannot reach the daemon on {}", path.display())]
     Connect {
         /// The socket.
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// It listens, and does nothing else.
+    #[error("the daemon on {} does not answer within {seconds} s: it hangs, or is stopped", path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// How long it had.
+        seconds: u64,
     },
     /// The connection broke.
     #[error("talking to the daemon")]
@@ -39,28 +63,41 @@ pub(crate) enum ClientError {
     Cut,
 }
 
+/// How long the daemon has for what costs it nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A connection to the daemon.
 pub(crate) struct Client {
     sender: SendRequest<BoxBody<Bytes, io::Error>>,
+    path: PathBuf,
 }
 
 impl Client {
-    /// Connects.
+    /// Connects, and sees that the daemon answers: what it is asked for next may take its time.
     ///
     /// # Errors
     /// When nobody answers there.
     pub(crate) async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let failed = |source| ClientError::Connect { path: path.to_owned(), source };
-        let stream = UnixStream::connect(path).await.map_err(failed)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // Its end shows in the request that it carries.
-        tokio::spawn(connection);
-        Ok(Self { sender })
+        let begin = async {
+            let stream = UnixStream::connect(path).await.map_err(|source| unreachable(path, source))?;
+            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // Its end shows in the request that it carries.
+            tokio::spawn(connection);
+            let mut client = Self { sender, path: path.to_owned() };
+            let _: IgnoredAny = client.get("/v1/pulls").await?;
+            Ok(client)
+        };
+        in_time(path, begin).await
     }
 
+    /// Asks for what the daemon knows without looking at its disk.
     pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
-        let body = self.send(Method::GET, path, Bytes::new()).await?;
-        Ok(serde_json::from_slice(&body.collect().await?.to_bytes())?)
+        let socket = self.path.clone();
+        let answer = async {
+            let body = self.send(Method::GET, path, Bytes::new()).await?;
+            Ok(serde_json::from_slice(&body.collect().await?.to_bytes())?)
+        };
+        in_time(&socket, answer).await
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
@@ -132,6 +169,23 @@ impl Client {
         let bytes = response.into_body().collect().await?.to_bytes();
         let failure: Failure = serde_json::from_slice(&bytes)?;
         Err(ClientError::Refused(failure.error))
+    }
+}
+
+async fn in_time<T>(
+    path: &Path,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let silent = |_| ClientError::Silent { path: path.to_owned(), seconds: PATIENCE.as_secs() };
+    tokio::time::timeout(PATIENCE, work).await.map_err(silent)?
+}
+
+fn unreachable(path: &Path, source: io::Error) -> ClientError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::Down { path },
+        io::ErrorKind::PermissionDenied => ClientError::Forbidden { path },
+        _ => ClientError::Connect { path, source },
     }
 }
 

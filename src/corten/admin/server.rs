@@ -131,8 +131,10 @@ impl Server {
             request.headers().get(NAME_HEADER).and_then(|name| name.to_str().ok()).map(ToOwned::to_owned);
         let mut body = request.into_body();
         let (sender, pieces) = mpsc::channel(4);
-        // Ends when the archive does, or nobody reads any more.
+        // What is refused is read to its end all the same: a client that is still sending would see a broken pipe instead
+        // of the reason.
         tokio::spawn(async move {
+            let mut wanted = true;
             while let Some(frame) = body.frame().await {
                 let piece = match frame.map(Frame::into_data) {
                     Ok(Ok(piece)) => Ok(piece),
@@ -140,7 +142,8 @@ impl Server {
                     Err(error) => Err(io::Error::other(error)),
                 };
                 let last = piece.is_err();
-                if sender.send(piece).await.is_err() || last {
+                wanted = wanted && sender.send(piece).await.is_ok();
+                if last {
                     return;
                 }
             }

@@ -2,13 +2,16 @@
 
 use crate::error::Error;
 use hyper::body::Bytes;
+use image::Loaded;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 use std::path::Path;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bytes that are sent at a time.
 const PIECE: usize = 256 << 10;
+/// Bytes that tell how a file is packed.
+const MAGIC: usize = 6;
 
 /// Opens the archive and reads it on a thread of its own.
 ///
@@ -31,10 +34,43 @@ pub(super) fn open(archive: &Path) -> Result<Receiver<io::Result<Bytes>>, Error>
             }
         });
     } else {
-        let file = File::open(archive).map_err(failed)?;
+        let mut file = File::open(archive).map_err(failed)?;
+        if file.metadata().is_ok_and(|found| found.is_file()) {
+            let mut begin = Vec::new();
+            (&mut file).take(MAGIC as u64).read_to_end(&mut begin).map_err(failed)?;
+            file.rewind().map_err(failed)?;
+            refuse(archive, &begin)?;
+        }
         std::thread::spawn(move || send(file, &sender));
     }
     Ok(receiver)
+}
+
+/// Says which images can be found by their ids alone: many tools write a tag without a repository.
+pub(super) fn nameless(loaded: &[Loaded]) {
+    for image in loaded.iter().filter(|image| image.names.is_empty()) {
+        let note = format!(
+            "corten: {} has no name: the archive has none for it, or a tag alone; load it again with --name to give \
+             it one\n",
+            image.id
+        );
+        // Nobody may be listening.
+        let _ = io::stderr().write_all(note.as_bytes());
+    }
+}
+
+/// Refuses what is known to be packed in another way than the daemon unpacks: it could only say that it is no archive.
+fn refuse(archive: &Path, begin: &[u8]) -> Result<(), Error> {
+    let known: [(&[u8], &str, &str); 4] = [
+        (b"\xfd7zXZ\0", "xz", "xz -d"),
+        (b"BZh", "bzip2", "bzip2 -d"),
+        (b"\x04\x22\x4d\x18", "lz4", "lz4 -d"),
+        (b"PK\x03\x04", "zip", "unzip"),
+    ];
+    match known.iter().find(|(magic, ..)| begin.starts_with(magic)) {
+        None => Ok(()),
+        Some((_, packing, program)) => Err(Error::Packing { path: archive.to_owned(), packing, program }),
+    }
 }
 
 fn send(mut from: impl Read, sender: &Sender<io::Result<Bytes>>) {

@@ -6,6 +6,7 @@ use crate::admin::{Client, ClientError, PullRequest, VerifyEvent, VerifyRequest}
 use crate::cli::print;
 use crate::error::Error;
 use image::{Damage, Part, VerifiedImage};
+use serde::Serialize;
 
 /// Asks for the images, one after the other, and shows each as it is known.
 ///
@@ -24,26 +25,58 @@ pub(super) async fn run(
     }
     let request = VerifyRequest { images: wanted, repair: repair.is_some() };
     let mut lines = client.lines("/v1/verify", &request).await?;
-    let mut damaged = Vec::new();
+    let mut outcome = Outcome::default();
     while let Some(event) = lines.next::<VerifyEvent>().await? {
-        if json {
-            print(&(serde_json::to_string(&event).map_err(ClientError::from)? + "\n"))?;
-        }
         match event {
             VerifyEvent::Image(image) => {
-                if !json {
-                    print(&text(&image))?;
-                }
-                if !image.is_whole() {
-                    damaged.push(name(&image));
-                }
+                print(&if json { line_of(&VerifyEvent::Image(image.clone()))? } else { text(&image) })?;
+                outcome.add(&image);
             }
-            VerifyEvent::Done if damaged.is_empty() => return Ok(()),
-            VerifyEvent::Done => return Err(Error::Damaged(damaged.join(", "))),
-            VerifyEvent::Failed(failure) => return Err(ClientError::Refused(failure.error).into()),
+            VerifyEvent::Done => {
+                if json {
+                    print(&line_of(&Last { done: &outcome })?)?;
+                }
+                let damaged = outcome.damaged.join(", ");
+                return if damaged.is_empty() { Ok(()) } else { Err(Error::Damaged(damaged)) };
+            }
+            VerifyEvent::Failed(failure) => {
+                if json {
+                    print(&line_of(&VerifyEvent::Failed(failure.clone()))?)?;
+                }
+                return Err(ClientError::Refused(failure.error).into());
+            }
         }
     }
     Err(ClientError::Cut.into())
+}
+
+/// What a verification comes to.
+#[derive(Default, Serialize)]
+struct Outcome {
+    whole: usize,
+    repaired: usize,
+    /// By name.
+    damaged: Vec<String>,
+}
+
+/// The last line of JSON.
+#[derive(Serialize)]
+struct Last<'a> {
+    done: &'a Outcome,
+}
+
+impl Outcome {
+    fn add(&mut self, image: &VerifiedImage) {
+        match (image.damage.is_empty(), image.is_whole()) {
+            (true, _) => self.whole += 1,
+            (false, true) => self.repaired += 1,
+            (false, false) => self.damaged.push(name(image)),
+        }
+    }
+}
+
+fn line_of(value: &impl Serialize) -> Result<String, Error> {
+    Ok(serde_json::to_string(value).map_err(ClientError::from)? + "\n")
 }
 
 fn name(image: &VerifiedImage) -> String {

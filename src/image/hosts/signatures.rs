@@ -8,13 +8,16 @@ use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerifica
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use std::sync::LazyLock;
 
+/// Holds a key, a hash and a signature against each other.
+type Verify = fn(&[u8], &[u8], &[u8]) -> Option<()>;
+
 /// ECDSA on one curve with one hash.
 #[derive(Debug)]
 struct Ecdsa {
     key: AlgorithmIdentifier,
     signature: AlgorithmIdentifier,
     hash: fn(&[u8]) -> [u8; 64],
-    verify: fn(&[u8], &[u8], &[u8]) -> Option<()>,
+    verify: Verify,
 }
 
 impl SignatureVerificationAlgorithm for Ecdsa {
