@@ -47,8 +47,8 @@ pub(super) fn open(archive: &Path) -> Result<Receiver<io::Result<Bytes>>, Error>
 }
 
 /// Says which images can be found by their ids alone: many tools write a tag without a repository.
-pub(super) fn nameless(loaded: &[Loaded]) {
-    for image in loaded.iter().filter(|image| image.names.is_empty()) {
+pub(super) fn nameless(loaded: &Loaded) {
+    for image in loaded.images.iter().filter(|image| image.names.is_empty()) {
         let note = format!(
             "corten: {} has no name: the archive has none for it, or a tag alone; load it again with --name to give \
              it one\n",

@@ -14,7 +14,7 @@ use crate::cli::print;
 use crate::config;
 use crate::error::Error;
 use clap::{Args, Subcommand};
-use image::{Loaded, Pruned};
+use image::Pruned;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -141,7 +141,7 @@ impl Session {
                 print(&pretty(&view)?)
             }
             ImageCommand::Load { archive, name } => {
-                let loaded: Vec<Loaded> = self.client.load(load::open(&archive)?, name.as_deref()).await?;
+                let loaded = self.client.load(load::open(&archive)?, name.as_deref()).await?;
                 load::nameless(&loaded);
                 self.tell(&loaded, list::loaded)
             }
