@@ -150,14 +150,8 @@ impl Making<'_> {
             Forked::Child => {
                 let steps = Steps { making: self, hooks, pid: Cell::new(0) };
                 let held: Vec<BorrowedFd<'_>> = hooks.iter().map(|fd| fd.as_fd()).collect();
-                let null = sys::resolve::open(b"/dev/null", flag::O_RDWR);
                 let [stdin, stdout, stderr] = &streams;
-                let output = match (&null, plan.stdio.tty) {
-                    (Ok(null), false) => {
-                        Some((stdout.as_ref().unwrap_or(null), stderr.as_ref().unwrap_or(null)))
-                    }
-                    _ => None,
-                };
+                let output = if plan.stdio.tty { [None; 2] } else { [stdout.as_ref(), stderr.as_ref()] };
                 run_container(&ContainerChild {
                     plan,
                     status,
@@ -171,7 +165,7 @@ impl Making<'_> {
                         foreign: 0,
                         hostname: text(self.spec.hostname()),
                         domainname: text(self.spec.domainname()),
-                        keyring: self.keyring(),
+                        keeps_keyring: self.args.no_new_keyring,
                         start: Some(start),
                         preserved: self.args.preserve_fds,
                         held: &held,
@@ -184,10 +178,6 @@ impl Making<'_> {
                 })
             }
         }
-    }
-
-    fn keyring(&self) -> &[u8] {
-        if self.args.no_new_keyring { b"" } else { self.args.id.as_bytes() }
     }
 
     /// Accompanies the child until it waits to be started.

@@ -8,9 +8,9 @@ use launch::{ExecChild, Extras, run_exec};
 use oci::caps::CapSet;
 use oci::cgroup::Host;
 use oci_spec::runtime::{Process, Spec, User};
-use sys::fd::{as_path, flag, namespace};
+use sys::fd::{as_path, flag};
 use sys::poll::Signals;
-use sys::process::{self, Child, Forked};
+use sys::process::{self, Child, Forked, Successor};
 use sys::socket;
 use wire::plan::{ExecPlan, IdMaps};
 
@@ -45,8 +45,9 @@ pub(crate) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<u8> {
     let signals = if args.detach { None } else { Some(Signals::new()?) };
     check::mapped(&spec)?;
     let ids = oci::plan::ids_of_spec(&spec);
-    let (child, status) = launch(context, args, &record, (&plan, &ids), terminal)?;
+    let (successor, status) = launch(context, args, &record, (&plan, &ids), terminal)?;
     let master = follow(context, status.as_fd(), terminal)?;
+    let child = take_in(&successor)?;
     if let Some(path) = &args.pid_file {
         crate::pid_file::write(path, child.pid)?;
     }
@@ -80,7 +81,7 @@ fn launch(
     record: &Record,
     (plan, ids): (&ExecPlan, &IdMaps),
     tty: bool,
-) -> Result<(Child, OwnedFd)> {
+) -> Result<(Successor, OwnedFd)> {
     let init = record.pidfd()?;
     let foreign = namespaces::foreign(record.pid)?;
     let root = format!("/proc/{}/root", record.pid);
@@ -88,10 +89,11 @@ fn launch(
     let status = socket::message_pair()?;
     let streams = stdio::own()?;
     // The number was the container's while its namespaces and its root were looked at, for the descriptor still reaches it.
-    process::enter(init.as_fd(), namespace::PID).map_err(|_| Error::NotRunning)?;
+    process::signal(init.as_fd(), 0).map_err(|_| Error::NotRunning)?;
+    let successor = Successor::new()?;
     let (forked, joined_v2) = fork(&context.single, 0, plan.cgroup.v2.as_deref())?;
     match forked {
-        Forked::Parent(child) => Ok((child, status.0)),
+        Forked::Parent(_) => Ok((successor, status.0)),
         Forked::Child => run_exec(&ExecChild {
             plan,
             cgroup: &plan.cgroup,
@@ -102,6 +104,8 @@ fn launch(
             root: root.as_fd(),
             ids,
             joined_v2,
+            single: &context.single,
+            successor: &successor,
             extras: Extras {
                 foreign,
                 preserved: args.preserve_fds,
@@ -110,6 +114,13 @@ fn launch(
             },
         }),
     }
+}
+
+/// The process that runs the program: a child of this one that has not been waited for.
+fn take_in(successor: &Successor) -> Result<Child> {
+    let ended = || Error::Launch("the process ended while it was set up".to_owned());
+    let pid = successor.pid().ok_or_else(ended)?;
+    Ok(Child { pid, pidfd: process::pidfd_open(pid)? })
 }
 
 /// Waits until the program runs; its terminal's master.

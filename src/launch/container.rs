@@ -1,6 +1,6 @@
 //! The first process of a container.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use sys::fd::{errno, flag, namespace};
 use sys::process::SingleThread;
@@ -12,7 +12,7 @@ use crate::channel;
 use crate::extras::{Extras, Step};
 use crate::labels::Labels;
 use crate::userns::{self, Mapper};
-use crate::{Failure, Never, creds, devices, hooks, masks, mounts, rootfs};
+use crate::{Failure, Never, creds, devices, hooks, keyring, masks, mounts, null, rootfs};
 
 /// What the fork hands to the child.
 pub struct ContainerChild<'a> {
@@ -22,8 +22,9 @@ pub struct ContainerChild<'a> {
     pub status: &'a OwnedFd,
     /// The reading end of stdin's pipe.
     pub stdin: Option<&'a OwnedFd>,
-    /// The writing ends of stdout's and stderr's pipes; with a terminal there are none.
-    pub output: Option<(&'a OwnedFd, &'a OwnedFd)>,
+    /// The writing ends of stdout's and stderr's pipes; with a terminal there are none, and the null device takes the
+    /// place of one that is missing.
+    pub output: [Option<&'a OwnedFd>; 2],
     /// The fork has placed the child in its v2 cgroup.
     pub joined_v2: bool,
     /// What a caller other than the shim adds.
@@ -47,7 +48,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     let ContainerChild { plan, status, .. } = *child;
     let process = &plan.process;
     let extras = &child.extras;
-    take_stdio(child)?;
+    let nulls = take_stdio(child)?;
     crate::join_cgroups(&plan.cgroup, child.joined_v2)?;
     extras.join()?;
     let mut kept = extras.kept(status.as_raw_fd());
@@ -65,9 +66,11 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
         userns::move_in(userns, status.as_fd(), forks.then_some(child.single))?;
         rootfs::place(root.as_fd())?;
     }
-    extras.leave_keyring()?;
     let labels = Labels::open(process)?;
-    let handover = Handover::new(process)?;
+    if !extras.keeps_keyring {
+        keyring::make(&plan.id, &labels)?;
+    }
+    let handover = Handover::new(process, false)?;
     if plan.new_cgroup_namespace {
         process::unshare(namespace::CGROUP)?;
     }
@@ -76,11 +79,9 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     mounts::attach_all(root, plan, sources)?;
     devices::create_all(root, &plan.devices, &plan.symlinks)?;
     let master = if plan.stdio.tty { Some(open_terminal(root, plan)?) } else { None };
-    if child.stdin.is_none() && !plan.stdio.tty {
-        own_null(root)?;
-    }
+    null::take_own(root, &nulls)?;
     masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
-    resolve::open_or_create(root, &process.cwd, true)?;
+    make_directory(root, &process.cwd)?;
     hooks::before_pivot(plan.hooks.as_ref())?;
     extras.before_pivot()?;
     let state = plan.hooks.as_ref().map(|plan| hooks::state(plan, "created")).unwrap_or_default();
@@ -97,24 +98,36 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     let start = || hooks::before_exec(plan.hooks.as_ref(), &state);
     let own: Option<Step<'_>> = if plan.hooks.is_some() { Some(&start) } else { None };
     let extras = Extras { before_exec: extras.before_exec.or(own), ..*extras };
-    creds::become_program(process, &extras.ending(status, labels, agent))
+    creds::become_program(process, &extras.ending(status, labels, agent, None)?)
 }
 
 /// Stdin, stdout and stderr; those of a terminal come later. They belong to the container's user, so that it
-/// can open `/dev/stdout`.
-fn take_stdio(child: &ContainerChild<'_>) -> Result<(), Failure> {
+/// can open `/dev/stdout`. Returns those that are the null device.
+fn take_stdio(child: &ContainerChild<'_>) -> Result<Vec<RawFd>, Failure> {
     let (process, ids) = (&child.plan.process, &child.plan.ids);
-    let null = crate::host_null(flag::O_RDWR)?;
-    let (stdout, stderr) = child.output.unwrap_or((&null, &null));
-    let stdin = child.stdin.unwrap_or(&null);
-    for (number, end) in [(0, stdin), (1, stdout), (2, stderr)] {
-        if !std::ptr::eq(end, &raw const null) {
-            let owner = (ids.uid_outside(process.uid), ids.gid_outside(process.gid));
-            child.extras.give(end, owner)?;
-        }
+    let [stdout, stderr] = child.output;
+    let mut nulls = Vec::new();
+    for (number, end) in (0..).zip([child.stdin, stdout, stderr]) {
+        let Some(end) = end else {
+            nulls.push(number);
+            continue;
+        };
+        let owner = (ids.uid_outside(process.uid), ids.gid_outside(process.gid));
+        child.extras.give(end, owner)?;
         fd::set_standard(end.as_fd(), number)?;
     }
-    Ok(())
+    if !nulls.is_empty() {
+        null::set_standard(&nulls)?;
+    }
+    Ok(if child.plan.stdio.tty { Vec::new() } else { nulls })
+}
+
+/// The working directory, made where it is missing. One that root may not enter is there, and the program's user may.
+fn make_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<(), Failure> {
+    match resolve::open_or_create(root, path, true) {
+        Err(error) if error.errno != errno::EACCES => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A terminal of the container's own devpts becomes stdio and `/dev/console`.
@@ -129,15 +142,4 @@ fn open_terminal(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<OwnedFd, 
         fd::set_standard(slave.as_fd(), number)?;
     }
     Ok(master)
-}
-
-/// The container's own /dev/null for stdin, so that no descriptor leads to a mount of the host.
-fn own_null(root: BorrowedFd<'_>) -> Result<(), Failure> {
-    match resolve::open_in_root(root, b"/dev/null", flag::O_RDWR) {
-        Ok(null) if fd::identity(&null)?.is_char_device(1, 3) => Ok(fd::set_standard(null.as_fd(), 0)?),
-        Ok(_) => Err(Failure::setup(errno::ENODEV, "verify /dev/null: not the null device".to_owned())),
-        // A container without one keeps the host's.
-        Err(error) if matches!(error.errno, errno::ENOENT | errno::ENXIO) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -6,7 +6,7 @@ use sys::fd::{errno, flag};
 use sys::{SysResult, fd, mount, resolve};
 use wire::plan::DevicePlan;
 
-use crate::{Context, Failure};
+use crate::{Context, Failure, null};
 
 /// Makes the nodes, then the links. The parent directory of the last one is kept open: nearly all are in /dev.
 pub(super) fn create_all(
@@ -66,7 +66,7 @@ fn create(parents: &mut Parents<'_>, device: &DevicePlan) -> SysResult<()> {
                 return Err(error);
             }
             let target = resolve::open_or_create(root, &device.path, false)?;
-            mount::attach(tree.as_fd(), target.as_fd())
+            null::attach_sealed(tree.as_fd(), target.as_fd())
         }
         other => other,
     }

@@ -4,10 +4,12 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use sys::fd::{self, errno};
+use sys::pass::Pass;
 use sys::process;
 
 use crate::Failure;
 use crate::agent::Agent;
+use crate::birth::{Birth, Ending};
 use crate::labels::Labels;
 
 /// Something that the caller does at a certain point of the launch, in the child.
@@ -24,8 +26,8 @@ pub struct Extras<'a> {
     pub hostname: &'a [u8],
     /// As `hostname`, the NIS domain name.
     pub domainname: &'a [u8],
-    /// A name for a new session keyring; empty: the caller's is kept.
-    pub keyring: &'a [u8],
+    /// The caller's session keyring is kept.
+    pub keeps_keyring: bool,
     /// A listening socket: whoever connects gives the word to start, and hears how it went.
     pub start: Option<BorrowedFd<'a>>,
     /// So many descriptors from 3 on are left to the program.
@@ -44,33 +46,11 @@ pub struct Extras<'a> {
     pub before_exec: Option<Step<'a>>,
 }
 
-/// The last part of a launch, common to containers and execs.
-pub(super) struct Ending<'a> {
-    /// Descriptors from this number on are closed.
-    pub(super) first_closed: u32,
-    /// Done with all privileges dropped.
-    pub(super) last_step: Option<Step<'a>>,
-    /// Taken on by exec.
-    pub(super) labels: Labels,
-    /// Gets the filter's listener.
-    pub(super) agent: Option<Agent>,
-    /// The status channel.
-    pub(super) status: BorrowedFd<'a>,
-}
-
 impl<'a> Extras<'a> {
     /// Enters the namespaces that are not made anew.
     pub(super) fn join(&self) -> Result<(), Failure> {
         for (namespace, kind) in self.joins {
             process::enter(*namespace, *kind)?;
-        }
-        Ok(())
-    }
-
-    /// Leaves the caller's keyring for one that belongs to the root of the user namespace.
-    pub(super) fn leave_keyring(&self) -> Result<(), Failure> {
-        if !self.keyring.is_empty() {
-            process::new_session_keyring(self.keyring)?;
         }
         Ok(())
     }
@@ -98,14 +78,22 @@ impl<'a> Extras<'a> {
         self.before_pivot.map_or(Ok(()), |step| step())
     }
 
-    pub(super) fn ending(&self, status: &'a OwnedFd, labels: Labels, agent: Option<Agent>) -> Ending<'a> {
-        Ending {
+    pub(super) fn ending(
+        &self,
+        status: &'a OwnedFd,
+        labels: Labels,
+        agent: Option<Agent>,
+        birth: Option<Birth<'a>>,
+    ) -> Result<Ending<'a>, Failure> {
+        Ok(Ending {
             first_closed: 3 + self.preserved,
             last_step: self.before_exec,
             labels,
             agent,
             status: status.as_fd(),
-        }
+            birth,
+            pass: Pass::new()?,
+        })
     }
 
     /// Gives a stream to the container's user, so that `/dev/stdout` can be opened by it.

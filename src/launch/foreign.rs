@@ -8,7 +8,7 @@ use sys::{SysError, exec, fd, mount, poll, process, resolve, tty};
 use wire::plan::{Bytes, ContainerPlan, IdMaps, MountSource, RuntimePlan};
 
 use crate::userns::Mapper;
-use crate::{Context, Failure, Never, channel, images, rootfs};
+use crate::{Context, Failure, Never, channel, images, null, rootfs};
 
 const MS_BIND: u64 = 0x1000;
 
@@ -57,7 +57,7 @@ pub fn run(child: &ForeignChild<'_>) -> ! {
 }
 
 fn launch(child: &ForeignChild<'_>) -> Result<Never, Failure> {
-    crate::null_stdio(&[0, 1, 2])?;
+    null::set_standard(&[0, 1, 2])?;
     for (number, end) in (0..).zip(child.stdio) {
         if let Some(end) = end {
             if let Some((uid, gid)) = child.owner {

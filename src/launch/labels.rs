@@ -16,7 +16,11 @@ use crate::{Failure, host};
 #[derive(Default)]
 pub(super) struct Labels {
     files: Vec<(File, Vec<u8>, &'static str)>,
+    /// For keys that are made, and not only after exec.
+    keys: Option<(File, Vec<u8>, &'static str)>,
 }
+
+const SELINUX: &str = "apply SELinux label";
 
 impl Labels {
     /// Opens what the plan needs; nothing when it asks for no label. Only the process that opens them can use them.
@@ -34,10 +38,10 @@ impl Labels {
             labels.files.push((file.into(), request, "apply AppArmor profile"));
         }
         if !plan.selinux.is_empty() {
-            for path in [&b"thread-self/attr/keycreate"[..], b"thread-self/attr/exec"] {
-                let file = host::open_proc(path, "open SELinux attribute")?;
-                labels.files.push((file.into(), plan.selinux.clone(), "apply SELinux label"));
-            }
+            let open = |path: &[u8]| host::open_proc(path, "open SELinux attribute");
+            labels.keys = Some((open(b"thread-self/attr/keycreate")?.into(), plan.selinux.clone(), SELINUX));
+            let file = open(b"thread-self/attr/exec")?;
+            labels.files.push((file.into(), plan.selinux.clone(), SELINUX));
         }
         Ok(labels)
     }
@@ -47,15 +51,21 @@ impl Labels {
         self.files.iter().map(|(file, ..)| file.as_raw_fd())
     }
 
+    /// Gives the keys that this process makes their label.
+    pub(super) fn apply_to_keys(&self) -> Result<(), Failure> {
+        self.keys.as_ref().map_or(Ok(()), write)
+    }
+
     /// Lets the next exec take the labels on.
     pub(super) fn apply(&self) -> Result<(), Failure> {
-        for (file, label, op) in &self.files {
-            let mut file = file;
-            file.write_all(label).map_err(|error| {
-                let label = String::from_utf8_lossy(label);
-                SysError::new(op, label.as_ref(), error.raw_os_error().unwrap_or(errno::EIO))
-            })?;
-        }
-        Ok(())
+        self.files.iter().try_for_each(write)
     }
+}
+
+fn write((file, label, op): &(File, Vec<u8>, &'static str)) -> Result<(), Failure> {
+    let mut file = file;
+    file.write_all(label).map_err(|error| {
+        let label = String::from_utf8_lossy(label);
+        SysError::new(op, label.as_ref(), error.raw_os_error().unwrap_or(errno::EIO)).into()
+    })
 }

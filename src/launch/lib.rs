@@ -3,6 +3,7 @@
 //! namespaces go with the process.
 
 mod agent;
+mod birth;
 pub mod channel;
 mod container;
 mod creds;
@@ -13,15 +14,16 @@ mod foreign;
 mod hooks;
 pub mod host;
 mod images;
+mod keyring;
 mod labels;
 mod masks;
 mod mounts;
+mod null;
 mod pause;
 mod rootfs;
 mod userns;
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::os::fd::BorrowedFd;
 
 use sys::{SysError, fd};
 use wire::msg::ErrorCode;
@@ -101,26 +103,6 @@ fn set_oom_score(status: BorrowedFd<'_>, score: Option<i32>) -> Result<(), Failu
     {
         // A warning that cannot be delivered is not worth failing for.
         let _ = channel::send_warning(status, &warning);
-    }
-    Ok(())
-}
-
-/// `/dev/null` of the host, verified.
-fn host_null(flags: i32) -> Result<std::os::fd::OwnedFd, Failure> {
-    let null = sys::resolve::open(b"/dev/null", flags)?;
-    if fd::identity(&null)?.is_char_device(1, 3) {
-        Ok(null)
-    } else {
-        Err(SysError::new("verify", Path::new("/dev/null"), fd::errno::ENODEV).into())
-    }
-}
-
-/// Standard streams on the host's null device. It is closed again here: a descriptor that outlived
-/// [`fd::close_all_but`] would be closed a second time.
-fn null_stdio(numbers: &[i32]) -> Result<(), Failure> {
-    let null = host_null(fd::flag::O_RDWR)?;
-    for number in numbers {
-        fd::set_standard(null.as_fd(), *number)?;
     }
     Ok(())
 }

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
 
-use crate::{Context, Failure, mounts};
+use crate::{Context, Failure, mounts, null};
 
 /// Hides the masked paths, then makes the others read-only. Absent ones are skipped.
 pub(super) fn apply(root: BorrowedFd<'_>, masked: &[Vec<u8>], readonly: &[Vec<u8>]) -> Result<(), Failure> {
-    let mut masker = Masker { null: None, empty: None };
+    let mut masker = Masker { root, null: None, empty: None };
     for path in masked {
         if let Some(target) = find(root, path).context("mask", path)? {
             masker.mask(target.as_fd()).context("mask", path)?;
@@ -33,21 +33,16 @@ fn find(root: BorrowedFd<'_>, path: &[u8]) -> SysResult<Option<OwnedFd>> {
 }
 
 /// What lies over the masked paths: one null device, and one empty read-only directory for all of them.
-struct Masker {
+struct Masker<'a> {
+    root: BorrowedFd<'a>,
     null: Option<OwnedFd>,
     empty: Option<OwnedFd>,
 }
 
-impl Masker {
+impl Masker<'_> {
     fn mask(&mut self, target: BorrowedFd<'_>) -> SysResult<()> {
         if !fd::identity(target)?.is_dir() {
-            let null = match self.null.take() {
-                Some(null) => null,
-                None => verified_null()?,
-            };
-            let tree = mount::clone_tree(Some(null.as_fd()), b"", false)?;
-            self.null = Some(null);
-            return mount::attach(tree.as_fd(), target);
+            return self.cover(target);
         }
         if let Some(empty) = &self.empty {
             let tree = mount::clone_tree(Some(empty.as_fd()), b"", false)?;
@@ -59,16 +54,30 @@ impl Masker {
         self.empty = Some(tree);
         Ok(())
     }
+
+    /// A null device over a file: used and not changed, whoever has the right to.
+    fn cover(&mut self, target: BorrowedFd<'_>) -> SysResult<()> {
+        let null = match self.null.take() {
+            Some(null) => null,
+            None => verified_null(self.root)?,
+        };
+        let tree = mount::clone_tree(Some(null.as_fd()), b"", false)?;
+        self.null = Some(null);
+        null::attach_sealed(tree.as_fd(), target)
+    }
 }
 
-/// The host's null device: the container's own could be something else by now (CVE-2025-31133).
-fn verified_null() -> SysResult<OwnedFd> {
-    let null = resolve::open(b"/dev/null", flag::O_PATH)?;
-    if fd::identity(&null)?.is_char_device(1, 3) {
-        Ok(null)
-    } else {
-        Err(sys::SysError::new("verify", "/dev/null", errno::ENODEV))
+/// The container's own null device, as what it is by descriptor and not by path: an image may have something else there
+/// (CVE-2025-31133). Then, or where it has none, the host's.
+fn verified_null(root: BorrowedFd<'_>) -> SysResult<OwnedFd> {
+    let is_null = |null: &OwnedFd| fd::identity(null).is_ok_and(|null| null.is_char_device(1, 3));
+    if let Ok(null) = resolve::open_in_root(root, b"/dev/null", flag::O_PATH)
+        && is_null(&null)
+    {
+        return Ok(null);
     }
+    let null = resolve::open(b"/dev/null", flag::O_PATH)?;
+    if is_null(&null) { Ok(null) } else { Err(sys::SysError::new("verify", "/dev/null", errno::ENODEV)) }
 }
 
 fn make_read_only(target: BorrowedFd<'_>) -> SysResult<()> {

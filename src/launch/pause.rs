@@ -9,7 +9,7 @@ use sys::{exec, fd, mount, poll, privilege, process, resolve, shim_spawn, socket
 use wire::plan::SandboxPlan;
 
 use crate::labels::Labels;
-use crate::{Context, Failure, Never, creds, userns};
+use crate::{Context, Failure, Never, creds, keyring, null, userns};
 
 const SIGKILL: i32 = 9;
 
@@ -37,7 +37,7 @@ pub fn run(child: &PauseChild<'_>) -> ! {
 fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     let PauseChild { plan, status, .. } = *child;
     let program = shim_spawn::read_only_copy(&plan.pause).context("open pause", &plan.pause)?;
-    crate::null_stdio(&[0, 1, 2])?;
+    null::set_standard(&[0, 1, 2])?;
     let mut kept = vec![status.as_raw_fd(), program.as_raw_fd()];
     kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
     fd::close_all_but(&kept)?;
@@ -47,6 +47,7 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     }
     process::new_session()?;
     let labels = Labels::open(&plan.pause_process)?;
+    keyring::make(&plan.id, &labels)?;
     mount::classic(b"", b"/", b"", propagation::PRIVATE | propagation::RECURSIVE, b"")?;
     let attributes = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
     let root = mount::filesystem(b"tmpfs", b"pause", b"nr_inodes=2,size=4k,mode=555", attributes)?;

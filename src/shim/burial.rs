@@ -51,7 +51,7 @@ impl Shim {
         if let Some(id) = self.containers.values().find(|one| is(&one.child)).map(|one| one.id.clone()) {
             self.on_container_ended(&id, ended);
         } else if let Some(number) =
-            self.execs.iter().find(|(_, exec)| is(&exec.child)).map(|(number, _)| *number)
+            self.execs.iter_mut().find_map(|(number, exec)| exec.ends_with(ended.pid).then_some(*number))
         {
             self.on_exec_ended(number, ended);
         } else if let Some(sandbox) = &mut self.sandbox

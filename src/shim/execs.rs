@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sys::fd::{as_path, errno};
-use sys::process::{Child, Ended, Forked};
+use sys::process::{Child, Ended, Forked, Successor};
 use sys::{SysError, SysResult, cgroup, process, socket};
 use wire::msg::{ErrorCode, Reply, Streams};
 use wire::plan::{CgroupPlan, ExecPlan};
@@ -44,8 +44,10 @@ enum Purpose {
 pub(crate) struct Exec {
     purpose: Purpose,
     container: String,
-    /// Until it is reaped.
-    pub(crate) child: Option<Child>,
+    /// The process whose end is the command's, until it is reaped.
+    pid: Option<i32>,
+    /// Where the number of the one stands that takes its place in the container.
+    successor: Option<Successor>,
     status: Option<Watched>,
     outputs: [Option<Watched>; 2],
     captures: [Capture; 2],
@@ -77,12 +79,26 @@ impl Exec {
         }
     }
 
+    /// The process whose end is the command's.
+    fn first(&mut self) -> Option<i32> {
+        if let Some(pid) = self.successor.as_ref().and_then(Successor::pid) {
+            self.successor = None;
+            self.pid = Some(pid);
+        }
+        self.pid
+    }
+
+    /// Whether the command ends with this process. One that has been succeeded means nothing any more.
+    pub(crate) fn ends_with(&mut self, pid: i32) -> bool {
+        self.first() == Some(pid)
+    }
+
     /// Kills the whole tree; `true` when nothing is left of it.
-    fn kill(&self) -> bool {
-        match (&self.tracked, &self.child) {
-            (Some(dir), _) => cgroup::kill_all(dir) && self.child.is_none(),
+    fn kill(&mut self) -> bool {
+        match (self.first(), &self.tracked) {
+            (first, Some(dir)) => cgroup::kill_all(dir) && first.is_none(),
             // Without a cgroup of its own its descendants are looked for.
-            (None, Some(child)) => process::kill_tree(child.pid),
+            (Some(first), None) => process::kill_tree(first),
             (None, None) => true,
         }
     }
@@ -143,7 +159,7 @@ impl Shim {
         let number = self.next_number();
         let (tracked, joined) = track(&plan, number, first);
         let result = Ends::new(streams, tty).and_then(|ends| self.launch_exec(&plan, &joined, number, ends));
-        let (child, status, ends) = result.map_err(|error| {
+        let (child, successor, status, ends) = result.map_err(|error| {
             if let Some(dir) = &tracked {
                 // Nothing is in it yet.
                 let _ = cgroup::remove(dir);
@@ -162,7 +178,8 @@ impl Shim {
         let limit = (plan.timeout_ms > 0).then(|| Instant::now() + Duration::from_millis(plan.timeout_ms));
         let exec = Exec {
             purpose,
-            child: Some(child),
+            pid: Some(child.pid),
+            successor,
             status: Some(status),
             outputs,
             captures: [Capture::new(plan.output_cap), Capture::new(plan.output_cap)],
@@ -188,11 +205,11 @@ impl Shim {
         joined: &CgroupPlan,
         number: u64,
         ends: Ends,
-    ) -> SysResult<(Child, Watched, Ends)> {
+    ) -> SysResult<(Child, Option<Successor>, Watched, Ends)> {
         let (ours, theirs) = socket::message_pair()?;
-        let child = self.fork_exec(plan, joined, &theirs, &ends)?;
+        let (child, successor) = self.fork_exec(plan, joined, &theirs, &ends)?;
         match self.watch(ours, Source::ExecStatus(number)) {
-            Ok(status) => Ok((child, status, ends)),
+            Ok(status) => Ok((child, successor, status, ends)),
             Err(error) => Err(abandon(&child, error)),
         }
     }
@@ -216,7 +233,7 @@ impl Shim {
         joined: &CgroupPlan,
         status: &OwnedFd,
         ends: &Ends,
-    ) -> SysResult<Child> {
+    ) -> SysResult<(Child, Option<Successor>)> {
         let [out, err] = &ends.output;
         let stdio = [
             ends.stdin.as_ref().map(|(reader, _)| reader),
@@ -224,7 +241,7 @@ impl Shim {
             err.as_ref().map(|(_, writer)| writer),
         ];
         if !plan.runtime.is_empty() {
-            return self.fork_foreign_exec(plan, status, stdio, ends.tty);
+            return Ok((self.fork_foreign_exec(plan, status, stdio, ends.tty)?, None));
         }
         let container = self.containers.get(&plan.container);
         let (container, init, root) = container
@@ -232,7 +249,8 @@ impl Shim {
             .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
         let agent = plan.process.seccomp_agent.as_ref();
         let agent = agent.map(|agent| socket::connect_stream(as_path(&agent.socket))).transpose()?;
-        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), Some(init.pidfd.as_fd()))?;
+        let successor = Successor::new()?;
+        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), None)?;
         match forked {
             Forked::Child => run_exec(&ExecChild {
                 plan,
@@ -244,9 +262,15 @@ impl Shim {
                 root: root.as_fd(),
                 ids: &container.ids,
                 joined_v2,
+                single: &self.single,
+                successor: &successor,
                 extras: launch::Extras { agent: agent.as_ref().map(AsFd::as_fd), ..Default::default() },
             }),
-            Forked::Parent(child) => Ok(child),
+            Forked::Parent(child) => {
+                // What is forked next belongs to others.
+                successor.withhold()?;
+                Ok((child, Some(successor)))
+            }
         }
     }
 
@@ -258,7 +282,10 @@ impl Shim {
                 None => return,
                 Some(Status::Failed(failure)) => exec.failure = Some(failure),
                 Some(Status::Ready(master)) => {
-                    if let Purpose::Opening(_, passed) = &mut exec.purpose {
+                    // The terminal comes first. What comes later may be of the container's making.
+                    if let Purpose::Opening(_, passed) = &mut exec.purpose
+                        && passed.is_empty()
+                    {
                         passed.extend(master);
                     }
                 }
@@ -309,7 +336,7 @@ impl Shim {
         self.on_exec_status(number);
         let now = Instant::now();
         let Some(exec) = self.execs.get_mut(&number) else { return };
-        exec.child = None;
+        exec.pid = None;
         exec.ended = Some(ended);
         if let Some(container) = self.containers.get_mut(&exec.container) {
             // What the command used too much of is no matter of the container's.
@@ -345,7 +372,7 @@ impl Shim {
         let over = match exec.clock {
             Clock::Running(_) => false,
             Clock::Draining(until) => exec.is_silent() || until <= now,
-            Clock::Killing(_, until) => exec.kill() && exec.child.is_none() || until <= now,
+            Clock::Killing(_, until) => exec.kill() && exec.pid.is_none() || until <= now,
         };
         if !over {
             return;

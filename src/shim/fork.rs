@@ -64,7 +64,7 @@ impl Shim {
                 plan,
                 status: &ends.status.1,
                 stdin: ends.stdin.as_ref().map(|(reader, _)| reader),
-                output: ends.output.as_ref().map(|[out, err]| (&out.1, &err.1)),
+                output: ends.output.as_ref().map_or([None; 2], |[out, err]| [Some(&out.1), Some(&err.1)]),
                 joined_v2,
                 extras: launch::Extras::default(),
                 userns,

@@ -12,6 +12,7 @@ pub mod fd;
 pub mod fs;
 pub mod hangup;
 pub mod hook;
+pub mod keyring;
 pub mod malloc;
 pub mod mount;
 pub mod netlink;
@@ -20,6 +21,7 @@ pub mod nft;
 #[cfg(feature = "notify")]
 pub mod notify;
 pub mod output;
+pub mod pass;
 pub mod poll;
 pub mod privilege;
 pub mod process;

@@ -128,6 +128,11 @@ pub fn capabilities() -> SysResult<Capabilities> {
 /// # Errors
 /// `EPERM` when a set grows beyond what is permitted.
 pub fn set_capabilities(sets: Capabilities) -> SysResult<()> {
+    set_capabilities_by(sets, 0)
+}
+
+/// The same with the number of a [`crate::pass::Pass`].
+pub(crate) fn set_capabilities_by(sets: Capabilities, pass: u64) -> SysResult<()> {
     let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
     let (effective, permitted) = (halves(sets.effective), halves(sets.permitted));
     let inheritable = halves(sets.inheritable);
@@ -136,7 +141,7 @@ pub fn set_capabilities(sets: Capabilities) -> SysResult<()> {
         CapData { effective: effective.1, permitted: permitted.1, inheritable: inheritable.1 },
     ];
     // SAFETY: version 3 takes one header and two data elements, both live.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr(), 0, 0, 0, pass) };
     check("set capabilities", b"", result)
 }
 
@@ -195,6 +200,10 @@ pub fn load_seccomp(program: &[u8], flags: u32) -> SysResult<Option<OwnedFd>> {
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     check("load seccomp filter", b"", result)?;
+    if flags & NEW_LISTENER != 0 {
+        // Not freed, as that could be a call that nobody answers yet: exec does.
+        std::mem::forget(filter);
+    }
     Ok(i32::try_from(result).ok().filter(|_| flags & NEW_LISTENER != 0).map(|listener| {
         // SAFETY: the kernel has just handed out this descriptor, and nobody else knows it.
         unsafe { OwnedFd::from_raw_fd(listener) }

@@ -7,8 +7,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::fd::{check, owned};
 use crate::{SysError, SysResult};
 
+mod successor;
 mod tree;
 
+pub use successor::Successor;
 pub use tree::kill_tree;
 
 /// libc's constant of this name is truncated to 32 bits.
@@ -291,22 +293,6 @@ pub fn set_domainname(name: &[u8]) -> SysResult<()> {
     // SAFETY: the name is live for the length given.
     let result = unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) };
     check("set domain name", name, result.into())
-}
-
-/// Joins a new session keyring of this name, so that the keys of the caller's stay behind. A kernel without keyrings,
-/// or a filter against them, is no error: there is nothing to leave behind.
-///
-/// # Errors
-/// The kernel's other ones, such as `EDQUOT`.
-pub fn new_session_keyring(name: &[u8]) -> SysResult<()> {
-    const JOIN_SESSION_KEYRING: libc::c_long = 1;
-    let text = crate::fd::c_string("join session keyring", name)?;
-    // SAFETY: the name is terminated.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, text.as_ptr()) };
-    match check("join session keyring", name, result) {
-        Err(error) if matches!(error.errno, libc::ENOSYS | libc::EPERM) => Ok(()),
-        other => other,
-    }
 }
 
 /// Sets the calling process's name, as `ps` shows it: a program that was executed through a descriptor is

@@ -1,5 +1,7 @@
 //! What a container finds when its program begins.
 
+use std::os::unix::fs::PermissionsExt;
+
 use wire::msg::{Reply, Request};
 use wire::plan::PidNamespace;
 
@@ -97,6 +99,27 @@ fn a_read_only_root_takes_no_writes_but_its_volumes_do() {
     plan.mounts.push(filesystem("/data", "tmpfs", "", 0));
     let (_, text) = pod.output(&plan);
     assert!(text.ends_with("right\n/made") && !text.contains("wrong"), "{text}");
+}
+
+#[test]
+fn a_working_directory_that_only_root_may_enter_is_entered() {
+    let Some(busybox) = busybox() else { return };
+    let mut pod = Pod::new(&busybox);
+    let closed = pod.path("layer/closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let mut plan = pod.plan("c", "readlink /proc/self/cwd; while :; do sleep 1000; done");
+    plan.process.cwd = b"/closed".to_vec();
+    (plan.process.uid, plan.process.gid) = (1000, 1000);
+    for set in [&mut plan.process.bounding, &mut plan.process.effective, &mut plan.process.permitted] {
+        *set = 0;
+    }
+    pod.run(&plan);
+    let mut exec = pod.exec_plan("c", &["readlink", "/proc/self/cwd"], 0);
+    exec.process = wire::plan::ProcessPlan { argv: exec.process.argv, env: exec.process.env, ..plan.process };
+    let reply = pod.conn.ask(&Request::Exec(exec));
+    let Reply::Exec { exit_code: 0, stdout, .. } = reply else { panic!("{reply:?}") };
+    assert_eq!(stdout, b"/closed\n");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn a_program_that_cannot_run_is_a_start_error_with_code_128() {
             "exec: \"no-such-program\": executable file not found in $PATH",
         ),
         ("absent", process(&["/no/such"]), 2, "exec: \"/no/such\": no such file or directory"),
-        ("plain", process(&["/bin"]), 13, "exec: \"/bin\": permission denied"),
+        ("plain", process(&["/bin"]), 13, "exec: \"/bin\": is a directory"),
     ];
     for (id, process, number, text) in cases {
         let mut plan = pod.plan(id, "");

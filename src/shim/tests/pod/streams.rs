@@ -122,6 +122,7 @@ fn a_command_that_cannot_run_opens_nothing() {
                 panic!("{reply:?}")
             };
             assert!(said == errno && message.starts_with("exec: "), "{said}: {message}");
+            assert_eq!(message == "exec: \"/etc\": is a directory", program == "/etc", "{message}");
         }
     }
     let mut plan = pod.exec_plan("c", &["true"], 0);

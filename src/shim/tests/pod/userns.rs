@@ -1,9 +1,10 @@
 //! Pods with a user namespace of their own.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use wire::msg::Reply;
+use wire::msg::{Reply, Request, Streams};
 use wire::plan::{ContainerPlan, IdMap, IdMaps, PidNamespace, SandboxPlan};
 
 use crate::harness::{ALL_CAPABILITIES, Pod, bind, busybox, filesystem};
@@ -100,6 +101,58 @@ fn commands_enter_it_too() {
     assert!(text.starts_with("7\n") && text.contains("2097152"), "{text}");
     let made = std::fs::metadata(pod.path("c/upper/tmp/by-exec")).unwrap();
     assert_eq!((made.uid(), made.gid()), (FIRST + 7, FIRST + 8));
+}
+
+#[test]
+fn commands_have_terminals_in_it() {
+    let Some(mut pod) = pod(|_| {}) else { return };
+    let mut keeper = plan(&pod, "c", "while :; do sleep 1000; done");
+    keeper.mounts.push(filesystem("/dev", "tmpfs", "mode=755", 0));
+    keeper.mounts.push(filesystem("/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620", 0));
+    pod.run(&keeper);
+    let mut plan = pod.exec_plan(
+        "c",
+        &[
+            "sh",
+            "-c",
+            "stat -c %u /proc/$$/fd/0; read line < /proc/$$/stat; set -- $line; [ $7 != 0 ] && echo own",
+        ],
+        0,
+    );
+    (plan.process.uid, plan.process.gid) = (7, 8);
+    let streams = Streams { stdin: true, stdout: true, stderr: false };
+    let (_, mut passed) = pod.conn.open_streams(&Request::OpenExec { plan, streams, tty: true });
+    let mut text = String::new();
+    // A terminal whose other end is closed says EIO.
+    let _ = std::fs::File::from(passed.remove(0)).read_to_string(&mut text);
+    assert_eq!(text, "7\r\nown\r\n");
+}
+
+/// Root may not enter a directory of somebody who is nobody in its namespace; who is of its group may.
+#[test]
+fn a_working_directory_that_only_the_user_may_enter_is_entered() {
+    let Some(mut pod) = pod(|_| {}) else { return };
+    let closed = pod.path("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o070)).unwrap();
+    chown(&closed, Some(FIRST - 1), Some(FIRST + 9)).unwrap();
+    let mut own = plan(&pod, "c", "pwd; while :; do sleep 1000; done");
+    own.mounts.push(bind(&closed, "/closed", 0));
+    own.process.cwd = b"/closed".to_vec();
+    (own.process.uid, own.process.gid) = (7, 9);
+    pod.run(&own);
+    for (gid, enters) in [(9, true), (8, false)] {
+        let mut exec = pod.exec_plan("c", &["/bin/busybox", "pwd"], 0);
+        exec.process.cwd = b"/closed".to_vec();
+        (exec.process.uid, exec.process.gid) = (7, gid);
+        match pod.conn.ask(&Request::Exec(exec)) {
+            Reply::Exec { exit_code: 0, stdout, .. } if enters => assert_eq!(stdout, b"/closed\n"),
+            Reply::Error { message, .. } if !enters => {
+                assert_eq!(message, "enter working directory /closed: chdir /closed: permission denied");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! The last part of a launch, common to containers and execs, and the process that takes the launching one's place.
+//!
+//! What appears in a container's PID namespace can be traced there by whoever has `CAP_SYS_PTRACE`: its memory, its
+//! descriptors and its root are the tracer's. So a process that joins one is made ready outside of it, down to its
+//! user, its capabilities and its root, and only then forks its successor into it, which has nothing to give.
+
+use std::borrow::Cow;
+use std::os::fd::BorrowedFd;
+
+use sys::SysResult;
+use sys::fd::namespace;
+use sys::pass::{Call, Pass};
+use sys::process::{self, SingleThread, Successor};
+use wire::plan::ProcessPlan;
+
+use crate::Failure;
+use crate::agent::{Agent, Handing};
+use crate::extras::Step;
+use crate::labels::Labels;
+
+/// The last part of a launch.
+pub(super) struct Ending<'a> {
+    /// Descriptors from this number on are closed.
+    pub(super) first_closed: u32,
+    /// Done with all privileges dropped.
+    pub(super) last_step: Option<Step<'a>>,
+    /// Taken on by exec.
+    pub(super) labels: Labels,
+    /// Gets the filter's listener.
+    pub(super) agent: Option<Agent>,
+    /// The status channel.
+    pub(super) status: BorrowedFd<'a>,
+    /// For a process that joins a PID namespace.
+    pub(super) birth: Option<Birth<'a>>,
+    /// For its calls under the filter.
+    pub(super) pass: Pass,
+}
+
+impl Ending<'_> {
+    /// The filter is loaded by the process that ends, in the successor's place: an agent is told of it from outside.
+    pub(super) fn loads_early(&self) -> bool {
+        self.birth.is_some() && self.agent.is_some()
+    }
+
+    /// What is loaded: with what a successor still has to do let through.
+    pub(super) fn filter<'p>(&self, plan: &'p ProcessPlan) -> Cow<'p, [u8]> {
+        let Some(birth) = self.birth.as_ref().filter(|_| !plan.no_new_privs || self.loads_early()) else {
+            return Cow::Borrowed(&plan.seccomp);
+        };
+        let control = birth.tty.then_some(Call::Control);
+        let wait = self.agent.is_some().then_some(Call::Wait);
+        let further: Vec<Call> = control.into_iter().chain(wait).collect();
+        Cow::Owned(self.pass.before(&plan.seccomp, &further))
+    }
+}
+
+/// How a process appears in the PID namespace that it has entered for its children.
+pub(super) struct Birth<'a> {
+    /// This process has one thread that matters.
+    pub(super) single: &'a SingleThread,
+    /// Where the new one's number goes.
+    pub(super) successor: &'a Successor,
+    /// Stdio is a terminal, to be its controlling one.
+    pub(super) tty: bool,
+    /// A process of the PID namespace, where that is yet to be entered.
+    pub(super) pids: Option<BorrowedFd<'a>>,
+}
+
+impl Birth<'_> {
+    /// Enters the PID namespace for the children of this process.
+    pub(super) fn enter(&self) -> SysResult<()> {
+        self.pids.map_or(Ok(()), |pids| process::enter(pids, namespace::PID))
+    }
+
+    /// Returns in the successor; this process ends once nothing depends on it any more.
+    pub(super) fn take_place(&self, pass: &Pass, handing: Option<Handing>) -> Result<(), Failure> {
+        if !self.successor.fork(self.single, pass)? {
+            if let Some(handing) = handing {
+                handing.wait_for(self.successor);
+            }
+            pass.exit();
+        }
+        if let Some(handing) = handing {
+            handing.succeed(pass);
+        }
+        pass.new_session()?;
+        if self.tty {
+            pass.set_controlling(std::io::stdin())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! Calls that a process still has to make after its seccomp filter is in force, whatever the filter thinks of them.
+//!
+//! The filter is loaded while the process may load one, which is before it appears in the container's PID namespace;
+//! the last steps come afterwards. Each carries a random number in the sixth argument, which none of these calls uses,
+//! and a few instructions before the filter let through what carries it. Programs cannot guess it.
+
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+
+use crate::fd::check;
+use crate::privilege::Capabilities;
+use crate::{SysError, SysResult};
+
+/// `SECCOMP_RET_ALLOW`.
+const ALLOW: u32 = 0x7fff_0000;
+/// Of `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const SIXTH: u32 = 56;
+/// `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP | BPF_JEQ | BPF_K`, `BPF_JMP | BPF_JA`, `BPF_RET | BPF_K`.
+const LOAD: u16 = 0x20;
+const EQUAL: u16 = 0x15;
+const JUMP: u16 = 0x05;
+const RETURN: u16 = 0x06;
+
+#[cfg(target_arch = "x86_64")]
+const OWN_ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const OWN_ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// Calls that not every process needs. The kernel remembers of a call that it is allowed, but not of one whose
+/// arguments a filter looks at: what programs do often becomes slower by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// [`Pass::set_controlling`].
+    Control,
+    /// [`Pass::wait_for_end`].
+    Wait,
+}
+
+/// What lets the calls of this process through.
+#[derive(Debug)]
+pub struct Pass(u64);
+
+impl Pass {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The kernel's, when it has no random numbers.
+    pub fn new() -> SysResult<Self> {
+        let mut number = [0_u8; 8];
+        // The raw call: std refers to the library's only where there is one, and a static program may then have none.
+        // SAFETY: the buffer is writable for the length given.
+        let read = unsafe { libc::syscall(libc::SYS_getrandom, number.as_mut_ptr(), number.len(), 0) };
+        if usize::try_from(read) == Ok(number.len()) {
+            Ok(Self(u64::from_ne_bytes(number)))
+        } else {
+            Err(SysError::last("getrandom", ""))
+        }
+    }
+
+    /// The sixth argument.
+    pub(crate) fn number(&self) -> u64 {
+        self.0
+    }
+
+    /// A filter that lets through what carries the pass and is otherwise this one: an array of `struct sock_filter`.
+    ///
+    /// A filter that would become too long stays as it is, and decides by itself.
+    pub fn before(&self, filter: &[u8], further: &[Call]) -> Vec<u8> {
+        let mut calls = vec![libc::SYS_capset, libc::SYS_clone, libc::SYS_setsid, libc::SYS_exit_group];
+        calls.extend(further.iter().flat_map(|call| match call {
+            Call::Control => [libc::SYS_ioctl].as_slice(),
+            Call::Wait => &[libc::SYS_read, libc::SYS_close],
+        }));
+        let count = u8::try_from(calls.len()).unwrap_or(u8::MAX);
+        let bytes = self.0.to_ne_bytes();
+        let (first, second) = bytes.split_at(4);
+        let word = |half: &[u8]| half.first_chunk().map_or(0, |half| u32::from_ne_bytes(*half));
+        let mut program = vec![
+            instruction(LOAD, 0, 0, ARCHITECTURE),
+            instruction(EQUAL, 0, count + 7, OWN_ARCHITECTURE),
+            instruction(LOAD, 0, 0, NUMBER),
+        ];
+        for (call, left) in calls.iter().zip((0..count).rev()) {
+            let number = u32::try_from(*call).unwrap_or(u32::MAX);
+            program.push(instruction(EQUAL, left + 1, 0, number));
+        }
+        program.extend([
+            instruction(JUMP, 0, 0, 5),
+            instruction(LOAD, 0, 0, SIXTH),
+            instruction(EQUAL, 0, 3, word(first)),
+            instruction(LOAD, 0, 0, SIXTH + 4),
+            instruction(EQUAL, 0, 1, word(second)),
+            instruction(RETURN, 0, 0, ALLOW),
+        ]);
+        let mut program: Vec<u8> = program.into_iter().flatten().collect();
+        if program.len() + filter.len() > usize::try_from(libc::BPF_MAXINSNS).unwrap_or(0) * 8 {
+            return filter.to_vec();
+        }
+        program.extend_from_slice(filter);
+        program
+    }
+
+    /// capset(2).
+    ///
+    /// # Errors
+    /// `EPERM` when a set grows beyond what is permitted.
+    pub fn set_capabilities(&self, sets: Capabilities) -> SysResult<()> {
+        crate::privilege::set_capabilities_by(sets, self.0)
+    }
+
+    /// Leads a new session.
+    ///
+    /// # Errors
+    /// `EPERM` for a process that leads a group already.
+    pub fn new_session(&self) -> SysResult<()> {
+        // SAFETY: setsid takes no arguments.
+        check("setsid", b"", unsafe { libc::syscall(libc::SYS_setsid, 0, 0, 0, 0, 0, self.0) })
+    }
+
+    /// Makes a terminal the controlling one of the calling session leader.
+    ///
+    /// # Errors
+    /// `EPERM` for a process that leads no session.
+    pub fn set_controlling(&self, terminal: impl AsFd) -> SysResult<()> {
+        let terminal = terminal.as_fd().as_raw_fd();
+        // SAFETY: TIOCSCTTY takes its argument by value.
+        let result = unsafe { libc::syscall(libc::SYS_ioctl, terminal, libc::TIOCSCTTY, 0, 0, 0, self.0) };
+        check("set controlling terminal", b"", result)
+    }
+
+    /// Waits until every writing end of a pipe is closed, of which this process has one.
+    pub fn wait_for_end(&self, reader: impl AsFd, own: OwnedFd) {
+        let reader = reader.as_fd().as_raw_fd();
+        // SAFETY: the descriptor was owned until now, and nobody uses it any more.
+        unsafe { libc::syscall(libc::SYS_close, own.into_raw_fd(), 0, 0, 0, 0, self.0) };
+        let mut byte = [0_u8; 1];
+        loop {
+            // SAFETY: the buffer is writable for the length given.
+            let read = unsafe { libc::syscall(libc::SYS_read, reader, byte.as_mut_ptr(), 1, 0, 0, self.0) };
+            if read == 0 || read < 0 && crate::last_errno() != libc::EINTR {
+                return;
+            }
+        }
+    }
+
+    /// Ends the process at once.
+    pub fn exit(&self) -> ! {
+        // SAFETY: exit_group takes no pointers.
+        unsafe { libc::syscall(libc::SYS_exit_group, 0, 0, 0, 0, 0, self.0) };
+        crate::process::exit(0)
+    }
+}
+
+/// `struct sock_filter`.
+fn instruction(code: u16, when: u8, otherwise: u8, value: u32) -> [u8; 8] {
+    let ([c0, c1], [k0, k1, k2, k3]) = (code.to_ne_bytes(), value.to_ne_bytes());
+    [c0, c1, when, otherwise, k0, k1, k2, k3]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::process::{Forked, SingleThread, fork};
+    use crate::{privilege, process};
+
+    /// What a child of a process of one thread ends with, made in a process of its own: tests have many threads.
+    fn ends_with(body: impl FnOnce(&SingleThread) -> i32) -> Option<i32> {
+        // SAFETY: the child does system calls on memory of its own and ends.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0);
+        if pid == 0 {
+            let code = SingleThread::claim().map_or(90, |single| body(&single));
+            process::exit(code);
+        }
+        let mut status = 0;
+        // SAFETY: `status` is writable.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status))
+    }
+
+    /// Refuses setsid and clone with `EPERM`, and lets everything else through.
+    fn strict() -> Vec<u8> {
+        let number = |call: libc::c_long| u32::try_from(call).unwrap();
+        let refuse = 0x0005_0000 | libc::EPERM.cast_unsigned();
+        [
+            instruction(LOAD, 0, 0, NUMBER),
+            instruction(EQUAL, 2, 0, number(libc::SYS_setsid)),
+            instruction(EQUAL, 1, 0, number(libc::SYS_clone)),
+            instruction(RETURN, 0, 0, ALLOW),
+            instruction(RETURN, 0, 0, refuse),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_strict_filter_lets_through_what_carries_the_pass_only() {
+        let code = ends_with(|single| {
+            let (pass, other) = (Pass::new().unwrap(), Pass::new().unwrap());
+            privilege::set_no_new_privileges().unwrap();
+            privilege::load_seccomp(&pass.before(&strict(), &[]), 0).unwrap();
+            let refused = |result: SysResult<()>| result.is_err_and(|error| error.errno == libc::EPERM);
+            if process::new_session().is_ok() || !refused(other.new_session()) {
+                return 1;
+            }
+            if pass.new_session().is_err() {
+                return 2;
+            }
+            let successor = crate::process::Successor::new().unwrap();
+            match successor.fork(single, &other) {
+                Err(error) if error.errno == libc::EPERM => {}
+                _ => return 3,
+            }
+            match successor.fork(single, &pass) {
+                Ok(true) => pass.exit(),
+                Ok(false) if successor.pid().is_some() => 42,
+                _ => 4,
+            }
+        });
+        assert_eq!(code, Some(42));
+    }
+
+    #[test]
+    fn a_filter_that_would_become_too_long_stays_as_it_is() {
+        let long = strict().repeat(818);
+        assert_eq!(Pass(1).before(&long, &[Call::Control]), long);
+        assert_eq!(Pass(1).before(&strict(), &[Call::Control]).len(), strict().len() + 8 * 14);
+    }
+
+    #[test]
+    fn a_successor_never_has_the_page_that_tells_of_it() {
+        let code = ends_with(|single| {
+            let successor = crate::process::Successor::new().unwrap();
+            let maps = || std::fs::read_to_string("/proc/self/maps").unwrap();
+            let has = || maps().lines().filter(|line| line.contains("/dev/zero")).count();
+            let before = has();
+            successor.withhold().unwrap();
+            match fork(single, 0, None).unwrap() {
+                Forked::Child => process::exit(i32::from(has() + 1 != before)),
+                Forked::Parent(child) => {
+                    process::wait(&child);
+                    42
+                }
+            }
+        });
+        assert_eq!(code, Some(42));
+    }
+}
