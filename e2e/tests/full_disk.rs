@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use e2e::image::{Entry, Image, Layer};
+use e2e::pods::shell;
+use e2e::proto::ListImagesRequest;
 use e2e::runtime::Kind;
 use e2e::tools;
-use e2e::world::World;
+use e2e::world::{BUSYBOX, World};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -70,4 +72,87 @@ fn a_full_disk_is_an_error_that_leaves_nothing() {
         assert!(cri.pull("registry.test/large:1", None).await.is_err());
         cri.pull("registry.test/fits:1", None).await.unwrap();
     });
+}
+
+/// Takes what room there is, for bytes and for names.
+fn fill(directory: &Path) {
+    let ballast = fs::File::create(directory.join("ballast")).unwrap();
+    let free = || {
+        let found = nix::sys::statvfs::statvfs(directory).unwrap();
+        found.blocks_free() * found.fragment_size()
+    };
+    let mut taken = 0;
+    while free() > 0 {
+        taken += free();
+        let length = i64::try_from(taken).unwrap();
+        nix::fcntl::fallocate(&ballast, nix::fcntl::FallocateFlags::empty(), 0, length).unwrap();
+    }
+    let names = directory.join("names");
+    if fs::create_dir(&names).is_ok() {
+        let mut number = 0;
+        while fs::write(names.join(format!("{number}")), "").is_ok() {
+            number += 1;
+        }
+    }
+    assert!(fs::write(directory.join("more"), "x").is_err());
+}
+
+#[test]
+fn a_full_disk_can_be_emptied() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() != Kind::Corten {
+        return;
+    }
+    let large = Layer::default().with("large", 0o644, Entry::File(noise(4 << 20))).plain();
+    let image = Image { layers: vec![large], ..Image::default() };
+    world.registry.push("large", "1", &image).unwrap();
+    let data = world.daemon.place().data.clone();
+    world.daemon.kill().unwrap();
+    mount(&["-t", "tmpfs", "-o", "size=64m,nr_inodes=3000,mode=700", "tmpfs"], &data);
+    world.daemon.restart().unwrap();
+    let config = world.pod("full").unwrap();
+    let (pod, container) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        for image in ["registry.test/large:1", BUSYBOX] {
+            cri.pull(image, None).await.unwrap();
+        }
+        let pod = cri.run_pod(&config).await.unwrap();
+        let script = "dd if=/dev/zero of=/big bs=1M count=8 2>/dev/null; exec sleep 1000";
+        let id = cri.create(&pod, &shell("main", BUSYBOX, script), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        (pod, id)
+    });
+    let used = || {
+        let found = nix::sys::statvfs::statvfs(&data).unwrap();
+        (found.blocks() - found.blocks_free()) * found.fragment_size()
+    };
+    let until = |freed: u64, from: u64, what: &str| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while used() + freed > from {
+            assert!(Instant::now() < end, "{what}: {} of {from} bytes are still taken", used());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    std::thread::sleep(Duration::from_secs(1));
+
+    fill(&data);
+    let full = used();
+    world.crictl().unwrap().run(&["rmi", "registry.test/large:1"]).unwrap();
+    until(3 << 20, full, "the image");
+    // It was true: the image does not come back, on a disk that is full again.
+    fs::remove_dir_all(data.join("names")).unwrap();
+    fill(&data);
+    world.daemon.kill().unwrap();
+    world.daemon.restart().unwrap();
+    let full = used();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let images = cri.images.clone().list_images(ListImagesRequest::default()).await.unwrap();
+        assert_eq!(images.into_inner().images.len(), 1);
+        cri.stop(&container, 0).await.unwrap();
+        cri.remove(&container).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
+    until(8 << 20, full, "the container");
+    assert!(!data.join("containers").join(&container).exists());
 }

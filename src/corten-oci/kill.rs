@@ -32,7 +32,7 @@ fn all(host: &Host, record: &Record, signal: i32) -> Result<()> {
     if signal == SIGKILL {
         return Ok(host.kill(&cgroup)?);
     }
-    for pid in host.procs(&cgroup)? {
+    for pid in host.procs(&cgroup) {
         match sys::process::kill(pid, signal) {
             Err(error) if error.errno != errno::ESRCH => return Err(error.into()),
             _ => {}

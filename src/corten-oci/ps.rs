@@ -12,7 +12,7 @@ use crate::state::Dir;
 /// Prints the numbers, or those lines of ps(1) that are about the container.
 pub(crate) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<()> {
     let (_, record) = Dir::open(&context.global.root, &args.id)?;
-    let mut pids = Host::detect()?.procs(&record.cgroup()?)?;
+    let mut pids = Host::detect()?.procs(&record.cgroup()?);
     pids.sort_unstable();
     if args.format == Format::Json {
         return print(&serde_json::to_string(&pids).map_err(Error::json("ps"))?);

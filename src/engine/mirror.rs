@@ -4,27 +4,26 @@
 //! Records change on the path of every request and the disk is slow, so a task of its own carries them over in
 //! batches. What the batch of the last moments lacks after a power loss is gone with the machine's processes.
 
+mod queue;
+
 use crate::error::EngineError;
+use queue::{Batch, Queue};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::sync::Arc;
+use sys::fs::Reserve;
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
-const SETTLE: Duration = Duration::from_millis(300);
+/// What a commit takes.
+const RESERVE: u64 = 1 << 20;
 
 /// Records by key.
 pub(crate) type Records = BTreeMap<String, Vec<u8>>;
 
-enum Change {
-    Put(String, Vec<u8>),
-    Delete(String),
-}
-
 /// The durable copies.
 pub(crate) struct Mirror {
-    changes: Option<Sender<Change>>,
+    queue: Arc<Queue>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -47,34 +46,30 @@ impl Mirror {
                 load(path).map_err(|error| failed("make", error))?
             }
         };
-        let (changes, incoming) = channel();
+        let queue = Arc::new(Queue::new(records.keys().cloned()));
+        let mut store = Store::new(path, database);
+        let changes = queue.clone();
         let writer = std::thread::Builder::new()
             .name("mirror".into())
             .stack_size(256 << 10)
-            .spawn(move || run(&database, &incoming))
+            .spawn(move || changes.write(|batch| store.commit(batch)))
             .map_err(EngineError::io("start the writer of", path))?;
-        Ok((Self { changes: Some(changes), writer: Some(writer) }, records))
+        Ok((Self { queue, writer: Some(writer) }, records))
     }
 
     pub(crate) fn put(&self, key: String, record: Vec<u8>) {
-        self.send(Change::Put(key, record));
+        self.queue.put(key, record);
     }
 
     pub(crate) fn delete(&self, key: String) {
-        self.send(Change::Delete(key));
-    }
-
-    fn send(&self, change: Change) {
-        if self.changes.as_ref().is_some_and(|changes| changes.send(change).is_err()) {
-            tracing::error!("the writer of the durable state is gone: a reboot would forget this change");
-        }
+        self.queue.delete(key);
     }
 }
 
 impl Drop for Mirror {
     /// Writes what is waiting.
     fn drop(&mut self) {
-        drop(self.changes.take());
+        self.queue.close();
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -86,8 +81,7 @@ fn failed(operation: &'static str, error: redb::Error) -> EngineError {
 }
 
 fn load(path: &Path) -> Result<(Database, Records), redb::Error> {
-    // The records of a node are few: a small cache keeps the daemon small.
-    let database = redb::Builder::new().set_cache_size(1 << 20).create(path)?;
+    let database = builder().create(path)?;
     let transaction = database.begin_write()?;
     transaction.open_table(RECORDS)?;
     transaction.commit()?;
@@ -99,31 +93,68 @@ fn load(path: &Path) -> Result<(Database, Records), redb::Error> {
     Ok((database, records))
 }
 
-fn run(database: &Database, incoming: &std::sync::mpsc::Receiver<Change>) {
-    let mut batch = BTreeMap::new();
-    while let Ok(first) = incoming.recv() {
-        let mut add = |change| match change {
-            Change::Put(key, record) => batch.insert(key, Some(record)),
-            Change::Delete(key) => batch.insert(key, None),
+/// The file. After an error of the disk redb wants it opened again.
+struct Store {
+    path: std::path::PathBuf,
+    database: Option<Database>,
+    /// Room for a commit on a full disk: what is removed must not come back.
+    reserve: Reserve,
+}
+
+impl Store {
+    fn new(path: &Path, database: Database) -> Self {
+        let store = Self {
+            path: path.to_owned(),
+            database: Some(database),
+            reserve: Reserve::new(path.with_extension("reserve"), RESERVE),
         };
-        add(first);
-        let deadline = std::time::Instant::now() + SETTLE;
-        while let Ok(change) =
-            incoming.recv_timeout(deadline.saturating_duration_since(std::time::Instant::now()))
-        {
-            add(change);
+        store.hold();
+        store
+    }
+
+    fn hold(&self) {
+        if let Err(error) = self.reserve.hold() {
+            tracing::debug!(%error, "there is no room for the reserve");
         }
-        match commit(database, &batch) {
-            Ok(()) => batch.clear(),
-            // The batch is kept, and goes with the next change.
-            Err(error) => {
-                tracing::error!(%error, records = batch.len(), "durable copies of records could not be written");
-            }
+    }
+
+    /// Writes the batch, all or nothing; whether it did.
+    fn commit(&mut self, batch: &Batch) -> bool {
+        let mut done = self.attempt(batch);
+        if done.as_ref().is_err_and(is_full) && self.reserve.release() {
+            done = self.attempt(batch);
         }
+        self.hold();
+        let failed = |error: redb::Error| {
+            tracing::error!(%error, records = batch.len(), "durable copies of records could not be written");
+        };
+        done.map_err(failed).is_ok()
+    }
+
+    fn attempt(&mut self, batch: &Batch) -> Result<(), redb::Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => builder().create(&self.path)?,
+        };
+        commit(&database, batch)?;
+        self.database = Some(database);
+        Ok(())
     }
 }
 
-fn commit(database: &Database, batch: &BTreeMap<String, Option<Vec<u8>>>) -> Result<(), redb::Error> {
+fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    // The records of a node are few: a small cache keeps the daemon small.
+    builder.set_cache_size(1 << 20);
+    builder
+}
+
+fn is_full(error: &redb::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, redb::Error::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded))
+}
+
+fn commit(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(RECORDS)?;

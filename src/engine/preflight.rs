@@ -119,7 +119,7 @@ fn examine(data: &Path, needed: CapSet) -> Result<(), Unfit> {
     filesystems(&fs::read_to_string("/proc/filesystems").unwrap_or_default())?;
     let outcome = overlay(data);
     // What a trial leaves behind is in nobody's way, and small.
-    let _ = fs::remove_dir_all(probe_directory(data));
+    let _ = sys::tree::remove(&probe_directory(data));
     outcome
 }
 

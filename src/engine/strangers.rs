@@ -62,13 +62,6 @@ impl Strangers {
         }
     }
 
-    /// Works behind, for nobody who waits.
-    pub(crate) fn behind(&self, job: impl FnOnce() + Send + 'static) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn_blocking(job);
-        }
-    }
-
     async fn work<T: Send + 'static>(
         &self,
         pod: &Pod,

@@ -197,9 +197,11 @@ impl ImageError {
             Self::Layer { source, .. } => source.kind(),
             Self::Joined(error) => error.kind(),
             Self::Io { source, .. } | Self::Save(source) => io_kind(source),
-            Self::Interrupted { .. } | Self::Database { .. } | Self::Record { .. } | Self::Metrics(_) => {
-                ErrorKind::Internal
-            }
+            Self::Database { source, .. } => match &**source {
+                redb::Error::Io(error) => io_kind(error),
+                _ => ErrorKind::Internal,
+            },
+            Self::Interrupted { .. } | Self::Record { .. } | Self::Metrics(_) => ErrorKind::Internal,
         }
     }
 

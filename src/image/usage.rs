@@ -3,7 +3,7 @@
 use crate::error::ImageError;
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 /// What the store takes on its filesystem.
@@ -54,14 +54,15 @@ pub(crate) fn disk_usage(store: &Store) -> DiskUsage {
     let index = store.index();
     let mut users: HashMap<_, usize> = HashMap::new();
     for record in index.images.values() {
-        for layer in &record.layers {
+        for layer in record.layers.iter().collect::<BTreeSet<_>>() {
             *users.entry(layer).or_default() += 1;
         }
     }
     let images = index.list().into_iter().filter_map(|image| {
         let record = index.images.get(&image.id)?;
         let (mut unique, mut shared) = (0, 0);
-        for layer in &record.layers {
+        // A layer may occur twice in an image, and is there once.
+        for layer in record.layers.iter().collect::<BTreeSet<_>>() {
             let bytes = index.layers.get(layer).map_or(0, |layer| layer.bytes);
             if users.get(layer) == Some(&1) { unique += bytes } else { shared += bytes }
         }

@@ -4,17 +4,14 @@
 //! reached by descriptor, so that no link of the image leads anywhere.
 
 use crate::error::{OciError, OciResult};
-use crate::rootfs::{Entry, Merged, RootView, lookup};
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use crate::rootfs::{RootView, is_opaque};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-
-/// Deeper trees are not copied: every level holds descriptors.
-const DEPTH_LIMIT: usize = 200;
+use sys::tree::Trail;
 
 /// The longest value of an extended attribute on Linux.
 const XATTR_LIMIT: usize = 65536;
@@ -27,128 +24,195 @@ const XATTR_LIMIT: usize = 65536;
 pub fn copy_up(view: &RootView, place: &Path, target: &Path) -> OciResult<()> {
     let text = place.to_string_lossy();
     let Some(dirs) = view.merged(&text)? else { return Ok(()) };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = rustix::fs::open(target, flags, Mode::empty()).map_err(OciError::io("open", target))?;
-    let mut copy = Copy { root: root.as_fd(), linked: HashMap::new() };
-    match copy.directory(&dirs, root.as_fd(), b"", 0) {
-        Err(Errno::LOOP) => {
+    let failed = |error: sys::SysError| OciError::io("open", target)(error.to_io());
+    let layers = dirs.into_iter().map(Trail::of).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let links = Links::new(target).map_err(OciError::io("open", target))?;
+    let target = Trail::open(target).map_err(failed)?;
+    let mut copy = Copy { layers, target, listed: vec![0], links };
+    match copy.run() {
+        Err(Errno::NAMETOOLONG) => {
             Err(OciError::ImageFile { path: place.into(), reason: "too many directories deep" })
         }
         other => other.map_err(OciError::io("copy the image's content of the volume", place)),
     }
 }
 
-struct Copy<'a> {
-    root: BorrowedFd<'a>,
-    /// Where the first name of a file with several was copied to, by device and inode.
-    linked: HashMap<(u64, u64), CString>,
+/// A copy under way. Those layers take part in a directory that are as deep as the target.
+struct Copy {
+    /// Top first.
+    layers: Vec<Trail>,
+    target: Trail,
+    /// Which layer is listed, in each directory on the way.
+    listed: Vec<usize>,
+    links: Links,
 }
 
-impl Copy<'_> {
-    /// Everything in the directory, then its own attributes. `path` is the target's below the root.
-    fn directory(
-        &mut self,
-        dirs: &Merged,
-        target: BorrowedFd<'_>,
-        path: &[u8],
-        depth: usize,
-    ) -> rustix::io::Result<()> {
-        if depth > DEPTH_LIMIT {
-            return Err(Errno::LOOP);
+impl Copy {
+    fn run(&mut self) -> rustix::io::Result<()> {
+        loop {
+            let depth = self.target.depth();
+            let Some(listed) = self.listed.last().copied() else { return Ok(()) };
+            if listed >= self.layers.len() {
+                self.finish(depth)?;
+                continue;
+            }
+            let layer = self.layers.get_mut(listed).filter(|layer| layer.depth() == depth);
+            match layer.map_or(Ok(None), Trail::read).map_err(|error| errno(&error))? {
+                Some(name) if !self.is_known(listed, depth, name.as_c_str())? => {
+                    self.entry(listed, depth, name.as_c_str())?;
+                }
+                Some(_) => {}
+                None => self.listed.iter_mut().last().into_iter().for_each(|listed| *listed += 1),
+            }
         }
-        for name in names(dirs)? {
-            let Some(entry) = lookup(dirs, name.as_bytes())? else { continue };
-            let path = [path, name.as_bytes()].join(&b'/');
-            self.entry((dirs, entry), target, (&name, &path), depth)?;
-        }
-        let Some(top) = dirs.first() else { return Ok(()) };
-        let stat = rustix::fs::fstat(top)?;
-        attributes(top.as_fd(), target, &stat)
     }
 
-    fn entry(
-        &mut self,
-        (dirs, entry): (&Merged, Entry),
-        target: BorrowedFd<'_>,
-        (name, path): (&CStr, &[u8]),
-        depth: usize,
-    ) -> rustix::io::Result<()> {
-        match entry {
-            Entry::Directory(inner) => {
-                rustix::fs::mkdirat(target, name, Mode::RWXU)?;
-                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let made = rustix::fs::openat(target, name, flags, Mode::empty())?;
-                self.directory(&inner, made.as_fd(), path, depth + 1)
+    /// Everything in the directory is there: its own attributes, and back up.
+    fn finish(&mut self, depth: usize) -> rustix::io::Result<()> {
+        if depth == 0 {
+            self.links.clear()?;
+        }
+        if let Some(top) = self.layers.iter().find(|layer| layer.depth() == depth) {
+            let stat = rustix::fs::fstat(top.here())?;
+            attributes(top.here(), self.target.here(), &stat)?;
+        }
+        self.listed.pop();
+        if depth > 0 {
+            for layer in self.layers.iter_mut().filter(|layer| layer.depth() == depth) {
+                layer.leave().map_err(|error| errno(&error))?;
             }
-            Entry::File(source) => self.file(source, target, name, path),
-            Entry::Link(to) => {
-                let stat = top(dirs, name)?;
+            self.target.leave().map_err(|error| errno(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a higher layer has the name, which then decides.
+    fn is_known(&self, layer: usize, depth: usize, name: &CStr) -> rustix::io::Result<bool> {
+        for above in self.layers.iter().take(layer).filter(|above| above.depth() == depth) {
+            match rustix::fs::statat(above.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                found => return found.map(|_| true),
+            }
+        }
+        Ok(false)
+    }
+
+    fn entry(&mut self, layer: usize, depth: usize, name: &CStr) -> rustix::io::Result<()> {
+        let Some(source) = self.layers.get(layer).map(Trail::here) else { return Ok(()) };
+        let stat = rustix::fs::statat(source, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let target = self.target.here();
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                rustix::fs::mkdirat(target, name, Mode::RWXU)?;
+                self.enter(layer, depth, name)
+            }
+            FileType::RegularFile => {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = rustix::fs::openat(source, name, flags, Mode::empty())?;
+                self.links.file(file, target, name)
+            }
+            FileType::Symlink => {
+                let to = rustix::fs::readlinkat(source, name, Vec::new())?;
                 rustix::fs::symlinkat(to, target, name)?;
                 owner(target, name, &stat)
             }
-            Entry::Special => special(dirs, target, name),
+            kind => special(&stat, kind, target, name),
         }
     }
 
-    fn file(
-        &mut self,
-        source: OwnedFd,
-        target: BorrowedFd<'_>,
-        name: &CStr,
-        path: &[u8],
-    ) -> rustix::io::Result<()> {
-        let stat = rustix::fs::fstat(&source)?;
-        let key = (stat.st_dev, stat.st_ino);
-        if let Some(first) = self.linked.get(&key) {
-            return rustix::fs::linkat(self.root, first.as_c_str(), target, name, AtFlags::empty());
-        }
-        if stat.st_nlink > 1 {
-            let path = path.strip_prefix(b"/").unwrap_or(path).to_vec();
-            self.linked.insert(key, CString::new(path).map_err(|_| Errno::INVAL)?);
-        }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(target, name, flags, Mode::RUSR | Mode::WUSR)?;
-        let (mut from, mut to) = (File::from(source), File::from(made));
-        std::io::copy(&mut from, &mut to)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        attributes(from.as_fd(), to.as_fd(), &stat)
-    }
-}
-
-/// Every name in any of the directories; whiteouts and what they hide are for the look-up to tell.
-fn names(dirs: &Merged) -> rustix::io::Result<BTreeSet<CString>> {
-    let mut names = BTreeSet::new();
-    for dir in dirs {
-        for entry in Dir::read_from(dir)? {
-            let name = entry?.file_name().to_owned();
-            if !matches!(name.as_bytes(), b"." | b"..") {
-                names.insert(name);
+    /// Goes down, with those layers whose directories of that name join in.
+    fn enter(&mut self, layer: usize, depth: usize, name: &CStr) -> rustix::io::Result<()> {
+        for joining in self.layers.iter_mut().skip(layer).filter(|joining| joining.depth() == depth) {
+            match rustix::fs::statat(joining.here(), name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                stat if FileType::from_raw_mode(stat?.st_mode) != FileType::Directory => break,
+                _ => {}
+            }
+            joining.enter(name).map_err(|error| errno(&error))?;
+            if is_opaque(joining.here()) {
+                break;
             }
         }
+        self.target.enter(name).map_err(|error| errno(&error))?;
+        self.listed.push(layer);
+        Ok(())
     }
-    Ok(names)
 }
 
-/// What the topmost directory that has the name has there.
-fn top(dirs: &Merged, name: &CStr) -> rustix::io::Result<Stat> {
-    for dir in dirs {
-        match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+fn errno(error: &sys::SysError) -> Errno {
+    Errno::from_raw_os_error(error.errno)
+}
+
+/// Files, of which some have several names: the first copy of each gets one more in a directory beside, by which the
+/// others find it.
+struct Links {
+    root: OwnedFd,
+    name: String,
+    beside: Option<OwnedFd>,
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl Links {
+    fn new(target: &Path) -> rustix::io::Result<Self> {
+        let root = rustix::fs::open(target, DIRECTORY, Mode::empty())?;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let name = format!(".corten-links-{}", now.map_or(0, |time| time.as_nanos()));
+        Ok(Self { root, name, beside: None })
+    }
+
+    fn file(&mut self, source: OwnedFd, target: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+        let stat = rustix::fs::fstat(&source)?;
+        if stat.st_nlink < 2 {
+            return copy(source, target, name, &stat);
+        }
+        if self.beside.is_none() {
+            rustix::fs::mkdirat(&self.root, self.name.as_str(), Mode::RWXU)?;
+            self.beside = Some(rustix::fs::openat(&self.root, self.name.as_str(), DIRECTORY, Mode::empty())?);
+        }
+        let beside = self.beside.as_ref().unwrap_or(&self.root);
+        let key = format!("{}-{}", stat.st_dev, stat.st_ino);
+        match rustix::fs::linkat(beside, key.as_str(), target, name, AtFlags::empty()) {
             Err(Errno::NOENT) => {}
-            found => return found,
+            linked => return linked,
+        }
+        copy(source, target, name, &stat)?;
+        rustix::fs::linkat(target, name, beside, key.as_str(), AtFlags::empty())
+    }
+
+    fn clear(&mut self) -> rustix::io::Result<()> {
+        match self.beside.take() {
+            Some(_) => {
+                sys::tree::remove_at(self.root.as_fd(), self.name.as_bytes()).map_err(|error| errno(&error))
+            }
+            None => Ok(()),
         }
     }
-    Err(Errno::NOENT)
 }
 
-/// Devices and FIFOs; a socket in an image is of use to nobody.
-fn special(dirs: &Merged, target: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
-    let stat = top(dirs, name)?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    if kind == FileType::Socket {
+impl Drop for Links {
+    fn drop(&mut self) {
+        // Of a copy that has failed, which goes as a whole.
+        let _ = self.clear();
+    }
+}
+
+fn copy(source: OwnedFd, target: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(target, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let (mut from, mut to) = (File::from(source), File::from(made));
+    std::io::copy(&mut from, &mut to).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    attributes(from.as_fd(), to.as_fd(), stat)
+}
+
+/// Devices and FIFOs; a whiteout is nothing, and a socket in an image is of use to nobody.
+fn special(stat: &Stat, kind: FileType, target: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+    if kind == FileType::Socket || (kind == FileType::CharacterDevice && stat.st_rdev == 0) {
         return Ok(());
     }
     rustix::fs::mknodat(target, name, kind, Mode::from_raw_mode(stat.st_mode), stat.st_rdev)?;
-    owner(target, name, &stat)?;
+    owner(target, name, stat)?;
     rustix::fs::chmodat(target, name, Mode::from_raw_mode(stat.st_mode), AtFlags::empty())
 }
 
@@ -250,17 +314,27 @@ mod tests {
     }
 
     #[test]
-    fn a_bottomless_directory_is_refused() {
+    fn a_directory_is_copied_however_deep_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        let mut deep = dir.path().join("image/v");
-        for _ in 0..=DEPTH_LIMIT {
-            deep.push("d");
-        }
-        std::fs::create_dir_all(&deep).unwrap();
+        let make = |top: &str, levels: usize| {
+            std::fs::create_dir_all(dir.path().join(top).join("v")).unwrap();
+            let mut trail = Trail::open(&dir.path().join(top).join("v")).unwrap();
+            for _ in 0..levels {
+                rustix::fs::mkdirat(trail.here(), "d", Mode::RWXU).unwrap();
+                trail.enter(c"d").unwrap();
+            }
+            let flags = OFlags::WRONLY | OFlags::CREATE;
+            drop(rustix::fs::openat(trail.here(), top, flags, Mode::RUSR).unwrap());
+        };
+        make("low", 3000);
+        make("top", 20);
         let out = dir.path().join("out");
         std::fs::create_dir(&out).unwrap();
-        let error = copy_up(&RootView::new([dir.path().join("image")]), Path::new("/v"), &out).unwrap_err();
-        assert!(error.to_string().contains("deep"), "{error}");
+        let view = RootView::new([dir.path().join("top"), dir.path().join("low")]);
+        copy_up(&view, Path::new("/v"), &out).unwrap();
+        assert!(out.join("d/".repeat(20)).join("top").exists());
+        assert_eq!(sys::tree::usage(&out, u64::MAX).unwrap().unwrap().inodes, 1 + 3000 + 2);
+        sys::tree::remove(dir.path()).unwrap();
     }
 
     #[test]

@@ -23,7 +23,7 @@ const LINK_LIMIT: usize = 40;
 pub(crate) type Merged = Vec<OwnedFd>;
 
 /// What a name in a merged directory is.
-pub(crate) enum Entry {
+enum Entry {
     Directory(Merged),
     Link(Vec<u8>),
     File(OwnedFd),
@@ -170,7 +170,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 /// The overlay's rule for one name: the topmost layer that has it decides; directories of lower layers join in
 /// until a whiteout, something that is no directory, or an opaque directory hides the rest.
-pub(crate) fn lookup(dirs: &Merged, name: &[u8]) -> rustix::io::Result<Option<Entry>> {
+fn lookup(dirs: &Merged, name: &[u8]) -> rustix::io::Result<Option<Entry>> {
     let mut merged = Merged::new();
     for dir in dirs {
         let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -200,7 +200,7 @@ pub(crate) fn lookup(dirs: &Merged, name: &[u8]) -> rustix::io::Result<Option<En
     Ok(if merged.is_empty() { None } else { Some(Entry::Directory(merged)) })
 }
 
-fn is_opaque(dir: impl AsFd) -> bool {
+pub(crate) fn is_opaque(dir: impl AsFd) -> bool {
     let mut value = [0u8; 8];
     ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
         matches!(rustix::fs::fgetxattr(&dir, *name, &mut value), Ok(length) if value[..length] == *b"y")

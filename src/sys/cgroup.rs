@@ -1,12 +1,21 @@
 //! The side of cgroups that a supervisor needs while it launches and buries processes.
 
+use nix::fcntl::AT_FDCWD;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::fd::c_string;
+use crate::tree::Trail;
 use crate::{SysError, SysResult};
+
+/// Cgroups that lie deeper are not removed: the names of the way down are kept.
+const DEEPEST: usize = 1 << 16;
 
 /// Moves the calling process, which must have one thread, into a cgroup by itself: `0` into `tasks` on v1
 /// (where moving a process from outside waits for a grace period), into `cgroup.procs` on v2.
@@ -91,30 +100,34 @@ pub fn drain(watch: impl AsFd) {
 /// The processes of a cgroup and of those below it.
 pub fn processes(dir: &Path) -> BTreeSet<i32> {
     let mut found = BTreeSet::new();
-    for dir in tree(dir) {
-        let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        // A process outside of our PID namespace shows as 0, which kill(2) would take for ourselves.
-        found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    let Ok(mut trail) = Trail::open(dir) else { return found };
+    members(trail.here(), &mut found);
+    loop {
+        match trail.read() {
+            Ok(Some(name)) if name.may_be_directory() => {
+                // One that is gone has no processes.
+                if trail.enter(name.as_c_str()).is_ok() {
+                    members(trail.here(), &mut found);
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                if matches!(trail.leave(), Ok(false)) {
+                    return found;
+                }
+            }
+        }
     }
-    found
 }
 
-/// A cgroup and everything below it, parents first.
-fn tree(dir: &Path) -> Vec<PathBuf> {
-    let mut dirs = vec![dir.to_path_buf()];
-    let mut next = 0;
-    while let Some(dir) = dirs.get(next) {
-        let children: Vec<PathBuf> = fs::read_dir(dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .map(|entry| entry.path())
-            .collect();
-        dirs.extend(children);
-        next += 1;
+fn members(dir: BorrowedFd<'_>, found: &mut BTreeSet<i32>) {
+    let mut text = String::new();
+    if let Ok(file) = crate::resolve::open_beneath(dir, b"cgroup.procs", libc::O_RDONLY) {
+        // One that is removed meanwhile has none.
+        let _ = fs::File::from(file).read_to_string(&mut text);
     }
-    dirs
+    // A process outside of our PID namespace shows as 0, which kill(2) would take for ourselves.
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
 }
 
 /// Sends a signal to every process of a cgroup and of those below it, once. `true` when there was none.
@@ -151,15 +164,46 @@ pub fn thaw(dir: &Path) {
 /// # Errors
 /// `EBUSY` while processes are in it. One that is gone already is no error.
 pub fn remove(dir: &Path) -> SysResult<()> {
-    for dir in tree(dir).iter().rev() {
-        match fs::remove_dir(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(SysError::io("remove cgroup", dir)(error));
+    let failed = |errno: nix::Error| SysError::nix("remove cgroup", dir)(errno);
+    let path = c_string("remove cgroup", dir.as_os_str().as_bytes())?;
+    if gone(AT_FDCWD, &path).is_ok() {
+        return Ok(());
+    }
+    let mut trail = match Trail::open(dir) {
+        Err(error) if error.is_absent() => return Ok(()),
+        trail => trail?,
+    };
+    let mut names: Vec<CString> = Vec::new();
+    loop {
+        match trail.read()? {
+            Some(name) if name.may_be_directory() => {
+                if gone(trail.here(), name.as_c_str()).is_err() {
+                    if names.len() >= DEEPEST {
+                        return Err(failed(nix::Error::ENAMETOOLONG));
+                    }
+                    match trail.enter(name.as_c_str()) {
+                        Err(error) if error.is_absent() => {}
+                        entered => entered.map(|()| names.push(name.as_c_str().to_owned()))?,
+                    }
+                }
             }
-            _ => {}
+            Some(_) => {}
+            None if trail.leave()? => {
+                if let Some(name) = names.pop() {
+                    gone(trail.here(), &name).map_err(failed)?;
+                }
+            }
+            None => return gone(AT_FDCWD, &path).map_err(failed),
         }
     }
-    Ok(())
+}
+
+/// Removes a cgroup without others in it; one that is gone already is no error.
+fn gone(parent: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+    match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+        Err(nix::Error::ENOENT) => Ok(()),
+        done => done,
+    }
 }
 
 /// One write to a control file.
@@ -191,6 +235,27 @@ mod tests {
         {
             assert_eq!(find(elsewhere), None, "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn cgroups_of_any_depth_are_read_and_removed() {
+        // Only the names of directories matter here, so that any filesystem does.
+        let dir = crate::tree::tests::scratch("cgroups");
+        let deepest = crate::tree::tests::chain(&dir, b"c", 3000);
+        assert!(processes(&dir).is_empty());
+        remove(&dir).unwrap();
+        assert!(!dir.exists());
+        remove(&dir).unwrap();
+        drop(deepest);
+        let dir = crate::tree::tests::scratch("busy");
+        let deepest = crate::tree::tests::chain(&dir, b"c", 3000);
+        let file = crate::resolve::open_or_create(deepest.as_fd(), b"x", false).unwrap();
+        fs::write(dir.join("c/cgroup.procs"), "0\n17\n").unwrap();
+        fs::write(dir.join("cgroup.procs"), "4\n").unwrap();
+        assert_eq!(processes(&dir), BTreeSet::from([4, 17]));
+        assert!(remove(&dir).unwrap_err().to_string().starts_with("remove cgroup"));
+        drop(file);
+        crate::tree::remove(&dir).unwrap();
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl SysError {
         move |error| Self::new(op, path, error.raw_os_error().unwrap_or(0))
     }
 
+    /// Whether nothing of that name is there.
+    pub fn is_absent(&self) -> bool {
+        self.errno == libc::ENOENT
+    }
+
     /// The same failure as an I/O error, for callers that speak std.
     pub fn to_io(&self) -> std::io::Error {
         std::io::Error::from_raw_os_error(self.errno)

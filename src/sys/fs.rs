@@ -1,9 +1,9 @@
-//! Files that are whole or not there.
+//! Files that are whole or not there, and room for what must be written on a full disk.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::{SysError, SysResult};
 
@@ -32,10 +32,84 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> SysResult<()> {
     written
 }
 
+/// Room on a filesystem, taken up by a file: who has to write when everything is full gives it up first.
+#[derive(Debug)]
+pub struct Reserve {
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Reserve {
+    /// A reserve of so many bytes, which the file at the path takes up once it is held.
+    pub fn new(path: PathBuf, bytes: u64) -> Self {
+        Self { path, bytes }
+    }
+
+    /// Takes up the room, as much of it as there is.
+    ///
+    /// # Errors
+    /// The kernel's: most often that there is not all of it.
+    pub fn hold(&self) -> SysResult<()> {
+        let failed = || SysError::io("reserve room in", &self.path);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path);
+        let mut file = file.map_err(failed())?;
+        let held = file.metadata().map_err(failed())?.blocks() * 512;
+        if held >= self.bytes {
+            return Ok(());
+        }
+        let bytes = i64::try_from(self.bytes).unwrap_or(i64::MAX);
+        match nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, bytes) {
+            Err(nix::Error::EOPNOTSUPP) => fill(&mut file, self.bytes).map_err(failed()),
+            other => other.map_err(SysError::nix("reserve room in", &self.path)),
+        }
+    }
+
+    /// Gives the room up; whether there was any.
+    pub fn release(&self) -> bool {
+        let Ok(file) = OpenOptions::new().write(true).open(&self.path) else { return false };
+        let held = file.metadata().is_ok_and(|found| found.blocks() > 0);
+        held && file.set_len(0).is_ok()
+    }
+}
+
+/// Writes what no filesystem makes smaller.
+fn fill(file: &mut File, bytes: u64) -> std::io::Result<()> {
+    let mut word = 1_u32;
+    let mut left = bytes;
+    while left > 0 {
+        let mut piece = [0; 4096];
+        for byte in &mut piece {
+            word = word.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = word.to_be_bytes()[0];
+        }
+        file.write_all(&piece)?;
+        left = left.saturating_sub(piece.len() as u64);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+
+    #[test]
+    fn a_reserve_takes_room_and_gives_it_back() {
+        let path = std::env::temp_dir().join(format!("corten-sys-reserve-{}", std::process::id()));
+        let held = || std::fs::metadata(&path).unwrap().blocks() * 512;
+        let reserve = Reserve::new(path.clone(), 1 << 20);
+        assert!(!reserve.release());
+        for _ in 0..2 {
+            reserve.hold().unwrap();
+            reserve.hold().unwrap();
+            assert!((1 << 20..2 << 20).contains(&held()), "{}", held());
+            assert!(reserve.release() && !reserve.release());
+            assert_eq!(held(), 0);
+        }
+        fill(&mut File::create(&path).unwrap(), 10_000).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 12288);
+        std::fs::remove_file(path).unwrap();
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_leaves_no_temporary() {

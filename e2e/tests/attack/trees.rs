@@ -1,1 +1,194 @@
 //! Trees of files that are too deep, too broad or too long to walk carelessly.
+
+use e2e::image::{Entry, Image, Layer, busybox};
+use e2e::pods::shell;
+use e2e::world::{BUSYBOX, World, wait_exited};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// More than the stack of a thread or the descriptors of a process take, one a level.
+const DEEP: usize = 9500;
+/// Levels that one path has room for.
+const HOP: usize = 1900;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn hop() -> String {
+    vec!["d"; HOP].join("/")
+}
+
+/// Makes a directory in the other, so often.
+fn chain(top: &Path, levels: usize) {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
+    let mut here: OwnedFd = fs::File::open(top).unwrap().into();
+    for _ in 0..levels {
+        mkdirat(&here, "d", Mode::S_IRWXU).unwrap();
+        here = openat(&here, "d", flags, Mode::empty()).unwrap();
+    }
+}
+
+/// Waits until a directory holds none of those entries.
+fn settle(directory: &Path, counts: impl Fn(&str) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    let left = || -> Vec<_> {
+        let names = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.file_name());
+        names.filter(|name| counts(&name.to_string_lossy())).collect()
+    };
+    while !left().is_empty() {
+        assert!(Instant::now() < end, "{:?} in {}", left(), directory.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_tree_of_any_depth_that_a_container_made_goes_with_it() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    let data = world.daemon.place().data.clone();
+    let pid = world.daemon.pid();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("deep").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let hops = DEEP / HOP;
+        let script = format!("for hop in $(seq {hops}); do mkdir -p {0} && cd -P {0} || exit 9; done", hop());
+        let id = cri.create(&pod, &shell("main", BUSYBOX, &script), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        assert_eq!(wait_exited(&cri, &id, PATIENCE).await.unwrap().exit_code, 0);
+        let stats = cri.container_stats().await.unwrap();
+        assert_eq!(stats.len(), 1);
+        cri.remove(&id).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
+    settle(&data.join("containers"), |_| true);
+    assert_eq!(world.daemon.pid(), pid);
+
+    // What an earlier daemon left, of removals and of a pull: the next one serves, and removes it behind.
+    world.daemon.kill().unwrap();
+    for trash in ["containers/.removed-by-nobody", "images/ingest/7"] {
+        let trash = data.join(trash);
+        fs::create_dir(&trash).unwrap();
+        chain(&trash, DEEP);
+    }
+    world.daemon.restart().unwrap();
+    settle(&data.join("containers"), |name| name.starts_with(".removed"));
+    settle(&data.join("images/ingest"), |name| name == "7");
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let config = world.pod("after").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
+}
+
+/// Layers whose links let short paths lead deep.
+fn bottomless() -> Image {
+    let mut layer = Layer::default().with(&format!("{}/file", hop()), 0o644, Entry::File(b"x".to_vec()));
+    layer = layer.with("l1", 0o777, Entry::Symlink(hop()));
+    for link in 1..DEEP / HOP {
+        let way = format!("l{link}/{}", hop());
+        layer = layer.with(&format!("{way}/file"), 0o644, Entry::File(b"x".to_vec()));
+        layer = layer.with(&format!("l{}", link + 1), 0o777, Entry::Symlink(way));
+    }
+    let mut image = busybox().unwrap();
+    image.layers.push(layer);
+    image
+}
+
+#[test]
+fn a_layer_of_any_depth_is_measured_checked_and_removed() {
+    let Some(world) = World::new().unwrap() else { return };
+    world.registry.push("bottomless", "1", &bottomless()).unwrap();
+    let images = world.daemon.place().data.join("images");
+    let pid = world.daemon.pid();
+    let crictl = world.crictl().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull("registry.test/bottomless:1", None).await.unwrap();
+    });
+    assert_eq!(fs::read_dir(images.join("layers/sha256")).unwrap().count(), 2);
+    crictl.run(&["rmi", "registry.test/bottomless:1"]).unwrap();
+    settle(&images.join("layers/sha256"), |_| true);
+    settle(&images.join("ingest"), |_| true);
+    assert_eq!(world.daemon.pid(), pid);
+}
+
+/// A figure of the kernel's about the daemon, in KiB.
+fn memory(pid: i32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim_matches([':', ' ', '\t']).trim_end_matches(" kB").trim().parse().unwrap()
+}
+
+#[test]
+fn counting_directories_below_a_long_path_takes_little_memory() {
+    const MANY: u64 = 20_000;
+    let Some(world) = World::with(|options| e2e::runtime::Options {
+        extra: "[runtime]\nlayer_usage_seconds = 1\n".into(),
+        ..options
+    })
+    .unwrap() else {
+        return;
+    };
+    let pid = world.daemon.pid();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("broad").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let long = vec!["n".repeat(249); 15].join("/");
+        let script =
+            format!("mkdir -p {long} && cd {long} && seq {MANY} | xargs mkdir && echo made; exec sleep 1000");
+        let id = cri.create(&pod, &shell("main", BUSYBOX, &script), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let end = Instant::now() + PATIENCE;
+        while !fs::read_to_string(world.log("broad", "main")).is_ok_and(|log| log.contains("made")) {
+            assert!(Instant::now() < end, "the directories are not made");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // From here on the highest is what counts.
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+        let before = memory(pid, "VmRSS");
+        let inodes = || async {
+            let stats = cri.container_stats().await.unwrap();
+            stats[0].writable_layer.as_ref().unwrap().inodes_used.as_ref().map_or(0, |inodes| inodes.value)
+        };
+        while inodes().await < MANY {
+            assert!(Instant::now() < end, "the layer is not counted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let more = memory(pid, "VmHWM").saturating_sub(before);
+        assert!(more < 64 << 10, "{more} KiB more");
+        cri.end_pod(&pod).await.unwrap();
+    });
+}
+
+#[test]
+fn trash_of_an_earlier_daemon_keeps_nobody_waiting() {
+    const MANY: usize = 15_000;
+    let Some(mut world) = World::new().unwrap() else { return };
+    let data = world.daemon.place().data.clone();
+    let again = |world: &mut World| {
+        let begin = Instant::now();
+        world.daemon.restart().unwrap();
+        begin.elapsed()
+    };
+    world.daemon.kill().unwrap();
+    let empty = again(&mut world);
+    world.daemon.kill().unwrap();
+    let places = [data.join("images/ingest/1"), data.join("containers/.removed-1")];
+    for place in &places {
+        fs::create_dir(place).unwrap();
+        for number in 0..MANY {
+            fs::create_dir(place.join(number.to_string())).unwrap();
+        }
+    }
+    let full = again(&mut world);
+    assert!(full < empty * 4 + Duration::from_secs(1), "{full:?} instead of {empty:?}");
+    for place in places {
+        settle(place.parent().unwrap(), |name| Some(name) == place.file_name().unwrap().to_str());
+    }
+}

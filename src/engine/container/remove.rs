@@ -4,10 +4,8 @@ use super::container_key;
 use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::objects::{Container, Pod};
-use crate::pod::{REMOVED, discard};
 use crate::{Engine, blocking};
 use model::ContainerState;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::MutexGuard;
@@ -78,7 +76,7 @@ impl Engine {
             if !held.pod.is_released() {
                 engine.remove_cgroup(&held)?;
             }
-            engine.drop_layers(&held.id)?;
+            engine.set_aside(&engine.paths.container(&held.id), &held.id)?;
             let files = &held.pod.files;
             // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
             for path in [files.exit(&held.id), files.container(&held.id), files.spec(&held.id)] {
@@ -111,18 +109,5 @@ impl Engine {
                 crate::handlers::remove(&bundle)
             }
         }
-    }
-
-    /// Takes the writable layer out of the way at once; its files, which may be many, are deleted behind.
-    fn drop_layers(&self, id: &str) -> Result<(), EngineError> {
-        let dir = self.paths.container(id);
-        let trash = dir.with_file_name(format!("{REMOVED}{id}"));
-        match std::fs::rename(&dir, &trash) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(EngineError::io("set aside", dir)(error)),
-        }
-        self.strangers.behind(move || discard(&trash));
-        Ok(())
     }
 }

@@ -120,7 +120,7 @@ impl Engine {
         let file = |pid: i32| format!("/proc/{pid}/oom_score_adj");
         let read = |pid: i32| std::fs::read_to_string(file(pid)).ok();
         let Some(first) = container.pid().and_then(read) else { return };
-        for pid in self.cgroups.procs(&container.cgroup()).unwrap_or_default() {
+        for pid in self.cgroups.procs(&container.cgroup()) {
             if read(pid).is_some_and(|text| text == first)
                 && let Err(error) = std::fs::write(file(pid), score.to_string())
             {

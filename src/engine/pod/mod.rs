@@ -12,4 +12,4 @@ pub(crate) mod sysctls;
 mod update;
 
 pub(crate) use files::hostname;
-pub(crate) use remove::{REMOVED, discard};
+pub(crate) use remove::{REMOVED, trash};

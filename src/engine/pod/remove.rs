@@ -7,6 +7,7 @@ use crate::objects::Pod;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use sys::tree::Trash;
 
 impl Engine {
     /// Stops a pod that is not stopped, removes its containers and forgets it; unknown pods are fine.
@@ -30,14 +31,8 @@ impl Engine {
 
     /// Removes a pod's records and frees its name.
     pub(crate) fn forget(&self, pod: &Pod) -> Result<(), EngineError> {
-        // Out of sight at once, so that a crash leaves a whole pod or none; the files follow behind.
-        let dir = pod.files.dir();
-        let trash = dir.with_file_name(format!("{REMOVED}{}", pod.id));
-        match std::fs::rename(dir, &trash) {
-            Ok(()) => self.strangers.behind(move || discard(&trash)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(EngineError::io("set aside", dir)(error)),
-        }
+        // Out of sight at once, so that a crash leaves a whole pod or none.
+        self.set_aside(pod.files.dir(), &pod.id)?;
         self.mirror.delete(super::run::pod_key(&pod.id));
         self.registry.drop_pod(&pod.id);
         self.tell_pod(pod, EventKind::Deleted);
@@ -46,12 +41,30 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Takes the directory of a removed pod or container out of the way at once; its files, which may be many, are
+    /// deleted behind.
+    pub(crate) fn set_aside(&self, dir: &Path, id: &str) -> Result<(), EngineError> {
+        let trash = dir.with_file_name(format!("{REMOVED}{id}"));
+        match std::fs::rename(dir, &trash) {
+            Ok(()) => self.trash.discard(trash),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A disk may be too full for another name.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.to_io()))?;
+            }
+            Err(error) => return Err(EngineError::io("set aside", dir)(error)),
+        }
+        Ok(())
+    }
+}
+
 /// Names of directories whose pods or containers are removed begin so.
 pub(crate) const REMOVED: &str = ".removed-";
 
-/// Deletes what was set aside; where that fails, the next start tries again.
-pub(crate) fn discard(path: &Path) {
-    if let Err(error) = sys::tree::remove(path) {
+/// Where the files of removed pods and containers go; where their deletion fails, the next start tries again.
+pub(crate) fn trash() -> Trash {
+    Trash::new(|path, error| {
         tracing::warn!(path = %path.display(), %error, "what was removed is not deleted: the next start does");
-    }
+    })
 }

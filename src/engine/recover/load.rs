@@ -7,8 +7,8 @@ use crate::container::container_key;
 use crate::error::{EngineError, chain};
 use crate::mirror::Records;
 use crate::objects::{Container, Pod};
+use crate::pod::REMOVED;
 use crate::pod::run::pod_key;
-use crate::pod::{REMOVED, discard};
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,14 +33,14 @@ impl Engine {
         for name in names(&self.paths.pods())? {
             let files = PodFiles::new(&self.paths, &name);
             if name.starts_with(REMOVED) {
-                self.strangers.behind(move || discard(files.dir()));
+                self.trash.discard(files.dir().to_path_buf());
                 continue;
             }
             match read_or_copy::<PodRecord>(&files.pod(), &name, durable.get(&pod_key(&name))) {
                 Some(record) => self.load_pod(record, &files, durable, &mut loaded)?,
                 None if files.pod().with_extension("json.bad").exists() => loaded.whole = false,
                 // The daemon died before it wrote the first record, and so before it made anything else.
-                None => discard(files.dir()),
+                None => self.trash.discard(files.dir().to_path_buf()),
             }
         }
         Ok(loaded)

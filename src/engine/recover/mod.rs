@@ -9,7 +9,6 @@ use crate::Engine;
 use crate::error::{EngineError, chain};
 use crate::mirror::Records;
 use crate::objects::Pod;
-use crate::pod::discard;
 use crate::runtime::POD_CIDRS;
 use model::SandboxState;
 use std::path::Path;
@@ -101,8 +100,7 @@ impl Engine {
         let dir = self.paths.data.join("containers");
         for name in names(&dir)? {
             if self.registry.any_container(&name).is_none() {
-                let path = dir.join(&name);
-                self.strangers.behind(move || discard(&path));
+                self.trash.discard(dir.join(&name));
             }
         }
         Ok(())

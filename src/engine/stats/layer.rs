@@ -5,9 +5,7 @@ use crate::error::EngineError;
 use crate::objects::{Container, lock};
 use crate::{Engine, now};
 use model::ContainerState;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
-use std::collections::{HashSet, VecDeque};
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -124,63 +122,10 @@ fn count(engine: &Engine, container: &Container, known: &mut Known, most: u64, e
 }
 
 /// What a tree takes on its filesystem, in bytes of allocated blocks and inodes, itself included and hard links
-/// once; `None` when there are more than `most` entries. No link is followed, also when a container exchanges
-/// directories meanwhile; what vanishes meanwhile is no matter.
+/// once; `None` when there are more than `most` entries.
 pub(super) fn measure(root: &Path, most: u64) -> Result<Option<(u64, u64)>, EngineError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let top = rustix::fs::open(root, flags, Mode::empty())
-        .map_err(|error| EngineError::io("open", root)(error.into()))?;
-    let own = rustix::fs::fstat(&top).map_err(|error| EngineError::io("read", root)(error.into()))?;
-    let mut tally = Tally { bytes: size(&own), inodes: 1, linked: HashSet::new() };
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(path) = waiting.pop() {
-        let Some(dir) = open_below(&top, &path) else { continue };
-        let Ok(entries) = Dir::read_from(&dir) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            let Ok(found) = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            tally.add(&found);
-            if tally.inodes > most {
-                return Ok(None);
-            }
-            if FileType::from_raw_mode(found.st_mode) == FileType::Directory {
-                waiting.push(
-                    path.join(std::os::unix::ffi::OsStrExt::from_bytes(name.to_bytes()) as &std::ffi::OsStr),
-                );
-            }
-        }
-    }
-    Ok(Some((tally.bytes, tally.inodes)))
-}
-
-struct Tally {
-    bytes: u64,
-    inodes: u64,
-    linked: HashSet<(u64, u64)>,
-}
-
-impl Tally {
-    fn add(&mut self, found: &rustix::fs::Stat) {
-        let directory = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
-        if directory || found.st_nlink < 2 || self.linked.insert((found.st_dev, found.st_ino)) {
-            self.bytes += size(found);
-            self.inodes += 1;
-        }
-    }
-}
-
-fn size(found: &rustix::fs::Stat) -> u64 {
-    u64::try_from(found.st_blocks).unwrap_or(0) * 512
-}
-
-fn open_below(top: &OwnedFd, path: &Path) -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    rustix::fs::openat2(top.as_fd(), path, flags, Mode::empty(), inside).ok()
+    let usage = sys::tree::usage(root, most).map_err(|error| EngineError::io("open", root)(error.to_io()))?;
+    Ok(usage.map(|usage| (usage.bytes, usage.inodes)))
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Engine {
     ) -> Result<ContainerFigures, EngineError> {
         let cgroup = container.cgroup();
         stats.container = self.shown(container);
-        let processes = Processes::read(&self.cgroups.procs(&cgroup)?, stats.container.pid);
+        let processes = Processes::read(&self.cgroups.procs(&cgroup), stats.container.pid);
         let threads = processes.threads;
         Ok(ContainerFigures {
             detail: self.cgroups.detail(&cgroup)?,

@@ -133,7 +133,7 @@ impl Engine {
         let filter = ContainerFilter { sandbox_id: Some(view.id.clone()), ..ContainerFilter::default() };
         let mut processes = 0;
         for container in self.registry.containers_of(&view.id) {
-            processes += self.cgroups.procs(&container.cgroup())?.len() as u64;
+            processes += self.cgroups.procs(&container.cgroup()).len() as u64;
         }
         Ok(PodStats {
             usage,

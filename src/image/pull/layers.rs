@@ -250,7 +250,7 @@ impl Puller {
         let diff_id = wanted.diff_id.clone();
         let placed = tokio::task::spawn_blocking(move || {
             let check = match finished.unpacked.lossy {
-                true => Check::Tree(verify::tree_digest(finished.directory.path())?),
+                true => Check::Sum(verify::tree_digest(finished.directory.path())?),
                 false => Check::Outline { bytes: finished.outline.disk_usage()? },
             };
             let implied = finished.unpacked.implied.texts(unpack::FEW);

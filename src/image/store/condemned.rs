@@ -1,6 +1,5 @@
 //! Layers that are damaged, and directories that are in the way while containers may still use them.
 
-use super::layout::remove_tree;
 use super::{Store, lock};
 use crate::digest::Digest;
 use crate::error::ImageError;
@@ -57,7 +56,9 @@ impl Store {
             return Ok(());
         }
         if !self.directories_in_use().contains(directory.file_name().unwrap_or_default()) {
-            return remove_tree(directory);
+            let aside = self.layout.set_aside(directory)?;
+            aside.into_iter().for_each(|aside| self.trash.discard(aside));
+            return Ok(());
         }
         let aside = directory.with_extension(format!("held-{}", self.layout.next()));
         std::fs::rename(directory, &aside).map_err(ImageError::io("put aside", directory))

@@ -1,24 +1,34 @@
 //! The records on the disk (redb: ACID, one file).
 
+use super::lock;
 use super::record::{ImageRecord, LayerRecord};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use sys::fs::Reserve;
 
 const IMAGES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("images");
 const LAYERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("layers");
 /// The records of a node are a few hundred KiB.
 const CACHE: usize = 4 << 20;
 
+/// What a commit takes, with the largest config in a record.
+const RESERVE: u64 = 4 << 20;
+/// The file that takes that room, beside the database.
+pub(super) const RESERVE_NAME: &str = "reserve";
+
 /// Images, and layers by diff id.
 pub(crate) type Records = (Vec<ImageRecord>, Vec<(Digest, LayerRecord)>);
 
-/// The open database.
+/// The open database. After an error of the disk redb wants it opened again, which the next change does.
 pub(crate) struct Database {
-    redb: redb::Database,
+    path: PathBuf,
+    redb: Mutex<Option<redb::Database>>,
+    reserve: Reserve,
 }
 
 fn failed<E: Into<redb::Error>>(operation: &'static str) -> impl FnOnce(E) -> ImageError {
@@ -30,16 +40,53 @@ fn encode(id: &str, record: &impl Serialize) -> Result<Vec<u8>, ImageError> {
 }
 
 impl Database {
-    /// Opens the file, or makes it.
+    /// Opens the file, or makes it. The reserve is given up for what must be written on a full disk.
     pub(crate) fn open(path: &Path) -> Result<Self, ImageError> {
-        let mut builder = redb::Builder::new();
-        builder.set_cache_size(CACHE);
-        let redb = builder.create(path).map_err(failed("open"))?;
-        let transaction = redb.begin_write().map_err(failed("begin"))?;
-        transaction.open_table(IMAGES).map_err(failed("open table"))?;
-        transaction.open_table(LAYERS).map_err(failed("open table"))?;
-        transaction.commit().map_err(failed("commit"))?;
-        Ok(Self { redb })
+        let reserve = Reserve::new(path.with_file_name(RESERVE_NAME), RESERVE);
+        let database = Self { path: path.to_owned(), redb: Mutex::default(), reserve };
+        database.change(true, |transaction| {
+            transaction.open_table(IMAGES).map_err(failed("open table"))?;
+            transaction.open_table(LAYERS).map_err(failed("open table")).map(drop)
+        })?;
+        database.hold_reserve();
+        Ok(database)
+    }
+
+    /// Takes up again what was given up, where there is room.
+    pub(crate) fn hold_reserve(&self) {
+        if let Err(error) = self.reserve.hold() {
+            tracing::debug!(%error, "there is no room for the reserve");
+        }
+    }
+
+    /// Changes records, all or none, and on the disk; with the reserve's room where that is allowed and needed.
+    fn change(
+        &self,
+        may_use_reserve: bool,
+        work: impl Fn(&redb::WriteTransaction) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
+        let mut redb = lock(&self.redb);
+        let mut attempt = || {
+            let open = match redb.take() {
+                Some(open) => open,
+                None => {
+                    redb::Builder::new().set_cache_size(CACHE).create(&self.path).map_err(failed("open"))?
+                }
+            };
+            let transaction = open.begin_write().map_err(failed("begin"))?;
+            work(&transaction)?;
+            transaction.commit().map_err(failed("commit"))?;
+            *redb = Some(open);
+            Ok(())
+        };
+        match attempt() {
+            Err(error) if may_use_reserve && is_full(&error) && self.reserve.release() => {
+                let done = attempt();
+                self.hold_reserve();
+                done
+            }
+            done => done,
+        }
     }
 
     /// Every image and layer; records that do not decode are an error.
@@ -59,7 +106,9 @@ impl Database {
         &self,
         definition: TableDefinition<'_, &str, &[u8]>,
     ) -> Result<Vec<(String, T)>, ImageError> {
-        let transaction = self.redb.begin_read().map_err(failed("begin"))?;
+        let redb = lock(&self.redb);
+        let Some(redb) = redb.as_ref() else { return Ok(Vec::new()) };
+        let transaction = redb.begin_read().map_err(failed("begin"))?;
         let table = transaction.open_table(definition).map_err(failed("open table"))?;
         let mut records = Vec::new();
         for row in table.iter().map_err(failed("read"))? {
@@ -78,8 +127,21 @@ impl Database {
         images: &[ImageRecord],
         layers: &[(Digest, LayerRecord)],
     ) -> Result<(), ImageError> {
-        let transaction = self.redb.begin_write().map_err(failed("begin"))?;
-        {
+        self.put(false, images, layers)
+    }
+
+    /// Writes a record of something that is to be removed: on a full disk too.
+    pub(crate) fn hide(&self, image: &ImageRecord) -> Result<(), ImageError> {
+        self.put(true, std::slice::from_ref(image), &[])
+    }
+
+    fn put(
+        &self,
+        may_use_reserve: bool,
+        images: &[ImageRecord],
+        layers: &[(Digest, LayerRecord)],
+    ) -> Result<(), ImageError> {
+        self.change(may_use_reserve, |transaction| {
             let mut table = transaction.open_table(IMAGES).map_err(failed("open table"))?;
             for record in images {
                 let value = encode(&record.id, record)?;
@@ -90,14 +152,13 @@ impl Database {
                 let value = encode(id.as_str(), record)?;
                 table.insert(id.as_str(), value.as_slice()).map_err(failed("write"))?;
             }
-        }
-        transaction.commit().map_err(failed("commit"))
+            Ok(())
+        })
     }
 
-    /// Removes records, all or none.
+    /// Removes records, all or none: on a full disk too.
     pub(crate) fn remove(&self, images: &[String], layers: &[Digest]) -> Result<(), ImageError> {
-        let transaction = self.redb.begin_write().map_err(failed("begin"))?;
-        {
+        self.change(true, |transaction| {
             let mut table = transaction.open_table(IMAGES).map_err(failed("open table"))?;
             for id in images {
                 table.remove(id.as_str()).map_err(failed("remove"))?;
@@ -106,7 +167,14 @@ impl Database {
             for id in layers {
                 table.remove(id.as_str()).map_err(failed("remove"))?;
             }
-        }
-        transaction.commit().map_err(failed("commit"))
+            Ok(())
+        })
     }
+}
+
+/// Whether the disk has no room for it.
+fn is_full(error: &ImageError) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let ImageError::Database { source, .. } = error else { return false };
+    matches!(&**source, redb::Error::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded))
 }

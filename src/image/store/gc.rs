@@ -15,36 +15,66 @@ impl Store {
     ///
     /// What interrupted pulls left stays for the time of the setting, unless `all` is to go.
     pub(crate) fn sweep(&self, all: bool) -> Result<(), ImageError> {
-        let trash = self.forget_unused(all)?;
+        let mut trash = Vec::new();
+        let unwritten = self.forget_unused(all, &mut trash);
         let mut result = Ok(());
         for path in &trash {
             result = result.and(remove_tree(path));
         }
-        let result = result.and(self.remove_parts(all)).and(self.remove_orphans());
+        if let Some(unwritten) = unwritten {
+            result = result.and(self.forget_again(unwritten));
+        }
+        trash.clear();
+        result = result.and(self.remove_parts(all)).and(self.find_orphans(&mut trash));
+        for path in &trash {
+            result = result.and(remove_tree(path));
+        }
+        self.database.hold_reserve();
         self.changed_beside();
         self.count_new();
         result
     }
 
     /// Takes what is unused out of the index and the database and moves it aside, so that a pull that
-    /// needs the same layer again can make it at once.
-    fn forget_unused(&self, all: bool) -> Result<Vec<PathBuf>, ImageError> {
+    /// needs the same layer again can make it at once. Where the database cannot be written, its room is given back
+    /// all the same: the records are of images that are removed.
+    fn forget_unused(&self, all: bool, trash: &mut Vec<PathBuf>) -> Option<Unwritten> {
         let _changing = lock(&self.changing);
         let (gone, unused) = self.take_unused(all);
         if gone.is_empty() && unused.is_empty() {
-            return Ok(Vec::new());
+            return None;
         }
-        self.database.remove(&gone, &unused)?;
-        let mut trash: Vec<PathBuf> = Vec::with_capacity(unused.len());
-        for id in unused {
-            let aside = self.layout.ingest_dir()?;
-            match std::fs::rename(self.layout.layer(&id), aside.path().join("gone")) {
-                Ok(()) => trash.push(aside.keep()),
-                // Its directory is gone already.
-                Err(_) => drop(aside),
+        let written = self.database.remove(&gone, &unused);
+        for id in &unused {
+            self.put_aside(&self.layout.layer(id), trash);
+        }
+        written.err().map(|error| (error, gone, unused))
+    }
+
+    /// Writes what could not be written while the disk was full, as far as no pull has brought it back.
+    fn forget_again(&self, (error, mut gone, mut unused): Unwritten) -> Result<(), ImageError> {
+        tracing::warn!(%error, "what was removed is still recorded: trying again with its room free");
+        let _changing = lock(&self.changing);
+        {
+            let index = self.index();
+            gone.retain(|id| !index.images.contains_key(id));
+            unused.retain(|id| !index.layers.contains_key(id));
+        }
+        self.database.remove(&gone, &unused)
+    }
+
+    /// What cannot be moved is removed where it is.
+    fn put_aside(&self, path: &Path, trash: &mut Vec<PathBuf>) {
+        match self.layout.set_aside(path) {
+            Ok(aside) => trash.extend(aside),
+            Err(error) => {
+                tracing::warn!(%error, "what nothing uses is removed in its place");
+                // The caller's lock keeps pulls from putting something there meanwhile.
+                if let Err(error) = remove_tree(path) {
+                    tracing::warn!(%error, "what nothing uses is left until the next sweep");
+                }
             }
         }
-        Ok(trash)
     }
 
     /// Out of the index first: nobody can hold or lease it from here on.
@@ -77,9 +107,9 @@ impl Store {
         (gone, unused)
     }
 
-    /// Removes files and directories that no record knows. No record changes meanwhile:
+    /// Takes files and directories out of the way that no record knows. No record changes meanwhile:
     /// what a pull puts in place would look like an orphan.
-    fn remove_orphans(&self) -> Result<(), ImageError> {
+    fn find_orphans(&self, trash: &mut Vec<PathBuf>) -> Result<(), ImageError> {
         let _changing = lock(&self.changing);
         let blobs = self.index().referenced().1;
         let hex = |digest: &Digest| OsString::from(digest.hex());
@@ -91,26 +121,34 @@ impl Store {
         let mut known = self.held_directories();
         known.extend(fixups.filter_map(|record| record.id.rsplit(':').next().map(OsString::from)));
         drop(index);
-        let mut result = remove_others(&self.layout.layers(), &layers, &used);
-        result = result.and(remove_others(&self.layout.outlines(), &layers, &used));
+        let mut orphans = Vec::new();
+        let mut find = |directory: &Path, known| others(directory, known, &used, &mut orphans);
+        let mut result = find(&self.layout.layers(), &layers).and(find(&self.layout.outlines(), &layers));
         // A pull under way writes its documents before its record names them.
         let leases = lock(&self.leases);
         if leases.is_empty() {
             let blobs: HashSet<OsString> = blobs.iter().map(hex).collect();
-            result = result.and(remove_others(&self.layout.blobs(), &blobs, &used));
-            result = result.and(remove_others(&self.layout.fixups(), &known, &used));
+            result = result.and(find(&self.layout.blobs(), &blobs));
+            result = result.and(find(&self.layout.fixups(), &known));
+        }
+        for path in orphans {
+            tracing::info!(path = %path.display(), "removing what no image uses");
+            self.put_aside(&path, trash);
         }
         result
     }
 }
 
-/// Removes what is not known. What was put aside has the name that was in use, and a suffix.
-fn remove_others(
+/// A failure of the database, and what was to be removed from it: images and layers.
+type Unwritten = (ImageError, Vec<String>, Vec<Digest>);
+
+/// Finds what is not known. What was put aside has the name that was in use, and a suffix.
+fn others(
     directory: &Path,
     known: &HashSet<OsString>,
     used: &HashSet<OsString>,
+    found: &mut Vec<PathBuf>,
 ) -> Result<(), ImageError> {
-    let mut result = Ok(());
     let entries = std::fs::read_dir(directory).map_err(ImageError::io("list", directory))?;
     for entry in entries {
         let entry = entry.map_err(ImageError::io("list", directory))?;
@@ -118,14 +156,7 @@ fn remove_others(
         if known.contains(&name) || Path::new(&name).file_stem().is_some_and(|stem| used.contains(stem)) {
             continue;
         }
-        let path = entry.path();
-        tracing::info!(path = %path.display(), "removing what no image uses");
-        let removed = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&path)
-        } else {
-            std::fs::remove_file(&path).map_err(ImageError::io("remove", &path))
-        };
-        result = result.and(removed);
+        found.push(entry.path());
     }
-    result
+    Ok(())
 }

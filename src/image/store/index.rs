@@ -164,6 +164,9 @@ fn image(record: &ImageRecord, layout: &Layout, config: &ImageConfig) -> Image {
     let description =
         manifest::parse_config(record.config_json.as_bytes()).map(|(description, _)| description);
     let description = description.unwrap_or_default();
+    // A layer that occurs twice is hidden where it is lower: with all that it has, and the overlay takes none twice.
+    let mut seen = BTreeSet::new();
+    let layers = record.layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| layout.layer(id));
     let fixup = (record.fixup > 0).then(|| layout.fixup(&record.id));
     let names = record.tags.iter().chain(&record.digests);
     Image {
@@ -175,7 +178,7 @@ fn image(record: &ImageRecord, layout: &Layout, config: &ImageConfig) -> Image {
         config: description.run,
         architecture: description.architecture,
         created: description.created,
-        layers: fixup.into_iter().chain(record.layers.iter().rev().map(|id| layout.layer(id))).collect(),
+        layers: fixup.into_iter().chain(layers).collect(),
         config_json: record.config_json.clone(),
     }
 }

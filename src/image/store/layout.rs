@@ -15,13 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Layout {
     root: PathBuf,
     counter: Arc<AtomicU64>,
+    /// The first number of this process.
+    first: u64,
 }
 
 impl Layout {
     /// Makes what is missing and sets the modes: nobody but root passes the top directory, so that no
     /// unprivileged user of the host can run a set-id file of a layer.
     pub(crate) fn create(root: &Path) -> Result<Self, ImageError> {
-        let layout = Self { root: root.to_owned(), counter: Arc::default() };
+        let mut layout = Self { root: root.to_owned(), counter: Arc::default(), first: 0 };
         for directory in [
             root.to_owned(),
             layout.blobs(),
@@ -37,7 +39,33 @@ impl Layout {
             std::fs::set_permissions(&directory, Permissions::from_mode(0o700))
                 .map_err(ImageError::io("set the mode of", &directory))?;
         }
+        let numbers = layout.left_over()?.into_iter().filter_map(|path| number(&path));
+        layout.first = numbers.max().map_or(0, |last| last.saturating_add(1));
+        layout.counter.store(layout.first, Ordering::Relaxed);
         Ok(layout)
+    }
+
+    /// What an earlier process was making, and what it had put aside.
+    pub(crate) fn left_over(&self) -> Result<Vec<PathBuf>, ImageError> {
+        let directory = self.ingest();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&directory).map_err(ImageError::io("list", &directory))? {
+            let path = entry.map_err(ImageError::io("list", &directory))?.path();
+            if self.first == 0 || number(&path).is_none_or(|number| number < self.first) {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes a directory out of the way at once, to be removed from where it is then. That needs no room on the disk.
+    pub(crate) fn set_aside(&self, path: &Path) -> Result<Option<PathBuf>, ImageError> {
+        let aside = self.ingest_path();
+        match std::fs::rename(path, &aside) {
+            Ok(()) => Ok(Some(aside)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(ImageError::io("put aside", path)(error)),
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -46,6 +74,11 @@ impl Layout {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.root.join("meta.redb")
+    }
+
+    /// The file that takes up the room which removal needs on a full disk.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.root.join(super::database::RESERVE_NAME)
     }
 
     pub(crate) fn blobs(&self) -> PathBuf {
@@ -146,6 +179,10 @@ impl Layout {
     }
 }
 
+fn number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
 /// A directory in the making; gone when dropped before it got its place.
 #[derive(Debug)]
 pub(crate) struct IngestDir {
@@ -155,11 +192,6 @@ pub(crate) struct IngestDir {
 impl IngestDir {
     pub(crate) fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new("/nonexistent"))
-    }
-
-    /// Leaves the removal to the caller.
-    pub(crate) fn keep(mut self) -> PathBuf {
-        self.path.take().unwrap_or_default()
     }
 
     pub(crate) fn rename_to(mut self, target: &Path) -> Result<(), ImageError> {

@@ -7,24 +7,13 @@ use super::record::FsUsage;
 use super::{Store, lock};
 use crate::digest::Digest;
 use crate::metrics::Metrics;
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
-use rustix::io::Errno;
-use std::collections::HashSet;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+use sys::tree::{Tally, Trail, Walk};
 
 /// Bytes of allocated blocks, and inodes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
-    pub bytes: u64,
-    pub inodes: u64,
-}
+pub(crate) type Taken = sys::tree::Usage;
 
 /// What a layer takes so far that is being unpacked, as its unpacking knows it.
 #[derive(Debug, Default)]
@@ -41,13 +30,6 @@ impl Growing {
     }
 }
 
-impl Taken {
-    fn add(&mut self, found: &Stat) {
-        self.bytes += u64::try_from(found.st_blocks).unwrap_or(0) * 512;
-        self.inodes += 1;
-    }
-}
-
 impl Store {
     /// What the whole store takes.
     pub(crate) fn fs_usage(&self) -> FsUsage {
@@ -59,8 +41,11 @@ impl Store {
             counted
         });
         let mut live = Taken::default();
-        if let Ok(found) = rustix::fs::stat(self.layout.database()) {
-            live.add(&found);
+        for changing in [self.layout.database(), self.layout.reserve()] {
+            if let Ok(found) = std::fs::metadata(changing) {
+                live.bytes += found.blocks() * 512;
+                live.inodes += 1;
+            }
         }
         for growing in lock(&self.growing).iter().filter_map(Weak::upgrade) {
             live.bytes += growing.bytes.load(Ordering::Relaxed);
@@ -88,36 +73,43 @@ impl Store {
         *lock(&self.beside) = None;
     }
 
-    /// Everything but what is in layers, what is being made, what interrupted pulls left, and the database, which
-    /// changes at any time.
+    /// Everything but what is in layers, what is being made, what interrupted pulls left, the database and its
+    /// reserve, which change at any time.
     fn count_beside(&self) -> Taken {
-        let layout = &self.layout;
-        let (layers, ingest, unfinished) = (layout.layers(), layout.ingest(), layout.unfinished());
-        let (mut taken, mut waiting) = (Taken::default(), vec![layout.root().to_owned()]);
-        while let Some(path) = waiting.pop() {
-            if let Ok(found) = rustix::fs::lstat(&path) {
-                taken.add(&found);
-            }
-            if [&layers, &ingest, &unfinished].contains(&&path) {
-                continue;
-            }
-            for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
-                let below = entry.path();
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    waiting.push(below);
-                } else if below != layout.database()
-                    && let Ok(found) = rustix::fs::lstat(&below)
-                {
-                    taken.add(&found);
+        let mut tally = Tally::default();
+        let Ok(top) = Trail::open(self.layout.root()) else { return tally.sum() };
+        if let Ok(found) = nix::sys::stat::fstat(top.here()) {
+            tally.add(&found);
+        }
+        let mut walk = Walk::new(top);
+        let (mut of_layers, mut skips) = (false, false);
+        loop {
+            match walk.advance() {
+                Ok(Some(entry)) => {
+                    let name = entry.name.to_bytes();
+                    if entry.depth == 0 {
+                        of_layers = name == b"layers";
+                        skips = matches!(name, b"ingest" | b"unfinished");
+                    }
+                    skips |= of_layers && entry.depth == 1;
+                    if entry.depth > 0 || !matches!(name, b"meta.redb" | b"reserve") {
+                        tally.add(entry.stat);
+                    }
                 }
+                Ok(None) => return tally.sum(),
+                // What cannot be read does not count.
+                Err(_) => {}
+            }
+            if std::mem::take(&mut skips) {
+                walk.skip();
             }
         }
-        taken
     }
 
     /// What these layers take; one that goes away meanwhile needs no count. Blocks.
     pub(super) fn count(&self, layers: &[Digest]) -> Vec<(Digest, Taken)> {
-        let count = |id: &Digest| Some((id.clone(), tree(&self.layout.layer(id)).ok()?));
+        let count =
+            |id: &Digest| Some((id.clone(), sys::tree::usage(&self.layout.layer(id), u64::MAX).ok()??));
         layers.iter().filter_map(count).collect()
     }
 
@@ -141,37 +133,4 @@ impl Store {
         };
         metrics.store(images, usage.layers, usage.blobs, self.fs_usage().inodes);
     }
-}
-
-/// What the tree takes, itself included and hard links once; no link is followed.
-fn tree(root: &Path) -> Result<Taken, Errno> {
-    let top = rustix::fs::open(root, DIRECTORY, Mode::empty())?;
-    let mut taken = Taken::default();
-    taken.add(&rustix::fs::fstat(&top)?);
-    let mut linked = HashSet::new();
-    let mut waiting: Vec<Vec<u8>> = vec![b".".to_vec()];
-    while let Some(path) = waiting.pop() {
-        let directory = below(&top, &path)?;
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            let found = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let is_directory = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
-            if is_directory || found.st_nlink < 2 || linked.insert(found.st_ino) {
-                taken.add(&found);
-            }
-            if is_directory {
-                waiting.push([&path, &b"/"[..], name.to_bytes()].concat());
-            }
-        }
-    }
-    Ok(taken)
-}
-
-fn below(top: &OwnedFd, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    rustix::fs::openat2(top, std::ffi::OsStr::from_bytes(path), DIRECTORY, Mode::empty(), how)
 }

@@ -7,7 +7,8 @@
 //!        outlines/<diff id>           the archive of a layer without its files' contents (see `unpack::outline`)
 //!        fixups/<image id>/           directories whose attributes a lower layer gives (see `fixup`)
 //!        unfinished/                  what interrupted pulls left (see `partial`)
-//!        ingest/<n>                   what is being made; emptied at start
+//!        ingest/<n>                   what is being made or removed; what is left of it goes behind a start
+//!        reserve                      room that is given up when something is removed on a full disk
 //! ```
 //! A record is written when everything that it names is in place, and is the last step of a pull.
 
@@ -44,12 +45,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
+use sys::tree::Trash;
 
 /// The store: directories, database, and the index of it in memory.
 pub(crate) struct Store {
     pub layout: Layout,
     pub config: ImageConfig,
     pub boot_id: String,
+    trash: Trash,
     database: Database,
     index: Mutex<Index>,
     /// Layers that a pull under way counts on, with how many do.
@@ -177,7 +180,7 @@ impl Store {
         record.tags.clear();
         record.digests.clear();
         record.aliases.clear();
-        self.database.write(std::slice::from_ref(&record), &[])?;
+        self.database.hide(&record)?;
         self.index().publish(record, &self.layout, &self.config);
         Ok(())
     }

@@ -1,16 +1,22 @@
 //! Opening the store: whatever a crash or a bad disk left, the node serves.
 
-use super::layout::{Layout, remove_tree};
+use super::layout::Layout;
 use super::{Database, Index, Store, partial};
 use crate::config::ImageConfig;
 use crate::error::ImageError;
 use std::path::Path;
+use sys::tree::Trash;
 
 /// Opens the store and makes it consistent: unfinished work is removed, a damaged database is put aside,
 /// images with a layer missing (or written shortly before a power loss) are dropped and can be pulled again.
 pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
     let layout = Layout::create(&config.root)?;
-    empty(&layout.ingest())?;
+    let trash = Trash::new(|path, error| {
+        tracing::warn!(path = %path.display(), %error, "what is of no use is not removed: the next start does");
+    });
+    for path in layout.left_over()? {
+        trash.discard(path);
+    }
     let (database, images, layers) = open_database(&layout.database())?;
     let boot_id = boot_id();
     let mut index = Index::default();
@@ -42,11 +48,12 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
     if !dropped.is_empty() || !untrusted.is_empty() {
         database.remove(&dropped, &untrusted)?;
         for id in &untrusted {
-            remove_tree(&layout.layer(id))?;
+            layout.set_aside(&layout.layer(id))?.into_iter().for_each(|aside| trash.discard(aside));
         }
     }
     Ok(Store {
         layout,
+        trash,
         config,
         boot_id,
         database,
@@ -98,19 +105,6 @@ fn aside(path: &Path) -> std::path::PathBuf {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seconds = now.map_or(0, |time| time.as_secs());
     path.with_extension(format!("redb.damaged-{seconds}"))
-}
-
-fn empty(directory: &Path) -> Result<(), ImageError> {
-    for entry in std::fs::read_dir(directory).map_err(ImageError::io("list", directory))? {
-        let path = entry.map_err(ImageError::io("list", directory))?.path();
-        let is_directory = path.symlink_metadata().is_ok_and(|there| there.is_dir());
-        if is_directory {
-            remove_tree(&path)?;
-        } else {
-            std::fs::remove_file(&path).map_err(ImageError::io("remove", &path))?;
-        }
-    }
-    Ok(())
 }
 
 /// Where the kernel tells none, every start counts as a new boot.

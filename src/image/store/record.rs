@@ -114,9 +114,11 @@ pub(crate) enum Check {
         /// Bytes of the outline on the disk.
         bytes: u64,
     },
+    /// A digest of its tree, as an earlier version took it.
+    Tree(Digest),
     /// The digest of its tree, taken when it was unpacked: entries of its archive replaced each other, so that the
     /// archive cannot be made again.
-    Tree(Digest),
+    Sum(Digest),
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Whether a layer is still what was unpacked.
 
 use super::assembled::Assembled;
-use super::tree::Tree;
+use super::tree::{Timeless, Tree};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::store::{Check, LayerRecord, Store};
 use crate::unpack::{self, Limits, UnpackError};
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 /// Most differences that are told of one layer.
@@ -23,10 +22,11 @@ pub(super) fn damage(store: &Store, id: &Digest, record: &LayerRecord) -> Result
         return Ok(Some("its directory is missing".to_owned()));
     }
     match &record.check {
-        Check::Nothing => Ok(Some(
-            "it was unpacked by an earlier version, which recorded nothing to check it by".to_owned(),
+        Check::Nothing | Check::Tree(_) => Ok(Some(
+            "it was unpacked by an earlier version, which recorded nothing that this one checks it by"
+                .to_owned(),
         )),
-        Check::Tree(expected) => {
+        Check::Sum(expected) => {
             let actual = Tree::open(&directory)?.digest()?;
             Ok((actual != *expected).then(|| "its tree is not what was unpacked".to_owned()))
         }
@@ -60,8 +60,7 @@ fn by_outline(store: &Store, id: &Digest) -> Result<Option<String>, ImageError> 
     if archive.unreadable {
         return Ok(Some("the outline of its archive is damaged".to_owned()));
     }
-    let timeless: BTreeSet<String> =
-        unpacked.implied.texts(usize::MAX).unwrap_or_default().into_iter().collect();
+    let timeless = Timeless::of(&unpacked.implied);
     let mut found = Tree::open(&directory)?.differences(&Tree::open(twin.path())?, &timeless, TOLD)?;
     if found.is_empty() {
         found = std::mem::take(&mut archive.damaged);

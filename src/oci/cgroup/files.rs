@@ -104,15 +104,8 @@ impl Hierarchy {
     }
 
     /// The processes of a cgroup and of everything below it.
-    pub(super) fn procs(&self, relative: &str) -> OciResult<Vec<i32>> {
-        let mut found = Vec::new();
-        let mut todo = vec![relative.to_owned()];
-        while let Some(here) = todo.pop() {
-            let text = self.read(&here, "cgroup.procs")?.unwrap_or_default();
-            found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-            todo.extend(self.children(&here));
-        }
-        Ok(found)
+    pub(super) fn procs(&self, relative: &str) -> Vec<i32> {
+        sys::cgroup::processes(&self.path(relative)).into_iter().collect()
     }
 }
 

@@ -58,19 +58,16 @@ impl Host {
         Ok(())
     }
 
-    /// The processes of a container's cgroup and of everything below it.
-    ///
-    /// # Errors
-    /// [`OciError::Io`]; an absent cgroup has none.
-    pub fn procs(&self, path: &CgroupPath) -> OciResult<Vec<i32>> {
+    /// The processes of a container's cgroup and of everything below it; an absent cgroup has none.
+    pub fn procs(&self, path: &CgroupPath) -> Vec<i32> {
         let hierarchy = self.unified().or_else(|| self.v1_of("freezer")).or_else(|| self.v1_of("memory"));
-        hierarchy.map_or(Ok(Vec::new()), |hierarchy| hierarchy.procs(path.relative()))
+        hierarchy.map_or_else(Vec::new, |hierarchy| hierarchy.procs(path.relative()))
     }
 
     fn kill_each(&self, path: &CgroupPath) -> OciResult<()> {
         let mut seen: Vec<i32> = Vec::new();
         for _ in 0..ROUNDS {
-            let new: Vec<i32> = self.procs(path)?.into_iter().filter(|pid| !seen.contains(pid)).collect();
+            let new: Vec<i32> = self.procs(path).into_iter().filter(|pid| !seen.contains(pid)).collect();
             if new.is_empty() {
                 return Ok(());
             }

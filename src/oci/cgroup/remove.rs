@@ -3,10 +3,10 @@
 use super::files::Hierarchy;
 use super::{CgroupPath, Host};
 use crate::error::{OciError, OciResult};
-use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use sys::fd::errno;
 
 /// A process that has just been reaped may keep its cgroup busy for a moment.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -51,28 +51,19 @@ impl Host {
 }
 
 fn remove_one(hierarchy: &Hierarchy, path: &str, deadline: Instant) -> OciResult<()> {
-    match hierarchy.rmdir(path) {
-        Ok(()) => return Ok(()),
-        Err(Errno::BUSY | Errno::NOTEMPTY) => {}
-        Err(error) => return Err(OciError::io("rmdir", hierarchy.path(path))(error)),
-    }
-    for child in hierarchy.children(path) {
-        remove_one(hierarchy, &child, deadline)?;
-    }
-    rmdir_patiently(hierarchy, path, deadline)
-}
-
-fn rmdir_patiently(hierarchy: &Hierarchy, path: &str, deadline: Instant) -> OciResult<()> {
+    let dir = hierarchy.path(path);
     let mut pause = Duration::from_millis(1);
     loop {
-        match hierarchy.rmdir(path) {
+        match sys::cgroup::remove(&dir) {
             Ok(()) => return Ok(()),
-            Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < deadline => {}
-            Err(Errno::BUSY | Errno::NOTEMPTY) => {
-                let processes = hierarchy.procs(path).map(|procs| procs.len()).unwrap_or_default();
-                return Err(OciError::CgroupBusy { path: hierarchy.path(path), processes });
+            Err(error) if !matches!(error.errno, errno::EBUSY | errno::ENOTEMPTY) => {
+                return Err(OciError::io("rmdir", dir)(error.to_io()));
             }
-            Err(error) => return Err(OciError::io("rmdir", hierarchy.path(path))(error)),
+            Err(_) if Instant::now() < deadline => {}
+            Err(_) => {
+                let processes = hierarchy.procs(path).len();
+                return Err(OciError::CgroupBusy { path: dir, processes });
+            }
         }
         sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);

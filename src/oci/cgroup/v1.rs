@@ -45,7 +45,7 @@ impl Host {
             }
             make(hierarchy, path, &mut Vec::new())?;
             let procs = hierarchy.writer(path.relative(), "cgroup.procs")?;
-            for pid in self.procs(path)? {
+            for pid in self.procs(path) {
                 match procs.write(&pid.to_string()) {
                     Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(libc::ESRCH) => {}
                     other => other?,

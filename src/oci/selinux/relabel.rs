@@ -2,16 +2,16 @@
 
 use crate::error::{OciError, OciResult};
 use model::Mount;
-use rustix::fs::{Dir, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
+use sys::fd::errno;
+use sys::tree::{Trail, Walk};
 
 const ATTRIBUTE: &str = "security.selinux";
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// Deeper trees are not labelled: every level holds a descriptor.
-const DEPTH_LIMIT: usize = 200;
+/// So often is a tree gone through in which somebody moves directories meanwhile.
+const TRIES: usize = 8;
 
 /// Directories that the host could not do without: relabelling one of them for a container would end the host's own
 /// access. Those of `containers/selinux`, and homes.
@@ -90,37 +90,32 @@ pub fn set_label(path: &Path, label: &str) -> OciResult<()> {
         Err(Errno::OPNOTSUPP) => return Ok(()),
         other => other.map_err(failed)?,
     }
-    match rustix::fs::open(path, DIRECTORY, Mode::empty()) {
-        Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
-        Ok(dir) => tree(&dir, label.as_bytes(), 0).map_err(failed),
-        Err(error) => Err(failed(error)),
+    for _ in 0..TRIES {
+        let top = match Trail::open(path) {
+            Err(error) if matches!(error.errno, errno::ENOTDIR | errno::ELOOP) => return Ok(()),
+            top => top.map_err(|error| OciError::io("relabel", path)(error.to_io()))?,
+        };
+        let whole = tree(top.across_mounts(), label.as_bytes());
+        if whole.map_err(|error| OciError::io("relabel", path)(error))? {
+            return Ok(());
+        }
     }
+    // Somebody moves directories about all the time.
+    Err(failed(Errno::AGAIN))
 }
 
-fn tree(dir: &OwnedFd, label: &[u8], depth: usize) -> rustix::io::Result<()> {
-    if depth > DEPTH_LIMIT {
-        return Err(Errno::LOOP);
-    }
-    for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
+/// Labels everything below the top; false where somebody moved directories meanwhile, so that some may be left out.
+fn tree(top: Trail, label: &[u8]) -> std::io::Result<bool> {
+    let mut walk = Walk::new(top);
+    while let Some(entry) = walk.advance().map_err(|error| error.to_io())? {
         // By the open directory, so that nothing that is moved meanwhile leads out of it.
-        let path = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
+        let path =
+            [format!("/proc/self/fd/{}/", entry.dir.as_raw_fd()).as_bytes(), entry.name.to_bytes()].concat();
         match rustix::fs::lsetxattr(path, ATTRIBUTE, label, XattrFlags::empty()) {
             // Gone meanwhile, or of another filesystem that is mounted there: whoever works there goes on.
             Ok(()) | Err(Errno::NOENT | Errno::OPNOTSUPP | Errno::ROFS) => {}
-            Err(error) => return Err(error),
-        }
-        if !matches!(entry.file_type(), FileType::Directory | FileType::Unknown) {
-            continue;
-        }
-        match rustix::fs::openat(dir, name, DIRECTORY, Mode::empty()) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-            inner => tree(&inner?, label, depth + 1)?,
+            Err(error) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(!walk.is_torn())
 }

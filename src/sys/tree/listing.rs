@@ -14,6 +14,7 @@ const KIND: usize = 18;
 const NAME: usize = 19;
 
 /// A directory that is being read.
+#[derive(Debug)]
 pub(super) struct Listing {
     fd: OwnedFd,
     buffer: Box<[u8]>,
@@ -23,14 +24,20 @@ pub(super) struct Listing {
 }
 
 /// A name in a directory.
-pub(super) struct Name {
+#[derive(Debug, Clone)]
+pub struct Name {
     pub(super) name: CString,
     kind: u8,
 }
 
 impl Name {
+    /// The name itself.
+    pub fn as_c_str(&self) -> &CStr {
+        &self.name
+    }
+
     /// Whether it may be a directory: not every filesystem tells.
-    pub(super) fn may_be_directory(&self) -> bool {
+    pub fn may_be_directory(&self) -> bool {
         matches!(self.kind, libc::DT_DIR | libc::DT_UNKNOWN)
     }
 }
@@ -44,7 +51,7 @@ impl Listing {
         open(parent, name, ResolveFlag::RESOLVE_NO_XDEV).map(Self::of)
     }
 
-    /// The directory that the path leads to, whose last name is no link.
+    /// The directory that the path leads to, whose last name is no link; mounts are followed.
     ///
     /// # Errors
     /// The kernel's.
@@ -52,8 +59,24 @@ impl Listing {
         open(parent, path, ResolveFlag::empty()).map(Self::of)
     }
 
-    fn of(fd: OwnedFd) -> Self {
-        Self { fd, buffer: vec![0; BUFFER].into_boxed_slice(), at: 0, end: 0, place: 0 }
+    /// Of a directory that is open for reading.
+    pub(super) fn of(fd: OwnedFd) -> Self {
+        Self { fd, buffer: Box::default(), at: 0, end: 0, place: 0 }
+    }
+
+    /// How far it was read: where [`Listing::seek`] goes on.
+    pub(super) fn place(&self) -> i64 {
+        self.place
+    }
+
+    /// Goes on where another listing of the same directory was.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn seek(&mut self, place: i64) -> SysResult<()> {
+        (self.at, self.end, self.place) = (0, 0, place);
+        let sought = nix::unistd::lseek(&self.fd, place, nix::unistd::Whence::SeekSet);
+        sought.map(drop).map_err(SysError::nix("seek in", ""))
     }
 
     /// The next name but `.` and `..`; those that appear or vanish meanwhile may be told or not.
@@ -63,6 +86,9 @@ impl Listing {
     pub(super) fn next(&mut self) -> SysResult<Option<Name>> {
         loop {
             if self.at >= self.end {
+                if self.buffer.is_empty() {
+                    self.buffer = vec![0; BUFFER].into_boxed_slice();
+                }
                 self.end = fill(self.fd.as_fd(), &mut self.buffer)?;
                 self.at = 0;
                 if self.end == 0 {

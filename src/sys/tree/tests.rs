@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-pub(super) fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     // In memory, where there is such a filesystem: these trees are large for a disk that others write to.
     let memory = Path::new("/dev/shm");
     let base = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
@@ -16,7 +16,7 @@ pub(super) fn scratch(name: &str) -> PathBuf {
 }
 
 /// Makes so many directories, one in the other.
-pub(super) fn chain(top: &Path, name: &[u8], depth: usize) -> fs::File {
+pub(crate) fn chain(top: &Path, name: &[u8], depth: usize) -> fs::File {
     let mut here = fs::File::open(top).unwrap();
     for _ in 0..depth {
         crate::resolve::make_dir(here.as_fd(), name).unwrap();
@@ -132,4 +132,105 @@ fn an_error_names_the_tree() {
     let error = remove(path).unwrap_err();
     assert!(error.path == path && error.op == "remove", "{error}");
     assert!(remove_at(nix::fcntl::AT_FDCWD, b"a\0b").is_err());
+}
+
+/// Every entry of the tree as depth and name, sorted.
+fn walked(mut walk: Walk) -> Vec<(usize, Vec<u8>)> {
+    let mut seen = Vec::new();
+    while let Some(entry) = walk.advance().unwrap() {
+        seen.push((entry.depth, entry.name.to_bytes().to_vec()));
+    }
+    assert!(!walk.is_torn());
+    seen.sort();
+    seen
+}
+
+#[test]
+fn a_walk_comes_by_everything_once_and_all_of_it_goes_deep() {
+    let dir = scratch("walk");
+    // In each directory of a chain files before and behind the way down, more than one buffer holds, and a short branch.
+    let mut here: std::os::fd::OwnedFd = fs::File::open(&dir).unwrap().into();
+    let mut expected = Vec::new();
+    for depth in 0..40 {
+        for number in 0..if depth % 13 == 0 { 700 } else { 3 } {
+            let name = format!("file-with-a-long-name-{number}");
+            crate::resolve::open_or_create(here.as_fd(), name.as_bytes(), false).unwrap();
+            expected.push((depth, name.into_bytes()));
+        }
+        crate::resolve::open_or_create(here.as_fd(), b"branch/b/b/b/b/b", true).unwrap();
+        expected.push((depth, b"branch".to_vec()));
+        expected.extend((1..6).map(|below| (depth + below, b"b".to_vec())));
+        here = crate::resolve::open_or_create(here.as_fd(), b"way", true).unwrap();
+        expected.push((depth, b"way".to_vec()));
+    }
+    expected.sort();
+    let top = || Walk::new(Trail::open(&dir).unwrap());
+    assert_eq!(confined(|| walked(top())), expected);
+    assert_eq!(usage(&dir, u64::MAX).unwrap().unwrap().inodes, expected.len() as u64 + 1);
+    assert_eq!(usage(&dir, 100).unwrap(), None);
+    let mut walk = top();
+    let mut seen = 0;
+    while let Some(entry) = walk.advance().unwrap() {
+        let way = entry.is_dir();
+        seen += 1;
+        if way {
+            walk.skip();
+        }
+    }
+    assert_eq!(seen, 702);
+    remove(&dir).unwrap();
+}
+
+#[test]
+fn a_deep_tree_is_measured_on_a_small_stack() {
+    let dir = scratch("measure");
+    drop(chain(&dir, b"d", 9000));
+    assert_eq!(confined(|| usage(&dir, u64::MAX)).unwrap().unwrap().inodes, 9001);
+    remove(&dir).unwrap();
+}
+
+#[test]
+fn whoever_moves_directories_leads_nobody_out_of_the_tree() {
+    let dir = scratch("moved");
+    drop(chain(&dir.join("."), b"d", 1));
+    let tree = dir.join("d");
+    drop(chain(&tree, b"e", 30));
+    fs::write(dir.join("outside"), "").unwrap();
+    fs::write(tree.join("late"), "").unwrap();
+    let mut trail = Trail::open(&tree).unwrap();
+    for _ in 0..30 {
+        trail.enter(c"e").unwrap();
+    }
+    fs::rename(tree.join("e/".repeat(20)), dir.join("moved")).unwrap();
+    let mut torn = 0;
+    while trail.depth() > 0 {
+        torn += usize::from(trail.leave().is_err());
+    }
+    assert_eq!(torn, 1);
+    assert!(!trail.leave().unwrap());
+    let identity = crate::fd::identity(trail.here()).unwrap();
+    assert_eq!(identity.inode, std::os::unix::fs::MetadataExt::ino(&tree.metadata().unwrap()));
+    remove(&dir).unwrap();
+}
+
+#[test]
+fn a_file_with_several_names_counts_once_however_many_there_are() {
+    let dir = scratch("names");
+    let empty = usage(&dir, u64::MAX).unwrap().unwrap();
+    for number in 0..2000 {
+        let file = dir.join(format!("{number}"));
+        fs::write(&file, [7; 5000]).unwrap();
+        for again in 0..2 {
+            fs::hard_link(&file, dir.join(format!("{number}-{again}"))).unwrap();
+        }
+    }
+    let all = usage(&dir, u64::MAX).unwrap().unwrap();
+    assert_eq!((all.inodes, all.bytes - empty.bytes), (2001, 2000 * 8192));
+    let mut crowded = Tally::crowded();
+    let mut walk = Walk::new(Trail::open(&dir).unwrap());
+    while let Some(entry) = walk.advance().unwrap() {
+        crowded.add(entry.stat);
+    }
+    assert_eq!((crowded.sum().inodes, crowded.sum().bytes), (2000, 2000 * 8192));
+    remove(&dir).unwrap();
 }

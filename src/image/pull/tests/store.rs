@@ -32,7 +32,7 @@ async fn the_store_survives_a_restart_and_repairs_itself() {
     assert_eq!(store.find(&id).unwrap().unwrap(), image);
     store.sweep().unwrap();
     counted(&store, &root).await;
-    assert!(!directory.path().join("images/ingest/77").exists());
+    gone(&directory.path().join("images/ingest/77")).await;
     assert!(!directory.path().join("images/layers/sha256/orphan").exists());
     wait_for_last(store).await;
 
@@ -146,6 +146,33 @@ async fn what_was_not_on_the_disk_before_a_power_loss_is_fetched_again_alone() {
     store.pull(&reference("app"), None).await.unwrap();
     assert_eq!(mock.blob_requests() - requests, 2, "the config and one layer");
     store.verify(Vec::new(), false, |image| assert!(image.is_whole(), "{image:?}")).await.unwrap();
+}
+
+/// Waits for what is removed behind the scenes.
+async fn gone(path: &std::path::Path) {
+    for _ in 0..2000 {
+        if !path.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} is still there", path.display());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_occurs_twice_is_there_once() {
+    let mock = Mock::start().await;
+    let (twice, other) = (gzip(&layer("a", b"x")), gzip(&layer("b", b"y")));
+    mock.push("app", "v1", &Pushed::index(vec![twice.clone(), other, twice]));
+    let node = Node::new();
+    let id = node.store.pull(&format!("{}/app:v1", mock.address()), None).await.unwrap();
+    let image = node.store.find(&id).unwrap().unwrap();
+    let name = |layer: usize| image.layers[layer].clone();
+    assert_eq!(image.layers.len(), 2, "{:?}", image.layers);
+    assert!(name(0).join("data/a").exists() && name(1).join("data/b").exists(), "the topmost stays");
+    node.assert_counted().await;
+    let usage = node.store.disk_usage();
+    assert_eq!((usage.images[0].unique, usage.images[0].shared), (usage.layers, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,157 @@
+//! Changes that wait for the disk: of each record the last, so that a disk that hangs for hours leaves no more waiting
+//! than there are records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So long do changes gather before they are written together.
+const SETTLE: Duration = Duration::from_millis(300);
+/// So long after a failure it is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Records by key, `None` where one is to be deleted.
+pub(super) type Batch = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Changes on their way to the disk.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    waiting: Batch,
+    /// Keys of records that are on the disk, or on their way there.
+    durable: BTreeSet<String>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Of records with these keys, which are on the disk.
+    pub(super) fn new(durable: impl Iterator<Item = String>) -> Self {
+        let state = State { waiting: Batch::new(), durable: durable.collect(), closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    pub(super) fn put(&self, key: String, record: Vec<u8>) {
+        self.lock().waiting.insert(key, Some(record));
+        self.changed.notify_one();
+    }
+
+    pub(super) fn delete(&self, key: String) {
+        let mut state = self.lock();
+        if state.durable.contains(&key) {
+            state.waiting.insert(key, None);
+        } else {
+            // It has never got as far as the disk.
+            state.waiting.remove(&key);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// What waits is written, and then the writer ends.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Hands over what waits until the queue is closed. What could not be written waits again, unless it has changed.
+    pub(super) fn write(&self, mut commit: impl FnMut(&Batch) -> bool) {
+        let mut patience = SETTLE;
+        while let Some((batch, last)) = self.next(patience) {
+            let done = commit(&batch);
+            let mut state = self.lock();
+            if done {
+                for (key, _) in batch.iter().filter(|(_, record)| record.is_none()) {
+                    state.durable.remove(key);
+                }
+            } else if last {
+                return;
+            } else {
+                for (key, record) in batch {
+                    state.waiting.entry(key).or_insert(record);
+                }
+            }
+            patience = if done { SETTLE } else { AGAIN };
+        }
+    }
+
+    /// The changes of so long a time from the first on, and whether they are the last; `None` when the queue is closed
+    /// and empty.
+    fn next(&self, patience: Duration) -> Option<(Batch, bool)> {
+        let mut state = self.lock();
+        while state.waiting.is_empty() && !state.closed {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let deadline = Instant::now() + patience;
+        while !state.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let batch = std::mem::take(&mut state.waiting);
+        let written = batch.iter().filter(|(_, record)| record.is_some());
+        state.durable.extend(written.map(|(key, _)| key.clone()));
+        (!batch.is_empty()).then_some((batch, state.closed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn what_waits_for_a_disk_that_hangs_is_bounded_and_the_last_of_it_is_written() {
+        let queue = Queue::new(["old".to_owned()].into_iter());
+        let (reached, hangs) = channel();
+        let (release, held) = channel();
+        let mut disk = Batch::from([("old".to_owned(), Some(b"0".to_vec()))]);
+        std::thread::scope(|scope| {
+            let (queue, disk) = (&queue, &mut disk);
+            let writer = scope.spawn(move || {
+                let mut commits = 0;
+                queue.write(|batch| {
+                    commits += 1;
+                    if commits == 1 {
+                        reached.send(()).unwrap();
+                        held.recv().unwrap();
+                        return false;
+                    }
+                    disk.extend(batch.clone());
+                    true
+                });
+            });
+            queue.put("first".into(), b"1".to_vec());
+            hangs.recv().unwrap();
+            for number in 0..100_000_u32 {
+                queue.put("kept".into(), number.to_be_bytes().to_vec());
+                queue.put(format!("passing {number}"), vec![7; 100]);
+                queue.delete(format!("passing {number}"));
+            }
+            queue.delete("old".into());
+            queue.delete("first".into());
+            assert_eq!(queue.waiting(), 3);
+            release.send(()).unwrap();
+            queue.close();
+            writer.join().unwrap();
+        });
+        disk.retain(|_, record| record.is_some());
+        let kept = Some(99_999_u32.to_be_bytes().to_vec());
+        assert_eq!(disk, Batch::from([("kept".to_owned(), kept)]));
+    }
+}
