@@ -110,6 +110,35 @@ fn unpacked_trees_equal_those_of_gnu_tar_and_umoci() {
     check(&world, "source", &expected);
 }
 
+/// GNU tar writes holes in four forms and reads each; so does the daemon.
+#[test]
+fn files_with_holes_equal_those_of_gnu_tar() {
+    let Some(world) = World::new().unwrap() else { return };
+    if world.daemon.kind() != Kind::Corten {
+        return;
+    }
+    let work = world.isolation.directory("holes").unwrap();
+    shell(
+        &work,
+        "mkdir tree; cd tree; truncate -s 3M empty; printf x | dd of=end bs=1 seek=2M 2>/dev/null
+        for at in $(seq 0 40); do printf \"part $at\" | dd of=many bs=1 seek=$((at * 65536)) conv=notrunc 2>/dev/null; done
+        touch -d '2012-12-12 12:12:12 UTC' empty end many .",
+    );
+    let expected = shell(&work.join("tree"), LISTING);
+    for (name, options) in [
+        ("old", "--format=gnu"),
+        ("pax-0.0", "--format=posix --sparse-version=0.0"),
+        ("pax-0.1", "--format=posix --sparse-version=0.1"),
+        ("pax-1.0", "--format=posix --sparse-version=1.0"),
+    ] {
+        shell(&work, &format!("tar {options} --sparse --numeric-owner --sort=name -C tree -cf {name}.tar ."));
+        let tar = fs::read(work.join(format!("{name}.tar"))).unwrap();
+        assert!(tar.len() < 1 << 20, "{name} has {} bytes", tar.len());
+        source(&world, &tar);
+        check(&world, "source", &expected);
+    }
+}
+
 /// Pulls the image by the daemon and compares.
 fn check(world: &World, name: &str, expected: &str) {
     let image = format!("registry.test/{name}:1");

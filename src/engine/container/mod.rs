@@ -9,6 +9,7 @@ mod log;
 mod open_exec;
 mod prepare;
 mod remove;
+mod root;
 mod sources;
 mod start;
 mod stop;

@@ -243,12 +243,12 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let layers = self.paths.container(&container.id);
         for dir in [&layers, &layers.join("upper"), &layers.join("work")] {
-            // The upper layer's mode is what every user of the container meets at `/`.
             fs::DirBuilder::new()
                 .mode(0o755)
                 .create(dir)
                 .map_err(EngineError::io("make the directory", dir))?;
         }
+        super::root::look_like(&layers.join("upper"), container.record().layers.first())?;
         super::volumes::make_anonymous(volumes, &layers, &container.record().layers)?;
         crate::selinux::label_volumes(volumes, mount_label(spec))
     }
