@@ -95,7 +95,7 @@ fn a_supervisor_that_cannot_be_spared_is_beside_its_pod() {
     host.exposed = true;
     let pod = CgroupPath::parse("test", "/pods/c").unwrap();
     let aside = dir.path().join("pods/corten-id");
-    assert_eq!(host.sandbox_dirs(&pod, "id"), [aside.clone()]);
+    assert_eq!(host.sandbox_dirs(&pod, "id"), std::slice::from_ref(&aside));
     std::fs::create_dir(&aside).unwrap();
     let made = host.create_sandbox(&pod, "id").unwrap();
     assert_eq!(made.plan.v2, Some(aside.to_str().unwrap().into()));
