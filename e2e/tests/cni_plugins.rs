@@ -216,3 +216,38 @@ fn a_pod_whose_plugin_is_gone_can_be_removed_and_is_released_later() {
         std::thread::sleep(Duration::from_millis(50));
     }
 }
+
+#[test]
+fn rules_that_somebody_flushes_are_made_again() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: the peer leaves that to its user");
+        return;
+    }
+    let drop_ins = world.daemon.place().root.join("conf.d");
+    fs::create_dir_all(&drop_ins).unwrap();
+    fs::write(drop_ins.join("10.toml"), "[network]\nstatus_interval_seconds = 1\n").unwrap();
+    let flush = || {
+        let mut nft = std::process::Command::new(tools::system("nft").unwrap());
+        assert!(nft.args(["flush", "ruleset"]).status().unwrap().success());
+    };
+    let id = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = with_host_port(world.pod("server").unwrap(), 30_081, 80);
+        let pod = cri.run_pod(&config).await.unwrap();
+        let script = "mkdir /www; echo served >/www/index.html; exec httpd -f -p 80 -h /www";
+        let web = cri.create(&pod, &shell("web", BUSYBOX, script), &config).await.unwrap();
+        cri.start(&web).await.unwrap();
+        pod
+    });
+    assert_eq!(page("127.0.0.1:30081"), "served");
+    world.daemon.kill().unwrap();
+    flush();
+    world.daemon.restart().unwrap();
+    assert_eq!(page("127.0.0.1:30081"), "served", "after the start");
+    flush();
+    let answers = (0..5).any(|_| page("127.0.0.1:30081") == "served");
+    assert!(answers, "after the next look");
+    world.tokio.block_on(async { world.daemon.client().await.unwrap().end_pod(&id).await.unwrap() });
+}
