@@ -50,10 +50,13 @@ impl Network {
     /// Has the packet rules of attachments kept, as far as plugins in process have made them: they are looked at now and
     /// then, and made again where somebody has flushed them. `attached` says which there are, in the order in which
     /// they were made; from the start of its [`Self::detach`] on a pod is passed over.
-    pub fn keep(&self, attached: impl Fn() -> Vec<Attachment> + Send + Sync + 'static) {
+    /// Must be called within a tokio runtime.
+    pub fn keep(self: &Arc<Self>, attached: impl Fn() -> Vec<Attachment> + Send + Sync + 'static) {
         // Only the first one is needed.
         let _ = self.kept.attached.set(Box::new(attached));
-        self.refresh.notify_one();
+        // By itself: the plugins are being asked how they are at this time.
+        let network = Arc::clone(self);
+        tokio::spawn(async move { network.heal().await });
     }
 
     /// Looks after the rules.
