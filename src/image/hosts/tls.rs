@@ -182,3 +182,53 @@ impl ServerCertVerifier for Anything {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Of P-521, for reg.example, an authority's by openssl's defaults; ten years from [`DAY`] on.
+    const OWN: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIICITCCAYKgAwIBAgIUUTgPxqQbzMps9FKU2Ix4FN98nLowCgYIKoZIzj0EAwIw\n\
+FjEUMBIGA1UEAwwLcmVnLmV4YW1wbGUwHhcNMjYxMTI3MTMzNDM1WhcNMzYxMTI0\n\
+MTMzNDM1WjAWMRQwEgYDVQQDDAtyZWcuZXhhbXBsZTCBmzAQBgcqhkjOPQIBBgUr\n\
+gQQAIwOBhgAEAUlS0s/xIQw4DhmaqZiqU8Y2oAPuy/f+iIXu/7okT67XM6lnpwDO\n\
+8bBGttUONRELclyvs2R9a65TmKvxCjU884rIAap8QmCY7fyoxmTEHBawGJWYHHQN\n\
++hKdSevbzcf61U/1Q45zRIgVAvb4rp69PGj/sKZD+4d+Ik3t1qVJ7mr7HSq6o2sw\n\
+aTAdBgNVHQ4EFgQU8H1ubep2+6ACiIUQ5unIYeoFsQQwHwYDVR0jBBgwFoAU8H1u\n\
+bep2+6ACiIUQ5unIYeoFsQQwDwYDVR0TAQH/BAUwAwEB/zAWBgNVHREEDzANggty\n\
+ZWcuZXhhbXBsZTAKBggqhkjOPQQDAgOBjAAwgYgCQgDMBDus4vKiuwNTfbyiPP6Q\n\
+EOEf4AaoaSqkZpYMUqceb/CK6kXIYbd2EQskFwXB9WiPphhpEUz7arNV8jMhxAuY\n\
+mQJCAUunjXulCOq19dQzapMHdaZtFC4zCxMcUPRz6WCO0o7nlYFxhHyg7oKeZ8+o\n\
+jNdizpZ7Qpc99LI1D+WEfGIB/WeR\n\
+-----END CERTIFICATE-----\n\
+";
+    const DAY: u64 = 1_795_872_876;
+
+    fn verify(own: Vec<CertificateDer<'static>>, name: &str, at: u64) -> Result<(), rustls::Error> {
+        let certificate = CertificateDer::from_pem_slice(OWN.as_bytes()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(signatures::provider());
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
+        OrNamed { inner, own }.verify_server_cert(&certificate, &[], &name, &[], at).map(drop)
+    }
+
+    #[test]
+    fn a_certificate_that_is_named_is_trusted_for_its_name_and_its_time() {
+        let own = || vec![CertificateDer::from_pem_slice(OWN.as_bytes()).unwrap()];
+        verify(own(), "reg.example", DAY).unwrap();
+        assert!(is_authority(&verify(Vec::new(), "reg.example", DAY).unwrap_err()));
+        let other = verify(own(), "other.example", DAY).unwrap_err().to_string();
+        assert!(other.contains("other.example"), "{other}");
+        for at in [DAY - 10 * 86_400, DAY + 20 * 365 * 86_400] {
+            let error = verify(own(), "reg.example", at).unwrap_err();
+            assert!(!is_authority(&error) && error.to_string().contains("certificate"), "{error}");
+        }
+    }
+}
