@@ -10,6 +10,7 @@ use wire::plan::{ContainerPlan, PidNamespace};
 use crate::agent::Handover;
 use crate::channel;
 use crate::extras::{Extras, Step};
+use crate::groups::Volume;
 use crate::labels::Labels;
 use crate::userns::{self, Mapper};
 use crate::{Failure, Never, creds, devices, hooks, keyring, masks, mounts, null, rootfs};
@@ -76,11 +77,12 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     }
     process::new_session()?;
     let root = root.as_fd();
-    mounts::attach_all(root, plan, sources)?;
+    let volumes = mounts::attach_all(root, plan, sources)?;
     devices::create_all(root, &plan.devices, &plan.symlinks)?;
     let master = if plan.stdio.tty { Some(open_terminal(root, plan)?) } else { None };
     null::take_own(root, &nulls)?;
     masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
+    volumes.into_iter().try_for_each(Volume::join)?;
     make_directory(root, &process.cwd)?;
     hooks::before_pivot(plan.hooks.as_ref())?;
     extras.before_pivot()?;

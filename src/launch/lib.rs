@@ -11,6 +11,7 @@ mod devices;
 mod exec;
 mod extras;
 mod foreign;
+mod groups;
 mod hooks;
 pub mod host;
 mod images;

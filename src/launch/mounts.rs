@@ -7,6 +7,7 @@ use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
 use wire::plan::{ContainerPlan, MountPlan, MountSource, RootfsPlan};
 
+use crate::groups::Volume;
 use crate::userns::{self, Mapper};
 use crate::{Context, Failure, images};
 
@@ -52,14 +53,17 @@ fn open_source(
     Ok(Some(tree))
 }
 
-/// Attaches all mounts in order, then verifies that `/proc` is what the plan wants there.
-pub(super) fn attach_all(
+/// Attaches all mounts in order, then verifies that `/proc` is what the plan wants there. Returns the volumes that have
+/// yet to be shared.
+pub(super) fn attach_all<'p>(
     root: BorrowedFd<'_>,
-    plan: &ContainerPlan,
+    plan: &'p ContainerPlan,
     sources: Vec<Option<OwnedFd>>,
-) -> Result<(), Failure> {
+) -> Result<Vec<Volume<'p>>, Failure> {
     let mut has_proc = false;
-    for (mount, source) in plan.mounts.iter().zip(sources) {
+    let mut volumes = Vec::new();
+    for (index, (mount, source)) in plan.mounts.iter().zip(sources).enumerate() {
+        volumes.iter_mut().try_for_each(|volume: &mut Volume<'_>| volume.cover(root, &mount.target))?;
         match (&mount.source, source) {
             (MountSource::Filesystem { fstype, source, data }, made) => {
                 refuse_link(root, fstype, &mount.target)?;
@@ -73,7 +77,15 @@ pub(super) fn attach_all(
             }
             (MountSource::Bind { .. } | MountSource::Overlay { .. }, Some(tree)) => {
                 let directory = fd::identity(&tree)?.is_dir();
-                place(root, mount, &tree, directory)?;
+                let following = plan.mounts.get(index + 1..).unwrap_or_default();
+                match Volume::seclude(mount, &tree, following)? {
+                    Some(volume) => {
+                        let private = MountPlan { propagation: propagation::PRIVATE, ..mount.clone() };
+                        place(root, &private, &tree, directory)?;
+                        volumes.push(volume);
+                    }
+                    None => place(root, mount, &tree, directory)?,
+                }
             }
             (MountSource::Bind { .. } | MountSource::Overlay { .. }, None) => {}
             (MountSource::Cgroup, _) => attach_cgroup(root, mount, plan)?,
@@ -83,7 +95,7 @@ pub(super) fn attach_all(
         let proc = resolve::open_in_root(root, b"/proc", flag::O_PATH)?;
         fd::expect_procfs(&proc).context("verify", b"/proc")?;
     }
-    Ok(())
+    Ok(volumes)
 }
 
 /// An image whose `/proc` or `/sys` is a link could send later writes somewhere else (CVE-2019-19921).

@@ -22,6 +22,7 @@ pub mod nft;
 pub mod notify;
 pub mod output;
 pub mod pass;
+pub mod peers;
 pub mod poll;
 pub mod privilege;
 pub mod process;

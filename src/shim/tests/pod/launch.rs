@@ -234,3 +234,60 @@ fn a_pod_can_share_one_pid_namespace_held_by_the_pause() {
     pod.kill_shim();
     wait_for(|| !stat().contains("(corten-pause)") || stat().contains(") Z"));
 }
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+/// The host's mounts below a directory.
+fn mounted_below(dir: &std::path::Path) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let place = |line: &str| line.split(' ').nth(4).unwrap_or_default().to_owned();
+    table.lines().map(place).filter(|place| std::path::Path::new(place).starts_with(dir)).collect()
+}
+
+#[test]
+fn mounts_below_a_shared_volume_are_the_container_s_own() {
+    let Some(busybox) = busybox() else { return };
+    let mut pod = Pod::new(&busybox);
+    let volume = pod.path("volume");
+    std::fs::create_dir(&volume).unwrap();
+    let mount = |path: &std::path::Path| {
+        let path = path.as_os_str().as_encoded_bytes();
+        sys::mount::classic(b"tmpfs", path, b"tmpfs", 0, b"").unwrap();
+        sys::mount::classic(b"", path, b"", sys::fd::propagation::SHARED, b"").unwrap();
+    };
+    mount(&volume);
+    std::fs::create_dir(volume.join("sub")).unwrap();
+    mount(&volume.join("sub"));
+    std::fs::write(pod.path("file"), "a message\n").unwrap();
+    let before = mounted_below(&volume);
+    for id in ["first", "second"] {
+        let script = format!(
+            "cat /volume/log; echo x > /volume/sub/own; busybox mkdir -p /volume/{id} && busybox mount -t tmpfs none /volume/{id}; echo ready; while :; do sleep 1000; done"
+        );
+        let mut plan = pod.plan(id, &script);
+        let shared = sys::fd::propagation::SHARED | sys::fd::propagation::RECURSIVE;
+        plan.rootfs.propagation = shared;
+        let mut bound = bind(&volume, "/volume", 0);
+        bound.propagation = shared;
+        plan.mounts.extend([
+            bound,
+            bind(&pod.path("file"), "/volume/log", 0),
+            filesystem("/volume/sub", "tmpfs", "", 0),
+        ]);
+        for set in [&mut plan.process.bounding, &mut plan.process.effective, &mut plan.process.permitted] {
+            *set |= CAP_SYS_ADMIN;
+        }
+        pod.run(&plan);
+        wait_for(|| pod.log_text(id).contains("ready"));
+        assert_eq!(pod.log_text(id), "a message\nready");
+        let seen = mounted_below(&volume);
+        assert!(seen.contains(&volume.join(id).display().to_string()), "its own mount is seen: {seen:?}");
+        sys::mount::detach(volume.join(id).as_os_str().as_encoded_bytes()).unwrap();
+        assert_eq!(mounted_below(&volume), before);
+        assert!(!volume.join("sub/own").exists());
+    }
+    pod.shut_down();
+    for path in [volume.join("sub"), volume] {
+        sys::mount::detach(path.as_os_str().as_encoded_bytes()).unwrap();
+    }
+}
