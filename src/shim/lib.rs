@@ -41,14 +41,20 @@ mod tracking;
 
 use std::process::ExitCode;
 
+/// For those who run it by hand.
+const USAGE: &str = "corten-shim supervises one pod: corten starts it for each pod, and nobody else does";
+
 /// Supervises one pod until the daemon ends it; or tries, as its arguments say, what the host can do.
 #[must_use]
 pub fn run() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if let (Some(verb), Some(dir)) = (arguments.next(), arguments.next())
-        && verb == "--probe-user-namespace"
-    {
+    let verb = arguments.next().unwrap_or_default();
+    if let (true, Some(dir)) = (verb == "--probe-user-namespace", arguments.next()) {
         return probe::user_namespace(std::path::Path::new(&dir));
+    }
+    if verb.as_encoded_bytes().starts_with(b"-") {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
     }
     match reactor::run() {
         Ok(()) => ExitCode::SUCCESS,

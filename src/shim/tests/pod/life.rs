@@ -308,3 +308,11 @@ pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     }
     panic!("it does not come true");
 }
+
+#[test]
+fn who_runs_it_by_hand_is_told_what_it_is() {
+    let told = std::process::Command::new(env!("CARGO_BIN_EXE_corten-shim")).arg("--help").output().unwrap();
+    let text = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(2), "{text}");
+    assert!(text.contains("supervises one pod") && text.contains("corten starts it"), "{text}");
+}
