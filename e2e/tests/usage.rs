@@ -5,7 +5,7 @@ use e2e::client::Cri;
 use e2e::pods::shell;
 use e2e::proto::{
     ContainerStats, ContainerStatsFilter, ContainerStatsRequest, ListContainerStatsRequest,
-    ListMetricDescriptorsRequest, ListPodSandboxMetricsRequest, ListPodSandboxStatsRequest, Metric,
+    ListMetricDescriptorsRequest, ListPodSandboxMetricsRequest, ListPodSandboxStatsRequest, Metric, Mount,
     PodSandboxConfig, PodSandboxStats, PodSandboxStatsRequest, StreamContainerStatsRequest,
     StreamPodSandboxMetricsRequest, StreamPodSandboxStatsRequest, UInt64Value,
 };
@@ -277,4 +277,38 @@ fn metrics_are_those_of_cadvisor() {
     assert!(shown.contains("container_memory_working_set_bytes"), "{shown}");
     let shown = crictl.run(&["metricsp"]).unwrap();
     assert!(shown.contains(&pod) && shown.contains(&container), "{shown}");
+}
+
+#[test]
+fn a_java_virtual_machine_sizes_its_heap_by_its_limit() {
+    let java = std::path::Path::new("/usr/bin/java");
+    if !java.exists() {
+        return println!("skipped: java is not installed");
+    }
+    let Some(world) = World::new().unwrap() else { return };
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let pod_config = world.pod("java").unwrap();
+        let pod = cri.run_pod(&pod_config).await.unwrap();
+        let mut config = shell("main", BUSYBOX, "exec sleep 1000");
+        config.linux.as_mut().unwrap().resources.as_mut().unwrap().memory_limit_in_bytes = 512 << 20;
+        for path in ["/usr", "/lib", "/lib64", "/etc"] {
+            if std::path::Path::new(path).is_dir() {
+                config.mounts.push(Mount {
+                    host_path: path.to_owned(),
+                    container_path: path.to_owned(),
+                    readonly: true,
+                    ..Mount::default()
+                });
+            }
+        }
+        let id = cri.create(&pod, &config, &pod_config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let flags = cri.shell(&id, "exec /usr/bin/java -XX:+PrintFlagsFinal -version").await.unwrap();
+        let line = flags.lines().find(|line| line.contains(" MaxHeapSize ")).expect(&flags);
+        let heap: u64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
+        assert!(heap <= 512 << 20, "{line}");
+        cri.end_pod(&pod).await.unwrap();
+    });
 }
