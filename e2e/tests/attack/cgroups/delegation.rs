@@ -1,7 +1,7 @@
 //! Containers that hand controllers of their own cgroup down.
 
-use super::{privileged, privileged_pod, unified, unlimited, until};
-use e2e::world::{BUSYBOX, World};
+use super::{PATIENCE, privileged, privileged_pod, unified, unlimited, until};
+use e2e::world::{BUSYBOX, World, wait_exited};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -71,4 +71,32 @@ fn commands_reach_a_container_that_has_delegated_its_cgroup() {
         cri.end_pod(&pod).await.unwrap();
         drop(handed_down);
     });
+}
+
+#[test]
+fn cgroups_of_any_depth_go_with_their_container() {
+    let Some(root) = unified() else { return println!("skipped: no cgroup v2") };
+    let Some(world) = World::new().unwrap() else { return };
+    let baseline = world.baseline().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let config = privileged_pod(world.pod("deep").unwrap());
+        let pod = cri.run_pod(&config).await.unwrap();
+        let top = if root.ends_with("unified") { "/sys/fs/cgroup/unified" } else { "/sys/fs/cgroup" };
+        // Longer than any path may be, with a process at the bottom.
+        let name = "d".repeat(200);
+        let script = format!(
+            "cd {top} || exit 3; own=$(grep ^0:: /proc/self/cgroup | cut -d: -f3); [ -e .$own/cgroup.procs ] && cd .$own; \
+             i=0; while [ $i -lt 40 ]; do mkdir {name} && cd -P {name} || exit 2; i=$((i+1)); done; \
+             (echo 0 > cgroup.procs && exec sleep 1000) & sleep 0.2; echo deep"
+        );
+        let id = cri.create(&pod, &privileged(unlimited("main", &script)), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let status = wait_exited(&cri, &id, PATIENCE).await.unwrap();
+        assert_eq!(status.exit_code, 0);
+        assert!(fs::read_to_string(&status.log_path).unwrap().contains("deep"));
+        cri.remove(&id).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
+    baseline.settle(&world.isolation, &world.daemon).unwrap();
 }
