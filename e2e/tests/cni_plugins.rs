@@ -144,9 +144,16 @@ fn status_and_gc_reach_the_upstream_plugins() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let crictl = world.crictl().unwrap();
-    let info: serde_json::Value = serde_json::from_str(&crictl.run(&["info"]).unwrap()).unwrap();
-    let conditions = info["status"]["conditions"].as_array().unwrap();
-    assert!(conditions.iter().any(|one| one["type"] == "NetworkReady" && one["status"] == true), "{info}");
+    // The plugins write down the question before they answer.
+    loop {
+        let info: serde_json::Value = serde_json::from_str(&crictl.run(&["info"]).unwrap()).unwrap();
+        let conditions = info["status"]["conditions"].as_array().unwrap();
+        if conditions.iter().any(|one| one["type"] == "NetworkReady" && one["status"] == true) {
+            break;
+        }
+        assert!(Instant::now() < end, "{info}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     world.tokio.block_on(async { world.daemon.client().await.unwrap().end_pod(&id).await.unwrap() });
 }
 
