@@ -84,11 +84,11 @@ fn a_tree_of_any_depth_that_a_container_made_goes_with_it() {
     });
 }
 
-/// Layers whose links let short paths lead deep.
-fn bottomless() -> Image {
+/// A layer as deep as a path leads, or deeper, by links that let short paths lead there.
+fn bottomless(depth: usize) -> Image {
     let mut layer = Layer::default().with(&format!("{}/file", hop()), 0o644, Entry::File(b"x".to_vec()));
     layer = layer.with("l1", 0o777, Entry::Symlink(hop()));
-    for link in 1..DEEP / HOP {
+    for link in 1..depth / HOP {
         let way = format!("l{link}/{}", hop());
         layer = layer.with(&format!("{way}/file"), 0o644, Entry::File(b"x".to_vec()));
         layer = layer.with(&format!("l{}", link + 1), 0o777, Entry::Symlink(way));
@@ -99,9 +99,10 @@ fn bottomless() -> Image {
 }
 
 #[test]
-fn a_layer_of_any_depth_is_measured_checked_and_removed() {
+fn a_layer_as_deep_as_paths_lead_is_measured_and_removed() {
     let Some(world) = World::new().unwrap() else { return };
-    world.registry.push("bottomless", "1", &bottomless()).unwrap();
+    world.registry.push("bottomless", "1", &bottomless(HOP)).unwrap();
+    world.registry.push("bottomless", "2", &bottomless(DEEP)).unwrap();
     let images = world.daemon.place().data.join("images");
     let pid = world.daemon.pid();
     let crictl = world.crictl().unwrap();
@@ -109,9 +110,14 @@ fn a_layer_of_any_depth_is_measured_checked_and_removed() {
         let cri = world.daemon.client().await.unwrap();
         cri.pull("registry.test/bottomless:1", None).await.unwrap();
     });
-    assert_eq!(fs::read_dir(images.join("layers/sha256")).unwrap().count(), 2);
+    assert!(fs::read_dir(images.join("layers/sha256")).unwrap().count() > 1);
     crictl.run(&["rmi", "registry.test/bottomless:1"]).unwrap();
     settle(&images.join("layers/sha256"), |_| true);
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let error = cri.pull("registry.test/bottomless:2", None).await.unwrap_err().to_string();
+        assert!(error.contains("has more than 4095 bytes"), "{error}");
+    });
     settle(&images.join("ingest"), |_| true);
     assert_eq!(world.daemon.pid(), pid);
 }
