@@ -128,7 +128,7 @@ impl Engine {
         let look = move || Ok(Arc::new(preflight::Preflight::new(&looking, &data)));
         let preflight = blocking("looking at the host", look).await?;
         let metrics = metrics::Metrics::register(metrics)?;
-        let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"))?;
+        let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"), metrics.unwritten())?;
         let cgroups = oci::cgroup::Host::detect()?;
         let engine = Arc::new(Self {
             driver: runtime::cgroup_driver(settings.cgroup_driver, &cgroups)?,

@@ -1,7 +1,7 @@
 //! What the engine counts as it happens.
 
 use crate::error::EngineError;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
 
 /// From a cached plan to a plugin at its deadline.
@@ -13,6 +13,7 @@ const STAGE_SECONDS: [f64; 14] =
 pub(crate) struct Metrics {
     stages: HistogramVec,
     exits: IntCounterVec,
+    unwritten: IntGauge,
 }
 
 impl Metrics {
@@ -35,8 +36,18 @@ impl Metrics {
             &["reason", "code"],
         )?;
         registry.register(Box::new(stages.clone()))?;
+        let unwritten = IntGauge::new(
+            "corten_records_not_durable",
+            "Records of pods and containers that a reboot would lose, because writing them failed.",
+        )?;
         registry.register(Box::new(exits.clone()))?;
-        Ok(Self { stages, exits })
+        registry.register(Box::new(unwritten.clone()))?;
+        Ok(Self { stages, exits, unwritten })
+    }
+
+    /// How many records could not be made durable.
+    pub(crate) fn unwritten(&self) -> IntGauge {
+        self.unwritten.clone()
     }
 
     /// A stage of a verb took so long.

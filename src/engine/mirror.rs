@@ -7,6 +7,7 @@
 mod queue;
 
 use crate::error::EngineError;
+use prometheus::IntGauge;
 use queue::{Batch, Queue};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
@@ -28,8 +29,9 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Opens the store and returns what it holds; a damaged one is set aside and a new one made.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Records), EngineError> {
+    /// Opens the store and returns what it holds; a damaged one is set aside and a new one made. `unwritten` tells how
+    /// many records could not be written.
+    pub(crate) fn open(path: &Path, unwritten: IntGauge) -> Result<(Self, Records), EngineError> {
         // The database asserts on some kinds of damage.
         let loaded = std::panic::catch_unwind(|| load(path));
         let (database, records) = match loaded {
@@ -47,7 +49,7 @@ impl Mirror {
             }
         };
         let queue = Arc::new(Queue::new(records.keys().cloned()));
-        let mut store = Store::new(path, database);
+        let mut store = Store::new(path, database, unwritten);
         let changes = queue.clone();
         let writer = std::thread::Builder::new()
             .name("mirror".into())
@@ -99,14 +101,16 @@ struct Store {
     database: Option<Database>,
     /// Room for a commit on a full disk: what is removed must not come back.
     reserve: Reserve,
+    unwritten: IntGauge,
 }
 
 impl Store {
-    fn new(path: &Path, database: Database) -> Self {
+    fn new(path: &Path, database: Database, unwritten: IntGauge) -> Self {
         let store = Self {
             path: path.to_owned(),
             database: Some(database),
             reserve: Reserve::new(path.with_extension("reserve"), RESERVE),
+            unwritten,
         };
         store.hold();
         store
@@ -125,8 +129,11 @@ impl Store {
             done = self.attempt(batch);
         }
         self.hold();
+        let lacking = if done.is_ok() { 0 } else { batch.len() };
+        self.unwritten.set(i64::try_from(lacking).unwrap_or(i64::MAX));
         let failed = |error: redb::Error| {
-            tracing::error!(%error, records = batch.len(), "durable copies of records could not be written");
+            tracing::error!(%error, "durable copies of records could not be written: a crash now would lose \
+                {lacking} records");
         };
         done.map_err(failed).is_ok()
     }
@@ -174,17 +181,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn open(path: &Path) -> Result<(Mirror, Records), EngineError> {
+        Mirror::open(path, IntGauge::new("unwritten", "unwritten").unwrap())
+    }
+
     #[test]
     fn what_is_put_is_there_after_reopening_and_what_is_deleted_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
-        let (mirror, records) = Mirror::open(&path).unwrap();
+        let (mirror, records) = open(&path).unwrap();
         assert!(records.is_empty());
         mirror.put("pod/a".into(), b"1".to_vec());
         mirror.put("pod/b".into(), b"2".to_vec());
         mirror.delete("pod/a".into());
         drop(mirror);
-        let (_mirror, records) = Mirror::open(&path).unwrap();
+        let (_mirror, records) = open(&path).unwrap();
         assert_eq!(records.into_iter().collect::<Vec<_>>(), [("pod/b".to_owned(), b"2".to_vec())]);
     }
 
@@ -193,7 +204,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
         std::fs::write(&path, [0x5a; 5000]).unwrap();
-        let (_mirror, records) = Mirror::open(&path).unwrap();
+        let (_mirror, records) = open(&path).unwrap();
         assert!(records.is_empty());
         let aside =
             |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("state.redb.bad-");

@@ -1,9 +1,11 @@
 //! The CRI log file: `<RFC 3339 nanoseconds> stdout|stderr P|F <text>`, a line each. `P` marks a piece that its
 //! line goes on behind: lines longer than 16 KiB are cut, and an output's last line may lack its end.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use sys::fd::{as_path, errno, flag};
 use sys::{SysError, SysResult};
@@ -66,7 +68,7 @@ impl Log {
     /// For a container that never came to be: removes the file if it was made for it and is still empty.
     pub(crate) fn discard(self) {
         let Some(file) = self.file.filter(|_| self.is_new) else { return };
-        let path = as_path(&self.path);
+        let Ok((_dir, path)) = place(&self.path) else { return };
         let is_ours = |ours: Metadata, there: Metadata| {
             ours.len() == 0 && (ours.dev(), ours.ino()) == (there.dev(), there.ino())
         };
@@ -74,7 +76,7 @@ impl Log {
             && is_ours(ours, there)
         {
             // A log that stays is empty and in nobody's way.
-            let _ = std::fs::remove_file(path);
+            let _ = std::fs::remove_file(&path);
         }
     }
 
@@ -148,7 +150,7 @@ impl Log {
 }
 
 fn open(path: &[u8], new: bool) -> SysResult<File> {
-    let name = as_path(path);
+    let (_dir, name) = place(path)?;
     // Not through a link, and not waiting for a FIFO's reader: the directory may be the kubelet's, the
     // file has to be one.
     let flags = flag::O_NOFOLLOW | flag::O_NONBLOCK;
@@ -159,7 +161,35 @@ fn open(path: &[u8], new: bool) -> SysResult<File> {
         .mode(MODE)
         .custom_flags(flags)
         .open(name)
-        .map_err(SysError::io("open log", name))
+        .map_err(SysError::io("open log", as_path(path)))
+}
+
+/// The directory of a log, and the file's path by way of the directory, which is made where it is missing. Behind a `/./`
+/// no link is followed: up to there the path is what the kubelet says is a directory of logs, from there on it is what
+/// somebody may have put into that.
+fn place(path: &[u8]) -> SysResult<(File, PathBuf)> {
+    let name = as_path(path);
+    let failed = || SysError::io("open log", name);
+    let marked = path.windows(3).position(|part| part == b"/./");
+    let (base, rest) = match marked.and_then(|at| path.split_at_checked(at)) {
+        Some((base, rest)) => (as_path(base), as_path(rest.get(3..).unwrap_or_default())),
+        None => (name.parent().unwrap_or(name), Path::new(name.file_name().unwrap_or_default())),
+    };
+    DirBuilder::new().recursive(true).mode(0o755).create(base).map_err(failed())?;
+    let mut dir =
+        OpenOptions::new().read(true).custom_flags(flag::O_DIRECTORY).open(base).map_err(failed())?;
+    let below = |dir: &File, part: &Path| Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(part);
+    for part in rest.parent().into_iter().flat_map(Path::components) {
+        let part = below(&dir, part.as_ref());
+        match DirBuilder::new().mode(0o755).create(&part) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed()(error)),
+            _ => {}
+        }
+        let flags = flag::O_DIRECTORY | flag::O_NOFOLLOW;
+        dir = OpenOptions::new().read(true).custom_flags(flags).open(part).map_err(failed())?;
+    }
+    let file = below(&dir, Path::new(rest.file_name().unwrap_or_default()));
+    Ok((dir, file))
 }
 
 /// Lines on their way to the file.

@@ -106,3 +106,41 @@ fn users_of_the_host_reach_nothing_of_pods() {
         cri.end_pod(&pod).await.unwrap();
     });
 }
+
+#[test]
+fn no_log_is_written_through_a_link_below_the_directory_of_logs() {
+    let Some(world) = World::new().unwrap() else { return };
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("linked").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let (logs, outside) =
+            (Path::new(&config.log_directory), world.isolation.directory("outside").unwrap());
+        std::os::unix::fs::symlink(&outside, logs.join("link")).unwrap();
+        let mut container = shell("main", BUSYBOX, "while :; do echo line; sleep 0.1; done");
+        container.log_path = "link/0.log".to_owned();
+        let error = cri.create(&pod, &container, &config).await.unwrap_err().to_string();
+        assert!(error.contains("link/0.log"), "{error}");
+        container.log_path = "link/deeper/0.log".to_owned();
+        cri.create(&pod, &container, &config).await.unwrap_err();
+        // One that takes the place of the directory later is not followed either.
+        container.log_path = "own/0.log".to_owned();
+        let id = cri.create(&pod, &container, &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        fs::rename(logs.join("own"), logs.join("aside")).unwrap();
+        std::os::unix::fs::symlink(&outside, logs.join("own")).unwrap();
+        let reopen = || {
+            let request = e2e::proto::ReopenContainerLogRequest { container_id: id.clone() };
+            let mut runtime = cri.runtime.clone();
+            async move { runtime.reopen_container_log(request).await }
+        };
+        reopen().await.unwrap_err();
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        // A directory that is gone is made again.
+        fs::remove_file(logs.join("own")).unwrap();
+        reopen().await.unwrap();
+        assert!(logs.join("own/0.log").is_file());
+        cri.end_pod(&pod).await.unwrap();
+    });
+}

@@ -24,6 +24,11 @@ pub(crate) fn check(container: &ContainerConfig, pod: &SandboxConfig) -> Result<
             return Err(namespaces.child(name).invalid("the pod sandbox has a namespace of its own"));
         }
     }
+    if asked.namespaces.pid == NamespaceMode::Node && given.namespaces.pid != NamespaceMode::Node {
+        return Err(namespaces
+            .child("pid")
+            .invalid("the pod sandbox was made without the host's PID namespace"));
+    }
     // A silent request means the pod's.
     let (users, theirs) = (&asked.namespaces.users, &given.namespaces.users);
     if users.is_some() && users != theirs || asked.namespaces.node_users && theirs.is_some() {
@@ -66,6 +71,12 @@ mod tests {
         assert_eq!(check(&container, &pod), Ok(()));
         container.security.namespaces.network = NamespaceMode::Pod;
         assert_eq!(check(&container, &pod), Ok(()));
+        container.security.namespaces.pid = NamespaceMode::Node;
+        let error = check(&container, &pod).unwrap_err().to_string();
+        assert!(error.starts_with("config.linux.security_context.namespace_options.pid: "), "{error}");
+        pod.linux.security.namespaces.pid = NamespaceMode::Node;
+        assert_eq!(check(&container, &pod), Ok(()));
+        (container.security.namespaces.pid, pod.linux.security.namespaces.pid) = Default::default();
         let map = model::IdMapping { container_id: 0, host_id: 65_536, length: 65_536 };
         container.security.namespaces.users = Some(model::UserNamespace { uids: map, gids: map });
         let error = check(&container, &pod).unwrap_err().to_string();

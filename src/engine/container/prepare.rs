@@ -131,10 +131,6 @@ impl Engine {
         }
         oci::spec::make_sources(&draft.config.mounts, made)?;
         crate::selinux::label_mounts(&draft.config.mounts, mount_label(spec))?;
-        let log_path = draft.log_path();
-        if let Some(dir) = Path::new(&log_path).parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            fs::create_dir_all(dir).map_err(EngineError::io("make the log directory", dir))?;
-        }
         Ok(())
     }
 
@@ -272,7 +268,7 @@ impl Engine {
             &oci::plan::PlanInputs {
                 id: &record.id,
                 stdio: Stdio {
-                    log_path: record.log_path.clone().into_bytes(),
+                    log_path: marked_log_path(&container.pod.config(), config),
                     tty: config.tty,
                     stdin: config.stdin,
                     stdin_once: config.stdin_once,
@@ -335,4 +331,12 @@ fn log_path(sandbox: &SandboxConfig, config: &ContainerConfig) -> String {
         return String::new();
     }
     Path::new(&sandbox.log_directory).join(&config.log_path).to_string_lossy().into_owned()
+}
+
+/// The same as the shim takes it, which follows no link behind `/./`, and makes the directories.
+fn marked_log_path(sandbox: &SandboxConfig, config: &ContainerConfig) -> Vec<u8> {
+    match log_path(sandbox, config).as_str() {
+        "" => Vec::new(),
+        _ => format!("{}/./{}", sandbox.log_directory, config.log_path).into_bytes(),
+    }
 }

@@ -60,7 +60,7 @@ impl Registry {
         let found = self.scan();
         let mut general: Vec<&Path> = Vec::new();
         let chosen: Vec<(&Found, &Document, &Device)> =
-            names.iter().map(|name| choose(&found, name)).collect::<OciResult<_>>()?;
+            names.iter().map(|name| choose(&found, name, &self.dirs)).collect::<OciResult<_>>()?;
         for (file, document, _) in &chosen {
             document.container_edits.check(&document.kind)?;
             if !general.contains(&file.path.as_path()) {
@@ -119,7 +119,11 @@ fn load(path: &Path, size: u64) -> Parsed {
 }
 
 /// The device of the last directory that has it.
-fn choose<'a>(found: &'a [Found], name: &str) -> OciResult<(&'a Found, &'a Document, &'a Device)> {
+fn choose<'a>(
+    found: &'a [Found],
+    name: &str,
+    dirs: &[PathBuf],
+) -> OciResult<(&'a Found, &'a Document, &'a Device)> {
     let mut best: Option<(&Found, &Document, &Device)> = None;
     for file in found {
         let Ok(document) = &file.document else { continue };
@@ -137,7 +141,11 @@ fn choose<'a>(found: &'a [Found], name: &str) -> OciResult<(&'a Found, &'a Docum
         }
     }
     best.ok_or_else(|| {
-        let mut reason = format!("nobody describes {name}");
+        let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+        let mut reason = match dirs.is_empty() {
+            true => format!("no specification of {name}: no directory is set for them"),
+            false => format!("no specification of {name} in {}", dirs.join(", ")),
+        };
         for (path, error) in found.iter().filter_map(|file| Some((&file.path, file.document.as_ref().err()?)))
         {
             reason.push_str(&format!("; {} {error}", path.display()));

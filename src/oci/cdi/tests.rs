@@ -73,7 +73,7 @@ fn a_device_brings_what_its_file_says() {
 fn changes_count_and_damaged_files_hide_no_other() {
     let (dir, registry) = registry();
     let file = dir.path().join("low/one.json");
-    assert!(refused(&registry, "a").contains("nobody describes vendor.com/class=a"));
+    assert!(refused(&registry, "a").contains("no specification of vendor.com/class=a in /"));
     std::fs::write(&file, json("a", r#"{"env": ["X=1"]}"#)).unwrap();
     std::fs::write(dir.path().join("low/broken.yaml"), "cdiVersion: [").unwrap();
     inject(&registry, &["a"]).unwrap();

@@ -88,8 +88,8 @@ pub fn program(profile: &LinuxSeccomp) -> OciResult<Program> {
 /// Reads a profile of the node, in the OCI form or Docker's.
 ///
 /// # Errors
-/// [`OciError::Missing`] naming the request's field when it cannot be read, [`OciError::ProfileSyntax`] or
-/// [`OciError::Profile`] when it is not understood.
+/// [`OciError::Missing`] naming the request's field when it cannot be read, [`OciError::Invalid`] with the file when it
+/// is not understood.
 pub fn localhost(path: &Path, caps: CapSet) -> OciResult<LinuxSeccomp> {
     const FIELD: &str = "linux.security_context.seccomp.localhost_ref";
     if !path.is_absolute() {
@@ -101,6 +101,7 @@ pub fn localhost(path: &Path, caps: CapSet) -> OciResult<LinuxSeccomp> {
         return Err(OciError::invalid(FIELD, "must be a regular file of at most 1 MiB"));
     }
     json::parse(&std::fs::read(path).map_err(missing)?, caps)
+        .map_err(|error| OciError::invalid(FIELD, format!("{}: {error}", path.display())))
 }
 
 /// Compiles the built-in profile for the default capabilities, so that the first pod does not wait for it.

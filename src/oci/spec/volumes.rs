@@ -40,7 +40,7 @@ const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
 
 /// The volumes that an image declares, each with a directory of its own in `base`. Those at or below a mount of the
 /// request are left out, so that what the user mounts there is what the program finds; so are those among the
-/// kernel's own filesystems.
+/// kernel's own filesystems, and the root, which is writable as it is.
 ///
 /// # Errors
 /// [`OciError::Invalid`] for a place that cannot be mounted over.
@@ -53,7 +53,8 @@ pub fn anonymous_volumes(
         requests.iter().map(|request| crate::rootfs::clean(&request.container_path)).collect();
     let mut volumes: Vec<AnonymousVolume> = Vec::new();
     for path in declared {
-        if KERNELS.iter().any(|kernels| crate::rootfs::clean(path).starts_with(kernels)) {
+        let clean = crate::rootfs::clean(path);
+        if clean == Path::new("/") || KERNELS.iter().any(|kernels| clean.starts_with(kernels)) {
             continue;
         }
         let place = destination("image config volumes", path, None)?;

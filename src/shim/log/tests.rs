@@ -102,6 +102,30 @@ fn reopening_fails_without_a_trace_or_goes_on_in_a_new_file() {
 }
 
 #[test]
+fn no_link_below_the_directory_of_logs_is_followed() {
+    let scratch = Scratch::new("links");
+    let (logs, outside) = (scratch.0.join("logs"), scratch.0.join("outside"));
+    let path = |rest: &str| [logs.as_os_str().as_encoded_bytes(), b"/./", rest.as_bytes()].concat();
+    std::fs::create_dir(&outside).unwrap();
+    // The directory of logs itself may be reached by one.
+    std::os::unix::fs::symlink("real", &logs).unwrap();
+    std::fs::create_dir(scratch.0.join("real")).unwrap();
+    let mut log = Log::open(&path("a/b/0.log")).unwrap();
+    log.write(Stream::Out, b"line\n");
+    let dir = scratch.0.join("real/a");
+    assert!(dir.join("b/0.log").is_file());
+    std::fs::rename(dir.join("b"), scratch.0.join("aside")).unwrap();
+    log.reopen().unwrap();
+    assert!(dir.join("b/0.log").is_file(), "a missing directory is made again");
+    std::fs::remove_dir_all(dir.join("b")).unwrap();
+    std::os::unix::fs::symlink(&outside, dir.join("b")).unwrap();
+    assert_eq!(log.reopen().unwrap_err().errno, errno::ENOTDIR);
+    assert_eq!(Log::open(&path("a/b/0.log")).unwrap_err().errno, errno::ENOTDIR);
+    assert_eq!(Log::open(&path("a/b/c/0.log")).unwrap_err().errno, errno::ENOTDIR);
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
 fn a_full_disk_loses_whole_lines_and_counts_them() {
     let mut log = Log {
         path: Vec::new(),

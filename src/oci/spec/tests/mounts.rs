@@ -124,10 +124,10 @@ fn an_image_is_an_overlay_and_a_declared_volume_a_bind() {
     assert_eq!(sources, ["/v/0", "/v/1"].map(PathBuf::from));
     assert_eq!(find(&spec, "/sys/fs/cgroup").typ().as_deref(), Some("cgroup"));
     assert!(!places(&spec).contains(&"/tools/x".to_owned()), "a mount of the request covers it");
-    for path in ["/", "", "a/../.."] {
-        let error = anonymous_volumes(&list(&[path]), &[], Path::new("/v")).unwrap_err();
-        assert!(error.to_string().starts_with("image config volumes"), "{error}");
-    }
+    // The root is writable without; the image is not to be lost for such a line.
+    assert!(anonymous_volumes(&list(&["/", "", "a/../.."]), &[], Path::new("/v")).unwrap().is_empty());
+    let error = anonymous_volumes(&list(&["/a\0"]), &[], Path::new("/v")).unwrap_err();
+    assert!(error.to_string().starts_with("image config volumes"), "{error}");
 }
 
 #[test]
