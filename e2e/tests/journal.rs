@@ -48,3 +48,28 @@ fn every_step_of_a_pods_life_is_a_line_with_names_and_ids() {
         }
     });
 }
+
+#[test]
+fn a_container_whose_supervisor_was_killed_says_so() {
+    let Some(world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: Corten's own supervisor");
+        return;
+    }
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("orphan").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let id = cri.create(&pod, &shell("main", BUSYBOX, "exec sleep 1000"), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let is_shim = |line: &str| line.split(' ').next().is_some_and(|word| word.ends_with("corten-shim"));
+        let processes = world.isolation.processes();
+        let (shim, _) = processes.iter().find(|(_, line)| is_shim(line)).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(*shim), nix::sys::signal::Signal::SIGKILL).unwrap();
+        let status = wait_exited(&cri, &id, Duration::from_secs(30)).await.unwrap();
+        assert_eq!((status.exit_code, status.reason.as_str()), (137, "Error"));
+        assert_eq!(status.message, "the pod's supervisor was killed");
+        cri.end_pod(&pod).await.unwrap();
+    });
+}

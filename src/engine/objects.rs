@@ -105,7 +105,7 @@ impl Pod {
         match self.update(&change) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
-                tracing::error!(pod = %self.id, error = crate::chain(&error), "a state change is not recorded");
+                tracing::error!(pod_id = %self.id, error = crate::chain(&error), "a state change is not recorded");
                 let mut held = lock(&self.record);
                 change(&mut held);
                 self.left.send_replace(held.state == SandboxState::NotReady);

@@ -2,6 +2,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod numbers {
+    pub(crate) const WRITE: usize = 64;
     pub(crate) const RT_SIGPROCMASK: usize = 135;
     pub(crate) const RT_SIGTIMEDWAIT: usize = 137;
     pub(crate) const PRCTL: usize = 167;
@@ -12,6 +13,7 @@ mod numbers {
 
 #[cfg(target_arch = "x86_64")]
 mod numbers {
+    pub(crate) const WRITE: usize = 1;
     pub(crate) const RT_SIGPROCMASK: usize = 14;
     pub(crate) const RT_SIGTIMEDWAIT: usize = 128;
     pub(crate) const PRCTL: usize = 157;

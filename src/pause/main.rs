@@ -55,7 +55,23 @@ fn reap() {
     }
 }
 
-#[cfg(not(bare))]
-fn main() {
+/// What the shim never does: it gives the program a name and nothing else.
+const USAGE: &str =
+    "corten-pause holds the PID namespace of a pod; corten-shim starts it, without arguments\n";
+const STDERR: usize = 2;
+
+/// The program with so many arguments, its name among them; its exit code.
+fn run(arguments: usize) -> usize {
+    if arguments > 1 {
+        // Nobody is left to tell when it cannot be written.
+        kernel::call(kernel::WRITE, [STDERR, USAGE.as_ptr() as usize, USAGE.len(), 0]);
+        return 2;
+    }
     pause();
+    0
+}
+
+#[cfg(not(bare))]
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::from(u8::try_from(run(std::env::args_os().len())).unwrap_or(2))
 }

@@ -89,7 +89,7 @@ impl Engine {
                 self.unmake_sources(&container).await;
                 if let Err(left) = undone {
                     container.publish();
-                    tracing::error!(container = %id, error = chain(&left), "a failed container could not be undone: \
+                    tracing::error!(container_id = %id, error = chain(&left), "a failed container could not be undone: \
                         it is listed until it is removed");
                     return Err(ticket.fail_holding(error));
                 }

@@ -63,7 +63,7 @@ impl Engine {
             Ok(())
         };
         if let Err(error) = blocking("running hooks", run).await {
-            tracing::warn!(container = %container.id, error = crate::chain(&error), "its poststart hooks");
+            tracing::warn!(container_id = %container.id, error = crate::chain(&error), "its poststart hooks");
         }
     }
 }
@@ -92,7 +92,7 @@ fn run_all(stage: &str, id: &str, hooks: &[HookPlan], state: &[u8]) {
         let path = as_path(&plan.path);
         let hook = Hook { path, args: &plan.args, env: &plan.env, limit, beside: None };
         if let Err(problem) = sys::hook::run(&hook, state) {
-            tracing::warn!(container = id, hook = %path.display(), problem, "a {stage} hook failed");
+            tracing::warn!(container_id = id, hook = %path.display(), problem, "a {stage} hook failed");
         }
     }
 }

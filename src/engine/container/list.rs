@@ -40,7 +40,7 @@ impl Engine {
         match force {
             Ok(force) => view.resources = limits::actual(&view.resources, &force, view.pid.and_then(score)),
             Err(error) => {
-                tracing::warn!(container = %view.id, error = chain(&error), "limits cannot be read back");
+                tracing::warn!(container_id = %view.id, error = chain(&error), "limits cannot be read back");
             }
         }
         view

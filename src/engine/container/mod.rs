@@ -32,6 +32,8 @@ use std::time::Duration;
 use wire::msg::{ErrorCode, ExitRecord};
 use wire::plan::SeccompAgent;
 
+/// Why a container ended whose supervisor did: said where nobody else can say it.
+pub(crate) const SUPERVISOR_KILLED: &str = "the pod's supervisor was killed";
 /// How long a process may take to be gone once its socket is closed.
 const MOMENT: Duration = Duration::from_millis(200);
 
@@ -43,8 +45,13 @@ fn agent(container: &Container, spec: &Spec) -> Result<Option<SeccompAgent>, Eng
 impl Engine {
     /// A shim reports an exit: the record first, then everybody who waits.
     pub(crate) fn exited(&self, record: &ExitRecord) {
+        self.ended(record, "");
+    }
+
+    /// The same with a word for people on why, where the record has none.
+    fn ended(&self, record: &ExitRecord, why: &str) {
         let Some(container) = self.registry.any_container(&record.id) else {
-            tracing::debug!(container = %record.id, "an exit of a container that is removed");
+            tracing::debug!(container_id = %record.id, "an exit of a container that is removed");
             return;
         };
         if container.state() == ContainerState::Created && record.started_at_ns != 0 {
@@ -52,9 +59,12 @@ impl Engine {
             self.publish(&container, ContainerEvent::Started(record.started_at_ns));
         }
         if record.log_bytes_lost > 0 {
-            tracing::warn!(container = %record.id, bytes = record.log_bytes_lost, "log bytes could not be written");
+            tracing::warn!(container_id = %record.id, bytes = record.log_bytes_lost, "log bytes could not be written");
         }
-        let exit = exit(record);
+        let mut exit = exit(record);
+        if exit.message.is_empty() {
+            why.clone_into(&mut exit.message);
+        }
         if self.publish(&container, ContainerEvent::Exited(exit.clone())) {
             self.metrics.exit(&exit.reason, exit.code);
             tell_exit(&container, record.started_at_ns, &exit);
@@ -72,9 +82,9 @@ impl Engine {
         match applied {
             Ok(bytes) => self.mirror.put(container_key(&container.id), bytes),
             // The same news came on two ways: as an answer and as an event.
-            Err(EngineError::Transition(error)) => tracing::debug!(container = %container.id, %error),
+            Err(EngineError::Transition(error)) => tracing::debug!(container_id = %container.id, %error),
             Err(error) => {
-                tracing::error!(container = %container.id, error = chain(&error), "a state change is not recorded");
+                tracing::error!(container_id = %container.id, error = chain(&error), "a state change is not recorded");
             }
         }
         is_news
@@ -91,17 +101,17 @@ impl Engine {
                 match Box::pin(engine.reconnect(&pod)).await {
                     Ok(()) => return,
                     Err(error) => {
-                        tracing::error!(pod = %pod.id, error = chain(&error), "the supervisor is out of reach");
+                        tracing::error!(pod_id = %pod.id, error = chain(&error), "the supervisor is out of reach");
                         shim.kill();
                         shim.gone(Duration::from_secs(engine.settings.kill_timeout_seconds)).await;
                     }
                 }
             }
-            tracing::error!(pod = %pod.id, "the supervisor is gone: its containers are ended");
+            tracing::error!(pod_id = %pod.id, "the supervisor is gone: its containers are ended");
             pod.stop_counting();
             pod.set_shim(None);
             pod.set_pause(None);
-            engine.orphaned(&pod).await;
+            engine.orphaned(&pod, SUPERVISOR_KILLED).await;
             let not_ready = |record: &mut PodRecord| record.state = SandboxState::NotReady;
             if let Some(bytes) = pod.update_regardless(not_ready) {
                 engine.mirror.put(crate::pod::run::pod_key(&pod.id), bytes);
@@ -111,16 +121,17 @@ impl Engine {
     }
 
     /// Ends what still runs in a pod without a supervisor, with the exit that the supervisor wrote where it did.
-    pub(crate) async fn orphaned(self: &Arc<Self>, pod: &Arc<Pod>) {
+    pub(crate) async fn orphaned(self: &Arc<Self>, pod: &Arc<Pod>, why: &'static str) {
         for container in self.registry.containers_of(&pod.id) {
             if !matches!(container.state(), ContainerState::Exited { .. }) {
-                self.bury(&container).await;
+                self.bury(&container, why).await;
             }
         }
     }
 
-    /// Kills a container that nobody supervises and records its end.
-    pub(crate) async fn bury(self: &Arc<Self>, container: &Arc<Container>) {
+    /// Kills a container that nobody supervises and records its end; `why` is for people, where the supervisor did not
+    /// write how it ended.
+    pub(crate) async fn bury(self: &Arc<Self>, container: &Arc<Container>, why: &'static str) {
         let (engine, held) = (self.clone(), container.clone());
         let killed = crate::blocking("killing orphans", move || {
             engine.cgroups.kill(&held.cgroup())?;
@@ -129,10 +140,13 @@ impl Engine {
         })
         .await;
         let record = killed.unwrap_or_else(|error| {
-            tracing::error!(container = %container.id, error = chain(&error), "orphans are not killed");
+            tracing::error!(container_id = %container.id, error = chain(&error), "orphans are not killed");
             None
         });
-        self.exited(&record.unwrap_or_else(|| killed_record(container)));
+        match record {
+            Some(record) => self.exited(&record),
+            None => self.ended(&killed_record(container), why),
+        }
     }
 }
 
@@ -182,7 +196,7 @@ fn tell_exit(container: &Container, started_at: i64, exit: &Exit) {
         code = exit.code,
         signal = exit.signal,
         reason = exit.reason,
-        start_error = (!exit.message.is_empty()).then_some(exit.message.as_str()),
+        message = (!exit.message.is_empty()).then_some(exit.message.as_str()),
         ran = (started_at != 0).then(|| format!("{:.3}s", ran.as_secs_f64())),
         "the container ended"
     );

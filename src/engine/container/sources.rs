@@ -15,7 +15,7 @@ impl Engine {
         }
         let (engine, id) = (self.clone(), container.id.clone());
         if self.strangers.run(&container.pod, move || engine.unmake(&id, &made)).await.is_err() {
-            tracing::debug!(container = %container.id, "sources are removed behind, or stay");
+            tracing::debug!(container_id = %container.id, "sources are removed behind, or stay");
         }
     }
 
@@ -26,7 +26,7 @@ impl Engine {
                 continue;
             }
             if let Err(error) = std::fs::remove_dir(dir) {
-                tracing::debug!(container = id, dir = %dir.display(), %error, "a source stays");
+                tracing::debug!(container_id = id, dir = %dir.display(), %error, "a source stays");
             }
         }
     }

@@ -31,7 +31,7 @@ impl Engine {
                     let signal = container.record().stop_signal;
                     if let Err(error) = engine.signal(&container, signal, false).await {
                         container.stop_sent.store(false, Ordering::Relaxed);
-                        tracing::warn!(container = %container.id, error = crate::chain(&error), "cannot be signalled");
+                        tracing::warn!(container_id = %container.id, error = crate::chain(&error), "cannot be signalled");
                     }
                 }
                 if ended(&container, grace).await {
@@ -50,12 +50,12 @@ impl Engine {
         match self.signal(container, SIGKILL, true).await {
             Ok(()) if ended(container, limit / 2).await => return Ok(()),
             Err(EngineError::ShimGone { .. }) if container.pod.shim().is_none() => {
-                self.bury(container).await;
+                self.bury(container, super::SUPERVISOR_KILLED).await;
                 return Ok(());
             }
             outcome => {
                 let error = outcome.err().map(|error| crate::chain(&error));
-                tracing::warn!(container = %container.id, error, "is killed through its cgroup");
+                tracing::warn!(container_id = %container.id, error, "is killed through its cgroup");
             }
         }
         let (engine, cgroup) = (self.clone(), container.cgroup());

@@ -56,7 +56,7 @@ impl Engine {
             .and_then(|()| self.record_limits(container, &spec, &after, annotations));
         if let Err(error) = applied {
             if let Err(left) = self.cgroups.update(&path, &old) {
-                tracing::error!(container = %container.id, error = chain(&left), "limits are not all as they were");
+                tracing::error!(container_id = %container.id, error = chain(&left), "limits are not all as they were");
             }
             return Err(error);
         }
@@ -124,7 +124,7 @@ impl Engine {
             if read(pid).is_some_and(|text| text == first)
                 && let Err(error) = std::fs::write(file(pid), score.to_string())
             {
-                tracing::info!(container = %container.id, pid, score, %error, "the host restricts oom_score_adj");
+                tracing::info!(container_id = %container.id, pid, score, %error, "the host restricts oom_score_adj");
             }
         }
     }

@@ -78,7 +78,7 @@ impl Runtime {
     pub(crate) fn discard(&self, bundle: &Path, id: &str) -> Result<(), EngineError> {
         if let Err(error) = self.delete(id) {
             tracing::warn!(
-                container = id,
+                container_id = id,
                 error = crate::chain(&error),
                 "the runtime's state is removed without it"
             );

@@ -43,7 +43,7 @@ impl Engine {
         }
         failures.extend(self.stage("scope_end", self.release_scope(pod)).await.err());
         // What the shim did not get to bury before it ended.
-        self.orphaned(pod).await;
+        self.orphaned(pod, "").await;
         if was_ready {
             self.tell_pod(pod, EventKind::Stopped);
         }

@@ -122,7 +122,7 @@ impl Engine {
                 Err(match self.release(&pod).await.and_then(|()| self.forget(&pod)) {
                     Ok(()) => ticket.fail(error),
                     Err(left) => {
-                        tracing::error!(pod = %pod.id, error = chain(&left), "a failed pod could not be undone: \
+                        tracing::error!(pod_id = %pod.id, error = chain(&left), "a failed pod could not be undone: \
                             it is listed as not ready until it is removed");
                         ticket.fail_holding(error)
                     }
@@ -147,7 +147,7 @@ impl Engine {
             self.stage("supervisor", self.launch(pod, second)),
         );
         if let (Err(_), Err(second)) = (&attached, &launched) {
-            tracing::warn!(pod = %pod.id, error = chain(second), "the supervisor failed beside the network");
+            tracing::warn!(pod_id = %pod.id, error = chain(second), "the supervisor failed beside the network");
         }
         let attachment = attached?;
         launched?;
@@ -259,7 +259,7 @@ impl Engine {
         if let Reply::Sandbox { pause_pid, warnings } = reply {
             pod.set_pause(pause_pid);
             for warning in warnings {
-                tracing::info!(pod = %pod.id, warning, "the host restricts a setting");
+                tracing::info!(pod_id = %pod.id, warning, "the host restricts a setting");
             }
         }
         if let Some(side) = side {

@@ -26,9 +26,9 @@ impl Engine {
             self.drop_half_made(&pod, half_made).await;
             return;
         };
-        tracing::warn!(pod = %pod.id, error = chain(&error), "the pod is not ready any more");
+        tracing::warn!(pod_id = %pod.id, error = chain(&error), "the pod is not ready any more");
         kill_lost_shim(&pod.id).await;
-        self.orphaned(&pod).await;
+        self.orphaned(&pod, "the pod's supervisor was gone when the daemon started").await;
         self.drop_half_made(&pod, half_made).await;
         if let Some(bytes) =
             pod.update_regardless(|record: &mut PodRecord| record.state = SandboxState::NotReady)
@@ -41,7 +41,7 @@ impl Engine {
     pub(super) async fn undo(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if let Err(error) = self.reconnect(pod).await {
-            tracing::debug!(pod = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
+            tracing::debug!(pod_id = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
             kill_lost_shim(&pod.id).await;
         }
         self.release(pod).await?;
@@ -53,7 +53,7 @@ impl Engine {
         let gone = || EngineError::ShimGone { pod: pod.id.clone(), operation: "take over" };
         let (shim, Hello { version, pid, pause_pid, containers }) = self.connect_shim(pod).await?;
         if version != wire::VERSION {
-            tracing::info!(pod = %pod.id, version, "the pod's supervisor is of another version");
+            tracing::info!(pod_id = %pod.id, version, "the pod's supervisor is of another version");
         }
         let raw = rustix::process::Pid::from_raw(pid).ok_or_else(gone)?;
         let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
@@ -104,7 +104,7 @@ impl Engine {
         let (engine, held) = (self.clone(), pod.clone());
         let dropped = tokio::spawn(async move { engine.drop_all_half_made(&held, ids).await });
         if tokio::time::timeout(HALF_MADE, dropped).await.is_err() {
-            tracing::warn!(pod = %pod.id, "a half-made container does not die");
+            tracing::warn!(pod_id = %pod.id, "a half-made container does not die");
         }
     }
 
@@ -122,7 +122,7 @@ impl Engine {
                 crate::record::remove(&held.files.spec(&id))
             });
             if let Err(error) = dropped.await {
-                tracing::error!(pod = %pod.id, error = chain(&error), "a half-made container is not all freed");
+                tracing::error!(pod_id = %pod.id, error = chain(&error), "a half-made container is not all freed");
             }
         }
     }

@@ -57,13 +57,13 @@ impl Engine {
         let pod = match Pod::new(record, &self.paths) {
             Ok(pod) => pod,
             Err(error) => {
-                tracing::error!(pod = %id, error = chain(&error), "a pod is left aside");
+                tracing::error!(pod_id = %id, error = chain(&error), "a pod is left aside");
                 loaded.whole = false;
                 return Ok(());
             }
         };
         if let Err(error) = self.protect(&pod) {
-            tracing::warn!(pod = %id, error = chain(&error), "the mode of the pod's directory is not repaired");
+            tracing::warn!(pod_id = %id, error = chain(&error), "the mode of the pod's directory is not repaired");
         }
         let record = pod.record();
         if !record.selinux_level.is_empty() {

@@ -51,7 +51,7 @@ impl Engine {
     async fn tidy(self: Arc<Self>, half_made: Vec<Arc<Pod>>, whole: bool) {
         for pod in half_made {
             if let Err(error) = Box::pin(self.undo(&pod)).await {
-                tracing::error!(pod = %pod.id, error = chain(&error), "a half-made pod is not taken down: \
+                tracing::error!(pod_id = %pod.id, error = chain(&error), "a half-made pod is not taken down: \
                     it is listed as not ready until it is removed");
             }
         }

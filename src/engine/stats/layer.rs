@@ -115,7 +115,7 @@ fn count(engine: &Engine, container: &Container, known: &mut Known, most: u64, e
         // Too many for now.
         Ok(None) => {}
         Err(error) => {
-            tracing::debug!(container = %container.id, error = crate::chain(&error), "a layer is not counted");
+            tracing::debug!(container_id = %container.id, error = crate::chain(&error), "a layer is not counted");
             known.last = Some((begin, begin.elapsed()));
         }
     }

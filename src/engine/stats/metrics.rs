@@ -95,7 +95,7 @@ impl Engine {
             let figures = |stats: PodStats| {
                 let id = stats.pod.id.clone();
                 let failed = |error: &EngineError| {
-                    tracing::warn!(pod = %id, error = chain(error), "the pod's figures cannot be read");
+                    tracing::warn!(pod_id = %id, error = chain(error), "the pod's figures cannot be read");
                 };
                 engine.figures_of(stats, &filesystem).inspect_err(failed).ok()
             };

@@ -95,7 +95,7 @@ impl Engine {
             let read = |view: PodView| {
                 let pod = engine.registry.pod(&view.id).ok()?;
                 let failed = |error: &EngineError| {
-                    tracing::warn!(pod = %pod.id, error = chain(error), "the pod's usage cannot be read");
+                    tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's usage cannot be read");
                 };
                 engine.stats_of_pod(&pod).inspect_err(failed).ok()
             };
@@ -108,7 +108,7 @@ impl Engine {
         let read = |view: ContainerView| {
             let container = self.registry.any_container(&view.id)?;
             let failed = |error: &EngineError| {
-                tracing::warn!(container = %view.id, error = chain(error), "the container's usage cannot be read");
+                tracing::warn!(container_id = %view.id, error = chain(error), "the container's usage cannot be read");
             };
             self.stats_of(&container).inspect_err(failed).ok()
         };

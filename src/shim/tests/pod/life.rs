@@ -315,4 +315,8 @@ fn who_runs_it_by_hand_is_told_what_it_is() {
     let text = String::from_utf8_lossy(&told.stderr);
     assert_eq!(told.status.code(), Some(2), "{text}");
     assert!(text.contains("supervises one pod") && text.contains("corten starts it"), "{text}");
+    let Some(pause) = crate::harness::pause() else { return };
+    let told = std::process::Command::new(pause).arg("--help").output().unwrap();
+    assert_eq!(told.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("corten-shim starts it"), "{told:?}");
 }
