@@ -46,9 +46,9 @@ fn json(config: &Config) -> Json {
 }
 
 fn keys(prefix: &str, value: &Json, found: &mut Vec<String>) {
-    // A map of names with dots is one value.
-    let Some(entries) = value.as_object().filter(|entries| !entries.keys().any(|key| key.contains('.')))
-    else {
+    // Settings that are maps of names are one value each.
+    let is_map = ["runtime.default_sysctls", "runtime.rlimits"].contains(&prefix);
+    let Some(entries) = value.as_object().filter(|_| !is_map) else {
         return found.push(prefix.to_owned());
     };
     for (key, value) in entries {
