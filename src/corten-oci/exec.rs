@@ -135,7 +135,7 @@ fn follow(context: &Context<'_>, status: BorrowedFd<'_>, tty: bool) -> Result<Op
                 return Err(Error::Launch("the process ended while it was set up".to_owned()));
             }
             Some(Told::Closed) => return Ok(master),
-            Some(Told::Root(_) | Told::HandedOver(_)) | None => {}
+            Some(Told::Root(_) | Told::HandedOver(_) | Told::Mounts(_) | Told::Procfs(_)) | None => {}
         }
     }
 }

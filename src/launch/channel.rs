@@ -15,6 +15,8 @@ const SETUP: u8 = b'S';
 const EXEC: u8 = b'E';
 const HANDED_OVER: u8 = b'H';
 const ROOT: u8 = b'O';
+const MOUNTS: u8 = b'M';
+const PROCFS: u8 = b'P';
 const GO: u8 = b'G';
 /// A message longer than this is cut; paths of the kernel are shorter.
 const LIMIT: usize = 8192;
@@ -29,6 +31,10 @@ pub enum Status {
     HandedOver(Child),
     /// The directory that is the container's root, for commands that enter it later.
     Root(OwnedFd),
+    /// A mount namespace with the procfs of a pod's PID namespace.
+    Mounts(OwnedFd),
+    /// That procfs.
+    Procfs(OwnedFd),
     /// It ends without running its program.
     Failed(Failure),
     /// It has become its program, or has ended.
@@ -43,6 +49,12 @@ pub fn send_ready(status: BorrowedFd<'_>, master: Option<BorrowedFd<'_>>) -> Sys
 /// Child to shim.
 pub fn send_root(status: BorrowedFd<'_>, root: BorrowedFd<'_>) -> SysResult<()> {
     socket::send(status, &[ROOT], Some(root))
+}
+
+/// Child to shim: the procfs of its PID namespace, and a mount namespace in which that is attached.
+pub fn send_procfs(status: BorrowedFd<'_>, mounts: BorrowedFd<'_>, procfs: BorrowedFd<'_>) -> SysResult<()> {
+    socket::send(status, &[MOUNTS], Some(mounts))?;
+    socket::send(status, &[PROCFS], Some(procfs))
 }
 
 /// Child to shim.
@@ -103,6 +115,8 @@ pub fn receive(status: BorrowedFd<'_>) -> Option<Status> {
     Some(match (buffer.get(..length), passed) {
         (Some([READY]), passed) => Status::Ready(passed),
         (Some([ROOT]), Some(root)) => Status::Root(root),
+        (Some([MOUNTS]), Some(mounts)) => Status::Mounts(mounts),
+        (Some([PROCFS]), Some(procfs)) => Status::Procfs(procfs),
         (Some([HANDED_OVER, a, b, c, d]), Some(pidfd)) => {
             Status::HandedOver(Child { pid: i32::from_ne_bytes([*a, *b, *c, *d]), pidfd })
         }

@@ -8,10 +8,12 @@ use sys::{fd, mount, process, resolve, socket, tty};
 use wire::plan::{ContainerPlan, PidNamespace};
 
 use crate::agent::Handover;
+use crate::birth::Birth;
 use crate::channel;
 use crate::extras::{Extras, Step};
 use crate::groups::Volume;
 use crate::labels::Labels;
+use crate::pids::Joining;
 use crate::userns::{self, Mapper};
 use crate::{Failure, Never, creds, devices, hooks, keyring, masks, mounts, null, rootfs};
 
@@ -34,6 +36,8 @@ pub struct ContainerChild<'a> {
     pub userns: Option<BorrowedFd<'a>>,
     /// For another fork, into the user namespace.
     pub single: &'a SingleThread,
+    /// For a container that joins a PID namespace: it is built outside of it.
+    pub joining: Option<Joining<'a>>,
 }
 
 /// Builds the container around the calling process, waits for the word, becomes the program.
@@ -47,20 +51,79 @@ pub fn run(child: &ContainerChild<'_>) -> ! {
 
 fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     let ContainerChild { plan, status, .. } = *child;
+    let Built { labels, handover, state } = build(child)?;
+    if let Some(start) = child.extras.start {
+        socket::accept_into(start, status.as_fd())?;
+    }
+    let Some(go) = channel::wait_for_go(status.as_fd()) else { process::exit(1) };
+    let agent = go.agent.as_ref().map(AsRawFd::as_raw_fd);
+    let birth = child.joining.as_ref().map(|joining| {
+        let asks = handover.is_some();
+        let kept = labels.kept().chain([status.as_raw_fd()]).chain(agent);
+        join(child, joining, asks, kept.collect())
+    });
+    let agent = handover.map(|handover| handover.over(go.agent));
+    let start = || hooks::before_exec(plan.hooks.as_ref(), &state);
+    let own: Option<Step<'_>> = if plan.hooks.is_some() { Some(&start) } else { None };
+    let extras = Extras { before_exec: child.extras.before_exec.or(own), ..child.extras };
+    creds::become_program(&plan.process, &extras.ending(status, labels, agent, birth.transpose()?)?)
+}
+
+/// Enters the PID namespace for the process that becomes the program, or has that done later (`asks`): for the sake of a
+/// thread of the agent's. What that process is not to have is closed.
+fn join<'a>(
+    child: &'a ContainerChild<'_>,
+    joining: &'a Joining<'_>,
+    asks: bool,
+    mut kept: Vec<RawFd>,
+) -> Result<Birth<'a>, Failure> {
+    let pids = joining.joined.process.as_fd();
+    if asks {
+        kept.push(pids.as_raw_fd());
+    } else {
+        process::enter(pids, namespace::PID)?;
+    }
+    fd::close_all_but(&kept)?;
+    Ok(Birth {
+        single: child.single,
+        successor: joining.successor,
+        tty: child.plan.stdio.tty,
+        pids: asks.then_some(pids),
+    })
+}
+
+/// What is left of building a container.
+struct Built {
+    labels: Labels,
+    handover: Option<Handover>,
+    /// As hooks read it.
+    state: Vec<u8>,
+}
+
+/// Everything but exec.
+fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
+    let ContainerChild { plan, status, .. } = *child;
     let process = &plan.process;
     let extras = &child.extras;
+    if let Some(joining) = &child.joining {
+        joining.successor.withhold()?;
+    }
     let nulls = take_stdio(child)?;
     crate::join_cgroups(&plan.cgroup, child.joined_v2)?;
     extras.join()?;
     let mut kept = extras.kept(status.as_raw_fd());
     kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
+    kept.extend(child.joining.iter().flat_map(|joining| joining.joined.kept()));
     fd::close_all_but(&kept)?;
     crate::set_oom_score(status.as_fd(), process.oom_score_adj)?;
     extras.name_host()?;
     crate::host::write_sysctls(&plan.sysctls)?;
 
     let mut mapper = Mapper::new(child.single, child.userns.map(|fd| (&plan.ids, fd)));
-    let sources = mounts::prepare(&plan.rootfs, &plan.mounts, &mut mapper)?;
+    let mut sources = mounts::prepare(&plan.rootfs, &plan.mounts, &mut mapper)?;
+    if let Some(joining) = &child.joining {
+        joining.joined.supply(&plan.mounts, &mut sources)?;
+    }
     let root = rootfs::assemble(&plan.rootfs, &plan.ids, child.userns)?;
     if let Some(userns) = child.userns {
         let forks = plan.pid_namespace == PidNamespace::New;
@@ -71,15 +134,17 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     if !extras.keeps_keyring {
         keyring::make(&plan.id, &labels)?;
     }
-    let handover = Handover::new(process, false)?;
+    let handover = Handover::new(process, child.joining.is_some())?;
     if plan.new_cgroup_namespace {
         process::unshare(namespace::CGROUP)?;
     }
-    process::new_session()?;
+    if child.joining.is_none() {
+        process::new_session()?;
+    }
     let root = root.as_fd();
     let volumes = mounts::attach_all(root, plan, sources)?;
     devices::create_all(root, &plan.devices, &plan.symlinks)?;
-    let master = if plan.stdio.tty { Some(open_terminal(root, plan)?) } else { None };
+    let master = if plan.stdio.tty { Some(open_terminal(root, child)?) } else { None };
     null::take_own(root, &nulls)?;
     masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
     volumes.into_iter().try_for_each(Volume::join)?;
@@ -91,16 +156,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
 
     channel::send_root(status.as_fd(), resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?.as_fd())?;
     channel::send_ready(status.as_fd(), master.as_ref().map(AsFd::as_fd))?;
-    drop(master);
-    if let Some(start) = extras.start {
-        socket::accept_into(start, status.as_fd())?;
-    }
-    let Some(go) = channel::wait_for_go(status.as_fd()) else { process::exit(1) };
-    let agent = handover.map(|handover| handover.over(go.agent));
-    let start = || hooks::before_exec(plan.hooks.as_ref(), &state);
-    let own: Option<Step<'_>> = if plan.hooks.is_some() { Some(&start) } else { None };
-    let extras = Extras { before_exec: extras.before_exec.or(own), ..*extras };
-    creds::become_program(process, &extras.ending(status, labels, agent, None)?)
+    Ok(Built { labels, handover, state })
 }
 
 /// Stdin, stdout and stderr; those of a terminal come later. They belong to the container's user, so that it
@@ -133,13 +189,15 @@ fn make_directory(root: BorrowedFd<'_>, path: &[u8]) -> Result<(), Failure> {
 }
 
 /// A terminal of the container's own devpts becomes stdio and `/dev/console`.
-fn open_terminal(root: BorrowedFd<'_>, plan: &ContainerPlan) -> Result<OwnedFd, Failure> {
+fn open_terminal(root: BorrowedFd<'_>, child: &ContainerChild<'_>) -> Result<OwnedFd, Failure> {
     let (master, slave) = tty::open_pair(root)?;
-    fd::set_owner(&slave, plan.process.uid, u32::MAX)?;
+    fd::set_owner(&slave, child.plan.process.uid, u32::MAX)?;
     let console = resolve::open_or_create(root, b"/dev/console", false)?;
     let tree = mount::clone_tree(Some(slave.as_fd()), b"", false)?;
     mount::attach(tree.as_fd(), console.as_fd())?;
-    tty::set_controlling(slave.as_fd())?;
+    if child.joining.is_none() {
+        tty::set_controlling(slave.as_fd())?;
+    }
     for number in 0..=2 {
         fd::set_standard(slave.as_fd(), number)?;
     }

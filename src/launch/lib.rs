@@ -21,6 +21,7 @@ mod masks;
 mod mounts;
 mod null;
 mod pause;
+mod pids;
 mod rootfs;
 mod userns;
 
@@ -35,6 +36,7 @@ pub use exec::{ExecChild, run as run_exec};
 pub use extras::{Extras, Step};
 pub use foreign::{ForeignChild, Stage, run as run_foreign};
 pub use pause::{PauseChild, run as run_pause};
+pub use pids::{Joined, Joining, Procfs};
 pub use rootfs::probe_mapped;
 pub use userns::ranges;
 

@@ -9,7 +9,7 @@ use wire::plan::{ContainerPlan, MountPlan, MountSource, RootfsPlan};
 
 use crate::groups::Volume;
 use crate::userns::{self, Mapper};
-use crate::{Context, Failure, images};
+use crate::{Context, Failure, images, pids};
 
 const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup/";
@@ -68,12 +68,17 @@ pub(super) fn attach_all<'p>(
             (MountSource::Filesystem { fstype, source, data }, made) => {
                 refuse_link(root, fstype, &mount.target)?;
                 has_proc |= fstype == b"proc";
+                let copied = made.is_some();
                 let tree = match made {
                     Some(tree) => Ok(tree),
                     None => mount::filesystem(fstype, source, data, mount.attributes),
                 };
                 let tree = tree.context("mount", &mount.target)?;
-                place(root, mount, &tree, true)?;
+                if copied && pids::is_procfs(mount) {
+                    place(root, &pids::as_copy(mount), &tree, true)?;
+                } else {
+                    place(root, mount, &tree, true)?;
+                }
             }
             (MountSource::Bind { .. } | MountSource::Overlay { .. }, Some(tree)) => {
                 let directory = fd::identity(&tree)?.is_dir();

@@ -3,13 +3,13 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use sys::fd::{errno, flag, propagation};
+use sys::fd::{errno, flag, namespace, propagation};
 use sys::process::SingleThread;
 use sys::{exec, fd, mount, poll, privilege, process, resolve, shim_spawn, socket};
 use wire::plan::SandboxPlan;
 
 use crate::labels::Labels;
-use crate::{Context, Failure, Never, creds, keyring, null, userns};
+use crate::{Context, Failure, Never, channel, creds, keyring, null, pids, userns};
 
 const SIGKILL: i32 = 9;
 
@@ -52,8 +52,10 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     let attributes = mount::READ_ONLY | mount::NO_SUID | mount::NO_DEV | mount::NO_EXEC;
     let root = mount::filesystem(b"tmpfs", b"pause", b"nr_inodes=2,size=4k,mode=555", attributes)?;
     let target = resolve::open(b"/proc", flag::O_PATH | flag::O_DIRECTORY)?;
+    let (mounts, procfs) = (resolve::open(b"/proc/self/ns/mnt", flag::O_RDONLY)?, pids::new_procfs()?);
     mount::attach(root.as_fd(), target.as_fd())?;
     mount::pivot_into(root.as_fd(), false)?;
+    leave_procfs(status, mounts, procfs)?;
     fd::close_all_on_exec()?;
     let argv = exec::Program::new(&[b"/pause".to_vec()], &[])?;
     labels.apply()?;
@@ -64,6 +66,17 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
         privilege::load_seccomp(&plan.pause_process.seccomp, plan.pause_process.seccomp_flags)?;
     }
     Err(argv.run_fd(program.as_fd()).into())
+}
+
+/// Hands the shim the procfs of this PID namespace, for containers that join it, in a mount namespace that has nothing
+/// else. The pause leaves that for its own copy, without a procfs: what containers find there is unmasked.
+fn leave_procfs(status: &OwnedFd, mounts: OwnedFd, procfs: OwnedFd) -> Result<(), Failure> {
+    mount::attach(procfs.as_fd(), resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?.as_fd())?;
+    channel::send_procfs(status.as_fd(), mounts.as_fd(), procfs.as_fd())?;
+    drop((mounts, procfs));
+    process::unshare(namespace::MOUNT)?;
+    // From the root itself, what lies over it is found through its parent, which is itself.
+    Ok(mount::detach(b"/..")?)
 }
 
 /// Nobody else would ever end a pause whose shim was killed. To be called once the user is changed for good.

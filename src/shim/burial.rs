@@ -48,7 +48,9 @@ impl Shim {
     /// Hands an end to whom it concerns; `false` when it concerns nobody: an orphan that came to us as its reaper.
     fn take_in(&mut self, ended: Ended) -> bool {
         let is = |child: &Option<process::Child>| child.as_ref().is_some_and(|child| child.pid == ended.pid);
-        if let Some(id) = self.containers.values().find(|one| is(&one.child)).map(|one| one.id.clone()) {
+        if let Some(id) =
+            self.containers.values_mut().find_map(|one| one.ends_with(ended.pid).then(|| one.id.clone()))
+        {
             self.on_container_ended(&id, ended);
         } else if let Some(number) =
             self.execs.iter_mut().find_map(|(number, exec)| exec.ends_with(ended.pid).then_some(*number))
@@ -74,6 +76,10 @@ impl Shim {
         if container.child.as_ref().is_some_and(|child| child.pid != ended.pid) {
             // It has handed over to another.
             return;
+        }
+        if container.joined.is_some() && matches!(container.phase, Phase::Starting(_)) {
+            // The one that it has succeeded may end a little later, and has the channel until then.
+            self.on_closed(id);
         }
         if self.adopt(id, ended) {
             return;

@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sys::fd::as_path;
-use sys::process::{Child, Ended};
+use sys::process::{Child, Ended, Successor};
 use sys::{cgroup, process, socket};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
 use wire::plan::{Bytes, CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
@@ -16,8 +17,8 @@ use crate::log::{Log, Stream};
 use crate::reactor::{Shim, Source, Ticket, Watched};
 use crate::requests::{error, failed, unknown};
 use crate::time;
-use launch::Failure;
 use launch::channel::{self, Status};
+use launch::{Failure, Joined, Joining};
 
 const SIGKILL: i32 = 9;
 /// Who lives so long after the kernel has killed for want of memory was not meant.
@@ -49,6 +50,12 @@ pub(crate) struct Container {
     agent: Bytes,
     /// The first process is PID 1 of a namespace: the kernel kills the others with it.
     pub(crate) owns_pids: bool,
+    /// It is in the host's PID namespace.
+    pub(crate) on_host_pids: bool,
+    /// The PID namespace that it joins.
+    pub(crate) joined: Option<Rc<Joined>>,
+    /// Where the number of the process stands that takes the builder's place in there; `None` once it is known.
+    pub(crate) successor: Option<Successor>,
     /// Until it is reaped.
     pub(crate) child: Option<Child>,
     /// Its root directory, until the first process has ended.
@@ -98,7 +105,8 @@ impl Container {
     }
 
     /// Its own line of a greeting.
-    pub(crate) fn snapshot(&self) -> ContainerSnapshot {
+    pub(crate) fn snapshot(&mut self) -> ContainerSnapshot {
+        self.succeed();
         let (state, exit) = match &self.phase {
             Phase::Creating(_) => (ContainerState::Creating, None),
             Phase::Created => (ContainerState::Created, None),
@@ -108,7 +116,11 @@ impl Container {
         ContainerSnapshot {
             id: self.id.clone(),
             state,
-            pid: self.child.as_ref().map_or(0, |child| child.pid),
+            // A builder that is about to be succeeded is nobody's first process any more.
+            pid: match (&self.child, &self.phase, &self.successor) {
+                (None, ..) | (_, Phase::Starting(_), Some(_)) => 0,
+                (Some(child), ..) => child.pid,
+            },
             created_at_ns: self.created_at_ns,
             started_at_ns: self.started_at_ns,
             exit,
@@ -122,6 +134,7 @@ impl Container {
 
     /// A moment at which it lives: whatever the kernel killed in its cgroup until now was not itself.
     pub(crate) fn outlive(&mut self) {
+        self.succeed();
         let kills = self.oom_kills();
         // Looked at after the count: a kill between the two makes it die of what is not counted yet.
         if kills > self.oom_kills_before
@@ -158,10 +171,14 @@ impl Shim {
         let oom_kills_before = plan.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)));
         let forked = foreign::listen(plan).and_then(|console| {
             let foreign = self.foreign(plan, console)?;
-            let (child, ends) = Ends::new(plan).and_then(|ends| self.fork_container(plan, ends))?;
-            Ok((foreign, child, ends))
+            let joined = self.joined(plan)?;
+            let successor = joined.as_ref().map(|_| Successor::new()).transpose()?;
+            let joining = joined.as_deref().zip(successor.as_ref());
+            let joining = joining.map(|(joined, successor)| Joining { joined, successor });
+            let (child, ends) = self.fork_container(plan, Ends::new(plan)?, joining)?;
+            Ok((foreign, child, ends, joined, successor))
         });
-        let (foreign, child, ends) = match forked {
+        let (foreign, child, ends, joined, successor) = match forked {
             Ok(forked) => forked,
             Err(error) => {
                 log.discard();
@@ -174,6 +191,9 @@ impl Shim {
             ids: plan.ids.clone(),
             agent: plan.process.seccomp_agent.as_ref().map(|one| one.socket.clone()).unwrap_or_default(),
             owns_pids: plan.pid_namespace == PidNamespace::New && plan.runtime.is_none(),
+            on_host_pids: plan.pid_namespace == PidNamespace::Host,
+            joined,
+            successor,
             child: Some(child),
             root: None,
             status: None,
@@ -268,8 +288,12 @@ impl Shim {
     pub(crate) fn on_status(&mut self, id: &str) {
         while let Some(container) = self.containers.get_mut(id) {
             let Some(status) = &container.status else { return };
+            // What comes later may be of another container's making, with which it shares a PID namespace.
+            let built = !matches!(container.phase, Phase::Creating(_));
             match channel::receive(status.fd.as_fd()) {
                 None => return,
+                Some(Status::HandedOver(_) | Status::Root(_) | Status::Ready(_)) if built => {}
+                Some(Status::Mounts(_) | Status::Procfs(_)) => {}
                 Some(Status::Warning(text)) => crate::report(&format!("container {id}: {text}")),
                 Some(Status::Failed(failure)) => container.failure = Some(failure),
                 Some(Status::HandedOver(child)) => container.child = Some(child),
@@ -321,16 +345,19 @@ impl Shim {
         container.survives_at.get_or_insert_with(|| Instant::now() + SURVIVES);
     }
 
-    fn on_closed(&mut self, id: &str) {
+    /// Its program runs, or it has ended.
+    pub(crate) fn on_closed(&mut self, id: &str) {
         let Some(container) = self.containers.get_mut(id) else { return };
+        container.succeed();
         let status = container.status.take();
         if let (Phase::Starting(ticket), None, None) =
             (&container.phase, &container.failure, &container.foreign)
         {
             let (ticket, started_at_ns) = (*ticket, container.started_at_ns);
             container.phase = Phase::Running;
+            let pid = container.child.as_ref().map_or(0, |child| child.pid);
             let oom = container.cgroup.oom.clone();
-            self.reply(ticket, &Reply::Started { started_at_ns });
+            self.reply(ticket, &Reply::Started { started_at_ns, pid });
             if let Some(dir) = oom {
                 self.watch_memory(id, &dir);
             }

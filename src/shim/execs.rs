@@ -250,7 +250,7 @@ impl Shim {
         let agent = plan.process.seccomp_agent.as_ref();
         let agent = agent.map(|agent| socket::connect_stream(as_path(&agent.socket))).transpose()?;
         let successor = Successor::new()?;
-        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref(), None)?;
+        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref())?;
         match forked {
             Forked::Child => run_exec(&ExecChild {
                 plan,
@@ -289,7 +289,6 @@ impl Shim {
                         passed.extend(master);
                     }
                 }
-                Some(Status::Warning(_) | Status::HandedOver(_) | Status::Root(_)) => {}
                 Some(Status::Closed) => {
                     let status = exec.status.take();
                     if let (Purpose::Opening(ticket, passed), None) = (&mut exec.purpose, &exec.failure) {
@@ -302,6 +301,7 @@ impl Shim {
                         self.unwatch(status);
                     }
                 }
+                Some(_) => {}
             }
         }
     }

@@ -71,7 +71,7 @@ impl Shim {
         stdio: [Option<&OwnedFd>; 3],
     ) -> SysResult<Child> {
         let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
-        match self.fork(namespace::MOUNT, None, None)?.0 {
+        match self.fork(namespace::MOUNT, None)?.0 {
             Forked::Parent(child) => Ok(child),
             Forked::Child => run_foreign(&ForeignChild {
                 argv: &runtime.create,
@@ -127,7 +127,7 @@ impl Shim {
     }
 
     fn fork_foreign(&self, child: &ForeignChild<'_>) -> SysResult<Child> {
-        match self.fork(0, None, None)?.0 {
+        match self.fork(0, None)?.0 {
             Forked::Parent(child) => Ok(child),
             Forked::Child => run_foreign(child),
         }
@@ -180,7 +180,7 @@ impl Shim {
             (Phase::Starting(ticket), None) => {
                 let (ticket, started_at_ns) = (*ticket, container.started_at_ns);
                 container.phase = Phase::Running;
-                self.reply(ticket, &Reply::Started { started_at_ns });
+                self.reply(ticket, &Reply::Started { started_at_ns, pid: 0 });
             }
             // What waits to be started is of no use any more.
             (_, Some(_)) => container.kill(),

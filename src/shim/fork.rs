@@ -8,7 +8,7 @@ use sys::{SysResult, fd, process, resolve, socket};
 use wire::plan::{ContainerPlan, IdMaps, PidNamespace};
 
 use crate::reactor::Shim;
-use launch::{ContainerChild, run_container};
+use launch::{ContainerChild, Joining, run_container};
 
 /// The child's and the shim's ends of everything that connects them.
 pub(crate) struct Ends {
@@ -29,7 +29,12 @@ impl Ends {
 
 impl Shim {
     /// Forks the child that builds a container, with the ends that are its own.
-    pub(crate) fn fork_container(&self, plan: &ContainerPlan, ends: Ends) -> SysResult<(Child, Ends)> {
+    pub(crate) fn fork_container(
+        &self,
+        plan: &ContainerPlan,
+        ends: Ends,
+        joining: Option<Joining<'_>>,
+    ) -> SysResult<(Child, Ends)> {
         if let Some(runtime) = &plan.runtime {
             let output = ends.output.as_ref();
             let stdio = [
@@ -41,24 +46,11 @@ impl Shim {
         }
         let mut namespaces = namespace::MOUNT;
         let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
-        let missing = |what: &str| sys::SysError::new("enter pid namespace", what, errno::ESRCH);
-        let pids = match &plan.pid_namespace {
-            PidNamespace::New => {
-                // A user namespace's own are made inside of it.
-                namespaces |= if userns.is_none() { namespace::PID } else { 0 };
-                None
-            }
-            PidNamespace::Host => None,
-            PidNamespace::Pod => {
-                let pause = self.sandbox.as_ref().and_then(|sandbox| sandbox.pause.as_ref());
-                Some(pause.ok_or_else(|| missing("of the pod"))?.pidfd.as_fd())
-            }
-            PidNamespace::Container(id) => {
-                let child = self.containers.get(id).and_then(|container| container.child.as_ref());
-                Some(child.ok_or_else(|| missing(id))?.pidfd.as_fd())
-            }
-        };
-        let (forked, joined_v2) = self.fork(namespaces, plan.cgroup.v2.as_deref(), pids)?;
+        // A user namespace's own are made inside of it.
+        if plan.pid_namespace == PidNamespace::New && userns.is_none() {
+            namespaces |= namespace::PID;
+        }
+        let (forked, joined_v2) = self.fork(namespaces, plan.cgroup.v2.as_deref())?;
         match forked {
             Forked::Child => run_container(&ContainerChild {
                 plan,
@@ -69,8 +61,15 @@ impl Shim {
                 extras: launch::Extras::default(),
                 userns,
                 single: &self.single,
+                joining,
             }),
-            Forked::Parent(child) => Ok((child, ends)),
+            Forked::Parent(child) => {
+                if let Some(joining) = joining {
+                    // What is forked next belongs to others.
+                    joining.successor.withhold()?;
+                }
+                Ok((child, ends))
+            }
         }
     }
 
@@ -83,25 +82,8 @@ impl Shim {
         }
     }
 
-    /// Forks into new namespaces, a v2 cgroup where that is possible (else `false`: the child joins by
-    /// itself), and the PID namespace of another process.
-    pub(crate) fn fork(
-        &self,
-        namespaces: i32,
-        cgroup: Option<&[u8]>,
-        pids_of: Option<BorrowedFd<'_>>,
-    ) -> SysResult<(Forked, bool)> {
-        if let Some(pidfd) = pids_of {
-            process::enter(pidfd, namespace::PID)?;
-        }
-        let forked = self.fork_into(namespaces, cgroup);
-        if pids_of.is_some() && !matches!(forked, Ok((Forked::Child, _))) {
-            process::enter(self.own_pids.as_fd(), namespace::PID)?;
-        }
-        forked
-    }
-
-    fn fork_into(&self, namespaces: i32, cgroup: Option<&[u8]>) -> SysResult<(Forked, bool)> {
+    /// Forks into new namespaces and a v2 cgroup where that is possible (else `false`: the child joins by itself).
+    pub(crate) fn fork(&self, namespaces: i32, cgroup: Option<&[u8]>) -> SysResult<(Forked, bool)> {
         let dir = cgroup.map(|dir| resolve::open(dir, flag::O_PATH | flag::O_DIRECTORY)).transpose()?;
         if let Some(dir) = &dir {
             match process::fork(&self.single, namespaces, Some(dir.as_fd())) {

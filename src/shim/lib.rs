@@ -16,8 +16,12 @@
 //! waits. `Start` gives it the word; exec closes the channel, which is how success is seen. When it ends, what
 //! is left in its cgroup is killed, its output drained, its exit file written, and only then the event sent.
 //!
+//! One that joins a PID namespace waits outside of it: whoever traces in there finds nothing of the host's. At `Start` its
+//! program begins in a process of its own, whose number `Started` tells (`succession`).
+//!
 //! # Files
 //! `probe` finds out what the host can do; `reactor` is the loop, `conn` the daemon's side, `requests` what it asks; `container`, `execs`, `sandbox` and
+//! `succession` and
 //! `burial` the pod's side; `attach` the clients of a container; `log` the CRI log file; `capture` an exec's output; the talk with a child is `launch::channel`.
 
 mod attach;
@@ -36,6 +40,7 @@ mod probe;
 mod reactor;
 mod requests;
 mod sandbox;
+mod succession;
 mod time;
 mod tracking;
 

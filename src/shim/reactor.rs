@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use sys::fd::{errno, flag};
+use sys::fd::errno;
 use sys::poll::{ChildSignal, Poller};
 use sys::process::SingleThread;
-use sys::{SysResult, fd, poll, privilege, process, resolve, shim_spawn, socket};
+use sys::{SysResult, fd, poll, privilege, process, shim_spawn, socket};
 use wire::frame;
 use wire::msg::{Event, Reply};
 
@@ -82,8 +82,6 @@ pub(crate) struct Shutdown {
 #[derive(Debug)]
 pub(crate) struct Shim {
     pub(crate) single: SingleThread,
-    /// The shim's own PID namespace, to return to after a fork into another.
-    pub(crate) own_pids: OwnedFd,
     poller: Poller,
     signals: ChildSignal,
     listener: UnixListener,
@@ -137,7 +135,6 @@ impl Shim {
         poller.add(&signals, SIGNALS, false)?;
         Ok(Self {
             single,
-            own_pids: resolve::open(b"/proc/self/ns/pid", flag::O_RDONLY)?,
             poller,
             signals,
             listener,

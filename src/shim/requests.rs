@@ -67,7 +67,8 @@ impl Shim {
         if let Some(conn) = self.conns.get_mut(&ticket.conn) {
             conn.greeted = true;
         }
-        let containers: Vec<ContainerSnapshot> = self.containers.values().map(Container::snapshot).collect();
+        let containers: Vec<ContainerSnapshot> =
+            self.containers.values_mut().map(Container::snapshot).collect();
         Reply::Hello {
             version: wire::VERSION,
             pid: std::process::id().cast_signed(),

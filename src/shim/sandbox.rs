@@ -2,18 +2,19 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use sys::fd::{as_path, errno, flag, namespace};
 use sys::process::{Child, Forked, SingleThread};
 use sys::userns::Holder;
-use sys::{SysError, SysResult, cgroup, process, resolve, socket};
+use sys::{SysError, SysResult, cgroup, fd, process, resolve, socket};
 use wire::msg::{ErrorCode, Reply};
 use wire::plan::{IdMaps, SandboxPlan};
 
 use crate::reactor::Shim;
 use crate::requests::{error, failed, refused};
 use launch::channel::{self, Status};
-use launch::{Failure, PauseChild, ranges, run_pause};
+use launch::{Failure, Joined, PauseChild, Procfs, ranges, run_pause};
 
 const SIGKILL: i32 = 9;
 
@@ -24,6 +25,8 @@ pub(crate) struct Sandbox {
     pub(crate) exits: PathBuf,
     /// Holds the pod's PID namespace, until it is reaped.
     pub(crate) pause: Option<Child>,
+    /// That namespace, for containers that join it.
+    pub(crate) joined: Option<Rc<Joined>>,
     /// The pod's own user namespace, and its ids.
     pub(crate) userns: Option<(IdMaps, OwnedFd)>,
 }
@@ -47,14 +50,15 @@ impl Shim {
         let mut warnings = Vec::new();
         let setup = |error| failed(ErrorCode::Setup, &error);
         let userns = enter_pod(&self.single, plan, &mut warnings).map_err(setup)?;
-        let pause = if plan.pause.is_empty() {
-            None
+        let (pause, joined) = if plan.pause.is_empty() {
+            (None, None)
         } else {
-            Some(self.start_pause(plan, userns.as_ref().map(AsFd::as_fd), &mut warnings)?)
+            let (pause, joined) = self.start_pause(plan, userns.as_ref().map(AsFd::as_fd), &mut warnings)?;
+            (Some(pause), Some(Rc::new(joined)))
         };
         let userns = userns.map(|userns| (plan.ids.clone(), userns));
         let pause_pid = pause.as_ref().map(|pause| pause.pid);
-        self.sandbox = Some(Sandbox { exits: as_path(&plan.exits).to_path_buf(), pause, userns });
+        self.sandbox = Some(Sandbox { exits: as_path(&plan.exits).to_path_buf(), pause, joined, userns });
         Ok(Reply::Sandbox { pause_pid, warnings })
     }
 
@@ -65,7 +69,7 @@ impl Shim {
         plan: &SandboxPlan,
         userns: Option<BorrowedFd<'_>>,
         warnings: &mut Vec<String>,
-    ) -> Result<Child, Reply> {
+    ) -> Result<(Child, Joined), Reply> {
         let setup = |error| failed(ErrorCode::Setup, &error);
         let (ours, theirs) = socket::message_pair().map_err(setup)?;
         let pids = if userns.is_none() { namespace::PID } else { 0 };
@@ -76,16 +80,25 @@ impl Shim {
         };
         drop(theirs);
         let mut failure: Option<Failure> = None;
+        let (mut mounts, mut procfs) = (None, None);
         loop {
             match channel::receive(ours.as_fd()) {
                 Some(Status::Warning(text)) => warnings.push(text),
                 Some(Status::Failed(reason)) => failure = Some(reason),
                 Some(Status::HandedOver(sibling)) => child = sibling,
+                Some(Status::Mounts(told)) => mounts = Some(told),
+                Some(Status::Procfs(told)) => procfs = Some(told),
                 Some(Status::Ready(_) | Status::Root(_)) | None => {}
                 Some(Status::Closed) => break,
             }
         }
-        failure.map_or(Ok(child), |failure| Err(refused(&failure)))
+        if let Some(failure) = failure {
+            return Err(refused(&failure));
+        }
+        let ended = || error(ErrorCode::Setup, "the pause ended while it was set up");
+        let (mounts, mount) = mounts.zip(procfs).ok_or_else(ended)?;
+        let process = fd::duplicate(child.pidfd.as_fd()).map_err(setup)?;
+        Ok((child, Joined { process, procfs: Procfs::Held { mounts, mount } }))
     }
 }
 

@@ -116,13 +116,16 @@ pub enum Reply {
     },
     /// The container waits for [`Request::Start`].
     Created {
-        /// Its first process, in the host's PID namespace.
+        /// The process that has built it, in the host's PID namespace.
         pid: i32,
     },
     /// The container's program runs.
     Started {
         /// Wall clock, nanoseconds since the epoch.
         started_at_ns: i64,
+        /// Its first process, in the host's PID namespace: another than the one that built the container, where that
+        /// joins a PID namespace; 0 from shims that do not tell.
+        pid: i32,
     },
     /// Done; nothing to say.
     Ok,

@@ -157,7 +157,7 @@ variants!(Reply {
     0 = Hello { version, pid, sandbox_ready, containers + pause_pid },
     1 = Sandbox { pause_pid, warnings },
     2 = Created { pid },
-    3 = Started { started_at_ns },
+    3 = Started { started_at_ns + pid },
     4 = Ok,
     5 = Exec { exit_code, stdout, stderr, timed_out, truncated },
     6 = Error { kind, errno, message },

@@ -95,6 +95,102 @@ fn a_tracer_reaches_nothing_through_commands() {
     });
 }
 
+/// While the tracer works, other containers of its PID namespace are made, wait, run, are joined by a command and go.
+fn among_others(name: &str, mode: NamespaceMode) {
+    let Some(world) = World::new().unwrap() else { return };
+    world.tokio.block_on(come_and_go(&world, name, mode));
+}
+
+async fn come_and_go(world: &World, name: &str, mode: NamespaceMode) {
+    let shared = if mode == NamespaceMode::Pod { mode } else { NamespaceMode::Container };
+    let (cri, config, id) = pod(world, name, shared).await;
+    let joining = |mut config_of: ContainerConfig, target: &str| {
+        config_of = secured(config_of, |security| {
+            let options = security.namespace_options.get_or_insert_default();
+            options.pid = mode.into();
+            target.clone_into(&mut options.target_id);
+        });
+        config_of
+    };
+    let mut tracing = tracing(5);
+    if mode == NamespaceMode::Pod {
+        tracing = joining(tracing, "");
+    }
+    let tracer = cri.create(&id, &tracing, &config).await.unwrap();
+    cri.start(&tracer).await.unwrap();
+    begun(world, &cri, name, &tracer).await;
+    let target = if mode == NamespaceMode::Target { tracer.as_str() } else { "" };
+    for number in 0..8 {
+        let other = container(&format!("other-{number}"), IMAGE, &["/bin/sleep", "1000"]);
+        let other = cri.create(&id, &joining(other, target), &config).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        // Every fourth is removed as it waits.
+        if number % 4 != 3 {
+            cri.start(&other).await.unwrap();
+            let pid = cri.container_info(&other).await.unwrap()["pid"].as_i64().unwrap();
+            assert!(fs::metadata(format!("/proc/{pid}/root/marker")).is_ok(), "{pid} is not in its root");
+            let told =
+                cri.shell(&other, "cat /proc/$$/comm /proc/[0-9]*/comm 2>/dev/null; true").await.unwrap();
+            let shows = told.starts_with("sh\n") && told.lines().any(|name| name == "tracer");
+            assert!(shows, "its procfs shows another PID namespace: {told}");
+        }
+        cri.remove(&other).await.unwrap();
+    }
+    verdict(world, &cri, name, &tracer).await;
+    cri.end_pod(&id).await.unwrap();
+}
+
+#[test]
+fn a_tracer_reaches_nothing_through_containers_of_its_pod() {
+    among_others("trace-pod", NamespaceMode::Pod);
+}
+
+#[test]
+fn a_tracer_reaches_nothing_through_containers_that_join_it() {
+    among_others("trace-target", NamespaceMode::Target);
+}
+
+#[test]
+fn a_target_lends_no_procfs_but_that_of_its_namespace() {
+    let Some(world) = World::new().unwrap() else { return };
+    world.tokio.block_on(async {
+        let (cri, config, id) = pod(&world, "lend", NamespaceMode::Container).await;
+        let lies = [
+            "mount -t tmpfs none /proc",
+            "mount --bind /proc/sys /proc",
+            "unshare -p -f /bin/sh -c 'mount -t proc none /proc; touch /over; exec sleep 1000' & \
+             while [ ! -e /over ]; do sleep 0.02; done",
+            "mount -t tmpfs none /proc/1",
+        ];
+        for (number, lie) in lies.iter().enumerate() {
+            let script = format!("{lie}; touch /done; exec sleep 1000");
+            let name = format!("liar-{number}");
+            let liar = secured(container(&name, IMAGE, &["/bin/sh", "-c", &script]), |security| {
+                security.seccomp =
+                    Some(e2e::proto::SecurityProfile { profile_type: 1, localhost_ref: String::new() });
+                security.capabilities = Some(Capability {
+                    add_capabilities: vec!["SYS_ADMIN".to_owned()],
+                    ..Capability::default()
+                });
+            });
+            let liar = cri.create(&id, &liar, &config).await.unwrap();
+            cri.start(&liar).await.unwrap();
+            let told =
+                cri.shell(&liar, "for i in $(seq 300); do [ -e /done ] && break; sleep 0.02; done; ls /done");
+            assert_eq!(told.await.unwrap(), "/done\n");
+            let other = secured(container("joins", IMAGE, &["/bin/sleep", "1000"]), |security| {
+                let options = security.namespace_options.get_or_insert_default();
+                options.pid = NamespaceMode::Target.into();
+                options.target_id.clone_from(&liar);
+            });
+            let refused = cri.create(&id, &other, &config).await.unwrap_err().to_string();
+            assert!(refused.contains("target container's procfs"), "{lie}: {refused}");
+            cri.remove(&liar).await.unwrap();
+        }
+        cri.end_pod(&id).await.unwrap();
+    });
+}
+
 /// Mode, owner and times of the node that a path leads to.
 fn node(path: &str) -> (u32, u32, u32, [(i64, i64); 3]) {
     let found = fs::metadata(path).unwrap();

@@ -32,7 +32,10 @@ impl Engine {
         let shim = container.pod.live_shim("start a container")?;
         let request = Request::Start { id: container.id.clone() };
         match shim.ask("start container", &container.id, &request).await {
-            Ok(Reply::Started { started_at_ns }) => {
+            Ok(Reply::Started { started_at_ns, pid }) => {
+                if pid > 0 {
+                    container.set_pid(pid);
+                }
                 self.publish(container, ContainerEvent::Started(started_at_ns));
                 self.poststart(container).await;
                 Ok(())

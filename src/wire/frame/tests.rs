@@ -269,7 +269,7 @@ fn bodies() -> Vec<Body> {
         Reply::Sandbox { pause_pid: Some(9), warnings: vec!["clamped".to_owned()] },
         Reply::Sandbox { pause_pid: None, warnings: vec![] },
         Reply::Created { pid: 8 },
-        Reply::Started { started_at_ns: 1_700_000_000_000_000_000 },
+        Reply::Started { started_at_ns: 1_700_000_000_000_000_000, pid: 4712 },
         Reply::Ok,
         Reply::Opened { number: u64::MAX, descriptors: 3 },
         Reply::Exec {

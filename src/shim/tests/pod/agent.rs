@@ -18,7 +18,7 @@ const UMASK: i64 = if cfg!(target_arch = "x86_64") { 95 } else { 166 };
 const ANSWER: i64 = 0o123;
 
 /// Answers for umask(2) itself, and lets everything else go on. What it is told comes out of the channel.
-fn agent(path: &Path) -> Receiver<String> {
+pub(crate) fn agent(path: &Path) -> Receiver<String> {
     let listener = socket::listen(path).unwrap();
     let (tell, told) = channel();
     std::thread::spawn(move || {
@@ -38,7 +38,7 @@ fn agent(path: &Path) -> Receiver<String> {
     told
 }
 
-fn asking(process: &mut ProcessPlan, socket: &Path) {
+pub(crate) fn asking(process: &mut ProcessPlan, socket: &Path) {
     process.seccomp = ASK_ABOUT_EVERYTHING.to_vec();
     process.seccomp_flags = sys::privilege::NEW_LISTENER;
     process.seccomp_agent = Some(SeccompAgent {

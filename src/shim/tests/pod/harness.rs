@@ -276,7 +276,7 @@ impl Pod {
 
     pub(crate) fn start(&mut self, id: &str) {
         let reply = self.conn.ask(&Request::Start { id: id.to_owned() });
-        assert!(matches!(reply, Reply::Started { started_at_ns: 1.. }), "{reply:?}");
+        assert!(matches!(reply, Reply::Started { started_at_ns: 1.., .. }), "{reply:?}");
     }
 
     pub(crate) fn run(&mut self, plan: &ContainerPlan) -> i32 {

@@ -231,6 +231,8 @@ fn a_pod_can_share_one_pid_namespace_held_by_the_pause() {
     };
     let stat = || std::fs::read_to_string(format!("/proc/{pause}/stat")).unwrap_or_default();
     assert!(stat().contains("(corten-pause)"), "{}", stat());
+    let table = std::fs::read_to_string(format!("/proc/{pause}/mountinfo")).unwrap();
+    assert!(!table.is_empty() && !table.contains(" - proc "), "an unmasked procfs: {table}");
     pod.kill_shim();
     wait_for(|| !stat().contains("(corten-pause)") || stat().contains(") Z"));
 }

@@ -8,7 +8,7 @@ use wire::plan::PidNamespace;
 
 use crate::harness::{Conn, Pod, busybox, process};
 
-fn alive(pid: i32) -> bool {
+pub(crate) fn alive(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 

@@ -12,4 +12,5 @@ mod life;
 mod logs;
 mod measure;
 mod streams;
+mod succession;
 mod userns;

@@ -199,3 +199,15 @@ fn containers_share_a_pid_namespace_that_it_owns() {
     let count: u32 = text.lines().last().unwrap().trim().parse().unwrap();
     assert!(count >= 3, "{text}");
 }
+
+#[test]
+fn a_container_joins_the_pid_namespace_of_another() {
+    let Some(mut pod) = pod(|_| {}) else { return };
+    let first = plan(&pod, "first", "while :; do sleep 1000; done");
+    pod.run(&first);
+    let mut other = plan(&pod, "c", "cat /proc/1/cmdline; test $$ != 1 && cat /proc/$$/uid_map");
+    other.pid_namespace = PidNamespace::Container("first".to_owned());
+    let (record, text) = pod.output(&other);
+    assert_eq!(record.code, 0, "{text}");
+    assert!(text.contains("sleep 1000") && text.contains("65536"), "{text}");
+}
