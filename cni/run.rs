@@ -58,7 +58,9 @@ pub fn heal(calls: &[Invocation]) -> Result<bool, CniError> {
     let of =
         |plugin: &str| -> Vec<_> { calls.iter().filter(|call| call.conf.plugin_type() == plugin).collect() };
     let bridged = bridge::heal(&of("bridge"));
-    let mapped = portmap::heal(&of("portmap"))?;
+    // The rules that keep 127.0.0.0/8 on the node are needed behind the last host port, too.
+    let is_open = of("bridge").into_iter().any(bridge::routes_loopback);
+    let mapped = portmap::heal(&of("portmap"), is_open)?;
     Ok(bridged? || mapped)
 }
 

@@ -176,6 +176,15 @@ pub(crate) fn heal(calls: &[&Invocation]) -> Result<bool, CniError> {
     Ok(made.contains(&true))
 }
 
+/// Whether packets to 127.0.0.0/8 are routed on the bridge of a configuration, as host ports want it: for good, since it
+/// outlives them.
+pub(crate) fn routes_loopback(call: &Invocation) -> bool {
+    Bridge::read(call).is_ok_and(|conf| {
+        let setting = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", conf.name);
+        std::fs::read(setting).is_ok_and(|value| value.starts_with(b"1"))
+    })
+}
+
 /// Verifies the configuration, without a look at the host.
 pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
     let conf = Bridge::read(call)?;

@@ -18,6 +18,11 @@ impl Table {
         if entries.is_empty() {
             return Ok(false);
         }
+        self.heal_all(chains, entries)
+    }
+
+    /// The same of a table whose rules are needed without any element too.
+    pub(crate) fn heal_all(&self, chains: &[Chain<'_>], entries: &Entries) -> Result<bool, CniError> {
         let socket = socket()?;
         let missing = self.missing(&socket, entries).map_err(system)?;
         if missing.is_empty() && self.has_rules(&socket, chains).map_err(system)? {

@@ -124,13 +124,14 @@ fn forget_udp(mappings: &[Mapping]) {
     }
 }
 
-/// Makes what is missing of the rules of attachments, as they were after ADD. Whether anything was.
-pub(crate) fn heal(calls: &[&Invocation]) -> Result<bool, CniError> {
+/// Makes what is missing of the rules of attachments, as they were after ADD, and where something is open also without
+/// any. Whether anything was.
+pub(crate) fn heal(calls: &[&Invocation], is_open: bool) -> Result<bool, CniError> {
     let mut entries = firewall::Entries::new();
     for call in calls {
         let Ok(conf) = PortMap::read(call) else { continue };
         let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
         entries.extend(rules::entries(&conf, &previous.addresses_on(&call.ifname), &tag::of(call))?);
     }
-    rules::TABLE.heal(&[], &entries)
+    if is_open { rules::TABLE.heal_all(&[], &entries) } else { rules::TABLE.heal(&[], &entries) }
 }

@@ -178,6 +178,30 @@ fn a_port_that_nobody_has_any_more_has_no_flows() {
 }
 
 #[test]
+fn what_keeps_loopback_inside_is_made_again_without_any_host_port() {
+    on_host("open", |host| {
+        let (ports, other) = (host.container("ports"), host.container("other"));
+        let result = ports.add(&host.bridge_conf());
+        let mapping = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+        let conf = host.portmap_conf(&mapping, &result);
+        ports.add(&conf);
+        cni::run(&ports.call(Command::Del, &conf)).unwrap();
+        let bridge = support::with_result(&host.bridge_conf(), &other.add(&host.bridge_conf()));
+        let calls = [other.call(Command::Check, &bridge)];
+        let status = std::process::Command::new("nft").args(["flush", "ruleset"]).status();
+        if status.is_err() {
+            eprintln!("skipped: needs nft");
+            return;
+        }
+        assert!(cni::heal(&calls).unwrap());
+        let list = ["list", "chain", "inet", "corten_hostport", "loopback"];
+        let told = std::process::Command::new("nft").args(list).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&told.stdout).matches("drop").count(), 2, "{told:?}");
+        assert!(!cni::heal(&calls).unwrap(), "nothing is missing");
+    });
+}
+
+#[test]
 fn what_somebody_has_flushed_is_made_again() {
     on_host("flushed", |host| {
         let pods = ["one", "two"].map(|id| host.container(id));
