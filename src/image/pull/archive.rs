@@ -63,6 +63,17 @@ impl LayoutEntry {
         let mut names = names.iter().filter_map(|name| annotations.get(*name));
         names.find(|name| name.contains('/') || name.contains(':')).map(String::as_str)
     }
+
+    /// Whether the entry names no platform, and the error says that nothing readable stands behind it.
+    fn is_odd(&self, error: &ImageError) -> bool {
+        let absent = |missing: &String| *missing == blob(&self.descriptor.digest);
+        self.descriptor.platform.is_none()
+            && match error {
+                ImageError::ArchiveContent { missing } => absent(missing),
+                ImageError::Manifest { source, .. } => matches!(source, ManifestError::Json { .. }),
+                _ => false,
+            }
+    }
 }
 
 /// What an archive holds.
@@ -122,8 +133,13 @@ impl Archive {
         };
         if self.files.contains_key("index.json") {
             let index: LayoutIndex = self.json("index.json")?;
+            let has_others = index.manifests.len() > 1;
             for (what, entry) in entries(index) {
-                take(what, entry.and_then(|entry| self.oci(&entry)))?;
+                let found = entry.and_then(|entry| {
+                    self.oci(&entry)
+                        .map_err(|error| if has_others && entry.is_odd(&error) { odd(&entry) } else { error })
+                });
+                take(what, found)?;
             }
         } else if self.files.contains_key("manifest.json") {
             let entries: Vec<DockerEntry> = self.json("manifest.json")?;
@@ -264,6 +280,11 @@ fn entries(index: LayoutIndex) -> Vec<(String, Result<LayoutEntry, ImageError>)>
         }
     }
     entries
+}
+
+/// Of an entry that says of no machine that it is for it, and is no image that could be read.
+fn odd(entry: &LayoutEntry) -> ImageError {
+    refuse(ManifestError::MediaType(entry.descriptor.media_type.chars().take(80).collect()))
 }
 
 /// Whether the error says that something is no image for this machine, rather than a bad one.

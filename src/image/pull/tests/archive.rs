@@ -148,11 +148,12 @@ async fn what_runs_here_is_loaded_and_what_does_not_is_told() {
     });
     let odd =
         json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha512:0", "size": 1});
-    let archive = layout.end(&[other, index, signature, own, bill, odd]);
+    let absent = json!({"mediaType": "application/x-odd", "digest": Digest::of(b"nowhere"), "size": 3});
+    let archive = layout.end(&[other, index, signature, own, bill, odd, absent]);
     let loaded = node.store.load(Box::new(std::io::Cursor::new(archive)), None).await.unwrap();
     assert_eq!(loaded.images.len(), 1, "{loaded:?}");
     let why: Vec<&str> = loaded.left.iter().map(|left| left.why.as_str()).collect();
-    let expected = ["linux/s390x", "linux/s390x", "simplesigning", "empty", "digest"];
+    let expected = ["linux/s390x", "linux/s390x", "simplesigning", "empty", "digest", "x-odd"];
     assert_eq!(why.len(), expected.len(), "{why:?}");
     for (why, part) in why.iter().zip(expected) {
         assert!(why.contains(part), "{why} has no {part}");
