@@ -3,10 +3,12 @@
 use crate::chain::{network_invocation, with_network};
 use crate::conf::Loaded;
 use crate::exec::{self, Execution};
+use crate::host::Host;
 use crate::metrics::{Metrics, Mode};
 use crate::{NetError, NetworkSettings, Result, in_process};
 use cni::types::{CniError, CniResult, Command, Invocation, PluginConfig, TypesError};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -17,13 +19,14 @@ const QUOTE: usize = 512;
 pub(crate) struct Caller {
     settings: NetworkSettings,
     metrics: Metrics,
+    host: Arc<dyn Host>,
     slots: Semaphore,
 }
 
 impl Caller {
-    pub(crate) fn new(settings: NetworkSettings, metrics: Metrics) -> Self {
+    pub(crate) fn new(settings: NetworkSettings, metrics: Metrics, host: Arc<dyn Host>) -> Self {
         let slots = Semaphore::new(settings.max_executing_plugins.clamp(1, Semaphore::MAX_PERMITS));
-        Self { settings, metrics, slots }
+        Self { settings, metrics, host, slots }
     }
 
     /// How a plugin of a configuration is to run.
@@ -71,11 +74,19 @@ impl Caller {
         let (command, plugin) = (invocation.command, invocation.conf.plugin_type().to_owned());
         let begin = Instant::now();
         let outcome = match mode {
-            Mode::InProcess => call_in_process(invocation).await,
+            Mode::InProcess => self.call_in_process(invocation).await,
             Mode::Executed => self.execute(invocation).await,
         };
         self.metrics.observe(command, &plugin, mode, begin.elapsed(), outcome.is_err());
         outcome
+    }
+
+    async fn call_in_process(&self, invocation: Invocation) -> Result<Option<Value>> {
+        let version = invocation.version()?;
+        match in_process::call(Arc::clone(&self.host), invocation).await? {
+            Some(result) => Ok(Some(result.to_value(version)?)),
+            None => Ok(None),
+        }
     }
 
     async fn execute(&self, invocation: Invocation) -> Result<Option<Value>> {
@@ -101,14 +112,6 @@ impl Caller {
         }
         tracing::warn!(plugin, command = %invocation.command, stderr = outcome.stderr, "cni plugin failed");
         Err(failure(&invocation, &outcome))
-    }
-}
-
-async fn call_in_process(invocation: Invocation) -> Result<Option<Value>> {
-    let version = invocation.version()?;
-    match in_process::call(invocation).await? {
-        Some(result) => Ok(Some(result.to_value(version)?)),
-        None => Ok(None),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Plugins that the `cni` crate implements, called without a process.
 
+use crate::host::Host;
 use crate::{NetError, Result};
 use cni::types::{CniError, CniResult, Invocation, PluginConfig};
+use std::sync::Arc;
 use tokio::task::JoinError;
 
 /// Whether the library can stand in for the plugin's binary: it knows the type and does all that the
@@ -15,8 +17,8 @@ pub(crate) fn supports(conf: &PluginConfig) -> bool {
 ///
 /// # Errors
 /// When the plugin fails or panics.
-pub(crate) async fn call(invocation: Invocation) -> Result<Option<CniResult>> {
-    run(invocation, cni::run).await
+pub(crate) async fn call(host: Arc<dyn Host>, invocation: Invocation) -> Result<Option<CniResult>> {
+    run(invocation, move |call| host.run(call)).await
 }
 
 async fn run(

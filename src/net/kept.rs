@@ -2,6 +2,7 @@
 
 use crate::Attachment;
 use crate::call::Caller;
+use crate::host::Host;
 use crate::network::Network;
 use cni::types::CniError;
 use std::collections::HashSet;
@@ -27,9 +28,9 @@ impl Kept {
     }
 
     /// Makes what is missing; whether anything was.
-    fn heal(&self) -> Result<bool, CniError> {
+    fn heal(&self, host: &dyn Host) -> Result<bool, CniError> {
         let Some(attached) = self.attached.get() else { return Ok(false) };
-        let now = cni::rules_generation();
+        let now = host.rules_generation();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if now.is_some() && *seen == now {
             return Ok(false);
@@ -39,7 +40,7 @@ impl Kept {
         leaving.retain(|id| attachments.iter().any(|attachment| attachment.container_id == *id));
         attachments.retain(|attachment| !leaving.contains(&attachment.container_id));
         let calls: Vec<_> = attachments.iter().flat_map(Caller::rules_of).collect();
-        let healed = cni::heal(&calls);
+        let healed = host.heal(&calls);
         // What has changed since, also by this, is looked at the next time.
         *seen = now;
         healed
@@ -62,7 +63,7 @@ impl Network {
     /// Looks after the rules.
     pub(crate) async fn heal(self: &Arc<Self>) {
         let network = Arc::clone(self);
-        match tokio::task::spawn_blocking(move || network.kept.heal()).await {
+        match tokio::task::spawn_blocking(move || network.kept.heal(&*network.host)).await {
             Ok(Ok(true)) => tracing::warn!("packet rules of pods were missing, and are made again"),
             Ok(Ok(false)) | Err(_) => {}
             Ok(Err(error)) => tracing::warn!(%error, "packet rules of pods are not all there"),

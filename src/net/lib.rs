@@ -15,6 +15,9 @@ mod conf;
 mod configured;
 mod error;
 mod exec;
+#[cfg(any(test, feature = "test-support"))]
+mod fake;
+mod host;
 mod in_process;
 mod journal;
 mod kept;
@@ -33,10 +36,13 @@ mod tests;
 
 pub use attachment::Attachment;
 pub use error::NetError;
+pub use host::Namespace;
 pub use network::Network;
 pub use pod::PodNetwork;
 pub use settings::NetworkSettings;
 pub use status::NetworkStatus;
+#[cfg(any(test, feature = "test-support"))]
+pub use {cni::types::Command, fake::FakeHost};
 
 /// The name of the interface inside pods.
 pub const IFNAME: &str = "eth0";

@@ -3,6 +3,7 @@
 use crate::call::Caller;
 use crate::conf::{ConfDir, Loaded};
 use crate::configured::Configured;
+use crate::host::{Host, LocalHost};
 use crate::journal::Journal;
 use crate::kept::Kept;
 use crate::metrics::{Metrics, Mode};
@@ -10,11 +11,12 @@ use crate::release::Left;
 use crate::status::Current;
 use crate::subnets::SubnetStore;
 use crate::upkeep::watch_loop;
-use crate::{Attachment, IFNAME, NetError, NetworkSettings, NetworkStatus, PodNetwork, Result, capabilities};
+use crate::{
+    Attachment, IFNAME, Namespace, NetError, NetworkSettings, NetworkStatus, PodNetwork, Result, capabilities,
+};
 use cni::types::{Dns, NetnsRef};
 use ipnet::IpNet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use sys::netns::Netns;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -22,6 +24,7 @@ use tokio::task::AbortHandle;
 /// one pod do not.
 pub struct Network {
     pub(crate) settings: NetworkSettings,
+    pub(crate) host: Arc<dyn Host>,
     pub(crate) caller: Caller,
     pub(crate) journal: Journal,
     pub(crate) left: Left,
@@ -49,6 +52,14 @@ impl Network {
     /// When the state or data directory cannot be made or read, or the metrics are registered already.
     /// A missing or broken configuration is no error: [`Self::status`] reports it.
     pub fn open(settings: NetworkSettings, registry: &prometheus::Registry) -> Result<Arc<Self>> {
+        Self::open_on(settings, registry, Arc::new(LocalHost))
+    }
+
+    pub(crate) fn open_on(
+        settings: NetworkSettings,
+        registry: &prometheus::Registry,
+        host: Arc<dyn Host>,
+    ) -> Result<Arc<Self>> {
         let state = State {
             dir: ConfDir::new(settings.conf_dir.clone()),
             subnets: SubnetStore::open(&settings)?,
@@ -59,7 +70,8 @@ impl Network {
         };
         let journal = Journal::open(&settings.state_dir)?;
         let network = Arc::new(Self {
-            caller: Caller::new(settings.clone(), Metrics::register(registry)?),
+            caller: Caller::new(settings.clone(), Metrics::register(registry)?, Arc::clone(&host)),
+            host,
             left: Left::new(settings.status_interval(), !journal.left()?.is_empty()),
             kept: Kept::default(),
             journal,
@@ -113,14 +125,14 @@ impl Network {
     ///
     /// # Errors
     /// Those of [`Self::attach`].
-    pub async fn attach_open(&self, pod: &PodNetwork, netns: Arc<Netns>) -> Result<Attachment> {
-        self.attach_to(pod, NetnsRef { path: pod.netns.clone(), handle: Some(netns) }).await
+    pub async fn attach_open(&self, pod: &PodNetwork, netns: Namespace) -> Result<Attachment> {
+        self.attach_to(pod, netns.0).await
     }
 
     async fn attach_to(&self, pod: &PodNetwork, mut netns: NetnsRef) -> Result<Attachment> {
         let mut attachment = self.plan(pod)?;
         if netns.handle.is_none() && attachment.in_process.contains(&true) {
-            netns.handle = Some(open_netns(netns.clone()).await?);
+            netns = self.open_netns(netns).await?;
         }
         self.journal.write(&attachment)?;
         match self.caller.add(&mut attachment, netns).await {
@@ -188,6 +200,15 @@ impl Network {
         })
     }
 
+    /// Opens the namespace once for all plugins; it takes a thread, since a socket is made inside.
+    async fn open_netns(&self, netns: NetnsRef) -> Result<NetnsRef> {
+        let (path, host) = (netns.path.clone(), Arc::clone(&self.host));
+        match tokio::task::spawn_blocking(move || host.open(netns)).await {
+            Ok(opened) => Ok(opened?),
+            Err(error) => Err(NetError::state("open", path)(std::io::Error::other(error))),
+        }
+    }
+
     pub(crate) fn loaded(&self) -> Option<Arc<Loaded>> {
         self.state().current.loaded.clone()
     }
@@ -207,14 +228,5 @@ impl Drop for Network {
         if let Some(task) = self.watcher.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             task.abort();
         }
-    }
-}
-
-/// Opens the namespace once for all plugins; it takes a thread, since a socket is made inside.
-async fn open_netns(netns: NetnsRef) -> Result<Arc<Netns>> {
-    let path = netns.path.clone();
-    match tokio::task::spawn_blocking(move || netns.open()).await {
-        Ok(opened) => Ok(opened?),
-        Err(error) => Err(NetError::state("open", path)(std::io::Error::other(error))),
     }
 }

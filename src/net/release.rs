@@ -3,14 +3,10 @@
 use crate::network::Network;
 use crate::{Attachment, IFNAME, PodNetwork, Result};
 use cni::types::{NetnsRef, ValidAttachment};
-use nix::sys::statfs::{FsType, statfs};
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The file system of namespace files (`NSFS_MAGIC` of linux/magic.h).
-const NSFS: FsType = FsType(0x6e73_6673);
 /// So often a client hears that a pod's DEL has failed while its namespace is there, which some plugins want to see.
 const ATTEMPTS: u32 = 3;
 /// The longest time between two attempts to delete what pods have left.
@@ -112,7 +108,7 @@ impl Network {
             self.detach_unrecorded(pod).await;
             return Ok(());
         };
-        let netns = existing(&pod.netns);
+        let netns = self.existing(&pod.netns);
         let is_there = netns.is_some();
         let Err(error) = self.delete(&recorded, netns).await else {
             self.left.forget_failures(&recorded.container_id);
@@ -145,7 +141,7 @@ impl Network {
     /// do so keeps nobody from removing the pod.
     async fn detach_unrecorded(&self, pod: &PodNetwork) {
         let Ok(planned) = self.plan(pod) else { return };
-        if let Err(error) = self.caller.del(&planned, existing(&pod.netns), None).await {
+        if let Err(error) = self.caller.del(&planned, self.existing(&pod.netns), None).await {
             let (id, pod) = (&pod.sandbox_id, planned.pod());
             tracing::warn!(%error, id, pod, "cni DEL of a pod that no ADD is recorded of");
         }
@@ -168,7 +164,7 @@ impl Network {
         };
         let mut problem: Option<(usize, String)> = None;
         for attachment in left {
-            let deleted = match self.delete(&attachment, existing(&attachment.netns)).await {
+            let deleted = match self.delete(&attachment, self.existing(&attachment.netns)).await {
                 Ok(()) => self.journal.remove(&attachment.container_id, &attachment.ifname),
                 Err(error) => Err(error),
             };
@@ -202,7 +198,7 @@ impl Network {
                 pod = stale.pod(),
                 "deleting a network attachment without a pod"
             );
-            let deleted = match self.delete(&stale, existing(&stale.netns)).await {
+            let deleted = match self.delete(&stale, self.existing(&stale.netns)).await {
                 Ok(()) => self.journal.remove(&stale.container_id, &stale.ifname),
                 Err(error) => {
                     self.leave(&stale);
@@ -224,10 +220,4 @@ impl Network {
         }
         first.and(self.caller.gc(&loaded, &attachments).await)
     }
-}
-
-/// The namespace, while it is pinned there.
-fn existing(path: &Path) -> Option<NetnsRef> {
-    let is_pinned = statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS);
-    is_pinned.then(|| NetnsRef::new(path))
 }

@@ -2,6 +2,7 @@
 
 mod chain;
 mod failures;
+mod fake;
 mod harness;
 mod plugins;
 mod removal;

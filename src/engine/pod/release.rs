@@ -78,8 +78,9 @@ impl Engine {
         let detached = Box::pin(self.network.detach(&network, record.attachment.as_ref())).await;
         detached.map_err(EngineError::of_network(&network))?;
         let pin = network.netns;
+        let node = Arc::clone(&self.network);
         blocking("removing a network namespace", move || {
-            sys::netns::remove(&pin)
+            node.remove_namespace(&pin)
                 .map_err(EngineError::sys(format!("remove the network namespace {pin:?}")))
         })
         .await

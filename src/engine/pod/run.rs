@@ -192,8 +192,9 @@ impl Engine {
             Err(_) => return Ok(None),
         };
         let makes = side.is_some();
+        let node = Arc::clone(&self.network);
         let open = move || {
-            let opened = if makes { sys::netns::create(&pin) } else { sys::netns::Netns::adopt(&pin) };
+            let opened = if makes { node.create_namespace(&pin) } else { node.adopt_namespace(&pin) };
             opened.map_err(EngineError::sys(format!("make the network namespace {pin:?}")))
         };
         let netns = self.stage("netns", blocking("making a network namespace", open)).await?;
@@ -202,7 +203,6 @@ impl Engine {
         }
         let _attaching = self.attaching.read().await;
         // Boxed: executing plugins makes for a large future.
-        let netns = Arc::new(netns);
         let attach = Box::pin(self.network.attach_open(&network, netns.clone()));
         let attached = self.stage("cni_add", attach).await;
         let attachment = attached.map_err(EngineError::of_network(&network))?;

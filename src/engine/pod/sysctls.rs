@@ -9,8 +9,6 @@ use oci::plan::{PodSysctls, Sysctls, pod_sysctls};
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use sys::netns::Netns;
 
 impl Engine {
     /// The parameters of a pod.
@@ -30,13 +28,13 @@ impl Engine {
 }
 
 /// Writes parameters of a network namespace. Blocks.
-pub(super) fn write(netns: &Arc<Netns>, sysctls: &Sysctls) -> Result<(), EngineError> {
-    let written = sys::netns::run_in(netns.fd(), || {
+pub(super) fn write(netns: &net::Namespace, sysctls: &Sysctls) -> Result<(), EngineError> {
+    let written = netns.run_in(|| {
         sysctls
             .iter()
             .try_for_each(|(name, value)| set(name, value).map_err(|error| explain(name, value, error)))
     });
-    written.map_err(EngineError::sys("enter the pod's network namespace".to_owned()))?
+    written.map_err(EngineError::sys("enter the pod's network namespace".to_owned()))?.unwrap_or(Ok(()))
 }
 
 /// Of the namespaces that the calling thread is in.

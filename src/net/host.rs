@@ -1,0 +1,120 @@
+//! What the network does on the host that takes root: namespaces, and plugins in process. Tests have another one.
+
+use crate::network::Network;
+use cni::types::{CniError, CniResult, Invocation, NetnsRef};
+use nix::sys::statfs::{FsType, statfs};
+use std::path::Path;
+use std::sync::Arc;
+use sys::SysResult;
+use sys::netns::{self, Netns};
+
+/// The file system of namespace files (`NSFS_MAGIC` of linux/magic.h).
+const NSFS: FsType = FsType(0x6e73_6673);
+
+/// A host. All of this blocks.
+pub(crate) trait Host: Send + Sync {
+    /// Makes a network namespace, pinned at a path at which nothing is.
+    fn create(&self, pin: &Path) -> SysResult<NetnsRef>;
+    /// Opens one that somebody else has made and pinned, and sets its loopback interface up.
+    fn adopt(&self, pin: &Path) -> SysResult<NetnsRef>;
+    /// Opens one that may be open.
+    fn open(&self, netns: NetnsRef) -> SysResult<NetnsRef>;
+    /// Unpins one; that none is there is no error.
+    fn remove(&self, pin: &Path) -> SysResult<()>;
+    /// Whether one is pinned there.
+    fn is_pinned(&self, path: &Path) -> bool;
+    /// As [`cni::run`].
+    fn run(&self, call: &Invocation) -> Result<Option<CniResult>, CniError>;
+    /// As [`cni::heal`].
+    fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError>;
+    /// As [`cni::rules_generation`].
+    fn rules_generation(&self) -> Option<u32>;
+}
+
+/// The one that the process runs on.
+pub(crate) struct LocalHost;
+
+impl Host for LocalHost {
+    fn create(&self, pin: &Path) -> SysResult<NetnsRef> {
+        netns::create(pin).map(opened)
+    }
+
+    fn adopt(&self, pin: &Path) -> SysResult<NetnsRef> {
+        Netns::adopt(pin).map(opened)
+    }
+
+    fn open(&self, netns: NetnsRef) -> SysResult<NetnsRef> {
+        let handle = netns.open()?;
+        Ok(NetnsRef { handle: Some(handle), ..netns })
+    }
+
+    fn remove(&self, pin: &Path) -> SysResult<()> {
+        netns::remove(pin)
+    }
+
+    fn is_pinned(&self, path: &Path) -> bool {
+        statfs(path).is_ok_and(|fs| fs.filesystem_type() == NSFS)
+    }
+
+    fn run(&self, call: &Invocation) -> Result<Option<CniResult>, CniError> {
+        cni::run(call)
+    }
+
+    fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError> {
+        cni::heal(calls)
+    }
+
+    fn rules_generation(&self) -> Option<u32> {
+        cni::rules_generation()
+    }
+}
+
+fn opened(netns: Netns) -> NetnsRef {
+    NetnsRef { path: netns.path().to_path_buf(), handle: Some(Arc::new(netns)) }
+}
+
+/// The network namespace of a pod.
+#[derive(Debug, Clone)]
+pub struct Namespace(pub(crate) NetnsRef);
+
+impl Namespace {
+    /// Runs something inside, on a thread that ends with it; `None` where it is a test's, in which nothing can run.
+    ///
+    /// # Errors
+    /// When the thread cannot be made, or the namespace not entered.
+    pub fn run_in<T: Send>(&self, work: impl FnOnce() -> T + Send) -> SysResult<Option<T>> {
+        self.0.handle.as_ref().map(|netns| netns::run_in(netns.fd(), work)).transpose()
+    }
+}
+
+impl Network {
+    /// Makes a network namespace with its loopback interface up, and pins it at `pin`, whose directory exists. Blocks.
+    ///
+    /// # Errors
+    /// When a step fails; nothing is left behind then. `pin` must not exist.
+    pub fn create_namespace(&self, pin: &Path) -> SysResult<Namespace> {
+        self.host.create(pin).map(Namespace)
+    }
+
+    /// Opens a network namespace that somebody else has made and pinned, and sets its loopback interface up. Blocks.
+    ///
+    /// # Errors
+    /// When nothing is there, or it is no network namespace.
+    pub fn adopt_namespace(&self, pin: &Path) -> SysResult<Namespace> {
+        self.host.adopt(pin).map(Namespace)
+    }
+
+    /// Unpins the namespace at a path. It ends once no process and no descriptor holds it. A path that is not there is
+    /// no error. Blocks.
+    ///
+    /// # Errors
+    /// When unmounting or unlinking fails.
+    pub fn remove_namespace(&self, pin: &Path) -> SysResult<()> {
+        self.host.remove(pin)
+    }
+
+    /// The namespace, while it is pinned there.
+    pub(crate) fn existing(&self, path: &Path) -> Option<NetnsRef> {
+        self.host.is_pinned(path).then(|| NetnsRef::new(path))
+    }
+}
