@@ -171,13 +171,28 @@ pub enum EngineError {
         /// Its words.
         message: String,
     },
-    /// The pod's supervisor is that of an older daemon, which knew nothing of this.
-    #[error("cannot {operation} {id}: its supervisor is of an older version, start the pod anew")]
+    /// The pod's supervisor is that of an older release, which knew nothing of this.
+    #[error("{operation} {id}: the pod's supervisor is older: it cannot {lacking}, restart the pod")]
     OldShim {
         /// The verb.
         operation: &'static str,
         /// The object.
         id: String,
+        /// What it cannot do.
+        lacking: wire::feature::Features,
+    },
+    /// The pod's supervisor is of a release that this one cannot speak with.
+    #[error(
+        "the supervisor of pod {pod} speaks version {version} of the protocol, and this corten {} to {}: install the \
+         release that the pod was started with, and remove the pod before the change",
+        wire::OLDEST,
+        wire::VERSION
+    )]
+    ForeignShim {
+        /// The pod.
+        pod: String,
+        /// The version that its supervisor speaks.
+        version: u32,
     },
     /// Nobody takes connections at a port of a pod.
     #[error("connect to port {port} in pod sandbox {pod}: 127.0.0.1: {v4}; ::1: {v6}")]
@@ -279,9 +294,10 @@ impl EngineError {
             Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
             Self::ImageVolume { source, .. } => source.kind(),
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
-            Self::WrongState { .. } | Self::Transition(_) | Self::OldShim { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::WrongState { .. }
+            | Self::Transition(_)
+            | Self::OldShim { .. }
+            | Self::ForeignShim { .. } => ErrorKind::FailedPrecondition,
             Self::Dial { .. } => ErrorKind::Unavailable,
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
             Self::Ending => ErrorKind::Unavailable,

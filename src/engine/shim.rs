@@ -4,14 +4,15 @@ use crate::error::EngineError;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
+use wire::feature::Features;
 use wire::frame::{Body, Frame, FrameDecoder};
 use wire::msg::{ContainerSnapshot, Event, Reply, Request};
 
@@ -25,7 +26,6 @@ pub(crate) enum Notice {
 
 /// What a shim says of itself.
 pub(crate) struct Hello {
-    pub(crate) version: u32,
     pub(crate) pid: i32,
     pub(crate) pause_pid: Option<i32>,
     pub(crate) containers: Vec<ContainerSnapshot>,
@@ -34,9 +34,6 @@ pub(crate) struct Hello {
 /// How long a shim may take to answer its first question. One that has ended closes its connection, so this is only for
 /// one that hangs; to take a slow machine for that would end the pods of a daemon that comes back.
 const HELLO: Duration = Duration::from_secs(60);
-
-/// The version of the protocol that has streams.
-const STREAMS: u32 = 3;
 
 /// An answer and the descriptors that came with it.
 type Answer = (Reply, Vec<OwnedFd>);
@@ -51,8 +48,8 @@ pub(crate) struct Shim {
     pending: Arc<Pending>,
     next: AtomicU64,
     process: Mutex<Option<(i32, Arc<OwnedFd>)>>,
-    /// As it said in its greeting.
-    version: AtomicU32,
+    /// What it can do, as it said in its greeting.
+    features: OnceLock<Features>,
 }
 
 impl Shim {
@@ -72,7 +69,7 @@ impl Shim {
             pending,
             next: AtomicU64::new(1),
             process: Mutex::new(None),
-            version: AtomicU32::new(0),
+            features: OnceLock::new(),
         }))
     }
 
@@ -80,9 +77,13 @@ impl Shim {
     pub(crate) async fn hello(&self) -> Result<Hello, EngineError> {
         let answer = tokio::time::timeout(HELLO, self.ask("say who it is", &self.pod, &Request::Hello)).await;
         match answer {
-            Ok(Ok(Reply::Hello { version, pid, containers, pause_pid, .. })) => {
-                self.version.store(version, Ordering::Relaxed);
-                Ok(Hello { version, pid, pause_pid, containers })
+            Ok(Ok(Reply::Hello { version, pid, containers, pause_pid, features, .. })) => {
+                if !(wire::OLDEST..=wire::VERSION).contains(&version) {
+                    return Err(EngineError::ForeignShim { pod: self.pod.clone(), version });
+                }
+                // Its features do not change: a second greeting says the same.
+                let _ = self.features.set(features);
+                Ok(Hello { pid, pause_pid, containers })
             }
             Ok(Err(error)) => Err(error),
             Ok(Ok(_)) => Err(EngineError::ShimGone { pod: self.pod.clone(), operation: "say who it is" }),
@@ -122,9 +123,6 @@ impl Shim {
         id: &str,
         request: &Request,
     ) -> Result<(u64, Vec<OwnedFd>), EngineError> {
-        if self.version.load(Ordering::Relaxed) < STREAMS {
-            return Err(EngineError::OldShim { operation, id: id.to_owned() });
-        }
         match self.exchange(operation, id, request).await? {
             (Reply::Opened { number, .. }, passed) => Ok((number, passed)),
             _ => Err(EngineError::ShimGone { pod: self.pod.clone(), operation }),
@@ -137,6 +135,10 @@ impl Shim {
         id: &str,
         request: &Request,
     ) -> Result<Answer, EngineError> {
+        let lacking = request.needs().without(self.features.get().copied().unwrap_or_default());
+        if !lacking.is_empty() {
+            return Err(EngineError::OldShim { operation, id: id.to_owned(), lacking });
+        }
         let gone = || EngineError::ShimGone { pod: self.pod.clone(), operation };
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let bytes = wire::frame::request(number, request);
@@ -251,3 +253,6 @@ async fn read(stream: OwnedReadHalf, pending: Arc<Pending>, notify: impl Fn(Noti
     drop(pending.lock().unwrap_or_else(PoisonError::into_inner).take());
     notify(Notice::Lost);
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use sys::SysError;
 use sys::fd::{as_path, errno};
+use wire::feature::{Feature, Features};
 use wire::msg::{ContainerSnapshot, ErrorCode, Reply, Request};
 
 use crate::container::{Container, Phase};
@@ -13,6 +14,22 @@ use launch::Failure;
 /// A pod that does not die in this time is left behind.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 const SIGKILL: i32 = 9;
+
+/// What this shim and its launcher carry out.
+const FEATURES: Features = Features::of(&[
+    Feature::Streams,
+    Feature::UserNamespaces,
+    Feature::IdmappedMounts,
+    Feature::MountFlags,
+    Feature::ImageVolumes,
+    Feature::DirectoryRoots,
+    Feature::Runtimes,
+    Feature::Hooks,
+    Feature::SeccompAgents,
+    Feature::AppArmor,
+    Feature::Selinux,
+    Feature::TerminalSizes,
+]);
 
 /// An error reply.
 pub(crate) fn error(kind: ErrorCode, message: impl Into<String>) -> Reply {
@@ -79,6 +96,7 @@ impl Shim {
                 .as_ref()
                 .and_then(|sandbox| sandbox.pause.as_ref())
                 .map(|pause| pause.pid),
+            features: FEATURES,
         }
     }
 
@@ -142,5 +160,16 @@ impl Shim {
             sandbox.kill_pause();
         }
         self.shutdown = Some(Shutdown { ticket, by: Instant::now() + SHUTDOWN });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_of_the_protocol_is_stated_once_it_is_carried_out() {
+        let lacking = Features::of(Feature::ALL).without(FEATURES);
+        assert!(lacking.is_empty(), "carry it out, then state it in FEATURES: {lacking}");
     }
 }

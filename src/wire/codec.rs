@@ -3,6 +3,16 @@
 
 use std::fmt;
 
+#[cfg(test)]
+use crate::witness;
+
+/// Tests watch which fields and variants are written; nobody else does.
+#[cfg(not(test))]
+mod witness {
+    pub(super) fn field(_structure: &str, _field: &str, _bytes: &[u8]) {}
+    pub(super) fn newer(_structure: &str, _field: &str, _used: bool) {}
+}
+
 /// Why bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
@@ -76,7 +86,7 @@ impl<'a> Reader<'a> {
         Ok(Reader::new(self.take(length, what)?))
     }
 
-    /// A last field that older versions do not write.
+    /// A field that its writer leaves out where nothing is to be said.
     pub(crate) fn newer<T: Codec + Default>(&mut self) -> Result<T, DecodeError> {
         if self.rest.is_empty() { Ok(T::default()) } else { T::get(self) }
     }
@@ -94,13 +104,47 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 }
 
 /// Writes a structure behind its own length.
-pub(crate) fn put_record(out: &mut Vec<u8>, fields: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put_record(out: &mut Vec<u8>, name: &'static str, put: impl FnOnce(&mut Fields<'_>)) {
     let start = out.len();
     put_count(out, 0);
-    fields(out);
-    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    let kept = out.len();
+    let mut fields = Fields { name, out, kept };
+    put(&mut fields);
+    let kept = fields.kept;
+    out.truncate(kept);
+    let length = u32::try_from(kept - start - 4).unwrap_or(u32::MAX);
     if let Some(slot) = out.get_mut(start..start + 4) {
         slot.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+/// The fields of a structure that is being written.
+pub(crate) struct Fields<'a> {
+    name: &'static str,
+    out: &'a mut Vec<u8>,
+    /// Where the last field ends that says something.
+    kept: usize,
+}
+
+impl Fields<'_> {
+    /// A field that every version has.
+    pub(crate) fn put(&mut self, field: &'static str, value: &impl Codec) {
+        let at = self.out.len();
+        value.put(self.out);
+        self.kept = self.out.len();
+        witness::field(self.name, field, self.out.get(at..).unwrap_or_default());
+    }
+
+    /// A field that not every version has: without anything to say it is left out, with all behind it.
+    pub(crate) fn put_newer<T: Codec + Default + PartialEq>(&mut self, field: &'static str, value: &T) {
+        let at = self.out.len();
+        value.put(self.out);
+        let used = *value != T::default();
+        if used {
+            self.kept = self.out.len();
+        }
+        witness::field(self.name, field, self.out.get(at..).unwrap_or_default());
+        witness::newer(self.name, field, used);
     }
 }
 

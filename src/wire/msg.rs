@@ -1,5 +1,6 @@
 //! The messages.
 
+use crate::feature::Features;
 use crate::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
 /// What the daemon asks. Each is answered by one [`Reply`] with the same frame id; they may finish in any
@@ -52,7 +53,7 @@ pub enum Request {
     Shutdown,
     /// Run a command in a running container with streams that the daemon reads and writes itself. Answered by
     /// [`Reply::Opened`] once the program runs; its descriptors are the daemon's ends of stdin, stdout and stderr, as
-    /// far as they are asked for, or the master of a terminal alone. Since version 3.
+    /// far as they are asked for, or the master of a terminal alone.
     OpenExec {
         /// What runs; its limits of time and output mean nothing here. Its terminal has its size before the program
         /// runs.
@@ -63,7 +64,7 @@ pub enum Request {
         tty: bool,
     },
     /// Wait for a command of [`Request::OpenExec`] that was opened on the same connection. Answered by
-    /// [`Reply::Exec`] without output when it has ended. Since version 3.
+    /// [`Reply::Exec`] without output when it has ended.
     WaitExec {
         /// The number that [`Reply::Opened`] told.
         number: u64,
@@ -71,7 +72,7 @@ pub enum Request {
     /// Join a running container's streams from now on. Answered by [`Reply::Opened`]; its descriptors are the writing
     /// end of stdin if it is asked for and there (with a terminal: its master), then the reading ends of pipes that
     /// repeat stdout and stderr as far as they are asked for, or of one pipe that only tells the end. The client has
-    /// left when the daemon closes any of these pipes; it is dropped when it does not empty them. Since version 3.
+    /// left when the daemon closes any of these pipes; it is dropped when it does not empty them.
     Attach {
         /// The container id.
         id: String,
@@ -104,8 +105,10 @@ pub enum Reply {
         sandbox_ready: bool,
         /// Every container that was created and not removed.
         containers: Vec<ContainerSnapshot>,
-        /// The pause's process id, while there is one; `None` from shims before version 2.
+        /// The pause's process id, while there is one.
         pause_pid: Option<i32>,
+        /// What the shim can do, and may be asked for.
+        features: Features,
     },
     /// The pod's namespaces stand.
     Sandbox {
@@ -124,7 +127,7 @@ pub enum Reply {
         /// Wall clock, nanoseconds since the epoch.
         started_at_ns: i64,
         /// Its first process, in the host's PID namespace: another than the one that built the container, where that
-        /// joins a PID namespace; 0 from shims that do not tell.
+        /// joins a PID namespace; 0: as it was.
         pid: i32,
     },
     /// Done; nothing to say.

@@ -1,5 +1,5 @@
-//! A launch plan: everything that the shim's child does between fork and exec, with every decision already
-//! taken by the daemon. The shim only carries it out, in the order of the fields.
+//! Launch plans: what a pod, a container or a command is to have, with every decision already taken by the daemon.
+//! The shim only carries them out; in which order, its `launch` knows.
 
 /// A path or argument; the kernel's strings are bytes without NUL.
 pub type Bytes = Vec<u8>;

@@ -1,19 +1,24 @@
 //! The encoding of every structure and message, field by field.
 
 use crate::codec::{Codec, DecodeError, Reader, put_record};
+use crate::feature::Features;
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request, Streams};
 use crate::plan::{
     CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MountPlan,
     MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
 };
 
-/// A structure: its fields in order, behind their length. Fields behind `+` were added later and have their defaults
-/// where an older version leaves them out.
+/// A structure: its fields in order, behind their length. Fields behind `+` each belong to a feature
+/// ([`crate::needs`]): where they have their defaults they are left out, and so a request that needs no feature is, byte
+/// for byte, what it was before there were any.
 macro_rules! record {
     ($type:ident { $($field:ident),* $(+ $newer:ident)* $(,)? }) => {
         impl Codec for $type {
             fn put(&self, out: &mut Vec<u8>) {
-                put_record(out, |out| { $(self.$field.put(out);)* $(self.$newer.put(out);)* });
+                put_record(out, stringify!($type), |fields| {
+                    $(fields.put(stringify!($field), &self.$field);)*
+                    $(fields.put_newer(stringify!($newer), &self.$newer);)*
+                });
             }
             fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 let mut fields = reader.record(stringify!($type))?;
@@ -28,6 +33,10 @@ macro_rules! names {
     ($type:ident { $($variant:ident = $tag:literal),* $(,)? }) => {
         impl Codec for $type {
             fn put(&self, out: &mut Vec<u8>) {
+                #[cfg(test)]
+                crate::witness::variant(stringify!($type), &[$(stringify!($variant)),*], match self {
+                    $(Self::$variant => stringify!($variant)),*
+                });
                 out.push(match self { $(Self::$variant => $tag),* });
             }
             fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -40,16 +49,28 @@ macro_rules! names {
     };
 }
 
-/// An enumeration with data: one byte, then the fields of the variant behind their length. Fields behind `+` were
-/// added later and have their defaults where an older version leaves them out.
+/// An enumeration with data: one byte, then the fields of the variant behind their length; `+` as in a structure.
 macro_rules! variants {
     ($type:ident { $($tag:literal = $variant:ident $({ $($field:ident),* $(+ $newer:ident)* })? $(( $inner:ident ))?),* $(,)? }) => {
+        #[cfg(test)]
+        impl $type {
+            const NAMES: &[&str] = &[$(stringify!($variant)),*];
+        }
+
         impl Codec for $type {
             fn put(&self, out: &mut Vec<u8>) {
                 match self {
                     $(Self::$variant $({ $($field,)* $($newer),* })? $(( $inner ))? => {
+                        #[cfg(test)]
+                        crate::witness::variant(stringify!($type), Self::NAMES, stringify!($variant));
                         out.push($tag);
-                        put_record(out, |_out| { $($($field.put(_out);)* $($newer.put(_out);)*)? $($inner.put(_out);)? });
+                        put_record(out, concat!(stringify!($type), "::", stringify!($variant)), |_fields| {
+                            $(
+                                $(_fields.put(stringify!($field), $field);)*
+                                $(_fields.put_newer(stringify!($newer), $newer);)*
+                            )?
+                            $(_fields.put(stringify!($inner), $inner);)?
+                        });
                     })*
                 }
             }
@@ -67,6 +88,16 @@ macro_rules! variants {
             }
         }
     };
+}
+
+impl Codec for Features {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.bits().put(out);
+    }
+
+    fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        u64::get(reader).map(Self::from_bits)
+    }
 }
 
 record!(ContainerPlan {
@@ -89,7 +120,7 @@ record!(ContainerPlan {
 });
 record!(HooksPlan { create_runtime, create_container, start_container, state, beside });
 record!(HookPlan { path, args, env, timeout_seconds });
-record!(RuntimePlan { create, start, directory, pid_file, console + user_namespace + images });
+record!(RuntimePlan { create, start, directory, pid_file, console, user_namespace, images });
 record!(IdMap { inside, outside, count });
 record!(IdMaps { uids, gids });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
@@ -154,10 +185,10 @@ variants!(Request {
     22 = Attach { id, streams },
 });
 variants!(Reply {
-    0 = Hello { version, pid, sandbox_ready, containers + pause_pid },
+    0 = Hello { version, pid, sandbox_ready, containers, pause_pid, features },
     1 = Sandbox { pause_pid, warnings },
     2 = Created { pid },
-    3 = Started { started_at_ns + pid },
+    3 = Started { started_at_ns, pid },
     4 = Ok,
     5 = Exec { exit_code, stdout, stderr, timed_out, truncated },
     6 = Error { kind, errno, message },

@@ -17,14 +17,25 @@ const HALF_MADE: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Takes over a pod that was made. Without its shim it is not ready, and what it ran is ended.
-    pub(super) async fn adopt(self: &Arc<Self>, pod: Arc<Pod>, half_made: Vec<String>) {
+    ///
+    /// # Errors
+    /// Its shim lives, and is of a release that this one cannot speak with: it must be left alone.
+    pub(super) async fn adopt(
+        self: &Arc<Self>,
+        pod: Arc<Pod>,
+        half_made: Vec<String>,
+    ) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if pod.is_released() {
-            return;
+            return Ok(());
         }
-        let Err(error) = self.reconnect(&pod).await else {
-            self.drop_half_made(&pod, half_made).await;
-            return;
+        let error = match self.reconnect(&pod).await {
+            Ok(()) => {
+                self.drop_half_made(&pod, half_made).await;
+                return Ok(());
+            }
+            Err(foreign @ EngineError::ForeignShim { .. }) => return Err(foreign),
+            Err(error) => error,
         };
         tracing::warn!(pod_id = %pod.id, error = chain(&error), "the pod is not ready any more");
         kill_lost_shim(&pod.id).await;
@@ -35,12 +46,16 @@ impl Engine {
         {
             self.mirror.put(pod_key(&pod.id), bytes);
         }
+        Ok(())
     }
 
     /// Takes down a pod that the former daemon was still making: no client ever got its id.
     pub(super) async fn undo(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if let Err(error) = self.reconnect(pod).await {
+            if let foreign @ EngineError::ForeignShim { .. } = error {
+                return Err(foreign);
+            }
             tracing::debug!(pod_id = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
             kill_lost_shim(&pod.id).await;
         }
@@ -51,10 +66,7 @@ impl Engine {
     /// Connects to the shim of a pod whose lock is held, and takes over what it says of the containers.
     pub(crate) async fn reconnect(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let gone = || EngineError::ShimGone { pod: pod.id.clone(), operation: "take over" };
-        let (shim, Hello { version, pid, pause_pid, containers }) = self.connect_shim(pod).await?;
-        if version != wire::VERSION {
-            tracing::info!(pod_id = %pod.id, version, "the pod's supervisor is of another version");
-        }
+        let (shim, Hello { pid, pause_pid, containers }) = self.connect_shim(pod).await?;
         let raw = rustix::process::Pid::from_raw(pid).ok_or_else(gone)?;
         let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
             .map_err(|errno| EngineError::io("watch the supervisor of", pod.files.dir())(errno.into()))?;

@@ -19,7 +19,8 @@ impl Engine {
     /// behind.
     ///
     /// # Errors
-    /// When the records cannot be listed: nothing may be tidied up then.
+    /// When the records cannot be listed, or a shim is of a release that this one cannot speak with: nothing may be
+    /// tidied up then.
     pub(crate) async fn recover(self: &Arc<Self>, mut durable: Records) -> Result<(), EngineError> {
         let begin = std::time::Instant::now();
         if let Some(cidrs) =
@@ -37,7 +38,7 @@ impl Engine {
             let half_made = loaded.half_made.get(&pod.id).cloned().unwrap_or_default();
             self.adopt(pod, half_made)
         });
-        futures::future::join_all(adoptions).await;
+        futures::future::join_all(adoptions).await.into_iter().collect::<Result<(), _>>()?;
         if loaded.whole {
             self.sweep()?;
         }

@@ -1,0 +1,110 @@
+//! The frames of every release, as its daemon and its shim wrote them. A file is never edited: what a release has said,
+//! later ones understand. CONTRIBUTING.md says how those of a coming release are added.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use crate::frame::{Frame, FrameDecoder};
+use crate::samples::{self, encoded};
+use crate::{exit, witness};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The number that the frames of requests and replies have.
+const ID: u64 = 0x0102_0304_0506_0708;
+const EXIT_FILE: &str = "exit-file";
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// By release, oldest first: the frames by name.
+fn releases() -> Vec<(PathBuf, BTreeMap<String, Vec<u8>>)> {
+    let mut releases: Vec<_> = directory()
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .map(|path| {
+            let frames = path.read_dir().unwrap().map(|entry| {
+                let path = entry.unwrap().path();
+                (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap())
+            });
+            let frames = frames.collect();
+            (path, frames)
+        })
+        .collect();
+    let numbers = |path: &Path| -> Vec<u32> {
+        path.file_name().unwrap().to_str().unwrap().split('.').map(|part| part.parse().unwrap()).collect()
+    };
+    releases.sort_by_key(|(path, _)| numbers(path));
+    releases
+}
+
+fn decoded(bytes: &[u8], at: &str) -> Frame {
+    let mut decoder = FrameDecoder::new();
+    decoder.push(bytes);
+    let frame = decoder.next_frame().unwrap_or_else(|error| panic!("{at} is not read any more: {error}"));
+    frame.unwrap_or_else(|| panic!("{at} is half a frame"))
+}
+
+/// What this version writes, by name.
+fn written() -> BTreeMap<&'static str, Vec<u8>> {
+    let mut written: BTreeMap<_, _> =
+        samples::all().into_iter().map(|(name, body)| (name, encoded(ID, &body))).collect();
+    written.insert(EXIT_FILE, exit::encode(&samples::record()));
+    written
+}
+
+#[test]
+fn frames_of_every_release_are_read_and_written_as_they_were() {
+    for (release, frames) in releases() {
+        assert!(!frames.is_empty(), "{release:?} is empty");
+        for (name, bytes) in frames {
+            let at = format!("{}/{name}", release.display());
+            let again = if name == EXIT_FILE {
+                exit::encode(&exit::decode(&bytes).unwrap())
+            } else {
+                let frame = decoded(&bytes, &at);
+                encoded(frame.id, &frame.body)
+            };
+            assert_eq!(again, bytes, "{at} is written otherwise: put new fields behind `+`, at the end");
+        }
+    }
+}
+
+#[test]
+fn what_this_version_writes_is_what_the_newest_frames_say() {
+    let releases = releases();
+    let newest = |name: &str| releases.iter().rev().find_map(|(_, frames)| frames.get(name));
+    let added = directory().join(env!("CARGO_PKG_VERSION"));
+    let may_write = std::env::var_os("CORTEN_GOLDEN").is_some_and(|value| value == "write");
+    let mut lacking = Vec::new();
+    for (name, bytes) in written() {
+        if newest(name) == Some(&bytes) {
+            continue;
+        }
+        let path = added.join(format!("{name}.frame"));
+        if may_write && !path.exists() {
+            std::fs::create_dir_all(&added).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+        } else {
+            lacking.push(path);
+        }
+    }
+    assert!(
+        lacking.is_empty(),
+        "these frames are not there, or say something else: {lacking:#?}\nsee \"Adding a field to a plan\" in CONTRIBUTING.md"
+    );
+}
+
+#[test]
+fn no_message_no_variant_and_no_field_is_without_a_frame() {
+    for (release, frames) in releases() {
+        for (name, bytes) in frames {
+            if name != EXIT_FILE {
+                let frame = decoded(&bytes, &format!("{}/{name}", release.display()));
+                encoded(frame.id, &frame.body);
+            }
+        }
+    }
+    assert_eq!(witness::silent(), Vec::<String>::new(), "no golden frame says anything of these");
+}
