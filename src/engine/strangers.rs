@@ -3,7 +3,9 @@
 
 use crate::error::EngineError;
 use crate::objects::Pod;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
@@ -48,34 +50,62 @@ impl Strangers {
     }
 
     /// Works for a pod for as long as the pod is not being stopped. What is given up goes on behind, without an effect
-    /// on anything that the daemon keeps.
+    /// on anything that the daemon keeps: it asks [`Lasting`] before it has one, and is waited for from then on.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         pod: &Pod,
-        job: impl FnOnce() -> T + Send + 'static,
+        job: impl FnOnce(&Lasting) -> T + Send + 'static,
     ) -> Result<T, Blocked> {
-        tokio::select! {
+        let lasting = Lasting::default();
+        let mut work = pin!(self.work(pod, job, lasting.clone()));
+        let why = tokio::select! {
             biased;
-            done = self.work(pod, job) => done.ok_or(Blocked::Died),
-            () = pod.ending.cancelled() => Err(Blocked::Stopping),
-            () = tokio::time::sleep(PATIENCE) => Err(Blocked::Unanswered { seconds: PATIENCE.as_secs() }),
-        }
+            done = &mut work => return done.ok_or(Blocked::Died),
+            () = pod.ending.cancelled() => Blocked::Stopping,
+            () = tokio::time::sleep(PATIENCE) => Blocked::Unanswered { seconds: PATIENCE.as_secs() },
+        };
+        if lasting.give_up() { Err(why) } else { work.await.ok_or(Blocked::Died) }
     }
 
     async fn work<T: Send + 'static>(
         &self,
         pod: &Pod,
-        job: impl FnOnce() -> T + Send + 'static,
+        job: impl FnOnce(&Lasting) -> T + Send + 'static,
+        lasting: Lasting,
     ) -> Option<T> {
         let of_pod = pod.strangers.clone().acquire_owned().await.ok()?;
         let place = self.places.clone().acquire_owned().await.ok()?;
         let held = (of_pod, place);
+        let span = tracing::Span::current();
         let work = move || {
-            let done = job();
+            let done = span.in_scope(|| job(&lasting));
             drop(held);
             done
         };
         self.runtime.as_ref()?.spawn_blocking(work).await.ok()
+    }
+}
+
+/// Whether work is given up or may do what lasts: decided once, by whoever comes first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lasting(Arc<AtomicU8>);
+
+impl Lasting {
+    const OPEN: u8 = 0;
+    const BEGUN: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// Nothing that strangers can block follows; `false` when nobody waits for it any more.
+    pub(crate) fn begin(&self) -> bool {
+        self.decide(Self::BEGUN)
+    }
+
+    fn give_up(&self) -> bool {
+        self.decide(Self::GIVEN_UP)
+    }
+
+    fn decide(&self, how: u8) -> bool {
+        self.0.compare_exchange(Self::OPEN, how, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 

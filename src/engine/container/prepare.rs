@@ -1,15 +1,15 @@
 //! What CreateContainer decides and makes before the shim is asked: spec, record, writable layer, cgroup, plan.
 //!
-//! Paths of the host that the request names may never answer, so only the middle one of the three steps touches them, on
-//! threads that nothing else waits for; it keeps nothing that would be left if it were given up.
+//! Paths of the host that the request names may never answer, so all of it happens on threads that nothing else waits for,
+//! and what touches them comes first: it keeps nothing that would be left if it were given up.
 
 use super::create::stopping;
 use super::volumes::Volumes;
 use crate::error::EngineError;
 use crate::objects::{Container, ExecTemplate, Pod, lock};
 use crate::record::{self, ContainerRecord};
-use crate::strangers::Blocked;
-use crate::{Engine, blocking, now};
+use crate::strangers::{Blocked, Lasting};
+use crate::{Engine, now};
 use image::Image;
 use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxId};
 use oci_spec::runtime::Spec;
@@ -85,13 +85,23 @@ impl Engine {
         draft: Arc<Draft>,
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
         let (engine, held) = (self.clone(), draft.clone());
-        let found = blocking("reading an image", move || engine.look_up(&held)).await?;
-        let (engine, held) = (self.clone(), draft.clone());
-        let outside = move || engine.outside(&held, &found).map(|(spec, made)| (spec, made, found));
-        let outside = self.strangers.run(&draft.pod, outside).await;
-        let (spec, made, found) = outside.map_err(|why| draft.blocked(&why))??;
-        let engine = self.clone();
-        blocking("planning a container", move || engine.inside(&draft, &spec, made, found)).await
+        let work = move |lasting: &Lasting| engine.decide_and_make(&held, lasting);
+        self.strangers.run(&draft.pod, work).await.map_err(|why| draft.blocked(&why))?
+    }
+
+    /// Blocks, perhaps for ever.
+    fn decide_and_make(
+        &self,
+        draft: &Draft,
+        lasting: &Lasting,
+    ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
+        let found = self.look_up(draft)?;
+        let (spec, made) = self.outside(draft, &found)?;
+        if lasting.begin() {
+            return self.inside(draft, &spec, made, found);
+        }
+        self.unmake(draft.id.as_str(), &made);
+        Err(stopping(&draft.pod))
     }
 
     fn look_up(&self, draft: &Draft) -> Result<Found, EngineError> {

@@ -14,7 +14,7 @@ impl Engine {
             return;
         }
         let (engine, id) = (self.clone(), container.id.clone());
-        if self.strangers.run(&container.pod, move || engine.unmake(&id, &made)).await.is_err() {
+        if self.strangers.run(&container.pod, move |_| engine.unmake(&id, &made)).await.is_err() {
             tracing::debug!(container_id = %container.id, "sources are removed behind, or stay");
         }
     }
