@@ -25,6 +25,8 @@ const SIGKILL: i32 = 9;
 /// The capabilities that stay, by number: Corten's default set.
 const CAPABILITIES: u64 = 0x5fb;
 const BRIDGE: &str = "ctf0";
+/// The file by which a process joins a cgroup of v2.
+const V2: &str = "cgroup.procs";
 
 /// What stays the same from pod to pod.
 struct Floor {
@@ -107,10 +109,12 @@ impl Floor {
             let path = scratch.join(name);
             fs::create_dir_all(&path).map_err(SysError::io("create", &path))?;
         }
-        let pause =
-            self.launch(CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID, &namespace, || self.run_pause(&cgroups))?;
+        let pause = self.launch(CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID, &namespace, &cgroups, || {
+            self.run_pause(&cgroups)
+        })?;
         let flags = CLONE_NEWNS | CLONE_NEWPID;
-        let container = self.launch(flags, &namespace, || self.run_container(&cgroups, &scratch))?;
+        let container =
+            self.launch(flags, &namespace, &cgroups, || self.run_container(&cgroups, &scratch))?;
         Ok(Pod { container, pause, netns: pin, cgroups, scratch })
     }
 
@@ -119,10 +123,16 @@ impl Floor {
         &self,
         namespaces: i32,
         network: &netns::Netns,
+        cgroups: &[PathBuf],
         run: impl FnOnce() -> SysError,
     ) -> SysResult<Child> {
         let (read, write) = fd::pipe()?;
-        match fork(&self.thread, namespaces, None)? {
+        // Born in its v2 cgroup: to join that later takes longer than all the others together.
+        let v2 = self.hierarchies.iter().zip(cgroups).find(|((_, file), _)| *file == V2);
+        let v2 = v2
+            .map(|(_, directory)| resolve::open(directory.as_os_str().as_encoded_bytes(), fd::flag::O_PATH));
+        let v2 = v2.transpose()?;
+        match fork(&self.thread, namespaces, v2.as_ref().map(AsFd::as_fd))? {
             Forked::Parent(child) => {
                 drop(write);
                 let mut text = String::new();
@@ -176,7 +186,8 @@ impl Floor {
 
     fn join(&self, cgroups: &[PathBuf]) -> SysResult<()> {
         let files = self.hierarchies.iter().map(|(_, file)| file);
-        cgroups.iter().zip(files).try_for_each(|(directory, file)| cgroup::join_self(directory, file))
+        let v1 = cgroups.iter().zip(files).filter(|(_, file)| **file != V2);
+        v1.map(|(directory, file)| cgroup::join_self(directory, file)).collect()
     }
 
     fn connect(&self, number: usize, namespace: &netns::Netns) -> SysResult<()> {
@@ -276,18 +287,15 @@ fn report(write: OwnedFd, error: &SysError) {
     let _ = fs::File::from(write).write_all(error.to_string().as_bytes());
 }
 
-/// The cgroup hierarchies, each with the file by which a process joins.
+/// The cgroup hierarchies, all of them as for every container, each with the file by which a process joins.
 fn hierarchies() -> Vec<(PathBuf, &'static str)> {
     let top = PathBuf::from("/sys/fs/cgroup");
     if top.join("cgroup.controllers").exists() {
-        return vec![(top, "cgroup.procs")];
+        return vec![(top, V2)];
     }
-    ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"]
-        .iter()
-        .map(|name| top.join(name))
-        .filter(|path| path.is_dir())
-        .map(|path| (path, "tasks"))
-        .collect()
+    let v1 = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd"];
+    let v1 = v1.iter().map(|name| (top.join(name), "tasks"));
+    v1.chain([(top.join("unified"), V2)]).filter(|(path, _)| path.is_dir()).collect()
 }
 
 fn make_bridge(host: &Socket) -> SysResult<u32> {
