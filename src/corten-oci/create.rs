@@ -160,6 +160,7 @@ impl Making<'_> {
                     joining: None,
                     stdin: stdin.as_ref().filter(|_| !plan.stdio.tty),
                     output,
+                    null: None,
                     joined_v2,
                     extras: Extras {
                         joins: &joins,

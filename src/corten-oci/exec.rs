@@ -99,6 +99,7 @@ fn launch(
             cgroup: &plan.cgroup,
             status: &status.1,
             stdio: if tty { [None, None, None] } else { streams.each_ref().map(Option::as_ref) },
+            null: None,
             tty,
             init: init.as_fd(),
             root: root.as_fd(),

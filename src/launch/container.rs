@@ -28,6 +28,8 @@ pub struct ContainerChild<'a> {
     /// The writing ends of stdout's and stderr's pipes; with a terminal there are none, and the null device takes the
     /// place of one that is missing.
     pub output: [Option<&'a OwnedFd>; 2],
+    /// The null device for streams that are missing; one of its own where there is none.
+    pub null: Option<&'a null::Null>,
     /// The fork has placed the child in its v2 cgroup.
     pub joined_v2: bool,
     /// What a caller other than the shim adds.
@@ -175,7 +177,7 @@ fn take_stdio(child: &ContainerChild<'_>) -> Result<Vec<RawFd>, Failure> {
         fd::set_standard(end.as_fd(), number)?;
     }
     if !nulls.is_empty() {
-        null::set_standard(&nulls)?;
+        null::set_standard(child.null, &nulls)?;
     }
     Ok(if child.plan.stdio.tty { Vec::new() } else { nulls })
 }

@@ -23,6 +23,8 @@ pub struct ExecChild<'a> {
     pub status: &'a OwnedFd,
     /// The child's ends of stdin, stdout and stderr; the null device where there is none.
     pub stdio: [Option<&'a OwnedFd>; 3],
+    /// The null device for streams that are missing; one of its own where there is none.
+    pub null: Option<&'a null::Null>,
     /// A terminal of the container takes their place; its master is sent to the shim.
     pub tty: bool,
     /// The container's first process.
@@ -99,7 +101,7 @@ fn take_stdio(child: &ExecChild<'_>) -> Result<Vec<RawFd>, Failure> {
         }
     }
     if !nulls.is_empty() {
-        null::set_standard(&nulls)?;
+        null::set_standard(child.null, &nulls)?;
     }
     Ok(nulls)
 }

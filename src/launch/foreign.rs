@@ -27,6 +27,8 @@ pub struct ForeignChild<'a> {
     pub status: &'a OwnedFd,
     /// The child's ends of stdin, stdout and stderr, which the program passes on; the null device where there is none.
     pub stdio: [Option<&'a OwnedFd>; 3],
+    /// The null device for streams that are missing; one of its own where there is none.
+    pub null: Option<&'a null::Null>,
     /// A terminal of the host takes their place, which the program relays; its master is sent to the shim.
     pub tty: bool,
     /// The columns and rows that it has from the beginning; 0: none yet.
@@ -57,7 +59,7 @@ pub fn run(child: &ForeignChild<'_>) -> ! {
 }
 
 fn launch(child: &ForeignChild<'_>) -> Result<Never, Failure> {
-    null::set_standard(&[0, 1, 2])?;
+    null::set_standard(child.null, &[0, 1, 2])?;
     for (number, end) in (0..).zip(child.stdio) {
         if let Some(end) = end {
             if let Some((uid, gid)) = child.owner {

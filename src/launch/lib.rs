@@ -35,6 +35,7 @@ pub use container::{ContainerChild, run as run_container};
 pub use exec::{ExecChild, run as run_exec};
 pub use extras::{Extras, Step};
 pub use foreign::{ForeignChild, Stage, run as run_foreign};
+pub use null::Null;
 pub use pause::{PauseChild, run as run_pause};
 pub use pids::{Joined, Joining, Procfs};
 pub use rootfs::probe_mapped;

@@ -256,21 +256,35 @@ fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, container: &ContainerPl
     let base = mount::filesystem(b"tmpfs", b"cgroup", &data, attributes).context("mount", &plan.target)?;
     let target = find_target(root, &plan.target, true)?;
     mount::attach(base.as_fd(), target.as_fd()).context("mount", &plan.target)?;
+    let mut trees = Vec::with_capacity(cgroup.v1.len() + 1);
     for dir in cgroup.v1.iter().chain(&cgroup.v2) {
         let Some(name) = controller(dir) else { continue };
         let tree = mount::clone_tree(None, dir, false).context("mount", &plan.target)?;
-        configure(tree.as_fd(), plan.attributes, propagation::PRIVATE, false)
-            .context("mount", &plan.target)?;
         resolve::make_dir(base.as_fd(), name).context("mount", &plan.target)?;
-        let point = resolve::open_beneath(base.as_fd(), name, flag::O_PATH)?;
-        mount::attach(tree.as_fd(), point.as_fd()).context("mount", &plan.target)?;
+        mount::attach_at(tree.as_fd(), base.as_fd(), name).context("mount", &plan.target)?;
         for single in name.split(|byte| *byte == b',').filter(|single| *single != name) {
             resolve::make_link(base.as_fd(), name, single).context("mount", &plan.target)?;
         }
+        trees.push(tree);
     }
-    if plan.attributes & mount::READ_ONLY != 0 || has_unmounted_controllers() {
-        configure(base.as_fd(), plan.attributes | mount::READ_ONLY, 0, false)
-            .context("mount", &plan.target)?;
+    settle_cgroups(base.as_fd(), &trees, plan.attributes).context("mount", &plan.target)
+}
+
+/// Gives all hierarchies their attributes, in one call where the kernel has it.
+fn settle_cgroups(base: BorrowedFd<'_>, trees: &[OwnedFd], attributes: u64) -> SysResult<()> {
+    match mount::set_attributes(base, attributes, propagation::PRIVATE, true) {
+        Err(error) if error.errno == errno::ENOSYS => {
+            for tree in trees {
+                configure(tree.as_fd(), attributes, propagation::PRIVATE, false)?;
+            }
+            if attributes & mount::READ_ONLY != 0 {
+                configure(base, attributes, 0, false)?;
+            }
+        }
+        other => other?,
+    }
+    if attributes & mount::READ_ONLY == 0 && has_unmounted_controllers() {
+        configure(base, attributes | mount::READ_ONLY, 0, false)?;
     }
     Ok(())
 }

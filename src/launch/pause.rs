@@ -19,6 +19,8 @@ pub struct PauseChild<'a> {
     pub plan: &'a SandboxPlan,
     /// The child's end of the status channel.
     pub status: &'a OwnedFd,
+    /// The null device for its streams.
+    pub null: Option<&'a null::Null>,
     /// The pod's user namespace.
     pub userns: Option<BorrowedFd<'a>>,
     /// For another fork, into the user namespace.
@@ -37,7 +39,7 @@ pub fn run(child: &PauseChild<'_>) -> ! {
 fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     let PauseChild { plan, status, .. } = *child;
     let program = shim_spawn::read_only_copy(&plan.pause).context("open pause", &plan.pause)?;
-    null::set_standard(&[0, 1, 2])?;
+    null::set_standard(child.null, &[0, 1, 2])?;
     let mut kept = vec![status.as_raw_fd(), program.as_raw_fd()];
     kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
     fd::close_all_but(&kept)?;

@@ -249,7 +249,7 @@ impl Shim {
             .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
         let agent = plan.process.seccomp_agent.as_ref();
         let agent = agent.map(|agent| socket::connect_stream(as_path(&agent.socket))).transpose()?;
-        let successor = Successor::new()?;
+        let (successor, null) = (Successor::new()?, self.null()?);
         let (forked, joined_v2) = self.fork(0, joined.v2.as_deref())?;
         match forked {
             Forked::Child => run_exec(&ExecChild {
@@ -257,6 +257,7 @@ impl Shim {
                 cgroup: joined,
                 status,
                 stdio,
+                null: Some(null),
                 tty: ends.tty,
                 init: init.pidfd.as_fd(),
                 root: root.as_fd(),

@@ -71,6 +71,7 @@ impl Shim {
         stdio: [Option<&OwnedFd>; 3],
     ) -> SysResult<Child> {
         let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
+        let null = self.null()?;
         match self.fork(namespace::MOUNT, None)?.0 {
             Forked::Parent(child) => Ok(child),
             Forked::Child => run_foreign(&ForeignChild {
@@ -79,6 +80,7 @@ impl Shim {
                 stage: Some(Stage { plan, runtime, userns, single: &self.single }),
                 status,
                 stdio,
+                null: Some(null),
                 tty: false,
                 size: (0, 0),
                 owner: owner(&plan.ids, &plan.process),
@@ -99,6 +101,7 @@ impl Shim {
             stage: None,
             status,
             stdio: [None; 3],
+            null: Some(self.null()?),
             tty: false,
             size: (0, 0),
             owner: None,
@@ -120,6 +123,7 @@ impl Shim {
             stage: None,
             status,
             stdio,
+            null: Some(self.null()?),
             tty,
             size: plan.size,
             owner: container.and_then(|container| owner(&container.ids, &plan.process)),

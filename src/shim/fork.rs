@@ -44,6 +44,7 @@ impl Shim {
             ];
             return Ok((self.fork_create(plan, runtime, &ends.status.1, stdio)?, ends));
         }
+        let null = self.null()?;
         let mut namespaces = namespace::MOUNT;
         let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
         // A user namespace's own are made inside of it.
@@ -57,6 +58,7 @@ impl Shim {
                 status: &ends.status.1,
                 stdin: ends.stdin.as_ref().map(|(reader, _)| reader),
                 output: ends.output.as_ref().map_or([None; 2], |[out, err]| [Some(&out.1), Some(&err.1)]),
+                null: Some(null),
                 joined_v2,
                 extras: launch::Extras::default(),
                 userns,

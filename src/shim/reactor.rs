@@ -1,5 +1,6 @@
 //! The loop: waits, and hands what is ready to whom it concerns.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -7,10 +8,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+use launch::Null;
 use sys::fd::errno;
 use sys::poll::{ChildSignal, Poller};
 use sys::process::SingleThread;
-use sys::{SysResult, fd, poll, privilege, process, shim_spawn, socket};
+use sys::{SysError, SysResult, fd, poll, privilege, process, shim_spawn, socket};
 use wire::frame;
 use wire::msg::{Event, Reply};
 
@@ -82,6 +84,8 @@ pub(crate) struct Shutdown {
 #[derive(Debug)]
 pub(crate) struct Shim {
     pub(crate) single: SingleThread,
+    /// What streams lead to that nobody has the other end of, once one is needed.
+    null: OnceCell<Null>,
     poller: Poller,
     signals: ChildSignal,
     listener: UnixListener,
@@ -135,6 +139,7 @@ impl Shim {
         poller.add(&signals, SIGNALS, false)?;
         Ok(Self {
             single,
+            null: OnceCell::new(),
             poller,
             signals,
             listener,
@@ -150,6 +155,15 @@ impl Shim {
             shutdown: None,
             buffer: vec![0; BUFFER],
         })
+    }
+
+    /// The null device for everything that this pod starts.
+    pub(crate) fn null(&self) -> SysResult<&Null> {
+        if self.null.get().is_none() {
+            // Nobody else has set it in the meantime: there is one thread.
+            let _ = self.null.set(Null::of_host()?);
+        }
+        self.null.get().ok_or_else(|| SysError::new("open", "/dev/null", errno::ENODEV))
     }
 
     fn dispatch(&mut self, token: u64) {

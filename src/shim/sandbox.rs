@@ -72,10 +72,17 @@ impl Shim {
     ) -> Result<(Child, Joined), Reply> {
         let setup = |error| failed(ErrorCode::Setup, &error);
         let (ours, theirs) = socket::message_pair().map_err(setup)?;
+        let null = self.null().map_err(setup)?;
         let pids = if userns.is_none() { namespace::PID } else { 0 };
         let forked = process::fork(&self.single, pids | namespace::MOUNT, None).map_err(setup)?;
         let mut child = match forked {
-            Forked::Child => run_pause(&PauseChild { plan, status: &theirs, userns, single: &self.single }),
+            Forked::Child => run_pause(&PauseChild {
+                plan,
+                status: &theirs,
+                null: Some(null),
+                userns,
+                single: &self.single,
+            }),
             Forked::Parent(child) => child,
         };
         drop(theirs);

@@ -1,7 +1,7 @@
 //! Mounts by descriptor: detached trees that are configured first and attached last, so that nothing is ever
 //! mounted through a path that a container could have changed in between.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::fd::{as_path, c_string, check, owned};
@@ -321,18 +321,22 @@ pub fn has_mount_setattr() -> bool {
 /// # Errors
 /// The kernel's; `ENOTDIR` when a file meets a directory.
 pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> SysResult<()> {
-    // SAFETY: both paths are terminated empty strings.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            target.as_raw_fd(),
-            c"".as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
-        )
-    };
-    check("attach mount", b"", result)
+    move_to(tree, target, c"", MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+/// The same at a name in a directory that nobody else changes: links are not followed.
+///
+/// # Errors
+/// The kernel's.
+pub fn attach_at(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> SysResult<()> {
+    move_to(tree, dir, &c_string("attach mount", name)?, 0)
+}
+
+fn move_to(tree: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr, flags: u32) -> SysResult<()> {
+    let (from, to, flags) = (tree.as_raw_fd(), target.as_raw_fd(), MOVE_MOUNT_F_EMPTY_PATH | flags);
+    // SAFETY: both paths are terminated.
+    let result = unsafe { libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), to, name.as_ptr(), flags) };
+    check("attach mount", name.to_bytes(), result)
 }
 
 /// mount(2); empty strings become null.

@@ -184,16 +184,16 @@ pub fn load_seccomp(program: &[u8], flags: u32) -> SysResult<Option<OwnedFd>> {
     if program.is_empty() || !program.len().is_multiple_of(size) {
         return Err(invalid());
     }
-    let mut filter: Vec<libc::sock_filter> = program
-        .chunks_exact(size)
-        .filter_map(|chunk| chunk.first_chunk::<8>())
-        .map(|&[c0, c1, jt, jf, k0, k1, k2, k3]| libc::sock_filter {
+    // In one piece: while it grew, each new size would be new pages to be faulted in.
+    let mut filter: Vec<libc::sock_filter> = Vec::with_capacity(program.len() / size);
+    filter.extend(program.chunks_exact(size).filter_map(|chunk| chunk.first_chunk::<8>()).map(
+        |&[c0, c1, jt, jf, k0, k1, k2, k3]| libc::sock_filter {
             code: u16::from_ne_bytes([c0, c1]),
             jt,
             jf,
             k: u32::from_ne_bytes([k0, k1, k2, k3]),
-        })
-        .collect();
+        },
+    ));
     let len = u16::try_from(filter.len()).map_err(|_| invalid())?;
     let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
     // SAFETY: `program` points at `len` live instructions; the kernel copies and checks them.
