@@ -1,5 +1,6 @@
 //! The verbs of containers.
 
+mod ahead;
 mod attach;
 mod create;
 mod exec;

@@ -3,6 +3,7 @@
 //! Paths of the host that the request names may never answer, so all of it happens on threads that nothing else waits for,
 //! and what touches them comes first: it keeps nothing that would be left if it were given up.
 
+use super::ahead::Ahead;
 use super::create::stopping;
 use super::volumes::Volumes;
 use crate::error::EngineError;
@@ -84,21 +85,35 @@ impl Engine {
         self: &Arc<Self>,
         draft: Arc<Draft>,
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
+        let (ahead, begun) = self.begin_cgroups(&draft.pod, draft.id.as_str()).unzip();
         let (engine, held) = (self.clone(), draft.clone());
-        let work = move |lasting: &Lasting| engine.decide_and_make(&held, lasting);
-        self.strangers.run(&draft.pod, work).await.map_err(|why| draft.blocked(&why))?
+        let ahead = ahead.unwrap_or_else(Ahead::nothing);
+        let work = move |lasting: &Lasting| engine.decide_and_make(&held, &ahead, lasting);
+        let made = self.strangers.run(&draft.pod, work).await;
+        let made = made.map_err(|why| draft.blocked(&why)).flatten();
+        // One that is registered is undone as a whole.
+        if made.is_err()
+            && let Some(begun) = begun
+        {
+            begun.await.map_err(|_| EngineError::TaskDied("CreateContainer"))?;
+            if self.registry.any_container(draft.id.as_str()).is_none() {
+                self.unmake_cgroups(&draft.pod, draft.id.as_str()).await?;
+            }
+        }
+        made
     }
 
     /// Blocks, perhaps for ever.
     fn decide_and_make(
         &self,
         draft: &Draft,
+        ahead: &Ahead,
         lasting: &Lasting,
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
         let found = self.look_up(draft)?;
         let (spec, made) = self.outside(draft, &found)?;
         if lasting.begin() {
-            return self.inside(draft, &spec, made, found);
+            return self.inside(draft, &spec, made, (found, ahead));
         }
         self.unmake(draft.id.as_str(), &made);
         Err(stopping(&draft.pod))
@@ -150,7 +165,7 @@ impl Engine {
         draft: &Draft,
         spec: &Spec,
         made: Vec<PathBuf>,
-        found: Found,
+        (found, ahead): (Found, &Ahead),
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
         let Draft { id, pod, config, image, run, .. } = draft;
         let record = ContainerRecord {
@@ -179,6 +194,7 @@ impl Engine {
         // Until the record is written, the spec alone is the journal of a container under construction.
         record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
         self.make_layers(&container, spec, &found.volumes.anonymous)?;
+        ahead.wait();
         let plan = self.furnish(&container, spec)?;
         let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
         // Nobody else knows the container yet.

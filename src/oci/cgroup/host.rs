@@ -113,6 +113,15 @@ impl Host {
         })
     }
 
+    /// Makes the directories of a container's cgroup alone, where it has several; [`Host::create`] makes what is missing
+    /// and sets the limits.
+    ///
+    /// # Errors
+    /// [`OciError::Io`]; what has been made stays.
+    pub fn make(&self, path: &CgroupPath) -> OciResult<()> {
+        if self.unified().is_some() { Ok(()) } else { self.make_v1(path) }
+    }
+
     /// How processes join the cgroup that [`Host::create`] makes; touches nothing.
     pub fn plan(&self, path: &CgroupPath) -> CgroupPlan {
         match self.unified() {

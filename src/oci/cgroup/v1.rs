@@ -15,11 +15,13 @@ const PIDS: &str = "pids";
 
 impl Host {
     pub(super) fn create_v1(&self, path: &CgroupPath, resources: &Resources) -> OciResult<CgroupPlan> {
-        for hierarchy in self.hierarchies() {
-            make(hierarchy, path, &mut Vec::new())?;
-        }
+        self.make_v1(path)?;
         self.limit_v1(path, resources, false)?;
         Ok(self.plan_v1(path, |_| true))
+    }
+
+    pub(super) fn make_v1(&self, path: &CgroupPath) -> OciResult<()> {
+        self.hierarchies().try_for_each(|hierarchy| make(hierarchy, path, &mut Vec::new()))
     }
 
     /// How processes join a container in the hierarchies that are wanted.

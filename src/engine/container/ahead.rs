@@ -1,0 +1,79 @@
+//! The cgroups of a container, made beside its plan: with a directory in each hierarchy of v1 they take as long as all the
+//! rest of planning.
+
+use crate::error::EngineError;
+use crate::objects::{Pod, lock};
+use crate::record;
+use crate::{Engine, blocking};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use tokio::task::JoinHandle;
+
+/// Cgroups that are being made, for the thread that is to set their limits.
+pub(super) struct Ahead(Mutex<Option<Receiver<()>>>);
+
+impl Ahead {
+    /// None are being made, or none any more.
+    pub(super) fn nothing() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn new() -> (Self, SyncSender<()>) {
+        let (made, done) = sync_channel(1);
+        (Self(Mutex::new(Some(done))), made)
+    }
+
+    /// Blocks until they stand.
+    pub(super) fn wait(&self) {
+        if let Some(done) = lock(&self.0).take() {
+            // Nothing is ever sent: the sender goes.
+            let _ = done.recv();
+        }
+    }
+}
+
+impl Engine {
+    /// Begins with them where that pays. What cannot be made is met again, and told, when the limits are set.
+    pub(super) fn begin_cgroups(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        id: &str,
+    ) -> Option<(Ahead, JoinHandle<()>)> {
+        let made_here = self.driver == oci::cgroup::Driver::Cgroupfs
+            && self.handlers.runtime(&pod.handler()).is_none()
+            && !self.cgroups.is_unified();
+        if !made_here {
+            return None;
+        }
+        let (ahead, made) = Ahead::new();
+        let (engine, pod, id) = (self.clone(), pod.clone(), id.to_owned());
+        let task = tokio::task::spawn_blocking(move || {
+            // The journal of what follows, where the spec itself is not there yet: recovery goes by the name alone.
+            let spec = pod.files.spec(&id);
+            let journal = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&spec);
+            if (journal.is_ok() || spec.exists())
+                && let Err(error) = engine.cgroups.make(&pod.cgroup.container(&id))
+            {
+                tracing::debug!(container_id = id, %error, "cgroups are not made ahead");
+            }
+            drop(made);
+        });
+        Some((ahead, task))
+    }
+
+    /// Takes back the cgroups of a container that does not come to be.
+    pub(super) async fn unmake_cgroups(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        id: &str,
+    ) -> Result<(), EngineError> {
+        let (engine, pod, id) = (self.clone(), pod.clone(), id.to_owned());
+        blocking("taking back cgroups", move || {
+            engine.cgroups.remove(&pod.cgroup.container(&id))?;
+            record::remove(&pod.files.spec(&id))
+        })
+        .await
+    }
+}
