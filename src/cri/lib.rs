@@ -17,6 +17,7 @@ mod lenient;
 mod metrics;
 mod runtime;
 mod server;
+mod services;
 mod signals;
 mod status;
 

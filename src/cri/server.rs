@@ -4,17 +4,21 @@ use crate::layers::{CatchPanics, Deadline, Metrics, Observe, SizeLimit};
 use crate::lenient::Lenient;
 use crate::proto::image_service_server::ImageServiceServer;
 use crate::proto::runtime_service_server::RuntimeServiceServer;
+use crate::services::Services;
 use crate::{images, runtime};
 use engine::Engine;
 use futures::{Stream, TryStreamExt};
+use http::{Request, Response};
 use model::ErrorKind;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use tokio::net::UnixStream;
-use tonic::service::Routes;
+use tonic::body::Body;
+use tonic::codegen::BoxFuture;
 use tonic::transport::Server;
-use tower::ServiceBuilder;
+use tower::{Service, ServiceBuilder};
 
 /// Bytes that a client may send ahead on one stream: most requests fit without a window update.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -73,19 +77,31 @@ pub async fn serve(
     let limit = settings.max_request_bytes;
     let runtime = runtime::Runtime { engine: engine.clone(), urls };
     let images = images::Images { engine };
-    let services = Routes::new(RuntimeServiceServer::new(runtime).max_decoding_message_size(limit))
-        .add_service(ImageServiceServer::new(images).max_decoding_message_size(limit));
+    let services = Services {
+        runtime: RuntimeServiceServer::new(runtime).max_decoding_message_size(limit),
+        images: ImageServiceServer::new(images).max_decoding_message_size(limit),
+    };
     run(services, incoming, &settings, metrics, shutdown).await
 }
 
 /// Serves any services behind the layers.
-async fn run(
-    services: Routes,
+async fn run<S>(
+    services: S,
     incoming: impl Stream<Item = io::Result<UnixStream>> + Send + 'static,
     settings: &Settings,
     metrics: &prometheus::Registry,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError> {
+) -> Result<(), ServeError>
+where
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future = BoxFuture<Response<Body>, Infallible>,
+        > + Clone
+        + Send
+        + 'static,
+{
     let layers = ServiceBuilder::new()
         .layer(Observe { metrics: Arc::new(Metrics::register(metrics)?) })
         .layer(Deadline)
@@ -97,8 +113,7 @@ async fn run(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .layer(layers)
-        .add_routes(services)
-        .serve_with_incoming_shutdown(incoming.map_ok(Lenient::new), shutdown)
+        .serve_with_incoming_shutdown(services, incoming.map_ok(Lenient::new), shutdown)
         .await?;
     Ok(())
 }

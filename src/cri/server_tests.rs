@@ -80,7 +80,7 @@ async fn daemon(max_request_bytes: usize) -> Daemon {
     let incoming = UnixListenerStream::new(UnixListener::bind(&path).unwrap());
     let registry = prometheus::Registry::new();
     let (stop, stopped) = oneshot::channel::<()>();
-    let services = Routes::new(ImageServiceServer::new(Fake).max_decoding_message_size(max_request_bytes));
+    let services = ImageServiceServer::new(Fake).max_decoding_message_size(max_request_bytes);
     let metrics = registry.clone();
     let server = tokio::spawn(async move {
         let shutdown = async move { drop(stopped.await) };

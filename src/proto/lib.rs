@@ -1,10 +1,10 @@
-//! The messages and services of the CRI v1 as compiled from `proto/`; see there for what they mean.
+//! The messages, services and clients of the CRI v1 as generated from `proto/`; see there for what they mean.
 
 #![allow(missing_docs, unreachable_pub, deprecated, clippy::all, clippy::pedantic)]
 
 use std::fmt;
 
-tonic::include_proto!("runtime.v1");
+include!("generated/runtime.v1.rs");
 
 impl fmt::Debug for AuthConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

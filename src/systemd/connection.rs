@@ -1,59 +1,60 @@
 //! The connection, and one call that makes a job.
 
+use crate::bus::{Bus, BusError};
 use crate::error::{SystemdError, SystemdResult};
 use crate::jobs::Jobs;
-use futures::StreamExt;
+use crate::message::{Body, Message, Target};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use zbus::{Connection, DynamicType, MatchRule, MessageStream, OwnedObjectPath, connection, message};
+use tokio::sync::mpsc;
 
 const BUS: &str = "/run/dbus/system_bus_socket";
 const PRIVATE: &str = "/run/systemd/private";
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const REMOVED: &str = "JobRemoved";
 
 /// A connection whose finished jobs are listened to.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
-    connection: Connection,
+    bus: Bus,
     jobs: Arc<Jobs>,
-    /// The peer's name on the bus; on systemd's own socket nobody has one.
-    name: Option<&'static str>,
+    manager: Target,
 }
 
 impl Link {
-    pub(crate) async fn open() -> zbus::Result<Self> {
-        let (connection, name) = if Path::new(BUS).exists() {
-            (connection::Builder::system().build().await?, Some(NAME))
-        } else {
-            let address = format!("unix:path={PRIVATE}");
-            (connection::Builder::address(address.as_str()).p2p().build().await?, None)
-        };
-        let rule = MatchRule::builder()
-            .msg_type(message::Type::Signal)
-            .interface(MANAGER)
-            .member("JobRemoved")
-            .path(PATH)
-            .build()?;
-        let removed = MessageStream::for_match_rule(rule, &connection, None).await?;
+    /// To the system bus where there is one, else to systemd's own socket.
+    pub(crate) async fn open() -> Result<Self, BusError> {
+        let bus = Path::new(BUS);
+        if bus.exists() { Self::on(bus, true).await } else { Self::on(Path::new(PRIVATE), false).await }
+    }
+
+    pub(crate) async fn on(socket: &Path, is_bus: bool) -> Result<Self, BusError> {
+        let (sender, signals) = mpsc::unbounded_channel();
+        let bus = Bus::connect(socket, is_bus, sender).await?;
+        if is_bus {
+            let rule = format!("type='signal',interface='{MANAGER}',member='{REMOVED}',path='{PATH}'");
+            bus.add_match(&rule).await?;
+        }
         let jobs = Arc::new(Jobs::default());
-        tokio::spawn(listen(removed, jobs.clone()));
-        Ok(Self { connection, jobs, name })
+        tokio::spawn(listen(signals, Arc::clone(&jobs)));
+        let manager = Target { name: is_bus.then_some(NAME), path: PATH, interface: MANAGER };
+        Ok(Self { bus, jobs, manager })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.connection.is_closed() || self.jobs.is_closed()
+        self.bus.is_closed() || self.jobs.is_closed()
     }
 
     /// Calls a method that answers with a job, and waits for the job's end.
-    pub(crate) async fn run<B: serde::Serialize + DynamicType>(
+    pub(crate) async fn run(
         &self,
         operation: &'static str,
         method: &'static str,
         unit: &str,
-        body: &B,
+        body: &Body,
         limit: Duration,
     ) -> SystemdResult<()> {
         let late = || SystemdError::Late { operation, unit: unit.to_owned(), seconds: limit.as_secs() };
@@ -64,7 +65,7 @@ impl Link {
             let job = self.call(method, body).await.map_err(|source| SystemdError::Bus {
                 operation,
                 unit: unit.to_owned(),
-                source: Box::new(source),
+                source,
             })?;
             match ends.of(&job).await {
                 Some(result) if result == "done" => Ok(()),
@@ -75,19 +76,24 @@ impl Link {
         tokio::time::timeout(limit, work).await.map_err(|_| late())?
     }
 
-    async fn call<B: serde::Serialize + DynamicType>(&self, method: &str, body: &B) -> zbus::Result<String> {
-        let reply = self.connection.call_method(self.name, PATH, Some(MANAGER), method, body).await?;
-        Ok(reply.body().deserialize::<OwnedObjectPath>()?.to_string())
+    /// Calls a method of the manager's; the job that it answers with.
+    async fn call(&self, method: &str, body: &Body) -> Result<String, BusError> {
+        let answer = self.bus.call(self.manager, method, body).await?;
+        answer.first_text().map(str::to_owned).ok_or(BusError::Malformed("an answer without a job"))
     }
 }
 
 /// Hands every finished job on, until the connection ends.
-async fn listen(mut removed: MessageStream, jobs: Arc<Jobs>) {
-    while let Some(Ok(message)) = removed.next().await {
-        let body = message.body();
-        match body.deserialize::<(u32, OwnedObjectPath, &str, &str)>() {
-            Ok((_, job, unit, result)) => jobs.ended(unit, job.as_str(), result),
-            Err(error) => tracing::warn!(%error, "systemd says something that is not understood"),
+async fn listen(mut signals: mpsc::UnboundedReceiver<Message>, jobs: Arc<Jobs>) {
+    while let Some(signal) = signals.recv().await {
+        if signal.interface != MANAGER || signal.member != REMOVED {
+            continue;
+        }
+        match signal.job() {
+            Some([job, unit, result]) => jobs.ended(unit, job, result),
+            None => {
+                tracing::warn!(signature = signal.signature, "systemd says something that is not understood");
+            }
         }
     }
     jobs.close();

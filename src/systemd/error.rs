@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use crate::bus::BusError;
 use model::ErrorKind;
 use thiserror::Error;
 
@@ -17,7 +18,7 @@ pub enum SystemdError {
         /// To which unit.
         unit: String,
         /// Its answer.
-        source: Box<zbus::Error>,
+        source: BusError,
     },
     /// systemd tried, and it did not work.
     #[error("{operation} {unit} through systemd: the job ended as {result:?}")]
@@ -52,6 +53,6 @@ impl SystemdError {
 
     pub(crate) fn is_unknown_unit(&self) -> bool {
         let Self::Bus { source, .. } = self else { return false };
-        matches!(&**source, zbus::Error::MethodError(name, ..) if name.as_str() == "org.freedesktop.systemd1.NoSuchUnit")
+        matches!(source, BusError::Method { name, .. } if name == "org.freedesktop.systemd1.NoSuchUnit")
     }
 }

@@ -3,17 +3,20 @@
 //! The calls are those of `org.freedesktop.systemd1.Manager` (org.freedesktop.systemd1(5)). The connection is made
 //! with the first of them and kept: to the system bus where there is one, else to systemd's own socket.
 
+mod bus;
 mod connection;
 mod error;
 mod jobs;
+mod message;
 
+pub use bus::BusError;
 pub use error::{SystemdError, SystemdResult};
 
 use connection::Link;
+use message::{Body, Value};
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::Mutex;
-use zbus::Variant;
 
 /// A start or a stop that takes longer is given up; `TimeoutStopUSec` of what is stopped here is never reached,
 /// because its processes are gone.
@@ -57,16 +60,15 @@ impl Systemd {
     /// [`SystemdError`]; the scope may be there then, and is to be stopped.
     pub async fn start_scope(&self, scope: &Scope<'_>) -> SystemdResult<()> {
         let properties = [
-            ("Description", Variant::from(scope.description)),
-            ("Slice", Variant::from(scope.slice)),
-            ("PIDs", Variant::from(vec![scope.pid])),
-            ("Delegate", Variant::from(true)),
-            ("DefaultDependencies", Variant::from(false)),
-            ("CollectMode", Variant::from("inactive-or-failed")),
-            ("TasksMax", Variant::from(u64::MAX)),
+            ("Description", Value::Text(scope.description)),
+            ("Slice", Value::Text(scope.slice)),
+            ("PIDs", Value::Numbers(&[scope.pid])),
+            ("Delegate", Value::Truth(true)),
+            ("DefaultDependencies", Value::Truth(false)),
+            ("CollectMode", Value::Text("inactive-or-failed")),
+            ("TasksMax", Value::Long(u64::MAX)),
         ];
-        let more: [(&str, Vec<(&str, Variant<'_>)>); 0] = [];
-        let body = (scope.unit, "fail", properties.as_slice(), more.as_slice());
+        let body = Body::with_properties([scope.unit, "fail"], &properties);
         self.link("start", scope.unit)
             .await?
             .run("start", "StartTransientUnit", scope.unit, &body, LIMIT)
@@ -78,8 +80,8 @@ impl Systemd {
     /// # Errors
     /// [`SystemdError`].
     pub async fn stop(&self, unit: &str) -> SystemdResult<()> {
-        let stopped =
-            self.link("stop", unit).await?.run("stop", "StopUnit", unit, &(unit, "replace"), LIMIT).await;
+        let body = Body::of(&[unit, "replace"]);
+        let stopped = self.link("stop", unit).await?.run("stop", "StopUnit", unit, &body, LIMIT).await;
         match stopped {
             Err(error) if error.is_unknown_unit() => Ok(()),
             other => other,
@@ -93,8 +95,7 @@ impl Systemd {
             return Ok(link.clone());
         }
         let made = tokio::time::timeout(LIMIT, Link::open()).await;
-        let failed =
-            |source| SystemdError::Bus { operation, unit: unit.to_owned(), source: Box::new(source) };
+        let failed = |source| SystemdError::Bus { operation, unit: unit.to_owned(), source };
         let link = made
             .map_err(|_| SystemdError::Late { operation, unit: unit.to_owned(), seconds: LIMIT.as_secs() })?
             .map_err(failed)?;
