@@ -56,18 +56,59 @@ pub fn tar(bytes: &[u8]) {
     unpack::read_through(bytes);
 }
 
+/// A compressed layer: the same comes out however its bytes come in, and of what another decoder takes, too, the same as
+/// there. The first byte is the size of the pieces.
+///
+/// # Panics
+/// When it does not.
+pub fn gzip(bytes: &[u8]) {
+    const LIMIT: u64 = 1 << 20;
+    let Some((piece, bytes)) = bytes.split_first() else { return };
+    let (whole, outcome) = unpack::inflate(bytes, bytes.len().max(1), LIMIT);
+    let (pieces, other) = unpack::inflate(bytes, usize::from(*piece).max(1), LIMIT);
+    let kind = |outcome: &std::io::Result<()>| outcome.as_ref().err().map(std::io::Error::kind);
+    assert_eq!(kind(&outcome), kind(&other), "pieces of {piece}");
+    // What comes before an error may be more or less of it.
+    assert!(outcome.is_err() || whole == pieces, "pieces of {piece}");
+    let mut judged = Vec::new();
+    let judge = flate2::bufread::MultiGzDecoder::new(bytes);
+    if std::io::Read::read_to_end(&mut std::io::Read::take(judge, LIMIT), &mut judged).is_ok() {
+        assert!(outcome.is_ok() && whole == judged, "another decoder takes it: {outcome:?}");
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    type Target = (&'static str, fn(&[u8]));
+
+    const TARGETS: [Target; 7] = [
+        ("reference", super::reference),
+        ("manifest", super::manifest),
+        ("config", super::config),
+        ("challenge", super::challenge),
+        ("hosts", super::hosts),
+        ("tar", super::tar),
+        ("gzip", super::gzip),
+    ];
+
     #[test]
     fn the_entry_points_take_anything() {
         let zeros = [0u8; 1024];
         for bytes in [&b""[..], b"busybox", b"{}", b"Bearer realm=\"x\"", b"server = 1", &zeros, &[0xff; 600]]
         {
-            for target in
-                [super::reference, super::manifest, super::config, super::challenge, super::hosts, super::tar]
-            {
-                target(bytes);
-            }
+            TARGETS.iter().for_each(|(_, target)| target(bytes));
+        }
+    }
+
+    #[test]
+    fn the_entry_points_take_the_seeds() {
+        for (name, target) in TARGETS {
+            let seeds =
+                std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/fuzz/seeds").join(name);
+            let files: Vec<_> = std::fs::read_dir(&seeds).unwrap().map(|file| file.unwrap().path()).collect();
+            assert!(!files.is_empty(), "{}", seeds.display());
+            files.iter().for_each(|file| target(&std::fs::read(file).unwrap()));
         }
     }
 }

@@ -10,6 +10,8 @@ pub mod cdi;
 pub mod cgroup;
 mod copy_up;
 pub mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod plan;
 pub mod rlimits;
 pub mod rootfs;

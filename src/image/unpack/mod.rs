@@ -59,6 +59,16 @@ pub(crate) fn read_through(bytes: &[u8]) {
     }
 }
 
+/// Inflates a compressed layer as it comes in, by pieces of so many bytes; not more than a limit of it. The inflated
+/// bytes, and whether they are all.
+pub(crate) fn inflate(bytes: &[u8], piece: usize, limit: u64) -> (Vec<u8>, std::io::Result<()>) {
+    let mut content = Vec::new();
+    let input = std::io::BufReader::with_capacity(piece, bytes);
+    let outcome =
+        std::io::Read::read_to_end(&mut std::io::Read::take(gzip::Gzip::new(input), limit), &mut content);
+    (content, outcome.map(drop))
+}
+
 /// What a layer became.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Unpacked {

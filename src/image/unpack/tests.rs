@@ -41,11 +41,7 @@ fn unpack_with(archive: &[u8], limits: Limits) -> (tempfile::TempDir, Result<Unp
 }
 
 fn skip() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: devices, owners and trusted xattrs need root");
-    }
-    !root
+    !need::root("devices, owners and trusted xattrs need root")
 }
 
 fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {

@@ -105,6 +105,21 @@ impl Registry {
     }
 }
 
+/// The spec with each device of a file in turn, where its edits are taken.
+#[cfg(fuzzing)]
+pub(crate) fn each(bytes: &[u8], spec: &Spec) -> Vec<Spec> {
+    let Ok(document) = document::parse(bytes) else { return Vec::new() };
+    let with = |device: &Device| {
+        document.container_edits.check(&document.kind)?;
+        device.container_edits.check(&device.name)?;
+        let mut spec = spec.clone();
+        document.container_edits.apply(&document.kind, &mut spec)?;
+        device.container_edits.apply(&device.name, &mut spec)?;
+        Ok(spec)
+    };
+    document.devices.iter().filter_map(|device| OciResult::ok(with(device))).collect()
+}
+
 fn stamp(path: &Path) -> Option<Stamp> {
     let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
     Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))

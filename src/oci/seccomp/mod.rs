@@ -112,6 +112,14 @@ pub fn warm_up() -> OciResult<()> {
     default_program(default_set()).map(drop)
 }
 
+/// A profile's program as code, jumps and operand of each instruction; `None` when the profile is refused.
+#[cfg(fuzzing)]
+pub(crate) fn compile(json: &[u8], caps: CapSet) -> Option<Vec<[u32; 4]>> {
+    let filter = Filter::from_spec(&json::parse(json, caps).ok()?).ok()?;
+    let program = bpf::compile(&filter, arch::machines()).ok()?;
+    Some(program.into_iter().map(|one| [one.code.into(), one.jt.into(), one.jf.into(), one.k]).collect())
+}
+
 fn cache() -> std::sync::MutexGuard<'static, HashMap<Filter, Arc<[u8]>>> {
     CACHE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,50 @@
+//! Entry points for the fuzz targets of `e2e/fuzz`; compiled for them only.
+
+use crate::caps::default_set;
+use crate::{cdi, seccomp};
+use oci_spec::runtime::Spec;
+use std::path::{Component, Path};
+
+/// A file of the Container Device Interface, and each of its devices given to a container: what it adds has places inside
+/// of the container's root, and variables have names.
+///
+/// # Panics
+/// When it has not.
+pub fn cdi(bytes: &[u8]) {
+    for spec in cdi::each(bytes, &Spec::default()) {
+        for mount in spec.mounts().iter().flatten() {
+            assert!(is_inside(mount.destination()), "{:?}", mount.destination());
+        }
+        for device in spec.linux().iter().flat_map(|linux| linux.devices().iter().flatten()) {
+            assert!(is_inside(device.path()), "{:?}", device.path());
+        }
+        for pair in spec.process().iter().flat_map(|process| process.env().iter().flatten()) {
+            assert!(!pair.starts_with('=') && pair.contains('=') && !pair.contains('\0'), "{pair:?}");
+        }
+    }
+}
+
+fn is_inside(path: &Path) -> bool {
+    path.is_absolute() && path.components().all(|part| part != Component::ParentDir)
+}
+
+/// A system call profile in the OCI form or Docker's: what compiles is a program that the kernel takes.
+///
+/// # Panics
+/// When it is not.
+pub fn seccomp(bytes: &[u8]) {
+    if let Some(program) = seccomp::compile(bytes, default_set()) {
+        assert!(program.len() <= 4096, "{} instructions", program.len());
+        for (at, [code, jt, jf, k]) in program.iter().enumerate() {
+            let furthest = match code & 7 {
+                // Jumps, of which the one without a condition has its distance in `k`.
+                5 if *code == 5 => *k,
+                5 => *jt.max(jf),
+                6 => continue,
+                _ => 0,
+            };
+            let target = at + 1 + usize::try_from(furthest).unwrap_or(usize::MAX >> 1);
+            assert!(target < program.len(), "instruction {at} leads to {target} of {}", program.len());
+        }
+    }
+}
