@@ -3,12 +3,12 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# Scenarios share the kernel's cgroup tree and two cores; one after the other they take less time and vary less.
-TEST_FLAGS ?= --test-threads=1
+# A part of a test's name, or the name of its program: make e2e TEST=restart
+TEST ?=
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help build run serve test test-vm unit e2e attack critest critest-bench kubelet-smoke bench lint audit fuzz clean
+.PHONY: help build run serve test test-fast test-root test-vm e2e attack critest critest-bench kubelet-smoke bench lint audit fuzz clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,21 +27,26 @@ serve: ## Start a registry and the daemon, print the crictl line, clean up on ^C
 	@e2e/build.sh
 	@cargo run --quiet --locked -p e2e --bin e2e -- serve
 
-test: ## Lint, unit and integration tests as root on this kernel, e2e with the real crictl, and critest
+test: export CORTEN_REQUIRE ?= root,tools
+test: ## All of it: lint, unit and integration tests as root on this kernel, e2e with the real crictl, and critest
 	@e2e/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@e2e/build.sh
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory e2e
+	@e2e/test.sh root
+	@e2e/test.sh e2e
 	@$(MAKE) --no-print-directory critest
 
-# The pause can be tested only as it is built for use.
-unit: export CORTEN_TEST_PAUSE := $(wildcard $(CURDIR)/target/dist/corten-pause)
-unit: ## Unit and integration tests alone
-	cargo test --locked --workspace --exclude e2e --exclude pause
+test-fast: ## What needs no root and no setup but Rust's: unit and integration tests (TEST=name for some of them)
+	@e2e/setup.sh nextest
+	@e2e/test.sh fast $(TEST)
 
-e2e: ## The end-to-end scenarios alone, on target/dist (RUNTIME=containerd: on the peer)
-	cargo test --locked -p e2e -- $(TEST_FLAGS)
+test-root: ## Unit and integration tests as root: namespaces, overlays, cgroups, packet rules of this kernel (TEST=name)
+	@e2e/setup.sh test
+	@e2e/test.sh root $(TEST)
+
+e2e: ## The end-to-end scenarios, on target/dist (TEST=restart for some; RUNTIME=containerd: on the peer)
+	@e2e/setup.sh test
+	@e2e/test.sh e2e $(TEST)
 
 attack: ## The attackers of e2e/tests/attack alone, on target/dist; prints a table
 	@e2e/setup.sh test

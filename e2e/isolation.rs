@@ -36,7 +36,7 @@ pub struct Sweeper {
 impl Isolation {
     /// Whether this process may do what scenarios do.
     pub fn permitted() -> bool {
-        nix::unistd::geteuid().is_root()
+        need::root("namespaces and mounts need root")
     }
 
     /// Moves the calling thread into namespaces of its own.

@@ -14,9 +14,12 @@ pub mod http;
 pub mod image;
 pub mod interrupt;
 pub mod isolation;
+pub mod layer;
 pub mod logs;
 pub mod network;
 pub mod peer;
+pub mod place;
+pub mod pod;
 pub mod pods;
 pub mod raw;
 pub mod registry;
@@ -24,12 +27,10 @@ pub mod rootfs;
 pub mod runtime;
 pub mod stall;
 pub mod tools;
+pub mod wait;
 pub mod world;
 
 pub use error::Error;
 
 /// The messages and clients of the Container Runtime Interface, v1.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction, clippy::nursery)]
-pub mod proto {
-    tonic::include_proto!("runtime.v1");
-}
+pub use proto;

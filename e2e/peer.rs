@@ -1,7 +1,7 @@
 //! How containerd is set up to stand beside Corten: the same directories, network, mirrors and cgroups.
 
 use crate::error::{Context, Error};
-use crate::runtime::Place;
+use crate::place::Place;
 use crate::tools;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -76,3 +76,13 @@ pub fn container(name: &str, image: &str, command: &[&str]) -> ContainerConfig {
 pub fn shell(name: &str, image: &str, script: &str) -> ContainerConfig {
     container(name, image, &["/bin/sh", "-c", script])
 }
+
+/// A container with another security context.
+#[must_use]
+pub fn secured(
+    mut config: ContainerConfig,
+    change: impl FnOnce(&mut LinuxContainerSecurityContext),
+) -> ContainerConfig {
+    change(config.linux.get_or_insert_default().security_context.get_or_insert_default());
+    config
+}

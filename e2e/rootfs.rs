@@ -1,7 +1,7 @@
 //! Root filesystems made of this machine's programs, which come from Debian's packages.
 
 use crate::error::{Context, Error};
-use crate::image::{Entry, Layer};
+use crate::layer::{Entry, Layer};
 use crate::{command, tools};
 use std::collections::BTreeSet;
 use std::fs;

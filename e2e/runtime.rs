@@ -3,6 +3,7 @@
 use crate::client::Cri;
 use crate::error::{Context, Error};
 use crate::network::Network;
+use crate::place::Place;
 use crate::{command, peer, tools};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -27,39 +28,6 @@ impl Kind {
         match std::env::var("RUNTIME").as_deref() {
             Ok("containerd") => Self::Containerd,
             _ => Self::Corten,
-        }
-    }
-}
-
-/// Where a daemon keeps its things.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The directory of everything below.
-    pub root: PathBuf,
-    /// The CRI socket.
-    pub socket: PathBuf,
-    /// Runtime state.
-    pub state: PathBuf,
-    /// Durable data.
-    pub data: PathBuf,
-    /// CNI configurations.
-    pub cni: PathBuf,
-    /// Registry mirrors.
-    pub certs: PathBuf,
-    /// What the daemon says.
-    pub log: PathBuf,
-}
-
-impl Place {
-    fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_path_buf(),
-            socket: root.join("r.sock"),
-            state: root.join("s"),
-            data: root.join("d"),
-            cni: root.join("cni"),
-            certs: root.join("certs.d"),
-            log: root.join("daemon.log"),
         }
     }
 }

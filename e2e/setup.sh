@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what building, running, testing and measuring Corten needs, and says what it installs.
 #
+#   e2e/setup.sh nextest  the runner of the tests
 #   e2e/setup.sh build    compiler and linker, the static Rust target
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
-#   e2e/setup.sh test     critest + Debian's and upstream's CNI plugins, runc and crun
+#   e2e/setup.sh test     critest + the runner of the tests, Debian's and upstream's CNI plugins, runc and crun
 #   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
 #   e2e/setup.sh kubelet  bench + the kubelet
@@ -51,6 +52,33 @@ rust_target() {
     say "adding the Rust target $target"
     command -v rustup >/dev/null && (cd "$root" && rustup target add "$target") && return 0
     say "no $target to be had; the shim and the pause will be linked statically with glibc instead"
+}
+
+# The other architecture, for which e2e/lint.sh has the code checked; without it, that says so.
+other_target() {
+    local target=aarch64-unknown-linux-musl
+    [ "$(uname -m)" != aarch64 ] || target=x86_64-unknown-linux-musl
+    [ -d "$(cd "$root" && rustc --print sysroot)/lib/rustlib/$target" ] && return 0
+    say "adding the Rust target $target"
+    command -v rustup >/dev/null && (cd "$root" && timeout -k 10 300 rustup --quiet target add "$target") ||
+        say "no $target to be had; nothing is checked for it"
+}
+
+# The runner of the tests in its pinned version, below .cache: one that this machine has already is not touched.
+nextest() {
+    local directory=$root/.cache/nextest list=$root/e2e/nextest.txt version
+    version=$(sed -n 's/^nextest-version = "\(.*\)"/\1/p' "$root/.config/nextest.toml")
+    [ "$("$directory/bin/cargo-nextest" nextest --version 2>/dev/null | awk 'NR == 1 { print $2 }')" = "$version" ] && return 0
+    [ "$(cargo-nextest nextest --version 2>/dev/null | awk 'NR == 1 { print $2 }')" = "$version" ] && return 0
+    if ! python3 -m pip --version >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then packages python3-pip; fi
+    say "installing cargo-nextest $version (once; into .cache/nextest)"
+    rm -rf "$directory"
+    timeout -k 10 300 python3 -m pip install --quiet --root-user-action=ignore --no-deps --only-binary :all: \
+        --require-hashes --target "$directory" --requirement "$list" && return 0
+    say "no built cargo-nextest to be had; building it with cargo (minutes)"
+    mkdir -p "$directory"
+    nice timeout -k 10 1500 cargo install --quiet --locked --root "$directory" "cargo-nextest@$version" ||
+        die "cargo could not install cargo-nextest $version"
 }
 
 # go_tool MODULE PACKAGE NAME CGO [FLAGS...]: one program of a module under e2e/gotools, built once a version.
@@ -166,6 +194,7 @@ critest_needs() {
 
 for what in "${@:-run}"; do
     case $what in
+    nextest) nextest ;;
     build) build_needs ;;
     run) run_needs ;;
     critest) critest_needs ;;
@@ -178,6 +207,8 @@ for what in "${@:-run}"; do
         ;;
     test)
         critest_needs
+        nextest
+        other_target
         packages attr containernetworking-plugins crun musl-tools iptables libcap2-bin openssl python3-grpcio runc skopeo umoci
         cni_plugins
         ;;
@@ -195,6 +226,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (build, run, critest, test, bench, kubelet, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, build, run, critest, test, bench, kubelet, vm, fuzz)" ;;
     esac
 done

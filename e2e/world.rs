@@ -48,8 +48,7 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn with(change: impl FnOnce(Options) -> Options) -> Result<Option<Self>, Error> {
-        if !Isolation::permitted() {
-            println!("skipped: namespaces and mounts need root");
+        if !need::root("namespaces and mounts need root") {
             return Ok(None);
         }
         let isolation = Isolation::enter()?;

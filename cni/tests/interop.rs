@@ -27,7 +27,7 @@ fn ours(plugin: &str) -> PathBuf {
 fn standard(plugin: &str) -> Option<PathBuf> {
     let path = Path::new(STANDARD).join(plugin);
     if !path.exists() {
-        eprintln!("skipped: no {}", path.display());
+        need::skip(need::Need::Tools, &format!("no {}", path.display()));
     }
     path.exists().then_some(path)
 }

@@ -33,7 +33,7 @@ impl Series {
 #[test]
 fn measure_attaching_a_pod() {
     if std::env::var_os("CORTEN_MEASURE").is_none() {
-        eprintln!("skipped: a measurement, made where CORTEN_MEASURE is set");
+        need::skip(need::Need::Measurement, "a measurement, made where CORTEN_MEASURE is set");
         return;
     }
     on_host("pace", |host| {

@@ -190,7 +190,7 @@ fn what_keeps_loopback_inside_is_made_again_without_any_host_port() {
         let calls = [other.call(Command::Check, &bridge)];
         let status = std::process::Command::new("nft").args(["flush", "ruleset"]).status();
         if status.is_err() {
-            eprintln!("skipped: needs nft");
+            need::skip(need::Need::Tools, "needs nft");
             return;
         }
         assert!(cni::heal(&calls).unwrap());
@@ -230,7 +230,7 @@ fn what_somebody_has_flushed_is_made_again() {
         ] {
             let status = std::process::Command::new("nft").args(flush).status();
             let Ok(status) = status else {
-                eprintln!("skipped: needs nft");
+                need::skip(need::Need::Tools, "needs nft");
                 return;
             };
             assert!(status.success(), "nft {flush:?}");

@@ -3,6 +3,7 @@
 //! Everything happens in namespaces of the bench's own, with all state on a tmpfs; it ends by itself within ten
 //! minutes and leaves no trace.
 
+mod figures;
 mod floor;
 mod pull;
 mod report;
@@ -118,6 +119,7 @@ fn bench(cli: &Cli) -> Result<(), Error> {
     }
 
     println!("{}", versions()?);
+    report::print_sizes(&tools::dist());
     report::print(&subjects, &floor_times, cli.workers, cli.pods);
     match stages {
         None => {}

@@ -1,22 +1,15 @@
 //! The tables that the benchmark prints.
 
+use crate::figures::percentile;
 use crate::subject::{POD_START, Parallel, STEPS, Subject};
 use e2e::Error;
+use std::path::Path;
 
 /// How many times slower than the floor containerd with runc must at least be for the run to say anything.
 const VALID: f64 = 25.0;
 
 /// A row of the second table: its name, its value, and whether more is better.
 type Part = (&'static str, fn(&Parallel) -> f64, bool);
-
-/// The p-th percentile of nanoseconds, in milliseconds (nearest rank).
-#[allow(clippy::cast_precision_loss)]
-pub(crate) fn percentile(times: &[u128], percent: usize) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-    sorted.get(rank).map_or(0.0, |time| *time as f64 / 1e6)
-}
 
 fn head(title: &str, names: &[String]) {
     println!("\n| {title} | {} |", names.join(" | "));
@@ -84,6 +77,13 @@ fn row(
         format!("{:.1}x", if more { 1.0 / ratio } else { ratio })
     }));
     println!("| {name} | {} |", cells.join(" | "));
+}
+
+/// Prints how large the installed programs are.
+pub(crate) fn print_sizes(dist: &Path) {
+    let size = |name: &str| Some(format!("{name} {}", std::fs::metadata(dist.join(name)).ok()?.len()));
+    let names = ["corten", "corten-shim", "corten-pause", "corten-oci"];
+    println!("Bytes: {}", names.into_iter().filter_map(size).collect::<Vec<_>>().join(", "));
 }
 
 /// Prints where Corten's time goes, as it counts itself.

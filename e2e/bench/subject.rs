@@ -1,6 +1,6 @@
 //! A runtime in the benchmark, and what is measured of it.
 
-use crate::report::percentile;
+use crate::figures::percentile;
 use e2e::client::Cri;
 use e2e::proto::{ContainerStats, PodSandboxConfig};
 use e2e::runtime::{Daemon, Kind};

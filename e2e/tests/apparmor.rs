@@ -1,7 +1,7 @@
 //! Which AppArmor profile confines what runs, seen from inside; on hosts whose kernel has AppArmor on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
-use e2e::pods::container;
+use e2e::pods::{self, container};
 use e2e::proto::{
     ContainerConfig, LinuxContainerSecurityContext, SecurityProfile, security_profile::ProfileType,
 };
@@ -13,9 +13,7 @@ use std::time::Duration;
 const OWN: &str = "corten-e2e-deny-x";
 
 fn secured(name: &str, change: impl FnOnce(&mut LinuxContainerSecurityContext)) -> ContainerConfig {
-    let mut config = container(name, BUSYBOX, &["/bin/sleep", "1000"]);
-    change(config.linux.as_mut().unwrap().security_context.as_mut().unwrap());
-    config
+    pods::secured(container(name, BUSYBOX, &["/bin/sleep", "1000"]), change)
 }
 
 fn profile(kind: ProfileType, name: &str) -> Option<SecurityProfile> {
@@ -37,7 +35,7 @@ fn parser(verb: &str, directory: &std::path::Path) {
 fn containers_and_their_commands_are_confined_as_asked() {
     let enabled = "/sys/module/apparmor/parameters/enabled";
     if !std::fs::read_to_string(enabled).is_ok_and(|text| text.starts_with('Y')) {
-        eprintln!("skipped: {enabled} is not Y");
+        need::skip(need::Need::Kernel, &format!("{enabled} is not Y"));
         return;
     }
     let Some(world) = World::new().unwrap() else { return };

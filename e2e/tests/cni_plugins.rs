@@ -61,7 +61,7 @@ fn with_plugins(version: &'static str, plugins: PathBuf) -> Option<World> {
     assert!(plugins.join("bridge").exists(), "{} is empty; run `e2e/setup.sh test`", plugins.display());
     let mut world = World::new().unwrap()?;
     if world.daemon.kind() == Kind::Containerd && version == "1.0.0" {
-        println!("skipped: containerd is set up with the upstream plugins");
+        need::skip(need::Need::Corten, "containerd is set up with the upstream plugins");
         return None;
     }
     world.daemon = start_with(&world, version, plugins);
@@ -121,7 +121,7 @@ fn recording_plugins(directory: &Path) {
 fn status_and_gc_reach_the_upstream_plugins() {
     let Some(mut world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer does no GC");
+        need::skip(need::Need::Corten, "the peer does no GC");
         return;
     }
     let directory = world.isolation.directory("recording").unwrap();
@@ -167,7 +167,7 @@ fn a_configuration_that_cannot_be_carried_out_is_told_and_leaves_no_pod() {
     };
     let Some(world) = World::with(change).unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer says nothing of it before the first pod");
+        need::skip(need::Need::Corten, "the peer says nothing of it before the first pod");
         return;
     }
     world.tokio.block_on(async {
@@ -189,7 +189,7 @@ fn a_configuration_that_cannot_be_carried_out_is_told_and_leaves_no_pod() {
 fn a_pod_whose_plugin_is_gone_can_be_removed_and_is_released_later() {
     let Some(mut world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer keeps such a pod");
+        need::skip(need::Need::Corten, "the peer keeps such a pod");
         return;
     }
     let directory = world.isolation.directory("plugins").unwrap();
@@ -228,7 +228,7 @@ fn a_pod_whose_plugin_is_gone_can_be_removed_and_is_released_later() {
 fn rules_that_somebody_flushes_are_made_again() {
     let Some(mut world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer leaves that to its user");
+        need::skip(need::Need::Corten, "the peer leaves that to its user");
         return;
     }
     let drop_ins = world.daemon.place().root.join("conf.d");

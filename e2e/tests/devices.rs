@@ -3,15 +3,11 @@
 //! may use them, and by its cgroup (not permitted) where it may not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
-use e2e::Error;
-use e2e::client::Cri;
-use e2e::pods::shell;
-use e2e::proto::{
-    Capability, CdiDevice, ContainerConfig, Device, Int64Value, LinuxContainerSecurityContext,
-    PodSandboxConfig,
-};
+use e2e::pod::Pod;
+use e2e::pods::{secured, shell};
+use e2e::proto::{Capability, CdiDevice, ContainerConfig, Device, Int64Value};
 use e2e::runtime::{Kind, Options};
-use e2e::world::{BUSYBOX, World, wait_exited};
+use e2e::world::{BUSYBOX, World};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,41 +16,6 @@ use std::time::Duration;
 
 /// Character devices of this major are for experiments: no driver has it.
 const MAJOR: u64 = 240;
-
-struct Pod<'a> {
-    world: &'a World,
-    cri: Cri,
-    config: PodSandboxConfig,
-    id: String,
-}
-
-impl<'a> Pod<'a> {
-    async fn new(world: &'a World, name: &str) -> Self {
-        let cri = world.daemon.client().await.unwrap();
-        cri.pull(BUSYBOX, None).await.unwrap();
-        let config = world.pod(name).unwrap();
-        let id = cri.run_pod(&config).await.unwrap();
-        Self { world, cri, config, id }
-    }
-
-    async fn create(&self, config: &ContainerConfig) -> Result<String, Error> {
-        self.cri.create(&self.id, config, &self.config).await
-    }
-
-    async fn refusal(&self, config: &ContainerConfig) -> String {
-        self.create(config).await.expect_err("it is created").to_string()
-    }
-
-    async fn output(&self, config: &ContainerConfig) -> Vec<String> {
-        let id = self.create(config).await.unwrap();
-        self.cri.start(&id).await.unwrap();
-        wait_exited(&self.cri, &id, Duration::from_secs(30)).await.unwrap();
-        let (pod, name) =
-            (&self.config.metadata.as_ref().unwrap().name, &config.metadata.as_ref().unwrap().name);
-        let lines = e2e::logs::read(&self.world.log(pod, name)).unwrap();
-        lines.into_iter().filter(|line| line.stream == "stdout").map(|line| line.text).collect()
-    }
-}
 
 fn node(path: &Path, minor: u64) -> PathBuf {
     let mode = Mode::from_bits_truncate(0o640);
@@ -72,14 +33,6 @@ fn device(host: &Path, place: &str, permissions: &str) -> Device {
 
 fn with(name: &str, devices: Vec<Device>, script: &str) -> ContainerConfig {
     ContainerConfig { devices, ..shell(name, BUSYBOX, script) }
-}
-
-fn secured(
-    mut config: ContainerConfig,
-    change: impl FnOnce(&mut LinuxContainerSecurityContext),
-) -> ContainerConfig {
-    change(config.linux.as_mut().unwrap().security_context.as_mut().unwrap());
-    config
 }
 
 /// A shell function: `may FILE` says which of reading and writing the cgroup allows.
@@ -160,7 +113,7 @@ fn devices_are_there_with_what_was_permitted() {
 fn what_is_no_device_is_refused() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer mounts some of it, and names no fields");
+        need::skip(need::Need::Corten, "the peer mounts some of it, and names no fields");
         return;
     }
     let root = world.isolation.directory("devices").unwrap();
@@ -191,7 +144,7 @@ fn owners(setting: &str) -> Option<[String; 2]> {
     let world =
         World::with(|options| Options { extra: format!("[runtime]\n{setting}\n"), ..options }).unwrap()?;
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's setting");
+        need::skip(need::Need::Corten, "Corten's setting");
         return None;
     }
     let one = node(&world.isolation.directory("devices").unwrap().join("one"), 77);
@@ -250,7 +203,7 @@ fn vendors_describe_devices_while_the_daemon_runs() {
     let setting = format!("[runtime]\ncdi_spec_dirs = [{first:?}, {second:?}]\n");
     let Some(world) = World::with(|options| Options { extra: setting, ..options }).unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer's directories are the host's own");
+        need::skip(need::Need::Corten, "the peer's directories are the host's own");
         return;
     }
     let root = world.isolation.directory("devices").unwrap();

@@ -120,6 +120,8 @@ fn a_full_disk_can_be_emptied() {
         let script = "dd if=/dev/zero of=/big bs=1M count=8 2>/dev/null; exec sleep 1000";
         let id = cri.create(&pod, &shell("main", BUSYBOX, script), &config).await.unwrap();
         cri.start(&id).await.unwrap();
+        let written = "until [ $(stat -c %s /big) = 8388608 ]; do sleep 0.02; done";
+        cri.shell(&id, written).await.unwrap();
         (pod, id)
     });
     let used = || {
@@ -133,7 +135,6 @@ fn a_full_disk_can_be_emptied() {
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    std::thread::sleep(Duration::from_secs(1));
 
     fill(&data);
     let full = used();

@@ -135,7 +135,10 @@ fn crun_runs_the_containers_of_its_handler() {
     // crun refuses a hybrid host whose v2 hierarchy has controllers.
     let hybrid = std::fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers");
     if hybrid.is_ok_and(|controllers| !controllers.trim().is_empty()) {
-        println!("skipped: crun does not run on a hybrid host with controllers in its v2 hierarchy");
+        need::skip(
+            need::Need::Kernel,
+            "crun does not run on a hybrid host with controllers in its v2 hierarchy",
+        );
         return;
     }
     behaves(&debian("crun"));
@@ -192,7 +195,7 @@ fn cannot_map(error: &Error) -> bool {
     let text = error.to_string();
     let host = text.contains("user namespaces do not work on this host");
     if host {
-        println!("skipped: {text}");
+        need::skip(need::Need::Kernel, &text);
     }
     host
 }

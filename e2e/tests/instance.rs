@@ -13,7 +13,7 @@ use std::time::Duration;
 fn a_second_daemon_says_who_holds_the_directory() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's own promise");
+        need::skip(need::Need::Corten, "Corten's own promise");
         return;
     }
     let (program, config) = world.daemon.invocation();
@@ -44,7 +44,7 @@ fn a_stale_socket_is_replaced_and_is_root_s_alone() {
 #[test]
 fn the_command_line_explains_itself() {
     let Ok(program) = tools::corten("corten") else {
-        println!("skipped: Corten is not built");
+        need::skip(need::Need::Tools, "Corten is not built");
         return;
     };
     let run = |arguments: &[&str]| {
@@ -71,7 +71,7 @@ fn the_command_line_explains_itself() {
 fn a_data_directory_that_takes_no_overlay_makes_the_node_not_ready_and_says_so() {
     let Some(mut world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's own promise");
+        need::skip(need::Need::Corten, "Corten's own promise");
         return;
     }
     world.daemon.stop().unwrap();

@@ -15,7 +15,7 @@ fn lines(log: &str, words: &[&str]) -> Vec<String> {
 fn every_step_of_a_pods_life_is_a_line_with_names_and_ids() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's own log");
+        need::skip(need::Need::Corten, "Corten's own log");
         return;
     }
     world.tokio.block_on(async {
@@ -53,7 +53,7 @@ fn every_step_of_a_pods_life_is_a_line_with_names_and_ids() {
 fn a_container_whose_supervisor_was_killed_says_so() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's own supervisor");
+        need::skip(need::Need::Corten, "Corten's own supervisor");
         return;
     }
     world.tokio.block_on(async {

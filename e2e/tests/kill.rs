@@ -33,7 +33,7 @@ fn helpers(world: &World) -> Vec<String> {
 fn whenever_the_daemon_dies_the_next_one_converges() {
     let Some(mut world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer answers a retry with a name that is reserved");
+        need::skip(need::Need::Corten, "the peer answers a retry with a name that is reserved");
         return;
     }
     // The daemon is another process afterwards.

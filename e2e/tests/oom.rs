@@ -100,7 +100,7 @@ async fn wait_until_it_says(log: &Path, wanted: &str) {
 fn a_container_that_outlives_a_kill_of_its_child_was_not_killed() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer reports every kill in the cgroup as the container's");
+        need::skip(need::Need::Corten, "the peer reports every kill in the cgroup as the container's");
         return;
     }
     world.tokio.block_on(async {
@@ -151,7 +151,7 @@ fn a_container_that_outlives_a_kill_of_its_child_was_not_killed() {
 fn a_kill_while_the_daemon_is_dead_is_told_afterwards() {
     let Some(mut world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer's shim forgets");
+        need::skip(need::Need::Corten, "the peer's shim forgets");
         return;
     }
     let signals = world.isolation.directory("signals").unwrap();
@@ -200,7 +200,7 @@ fn a_kill_while_the_daemon_is_dead_is_told_afterwards() {
 fn a_limit_too_small_to_start_with_is_the_request_s_fault() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer tells in its own words");
+        need::skip(need::Need::Corten, "the peer tells in its own words");
         return;
     }
     world.tokio.block_on(async {

@@ -42,7 +42,7 @@ async fn seen(world: &World, cri: &Cri, handler: &str) -> (String, String) {
 #[test]
 fn files_are_limited_as_configured() {
     if Kind::from_environment() != Kind::Corten {
-        return println!("skipped: about Corten's settings");
+        return need::skip(need::Need::Corten, "about Corten's settings");
     }
     let Some(world) = World::with(|options| Options { extra: LIMITS.to_owned(), ..options }).unwrap() else {
         return;

@@ -1,10 +1,10 @@
 //! The security promises that a container can check from inside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
-use e2e::client::Cri;
 use e2e::image::{self, Entry, Layer};
-use e2e::pods::{container, shell};
-use e2e::proto::{Capability, ContainerConfig, Int64Value, LinuxContainerSecurityContext, PodSandboxConfig};
+use e2e::pod::Pod;
+use e2e::pods::{self, container, shell};
+use e2e::proto::{Capability, ContainerConfig, Int64Value, LinuxContainerSecurityContext};
 use e2e::runtime::Kind;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use std::collections::VecDeque;
@@ -15,32 +15,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-struct Pod {
-    cri: Cri,
-    config: PodSandboxConfig,
-    id: String,
-}
-
-async fn pod(world: &World, name: &str) -> Pod {
-    let cri = world.daemon.client().await.unwrap();
-    cri.pull(BUSYBOX, None).await.unwrap();
-    let config = world.pod(name).unwrap();
-    let id = cri.run_pod(&config).await.unwrap();
-    Pod { cri, config, id }
-}
-
-impl Pod {
-    async fn start(&self, config: &ContainerConfig) -> String {
-        let id = self.cri.create(&self.id, config, &self.config).await.unwrap();
-        self.cri.start(&id).await.unwrap();
-        id
-    }
-}
-
 fn secured(name: &str, change: impl FnOnce(&mut LinuxContainerSecurityContext)) -> ContainerConfig {
-    let mut config = container(name, BUSYBOX, &["/bin/sleep", "1000"]);
-    change(config.linux.as_mut().unwrap().security_context.as_mut().unwrap());
-    config
+    pods::secured(container(name, BUSYBOX, &["/bin/sleep", "1000"]), change)
 }
 
 /// A line of a process's status, such as `CapInh`.
@@ -60,7 +36,7 @@ fn descriptors(pid: i64) -> Vec<String> {
 fn a_container_sees_its_own_descriptors_and_environment_only() {
     let Some(world) = World::new().unwrap() else { return };
     world.tokio.block_on(async {
-        let pod = pod(&world, "fds").await;
+        let pod = Pod::new(&world, "fds").await;
         let id = pod.start(&secured("main", |_| {})).await;
         let pid = pod.cri.container_info(&id).await.unwrap()["pid"].as_i64().unwrap();
         // The program's own loader opens libraries at first.
@@ -104,11 +80,11 @@ fn identity(path: &Path) -> (u64, u64) {
 fn the_shim_and_the_daemon_hold_what_they_need_and_no_more() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's own promise");
+        need::skip(need::Need::Corten, "Corten's own promise");
         return;
     }
     world.tokio.block_on(async {
-        let pod = pod(&world, "shim").await;
+        let pod = Pod::new(&world, "shim").await;
         let _id = pod.start(&secured("main", |_| {})).await;
         let processes = world.isolation.processes();
         // Its program is a mount that is attached nowhere, so that nothing can write through /proc/PID/exe.
@@ -139,7 +115,7 @@ fn the_shim_and_the_daemon_hold_what_they_need_and_no_more() {
 fn capabilities_no_new_privileges_and_seccomp() {
     let Some(world) = World::new().unwrap() else { return };
     world.tokio.block_on(async {
-        let pod = pod(&world, "privileges").await;
+        let pod = Pod::new(&world, "privileges").await;
         let default = pod.start(&secured("default", |_| {})).await;
         let status = pod.cri.shell(&default, "cat /proc/self/status; cat /proc/1/status").await.unwrap();
         assert_eq!(field(&status, "CapInh"), "0000000000000000");
@@ -198,7 +174,7 @@ fn a_seccomp_agent_is_told_who_asks() {
         [state(), state()]
     });
     world.tokio.block_on(async {
-        let pod = pod(&world, "agent").await;
+        let pod = Pod::new(&world, "agent").await;
         let path = profile.display().to_string();
         let config = secured("asking", |context| {
             context.seccomp = Some(e2e::proto::SecurityProfile { profile_type: 2, localhost_ref: path });
@@ -228,7 +204,7 @@ fn a_seccomp_agent_is_told_who_asks() {
 fn masked_and_read_only_paths_are_exactly_those_asked_for() {
     let Some(world) = World::new().unwrap() else { return };
     world.tokio.block_on(async {
-        let pod = pod(&world, "paths").await;
+        let pod = Pod::new(&world, "paths").await;
         let config = secured("listed", |context| {
             context.masked_paths =
                 ["/proc/kcore", "/proc/acpi", "/proc/nothing-of-this-name"].map(str::to_owned).to_vec();
@@ -280,7 +256,7 @@ fn users_are_exact_or_refused() {
         world.registry.push("users", tag, &image).unwrap();
     }
     world.tokio.block_on(async {
-        let pod = pod(&world, "users").await;
+        let pod = Pod::new(&world, "users").await;
         let id_of = async |tag: &str| {
             let image = format!("registry.test/users:{tag}");
             pod.cri.pull(&image, None).await.unwrap();

@@ -20,11 +20,11 @@ const LONG: Duration = Duration::from_secs(60);
 fn world() -> Option<World> {
     let owner = fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
     if !Path::new("/run/systemd/system").is_dir() || owner.trim() != "0::/init.scope" {
-        println!("skipped: systemd is not process 1, or the host is not cgroup v2 only");
+        need::skip(need::Need::System, "systemd is not process 1, or the host is not cgroup v2 only");
         return None;
     }
     if Kind::from_environment() != Kind::Corten {
-        println!("skipped: about Corten's driver");
+        need::skip(need::Need::Corten, "about Corten's driver");
         return None;
     }
     let extra = "[runtime]\ncgroup_driver = \"systemd\"\n".to_owned();

@@ -41,7 +41,7 @@ async fn start(cri: &Cri, config: &PodSandboxConfig, script: &str) -> (String, S
 fn an_update_changes_what_it_names_and_survives_the_daemon() {
     let Some(mut world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer shows what was asked for, and forgets annotations");
+        need::skip(need::Need::Corten, "the peer shows what was asked for, and forgets annotations");
         return;
     }
     let config = world.pod("update").unwrap();
@@ -89,7 +89,7 @@ fn an_update_changes_what_it_names_and_survives_the_daemon() {
 fn a_refused_update_changes_nothing() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer lets the kernel kill what is over a lowered limit");
+        need::skip(need::Need::Corten, "the peer lets the kernel kill what is over a lowered limit");
         return;
     }
     world.tokio.block_on(async {
@@ -153,7 +153,7 @@ fn a_pod_of_the_runtime_s_own_cgroup_has_the_limits_of_the_whole() {
     });
     let Some(world) = world.unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer leaves a pod's cgroup alone");
+        need::skip(need::Need::Corten, "the peer leaves a pod's cgroup alone");
         return;
     }
     world.tokio.block_on(async {

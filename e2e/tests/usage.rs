@@ -65,7 +65,7 @@ fn usage_is_what_a_container_and_its_pod_really_use() {
         return;
     };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer counts layers every ten seconds, and swap not at all");
+        need::skip(need::Need::Corten, "the peer counts layers every ten seconds, and swap not at all");
         return;
     }
     world.tokio.block_on(async {
@@ -215,7 +215,7 @@ fn crictl_shows_usage() {
 fn metrics_are_those_of_cadvisor() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer has fewer families, and no cgroup under id");
+        need::skip(need::Need::Corten, "the peer has fewer families, and no cgroup under id");
         return;
     }
     let crictl = world.crictl().unwrap();
@@ -283,7 +283,7 @@ fn metrics_are_those_of_cadvisor() {
 fn a_java_virtual_machine_sizes_its_heap_by_its_limit() {
     let java = std::path::Path::new("/usr/bin/java");
     if !java.exists() {
-        return println!("skipped: java is not installed");
+        return need::skip(need::Need::System, "java is not installed");
     }
     let Some(world) = World::new().unwrap() else { return };
     world.tokio.block_on(async {

@@ -37,7 +37,7 @@ fn root_of_the_pod_is_nobody_on_the_host() {
         security.namespace_options.get_or_insert_default().userns_options = Some(users());
         let pod = match cri.run_pod(&config).await {
             Err(error) if error.to_string().contains("user namespaces do not work on this host") => {
-                eprintln!("skipped: {error}");
+                need::skip(need::Need::Kernel, &format!("{error}"));
                 return;
             }
             pod => pod.unwrap(),

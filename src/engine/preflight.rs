@@ -194,8 +194,7 @@ mod tests {
 
     #[test]
     fn a_directory_of_this_host_takes_an_overlay_and_is_left_as_it_was() {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: mounting needs root");
+        if !need::root("mounting needs root") {
             return;
         }
         let data = tempfile::tempdir().unwrap();

@@ -271,8 +271,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_copied_as_the_overlay_shows_it() {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: owners and device nodes need root");
+        if !need::root("owners and device nodes need root") {
             return;
         }
         let dir = tempfile::tempdir().unwrap();

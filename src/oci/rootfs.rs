@@ -259,8 +259,7 @@ mod tests {
 
     #[test]
     fn whiteouts_and_opaque_directories_hide() {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: making device nodes and trusted attributes needs root");
+        if !need::root("making device nodes and trusted attributes needs root") {
             return;
         }
         let (_dir, l) = layers(3);
@@ -273,7 +272,7 @@ mod tests {
         for name in ["trusted.overlay.opaque", "user.overlay.opaque"] {
             let top = l[0].join("etc");
             if rustix::fs::setxattr(&top, name, b"y", rustix::fs::XattrFlags::empty()).is_err() {
-                eprintln!("skipped: this filesystem has no {name}");
+                need::skip(need::Need::Kernel, &format!("this filesystem has no {name}"));
                 continue;
             }
             assert_eq!(view.read("/etc/group").unwrap(), None, "{name}");
@@ -306,8 +305,7 @@ mod tests {
 
     #[test]
     fn hostile_files_are_refused_at_once() {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: making device nodes needs root");
+        if !need::root("making device nodes needs root") {
             return;
         }
         let (_dir, l) = layers(1);

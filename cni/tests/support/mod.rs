@@ -17,8 +17,7 @@ pub const TABLES: [&str; 3] = ["corten_masquerade", "corten_hostport", "corten_m
 
 /// Runs a test with a host of its own; the closure runs on a thread inside it.
 pub fn on_host(name: &str, test: impl FnOnce(&Host) + Send) {
-    if std::fs::metadata("/proc/self/fdinfo").is_err() || !is_root() {
-        eprintln!("skipped: needs root");
+    if !need::root("needs root") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -27,13 +26,6 @@ pub fn on_host(name: &str, test: impl FnOnce(&Host) + Send) {
     netns::remove(made.path()).unwrap();
     let host = Host { name: name.to_owned(), dir };
     netns::run_in(made.fd(), || test(&host)).unwrap();
-}
-
-fn is_root() -> bool {
-    std::fs::read_to_string("/proc/self/status")
-        .unwrap()
-        .lines()
-        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
 pub struct Host {

@@ -1,7 +1,7 @@
 //! Many different images at once from a registry that is far away.
 
 use super::Bench;
-use crate::report::percentile;
+use crate::figures::percentile;
 use e2e::Error;
 use e2e::error::Context;
 use e2e::image::{Entry, Image, Layer};

@@ -7,7 +7,7 @@ mod fixture;
 mod floor;
 mod many;
 
-use crate::report::percentile;
+use crate::figures::percentile;
 use e2e::Error;
 use e2e::error::Context;
 use e2e::interrupt::end_on_signals;

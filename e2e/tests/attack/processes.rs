@@ -2,10 +2,8 @@
 
 use e2e::client::Cri;
 use e2e::image::{Image, busybox};
-use e2e::pods::container;
-use e2e::proto::{
-    Capability, ContainerConfig, LinuxContainerSecurityContext, NamespaceMode, PodSandboxConfig,
-};
+use e2e::pods::{container, secured};
+use e2e::proto::{Capability, ContainerConfig, NamespaceMode, PodSandboxConfig};
 use e2e::rootfs::Rootfs;
 use e2e::world::{World, wait_exited};
 use std::fs;
@@ -23,14 +21,6 @@ fn attacker(world: &World) {
     layers.push(top.file("marker", 0o644, Vec::new()).layer());
     let image = Image { layers, config: busybox.config, ..Image::default() };
     world.registry.push("attacker", "1", &image).unwrap();
-}
-
-fn secured(
-    mut config: ContainerConfig,
-    change: impl FnOnce(&mut LinuxContainerSecurityContext),
-) -> ContainerConfig {
-    change(config.linux.as_mut().unwrap().security_context.as_mut().unwrap());
-    config
 }
 
 /// The tracer at work for some seconds, with the capability that it needs.

@@ -87,8 +87,7 @@ fn pump(mut from: impl Read, mut to: TcpStream) {
 
 #[test]
 fn proxies_of_the_environment_are_used_and_exceptions_heeded() {
-    if !Isolation::permitted() {
-        println!("skipped: namespaces and mounts need root");
+    if !need::root("namespaces and mounts need root") {
         return;
     }
     let isolation = Isolation::enter().unwrap();

@@ -127,7 +127,7 @@ fn process_with(word: &str) -> String {
 fn what_a_command_leaves_in_a_large_pipe_is_read() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's patience");
+        need::skip(need::Need::Corten, "Corten's patience");
         return;
     }
     let (_, id) = start(&world, "large-pipe", &idle());

@@ -98,7 +98,7 @@ fn streams_over_tls_show_their_certificate() {
         format!("[stream]\ntls_cert_file = {:?}\ntls_key_file = {:?}\n", server.certificate, server.key);
     let Some(world) = World::with(|options| Options { extra, ..options }).unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: Corten's settings");
+        need::skip(need::Need::Corten, "Corten's settings");
         return;
     }
     let (_, id) = start(&world, "tls", &idle());

@@ -1,6 +1,6 @@
 //! Reading, writing, and what ContainerStatus says of it.
 
-use crate::{Pod, bind, directory, mounted};
+use crate::{Pod, bind, directory, mounted, refusal};
 use e2e::proto::{ImageSpec, Mount, StatusRequest};
 use e2e::world::World;
 use nix::mount::{MsFlags, mount};
@@ -135,7 +135,7 @@ fn read_only_is_as_deep_as_it_says() {
                 && handler.features.is_some_and(|features| features.recursive_read_only_mounts)
         });
         if !deep {
-            println!("skipped: recursive read-only mounts need Linux 5.12");
+            need::skip(need::Need::Kernel, "recursive read-only mounts need Linux 5.12");
             return;
         }
         let mounts = vec![
@@ -159,7 +159,7 @@ fn read_only_is_as_deep_as_it_says() {
                 Mount { recursive_read_only: true, propagation: 1, ..readonly(bind(&volume, "/x")) },
             ),
         ] {
-            let refused = pod.refusal(name, mount).await;
+            let refused = refusal(&pod, name, mount).await;
             assert!(refused.contains("recursive_read_only") || refused.contains("RRO"), "{refused}");
         }
         pod.end().await;

@@ -1,6 +1,6 @@
 //! Mounts that travel between the host and containers. The host is the mount namespace of the scenario alone.
 
-use crate::{Pod, bind, directory, mounted};
+use crate::{Pod, bind, directory, mounted, refusal};
 use e2e::pods::shell;
 use e2e::proto::{ContainerConfig, Mount, PodSandboxConfig};
 use e2e::runtime::Kind;
@@ -118,7 +118,7 @@ fn what_cannot_travel_is_refused() {
             ("both-private", &private, BOTH_WAYS),
             ("both-slave", &slave, BOTH_WAYS),
         ] {
-            let refused = pod.refusal(name, propagated(bind(path, "/volume"), propagation)).await;
+            let refused = refusal(&pod, name, propagated(bind(path, "/volume"), propagation)).await;
             assert!(refused.contains(path.to_str().unwrap()), "{refused}");
             if world.daemon.kind() == Kind::Corten {
                 assert!(refused.contains("mounts[0].propagation"), "{refused}");

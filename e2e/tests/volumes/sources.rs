@@ -1,6 +1,6 @@
 //! Paths of the host that are not there, or are not what the place in the container is.
 
-use crate::{Pod, bind, directory, mounted};
+use crate::{Pod, bind, directory, mounted, refusal};
 use e2e::proto::Mount;
 use e2e::runtime::Kind;
 use e2e::world::World;
@@ -35,7 +35,7 @@ fn a_missing_source_is_made_and_stays() {
 fn a_source_that_cannot_be_is_refused_and_nothing_is_made() {
     let Some(world) = World::new().unwrap() else { return };
     if world.daemon.kind() == Kind::Containerd {
-        println!("skipped: the peer makes what it can before it refuses");
+        need::skip(need::Need::Corten, "the peer makes what it can before it refuses");
         return;
     }
     let root = directory(&world, "sources");
@@ -47,7 +47,7 @@ fn a_source_that_cannot_be_is_refused_and_nothing_is_made() {
         for (name, host) in
             [("below-a-file", &below), ("dangling", &root.join("dangling")), ("loop", &root.join("loop"))]
         {
-            let refused = pod.refusal(name, bind(host, "/data")).await;
+            let refused = refusal(&pod, name, bind(host, "/data")).await;
             let path = host.to_str().unwrap();
             assert!(refused.contains("mounts[0].host_path") && refused.contains(path), "{refused}");
         }
@@ -60,7 +60,7 @@ fn a_source_that_cannot_be_is_refused_and_nothing_is_made() {
             ("nothing", "mounts[0].host_path", Mount { host_path: String::new(), ..bind(&root, "/data") }),
             ("option", "mount_options[0]", Mount { mount_options: vec!["suid".into()], ..bind(&root, "/d") }),
         ] {
-            let refused = pod.refusal(name, mount).await;
+            let refused = refusal(&pod, name, mount).await;
             assert!(refused.contains(field), "{name}: {refused}");
         }
         // All is looked at before anything is made: the second mount's fault leaves no source of the first.

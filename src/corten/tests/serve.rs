@@ -19,8 +19,7 @@ struct Host {
 impl Host {
     /// `None`, with a word about it, for want of root.
     fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: a daemon needs root");
+        if !need::root("a daemon needs root") {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

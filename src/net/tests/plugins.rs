@@ -15,8 +15,7 @@ use sys::netns::{self, Netns};
 
 /// Runs a test in a fresh network namespace: its threads, and the plugins that they start, see no other.
 pub(super) fn on_own_host<F: Future<Output = ()>>(test: impl FnOnce(Node) -> F + Send) {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root");
+    if !need::root("needs root") {
         return;
     }
     let node = Node::new();
@@ -171,7 +170,7 @@ fn conflist(version: &str, data: &Path, ranges: &str) -> String {
 fn debians_plugins() {
     let absent = !Path::new("/usr/lib/cni/bridge").exists() || !Path::new("/usr/sbin/iptables").exists();
     if absent {
-        eprintln!("skipped: needs Debian's containernetworking-plugins and iptables");
+        need::skip(need::Need::Tools, "needs Debian's containernetworking-plugins and iptables");
         return;
     }
     on_own_host(|mut node| async move {

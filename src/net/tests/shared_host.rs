@@ -67,7 +67,7 @@ fn a_bridge_with_another_address_is_named_with_what_to_do() {
 #[test]
 fn flushed_rules_are_made_again_for_pods_that_are_there() {
     if Command::new("nft").arg("--version").output().is_err() {
-        eprintln!("skipped: needs nft");
+        need::skip(need::Need::Tools, "needs nft");
         return;
     }
     on_own_host(|mut node| async move {

@@ -76,7 +76,7 @@ fn the_daemons_own_profile_is_read_and_quoted() {
 #[test]
 fn the_parser_takes_the_built_in_profile() {
     let Some(parser) = PARSERS.iter().map(Path::new).find(|path| path.is_file()) else {
-        eprintln!("skipped: needs apparmor_parser");
+        need::skip(need::Need::System, "needs apparmor_parser");
         return;
     };
     for daemon in ["unconfined", "/usr/bin/corten", "odd (name) {*}"] {

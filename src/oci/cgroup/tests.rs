@@ -20,8 +20,7 @@ struct Parent {
 
 impl Parent {
     fn new(name: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: cgroups need root");
+        if !need::root("cgroups need root") {
             return None;
         }
         let host = Host::detect().unwrap();
@@ -326,7 +325,7 @@ fn layouts_are_told_apart() {
 #[test]
 fn the_device_program_allows_the_defaults_only() {
     let Some(parent) = Parent::new("devices") else { return };
-    let Some(v2) = &parent.host.v2 else { return eprintln!("skipped: no cgroup v2 is mounted") };
+    let Some(v2) = &parent.host.v2 else { return need::skip(need::Need::Kernel, "no cgroup v2 is mounted") };
     let leaf = parent.path.join("v2").relative().replace('/', "-");
     v2.mkdir(&leaf).unwrap();
     let outcome = device_program::attach(&v2.path(&leaf), &["c 1:11 r".to_owned()]).map(|()| {
@@ -343,7 +342,7 @@ fn the_device_program_allows_the_defaults_only() {
     match outcome {
         Ok(code) => assert_eq!(code, Some(0)),
         Err(OciError::Sys(error)) if [libc::EPERM, libc::ENOSYS, libc::EINVAL].contains(&error.errno) => {
-            eprintln!("skipped: this kernel has no device programs: {error}");
+            need::skip(need::Need::Kernel, &format!("this kernel has no device programs: {error}"));
         }
         Err(error) => panic!("{error}"),
     }
@@ -362,7 +361,7 @@ fn remove_soon(hierarchy: &Hierarchy, path: &str) {
 #[test]
 fn cost_of_a_cgroup() {
     if std::env::var_os("CORTEN_MEASURE").is_none() {
-        eprintln!("skipped: a measurement, made where CORTEN_MEASURE is set");
+        need::skip(need::Need::Measurement, "a measurement, made where CORTEN_MEASURE is set");
         return;
     }
     let Some(parent) = Parent::new("cost") else { return };

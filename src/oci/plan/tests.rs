@@ -248,7 +248,7 @@ fn sysctls_have_defaults_where_the_pod_has_the_namespace_and_says_nothing() {
 #[test]
 fn cost_of_a_plan() {
     if std::env::var_os("CORTEN_MEASURE").is_none() {
-        eprintln!("skipped: a measurement, made where CORTEN_MEASURE is set");
+        need::skip(need::Need::Measurement, "a measurement, made where CORTEN_MEASURE is set");
         return;
     }
     let mut case = Case::new();

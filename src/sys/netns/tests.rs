@@ -6,11 +6,7 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 fn root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: needs root");
-    }
-    root
+    need::root("needs root")
 }
 
 #[test]

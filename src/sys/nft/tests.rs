@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// Runs a test in a network namespace of its own, so that it touches no table of the host.
 fn isolated(name: &str, test: impl FnOnce(&Socket) + Send) {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root");
+    if !need::root("needs root") {
         return;
     }
     let pin = std::env::temp_dir().join(format!("sys-nft-{}-{name}", std::process::id()));

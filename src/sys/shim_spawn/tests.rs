@@ -41,8 +41,7 @@ fn a_shim_gets_its_listener_a_session_and_nothing_else() {
 
 #[test]
 fn a_shims_program_cannot_be_written_through_proc() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root");
+    if !need::root("needs root") {
         return;
     }
     // Another program by then, since a running one is busy anyway.

@@ -97,8 +97,7 @@ fn no_link_is_followed_and_what_is_no_directory_goes_too() {
 
 #[test]
 fn what_is_mounted_in_a_tree_is_left_alone_and_the_rest_goes() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: mounting needs root");
+    if !need::root("mounting needs root") {
         return;
     }
     let dir = scratch("mounted");

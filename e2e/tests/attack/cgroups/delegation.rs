@@ -36,11 +36,11 @@ impl Drop for HandedDown {
 
 #[test]
 fn commands_reach_a_container_that_has_delegated_its_cgroup() {
-    let Some(root) = unified() else { return println!("skipped: no cgroup v2") };
+    let Some(root) = unified() else { return need::skip(need::Need::Kernel, "no cgroup v2") };
     let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap();
     // One that nobody else on the host hands down, where there is one.
     let Some(controller) = ["hugetlb", "pids"].iter().find(|name| controllers.contains(**name)) else {
-        return println!("skipped: no controller to hand down");
+        return need::skip(need::Need::Kernel, "no controller to hand down");
     };
     let Some(world) = World::new().unwrap() else { return };
     world.tokio.block_on(async {
@@ -50,7 +50,7 @@ fn commands_reach_a_container_that_has_delegated_its_cgroup() {
         let pod = cri.run_pod(&config).await.unwrap();
         let parent = world.isolation.cgroup_parent();
         let Some(handed_down) = HandedDown::new(&root, &parent, controller) else {
-            return println!("skipped: {controller} cannot be handed down");
+            return need::skip(need::Need::Kernel, &format!("{controller} cannot be handed down"));
         };
         // As dockerd's and kind's entrypoints do.
         let top = if root.ends_with("unified") { "/sys/fs/cgroup/unified" } else { "/sys/fs/cgroup" };
@@ -75,7 +75,7 @@ fn commands_reach_a_container_that_has_delegated_its_cgroup() {
 
 #[test]
 fn cgroups_of_any_depth_go_with_their_container() {
-    let Some(root) = unified() else { return println!("skipped: no cgroup v2") };
+    let Some(root) = unified() else { return need::skip(need::Need::Kernel, "no cgroup v2") };
     let Some(world) = World::new().unwrap() else { return };
     let baseline = world.baseline().unwrap();
     world.tokio.block_on(async {

@@ -139,7 +139,7 @@ fn can_map(path: &Path) -> bool {
 #[test]
 fn a_mount_shows_the_owners_that_were_asked_for() {
     if !can_map(&std::env::temp_dir()) {
-        println!("skipped: the kernel or the filesystem of temporary files cannot map owners");
+        need::skip(need::Need::Kernel, "the kernel or the filesystem of temporary files cannot map owners");
         return;
     }
     let volume = |config: &mut Value, mount: Value| {

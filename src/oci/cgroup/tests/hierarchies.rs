@@ -40,7 +40,7 @@ fn a_container_is_in_every_hierarchy_and_leaves_none_behind() {
 fn limits_of_a_pod_do_not_reach_its_supervisor() {
     let Some(mut parent) = Parent::new("outside") else { return };
     if parent.host.mode() == Mode::Unified {
-        return eprintln!("skipped: about v1's hierarchies");
+        return need::skip(need::Need::Kernel, "about v1's hierarchies");
     }
     for exposed in [false, true] {
         parent.host.exposed = exposed;
@@ -58,7 +58,9 @@ fn limits_of_a_pod_do_not_reach_its_supervisor() {
 #[test]
 fn a_cpuset_is_filled_from_the_nearest_that_is() {
     let Some(parent) = Parent::new("cpuset") else { return };
-    let Some(cpuset) = parent.host.v1_of("cpuset") else { return eprintln!("skipped: no cpuset of v1") };
+    let Some(cpuset) = parent.host.v1_of("cpuset") else {
+        return need::skip(need::Need::Kernel, "no cpuset of v1");
+    };
     let (above, id) = (parent.path.join("above"), parent.path.join("above").join("container"));
     // Somebody made it and filled in nothing.
     cpuset.mkdir(above.relative()).unwrap();
@@ -74,7 +76,7 @@ fn a_cpuset_is_filled_from_the_nearest_that_is() {
 fn a_container_of_a_former_version_is_joined_where_it_is() {
     let Some(parent) = Parent::new("former") else { return };
     let (host, id) = (&parent.host, parent.path.join("container"));
-    let Some(cpuset) = host.v1_of("cpuset") else { return eprintln!("skipped: no cpuset of v1") };
+    let Some(cpuset) = host.v1_of("cpuset") else { return need::skip(need::Need::Kernel, "no cpuset of v1") };
     let plan = host.create(&id, &Resources::default()).unwrap();
     cpuset.rmdir(id.relative()).unwrap();
     let joined = host.joined(&id);

@@ -24,14 +24,12 @@ pub(crate) const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
 /// `None`, with the reason printed, where the tests cannot run.
 pub(crate) fn busybox() -> Option<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        eprintln!("skipped: needs root");
+    if !need::root("needs root") {
         return None;
     }
     let found = ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("skipped: needs busybox (Debian: busybox-static or busybox)");
+        need::skip(need::Need::Tools, "needs busybox (Debian: busybox-static or busybox)");
     }
     found
 }
@@ -40,7 +38,7 @@ pub(crate) fn busybox() -> Option<PathBuf> {
 pub(crate) fn pause() -> Option<PathBuf> {
     let pause = std::env::var_os("CORTEN_TEST_PAUSE").filter(|path| !path.is_empty());
     if pause.is_none() {
-        eprintln!("skipped: CORTEN_TEST_PAUSE names no corten-pause");
+        need::skip(need::Need::Tools, "CORTEN_TEST_PAUSE names no corten-pause");
     }
     pause.map(PathBuf::from)
 }

@@ -189,7 +189,7 @@ fn an_oom_kill_is_told_apart_from_any_other() {
     let (v1, v2) = (Path::new(&dir).join("memory.limit_in_bytes"), Path::new(&dir).join("memory.max"));
     let file = if v1.exists() { v1 } else { v2 };
     if std::fs::write(file, "16777216").is_err() {
-        eprintln!("skipped: no memory controller");
+        need::skip(need::Need::Kernel, "no memory controller");
         return;
     }
     let plan = pod.plan("c", "exec dd if=/dev/zero of=/dev/null bs=64M");
@@ -208,7 +208,7 @@ fn limited(pod: &Pod) -> bool {
     let (v1, v2) = (Path::new(&dir).join("memory.limit_in_bytes"), Path::new(&dir).join("memory.max"));
     let limited = std::fs::write(if v1.exists() { v1 } else { v2 }, "16777216").is_ok();
     if !limited {
-        eprintln!("skipped: no memory controller");
+        need::skip(need::Need::Kernel, "no memory controller");
     }
     limited
 }

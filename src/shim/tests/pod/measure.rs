@@ -26,7 +26,7 @@ fn memory(pid: i32) -> (u64, u64) {
 #[test]
 fn measure_launches() {
     if std::env::var_os("CORTEN_MEASURE").is_none() {
-        eprintln!("skipped: a measurement, made where CORTEN_MEASURE is set");
+        need::skip(need::Need::Measurement, "a measurement, made where CORTEN_MEASURE is set");
         return;
     }
     let Some(busybox) = busybox() else { return };
@@ -79,7 +79,7 @@ fn measure_launches() {
 #[test]
 fn measure_memory() {
     if std::env::var_os("CORTEN_MEASURE").is_none() {
-        eprintln!("skipped: a measurement, made where CORTEN_MEASURE is set");
+        need::skip(need::Need::Measurement, "a measurement, made where CORTEN_MEASURE is set");
         return;
     }
     let Some(busybox) = busybox() else { return };

@@ -30,7 +30,10 @@ fn can_map(path: &Path) -> bool {
 fn pod(adjust: impl FnOnce(&mut SandboxPlan)) -> Option<Pod> {
     let busybox = busybox()?;
     if !can_map(&std::env::temp_dir()) {
-        eprintln!("skipped: the kernel or the filesystem of temporary files cannot map owners of overlays");
+        need::skip(
+            need::Need::Kernel,
+            "the kernel or the filesystem of temporary files cannot map owners of overlays",
+        );
         return None;
     }
     Some(Pod::with(&busybox, |plan| {

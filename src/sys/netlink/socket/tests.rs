@@ -18,8 +18,7 @@ fn forged_errors() -> Vec<u8> {
 
 /// Runs a test in a network namespace of its own.
 fn isolated(name: &str, test: impl FnOnce() + Send) {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: needs root");
+    if !need::root("needs root") {
         return;
     }
     let pin = std::env::temp_dir().join(format!("sys-netlink-{}-{name}", std::process::id()));

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Runs tests, and tells at the end which were skipped and which took longest.
+#
+#   e2e/test.sh fast [FILTER...]   what needs no root: unit and integration tests
+#   e2e/test.sh root [FILTER...]   unit and integration tests, all of them, as root
+#   e2e/test.sh e2e [FILTER...]    the scenarios, on target/dist
+#
+# A filter is a part of a test's name, or the name of its program (`restart` for e2e/tests/restart.rs).
+# CORTEN_REQUIRE=root,tools (fast: nothing, else: root) makes a failure of every test that is skipped for want of one of these (see src/need).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+part=${1:-}
+shift || true
+export PATH="$PWD/.cache/nextest/bin:$PATH"
+expression=
+for filter in "$@"; do
+    expression+="${expression:+ | }binary($filter) | test($filter)"
+done
+packages=(--workspace --exclude e2e --exclude pause)
+profile=default
+case $part in
+fast) export CORTEN_WITHOUT=root ;;
+root)
+    export CORTEN_REQUIRE=${CORTEN_REQUIRE-root}
+    # The pause can be tested only as it is built for use.
+    [ ! -x target/dist/corten-pause ] || export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
+    ;;
+e2e)
+    export CORTEN_REQUIRE=${CORTEN_REQUIRE-root}
+    packages=(-p e2e)
+    profile=e2e
+    ;;
+*)
+    sed -n '4,6s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac
+cargo nextest --version >/dev/null 2>&1 || { echo "test: run e2e/setup.sh test first: there is no cargo-nextest" >&2; exit 2; }
+
+report=target/nextest/$profile/tests.xml
+skips=$PWD/target/nextest/skips
+mkdir -p target/nextest
+rm -f "$skips" "$report"
+status=0
+CORTEN_SKIPS=$skips timeout -k 30 "${TEST_TIMEOUT:-3000}" \
+    cargo nextest run --locked --profile "$profile" "${packages[@]}" ${expression:+-E "$expression"} || status=$?
+
+if [ -e "$report" ]; then
+    echo "test: the ten that took longest, in seconds:"
+    sed -n 's/.*<testcase name="\([^"]*\)" classname="\([^"]*\)".* time="\([0-9.]*\)".*/\3 \2 \1/p' "$report" |
+        sort -rn | head -n 10 | awk '{ printf "  %7.2f  %s %s\n", $1, $2, $3 }'
+fi
+if [ -s "$skips" ]; then
+    sort -u "$skips" -o "$skips"
+    echo "test: skipped $(cut -f2 "$skips" | sort -u | wc -l):"
+    # By what they need, with the reason once where several have it.
+    awk -F '\t' '
+        { key = $1 "\t" $3; if (!(key in tests)) order[++count] = key; tests[key] = tests[key] " " $2 }
+        END { for (i = 1; i <= count; i++) { split(order[i], part, "\t"); printf "  %s: %s:%s\n", part[1], part[2], tests[order[i]] } }
+    ' "$skips"
+else
+    echo "test: skipped none"
+fi
+exit "$status"
