@@ -1,13 +1,13 @@
 //! What can go wrong in a use case, with what was being done to what.
 
 use crate::settings::SettingError;
+use crate::supervisor::SupervisorError;
 use model::{ErrorKind, InvalidTransition};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
-const ENOENT: i32 = 2;
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
 
@@ -141,59 +141,9 @@ pub enum EngineError {
         /// Why it failed.
         source: Box<redb::Error>,
     },
-    /// The pod's supervisor cannot be reached.
-    #[error("the supervisor of pod {pod} is gone while it was asked to {operation}")]
-    ShimGone {
-        /// The pod.
-        pod: String,
-        /// What it was asked for.
-        operation: &'static str,
-    },
-    /// The pod's supervisor is there, and hangs.
-    #[error("the supervisor of pod {pod} has not answered within {seconds} s")]
-    ShimSilent {
-        /// The pod.
-        pod: String,
-        /// How long it was waited for.
-        seconds: u64,
-    },
-    /// The pod's supervisor reports a failure.
-    #[error("{operation} {id}: {message}")]
-    Shim {
-        /// What it was asked for.
-        operation: &'static str,
-        /// The object.
-        id: String,
-        /// The supervisor's class of failure.
-        code: wire::msg::ErrorCode,
-        /// The kernel's number; 0 when it is not the kernel's failure.
-        errno: i32,
-        /// Its words.
-        message: String,
-    },
-    /// The pod's supervisor is that of an older release, which knew nothing of this.
-    #[error("{operation} {id}: the pod's supervisor is older: it cannot {lacking}, restart the pod")]
-    OldShim {
-        /// The verb.
-        operation: &'static str,
-        /// The object.
-        id: String,
-        /// What it cannot do.
-        lacking: wire::feature::Features,
-    },
-    /// The pod's supervisor is of a release that this one cannot speak with.
-    #[error(
-        "the supervisor of pod {pod} speaks version {version} of the protocol, and this corten {} to {}: install the \
-         release that the pod was started with, and remove the pod before the change",
-        wire::OLDEST,
-        wire::VERSION
-    )]
-    ForeignShim {
-        /// The pod.
-        pod: String,
-        /// The version that its supervisor speaks.
-        version: u32,
-    },
+    /// The pod's supervisor did not do what it was asked for.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
     /// Nobody takes connections at a port of a pod.
     #[error("connect to port {port} in pod sandbox {pod}: 127.0.0.1: {v4}; ::1: {v6}")]
     Dial {
@@ -294,10 +244,7 @@ impl EngineError {
             Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
             Self::ImageVolume { source, .. } => source.kind(),
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
-            Self::WrongState { .. }
-            | Self::Transition(_)
-            | Self::OldShim { .. }
-            | Self::ForeignShim { .. } => ErrorKind::FailedPrecondition,
+            Self::WrongState { .. } | Self::Transition(_) => ErrorKind::FailedPrecondition,
             Self::Dial { .. } => ErrorKind::Unavailable,
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
             Self::Ending => ErrorKind::Unavailable,
@@ -312,8 +259,6 @@ impl EngineError {
             Self::Sys { .. }
             | Self::Record { .. }
             | Self::Store { .. }
-            | Self::ShimGone { .. }
-            | Self::ShimSilent { .. }
             | Self::Unkillable { .. }
             | Self::Teardown { .. }
             | Self::Setting(_)
@@ -321,14 +266,7 @@ impl EngineError {
             | Self::Metrics(_)
             | Self::Random(_)
             | Self::TaskDied(_) => ErrorKind::Internal,
-            Self::Shim { code, .. } => match code {
-                wire::msg::ErrorCode::NotFound => ErrorKind::NotFound,
-                wire::msg::ErrorCode::BadState => ErrorKind::FailedPrecondition,
-                wire::msg::ErrorCode::Invalid => ErrorKind::InvalidArgument,
-                wire::msg::ErrorCode::Setup | wire::msg::ErrorCode::Exec | wire::msg::ErrorCode::Io => {
-                    ErrorKind::Internal
-                }
-            },
+            Self::Supervisor(error) => error.kind(),
             Self::ExecTimeout { .. } => ErrorKind::DeadlineExceeded,
             Self::Image(error) => error.kind(),
             Self::Network(error) => error.kind(),
@@ -343,8 +281,7 @@ impl EngineError {
     /// executed. `None` when it was run, or something else is wrong.
     pub fn command_exit_code(&self) -> Option<i32> {
         match self {
-            Self::Shim { code: wire::msg::ErrorCode::Exec, errno: ENOENT, .. } => Some(127),
-            Self::Shim { code: wire::msg::ErrorCode::Exec, .. } => Some(126),
+            Self::Supervisor(error) => error.command_exit_code(),
             _ => None,
         }
     }

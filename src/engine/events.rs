@@ -32,7 +32,7 @@ pub struct Event {
     pub id: String,
     /// What happened to it.
     pub kind: EventKind,
-    /// Unix time in nanoseconds: the moment of `pod` and `containers`, later in every later event.
+    /// Unix time in nanoseconds: not before the moment of `pod` and `containers`, later in every later event.
     pub timestamp: i64,
     /// The pod, for one that is deleted as it was last.
     pub pod: PodView,
@@ -101,13 +101,19 @@ impl Engine {
     }
 
     fn tell_of(&self, id: &str, kind: EventKind, pod: &Pod) {
-        // Held from the snapshot to the sending: a later event never shows an earlier state.
+        // Held from the snapshot to the sending: a later event of the pod never shows an earlier state of it.
+        let _in_order = lock(&pod.telling);
+        let is_heard = |sender: &Sender<_>| sender.receiver_count() > 0;
+        if !lock(&self.events.0).sender.as_ref().is_some_and(is_heard) {
+            return;
+        }
+        let containers = self.container_statuses(&pod.id);
+        let pod = pod.view();
         let mut state = lock(&self.events.0);
-        let Some(sender) = state.sender.clone().filter(|sender| sender.receiver_count() > 0) else { return };
+        let Some(sender) = state.sender.clone() else { return };
         let timestamp = crate::now().max(state.last + 1);
         state.last = timestamp;
-        let containers = self.container_statuses(&pod.id);
-        let event = Event { id: id.to_owned(), kind, timestamp, pod: pod.view(), containers };
+        let event = Event { id: id.to_owned(), kind, timestamp, pod, containers };
         // Without receivers there is nobody to be told.
         let _ = sender.send(Arc::new(event));
     }

@@ -33,7 +33,7 @@ impl Engine {
                 SandboxState::NotReady => gauges.pods_not_ready += 1,
                 SandboxState::Creating => {}
             }
-            let shim = pod.shim().and_then(|shim| shim.pid());
+            let shim = pod.supervisor_pid();
             gauges.shims += u64::from(shim.is_some());
             let pause = pod.pid().filter(|pid| Some(*pid) != shim);
             gauges.shim_memory += shim.into_iter().chain(pause).map(pss).sum::<u64>();

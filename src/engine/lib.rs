@@ -1,11 +1,13 @@
 //! The use cases of the CRI, one verb a file: the engine turns a validated request into plans and steps, keeps the
-//! records, and knows every pod and container. It sees neither gRPC nor system calls.
+//! records, and knows every pod and container. It sees no gRPC; what takes root or another process is behind `host`,
+//! `supervisor` and `oci::cgroup`.
 
 mod container;
 mod error;
 mod events;
 mod gauges;
 mod handlers;
+mod host;
 mod identity;
 mod images;
 mod limits;
@@ -22,10 +24,12 @@ mod registry;
 mod runtime;
 mod selinux;
 mod settings;
-mod shim;
 mod stats;
 mod stdio;
 mod strangers;
+mod supervisor;
+#[cfg(test)]
+mod tests;
 mod userns;
 mod view;
 
@@ -44,6 +48,7 @@ pub use stats::{
     Processes, Threads, Usage,
 };
 pub use stdio::{Input, Output, Streams, Terminal};
+pub use supervisor::SupervisorError;
 pub use view::{
     ContainerFilter, ContainerView, ExecOutput, FsUsage, HandlerInfo, PodFilter, PodView, RuntimeStatus,
     StateKind, UserView,
@@ -64,6 +69,8 @@ pub struct Engine {
     paths: Paths,
     shim_binary: PathBuf,
     pause_binary: PathBuf,
+    launcher: Arc<dyn supervisor::Launcher>,
+    host: Arc<dyn host::Host>,
     images: Arc<image::ImageStore>,
     network: Arc<net::Network>,
     cgroups: oci::cgroup::Host,
@@ -101,6 +108,19 @@ pub struct Engine {
     user_namespaces: std::sync::OnceLock<Result<(), String>>,
 }
 
+/// What takes root, or another process.
+struct Seams {
+    launcher: Arc<dyn supervisor::Launcher>,
+    host: Arc<dyn host::Host>,
+    cgroups: oci::cgroup::Host,
+}
+
+/// What the engine uses and others keep.
+struct Stores {
+    images: Arc<image::ImageStore>,
+    network: Arc<net::Network>,
+}
+
 impl Engine {
     /// Opens the state, adopts the pods of a former daemon and takes down what it left half-made.
     ///
@@ -113,6 +133,26 @@ impl Engine {
         network: Arc<net::Network>,
         metrics: &prometheus::Registry,
     ) -> Result<Arc<Self>, EngineError> {
+        let seams = Seams {
+            launcher: Arc::new(supervisor::ShimLauncher::new(runtime::helper(
+                &settings.shim,
+                runtime::SHIM,
+            )?)),
+            host: Arc::new(host::RealHost),
+            cgroups: oci::cgroup::Host::detect()?,
+        };
+        Self::open_on(seams, settings, paths, Stores { images, network }, metrics).await
+    }
+
+    /// The same on another host than this one.
+    async fn open_on(
+        seams: Seams,
+        settings: Settings,
+        paths: Paths,
+        stores: Stores,
+        metrics: &prometheus::Registry,
+    ) -> Result<Arc<Self>, EngineError> {
+        let (Seams { launcher, host, cgroups }, Stores { images, network }) = (seams, stores);
         let shim_binary = runtime::helper(&settings.shim, runtime::SHIM)?;
         let pause_binary = runtime::helper(&settings.pause, runtime::PAUSE)?;
         for (dir, mode) in [
@@ -129,7 +169,6 @@ impl Engine {
         let preflight = blocking("looking at the host", look).await?;
         let metrics = metrics::Metrics::register(metrics)?;
         let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"), metrics.unwritten())?;
-        let cgroups = oci::cgroup::Host::detect()?;
         let engine = Arc::new(Self {
             driver: runtime::cgroup_driver(settings.cgroup_driver, &cgroups)?,
             cgroups,
@@ -143,6 +182,8 @@ impl Engine {
             handlers: handlers::Handlers::open(&settings, &paths.state).await?,
             settings,
             paths,
+            launcher,
+            host,
             shim_binary,
             pause_binary,
             images,

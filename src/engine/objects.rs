@@ -3,8 +3,8 @@
 use crate::error::EngineError;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
-use crate::shim::Shim;
 use crate::stats::{Layer, Load, Sampler, Traffic};
+use crate::supervisor::{Supervisor, SupervisorError};
 use crate::view::{ContainerView, PodView, UserView};
 use model::{ContainerEvent, ContainerState, Resources, SandboxState};
 use oci::cgroup::{CgroupPath, Driver, PodCgroup};
@@ -34,6 +34,8 @@ pub(crate) struct Pod {
     pub(crate) strangers: Arc<Semaphore>,
     pub(crate) sampler: Sampler,
     pub(crate) traffic: Traffic,
+    /// Held while something that happened is told, so that later events of the pod show later states.
+    pub(crate) telling: Mutex<()>,
     /// Nobody else's while the pod is there (SELinux).
     pub(crate) level: OnceLock<oci::selinux::Reserved>,
     /// Clients know its id.
@@ -41,7 +43,7 @@ pub(crate) struct Pod {
     /// It is not ready any more.
     left: watch::Sender<bool>,
     record: Mutex<PodRecord>,
-    shim: Mutex<Option<Arc<Shim>>>,
+    supervisor: Mutex<Option<Arc<dyn Supervisor>>>,
     pause: AtomicI32,
 }
 
@@ -65,11 +67,12 @@ impl Pod {
             strangers: Arc::new(Semaphore::new(crate::strangers::OF_A_POD)),
             sampler: Sampler::default(),
             traffic: Traffic::default(),
+            telling: Mutex::new(()),
             level: OnceLock::new(),
             published: AtomicBool::new(record.state != SandboxState::Creating),
             left: watch::Sender::new(record.state == SandboxState::NotReady),
             record: Mutex::new(record),
-            shim: Mutex::new(None),
+            supervisor: Mutex::new(None),
             pause: AtomicI32::new(0),
         }))
     }
@@ -132,13 +135,26 @@ impl Pod {
         let _ = left.wait_for(|left| *left).await;
     }
 
-    pub(crate) fn shim(&self) -> Option<Arc<Shim>> {
-        lock(&self.shim).clone()
+    pub(crate) fn supervisor(&self) -> Option<Arc<dyn Supervisor>> {
+        lock(&self.supervisor).clone()
     }
 
-    /// The shim of a pod that is to be worked with.
-    pub(crate) fn live_shim(&self, operation: &'static str) -> Result<Arc<Shim>, EngineError> {
-        self.shim().ok_or_else(|| EngineError::ShimGone { pod: self.id.clone(), operation })
+    /// The supervisor of a pod, which is to be asked for something.
+    pub(crate) fn live_supervisor(
+        &self,
+        verb: &'static str,
+        subject: &str,
+    ) -> Result<Arc<dyn Supervisor>, SupervisorError> {
+        self.supervisor().ok_or_else(|| SupervisorError::Gone {
+            pod: self.id.clone(),
+            verb,
+            subject: subject.to_owned(),
+        })
+    }
+
+    /// The supervisor's process.
+    pub(crate) fn supervisor_pid(&self) -> Option<i32> {
+        lock(&self.supervisor).as_ref().and_then(|supervisor| supervisor.pid())
     }
 
     /// Closes what counts the pod's usage: it would keep the network namespace.
@@ -147,8 +163,8 @@ impl Pod {
         self.traffic.close();
     }
 
-    pub(crate) fn set_shim(&self, shim: Option<Arc<Shim>>) {
-        *lock(&self.shim) = shim;
+    pub(crate) fn set_supervisor(&self, supervisor: Option<Arc<dyn Supervisor>>) {
+        *lock(&self.supervisor) = supervisor;
     }
 
     pub(crate) fn set_pause(&self, pid: Option<i32>) {
@@ -165,10 +181,10 @@ impl Pod {
         lock(&self.record).released
     }
 
-    /// The process that stands for the pod: the pause where there is one, else the shim.
+    /// The process that stands for the pod: the pause where there is one, else the supervisor.
     pub(crate) fn pid(&self) -> Option<i32> {
         match self.pause.load(Ordering::Relaxed) {
-            0 => self.shim().and_then(|shim| shim.pid()),
+            0 => self.supervisor_pid(),
             pid => Some(pid),
         }
     }

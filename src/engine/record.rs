@@ -137,6 +137,7 @@ impl ContainerRecord {
 }
 
 /// Where the records of one pod lie.
+#[derive(Clone)]
 pub(crate) struct PodFiles(PathBuf);
 
 impl PodFiles {

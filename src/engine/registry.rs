@@ -4,6 +4,7 @@ use crate::error::EngineError;
 use crate::objects::{Container, Pod, lock};
 use model::{ContainerMetadata, SandboxMetadata};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
 
 /// The key of a container's name.
@@ -21,6 +22,8 @@ pub(crate) struct Registry {
 struct Maps {
     pods: HashMap<String, Arc<Pod>>,
     containers: HashMap<String, Arc<Container>>,
+    /// The containers of each pod that has some.
+    by_pod: HashMap<String, Vec<Arc<Container>>>,
 }
 
 impl Registry {
@@ -29,7 +32,9 @@ impl Registry {
     }
 
     pub(crate) fn add_container(&self, container: Arc<Container>) {
-        lock(&self.maps).containers.insert(container.id.clone(), container);
+        let mut maps = lock(&self.maps);
+        maps.by_pod.entry(container.pod.id.clone()).or_default().push(container.clone());
+        maps.containers.insert(container.id.clone(), container);
     }
 
     pub(crate) fn drop_pod(&self, id: &str) {
@@ -37,7 +42,14 @@ impl Registry {
     }
 
     pub(crate) fn drop_container(&self, id: &str) {
-        lock(&self.maps).containers.remove(id);
+        let mut maps = lock(&self.maps);
+        let Some(dropped) = maps.containers.remove(id) else { return };
+        if let Entry::Occupied(mut siblings) = maps.by_pod.entry(dropped.pod.id.clone()) {
+            siblings.get_mut().retain(|container| container.id != id);
+            if siblings.get().is_empty() {
+                siblings.remove();
+            }
+        }
     }
 
     pub(crate) fn pods(&self) -> Vec<Arc<Pod>> {
@@ -62,7 +74,19 @@ impl Registry {
 
     /// All containers of a pod, also those that are still being made.
     pub(crate) fn containers_of(&self, pod: &str) -> Vec<Arc<Container>> {
-        lock(&self.maps).containers.values().filter(|container| container.pod.id == pod).cloned().collect()
+        lock(&self.maps).by_pod.get(pod).cloned().unwrap_or_default()
+    }
+
+    /// The containers that clients see of the pods whose ids begin so.
+    pub(crate) fn containers_below(&self, pod: &str) -> Vec<Arc<Container>> {
+        let maps = lock(&self.maps);
+        let published = |container: &&Arc<Container>| container.is_published();
+        // A whole id begins no other.
+        if let Some(containers) = maps.by_pod.get(pod) {
+            return containers.iter().filter(published).cloned().collect();
+        }
+        let fitting = maps.by_pod.iter().filter(|(id, _)| id.starts_with(pod));
+        fitting.flat_map(|(_, containers)| containers).filter(published).cloned().collect()
     }
 
     /// The pod with this id, or with this unique prefix of one.

@@ -6,7 +6,6 @@ use crate::error::EngineError;
 use crate::objects::Container;
 use crate::stdio::{self, Input, Output, Streams, Terminal};
 use std::sync::Arc;
-use wire::msg::Request;
 
 /// A client of a container. Its outputs must be read without waiting for anybody: the supervisor drops a client whose
 /// pipes stay full, and never lets the container wait for one. Dropping them is how the client leaves.
@@ -41,9 +40,9 @@ impl SharedStdin {
     /// When the pod's supervisor is gone.
     pub async fn close(&self) -> Result<(), EngineError> {
         self.container.stdin_closed.send_replace(true);
-        let id = self.container.id.clone();
-        let shim = self.container.pod.live_shim("close the stdin of")?;
-        shim.ask("close the stdin of", &self.container.id, &Request::CloseStdin { id }).await.map(drop)
+        let id = &self.container.id;
+        let supervisor = self.container.pod.live_supervisor("close the stdin of", id)?;
+        Ok(supervisor.close_stdin(id).await?)
     }
 
     /// Waits until somebody has ended it: who holds an [`Input`] of it lets go, or it would stay open.
@@ -66,15 +65,14 @@ impl Engine {
     ) -> Result<AttachSession, EngineError> {
         let operation = "attach to";
         let container = self.running(id, operation)?;
-        let shim = container.pod.live_shim(operation)?;
+        let supervisor = container.pod.live_supervisor(operation, &container.id)?;
         let config = container.record().config;
         let streams = Streams {
             stdin: streams.stdin && config.stdin,
             stderr: streams.stderr && !config.tty,
             ..streams
         };
-        let request = Request::Attach { id: container.id.clone(), streams: streams.into() };
-        let (_, passed) = shim.open(operation, &container.id, &request).await?;
+        let passed = supervisor.attach(&container.id, streams.into()).await?;
         let outputs = usize::from(streams.stdout) + usize::from(streams.stderr);
         let (first, pipes) = split_stdin(passed, outputs.max(1));
         if pipes.len() < outputs.max(1) {

@@ -11,7 +11,6 @@ use crate::objects::Pod;
 use crate::registry::ContainerName;
 use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxState};
 use std::sync::Arc;
-use wire::msg::{Reply, Request};
 
 type ContainerTicket = Ticket<ContainerName, Arc<ContainerConfig>>;
 
@@ -116,23 +115,17 @@ impl Engine {
         let draft = Draft::new(id, pod, config, image);
         let (container, plan) = self.stage("plan", self.prepare(draft)).await?;
         ticket.stage("setting up its root");
-        let shim = pod.live_shim("create a container")?;
-        let name = id.to_string();
-        // A task of its own: a request that is half sent would end the connection. A mount can keep it for ever.
-        let asked =
-            tokio::spawn(async move { shim.ask("create container", &name, &Request::Create(plan)).await });
+        let supervisor = pod.live_supervisor("create container", id.as_str())?;
         let answered = async {
             tokio::select! {
                 biased;
-                reply = asked => reply.map_err(|_| EngineError::TaskDied("CreateContainer"))?,
+                answer = supervisor.create(plan) => Ok(answer?),
+                // A mount can keep it for ever.
                 () = pod.ending.cancelled() => Err(stopping(pod)),
             }
         };
-        let reply = self.stage("root", answered).await;
-        let reply = reply.map_err(|error| self.blame_limit(&container, error))?;
-        if let Reply::Created { pid } = reply {
-            container.set_pid(pid);
-        }
+        let pid = self.stage("root", answered).await;
+        container.set_pid(pid.map_err(|error| self.blame_limit(&container, error))?);
         container.publish();
         self.tell(&container, EventKind::Created);
         self.mirror.put(container_key(id.as_str()), container.save()?);

@@ -3,12 +3,13 @@
 use crate::error::EngineError;
 use crate::handlers::ExecFile;
 use crate::objects::{Container, ExecTemplate};
+use crate::supervisor::{Executed, SupervisorError};
 use crate::view::ExecOutput;
 use crate::{Engine, blocking};
 use model::ContainerState;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::msg::{ErrorCode, Reply, Request};
+use wire::msg::ErrorCode;
 use wire::plan::ExecPlan;
 
 impl Engine {
@@ -38,32 +39,34 @@ impl Engine {
         command: Vec<String>,
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
-        let shim = container.pod.live_shim("run a command")?;
+        let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
         let mut plan = self.exec_plan(container, command.clone(), timeout).await?;
         let file = self.exec_file(container, &command, (false, None)).await?;
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);
         }
-        match shim.ask("run a command in", &container.id, &Request::Exec(plan)).await? {
-            Reply::Exec { timed_out: true, .. } => Err(EngineError::ExecTimeout {
+        let Executed { exit_code, stdout, stderr, timed_out } = supervisor.exec(plan).await?;
+        if timed_out {
+            return Err(EngineError::ExecTimeout {
                 id: container.id.clone(),
                 seconds: timeout.unwrap_or_default().as_secs(),
                 command,
-            }),
-            Reply::Exec { exit_code, .. }
-                if exit_code != 0 && file.as_ref().is_some_and(ExecFile::has_error) =>
-            {
-                Err(EngineError::Shim {
-                    operation: "run a command in",
-                    id: container.id.clone(),
-                    code: ErrorCode::Exec,
-                    errno: 0,
-                    message: file.and_then(|file| file.error()).unwrap_or_default(),
-                })
-            }
-            Reply::Exec { exit_code, stdout, stderr, .. } => Ok(ExecOutput { stdout, stderr, exit_code }),
-            _ => Err(EngineError::ShimGone { pod: container.pod.id.clone(), operation: "run a command" }),
+            });
         }
+        // An OCI runtime that fails ends as a command that fails does, but says why.
+        if exit_code != 0
+            && let Some(message) = file.as_ref().and_then(ExecFile::error)
+        {
+            return Err(SupervisorError::Refused {
+                verb: "run a command in",
+                subject: container.id.clone(),
+                code: ErrorCode::Exec,
+                errno: 0,
+                message,
+            }
+            .into());
+        }
+        Ok(ExecOutput { stdout, stderr, exit_code })
     }
 
     /// The container's process with another program.

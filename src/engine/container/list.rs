@@ -18,10 +18,10 @@ impl Engine {
     pub fn container_statuses(&self, pod: &str) -> Vec<ContainerView> {
         let mut containers: Vec<ContainerView> = self
             .registry
-            .containers()
-            .into_iter()
-            .filter(|container| container.pod.id == pod)
-            .map(|container| self.shown(&container))
+            .containers_of(pod)
+            .iter()
+            .filter(|container| container.is_published())
+            .map(|container| self.shown(container))
             .collect();
         containers.sort_by_key(|container| std::cmp::Reverse(container.created_at));
         containers
@@ -48,16 +48,15 @@ impl Engine {
 
     /// The containers that fit, newest first.
     pub fn list_containers(&self, filter: &ContainerFilter) -> Vec<ContainerView> {
-        let mut containers: Vec<ContainerView> = self
-            .registry
-            .containers()
-            .into_iter()
+        let found = match &filter.sandbox_id {
+            Some(pod) => self.registry.containers_below(pod),
+            None => self.registry.containers(),
+        };
+        let mut containers: Vec<ContainerView> = found
+            .iter()
             .map(|container| container.view())
             .filter(|container| filter.id.as_ref().is_none_or(|id| container.id.starts_with(id.as_str())))
             .filter(|container| filter.state.is_none_or(|state| StateKind::of(&container.state) == state))
-            .filter(|container| {
-                filter.sandbox_id.as_ref().is_none_or(|id| container.sandbox_id.starts_with(id.as_str()))
-            })
             .filter(|container| has_labels(&filter.labels, &container.config.labels))
             .collect();
         containers.sort_by_key(|container| std::cmp::Reverse(container.created_at));

@@ -3,7 +3,6 @@
 use crate::Engine;
 use crate::error::EngineError;
 use model::ContainerState;
-use wire::msg::Request;
 
 impl Engine {
     /// Lets the shim write to a new file at the container's log path. On an error no new file is left.
@@ -16,9 +15,7 @@ impl Engine {
                 state: container.state().name().to_owned(),
             });
         }
-        let shim = container.pod.live_shim("reopen a log")?;
-        shim.ask("reopen the log of", &container.id, &Request::ReopenLog { id: container.id.clone() })
-            .await
-            .map(drop)
+        let supervisor = container.pod.live_supervisor("reopen the log of", &container.id)?;
+        Ok(supervisor.reopen_log(&container.id).await?)
     }
 }

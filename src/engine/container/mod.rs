@@ -26,6 +26,7 @@ use crate::error::{EngineError, chain};
 use crate::events::EventKind;
 use crate::objects::{Container, Pod, lock};
 use crate::record::PodRecord;
+use crate::supervisor::SupervisorError;
 use model::{ContainerEvent, ContainerState, Exit, SandboxState};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
@@ -91,26 +92,26 @@ impl Engine {
         is_news
     }
 
-    /// The connection to a pod's shim is closed, and nobody told the shim to end. When it lives, it is connected
+    /// The connection to a pod's supervisor is closed, and nobody told it to end. When it lives, it is connected
     /// to again; otherwise nothing supervises its processes any more, so they are killed and the pod is not ready.
-    pub(crate) fn shim_lost(self: &Arc<Self>, pod: &Arc<Pod>) {
+    pub(crate) fn supervisor_lost(self: &Arc<Self>, pod: &Arc<Pod>) {
         let (engine, pod) = (self.clone(), pod.clone());
         tokio::spawn(async move {
             let _op = pod.op.write().await;
-            let Some(shim) = pod.shim().filter(|shim| shim.is_closed()) else { return };
-            if !shim.gone(MOMENT).await {
+            let Some(lost) = pod.supervisor().filter(|supervisor| supervisor.is_lost()) else { return };
+            if !lost.gone(MOMENT).await {
                 match Box::pin(engine.reconnect(&pod)).await {
                     Ok(()) => return,
                     Err(error) => {
                         tracing::error!(pod_id = %pod.id, error = chain(&error), "the supervisor is out of reach");
-                        shim.kill();
-                        shim.gone(Duration::from_secs(engine.settings.kill_timeout_seconds)).await;
+                        lost.kill();
+                        lost.gone(Duration::from_secs(engine.settings.kill_timeout_seconds)).await;
                     }
                 }
             }
             tracing::error!(pod_id = %pod.id, "the supervisor is gone: its containers are ended");
             pod.stop_counting();
-            pod.set_shim(None);
+            pod.set_supervisor(None);
             pod.set_pause(None);
             engine.orphaned(&pod, SUPERVISOR_KILLED).await;
             let not_ready = |record: &mut PodRecord| record.state = SandboxState::NotReady;
@@ -212,7 +213,7 @@ impl Engine {
         const TINY: i64 = 1 << 20;
         let limit = container.record().resources().memory_limit;
         let starved = match &error {
-            EngineError::Shim { code: ErrorCode::Setup, errno, .. } => {
+            EngineError::Supervisor(SupervisorError::Refused { code: ErrorCode::Setup, errno, .. }) => {
                 (*errno == ENOMEM && limit < TINY)
                     || self.cgroups.oom_count(&container.cgroup()).is_ok_and(|kills| kills > 0)
             }
@@ -231,10 +232,12 @@ impl Engine {
 /// A failure of an OCI runtime with the reason that it wrote down.
 fn explained(container: &Container, error: EngineError) -> EngineError {
     match error {
-        EngineError::Shim { operation, id, code, errno, message } => {
-            let said = crate::handlers::last_error(&container.pod.files.bundle(&container.id));
-            let message = said.map_or(message.clone(), |said| format!("{message}: {said}"));
-            EngineError::Shim { operation, id, code, errno, message }
+        EngineError::Supervisor(SupervisorError::Refused { verb, subject, code, errno, message }) => {
+            let message = match crate::handlers::last_error(&container.pod.files.bundle(&container.id)) {
+                Some(said) => format!("{message}: {said}"),
+                None => message,
+            };
+            SupervisorError::Refused { verb, subject, code, errno, message }.into()
         }
         other => other,
     }

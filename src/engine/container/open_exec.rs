@@ -3,13 +3,12 @@
 use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
-use crate::shim::Shim;
 use crate::stdio::{self, Input, Output, Streams, Terminal};
+use crate::supervisor::{Command, Opened};
 use model::ContainerState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
-use wire::msg::{Reply, Request};
 
 /// A command to be run beside a container's first process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,14 +52,6 @@ impl ExecEnd {
     }
 }
 
-async fn end(shim: Arc<Shim>, container: Arc<Container>, number: u64) -> Result<i32, EngineError> {
-    let operation = "wait for a command in";
-    match shim.ask(operation, &container.id, &Request::WaitExec { number }).await? {
-        Reply::Exec { exit_code, .. } => Ok(exit_code),
-        _ => Err(EngineError::ShimGone { pod: container.pod.id.clone(), operation }),
-    }
-}
-
 impl Engine {
     /// The whole id of a running container, for verbs that come later.
     ///
@@ -97,8 +88,7 @@ impl Engine {
         container: Arc<Container>,
         exec: OpenExec,
     ) -> Result<ExecSession, EngineError> {
-        let operation = "run a command in";
-        let shim = container.pod.live_shim(operation)?;
+        let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
         let file = self.exec_file(&container, &exec.command, (exec.tty, exec.size)).await?;
         let mut plan = self.exec_plan(&container, exec.command, None).await?;
         if let Some(file) = &file {
@@ -108,15 +98,15 @@ impl Engine {
             plan.process.env.push(b"TERM=xterm".to_vec());
         }
         plan.size = exec.size.map_or((0, 0), |(columns, rows)| (columns.into(), rows.into()));
-        let request = Request::OpenExec { plan, streams: exec.streams.into(), tty: exec.tty };
-        let (number, passed) = shim.open(operation, &container.id, &request).await?;
-        let waited = end(shim, container.clone(), number);
+        let command = Command { plan, streams: exec.streams.into(), tty: exec.tty };
+        let Opened { number, descriptors } = supervisor.open_exec(command).await?;
+        let held = container.clone();
         let end = ExecEnd(tokio::spawn(async move {
             // The runtime reads its files while the command begins.
             let _file = file;
-            waited.await
+            Ok(supervisor.wait_exec(&held.id, number).await?)
         }));
-        let mut passed = passed.into_iter();
+        let mut passed = descriptors.into_iter();
         let mut next = || passed.next().ok_or_else(|| missing(&container));
         if exec.tty {
             let (stdin, stdout, terminal) = stdio::terminal(next()?)?;

@@ -241,7 +241,7 @@ impl Engine {
             volumes: oci::spec::Volumes { images: &volumes.images, anonymous: &volumes.anonymous },
             namespaces: oci::spec::PodNamespaces {
                 network: netns.as_deref(),
-                shim_pid: pod.shim().and_then(|shim| shim.pid()),
+                shim_pid: pod.supervisor_pid(),
                 pid_of,
             },
             cgroup,

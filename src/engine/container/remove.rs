@@ -4,12 +4,13 @@ use super::container_key;
 use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::objects::{Container, Pod};
+use crate::supervisor::SupervisorError;
 use crate::{Engine, blocking};
 use model::ContainerState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::MutexGuard;
-use wire::msg::{ErrorCode, Request};
+use wire::msg::ErrorCode;
 
 const SIGKILL: i32 = 9;
 /// How long another verb may take that is at work on a container which is to be removed.
@@ -40,17 +41,13 @@ impl Engine {
             // Bounded, where the shim's own removal waits for the process.
             self.kill(container).await?;
         }
-        if let Some(shim) = container.pod.shim() {
-            let request = Request::Remove { id: container.id.clone() };
-            let id = container.id.clone();
-            // A task of its own: a request that is half sent would end the connection.
-            let asked = tokio::spawn(async move { shim.ask("remove container", &id, &request).await });
+        if let Some(supervisor) = container.pod.supervisor() {
             let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
-            match tokio::time::timeout(limit, asked).await {
-                Ok(Ok(Err(
-                    EngineError::Shim { code: ErrorCode::NotFound, .. } | EngineError::ShimGone { .. },
-                ))) => {}
-                Ok(answer) => drop(answer.map_err(|_| EngineError::TaskDied("RemoveContainer"))??),
+            match tokio::time::timeout(limit, supervisor.remove(&container.id)).await {
+                Ok(Err(
+                    SupervisorError::Refused { code: ErrorCode::NotFound, .. } | SupervisorError::Gone { .. },
+                )) => {}
+                Ok(answer) => answer?,
                 Err(_) => return Err(self.unkillable(container)),
             }
         }

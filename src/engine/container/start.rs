@@ -6,7 +6,7 @@ use crate::objects::Container;
 use model::{ContainerEvent, ContainerState};
 use std::sync::Arc;
 use std::time::Duration;
-use wire::msg::{ErrorCode, Reply, Request};
+use wire::msg::ErrorCode;
 
 impl Engine {
     /// Starts a created container; one that runs already is fine.
@@ -29,26 +29,24 @@ impl Engine {
     }
 
     async fn start(&self, container: &Arc<Container>) -> Result<(), EngineError> {
-        let shim = container.pod.live_shim("start a container")?;
-        let request = Request::Start { id: container.id.clone() };
-        match shim.ask("start container", &container.id, &request).await {
-            Ok(Reply::Started { started_at_ns, pid }) => {
-                if pid > 0 {
+        let supervisor = container.pod.live_supervisor("start container", &container.id)?;
+        match supervisor.start(&container.id).await {
+            Ok(started) => {
+                if let Some(pid) = started.pid {
                     container.set_pid(pid);
                 }
-                self.publish(container, ContainerEvent::Started(started_at_ns));
+                self.publish(container, ContainerEvent::Started(started.at));
                 self.poststart(container).await;
                 Ok(())
             }
-            Ok(_) => Ok(()),
             Err(error) => {
-                if matches!(&error, EngineError::Shim { code: ErrorCode::Exec, .. }) {
+                if error.code() == Some(ErrorCode::Exec) {
                     // The exit with code 128 follows; the status shall show it when the client reads the error.
                     let mut state = container.watch();
                     let ended = state.wait_for(|state| matches!(state, ContainerState::Exited { .. }));
                     let _ = tokio::time::timeout(Duration::from_secs(2), ended).await;
                 }
-                Err(super::explained(container, error))
+                Err(super::explained(container, error.into()))
             }
         }
     }

@@ -3,15 +3,14 @@
 use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
+use crate::supervisor::SupervisorError;
 use model::ContainerState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use wire::msg::{ErrorCode, Request};
+use wire::msg::ErrorCode;
 
 const SIGKILL: i32 = 9;
-/// How long a shim may take to send a signal: one in a frozen cgroup never answers.
-const ANSWER: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Ends a running container; unknown and ended ones are fine, one that was never started stays as it is.
@@ -43,13 +42,13 @@ impl Engine {
         .await
     }
 
-    /// SIGKILL to every process of a container, and waits until its end is known. Where the shim cannot do it, the
-    /// cgroup is thawed and killed from here.
+    /// SIGKILL to every process of a container, and waits until its end is known. Where the supervisor cannot do it,
+    /// the cgroup is thawed and killed from here.
     pub(crate) async fn kill(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
         let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
         match self.signal(container, SIGKILL, true).await {
             Ok(()) if ended(container, limit / 2).await => return Ok(()),
-            Err(EngineError::ShimGone { .. }) if container.pod.shim().is_none() => {
+            Err(SupervisorError::Gone { .. }) if container.pod.supervisor().is_none() => {
                 self.bury(container, super::SUPERVISOR_KILLED).await;
                 return Ok(());
             }
@@ -86,18 +85,11 @@ impl Engine {
         container: &Container,
         signal: i32,
         all: bool,
-    ) -> Result<(), EngineError> {
-        let shim = container.pod.live_shim("signal a container")?;
-        let request = Request::Signal { id: container.id.clone(), signal, all };
-        let answer =
-            tokio::time::timeout(ANSWER, shim.ask("signal container", &container.id, &request)).await;
-        match answer {
-            Ok(Err(EngineError::Shim { code: ErrorCode::NotFound | ErrorCode::BadState, .. })) => Ok(()),
-            Ok(answer) => answer.map(drop),
-            Err(_) => Err(EngineError::ShimGone {
-                pod: container.pod.id.clone(),
-                operation: "signal a container in time",
-            }),
+    ) -> Result<(), SupervisorError> {
+        let supervisor = container.pod.live_supervisor("signal container", &container.id)?;
+        match supervisor.signal(&container.id, signal, all).await {
+            Err(error) if matches!(error.code(), Some(ErrorCode::NotFound | ErrorCode::BadState)) => Ok(()),
+            answer => answer,
         }
     }
 }

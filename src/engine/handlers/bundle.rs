@@ -160,11 +160,6 @@ pub(crate) struct ExecFile {
 }
 
 impl ExecFile {
-    /// The runtime has failed.
-    pub(crate) fn has_error(&self) -> bool {
-        self.error().is_some()
-    }
-
     /// Why the runtime did not run the command.
     pub(crate) fn error(&self) -> Option<String> {
         error_in(&self.log)

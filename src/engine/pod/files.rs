@@ -4,13 +4,14 @@
 //! what one pod fills is its own. It is the one mount that a pod adds to the host's table.
 
 use crate::error::EngineError;
+use crate::host::Host;
 use crate::record::{PodFiles, PodRecord};
 use model::{DnsConfig, NamespaceMode, SandboxConfig};
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 const MODE: u32 = 0o644;
@@ -27,24 +28,29 @@ pub(crate) fn make_private(dir: &Path) -> Result<(), EngineError> {
 
 /// Lets nobody but root of the host into a pod's directory; for an OCI runtime also root of the pod's user namespace,
 /// which is what reaches the files there, where the shim's own launcher opens them before it changes users.
-pub(crate) fn protect(dir: &Path, config: &SandboxConfig, is_foreign: bool) -> Result<(), EngineError> {
+pub(crate) fn protect(
+    host: &dyn Host,
+    dir: &Path,
+    config: &SandboxConfig,
+    is_foreign: bool,
+) -> Result<(), EngineError> {
     let (mode, group) = match crate::userns::root_of(config) {
         Some((_, group)) if is_foreign => (0o710, group),
         _ => (PRIVATE, 0),
     };
-    chown(dir, None, Some(group)).map_err(EngineError::io("chown", dir))?;
+    host.give(dir, group)?;
     let mode = fs::Permissions::from_mode(mode);
     fs::set_permissions(dir, mode).map_err(EngineError::io("set the mode of", dir))
 }
 
 /// Mounts the pod's own filesystem, with a directory for its shared memory where it has some.
 pub(crate) fn mount_own(
+    host: &dyn Host,
     files: &PodFiles,
     config: &SandboxConfig,
     shm_size: u64,
     label: &str,
 ) -> Result<(), EngineError> {
-    use rustix::mount::{MountFlags, mount};
     let path = files.own();
     make_private(&path)?;
     let namespaces = &config.linux.security.namespaces;
@@ -56,10 +62,7 @@ pub(crate) fn mount_own(
         options = format!("{options},context=\"{label}\"");
     }
     let options = CString::new(options).unwrap_or_default();
-    // Nothing that one of its mounts in a container lacks: a user namespace could not take it off.
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("shm", &path, "tmpfs", flags, options.as_c_str())
-        .map_err(|errno| EngineError::io("mount a tmpfs on", &path)(errno.into()))?;
+    host.mount(&path, &options)?;
     if namespaces.ipc == NamespaceMode::Pod {
         let shm = files.shm();
         make_private(&shm)?;

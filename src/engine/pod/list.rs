@@ -39,7 +39,7 @@ impl Engine {
         let limits = record.limits();
         let info = serde_json::json!({
             "pid": pod.pid().unwrap_or(0),
-            "shimPid": pod.shim().and_then(|shim| shim.pid()),
+            "shimPid": pod.supervisor_pid(),
             "processStatus": if record.state == SandboxState::Ready { "running" } else { "deleted" },
             "netNamespaceClosed": record.released,
             "netns": record.netns,

@@ -5,14 +5,11 @@ use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::objects::Pod;
 use crate::record::PodRecord;
-use crate::shim::Shim;
+use crate::supervisor::Supervisor;
 use crate::{Engine, blocking};
 use model::{ContainerState, SandboxState};
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::msg::Request;
 
 impl Engine {
     /// Frees everything that the pod holds on the host: processes, network, namespaces, mounts, cgroups. Its
@@ -30,7 +27,7 @@ impl Engine {
         failures.extend(self.stage("kill_containers", self.kill_containers(pod)).await);
         let (network, shim) = tokio::join!(
             self.stage("cni_del", self.detach(pod)),
-            self.stage("supervisor_end", self.end_shim(pod)),
+            self.stage("supervisor_end", self.end_supervisor(pod)),
         );
         failures.extend(network.err());
         failures.extend(shim.err());
@@ -86,16 +83,16 @@ impl Engine {
         .await
     }
 
-    async fn end_shim(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {
+    async fn end_supervisor(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
-        let Some(shim) = pod.shim() else { return Ok(()) };
-        let asked = tokio::time::timeout(limit, shim.ask("end", &pod.id, &Request::Shutdown)).await;
-        if !matches!(asked, Ok(Ok(_))) {
-            shim.kill();
+        let Some(supervisor) = pod.supervisor() else { return Ok(()) };
+        let asked = tokio::time::timeout(limit, supervisor.shutdown()).await;
+        if !matches!(asked, Ok(Ok(()))) {
+            supervisor.kill();
         }
-        let ended = wait(&shim, limit, &pod.id).await;
+        let ended = wait(&*supervisor, limit, &pod.id).await;
         if ended.is_ok() {
-            pod.set_shim(None);
+            pod.set_supervisor(None);
             pod.set_pause(None);
         }
         ended
@@ -105,8 +102,8 @@ impl Engine {
     fn release_host(&self, pod: &Pod) -> Vec<EngineError> {
         let mut failures: Vec<EngineError> = Vec::new();
         // The one of a pod of an earlier daemon, and the one of any other.
-        failures.extend(unmount(&pod.files.dir().join("shm")).err());
-        failures.extend(unmount(&pod.files.own()).err());
+        failures.extend(self.host.unmount(&pod.files.dir().join("shm")).err());
+        failures.extend(self.host.unmount(&pod.files.own()).err());
         failures.extend(crate::record::remove(&pod.files.socket()).err());
         for container in self.registry.containers_of(&pod.id) {
             failures.extend(self.remove_cgroup(&container).err());
@@ -116,30 +113,17 @@ impl Engine {
     }
 }
 
-async fn wait(shim: &Shim, limit: Duration, pod: &str) -> Result<(), EngineError> {
-    if shim.gone(limit).await {
+async fn wait(supervisor: &dyn Supervisor, limit: Duration, pod: &str) -> Result<(), EngineError> {
+    if supervisor.gone(limit).await {
         return Ok(());
     }
-    shim.kill();
-    if shim.gone(limit).await {
+    supervisor.kill();
+    if supervisor.gone(limit).await {
         return Ok(());
     }
     Err(EngineError::Unkillable {
         id: format!("(the supervisor of pod {pod})"),
         seconds: limit.as_secs() * 2,
-        hint: crate::container::hint(shim.pid()),
+        hint: crate::container::hint(supervisor.pid()),
     })
-}
-
-/// Detaches a mount that may be gone, and its directory.
-fn unmount(path: &Path) -> Result<(), EngineError> {
-    use rustix::io::Errno;
-    match rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH) {
-        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
-        Err(errno) => return Err(EngineError::io("unmount", path)(errno.into())),
-    }
-    match std::fs::remove_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::io("remove", path)(error)),
-        _ => Ok(()),
-    }
 }

@@ -9,23 +9,14 @@ use crate::names::{Claim, Ticket};
 use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::registry::PodName;
-use crate::shim::{Hello, Notice, Shim};
+use crate::supervisor::{Hello, Notice, Supervisor, SupervisorError};
 use crate::{Engine, blocking};
 use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
-use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
-use sys::shim_spawn::{ShimProcess, spawn_shim};
+use sys::shim_spawn::ShimProcess;
 use tokio::sync::oneshot;
-use wire::msg::{Reply, Request};
 use wire::plan::CgroupPlan;
 
-/// What a shim's arguments begin with; the pod's id follows.
-const SHIM_NAME: &str = "corten-shim";
 /// The kernel's OOM killer takes anything else first.
 const SHIM_OOM_SCORE_ADJ: i32 = -999;
 
@@ -151,8 +142,9 @@ impl Engine {
         }
         let attachment = attached?;
         launched?;
-        if pod.shim().is_none_or(|shim| shim.is_closed()) {
-            return Err(EngineError::ShimGone { pod: pod.id.clone(), operation: "serve the pod" });
+        if pod.supervisor().is_none_or(|supervisor| supervisor.is_lost()) {
+            let (pod, subject) = (pod.id.clone(), pod.id.clone());
+            return Err(SupervisorError::Gone { pod, verb: "serve", subject }.into());
         }
         ticket.stage("publishing");
         let ips = attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default();
@@ -176,7 +168,7 @@ impl Engine {
     /// Gives the pod's directory the mode that it is to have, also where an earlier daemon gave it another.
     pub(crate) fn protect(&self, pod: &Pod) -> Result<(), EngineError> {
         let is_foreign = self.handlers.runtime(&pod.handler()).is_some();
-        files::protect(pod.files.dir(), &pod.config(), is_foreign)
+        files::protect(&*self.host, pod.files.dir(), &pod.config(), is_foreign)
     }
 
     /// Makes the network namespace and attaches it to the pod network.
@@ -223,20 +215,13 @@ impl Engine {
             None => match self.stage("scope", self.enter_scope(pod, process.pid)).await {
                 Ok(cgroup) => cgroup,
                 Err(error) => {
-                    kill_unreachable(process.pidfd).await;
+                    self.launcher.kill(process).await;
                     return Err(error);
                 }
             },
         };
-        let shim = match self.connect_shim(pod).await {
-            Ok((shim, _)) => shim,
-            Err(error) => {
-                kill_unreachable(process.pidfd).await;
-                return Err(error);
-            }
-        };
-        shim.set_process(process.pid, process.pidfd);
-        pod.set_shim(Some(shim.clone()));
+        let (supervisor, _) = self.connect(pod, Some(process)).await?;
+        pod.set_supervisor(Some(supervisor.clone()));
         let side = match side.stands().await {
             Ok(side) => side,
             // The network's side reports its failure.
@@ -255,12 +240,10 @@ impl Engine {
             oom_score_adj: SHIM_OOM_SCORE_ADJ,
             label: &self.pod_labels(pod).process,
         })?;
-        let reply = self.stage("namespaces", shim.ask("set up", &pod.id, &Request::Sandbox(plan))).await?;
-        if let Reply::Sandbox { pause_pid, warnings } = reply {
-            pod.set_pause(pause_pid);
-            for warning in warnings {
-                tracing::info!(pod_id = %pod.id, warning, "the host restricts a setting");
-            }
+        let stands = self.stage("namespaces", supervisor.sandbox(plan)).await?;
+        pod.set_pause(stands.pause_pid);
+        for warning in stands.warnings {
+            tracing::info!(pod_id = %pod.id, warning, "the host restricts a setting");
         }
         if let Some(side) = side {
             side.ready();
@@ -271,40 +254,30 @@ impl Engine {
     /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
     fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
-        files::mount_own(&pod.files, &config, self.settings.shm_size, &self.pod_labels(pod).mount)?;
+        let label = self.pod_labels(pod).mount;
+        files::mount_own(&*self.host, &pod.files, &config, self.settings.shm_size, &label)?;
         files::write_names(&pod.files, &pod.id, &config)?;
         let cgroup = self.make_cgroup(pod)?;
         self.limit_pod(pod, &pod.record().limits())?;
-        let listener = listen(pod.files.dir())?;
-        let args = [
-            std::ffi::CString::new(SHIM_NAME).unwrap_or_default(),
-            std::ffi::CString::new(pod.id.as_str()).unwrap_or_default(),
-        ];
-        let path = pod.files.shim_log();
-        let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        let log = log.map_err(EngineError::io("open", path))?;
-        let process = spawn_shim(&self.shim_binary, listener.as_fd(), Some(log.as_fd()), &args, &[])
-            .map_err(EngineError::sys(format!("start {:?}", self.shim_binary)))?;
-        Ok((cgroup, process))
+        Ok((cgroup, self.launcher.spawn(&pod.id, &pod.files)?))
     }
 
-    /// Connects to the pod's shim, lets its exits reach the engine, and returns what it holds.
-    pub(crate) async fn connect_shim(
+    /// Connects to the pod's supervisor, lets its exits reach the engine, and returns what it holds.
+    pub(crate) async fn connect(
         self: &Arc<Self>,
         pod: &Arc<Pod>,
-    ) -> Result<(Arc<Shim>, Hello), EngineError> {
+        started: Option<ShimProcess>,
+    ) -> Result<(Arc<dyn Supervisor>, Hello), EngineError> {
         let engine: Weak<Self> = Arc::downgrade(self);
         let held = Arc::downgrade(pod);
         let notify = move |notice| {
             let (Some(engine), Some(pod)) = (engine.upgrade(), held.upgrade()) else { return };
             match notice {
                 Notice::Exited(record) => engine.exited(&record),
-                Notice::Lost => engine.shim_lost(&pod),
+                Notice::Lost => engine.supervisor_lost(&pod),
             }
         };
-        let shim = Shim::connect(&pod.id, pod.files.dir(), notify).await?;
-        let hello = shim.hello().await?;
-        Ok((shim, hello))
+        self.launcher.connect(&pod.id, &pod.files, started, Box::new(notify)).await
     }
 }
 
@@ -332,37 +305,6 @@ impl Netns {
     }
 }
 
-/// Ends a shim that was started and cannot be talked to.
-async fn kill_unreachable(pidfd: OwnedFd) {
-    let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
-    if !crate::shim::wait_pidfd(&Arc::new(pidfd), Duration::from_secs(5)).await {
-        tracing::error!("a supervisor that does not answer does not die either");
-    }
-}
-
-/// Ends a shim that no connection leads to, such as one that a former daemon started just before it died. It is
-/// known by its arguments; the pidfd, opened before they are read again, sees to it that nothing else is killed.
-pub(crate) async fn kill_lost_shim(pod: &str) {
-    let wanted = format!("{SHIM_NAME}\0{pod}\0").into_bytes();
-    let is_it = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted);
-    let Ok(processes) = fs::read_dir("/proc") else { return };
-    for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if !is_it(pid) {
-            continue;
-        }
-        let Some(raw) = rustix::process::Pid::from_raw(pid) else { continue };
-        let Ok(pidfd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty()) else {
-            continue;
-        };
-        if is_it(pid) {
-            kill_unreachable(pidfd).await;
-        }
-    }
-}
-
 /// The key of a pod's durable record.
 pub(crate) fn pod_key(id: &str) -> String {
     format!("pod/{id}")
@@ -380,12 +322,4 @@ fn taken(name: &PodName, holder: &str, stage: &str) -> EngineError {
 fn netns_name(id: &str) -> String {
     let part = |range: std::ops::Range<usize>| id.get(range).unwrap_or_default();
     format!("cni-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
-}
-
-/// A listening socket in the directory, whose path may be longer than a socket address holds.
-fn listen(dir: &Path) -> Result<OwnedFd, EngineError> {
-    let path = dir.join("shim.sock");
-    let held = fs::File::open(dir).map_err(EngineError::io("open", dir))?;
-    let short = format!("/proc/self/fd/{}/shim.sock", std::os::fd::AsRawFd::as_raw_fd(&held));
-    UnixListener::bind(short).map(OwnedFd::from).map_err(EngineError::io("listen on", path))
 }

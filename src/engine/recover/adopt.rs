@@ -2,15 +2,15 @@
 
 use crate::error::{EngineError, chain};
 use crate::objects::{Container, Pod};
-use crate::pod::run::{kill_lost_shim, pod_key};
+use crate::pod::run::pod_key;
 use crate::record::PodRecord;
-use crate::shim::Hello;
+use crate::supervisor::{Hello, SupervisorError};
 use crate::{Engine, now};
 use model::{ContainerEvent, ContainerState, SandboxState};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::msg::{ContainerSnapshot, ExitRecord, Request};
+use wire::msg::{ContainerSnapshot, ExitRecord};
 
 /// How long the daemon's start waits for half-made containers to be gone.
 const HALF_MADE: Duration = Duration::from_secs(5);
@@ -34,11 +34,11 @@ impl Engine {
                 self.drop_half_made(&pod, half_made).await;
                 return Ok(());
             }
-            Err(foreign @ EngineError::ForeignShim { .. }) => return Err(foreign),
+            Err(foreign @ EngineError::Supervisor(SupervisorError::Foreign { .. })) => return Err(foreign),
             Err(error) => error,
         };
         tracing::warn!(pod_id = %pod.id, error = chain(&error), "the pod is not ready any more");
-        kill_lost_shim(&pod.id).await;
+        self.launcher.kill_lost(&pod.id).await;
         self.orphaned(&pod, "the pod's supervisor was gone when the daemon started").await;
         self.drop_half_made(&pod, half_made).await;
         if let Some(bytes) =
@@ -53,11 +53,11 @@ impl Engine {
     pub(super) async fn undo(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if let Err(error) = self.reconnect(pod).await {
-            if let foreign @ EngineError::ForeignShim { .. } = error {
+            if let foreign @ EngineError::Supervisor(SupervisorError::Foreign { .. }) = error {
                 return Err(foreign);
             }
             tracing::debug!(pod_id = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
-            kill_lost_shim(&pod.id).await;
+            self.launcher.kill_lost(&pod.id).await;
         }
         self.release(pod).await?;
         self.forget(pod)
@@ -65,14 +65,9 @@ impl Engine {
 
     /// Connects to the shim of a pod whose lock is held, and takes over what it says of the containers.
     pub(crate) async fn reconnect(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
-        let gone = || EngineError::ShimGone { pod: pod.id.clone(), operation: "take over" };
-        let (shim, Hello { pid, pause_pid, containers }) = self.connect_shim(pod).await?;
-        let raw = rustix::process::Pid::from_raw(pid).ok_or_else(gone)?;
-        let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
-            .map_err(|errno| EngineError::io("watch the supervisor of", pod.files.dir())(errno.into()))?;
-        shim.set_process(pid, pidfd);
+        let (supervisor, Hello { pause_pid, containers }) = self.connect(pod, None).await?;
         pod.set_pause(pause_pid);
-        pod.set_shim(Some(shim));
+        pod.set_supervisor(Some(supervisor));
         let known: HashMap<String, ContainerSnapshot> =
             containers.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect();
         for container in self.registry.containers_of(&pod.id) {
@@ -122,8 +117,9 @@ impl Engine {
 
     async fn drop_all_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<String>) {
         for id in ids {
-            if let Some(shim) = pod.shim() {
-                let _ = shim.ask("remove container", &id, &Request::Remove { id: id.clone() }).await;
+            if let Some(supervisor) = pod.supervisor() {
+                // One that does not know it, or is gone, leaves the rest to be done here.
+                let _ = supervisor.remove(&id).await;
             }
             let (engine, held) = (self.clone(), pod.clone());
             let dropped = crate::blocking("dropping a half-made container", move || {

@@ -105,14 +105,16 @@ impl Engine {
     }
 
     pub(crate) fn stats_of_all(self: &Arc<Self>, filter: &ContainerFilter) -> Vec<ContainerStats> {
-        let read = |view: ContainerView| {
-            let container = self.registry.any_container(&view.id)?;
-            let failed = |error: &EngineError| {
-                tracing::warn!(container_id = %view.id, error = chain(error), "the container's usage cannot be read");
-            };
-            self.stats_of(&container).inspect_err(failed).ok()
-        };
+        let read = |view: ContainerView| self.stats_of_one(&self.registry.any_container(&view.id)?);
         self.list_containers(filter).into_iter().filter_map(read).collect()
+    }
+
+    /// A container's usage; `None`, and a line in the log, where it cannot be read.
+    fn stats_of_one(self: &Arc<Self>, container: &Arc<Container>) -> Option<ContainerStats> {
+        let failed = |error: &EngineError| {
+            tracing::warn!(container_id = %container.id, error = chain(error), "the container's usage cannot be read");
+        };
+        self.stats_of(container).inspect_err(failed).ok()
     }
 
     fn stats_of(self: &Arc<Self>, container: &Arc<Container>) -> Result<ContainerStats, EngineError> {
@@ -130,24 +132,29 @@ impl Engine {
     fn stats_of_pod(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<PodStats, EngineError> {
         let view = pod.view();
         let usage = pod.sampler.read(&self.cgroups, pod.cgroup.parent(), view.created_at)?;
-        let filter = ContainerFilter { sandbox_id: Some(view.id.clone()), ..ContainerFilter::default() };
-        let mut processes = 0;
-        for container in self.registry.containers_of(&view.id) {
-            processes += self.cgroups.procs(&container.cgroup()).len() as u64;
-        }
+        let mut containers = self.registry.containers_of(&view.id);
+        let processes = |container: &Arc<Container>| match container.state() {
+            ContainerState::Exited { .. } => 0,
+            _ => self.cgroups.procs(&container.cgroup()).len() as u64,
+        };
+        let processes = containers.iter().map(processes).sum();
+        containers.retain(|container| container.is_published());
+        let mut containers: Vec<ContainerStats> =
+            containers.iter().filter_map(|container| self.stats_of_one(container)).collect();
+        containers.sort_by_key(|stats| std::cmp::Reverse(stats.container.created_at));
         Ok(PodStats {
             usage,
             interfaces: interfaces(pod)?,
             processes,
             timestamp: crate::now(),
-            containers: self.stats_of_all(&filter),
+            containers,
             pod: view,
         })
     }
 }
 
 fn interfaces(pod: &Pod) -> Result<Option<Vec<Interface>>, EngineError> {
-    let (Some(_), Some(shim)) = (pod.netns(), pod.shim().and_then(|shim| shim.pid())) else {
+    let (Some(_), Some(shim)) = (pod.netns(), pod.supervisor_pid()) else {
         return Ok(None);
     };
     let read = pod.traffic.read(shim);

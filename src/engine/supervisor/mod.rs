@@ -1,0 +1,138 @@
+//! What the engine needs of a pod's supervisor, whoever that is: the shim, or in tests one that lives in memory.
+
+mod connection;
+mod error;
+#[cfg(test)]
+pub(crate) mod fake;
+mod native;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use error::SupervisorError;
+pub(crate) use native::ShimLauncher;
+
+use crate::error::EngineError;
+use crate::record::PodFiles;
+use futures::future::BoxFuture;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use sys::shim_spawn::ShimProcess;
+use wire::msg::{ContainerSnapshot, ExitRecord, Streams};
+use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
+
+/// What a supervisor answers.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, SupervisorError>>;
+
+/// Takes what a supervisor says unasked.
+pub(crate) type Notify = Box<dyn Fn(Notice) + Send>;
+
+/// What the engine is told unasked.
+pub(crate) enum Notice {
+    /// A container ended.
+    Exited(ExitRecord),
+    /// The connection is closed: the supervisor is gone, or has hung up.
+    Lost,
+}
+
+/// What a supervisor says of itself.
+pub(crate) struct Hello {
+    pub(crate) pause_pid: Option<i32>,
+    pub(crate) containers: Vec<ContainerSnapshot>,
+}
+
+/// A pod whose namespaces stand.
+pub(crate) struct Standing {
+    /// The pause's process, where there is one.
+    pub(crate) pause_pid: Option<i32>,
+    /// What the host did not allow.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A container that runs.
+pub(crate) struct Started {
+    /// Unix time in nanoseconds.
+    pub(crate) at: i64,
+    /// Its first process, where the supervisor tells.
+    pub(crate) pid: Option<i32>,
+}
+
+/// A command that has ended.
+pub(crate) struct Executed {
+    pub(crate) exit_code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    /// It was killed at its timeout.
+    pub(crate) timed_out: bool,
+}
+
+/// A command that is to be run with streams.
+pub(crate) struct Command {
+    pub(crate) plan: ExecPlan,
+    pub(crate) streams: Streams,
+    pub(crate) tty: bool,
+}
+
+/// Streams that are open.
+pub(crate) struct Opened {
+    /// The command's number, to wait for it.
+    pub(crate) number: u64,
+    /// The engine's ends.
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// The supervisor of one pod. An answer that is given up is no request that is taken back.
+pub(crate) trait Supervisor: Send + Sync {
+    /// Makes the pod's namespaces.
+    fn sandbox(&self, plan: SandboxPlan) -> Answer<'_, Standing>;
+    /// Makes a container up to its start; the process that has built it.
+    fn create(&self, plan: ContainerPlan) -> Answer<'_, i32>;
+    /// Lets a container run its program.
+    fn start<'a>(&'a self, id: &'a str) -> Answer<'a, Started>;
+    /// Sends a signal to a container's first process, or to `all` of its processes.
+    fn signal<'a>(&'a self, id: &'a str, signal: i32, all: bool) -> Answer<'a, ()>;
+    /// Runs a command in a container.
+    fn exec(&self, plan: ExecPlan) -> Answer<'_, Executed>;
+    /// Runs a command in a container with streams, and does not wait for it.
+    fn open_exec(&self, command: Command) -> Answer<'_, Opened>;
+    /// Waits for such a command; its exit code.
+    fn wait_exec<'a>(&'a self, id: &'a str, number: u64) -> Answer<'a, i32>;
+    /// Joins a container's streams.
+    fn attach<'a>(&'a self, id: &'a str, streams: Streams) -> Answer<'a, Vec<OwnedFd>>;
+    /// Ends a container's stdin.
+    fn close_stdin<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Opens a container's log anew.
+    fn reopen_log<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Ends a container, where it has not ended, and forgets it.
+    fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Ends what is left of the pod, and then itself.
+    fn shutdown(&self) -> Answer<'_, ()>;
+    /// Its process.
+    fn pid(&self) -> Option<i32>;
+    /// It cannot be asked any more; whether it lives is another question.
+    fn is_lost(&self) -> bool;
+    /// Waits until its process is gone; whether it is.
+    fn gone(&self, limit: Duration) -> BoxFuture<'_, bool>;
+    /// Ends one that does not answer.
+    fn kill(&self);
+}
+
+/// Where supervisors come from.
+pub(crate) trait Launcher: Send + Sync {
+    /// Starts the supervisor of a pod, whose directory is there. Blocks.
+    fn spawn(&self, pod: &str, files: &PodFiles) -> Result<ShimProcess, EngineError>;
+    /// Connects to a pod's supervisor and hears what it holds; news come to `notify` from then on. One that was `started`
+    /// just now and cannot be talked to is ended.
+    fn connect<'a>(
+        &'a self,
+        pod: &'a str,
+        files: &'a PodFiles,
+        started: Option<ShimProcess>,
+        notify: Notify,
+    ) -> BoxFuture<'a, Result<(Arc<dyn Supervisor>, Hello), EngineError>>;
+    /// Ends a supervisor that was started and never connected to.
+    fn kill(&self, process: ShimProcess) -> BoxFuture<'_, ()>;
+    /// Ends a supervisor that no connection leads to, such as one that a former daemon started just before it died.
+    fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()>;
+}

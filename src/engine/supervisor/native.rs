@@ -1,0 +1,264 @@
+//! The shim as a pod's supervisor: a process of its own behind a Unix socket in the pod's directory.
+
+use super::connection::Connection;
+use super::request::{
+    Attach, CloseStdin, Create, Exec, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal, Start, WaitExec,
+};
+use super::{
+    Answer, Command, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Supervisor,
+    SupervisorError,
+};
+use crate::error::EngineError;
+use crate::objects::lock;
+use crate::record::PodFiles;
+use futures::future::BoxFuture;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use sys::shim_spawn::{ShimProcess, spawn_shim};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use wire::msg::Streams;
+use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
+
+/// What a shim's arguments begin with; the pod's id follows.
+const SHIM_NAME: &str = "corten-shim";
+/// How long a shim may take to answer its first question. One that has ended closes its connection, so this is only for
+/// one that hangs; to take a slow machine for that would end the pods of a daemon that comes back.
+const GREETING: Duration = Duration::from_secs(60);
+/// How long it may take to send a signal: one in a frozen cgroup never answers.
+const SIGNAL: Duration = Duration::from_secs(2);
+/// How long one that cannot be talked to may take to die.
+const DEATH: Duration = Duration::from_secs(5);
+
+/// The shim of a pod.
+pub(crate) struct Shim {
+    connection: Connection,
+    process: Mutex<Option<(i32, Arc<OwnedFd>)>>,
+}
+
+impl Shim {
+    fn process(&self) -> Option<(i32, Arc<OwnedFd>)> {
+        lock(&self.process).clone()
+    }
+}
+
+impl Supervisor for Shim {
+    fn sandbox(&self, plan: SandboxPlan) -> Answer<'_, Standing> {
+        Box::pin(self.connection.ask(self.connection.pod(), Sandbox(plan)))
+    }
+
+    fn create(&self, plan: ContainerPlan) -> Answer<'_, i32> {
+        let id = plan.id.clone();
+        Box::pin(async move { self.connection.ask(&id, Create(plan)).await })
+    }
+
+    fn start<'a>(&'a self, id: &'a str) -> Answer<'a, Started> {
+        Box::pin(self.connection.ask(id, Start(id.to_owned())))
+    }
+
+    fn signal<'a>(&'a self, id: &'a str, signal: i32, all: bool) -> Answer<'a, ()> {
+        Box::pin(self.connection.ask_within(SIGNAL, id, Signal(id.to_owned(), signal, all)))
+    }
+
+    fn exec(&self, plan: ExecPlan) -> Answer<'_, Executed> {
+        let id = plan.container.clone();
+        Box::pin(async move { self.connection.ask(&id, Exec(plan)).await })
+    }
+
+    fn open_exec(&self, command: Command) -> Answer<'_, Opened> {
+        let id = command.plan.container.clone();
+        Box::pin(async move { self.connection.ask(&id, OpenExec(command)).await })
+    }
+
+    fn wait_exec<'a>(&'a self, id: &'a str, number: u64) -> Answer<'a, i32> {
+        Box::pin(self.connection.ask(id, WaitExec(number)))
+    }
+
+    fn attach<'a>(&'a self, id: &'a str, streams: Streams) -> Answer<'a, Vec<OwnedFd>> {
+        Box::pin(self.connection.ask(id, Attach(id.to_owned(), streams)))
+    }
+
+    fn close_stdin<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.connection.ask(id, CloseStdin(id.to_owned())))
+    }
+
+    fn reopen_log<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.connection.ask(id, ReopenLog(id.to_owned())))
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.connection.ask(id, Remove(id.to_owned())))
+    }
+
+    fn shutdown(&self) -> Answer<'_, ()> {
+        Box::pin(self.connection.ask(self.connection.pod(), Shutdown()))
+    }
+
+    fn pid(&self) -> Option<i32> {
+        self.process().map(|(pid, _)| pid)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Where it is our child, its status is taken.
+    fn gone(&self, limit: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            match self.process() {
+                Some((_, pidfd)) => wait(&pidfd, limit).await,
+                None => true,
+            }
+        })
+    }
+
+    fn kill(&self) {
+        if let Some((_, pidfd)) = self.process() {
+            let _ = pidfd_send_signal(&*pidfd, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Starts shims, and finds them again.
+pub(crate) struct ShimLauncher {
+    binary: PathBuf,
+}
+
+impl ShimLauncher {
+    pub(crate) fn new(binary: PathBuf) -> Self {
+        Self { binary }
+    }
+}
+
+impl Launcher for ShimLauncher {
+    fn spawn(&self, pod: &str, files: &PodFiles) -> Result<ShimProcess, EngineError> {
+        let listener = listen(files)?;
+        let args = [SHIM_NAME, pod].map(|text| CString::new(text).unwrap_or_default());
+        let path = files.shim_log();
+        let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let log = log.map_err(EngineError::io("open", path))?;
+        spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &[])
+            .map_err(EngineError::sys(format!("start {:?}", self.binary)))
+    }
+
+    fn connect<'a>(
+        &'a self,
+        pod: &'a str,
+        files: &'a PodFiles,
+        started: Option<ShimProcess>,
+        notify: Notify,
+    ) -> BoxFuture<'a, Result<(Arc<dyn Supervisor>, Hello), EngineError>> {
+        Box::pin(async move {
+            let greeted = match greet(pod, files, notify).await {
+                Ok(greeted) => greeted,
+                Err(error) => {
+                    if let Some(process) = started {
+                        end(process.pidfd).await;
+                    }
+                    return Err(error);
+                }
+            };
+            let (connection, pid, hello) = greeted;
+            let (pid, pidfd) = match started {
+                Some(process) => (process.pid, process.pidfd),
+                None => (pid, watch(pod, files, pid)?),
+            };
+            let shim = Shim { connection, process: Mutex::new(Some((pid, Arc::new(pidfd)))) };
+            Ok((Arc::new(shim) as Arc<dyn Supervisor>, hello))
+        })
+    }
+
+    fn kill(&self, process: ShimProcess) -> BoxFuture<'_, ()> {
+        Box::pin(end(process.pidfd))
+    }
+
+    /// It is known by its arguments; the pidfd, opened before they are read again, sees to it that nothing else is
+    /// killed.
+    fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let wanted = format!("{SHIM_NAME}\0{pod}\0").into_bytes();
+            let is_it = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted);
+            let Ok(processes) = fs::read_dir("/proc") else { return };
+            for process in processes.flatten() {
+                let name = process.file_name();
+                let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+                if !is_it(pid) {
+                    continue;
+                }
+                let Some(raw) = Pid::from_raw(pid) else { continue };
+                let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { continue };
+                if is_it(pid) {
+                    end(pidfd).await;
+                }
+            }
+        })
+    }
+}
+
+/// Connects, and asks the first question.
+async fn greet(pod: &str, files: &PodFiles, notify: Notify) -> Result<(Connection, i32, Hello), EngineError> {
+    let stream = dial(files).map_err(EngineError::io("connect to", files.socket()))?;
+    let connection = Connection::new(pod, stream, notify);
+    let greeting = connection.greet(GREETING).await?;
+    let super::request::Greeting { pid, pause_pid, containers, .. } = greeting;
+    Ok((connection, pid, Hello { pause_pid, containers }))
+}
+
+/// To tell when a shim that a former daemon started is gone.
+fn watch(pod: &str, files: &PodFiles, pid: i32) -> Result<OwnedFd, EngineError> {
+    let gone =
+        || SupervisorError::Gone { pod: pod.to_owned(), verb: "say what runs in", subject: pod.to_owned() };
+    let raw = Pid::from_raw(pid).ok_or_else(gone)?;
+    pidfd_open(raw, PidfdFlags::empty())
+        .map_err(|errno| EngineError::io("watch the supervisor of", files.dir())(errno.into()))
+}
+
+/// Ends a shim that was started and cannot be talked to.
+async fn end(pidfd: OwnedFd) {
+    let _ = pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+    if !wait(&Arc::new(pidfd), DEATH).await {
+        tracing::error!("a supervisor that does not answer does not die either");
+    }
+}
+
+/// Waits for the process behind a pidfd; true when it is gone.
+async fn wait(pidfd: &Arc<OwnedFd>, limit: Duration) -> bool {
+    #[expect(
+        deprecated,
+        reason = "an owned descriptor keeps what the unsafe successor asks its caller to keep"
+    )]
+    let Ok(ready) = AsyncFd::with_interest(pidfd.clone(), Interest::READABLE) else {
+        return false;
+    };
+    let gone = matches!(tokio::time::timeout(limit, ready.readable()).await, Ok(Ok(_)));
+    if gone {
+        // A shim that an earlier daemon started is not our child: init takes its status.
+        let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+    gone
+}
+
+/// Socket addresses hold 108 bytes: a long directory is reached through a descriptor of it.
+fn short(held: &fs::File) -> String {
+    format!("/proc/self/fd/{}/shim.sock", held.as_raw_fd())
+}
+
+fn dial(files: &PodFiles) -> std::io::Result<tokio::net::UnixStream> {
+    let held = fs::File::open(files.dir())?;
+    let stream = UnixStream::connect(short(&held))?;
+    stream.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(stream)
+}
+
+fn listen(files: &PodFiles) -> Result<OwnedFd, EngineError> {
+    let held = fs::File::open(files.dir()).map_err(EngineError::io("open", files.dir()))?;
+    let bound = UnixListener::bind(Path::new(&short(&held)));
+    bound.map(OwnedFd::from).map_err(EngineError::io("listen on", files.socket()))
+}
