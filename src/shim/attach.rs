@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use sys::{SysResult, fd};
 use wire::msg::{ErrorCode, Reply, Streams};
 
-use crate::container::Phase;
 use crate::log::Stream;
-use crate::reactor::{Shim, Source, Ticket, Watched};
+use crate::pod::Ticket;
+use crate::reactor::{Shim, Source, Watched};
 use crate::requests::{error, failed, unknown};
 
 /// What a pipe to a client holds, in bytes.
@@ -76,19 +76,20 @@ impl Pipe {
 impl Shim {
     /// Gives the daemon the writing end of a container's stdin and pipes that repeat its output from now on.
     pub(crate) fn attach(&mut self, ticket: Ticket, id: &str, streams: Streams) -> Result<(), Reply> {
-        let container = self.containers.get(id).ok_or_else(|| unknown(id))?;
-        if !matches!(container.phase, Phase::Running) || container.child.is_none() {
+        let handles = self.containers.get(id).ok_or_else(|| unknown(id))?;
+        let stdio = &handles.stdio;
+        if self.pod.container(id).is_none_or(|one| one.running().is_none()) {
             return Err(error(ErrorCode::BadState, format!("container {id} is not running")));
         }
-        let input = if container.tty {
-            container.outputs.first().and_then(Option::as_ref).map(|master| master.fd.as_fd())
+        let input = if stdio.tty {
+            stdio.outputs.first().and_then(Option::as_ref).map(|master| master.fd.as_fd())
         } else {
-            container.stdin.as_ref().map(AsFd::as_fd).filter(|_| streams.stdin)
+            stdio.stdin.as_ref().map(AsFd::as_fd).filter(|_| streams.stdin)
         };
         let setup = |error| failed(ErrorCode::Setup, &error);
         let mut passed: Vec<OwnedFd> =
             input.map(fd::duplicate).transpose().map_err(setup)?.into_iter().collect();
-        let wanted = [(Stream::Out, streams.stdout), (Stream::Err, streams.stderr && !container.tty)];
+        let wanted = [(Stream::Out, streams.stdout), (Stream::Err, streams.stderr && !stdio.tty)];
         let mut wanted: Vec<Option<Stream>> =
             wanted.into_iter().filter(|(_, is)| *is).map(|(stream, _)| Some(stream)).collect();
         if wanted.is_empty() {
@@ -198,8 +199,8 @@ impl Shim {
         if self.is_held_up(id) {
             return;
         }
-        if let Some(container) = self.containers.get(id) {
-            for output in container.outputs.iter().flatten() {
+        if let Some(handles) = self.containers.get(id) {
+            for output in handles.stdio.outputs.iter().flatten() {
                 self.set_interest(output, true, false);
             }
         }
@@ -238,11 +239,11 @@ impl Shim {
     fn leave(&mut self, number: u64) {
         let Some(client) = self.clients.remove(&number) else { return };
         self.close_pipes(client.pipes);
-        if let Some(container) = self.containers.get_mut(&client.container)
+        if let Some(handles) = self.containers.get_mut(&client.container)
             && client.stdin
-            && container.stdin_once
+            && handles.stdio.stdin_once
         {
-            container.stdin = None;
+            handles.stdio.stdin = None;
         }
         self.resume_output(&client.container);
     }

@@ -1,66 +1,82 @@
-//! A container from its fork to its running program.
+//! What the shim holds of a container: its processes, descriptors and files. Where it stands is known by `pod`.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use sys::fd::as_path;
-use sys::process::{Child, Ended, Successor};
-use sys::{cgroup, process, socket};
-use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord, Reply};
+use sys::process::{Child, SIGKILL, Successor};
+use sys::{SysResult, cgroup, process, socket};
+use wire::msg::{ErrorCode, Reply};
 use wire::plan::{Bytes, CgroupPlan, ContainerPlan, IdMaps, PidNamespace};
 
 use crate::foreign::{self, Foreign};
 use crate::fork::Ends;
 use crate::log::{Log, Stream};
-use crate::reactor::{Shim, Source, Ticket, Watched};
-use crate::requests::{error, failed, unknown};
+use crate::pod::{Birth, Container, Count, Fact};
+use crate::reactor::{Shim, Source, Watched};
+use crate::requests::{error, failed};
 use crate::time;
 use launch::channel::{self, Status};
 use launch::{Failure, Joined, Joining};
 
-const SIGKILL: i32 = 9;
-/// Who lives so long after the kernel has killed for want of memory was not meant.
-const SURVIVES: Duration = Duration::from_millis(100);
-
-/// Where a container stands, and who waits for it to move on.
+/// What is held of one container.
 #[derive(Debug)]
-pub(crate) enum Phase {
-    /// The child builds it; Create is to be answered.
-    Creating(Ticket),
-    /// The child waits for the word.
-    Created,
-    /// The child has got it; Start is to be answered.
-    Starting(Ticket),
-    /// The program runs.
-    Running,
-    /// It has ended, and everything about it is known.
-    Exited(ExitRecord),
+pub(crate) struct Handles {
+    pub(crate) place: Place,
+    pub(crate) first: First,
+    pub(crate) stdio: Stdio,
+    pub(crate) status: Option<Watched>,
+    /// The socket of the agent that its filter asks; empty: there is none.
+    agent: Bytes,
+    /// Tells that its cgroup is out of memory.
+    pub(crate) memory: Option<Watched>,
+    /// What a container that a runtime makes has beside the others.
+    pub(crate) foreign: Option<Foreign>,
+    /// Cgroups of execs that left processes behind.
+    pub(crate) exec_cgroups: Vec<PathBuf>,
 }
 
-/// One container.
+/// Where its processes are.
 #[derive(Debug)]
-pub(crate) struct Container {
-    pub(crate) id: String,
+pub(crate) struct Place {
     pub(crate) cgroup: CgroupPlan,
     /// The ids of the user namespace that it lives in; empty: the host's.
     pub(crate) ids: IdMaps,
-    /// The socket of the agent that its filter asks; empty: there is none.
-    agent: Bytes,
-    /// The first process is PID 1 of a namespace: the kernel kills the others with it.
-    pub(crate) owns_pids: bool,
     /// It is in the host's PID namespace.
     pub(crate) on_host_pids: bool,
     /// The PID namespace that it joins.
     pub(crate) joined: Option<Rc<Joined>>,
-    /// Where the number of the process stands that takes the builder's place in there; `None` once it is known.
-    pub(crate) successor: Option<Successor>,
+}
+
+impl Place {
+    /// The cgroup by which all of its processes are found.
+    pub(crate) fn whole(&self) -> Option<PathBuf> {
+        let dir = self.cgroup.kill.as_deref().or(self.cgroup.v2.as_deref());
+        dir.map(|dir| as_path(dir).to_path_buf())
+    }
+
+    /// How often the kernel has killed in there for want of memory.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        self.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)))
+    }
+}
+
+/// Its first process.
+#[derive(Debug)]
+pub(crate) struct First {
     /// Until it is reaped.
     pub(crate) child: Option<Child>,
-    /// Its root directory, until the first process has ended.
+    /// Its root directory, until the process has ended.
     pub(crate) root: Option<OwnedFd>,
-    pub(crate) status: Option<Watched>,
+    /// Where the number of the process stands that takes the builder's place in a PID namespace that it joins; `None`
+    /// once it is known.
+    pub(crate) successor: Option<Successor>,
+}
+
+/// Its input and output.
+#[derive(Debug)]
+pub(crate) struct Stdio {
     pub(crate) outputs: [Option<Watched>; 2],
     pub(crate) log: Log,
     pub(crate) stdin: Option<OwnedFd>,
@@ -68,107 +84,56 @@ pub(crate) struct Container {
     pub(crate) stdin_once: bool,
     /// Its one output is the master of its terminal.
     pub(crate) tty: bool,
-    pub(crate) phase: Phase,
-    pub(crate) created_at_ns: i64,
-    pub(crate) started_at_ns: i64,
-    /// OOM kills in its cgroup that it has survived, or that were before it.
-    pub(crate) oom_kills_before: u64,
-    /// Tells that its cgroup is out of memory.
-    pub(crate) memory: Option<Watched>,
-    /// When it has survived that, if it lives then.
-    pub(crate) survives_at: Option<Instant>,
-    /// SIGKILL came from here, and so not from the kernel.
-    pub(crate) killed: bool,
-    pub(crate) failure: Option<Failure>,
-    /// How it ended, and when by the wall clock.
-    pub(crate) ended: Option<(Ended, i64)>,
-    /// When to look again whether it can be buried.
-    pub(crate) look_again: Option<Instant>,
-    /// When to bury it whatever still holds its output.
-    pub(crate) bury_by: Option<Instant>,
-    pub(crate) removers: Vec<Ticket>,
-    /// What a container that a runtime makes has beside the others.
-    pub(crate) foreign: Option<Foreign>,
-    /// Cgroups of execs that left processes behind.
-    pub(crate) exec_cgroups: Vec<PathBuf>,
 }
 
-impl Container {
-    /// Has processes, or is not buried yet.
-    pub(crate) fn is_alive(&self) -> bool {
-        !matches!(self.phase, Phase::Exited(_))
-    }
-
-    /// When its next timer fires.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.look_again.into_iter().chain(self.bury_by).chain(self.survives_at).min()
-    }
-
-    /// Its own line of a greeting.
-    pub(crate) fn snapshot(&mut self) -> ContainerSnapshot {
-        self.succeed();
-        let (state, exit) = match &self.phase {
-            Phase::Creating(_) => (ContainerState::Creating, None),
-            Phase::Created => (ContainerState::Created, None),
-            Phase::Starting(_) | Phase::Running => (ContainerState::Running, None),
-            Phase::Exited(record) => (ContainerState::Exited, Some(record.clone())),
-        };
-        ContainerSnapshot {
-            id: self.id.clone(),
-            state,
-            // A builder that is about to be succeeded is nobody's first process any more.
-            pid: match (&self.child, &self.phase, &self.successor) {
-                (None, ..) | (_, Phase::Starting(_), Some(_)) => 0,
-                (Some(child), ..) => child.pid,
+impl Handles {
+    fn new(plan: &ContainerPlan, child: Child, log: Log) -> Self {
+        let agent = plan.process.seccomp_agent.as_ref();
+        Self {
+            place: Place {
+                cgroup: plan.cgroup.clone(),
+                ids: plan.ids.clone(),
+                on_host_pids: plan.pid_namespace == PidNamespace::Host,
+                joined: None,
             },
-            created_at_ns: self.created_at_ns,
-            started_at_ns: self.started_at_ns,
-            exit,
-        }
-    }
-
-    /// How often the kernel has killed in its cgroup for want of memory.
-    pub(crate) fn oom_kills(&self) -> u64 {
-        self.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)))
-    }
-
-    /// A moment at which it lives: whatever the kernel killed in its cgroup until now was not itself.
-    pub(crate) fn outlive(&mut self) {
-        self.succeed();
-        let kills = self.oom_kills();
-        // Looked at after the count: a kill between the two makes it die of what is not counted yet.
-        if kills > self.oom_kills_before
-            && self.child.as_ref().is_some_and(|child| !process::is_dying(child.pid))
-        {
-            self.oom_kills_before = kills;
-        }
-    }
-
-    /// SIGKILL is about to be sent to it.
-    pub(crate) fn doom(&mut self) {
-        self.outlive();
-        self.killed |= self.child.as_ref().is_some_and(|child| !process::is_dying(child.pid));
-    }
-
-    /// Kills it; it is buried when it has been reaped.
-    pub(crate) fn kill(&mut self) {
-        self.doom();
-        if let Some(dir) = &self.cgroup.kill {
-            cgroup::thaw(as_path(dir));
-        }
-        if let Some(child) = &self.child {
-            // It has ended by itself in the meantime: fine.
-            let _ = process::signal(child.pidfd.as_fd(), SIGKILL);
+            first: First { child: Some(child), root: None, successor: None },
+            stdio: Stdio {
+                outputs: [None, None],
+                log,
+                stdin: None,
+                stdin_once: plan.stdio.stdin_once,
+                tty: plan.stdio.tty,
+            },
+            status: None,
+            agent: agent.map(|one| one.socket.clone()).unwrap_or_default(),
+            memory: None,
+            foreign: None,
+            exec_cgroups: Vec::new(),
         }
     }
 }
 
 impl Shim {
-    /// Forks the child that builds a container; Create is answered when it reports.
-    pub(crate) fn create(&mut self, ticket: Ticket, plan: &ContainerPlan) -> Result<(), Reply> {
-        self.admit(plan)?;
-        let log = Log::open(&plan.stdio.log_path).map_err(|error| failed(ErrorCode::Io, &error))?;
-        let oom_kills_before = plan.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)));
+    /// Forks the child that builds a container.
+    pub(crate) fn build(&mut self, plan: &ContainerPlan) {
+        let id = plan.id.as_str();
+        let oom_kills = plan.cgroup.oom.as_deref().map_or(0, |dir| cgroup::oom_kills(as_path(dir)));
+        let begun = Log::open(&plan.stdio.log_path).map_err(|error| failed(ErrorCode::Io, &error));
+        let (mut handles, ends) = match begun.and_then(|log| self.begin(plan, log)) {
+            Ok(begun) => begun,
+            Err(reply) => return self.learn(id, Fact::NotForked(reply)),
+        };
+        let joins = handles.place.joined.is_some();
+        let pid = handles.first.child.as_ref().map_or(0, |child| child.pid);
+        let watched = self.watch_child(id, &mut handles, ends);
+        self.containers.insert(id.to_owned(), handles);
+        self.learn(id, Fact::Forked(Birth { pid, at_ns: time::wall_ns(), joins, oom_kills }));
+        if let Err(error) = watched {
+            self.learn(id, Fact::Broken(error.into()));
+        }
+    }
+
+    fn begin(&mut self, plan: &ContainerPlan, log: Log) -> Result<(Handles, Ends), Reply> {
         let forked = foreign::listen(plan).and_then(|console| {
             let foreign = self.foreign(plan, console)?;
             let joined = self.joined(plan)?;
@@ -178,158 +143,110 @@ impl Shim {
             let (child, ends) = self.fork_container(plan, Ends::new(plan)?, joining)?;
             Ok((foreign, child, ends, joined, successor))
         });
-        let (foreign, child, ends, joined, successor) = match forked {
-            Ok(forked) => forked,
+        match forked {
+            Ok((foreign, child, ends, joined, successor)) => {
+                let mut handles = Handles::new(plan, child, log);
+                handles.foreign = foreign;
+                handles.place.joined = joined;
+                handles.first.successor = successor;
+                Ok((handles, ends))
+            }
             Err(error) => {
                 log.discard();
-                return Err(failed(ErrorCode::Setup, &error));
+                Err(failed(ErrorCode::Setup, &error))
             }
-        };
-        let mut container = Container {
-            id: plan.id.clone(),
-            cgroup: plan.cgroup.clone(),
-            ids: plan.ids.clone(),
-            agent: plan.process.seccomp_agent.as_ref().map(|one| one.socket.clone()).unwrap_or_default(),
-            owns_pids: plan.pid_namespace == PidNamespace::New && plan.runtime.is_none(),
-            on_host_pids: plan.pid_namespace == PidNamespace::Host,
-            joined,
-            successor,
-            child: Some(child),
-            root: None,
-            status: None,
-            outputs: [None, None],
-            log,
-            stdin: ends.stdin.map(|(_, writer)| writer),
-            stdin_once: plan.stdio.stdin_once,
-            tty: plan.stdio.tty,
-            phase: Phase::Creating(ticket),
-            created_at_ns: time::wall_ns(),
-            started_at_ns: 0,
-            oom_kills_before,
-            memory: None,
-            survives_at: None,
-            killed: false,
-            failure: None,
-            ended: None,
-            look_again: None,
-            bury_by: None,
-            removers: Vec::new(),
-            foreign,
-            exec_cgroups: Vec::new(),
-        };
-        let id = || plan.id.clone();
-        let watched = self.watch(ends.status.0, Source::Status(id())).and_then(|status| {
-            container.status = Some(status);
-            if let Some([out, err]) = ends.output {
-                let out = self.watch(out.0, Source::Output(id(), Stream::Out))?;
-                let err = self.watch(err.0, Source::Output(id(), Stream::Err))?;
-                container.outputs = [Some(out), Some(err)];
-            }
-            Ok(())
-        });
-        if let Err(error) = watched {
-            // Killed, it is reaped and its Create answered like that of any child that failed.
-            container.failure = Some(error.into());
-            container.kill();
         }
-        self.containers.insert(plan.id.clone(), container);
-        Ok(())
     }
 
-    fn admit(&self, plan: &ContainerPlan) -> Result<(), Reply> {
-        let id = &plan.id;
-        if id.is_empty() || id.contains('/') || id.contains('\0') || id.starts_with('.') {
-            return Err(error(ErrorCode::Invalid, format!("container id {id:?} is no file name")));
-        }
-        if plan.process.argv.first().is_none_or(Vec::is_empty) {
-            return Err(error(ErrorCode::Invalid, format!("container {id} has no command")));
-        }
-        if self.sandbox.is_none() || self.shutdown.is_some() {
-            return Err(error(ErrorCode::BadState, "the sandbox is not set up"));
-        }
-        if self.containers.contains_key(id) {
-            return Err(error(ErrorCode::BadState, format!("container {id} exists")));
+    fn watch_child(&mut self, id: &str, handles: &mut Handles, ends: Ends) -> SysResult<()> {
+        handles.stdio.stdin = ends.stdin.map(|(_, writer)| writer);
+        handles.status = Some(self.watch(ends.status.0, Source::Status(id.to_owned()))?);
+        if let Some([out, err]) = ends.output {
+            let out = self.watch(out.0, Source::Output(id.to_owned(), Stream::Out))?;
+            let err = self.watch(err.0, Source::Output(id.to_owned(), Stream::Err))?;
+            handles.stdio.outputs = [Some(out), Some(err)];
         }
         Ok(())
     }
 
-    /// Lets a created container run; Start is answered when its status channel closes.
-    pub(crate) fn start(&mut self, ticket: Ticket, id: &str) -> Result<(), Reply> {
-        let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
-        if container.foreign.is_some() && matches!(container.phase, Phase::Created) {
-            return self.start_foreign(ticket, id);
-        }
-        let state = |what: &str| error(ErrorCode::BadState, format!("container {id} {what}"));
-        match (&container.phase, &container.status) {
-            (Phase::Created, Some(status)) if container.agent.is_empty() => {
-                channel::send_go(status.fd.as_fd()).map_err(|_| state("has ended"))?;
-            }
-            (Phase::Created, Some(status)) => match socket::connect_stream(as_path(&container.agent)) {
-                Ok(agent) => {
-                    channel::send_go_with(status.fd.as_fd(), agent.as_fd())
-                        .map_err(|_| state("has ended"))?;
-                }
+    /// Tells a container's child to go on.
+    pub(crate) fn tell(&mut self, id: &str) {
+        let Some(handles) = self.containers.get(id) else { return };
+        let sent = match &handles.status {
+            None => None,
+            Some(status) if handles.agent.is_empty() => channel::send_go(status.fd.as_fd()).ok(),
+            Some(status) => match socket::connect_stream(as_path(&handles.agent)) {
+                Ok(agent) => channel::send_go_with(status.fd.as_fd(), agent.as_fd()).ok(),
                 Err(error) => {
-                    // Killed, it is reaped and its Start answered like that of any child that failed.
-                    container.failure = Some(unreachable_agent(&error));
-                    container.kill();
+                    self.learn(id, Fact::Told(time::wall_ns()));
+                    return self.learn(id, Fact::Broken(unreachable_agent(&error)));
                 }
             },
-            (Phase::Created | Phase::Exited(_), _) => return Err(state("has ended")),
-            (Phase::Creating(_), _) => return Err(state("is not set up yet")),
-            (Phase::Starting(_) | Phase::Running, _) => return Err(state("runs already")),
-        }
-        container.started_at_ns = time::wall_ns();
-        container.phase = Phase::Starting(ticket);
-        Ok(())
+        };
+        let ended = || Fact::NotTold(error(ErrorCode::BadState, format!("container {id} has ended")));
+        self.learn(id, sent.map_or_else(ended, |()| Fact::Told(time::wall_ns())));
     }
 
     /// Takes in what a container's child says.
-    pub(crate) fn on_status(&mut self, id: &str) {
-        while let Some(container) = self.containers.get_mut(id) {
-            let Some(status) = &container.status else { return };
+    pub(crate) fn hear(&mut self, id: &str) {
+        while let Some(handles) = self.containers.get_mut(id) {
+            let Some(status) = &handles.status else { return };
             // What comes later may be of another container's making, with which it shares a PID namespace.
-            let built = !matches!(container.phase, Phase::Creating(_));
+            let built = self.pod.container(id).is_none_or(Container::is_built);
             match channel::receive(status.fd.as_fd()) {
                 None => return,
                 Some(Status::HandedOver(_) | Status::Root(_) | Status::Ready(_)) if built => {}
                 Some(Status::Mounts(_) | Status::Procfs(_)) => {}
                 Some(Status::Warning(text)) => crate::report(&format!("container {id}: {text}")),
-                Some(Status::Failed(failure)) => container.failure = Some(failure),
-                Some(Status::HandedOver(child)) => container.child = Some(child),
-                Some(Status::Root(root)) => container.root = Some(root),
+                Some(Status::Failed(failure)) => self.learn(id, Fact::Failed(failure)),
+                Some(Status::HandedOver(child)) => {
+                    let pid = child.pid;
+                    handles.first.child = Some(child);
+                    self.learn(id, Fact::HandedOver(pid));
+                }
+                Some(Status::Root(root)) => handles.first.root = Some(root),
                 Some(Status::Ready(master)) => self.on_ready(id, master),
-                Some(Status::Closed) => self.on_closed(id),
+                Some(Status::Closed) => {
+                    self.succeed(id);
+                    self.learn(id, Fact::Closed);
+                }
             }
         }
     }
 
     fn on_ready(&mut self, id: &str, master: Option<OwnedFd>) {
         let terminal = master.map(|fd| self.watch(fd, Source::Output(id.to_owned(), Stream::Out)));
-        let Some(container) = self.containers.get_mut(id) else { return };
-        match terminal {
-            Some(Ok(terminal)) => container.outputs = [Some(terminal), None],
-            Some(Err(error)) => {
-                container.failure = Some(error.into());
-                container.kill();
-                return;
-            }
-            None => {}
+        match (terminal.transpose(), self.containers.get_mut(id)) {
+            (Ok(Some(terminal)), Some(handles)) => handles.stdio.outputs = [Some(terminal), None],
+            (Ok(_), _) => {}
+            (Err(error), _) => return self.learn(id, Fact::Broken(error.into())),
         }
-        if let (Phase::Creating(ticket), Some(child)) = (&container.phase, &container.child) {
-            let (ticket, pid) = (*ticket, child.pid);
-            container.phase = Phase::Created;
-            self.reply(ticket, &Reply::Created { pid });
+        self.learn(id, Fact::Ready);
+    }
+
+    /// The first process has been reaped.
+    pub(crate) fn forget_process(&mut self, id: &str) {
+        if let Some(handles) = self.containers.get_mut(id) {
+            (handles.first.child, handles.first.root) = (None, None);
+        }
+    }
+
+    /// Closes the channel to a child that says no more.
+    pub(crate) fn close_status(&mut self, id: &str) {
+        if let Some(status) = self.containers.get_mut(id).and_then(|handles| handles.status.take()) {
+            self.unwatch(status);
         }
     }
 
     /// Wants to know when the container is out of memory. Without that, what it survives is noticed late.
-    fn watch_memory(&mut self, id: &str, dir: &[u8]) {
+    pub(crate) fn watch_memory(&mut self, id: &str) {
+        let Some(handles) = self.containers.get(id) else { return };
+        let Some(dir) = handles.place.cgroup.oom.as_deref() else { return };
         let watch = cgroup::watch_memory(as_path(dir));
         match watch.and_then(|fd| self.watch(fd, Source::Memory(id.to_owned()))) {
             Ok(watched) => {
-                if let Some(container) = self.containers.get_mut(id) {
-                    container.memory = Some(watched);
+                if let Some(handles) = self.containers.get_mut(id) {
+                    handles.memory = Some(watched);
                 }
             }
             Err(error) => crate::report(&format!("container {id}: {error}")),
@@ -338,38 +255,39 @@ impl Shim {
 
     /// Something of it is killed about now; whether it is itself is seen a little later.
     pub(crate) fn on_memory(&mut self, id: &str) {
-        let Some(container) = self.containers.get_mut(id) else { return };
-        if let Some(memory) = &container.memory {
+        if let Some(memory) = self.containers.get(id).and_then(|handles| handles.memory.as_ref()) {
             cgroup::drain(&memory.fd);
         }
-        container.survives_at.get_or_insert_with(|| Instant::now() + SURVIVES);
+        self.learn(id, Fact::OutOfMemory);
     }
 
-    /// Its program runs, or it has ended.
-    pub(crate) fn on_closed(&mut self, id: &str) {
-        let Some(container) = self.containers.get_mut(id) else { return };
-        container.succeed();
-        let status = container.status.take();
-        if let (Phase::Starting(ticket), None, None) =
-            (&container.phase, &container.failure, &container.foreign)
-        {
-            let (ticket, started_at_ns) = (*ticket, container.started_at_ns);
-            container.phase = Phase::Running;
-            let pid = container.child.as_ref().map_or(0, |child| child.pid);
-            let oom = container.cgroup.oom.clone();
-            self.reply(ticket, &Reply::Started { started_at_ns, pid });
-            if let Some(dir) = oom {
-                self.watch_memory(id, &dir);
-            }
+    /// Counts the kernel's kills in its cgroup.
+    pub(crate) fn count(&mut self, id: &str, known: u64, doomed: bool) {
+        self.succeed(id);
+        let Some(handles) = self.containers.get(id) else { return };
+        let Some(child) = &handles.first.child else { return };
+        let kills = handles.place.oom_kills();
+        // Looked at after the count: a kill between the two makes it die of what is not counted yet.
+        let dying = (kills > known || doomed) && process::is_dying(child.pid);
+        self.learn(id, Fact::Counted(Count { kills, dying, doomed }));
+    }
+
+    /// Kills its first process, also a frozen one.
+    pub(crate) fn kill(&mut self, id: &str) {
+        self.succeed(id);
+        let Some(handles) = self.containers.get(id) else { return };
+        if let Some(dir) = &handles.place.cgroup.kill {
+            cgroup::thaw(as_path(dir));
         }
-        if let Some(status) = status {
-            self.unwatch(status);
+        if let Some(child) = &handles.first.child {
+            // It has ended by itself in the meantime: fine.
+            let _ = process::signal(child.pidfd.as_fd(), SIGKILL);
         }
     }
 }
 
 /// The agent that a filter asks is not there.
-pub(crate) fn unreachable_agent(error: &sys::SysError) -> Failure {
+fn unreachable_agent(error: &sys::SysError) -> Failure {
     Failure {
         kind: ErrorCode::Setup,
         errno: error.errno,

@@ -8,22 +8,21 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sys::fd::{as_path, errno};
-use sys::process::{Child, Ended, Forked, Successor};
+use sys::process::{Child, Ended, Forked, SIGKILL, Successor};
 use sys::{SysError, SysResult, cgroup, process, socket};
 use wire::msg::{ErrorCode, Reply, Streams};
 use wire::plan::{CgroupPlan, ExecPlan};
 
 use crate::capture::Capture;
-use crate::container::Phase;
 use crate::exec_ends::Ends;
 use crate::log::Stream;
-use crate::reactor::{Shim, Source, Ticket, Watched};
+use crate::pod::{Fact, Ticket};
+use crate::reactor::{Shim, Source, Watched};
 use crate::requests::{error, failed, refused, unknown};
 use crate::tracking::track;
 use launch::channel::{self, Status};
 use launch::{ExecChild, Failure, run_exec};
 
-const SIGKILL: i32 = 9;
 /// How often the tree is killed again until it is dead, and how long at most.
 const KILL_AGAIN: Duration = Duration::from_millis(2);
 const KILL_FOR: Duration = Duration::from_secs(2);
@@ -148,9 +147,8 @@ impl Shim {
         mut purpose: Purpose,
     ) -> Result<(), Reply> {
         let id = &plan.container;
-        let container = self.containers.get(id).ok_or_else(|| unknown(id))?;
-        let first = container.child.as_ref().filter(|_| matches!(container.phase, Phase::Running));
-        let Some(first) = first.map(|child| child.pid) else {
+        let container = self.pod.container(id).ok_or_else(|| unknown(id))?;
+        let Some(first) = container.running() else {
             return Err(error(ErrorCode::BadState, format!("container {id} is not running")));
         };
         if plan.process.argv.first().is_none_or(Vec::is_empty) {
@@ -245,7 +243,7 @@ impl Shim {
         }
         let container = self.containers.get(&plan.container);
         let (container, init, root) = container
-            .and_then(|container| Some((container, container.child.as_ref()?, container.root.as_ref()?)))
+            .and_then(|one| Some((one, one.first.child.as_ref()?, one.first.root.as_ref()?)))
             .ok_or_else(|| SysError::new("exec", &plan.container, errno::ESRCH))?;
         let agent = plan.process.seccomp_agent.as_ref();
         let agent = agent.map(|agent| socket::connect_stream(as_path(&agent.socket))).transpose()?;
@@ -261,7 +259,7 @@ impl Shim {
                 tty: ends.tty,
                 init: init.pidfd.as_fd(),
                 root: root.as_fd(),
-                ids: &container.ids,
+                ids: &container.place.ids,
                 joined_v2,
                 single: &self.single,
                 successor: &successor,
@@ -339,13 +337,11 @@ impl Shim {
         let Some(exec) = self.execs.get_mut(&number) else { return };
         exec.pid = None;
         exec.ended = Some(ended);
-        if let Some(container) = self.containers.get_mut(&exec.container) {
-            // What the command used too much of is no matter of the container's.
-            container.outlive();
-        }
         if let Clock::Running(_) = exec.clock {
             exec.clock = Clock::Draining(now + exec.drain);
         }
+        let container = exec.container.clone();
+        self.learn(&container, Fact::Outlived);
         self.read_exec_output(number, Stream::Out, true);
         self.read_exec_output(number, Stream::Err, true);
         self.try_finish(number, now);

@@ -4,17 +4,17 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use launch::{Failure, ForeignChild, Stage, run_foreign};
+use launch::{ForeignChild, Stage, run_foreign};
 use sys::fd::{as_path, errno, flag, namespace};
-use sys::process::{self, Child, Ended, Forked};
+use sys::process::{self, Child, Forked};
 use sys::{SysError, SysResult, resolve, socket};
-use wire::msg::{ErrorCode, Reply};
+use wire::msg::ErrorCode;
 use wire::plan::{Bytes, ContainerPlan, ExecPlan, IdMaps, ProcessPlan, RuntimePlan};
 
-use crate::container::{Container, Phase};
 use crate::log::Stream;
-use crate::reactor::{Shim, Source, Ticket, Watched};
-use crate::requests::{error, failed};
+use crate::pod::{End, Fact};
+use crate::reactor::{Shim, Source, Watched};
+use crate::requests::failed;
 use crate::time;
 
 /// What a container of a runtime has beside the others.
@@ -23,8 +23,6 @@ pub(crate) struct Foreign {
     plan: RuntimePlan,
     /// The command that is under way, until it is reaped.
     helper: Option<Child>,
-    /// The first process has been taken in.
-    adopted: bool,
     /// Where the terminal's master is to come: the listener, then the connection.
     console: Option<Watched>,
     connected: bool,
@@ -34,11 +32,6 @@ impl Foreign {
     /// What waits for a terminal that does not come any more.
     pub(crate) fn take_console(&mut self) -> Option<Watched> {
         self.console.take()
-    }
-
-    /// Nothing is under way.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.helper.is_none()
     }
 }
 
@@ -59,7 +52,7 @@ impl Shim {
         let Some(runtime) = &plan.runtime else { return Ok(None) };
         let console =
             console.map(|listener| self.watch(listener, Source::Console(plan.id.clone()))).transpose()?;
-        Ok(Some(Foreign { plan: runtime.clone(), helper: None, adopted: false, console, connected: false }))
+        Ok(Some(Foreign { plan: runtime.clone(), helper: None, console, connected: false }))
     }
 
     /// Forks `create`, in a mount namespace where the container's root stands.
@@ -126,7 +119,7 @@ impl Shim {
             null: Some(self.null()?),
             tty,
             size: plan.size,
-            owner: container.and_then(|container| owner(&container.ids, &plan.process)),
+            owner: container.and_then(|container| owner(&container.place.ids, &plan.process)),
         })
     }
 
@@ -137,91 +130,48 @@ impl Shim {
         }
     }
 
-    /// Forks `start`; Start is answered when it has ended.
-    pub(crate) fn start_foreign(&mut self, ticket: Ticket, id: &str) -> Result<(), Reply> {
-        let Some(plan) =
-            self.containers.get(id).and_then(|one| one.foreign.as_ref()).map(|one| one.plan.clone())
-        else {
-            return Err(error(ErrorCode::BadState, format!("container {id} is none of a runtime's")));
-        };
+    /// Forks the runtime's command `start`.
+    pub(crate) fn run_start(&mut self, id: &str) {
+        let foreign = self.containers.get(id).and_then(|one| one.foreign.as_ref());
+        let Some(plan) = foreign.map(|foreign| foreign.plan.clone()) else { return };
         let forked = socket::message_pair().and_then(|status| {
             let helper = self.fork_command(&plan.start, &plan.directory, &status.1)?;
             drop(status.1);
             let status = self.watch(status.0, Source::Status(id.to_owned()))?;
             Ok((helper, status))
         });
-        let (helper, status) = forked.map_err(|error| failed(ErrorCode::Setup, &error))?;
-        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
-        container.started_at_ns = time::wall_ns();
-        container.phase = Phase::Starting(ticket);
-        container.status = Some(status);
-        if let Some(foreign) = &mut container.foreign {
-            foreign.helper = Some(helper);
+        match (forked, self.containers.get_mut(id)) {
+            (Ok((helper, status)), Some(handles)) => {
+                let pid = helper.pid;
+                handles.status = Some(status);
+                if let Some(foreign) = &mut handles.foreign {
+                    foreign.helper = Some(helper);
+                }
+                self.learn(id, Fact::HelperRuns(time::wall_ns(), pid));
+            }
+            (Err(error), _) => self.learn(id, Fact::NotTold(failed(ErrorCode::Setup, &error))),
+            (Ok(_), None) => {}
         }
-        Ok(())
     }
 
-    /// The container whose `start` this was.
-    pub(crate) fn of_helper(&self, pid: i32) -> Option<String> {
-        let is = |one: &&Container| {
-            let helper = one.foreign.as_ref().and_then(|foreign| foreign.helper.as_ref());
-            helper.is_some_and(|helper| helper.pid == pid)
-        };
-        self.containers.values().find(is).map(|one| one.id.clone())
-    }
-
-    /// `start` has ended.
-    pub(crate) fn on_helper_ended(&mut self, id: &str, ended: Ended) {
-        self.on_status(id);
-        let Some(container) = self.containers.get_mut(id) else { return };
-        if let Some(foreign) = &mut container.foreign {
+    /// The runtime's command has been reaped.
+    pub(crate) fn forget_helper(&mut self, id: &str) {
+        if let Some(foreign) = self.containers.get_mut(id).and_then(|one| one.foreign.as_mut()) {
             foreign.helper = None;
         }
-        if ended.code != 0 && container.failure.is_none() {
-            container.failure = Some(refusal("start", ErrorCode::Exec, ended));
-        }
-        match (&container.phase, &container.failure) {
-            (Phase::Starting(ticket), None) => {
-                let (ticket, started_at_ns) = (*ticket, container.started_at_ns);
-                container.phase = Phase::Running;
-                self.reply(ticket, &Reply::Started { started_at_ns, pid: 0 });
-            }
-            // What waits to be started is of no use any more.
-            (_, Some(_)) => container.kill(),
-            _ => {}
-        }
-        self.try_bury(id, std::time::Instant::now());
     }
 
-    /// `create` has ended well: the container's first process, now a child of this one, takes its place. `false` when
-    /// the end is the first process's own, or `create` failed.
-    pub(crate) fn adopt(&mut self, id: &str, ended: Ended) -> bool {
-        let Some(container) = self.containers.get_mut(id) else { return false };
-        let Some(foreign) = container.foreign.as_mut().filter(|foreign| !foreign.adopted) else {
-            return false;
-        };
-        if ended.code != 0 {
-            if container.failure.is_none() {
-                container.failure = Some(refusal("create", ErrorCode::Setup, ended));
-            }
-            return false;
-        }
-        let path = as_path(&foreign.plan.directory).join(as_path(&foreign.plan.pid_file));
-        match take_in(&path) {
+    /// `create`, which ended so, has left the container's first process behind, now a child of this one.
+    pub(crate) fn adopt(&mut self, id: &str, end: End) {
+        let Some(handles) = self.containers.get_mut(id) else { return };
+        let Some(plan) = handles.foreign.as_ref().map(|foreign| &foreign.plan) else { return };
+        match take_in(&as_path(&plan.directory).join(as_path(&plan.pid_file))) {
             Ok(child) => {
-                foreign.adopted = true;
                 let pid = child.pid;
-                container.child = Some(child);
-                if let Phase::Creating(ticket) = container.phase {
-                    container.phase = Phase::Created;
-                    self.reply(ticket, &Reply::Created { pid });
-                }
-                true
+                handles.first.child = Some(child);
+                self.learn(id, Fact::Adopted(pid));
             }
-            Err(error) => {
-                container.failure = Some(error.into());
-                false
-            }
+            Err(error) => self.learn(id, Fact::NotAdopted(error.into(), end)),
         }
     }
 
@@ -240,7 +190,7 @@ impl Shim {
                 master.and_then(|fd| self.watch(fd, Source::Output(id.to_owned(), Stream::Out)).ok())
                 && let Some(container) = self.containers.get_mut(id)
             {
-                container.outputs = [Some(terminal), None];
+                container.stdio.outputs = [Some(terminal), None];
             }
             None
         } else {
@@ -265,12 +215,4 @@ fn take_in(path: &Path) -> SysResult<Child> {
     let text = std::fs::read_to_string(path).map_err(SysError::io("read", path))?;
     let pid: i32 = text.trim().parse().map_err(|_| SysError::new("read process id", path, errno::EINVAL))?;
     Ok(Child { pid, pidfd: process::pidfd_open(pid)? })
-}
-
-fn refusal(command: &str, kind: ErrorCode, ended: Ended) -> Failure {
-    let how = match ended.signal {
-        Some(signal) => format!("was ended by signal {signal}"),
-        None => format!("ended with code {}", ended.code),
-    };
-    Failure { kind, errno: 0, message: format!("the runtime's command {command} {how}") }
 }

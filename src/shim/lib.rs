@@ -20,9 +20,11 @@
 //! program begins in a process of its own, whose number `Started` tells (`succession`).
 //!
 //! # Files
-//! `probe` finds out what the host can do; `reactor` is the loop, `conn` the daemon's side, `requests` what it asks; `container`, `execs`, `sandbox` and
-//! `succession` and
-//! `burial` the pod's side; `attach` the clients of a container; `log` the CRI log file; `capture` an exec's output; the talk with a child is `launch::channel`.
+//! `pod` knows where everything stands and decides what is to be done: a state machine without a system call, tried in
+//! memory. All else does it: `reactor` is the loop, `perform` carries out the pod's actions, `conn` is the daemon's side,
+//! `requests` what it asks beside the pod; `container`, `execs`, `sandbox`, `succession` and `burial` hold processes and
+//! descriptors; `attach` the clients of a container; `log` the CRI log file; `capture` an exec's output; the talk with a
+//! child is `launch::channel`. `probe` finds out what the host can do.
 
 mod attach;
 mod burial;
@@ -36,6 +38,8 @@ mod fork;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod log;
+mod perform;
+mod pod;
 mod probe;
 mod reactor;
 mod requests;

@@ -14,13 +14,14 @@ use sys::poll::{ChildSignal, Poller};
 use sys::process::SingleThread;
 use sys::{SysError, SysResult, fd, poll, privilege, process, shim_spawn, socket};
 use wire::frame;
-use wire::msg::{Event, Reply};
+use wire::msg::{ExitRecord, Reply};
 
 use crate::attach::Client;
 use crate::conn::Conn;
-use crate::container::Container;
+use crate::container::Handles;
 use crate::execs::Exec;
 use crate::log::Stream;
+use crate::pod::{Event, Pod, Ticket};
 use crate::sandbox::Sandbox;
 
 const LISTENER: u64 = 0;
@@ -62,24 +63,6 @@ pub(crate) struct Watched {
     pub(crate) fd: OwnedFd,
 }
 
-/// Who waits for a reply.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ticket {
-    /// The connection's token; the connection may be gone.
-    pub(crate) conn: u64,
-    /// The request's frame id.
-    pub(crate) id: u64,
-}
-
-/// The pod's shutdown under way.
-#[derive(Debug)]
-pub(crate) struct Shutdown {
-    /// Who asked.
-    pub(crate) ticket: Ticket,
-    /// When to leave regardless of what is left.
-    pub(crate) by: Instant,
-}
-
 /// Everything the shim holds.
 #[derive(Debug)]
 pub(crate) struct Shim {
@@ -93,13 +76,13 @@ pub(crate) struct Shim {
     sources: BTreeMap<u64, Source>,
     next_token: u64,
     pub(crate) conns: BTreeMap<u64, Conn>,
-    pub(crate) containers: BTreeMap<String, Container>,
+    pub(crate) pod: Pod,
+    pub(crate) containers: BTreeMap<String, Handles>,
     pub(crate) execs: BTreeMap<u64, Exec>,
     pub(crate) clients: BTreeMap<u64, Client>,
     /// How commands ended that nobody has asked about yet, with the connection that may.
     pub(crate) outcomes: BTreeMap<u64, (u64, Reply)>,
     pub(crate) sandbox: Option<Sandbox>,
-    pub(crate) shutdown: Option<Shutdown>,
     buffer: Vec<u8>,
 }
 
@@ -147,12 +130,12 @@ impl Shim {
             sources: BTreeMap::new(),
             next_token: FIRST_TOKEN,
             conns: BTreeMap::new(),
+            pod: Pod::default(),
             containers: BTreeMap::new(),
             execs: BTreeMap::new(),
             clients: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             sandbox: None,
-            shutdown: None,
             buffer: vec![0; BUFFER],
         })
     }
@@ -175,8 +158,8 @@ impl Shim {
             }
             // A token that is not there belonged to something that went earlier in this turn.
             _ => match self.sources.get(&token).cloned() {
-                Some(Source::Conn) => self.serve(token),
-                Some(Source::Status(id)) => self.on_status(&id),
+                Some(Source::Conn) => self.receive(token),
+                Some(Source::Status(id)) => self.hear(&id),
                 Some(Source::Output(id, stream)) => self.on_output(&id, stream),
                 Some(Source::Memory(id)) => self.on_memory(&id),
                 Some(Source::Console(id)) => self.on_console(&id),
@@ -215,7 +198,7 @@ impl Shim {
         }
     }
 
-    fn serve(&mut self, token: u64) {
+    fn receive(&mut self, token: u64) {
         let Some(conn) = self.conns.get_mut(&token) else { return };
         if !conn.flush() {
             self.hang_up(token);
@@ -227,7 +210,7 @@ impl Shim {
         }
         let received = conn.receive(&mut self.buffer);
         for (id, request) in received.requests {
-            self.handle(Ticket { conn: token, id }, request);
+            self.feed(Event::Asked(Ticket { conn: token, id }, Box::new(request)));
         }
         if received.closed {
             self.hang_up(token);
@@ -267,8 +250,8 @@ impl Shim {
     }
 
     /// Tells every daemon that has said hello.
-    pub(crate) fn announce(&mut self, event: &Event) {
-        let bytes = frame::event(event);
+    pub(crate) fn announce(&mut self, record: ExitRecord) {
+        let bytes = frame::event(&wire::msg::Event::Exited(record));
         let greeted: Vec<u64> =
             self.conns.iter().filter(|(_, conn)| conn.greeted).map(|(token, _)| *token).collect();
         for token in greeted {
@@ -355,23 +338,15 @@ impl Shim {
     }
 
     fn is_done(&mut self) -> bool {
-        let Some(shutdown) = &self.shutdown else { return false };
-        let alive = self.containers.values().any(Container::is_alive)
-            || self.sandbox.as_ref().is_some_and(|sandbox| sandbox.pause.is_some());
-        if alive && Instant::now() < shutdown.by {
-            return false;
-        }
-        let ticket = shutdown.ticket;
+        let Some(ticket) = self.pod.has_ended(Instant::now()) else { return false };
         self.reply(ticket, &Reply::Ok);
         true
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let containers = self.containers.values().filter_map(Container::deadline);
         let execs = self.execs.values().filter_map(Exec::deadline);
-        let shutdown = self.shutdown.as_ref().map(|shutdown| shutdown.by);
         let clients = self.clients.values().filter_map(Client::deadline);
-        containers.chain(execs).chain(clients).chain(self.accept_again).chain(shutdown).min()
+        execs.chain(clients).chain(self.accept_again).chain(self.pod.deadline()).min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -382,16 +357,8 @@ impl Shim {
             }
         }
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let containers: Vec<String> =
-            self.containers.values().filter(|one| due(one.deadline())).map(|one| one.id.clone()).collect();
-        for id in containers {
-            if let Some(container) = self.containers.get_mut(&id)
-                && due(container.survives_at)
-            {
-                container.survives_at = None;
-                container.outlive();
-            }
-            self.try_bury(&id, now);
+        if due(self.pod.deadline()) {
+            self.feed(Event::Timer);
         }
         let execs: Vec<u64> =
             self.execs.iter().filter(|(_, exec)| due(exec.deadline())).map(|(number, _)| *number).collect();

@@ -1,19 +1,16 @@
-//! What the daemon asks, one request at a time; long ones are answered later, by ticket.
+//! What the daemon asks that changes nothing in the pod's state, and the words for what cannot be done.
 
-use std::time::{Duration, Instant};
+use std::os::fd::AsFd;
 
-use sys::SysError;
-use sys::fd::{as_path, errno};
+use sys::fd::errno;
+use sys::process::SIGKILL;
+use sys::{SysError, cgroup, process};
 use wire::feature::{Feature, Features};
-use wire::msg::{ContainerSnapshot, ErrorCode, Reply, Request};
+use wire::msg::{ErrorCode, Reply};
 
-use crate::container::{Container, Phase};
-use crate::reactor::{Shim, Shutdown, Ticket};
+use crate::pod::{Errand, Ticket};
+use crate::reactor::Shim;
 use launch::Failure;
-
-/// A pod that does not die in this time is left behind.
-const SHUTDOWN: Duration = Duration::from_secs(5);
-const SIGKILL: i32 = 9;
 
 /// What this shim and its launcher carry out.
 const FEATURES: Features = Features::of(&[
@@ -52,27 +49,19 @@ pub(crate) fn unknown(id: &str) -> Reply {
 }
 
 impl Shim {
-    /// Carries a request out, or begins to.
-    pub(crate) fn handle(&mut self, ticket: Ticket, request: Request) {
-        let answer = match request {
-            Request::Hello => Ok(Some(self.hello(ticket))),
-            Request::Sandbox(plan) => self.set_up_sandbox(&plan).map(Some),
-            Request::Create(plan) => self.create(ticket, &plan).map(|()| None),
-            Request::Start { id } => self.start(ticket, &id).map(|()| None),
-            Request::Signal { id, signal, all } => self.signal(&id, signal, all).map(|()| Some(Reply::Ok)),
-            Request::Exec(plan) => self.exec(ticket, plan).map(|()| None),
-            Request::ReopenLog { id } => self.reopen_log(&id).map(|()| Some(Reply::Ok)),
-            Request::Remove { id } => Ok(self.remove(ticket, &id)),
-            Request::CloseStdin { id } => self.close_stdin(&id).map(|()| Some(Reply::Ok)),
-            Request::OpenExec { plan, streams, tty } => {
-                self.open_exec(ticket, plan, streams, tty).map(|()| None)
+    /// Carries out what concerns the shim alone.
+    pub(crate) fn serve(&mut self, ticket: Ticket, errand: Errand) {
+        let answer = match errand {
+            Errand::Greet => Ok(Some(self.greet(ticket))),
+            Errand::SetUp(plan) => self.set_up_sandbox(&plan).map(Some),
+            Errand::Exec(plan) => self.exec(ticket, *plan).map(|()| None),
+            Errand::ReopenLog(id) => self.reopen_log(&id).map(|()| Some(Reply::Ok)),
+            Errand::CloseStdin(id) => self.close_stdin(&id).map(|()| Some(Reply::Ok)),
+            Errand::OpenExec { plan, streams, tty } => {
+                self.open_exec(ticket, *plan, streams, tty).map(|()| None)
             }
-            Request::WaitExec { number } => self.wait_exec(ticket, number),
-            Request::Attach { id, streams } => self.attach(ticket, &id, streams).map(|()| None),
-            Request::Shutdown => {
-                self.shut_down(ticket);
-                Ok(None)
-            }
+            Errand::WaitExec(number) => self.wait_exec(ticket, number),
+            Errand::Attach(id, streams) => self.attach(ticket, &id, streams).map(|()| None),
         };
         match answer {
             Ok(Some(reply)) | Err(reply) => self.reply(ticket, &reply),
@@ -80,50 +69,45 @@ impl Shim {
         }
     }
 
-    fn hello(&mut self, ticket: Ticket) -> Reply {
+    fn greet(&mut self, ticket: Ticket) -> Reply {
         if let Some(conn) = self.conns.get_mut(&ticket.conn) {
             conn.greeted = true;
         }
-        let containers: Vec<ContainerSnapshot> =
-            self.containers.values_mut().map(Container::snapshot).collect();
+        self.succeed_all();
         Reply::Hello {
             version: wire::VERSION,
             pid: std::process::id().cast_signed(),
-            sandbox_ready: self.sandbox.is_some(),
-            containers,
-            pause_pid: self
-                .sandbox
-                .as_ref()
-                .and_then(|sandbox| sandbox.pause.as_ref())
-                .map(|pause| pause.pid),
+            sandbox_ready: self.pod.is_set_up(),
+            containers: self.pod.snapshots(),
+            pause_pid: self.pod.pause(),
             features: FEATURES,
         }
     }
 
-    fn signal(&mut self, id: &str, signal: i32, all: bool) -> Result<(), Reply> {
-        let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
-        if signal == SIGKILL {
-            container.doom();
-        } else {
-            container.outlive();
-        }
+    /// Sends a signal to a container, and answers.
+    pub(crate) fn signal(&mut self, ticket: Ticket, id: &str, signal: i32, all: bool) {
+        self.succeed(id);
+        let reply = self.send_signal(id, signal, all).map_or_else(|reply| reply, |()| Reply::Ok);
+        self.reply(ticket, &reply);
+    }
+
+    fn send_signal(&self, id: &str, signal: i32, all: bool) -> Result<(), Reply> {
         let ended = || error(ErrorCode::BadState, format!("container {id} has ended"));
-        let child = container.child.as_ref().ok_or_else(ended)?;
-        let dir = container.cgroup.kill.as_deref().or(container.cgroup.v2.as_deref());
-        if let Some(dir) = dir {
+        let handles = self.containers.get(id).ok_or_else(|| unknown(id))?;
+        let child = handles.first.child.as_ref().ok_or_else(ended)?;
+        if let Some(dir) = handles.place.whole() {
             if signal == SIGKILL {
                 // A frozen container would keep the signal until somebody thaws it.
-                sys::cgroup::thaw(as_path(dir));
+                cgroup::thaw(&dir);
             }
             if all && signal == SIGKILL {
-                sys::cgroup::kill_all(as_path(dir));
+                cgroup::kill_all(&dir);
             } else if all {
-                sys::cgroup::signal_all(as_path(dir), signal);
+                cgroup::signal_all(&dir, signal);
                 return Ok(());
             }
         }
-        use std::os::fd::AsFd;
-        match sys::process::signal(child.pidfd.as_fd(), signal) {
+        match process::signal(child.pidfd.as_fd(), signal) {
             Err(error) if error.errno == errno::ESRCH => Err(ended()),
             Err(error) => Err(failed(ErrorCode::Invalid, &error)),
             Ok(()) => Ok(()),
@@ -131,35 +115,13 @@ impl Shim {
     }
 
     fn reopen_log(&mut self, id: &str) -> Result<(), Reply> {
-        let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
-        container.log.reopen().map_err(|error| failed(ErrorCode::Io, &error))
+        let handles = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
+        handles.stdio.log.reopen().map_err(|error| failed(ErrorCode::Io, &error))
     }
 
     fn close_stdin(&mut self, id: &str) -> Result<(), Reply> {
-        self.containers.get_mut(id).ok_or_else(|| unknown(id))?.stdin = None;
+        self.containers.get_mut(id).ok_or_else(|| unknown(id))?.stdio.stdin = None;
         Ok(())
-    }
-
-    /// Forgets a container at once, or when it is dead.
-    fn remove(&mut self, ticket: Ticket, id: &str) -> Option<Reply> {
-        let Some(container) = self.containers.get_mut(id) else { return Some(Reply::Ok) };
-        if let Phase::Exited(_) = container.phase {
-            self.forget(id);
-            return Some(Reply::Ok);
-        }
-        container.removers.push(ticket);
-        container.kill();
-        None
-    }
-
-    fn shut_down(&mut self, ticket: Ticket) {
-        for container in self.containers.values_mut() {
-            container.kill();
-        }
-        if let Some(sandbox) = &self.sandbox {
-            sandbox.kill_pause();
-        }
-        self.shutdown = Some(Shutdown { ticket, by: Instant::now() + SHUTDOWN });
     }
 }
 

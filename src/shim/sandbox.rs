@@ -5,18 +5,17 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use sys::fd::{as_path, errno, flag, namespace};
-use sys::process::{Child, Forked, SingleThread};
+use sys::process::{Child, Forked, SIGKILL, SingleThread};
 use sys::userns::Holder;
 use sys::{SysError, SysResult, cgroup, fd, process, resolve, socket};
 use wire::msg::{ErrorCode, Reply};
 use wire::plan::{IdMaps, SandboxPlan};
 
+use crate::pod::Event;
 use crate::reactor::Shim;
 use crate::requests::{error, failed, refused};
 use launch::channel::{self, Status};
 use launch::{Failure, Joined, PauseChild, Procfs, ranges, run_pause};
-
-const SIGKILL: i32 = 9;
 
 /// The pod, once it is set up.
 #[derive(Debug)]
@@ -31,17 +30,22 @@ pub(crate) struct Sandbox {
     pub(crate) userns: Option<(IdMaps, OwnedFd)>,
 }
 
-impl Sandbox {
+impl Shim {
     /// Kills the pause and with it everything in the pod's PID namespace.
     pub(crate) fn kill_pause(&self) {
-        if let Some(pause) = &self.pause {
+        if let Some(pause) = self.sandbox.as_ref().and_then(|sandbox| sandbox.pause.as_ref()) {
             // Ended already: fine.
             let _ = process::signal(pause.pidfd.as_fd(), SIGKILL);
         }
     }
-}
 
-impl Shim {
+    /// The pause has been reaped.
+    pub(crate) fn forget_pause(&mut self) {
+        if let Some(sandbox) = &mut self.sandbox {
+            sandbox.pause = None;
+        }
+    }
+
     /// Moves the shim into the pod. A shim that fails here is of no more use.
     pub(crate) fn set_up_sandbox(&mut self, plan: &SandboxPlan) -> Result<Reply, Reply> {
         if self.sandbox.is_some() {
@@ -59,6 +63,7 @@ impl Shim {
         let userns = userns.map(|userns| (plan.ids.clone(), userns));
         let pause_pid = pause.as_ref().map(|pause| pause.pid);
         self.sandbox = Some(Sandbox { exits: as_path(&plan.exits).to_path_buf(), pause, joined, userns });
+        self.feed(Event::SandboxUp(pause_pid));
         Ok(Reply::Sandbox { pause_pid, warnings })
     }
 

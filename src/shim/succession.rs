@@ -13,10 +13,9 @@ use sys::process::{self, Child, Successor};
 use sys::{SysError, SysResult};
 use wire::plan::{ContainerPlan, PidNamespace};
 
-use crate::container::Container;
+use crate::container::Handles;
+use crate::pod::Fact;
 use crate::reactor::Shim;
-
-const SIGKILL: i32 = 9;
 
 impl Shim {
     /// The PID namespace that a container joins, where that is not the host's. A runtime finds it by itself.
@@ -38,44 +37,45 @@ impl Shim {
             }
         }
     }
-}
 
-impl Container {
-    /// Its PID namespace; `None` for the host's.
-    fn joined_by_others(&self) -> SysResult<Option<Rc<Joined>>> {
-        let missing = || SysError::new("enter pid namespace", "", errno::ESRCH);
-        let child = self.child.as_ref().ok_or_else(missing)?;
-        if let Some(joined) = &self.joined {
-            return Ok(Some(joined.clone()));
-        }
-        if self.on_host_pids {
-            return Ok(None);
-        }
-        let root = self.root.as_ref().ok_or_else(missing)?;
-        let procfs = Procfs::Of { pid: child.pid, root: duplicate(root.as_fd())? };
-        Ok(Some(Rc::new(Joined { process: duplicate(child.pidfd.as_fd())?, procfs })))
-    }
-
-    /// Its first process is the one that has taken the builder's place, once there is one. Whatever concerns that process
-    /// comes after this.
-    pub(crate) fn succeed(&mut self) {
-        let Some(pid) = self.successor.as_ref().and_then(Successor::pid) else { return };
-        self.successor = None;
-        let Some(child) = &mut self.child else { return };
+    /// A container's first process is the one that has taken the builder's place, once there is one. Whatever concerns
+    /// that process comes after this.
+    pub(crate) fn succeed(&mut self, id: &str) {
+        let Some(first) = self.containers.get_mut(id).map(|handles| &mut handles.first) else { return };
+        let Some(pid) = first.successor.as_ref().and_then(Successor::pid) else { return };
+        first.successor = None;
+        let Some(child) = &mut first.child else { return };
         match process::pidfd_open(pid) {
             Ok(pidfd) => *child = Child { pid, pidfd },
             // It has ended, and is being reaped: nothing is sent to it any more.
             Err(_) => child.pid = pid,
         }
-        if self.killed {
-            // That was meant for both.
-            let _ = process::signal(child.pidfd.as_fd(), SIGKILL);
-        }
+        self.learn(id, Fact::Succeeded(pid));
     }
 
-    /// Whether it ends with this process. One that has been succeeded means nothing any more.
-    pub(crate) fn ends_with(&mut self, pid: i32) -> bool {
-        self.succeed();
-        self.child.as_ref().is_some_and(|child| child.pid == pid)
+    /// The same for all of them.
+    pub(crate) fn succeed_all(&mut self) {
+        let waiting = self.containers.iter().filter(|(_, handles)| handles.first.successor.is_some());
+        let waiting: Vec<String> = waiting.map(|(id, _)| id.clone()).collect();
+        for id in waiting {
+            self.succeed(&id);
+        }
+    }
+}
+
+impl Handles {
+    /// Its PID namespace; `None` for the host's.
+    fn joined_by_others(&self) -> SysResult<Option<Rc<Joined>>> {
+        let missing = || SysError::new("enter pid namespace", "", errno::ESRCH);
+        let child = self.first.child.as_ref().ok_or_else(missing)?;
+        if let Some(joined) = &self.place.joined {
+            return Ok(Some(joined.clone()));
+        }
+        if self.place.on_host_pids {
+            return Ok(None);
+        }
+        let root = self.first.root.as_ref().ok_or_else(missing)?;
+        let procfs = Procfs::Of { pid: child.pid, root: duplicate(root.as_fd())? };
+        Ok(Some(Rc::new(Joined { process: duplicate(child.pidfd.as_fd())?, procfs })))
     }
 }

@@ -148,6 +148,9 @@ pub fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// The signal that nothing withstands.
+pub const SIGKILL: i32 = libc::SIGKILL;
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {

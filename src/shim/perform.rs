@@ -1,0 +1,50 @@
+//! Between what happens and what is done about it: events go into the pod, and the actions that come out are carried out.
+
+use std::time::Instant;
+
+use crate::pod::{Action, Event, Fact};
+use crate::reactor::Shim;
+
+impl Shim {
+    /// Lets the pod know what has happened, and does what it says.
+    pub(crate) fn feed(&mut self, event: Event) {
+        for action in self.pod.on(Instant::now(), event) {
+            self.perform(action);
+        }
+    }
+
+    /// The same for something about a container.
+    pub(crate) fn learn(&mut self, id: &str, fact: Fact) {
+        self.feed(Event::Container(id.to_owned(), fact));
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Reply(ticket, reply) => self.reply(ticket, &reply),
+            Action::Serve(ticket, errand) => self.serve(ticket, errand),
+            Action::Announce(record) => self.announce(record),
+            Action::Then(event) => self.feed(*event),
+            Action::Build(plan) => self.build(&plan),
+            Action::Hear(id) => self.hear(&id),
+            Action::Tell(id) => self.tell(&id),
+            Action::RunStart(id) => self.run_start(&id),
+            Action::Adopt(id, end) => self.adopt(&id, end),
+            Action::CloseStatus(id) => self.close_status(&id),
+            Action::WatchMemory(id) => self.watch_memory(&id),
+            Action::Count { id, known, doomed } => self.count(&id, known, doomed),
+            Action::Signal { ticket, id, signal, all } => self.signal(ticket, &id, signal, all),
+            Action::Kill(id) => self.kill(&id),
+            Action::KillPause => self.kill_pause(),
+            Action::ForgetPause => self.forget_pause(),
+            Action::ForgetHelper(id) => self.forget_helper(&id),
+            Action::ForgetProcess(id) => self.forget_process(&id),
+            Action::Empty { id, kill } => self.empty(&id, kill),
+            Action::Close { id, count } => self.close(&id, count),
+            Action::DiscardLog(id) => self.discard_log(&id),
+            Action::Release(id) => self.release(&id),
+            Action::EndClients(id) => self.end_clients(&id),
+            Action::WriteExit(record) => self.write_exit(&record),
+            Action::Forget(id) => self.forget(&id),
+        }
+    }
+}
