@@ -84,6 +84,15 @@ pub enum ImageError {
         /// The path in it.
         missing: String,
     },
+    /// An archive of nothing.
+    #[error("the archive is empty: there is no file in it")]
+    ArchiveEmpty,
+    /// An archive of something else.
+    #[error(
+        "the archive holds no images: it has neither an index.json (an OCI image layout) nor a manifest.json (as `docker \
+         save` writes it)"
+    )]
+    ArchiveKind,
     /// A document in an archive is too large.
     #[error("{name:?} in the archive has more than {limit} bytes")]
     ArchiveDocument {
@@ -182,9 +191,11 @@ impl ImageError {
                 ErrorKind::InvalidArgument
             }
             Self::Archive(source) => source.kind(),
-            Self::ArchiveContent { .. } | Self::ArchiveDocument { .. } | Self::ArchiveName { .. } => {
-                ErrorKind::InvalidArgument
-            }
+            Self::ArchiveContent { .. }
+            | Self::ArchiveEmpty
+            | Self::ArchiveKind
+            | Self::ArchiveDocument { .. }
+            | Self::ArchiveName { .. } => ErrorKind::InvalidArgument,
             Self::ArchiveDigest { .. } | Self::Unsavable { .. } | Self::Damaged { .. } => {
                 ErrorKind::FailedPrecondition
             }

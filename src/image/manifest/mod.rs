@@ -8,7 +8,7 @@ mod tests;
 
 pub(crate) use config::parse as parse_config;
 pub use config::{ImageDescription, RunConfig};
-pub(crate) use platform::{Platform, select};
+pub(crate) use platform::{Platform, passed_over, select};
 
 use crate::digest::Digest;
 use model::ErrorKind;
@@ -86,11 +86,14 @@ pub enum ManifestError {
         /// What there is.
         available: Vec<String>,
     },
+    /// There is a better one.
+    #[error("another one in the same index suits this machine better")]
+    Beaten,
     /// The config is no container image's.
     #[error("its config has media type {0:?}: it is not a container image")]
     NotAnImage(String),
-    /// A layer in a format that is not known.
-    #[error("layer {digest} has media type {media_type:?}, which is not supported")]
+    /// Something in the place of a layer that is none.
+    #[error("layer {digest} has media type {media_type:?}, and its content is no tar archive")]
     LayerType {
         /// The layer.
         digest: Digest,
@@ -133,6 +136,31 @@ pub(crate) struct Descriptor {
     pub platform: Option<Platform>,
 }
 
+impl Descriptor {
+    /// Whether it is called a layer, or nothing at all. What it is, and how it is compressed, its bytes tell; one that
+    /// nobody may distribute comes from the registry, or not at all.
+    pub(crate) fn says_layer(&self) -> bool {
+        let types = [
+            ("application/vnd.oci.image.layer.v1.tar", '+'),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar", '+'),
+            ("application/vnd.docker.image.rootfs.diff.tar", '.'),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar", '.'),
+        ];
+        self.media_type.is_empty()
+            || types.iter().any(|(plain, mark)| {
+                self.media_type.strip_prefix(plain).is_some_and(|rest| {
+                    let how = rest.strip_prefix(*mark);
+                    rest.is_empty() || how.is_some_and(|how| matches!(how, "gzip" | "zstd"))
+                })
+            })
+    }
+
+    /// That it is neither called a layer nor one.
+    pub(crate) fn no_layer(&self) -> ManifestError {
+        ManifestError::LayerType { digest: self.digest.clone(), media_type: shown(&self.media_type) }
+    }
+}
+
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -161,7 +189,7 @@ pub(crate) enum Parsed {
     Manifest(Manifest),
 }
 
-/// An image manifest whose layers can all be unpacked.
+/// An image manifest with as many layers as can be mounted.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     pub config: Descriptor,
@@ -268,27 +296,7 @@ fn manifest(config: Descriptor, layers: Vec<Descriptor>) -> Result<Manifest, Man
     if layers.is_empty() || layers.len() > MAX_LAYERS {
         return Err(ManifestError::Layers(layers.len()));
     }
-    if let Some(other) = layers.iter().find(|layer| !is_layer(&layer.media_type)) {
-        let media_type = shown(&other.media_type);
-        return Err(ManifestError::LayerType { digest: other.digest.clone(), media_type });
-    }
     Ok(Manifest { config, layers })
-}
-
-/// Whether it is the type of a layer. How one is compressed its bytes tell; one that nobody may distribute comes from
-/// the registry, or not at all.
-fn is_layer(media_type: &str) -> bool {
-    let compressed = [
-        ("application/vnd.oci.image.layer.v1.tar", '+'),
-        ("application/vnd.oci.image.layer.nondistributable.v1.tar", '+'),
-        ("application/vnd.docker.image.rootfs.diff.tar", '.'),
-        ("application/vnd.docker.image.rootfs.foreign.diff.tar", '.'),
-    ];
-    compressed.iter().any(|(plain, mark)| {
-        media_type.strip_prefix(plain).is_some_and(|rest| {
-            rest.is_empty() || rest.strip_prefix(*mark).is_some_and(|how| matches!(how, "gzip" | "zstd"))
-        })
-    })
 }
 
 fn shown(text: &str) -> String {

@@ -158,3 +158,16 @@ pub(crate) fn select<'a>(
         ManifestError::NoPlatform { wanted: host.text(), available }
     })
 }
+
+/// Why an entry of an index was not the one that [`select`] chose.
+pub(crate) fn passed_over(host: &Platform, entry: &Descriptor) -> ManifestError {
+    match &entry.platform {
+        _ if !super::may_be_image(&entry.media_type) => {
+            ManifestError::MediaType(super::shown(&entry.media_type))
+        }
+        Some(platform) if host.fits(platform).is_none() => {
+            ManifestError::NoPlatform { wanted: host.text(), available: vec![platform.text()] }
+        }
+        _ => ManifestError::Beaten,
+    }
+}

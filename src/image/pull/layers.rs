@@ -135,7 +135,7 @@ impl Puller {
             } else if wrong && host.is_some_and(|host| wanted.source.distrust(host, &error.to_string())) {
                 tracing::warn!(layer = %digest, %error, "a host sent wrong content, asking the next one");
             } else {
-                return Err(error);
+                return Err(told(error, wanted));
             }
         }
     }
@@ -283,6 +283,18 @@ struct Attempt {
     /// Whether another host is to serve all of it.
     anew: bool,
     result: Result<(), ImageError>,
+}
+
+/// Of something that is neither called a layer nor an archive, that.
+fn told(error: ImageError, wanted: &Wanted) -> ImageError {
+    match error {
+        ImageError::Layer { reference, source: UnpackError::Tar(_) | UnpackError::Inflate(_), .. }
+            if !wanted.layer.says_layer() =>
+        {
+            ImageError::Manifest { reference, source: wanted.layer.no_layer() }
+        }
+        other => other,
+    }
 }
 
 /// Sends what is kept of a layer through the pipeline.

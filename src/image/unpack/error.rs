@@ -11,6 +11,9 @@ pub enum UnpackError {
     /// The archive is malformed or asks for something that is refused.
     #[error("tar: {0}")]
     Tar(#[from] TarError),
+    /// It does not even begin as an archive.
+    #[error("it is no tar archive, plain or compressed with gzip or zstd")]
+    NoArchive,
     /// The compressed stream is damaged.
     #[error("decompress: {0}")]
     Inflate(#[source] io::Error),
@@ -141,7 +144,7 @@ impl UnpackError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Tar(TarError::Read(_)) | Self::Inflate(_) => ErrorKind::FailedPrecondition,
-            Self::Tar(_) => ErrorKind::InvalidArgument,
+            Self::Tar(_) | Self::NoArchive => ErrorKind::InvalidArgument,
             Self::Io { source, .. } => io_kind(source),
             Self::Digest { .. } | Self::Size { .. } | Self::DiffId { .. } => ErrorKind::FailedPrecondition,
             Self::Limit { .. } | Self::Steps { .. } => ErrorKind::ResourceExhausted,

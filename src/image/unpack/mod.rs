@@ -43,7 +43,7 @@ pub(crate) use limits::Limits;
 pub(crate) use outline::{FEW, Outline, Part};
 pub(crate) use pieces::Piece;
 pub(crate) use pipeline::{Finished, Job, start};
-pub(crate) use spool::spool;
+pub(crate) use spool::{is_archive, spool};
 
 /// Writes the outline of no archive, with those paths behind it.
 #[cfg(test)]

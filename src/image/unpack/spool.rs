@@ -21,30 +21,10 @@ pub(crate) fn spool(
     directory: &Path,
     limit: u64,
 ) -> Result<HashMap<String, PathBuf>, UnpackError> {
-    let mut input = BufReader::with_capacity(BUFFER, input);
-    let first = input.fill_buf().map_err(TarError::from)?;
-    match Compression::of(first) {
-        Compression::None => files(input, directory, limit),
-        Compression::Gzip => {
-            let decoder = flate2::bufread::MultiGzDecoder::new(input);
-            files(BufReader::with_capacity(BUFFER, decoder), directory, limit)
-        }
-        Compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(UnpackError::Inflate)?;
-            files(BufReader::with_capacity(BUFFER, decoder), directory, limit)
-        }
-    }
-}
-
-fn files(
-    reader: impl BufRead,
-    directory: &Path,
-    limit: u64,
-) -> Result<HashMap<String, PathBuf>, UnpackError> {
-    let mut archive = Archive::new(reader);
+    let mut archive = Archive::new(inflated(BufReader::with_capacity(BUFFER, input))?);
     let (mut files, mut links) = (HashMap::new(), Vec::new());
     let (mut entries, mut bytes) = (0, 0);
-    while let Some(entry) = archive.next()? {
+    while let Some(entry) = archive.next().map_err(|error| problem(error, entries == 0))? {
         entries += 1;
         if entries > MAX_FILES {
             return Err(UnpackError::Limit { what: "entries", limit: MAX_FILES });
@@ -80,6 +60,36 @@ fn files(
         }
     }
     Ok(files)
+}
+
+/// Whether the file begins as an archive, whatever it is called.
+pub(crate) fn is_archive(file: File) -> bool {
+    inflated(BufReader::with_capacity(BUFFER, file)).is_ok_and(|reader| Archive::new(reader).next().is_ok())
+}
+
+/// The archive in what may be compressed, as its first bytes say.
+fn inflated<'a>(mut input: impl BufRead + 'a) -> Result<Box<dyn BufRead + 'a>, UnpackError> {
+    Ok(match Compression::of(input.fill_buf().map_err(TarError::from)?) {
+        Compression::None => Box::new(input),
+        Compression::Gzip => {
+            Box::new(BufReader::with_capacity(BUFFER, flate2::bufread::MultiGzDecoder::new(input)))
+        }
+        Compression::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(input).map_err(UnpackError::Inflate)?;
+            Box::new(BufReader::with_capacity(BUFFER, decoder))
+        }
+    })
+}
+
+/// Something whose first block is no header is not damaged, but something else.
+fn problem(error: TarError, first: bool) -> UnpackError {
+    match error {
+        TarError::Checksum | TarError::Number(_) if first => UnpackError::NoArchive,
+        TarError::Read(source) if first && source.kind() == std::io::ErrorKind::UnexpectedEof => {
+            UnpackError::NoArchive
+        }
+        other => other.into(),
+    }
 }
 
 /// Where a relative link in a directory leads; `..` at the top stays there.

@@ -3,10 +3,12 @@
 //! The archive is read once, from front to back, into a directory of the store's own under names of the store's own;
 //! nothing in it is trusted until it has been read as what it must be. Layers are then unpacked as pulled ones are.
 
+mod layout;
+
 use super::load::Left;
 use crate::digest::{Digest, Hasher};
 use crate::error::ImageError;
-use crate::manifest::{self, Descriptor, ManifestError, Parsed, Platform};
+use crate::manifest::{self, Descriptor, ManifestError};
 use crate::reference::Reference;
 use crate::store::IngestDir;
 use crate::unpack::spool;
@@ -40,40 +42,8 @@ pub(super) struct Found {
     pub layers: Vec<Descriptor>,
     pub diff_ids: Vec<Digest>,
     pub kept: Vec<(Digest, Bytes)>,
-}
-
-#[derive(Deserialize)]
-struct LayoutIndex {
-    manifests: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct LayoutEntry {
-    #[serde(flatten)]
-    descriptor: Descriptor,
-    #[serde(default)]
-    annotations: Option<HashMap<String, String>>,
-}
-
-impl LayoutEntry {
-    fn name(&self) -> Option<&str> {
-        let names = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
-        let annotations = self.annotations.as_ref()?;
-        // Many tools write the tag alone there: that is no name.
-        let mut names = names.iter().filter_map(|name| annotations.get(*name));
-        names.find(|name| name.contains('/') || name.contains(':')).map(String::as_str)
-    }
-
-    /// Whether the entry names no platform, and the error says that nothing readable stands behind it.
-    fn is_odd(&self, error: &ImageError) -> bool {
-        let absent = |missing: &String| *missing == blob(&self.descriptor.digest);
-        self.descriptor.platform.is_none()
-            && match error {
-                ImageError::ArchiveContent { missing } => absent(missing),
-                ImageError::Manifest { source, .. } => matches!(source, ManifestError::Json { .. }),
-                _ => false,
-            }
-    }
+    /// What else an index holds of which this is one.
+    pub left: Vec<Left>,
 }
 
 /// What an archive holds.
@@ -122,7 +92,10 @@ impl Archive {
         let mut first = None;
         let mut take = |what: String, found: Result<Found, ImageError>| {
             match found {
-                Ok(found) => contents.images.push(found),
+                Ok(mut found) => {
+                    contents.left.append(&mut found.left);
+                    contents.images.push(found);
+                }
                 Err(error) if is_other(&error) => {
                     contents.left.push(Left { what, why: reason(&error) });
                     first.get_or_insert(error);
@@ -132,13 +105,7 @@ impl Archive {
             Ok(())
         };
         if self.files.contains_key("index.json") {
-            let index: LayoutIndex = self.json("index.json")?;
-            let has_others = index.manifests.len() > 1;
-            for (what, entry) in entries(index) {
-                let found = entry.and_then(|entry| {
-                    self.oci(&entry)
-                        .map_err(|error| if has_others && entry.is_odd(&error) { odd(&entry) } else { error })
-                });
+            for (what, found) in self.layout()? {
                 take(what, found)?;
             }
         } else if self.files.contains_key("manifest.json") {
@@ -147,47 +114,15 @@ impl Archive {
                 let what = entry.tags.iter().flatten().next().unwrap_or(&entry.config).clone();
                 take(what, self.docker(&entry))?;
             }
+        } else if self.files.is_empty() {
+            return Err(ImageError::ArchiveEmpty);
         } else {
-            return Err(ImageError::ArchiveContent { missing: "index.json or manifest.json".to_owned() });
+            return Err(ImageError::ArchiveKind);
         }
         match first {
             Some(error) if contents.images.is_empty() => Err(error),
             _ => Ok(contents),
         }
-    }
-
-    fn oci(&self, entry: &LayoutEntry) -> Result<Found, ImageError> {
-        let mut descriptor = entry.descriptor.clone();
-        let top = descriptor.digest.clone();
-        let mut kept = Vec::new();
-        for _ in 0..3 {
-            let bytes = self.verified(&descriptor.digest)?;
-            kept.push((descriptor.digest.clone(), bytes.clone()));
-            match manifest::parse(&bytes, &descriptor.media_type).map_err(refuse)? {
-                Parsed::Index(entries) => {
-                    descriptor = manifest::select(&Platform::host(), &entries).map_err(refuse)?.clone();
-                }
-                Parsed::Manifest(parsed) => {
-                    let config = self.verified(&parsed.config.digest)?;
-                    let found = Found {
-                        names: entry
-                            .name()
-                            .and_then(|name| Reference::parse(name).ok())
-                            .into_iter()
-                            .collect(),
-                        top: Some(top),
-                        manifest: Some(descriptor.digest),
-                        config: parsed.config.digest,
-                        config_json: String::new(),
-                        layers: parsed.layers,
-                        diff_ids: Vec::new(),
-                        kept,
-                    };
-                    return described(found, config);
-                }
-            }
-        }
-        Err(refuse(ManifestError::Nested))
     }
 
     fn docker(&mut self, entry: &DockerEntry) -> Result<Found, ImageError> {
@@ -210,6 +145,7 @@ impl Archive {
             layers,
             diff_ids: Vec::new(),
             kept: Vec::new(),
+            left: Vec::new(),
         };
         described(found, config)
     }
@@ -249,50 +185,13 @@ impl Archive {
     }
 }
 
-/// The entries of a layout with what to call them. Of images of one name for several platforms, the one for this
-/// machine stays, as if they were in an index.
-fn entries(index: LayoutIndex) -> Vec<(String, Result<LayoutEntry, ImageError>)> {
-    let mut entries = Vec::with_capacity(index.manifests.len());
-    for value in index.manifests {
-        let what = value["digest"].as_str().unwrap_or("an entry without a digest").chars().take(80).collect();
-        let json = |source| refuse(ManifestError::Json { what: "an entry of index.json", source });
-        entries.push((what, serde_json::from_value::<LayoutEntry>(value).map_err(json)));
-    }
-    let host = Platform::host();
-    let mut best: HashMap<Option<String>, (u32, usize)> = HashMap::new();
-    for (at, (_, entry)) in entries.iter().enumerate() {
-        let Ok(entry) = entry else { continue };
-        let fit = entry.descriptor.platform.as_ref().and_then(|platform| host.fits(platform));
-        let name = entry.name().map(str::to_owned);
-        if let Some(fit) = fit
-            && best.get(&name).is_none_or(|(most, _)| fit > *most)
-        {
-            best.insert(name, (fit, at));
-        }
-    }
-    for (at, (_, entry)) in entries.iter_mut().enumerate() {
-        let Ok(known) = &*entry else { continue };
-        let Some(platform) = &known.descriptor.platform else { continue };
-        let beaten = best.get(&known.name().map(str::to_owned)).is_some_and(|(_, best)| *best != at);
-        if beaten || host.fits(platform).is_none() {
-            let (wanted, available) = (host.text(), vec![platform.text()]);
-            *entry = Err(refuse(ManifestError::NoPlatform { wanted, available }));
-        }
-    }
-    entries
-}
-
-/// Of an entry that says of no machine that it is for it, and is no image that could be read.
-fn odd(entry: &LayoutEntry) -> ImageError {
-    refuse(ManifestError::MediaType(entry.descriptor.media_type.chars().take(80).collect()))
-}
-
 /// Whether the error says that something is no image for this machine, rather than a bad one.
 fn is_other(error: &ImageError) -> bool {
     let ImageError::Manifest { source, .. } = error else { return false };
     matches!(
         source,
         ManifestError::NoPlatform { .. }
+            | ManifestError::Beaten
             | ManifestError::NotAnImage(_)
             | ManifestError::LayerType { .. }
             | ManifestError::MediaType(_)
