@@ -227,5 +227,11 @@ impl Client {
 
 /// Whether a host that was asked for a part may have answered that it knows no parts, or not this one.
 fn refuses_ranges(status: StatusCode) -> bool {
-    matches!(status, StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::BAD_REQUEST)
+    matches!(
+        status,
+        StatusCode::RANGE_NOT_SATISFIABLE
+            | StatusCode::BAD_REQUEST
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED
+    )
 }

@@ -2,8 +2,12 @@
 
 use super::answer::Answer;
 use crate::hosts::is_authority;
-use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
 use std::error::Error;
+
+/// Of a server that found nothing to use in what it was offered.
+const NO_SUITE: &str = "offers none of the TLS cipher suites that this node takes, which are those of AES-GCM and \
+    ChaCha20-Poly1305, with ECDHE (not AES-CBC, and no exchange of keys by RSA or DHE): enable one of them there";
 
 /// The answer of a host that could not be spoken to; `registry` is the directory of its configuration.
 pub(super) fn unreachable(error: &reqwest::Error, registry: &str) -> Answer {
@@ -70,10 +74,15 @@ fn tls(error: &TlsError, registry: &str) -> Option<String> {
                 "wants a client's certificate from an authority that it knows; name one as `client` in {file}"
             )
         }
-        TlsError::AlertReceived(AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion)
-        | TlsError::PeerIncompatible(_) => {
-            "has no version or cipher of TLS in common with this node (TLS 1.2 and 1.3 with ECDHE)".to_owned()
-        }
+        TlsError::AlertReceived(AlertDescription::ProtocolVersion)
+        | TlsError::PeerIncompatible(
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+        ) => "offers neither TLS 1.2 nor TLS 1.3, and this node takes no older version".to_owned(),
+        TlsError::AlertReceived(
+            AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity,
+        )
+        | TlsError::PeerIncompatible(_) => NO_SUITE.to_owned(),
         _ => return None,
     })
 }

@@ -5,6 +5,8 @@ use super::scripted::{Reply, Request, Scripted, page, status};
 use super::{Node, layer, noise};
 use crate::{Credentials, Digest};
 use model::ErrorKind;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 
 fn image() -> (Pushed, Digest) {
     let content = layer("a", &noise(200_000));
@@ -23,7 +25,7 @@ fn hosts(node: &Node, mirrors: &[&Scripted], upstream: &Scripted) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_refuses_ranges_is_asked_for_the_whole() {
-    for code in [416, 400] {
+    for code in [416, 400, 405, 501] {
         let (pushed, digest) = image();
         let bytes = pushed.layers[0].0.clone();
         let blob = digest.to_string();
@@ -187,4 +189,35 @@ async fn a_refusal_tells_the_registrys_words_the_credentials_and_the_tries() {
     assert!(error.contains("403 (DENIED), ") && !error.contains("hunter2"), "{error}");
     let error = node.store.pull(&format!("{second}/app:v1"), None).await.unwrap_err().to_string();
     assert!(error.contains("403 (DENIED: hunter2 has no access), without credentials"), "{error}");
+}
+
+/// What servers answer that have nothing in common with this node: openssl's with suites of AES-CBC alone, and those of
+/// before TLS 1.2.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_without_a_suite_or_a_version_for_this_node_is_told_what_to_offer() {
+    for (alert, words) in [
+        (
+            40,
+            "offers none of the TLS cipher suites that this node takes, which are those of AES-GCM and ChaCha20-Poly1305",
+        ),
+        (71, "offers none of the TLS cipher suites"),
+        (70, "offers neither TLS 1.2 nor TLS 1.3"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut hello = [0; 5];
+                stream.read_exact(&mut hello).unwrap();
+                let mut rest = vec![0; usize::from(u16::from_be_bytes([hello[3], hello[4]]))];
+                stream.read_exact(&mut rest).unwrap();
+                stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).unwrap();
+            }
+        });
+        let node = Node::new();
+        node.hosts(&host, &format!("server = \"https://{host}\""));
+        let error = node.store.pull(&format!("{host}/app:v1"), None).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("https://{host}: {words}")), "{alert}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
 }
