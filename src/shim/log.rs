@@ -17,6 +17,8 @@ const PIECE: usize = 16 << 10;
 /// Formatted lines are written when this much has come together, and at the end of every read.
 const BATCH: usize = 16 << 10;
 const MODE: u32 = 0o640;
+/// How often somebody may put another link where a log is to be.
+const RELINKED: u32 = 8;
 
 /// Which output a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Log {
         match open(&path, true) {
             Ok(file) => Ok(Self { path, file: Some(file), is_new: true, ..Self::default() }),
             Err(error) if error.errno == errno::EEXIST => {
-                let file = open(&path, false)?;
+                let file = open_own(&path)?;
                 Ok(Self { path, file: Some(file), ..Self::default() })
             }
             Err(error) => Err(error),
@@ -84,7 +86,7 @@ impl Log {
     /// left behind.
     pub(crate) fn reopen(&mut self) -> SysResult<()> {
         if !self.path.is_empty() {
-            self.file = Some(open(&self.path, false)?);
+            self.file = Some(open_own(&self.path)?);
             self.is_new = false;
         }
         Ok(())
@@ -147,6 +149,24 @@ impl Log {
             }
         }
     }
+}
+
+/// Opens what lies at the path, or a new file. Who may write into the directory can have put a file of the host's there
+/// under a second name: that one stays as it is, and the log is another file.
+fn open_own(path: &[u8]) -> SysResult<File> {
+    let failed = || SysError::io("open log", as_path(path));
+    let mut file = open(path, false)?;
+    for _ in 0..RELINKED {
+        if file.metadata().map_err(failed())?.nlink() <= 1 {
+            return Ok(file);
+        }
+        let (_dir, name) = place(path)?;
+        match std::fs::remove_file(name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed()(error)),
+            _ => file = open(path, false)?,
+        }
+    }
+    Err(SysError::new("open log", as_path(path), errno::EMLINK))
 }
 
 fn open(path: &[u8], new: bool) -> SysResult<File> {

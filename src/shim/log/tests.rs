@@ -126,6 +126,27 @@ fn no_link_below_the_directory_of_logs_is_followed() {
 }
 
 #[test]
+fn a_second_name_of_another_file_is_not_written_to() {
+    let scratch = Scratch::new("hard-links");
+    let (other, log_file) = (scratch.0.join("shadow"), scratch.0.join("0.log"));
+    std::fs::write(&other, "the host's\n").unwrap();
+    std::fs::hard_link(&other, &log_file).unwrap();
+    let mut log = Log::open(&scratch.file()).unwrap();
+    log.write(Stream::Out, b"first\n");
+    assert_eq!(scratch.lines(), [line("stdout", "F", "first")]);
+    std::fs::remove_file(&log_file).unwrap();
+    std::fs::hard_link(&other, &log_file).unwrap();
+    log.reopen().unwrap();
+    log.write(Stream::Out, b"second\n");
+    assert_eq!(scratch.lines(), [line("stdout", "F", "second")]);
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "the host's\n");
+    // A log of its own goes on, as before.
+    let mut log = Log::open(&scratch.file()).unwrap();
+    log.write(Stream::Out, b"third\n");
+    assert_eq!(scratch.lines(), [line("stdout", "F", "second"), line("stdout", "F", "third")]);
+}
+
+#[test]
 fn a_full_disk_loses_whole_lines_and_counts_them() {
     let mut log = Log {
         path: Vec::new(),
