@@ -103,17 +103,19 @@ fn a_full_disk_can_be_emptied() {
     if world.daemon.kind() != Kind::Corten {
         return;
     }
-    let large = Layer::default().with("large", 0o644, Entry::File(noise(4 << 20))).plain();
-    let image = Image { layers: vec![large], ..Image::default() };
-    world.registry.push("large", "1", &image).unwrap();
+    let names = ["registry.test/large:1", "registry.test/last:1"];
+    for (name, size) in [("large", 4 << 20), ("last", 12 << 20)] {
+        let layer = Layer::default().with(name, 0o644, Entry::File(noise(size))).plain();
+        world.registry.push(name, "1", &Image { layers: vec![layer], ..Image::default() }).unwrap();
+    }
     let data = world.daemon.place().data.clone();
     world.daemon.kill().unwrap();
-    mount(&["-t", "tmpfs", "-o", "size=64m,nr_inodes=3000,mode=700", "tmpfs"], &data);
+    mount(&["-t", "tmpfs", "-o", "size=80m,nr_inodes=3000,mode=700", "tmpfs"], &data);
     world.daemon.restart().unwrap();
     let config = world.pod("full").unwrap();
     let (pod, container) = world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
-        for image in ["registry.test/large:1", BUSYBOX] {
+        for image in names.into_iter().chain([BUSYBOX]) {
             cri.pull(image, None).await.unwrap();
         }
         let pod = cri.run_pod(&config).await.unwrap();
@@ -138,8 +140,8 @@ fn a_full_disk_can_be_emptied() {
 
     fill(&data);
     let full = used();
-    world.crictl().unwrap().run(&["rmi", "registry.test/large:1"]).unwrap();
-    until(3 << 20, full, "the image");
+    world.crictl().unwrap().run(&["rmi", names[0]]).unwrap();
+    assert!(used() + (3 << 20) <= full, "{} of {full} bytes are still taken", used());
     // It was true: the image does not come back, on a disk that is full again.
     fs::remove_dir_all(data.join("names")).unwrap();
     fill(&data);
@@ -149,7 +151,16 @@ fn a_full_disk_can_be_emptied() {
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         let images = cri.images.clone().list_images(ListImagesRequest::default()).await.unwrap();
-        assert_eq!(images.into_inner().images.len(), 1);
+        assert_eq!(images.into_inner().images.len(), 2);
+    });
+    // The first one of a new daemon gives the room back at once, too.
+    let crictl = world.crictl().unwrap();
+    crictl.run(&["rmi", names[1]]).unwrap();
+    assert!(used() + (3 << 20) <= full, "{} of {full} bytes are still taken", used());
+    fill(&data);
+    let full = used();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
         cri.stop(&container, 0).await.unwrap();
         cri.remove(&container).await.unwrap();
         cri.end_pod(&pod).await.unwrap();

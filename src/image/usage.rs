@@ -15,6 +15,8 @@ pub struct DiskUsage {
     pub layers: u64,
     /// Bytes of manifests, configs and kept compressed layers.
     pub blobs: u64,
+    /// Bytes that are held in reserve, so that images can be removed when the disk is full.
+    pub reserve: u64,
     /// Bytes of everything: with directories, records, and what interrupted pulls left.
     pub total: u64,
     /// Inodes of everything.
@@ -82,6 +84,7 @@ pub(crate) fn disk_usage(store: &Store) -> DiskUsage {
         root: store.layout.root().to_owned(),
         layers: usage.layers,
         blobs: usage.blobs,
+        reserve: store.reserved(),
         total: total.bytes,
         inodes: total.inodes,
         images,

@@ -50,11 +50,12 @@ pub(super) fn usage(usage: &DiskUsage) -> String {
         .collect();
     let mut text = table(&["IMAGE", "ID", "UNIQUE", "SHARED", "CONTAINERS", ""], &rows);
     text.push_str(&format!(
-        "\n{} in {}: layers {}, manifests and kept blobs {}, {} inodes\n",
+        "\n{} in {}: layers {}, manifests and kept blobs {}, reserve for removing on a full disk {}; {} inodes\n",
         size(usage.total),
         usage.root.display(),
         size(usage.layers),
         size(usage.blobs),
+        size(usage.reserve),
         usage.inodes,
     ));
     text

@@ -15,6 +15,8 @@ impl Store {
     ///
     /// What interrupted pulls left stays for the time of the setting, unless `all` is to go.
     pub(crate) fn sweep(&self, all: bool) -> Result<(), ImageError> {
+        // One after the other: what an earlier one has found is gone, too, when this one says that it is done.
+        let _sweeping = lock(&self.sweeping);
         let mut trash = Vec::new();
         let unwritten = self.forget_unused(all, &mut trash);
         let mut result = Ok(());

@@ -59,6 +59,11 @@ impl Store {
         }
     }
 
+    /// What the reserve takes, if there was room for it.
+    pub(crate) fn reserved(&self) -> u64 {
+        std::fs::metadata(self.layout.reserve()).map_or(0, |found| found.blocks() * 512)
+    }
+
     /// A layer begins to be unpacked: it counts until this is dropped.
     pub(crate) fn growing(&self) -> Arc<Growing> {
         let mut all = lock(&self.growing);

@@ -71,6 +71,8 @@ pub(crate) struct Store {
     holds: Mutex<HashMap<String, HashSet<String>>>,
     /// Names of layer and fix-up directories by the holder that uses them.
     held_layers: Mutex<HashMap<String, HashSet<OsString>>>,
+    /// Held by whoever removes what nothing uses.
+    sweeping: Mutex<()>,
     /// Held by whoever changes records or moves directories; taken before `index`, which is never locked
     /// while the disk is waited for.
     changing: Mutex<()>,

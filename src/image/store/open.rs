@@ -66,6 +66,7 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
         unfinished: std::sync::Mutex::new(unfinished.into_iter().map(|(id, _, since)| (id, since)).collect()),
         holds: std::sync::Mutex::default(),
         held_layers: std::sync::Mutex::default(),
+        sweeping: std::sync::Mutex::default(),
         changing: std::sync::Mutex::default(),
     })
 }

@@ -216,3 +216,37 @@ async fn pinned_images_are_named_by_patterns_and_stay() {
     assert_eq!(node.store.prune(true).unwrap().images, [app]);
     assert!(node.store.find(&reference("infra/pause")).unwrap().is_some());
 }
+
+/// The first removal of a new daemon, too, whatever else it is removing at the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_room_of_an_image_is_free_when_its_removal_is_answered() {
+    let mock = Mock::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("images");
+    let config = ImageConfig { root: root.clone(), keep_layer_blobs: true, ..Default::default() };
+    let open = || ImageStore::open(config.clone(), &prometheus::Registry::new()).unwrap();
+    let store = open();
+    let reference = |name: &str| format!("{}/{name}:v1", mock.address());
+    for name in ["one", "two"] {
+        let mut tar = Builder::default();
+        for number in 0..5000 {
+            tar.file(&format!("{name}{number}"), b"x");
+        }
+        mock.push(name, "v1", &Pushed::manifest(vec![gzip(&tar.end())]));
+        store.pull(&reference(name), None).await.unwrap();
+    }
+    wait_for_last(store).await;
+    let store = open();
+    let usage = store.disk_usage();
+    assert_eq!(usage.reserve, 4 << 20);
+    assert!(usage.reserve + usage.layers + usage.blobs <= usage.total, "{usage:?}");
+    let count = |name: &str| std::fs::read_dir(root.join(name)).unwrap().count();
+    let both = || ["layers/sha256", "outlines", "ingest", "blobs/sha256"].map(count);
+    assert_eq!(both(), [2, 2, 0, 6]);
+    // The other one is being removed meanwhile.
+    let (one, two) = (reference("one"), reference("two"));
+    let (first, second) = tokio::join!(store.remove(&one), store.remove(&two));
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(both(), [0; 4]);
+}

@@ -121,20 +121,22 @@ impl ImageStore {
         Ok(())
     }
 
-    /// Removes the image that [`Self::find`] finds, with all its tags; an absent one is no error. It is gone
-    /// for clients at once; its layers follow in the background, when no container holds them.
+    /// Removes the image that [`Self::find`] finds, with all its tags; an absent one is no error. It is gone for
+    /// clients at once, and the room that it took is free when this returns, unless a container holds the image: then it
+    /// is when none does any more.
     ///
     /// # Errors
-    /// As [`Self::find`], and when the database fails.
+    /// As [`Self::find`], and when the database or the disk fails.
     pub async fn remove(&self, text: &str) -> Result<(), ImageError> {
         let Some(image) = self.find(text)? else { return Ok(()) };
         let store = Arc::clone(&self.store);
         let id = image.id.clone();
-        let hidden = tokio::task::spawn_blocking(move || store.hide(&id)).await;
-        hidden.unwrap_or(Err(ImageError::Interrupted { operation: "removing the image" }))?;
-        tracing::info!(id = image.id, "image removed");
-        self.sweep_in_background();
-        Ok(())
+        let removed = tokio::task::spawn_blocking(move || {
+            store.hide(&id)?;
+            tracing::info!(id, "image removed");
+            store.sweep(false)
+        });
+        removed.await.unwrap_or(Err(ImageError::Interrupted { operation: "removing the image" }))
     }
 
     /// Keeps the image's layers until the holder (a container's id) releases them, whatever is removed.
