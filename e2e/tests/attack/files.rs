@@ -124,6 +124,18 @@ fn no_log_is_written_through_a_link_below_the_directory_of_logs() {
         assert!(error.contains("link/0.log"), "{error}");
         container.log_path = "link/deeper/0.log".to_owned();
         cri.create(&pod, &container, &config).await.unwrap_err();
+        // Nor another file's second name.
+        let other = outside.join("other");
+        fs::write(&other, "the host's\n").unwrap();
+        fs::hard_link(&other, logs.join("second.log")).unwrap();
+        let mut second = shell("second", BUSYBOX, "echo line");
+        second.log_path = "second.log".to_owned();
+        let id = cri.create(&pod, &second, &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        wait_exited(&cri, &id, Duration::from_secs(30)).await.unwrap();
+        assert!(fs::read_to_string(logs.join("second.log")).unwrap().ends_with("stdout F line\n"));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "the host's\n");
+        fs::remove_file(other).unwrap();
         // One that takes the place of the directory later is not followed either.
         container.log_path = "own/0.log".to_owned();
         let id = cri.create(&pod, &container, &config).await.unwrap();

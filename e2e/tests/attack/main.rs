@@ -13,3 +13,9 @@ mod operation;
 mod processes;
 mod streams;
 mod trees;
+
+/// How many of something an attack makes: so many that the fault would show in the usual run, or as many as were
+/// reported, where `CORTEN_ATTACK_FULL` is set. That takes minutes, and gigabytes of memory for what lies on tmpfs.
+fn many(usual: usize, full: usize) -> usize {
+    if std::env::var_os("CORTEN_ATTACK_FULL").is_some() { full } else { usual }
+}

@@ -1,5 +1,6 @@
 //! Trees of files that are too deep, too broad or too long to walk carelessly.
 
+use crate::many;
 use e2e::image::{Entry, Image, Layer, busybox};
 use e2e::pods::shell;
 use e2e::world::{BUSYBOX, World, wait_exited};
@@ -15,6 +16,8 @@ const DEEP: usize = 9500;
 /// Levels that one path has room for.
 const HOP: usize = 1900;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For the sizes that were reported.
+const LONG_PATIENCE: Duration = Duration::from_secs(500);
 
 fn hop() -> String {
     vec!["d"; HOP].join("/")
@@ -32,7 +35,7 @@ fn chain(top: &Path, levels: usize) {
 
 /// Waits until a directory holds none of those entries.
 fn settle(directory: &Path, counts: impl Fn(&str) -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + LONG_PATIENCE;
     let left = || -> Vec<_> {
         let names = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.file_name());
         names.filter(|name| counts(&name.to_string_lossy())).collect()
@@ -131,7 +134,7 @@ fn memory(pid: i32, field: &str) -> u64 {
 
 #[test]
 fn counting_directories_below_a_long_path_takes_little_memory() {
-    const MANY: u64 = 20_000;
+    let many = many(20_000, 300_000);
     let Some(world) = World::with(|options| e2e::runtime::Options {
         extra: "[runtime]\nlayer_usage_seconds = 1\n".into(),
         ..options
@@ -147,10 +150,10 @@ fn counting_directories_below_a_long_path_takes_little_memory() {
         let pod = cri.run_pod(&config).await.unwrap();
         let long = vec!["n".repeat(249); 15].join("/");
         let script =
-            format!("mkdir -p {long} && cd {long} && seq {MANY} | xargs mkdir && echo made; exec sleep 1000");
+            format!("mkdir -p {long} && cd {long} && seq {many} | xargs mkdir && echo made; exec sleep 1000");
         let id = cri.create(&pod, &shell("main", BUSYBOX, &script), &config).await.unwrap();
         cri.start(&id).await.unwrap();
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + LONG_PATIENCE;
         while !fs::read_to_string(world.log("broad", "main")).is_ok_and(|log| log.contains("made")) {
             assert!(Instant::now() < end, "the directories are not made");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -162,11 +165,16 @@ fn counting_directories_below_a_long_path_takes_little_memory() {
             let stats = cri.container_stats().await.unwrap();
             stats[0].writable_layer.as_ref().unwrap().inodes_used.as_ref().map_or(0, |inodes| inodes.value)
         };
-        while inodes().await < MANY {
+        let begin = Instant::now();
+        while inodes().await < many as u64 {
             assert!(Instant::now() < end, "the layer is not counted");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let more = memory(pid, "VmHWM").saturating_sub(before);
+        eprintln!(
+            "{many} directories: {more} KiB more than {before}, {:.1} s",
+            begin.elapsed().as_secs_f64()
+        );
         assert!(more < 64 << 10, "{more} KiB more");
         cri.end_pod(&pod).await.unwrap();
     });
@@ -174,7 +182,7 @@ fn counting_directories_below_a_long_path_takes_little_memory() {
 
 #[test]
 fn trash_of_an_earlier_daemon_keeps_nobody_waiting() {
-    const MANY: usize = 15_000;
+    let (files, directories) = (many(15_000, 300_000), many(15_000, 120_000));
     let Some(mut world) = World::new().unwrap() else { return };
     let data = world.daemon.place().data.clone();
     let again = |world: &mut World| {
@@ -188,13 +196,15 @@ fn trash_of_an_earlier_daemon_keeps_nobody_waiting() {
     let places = [data.join("images/ingest/1"), data.join("containers/.removed-1")];
     for place in &places {
         fs::create_dir(place).unwrap();
-        for number in 0..MANY {
-            fs::create_dir(place.join(number.to_string())).unwrap();
-        }
+        (0..directories).for_each(|number| fs::create_dir(place.join(number.to_string())).unwrap());
+        (0..files).for_each(|number| fs::write(place.join(format!("f{number}")), "").unwrap());
     }
     let full = again(&mut world);
+    let begin = Instant::now();
+    eprintln!("{files} files and {directories} directories, twice: {full:?} to serve instead of {empty:?}");
     assert!(full < empty * 4 + Duration::from_secs(1), "{full:?} instead of {empty:?}");
     for place in places {
         settle(place.parent().unwrap(), |name| Some(name) == place.file_name().unwrap().to_str());
     }
+    eprintln!("removed behind in {:.1} s", begin.elapsed().as_secs_f64());
 }
