@@ -18,7 +18,7 @@ impl<'a> Contents<'a> {
     }
 
     pub(super) fn directory(&mut self, path: &str) -> Result<(), ImageError> {
-        self.append(path, (tar::EntryType::Directory, 0o755, 0), &mut io::empty())
+        self.append(path, &header(tar::EntryType::Directory, 0o755, 0), &mut io::empty())
     }
 
     pub(super) fn document(&mut self, path: &str, value: &serde_json::Value) -> Result<(), ImageError> {
@@ -76,25 +76,24 @@ impl<'a> Contents<'a> {
     }
 
     fn file(&mut self, path: &str, size: u64, reader: &mut impl Read) -> Result<(), ImageError> {
-        self.append(path, (tar::EntryType::Regular, 0o644, size), reader)
+        self.append(path, &header(tar::EntryType::Regular, 0o644, size), reader)
     }
 
-    fn append(
-        &mut self,
-        path: &str,
-        (kind, mode, size): (tar::EntryType, u32, u64),
-        reader: &mut impl Read,
-    ) -> Result<(), ImageError> {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_size(size);
-        // The same images give the same archive.
-        header.set_mtime(0);
-        header.set_uid(0);
-        header.set_gid(0);
-        self.archive.append_data(&mut header, path, reader).map_err(ImageError::Save)
+    fn append(&mut self, path: &str, header: &tar::Header, reader: &mut impl Read) -> Result<(), ImageError> {
+        self.archive.append_data(&mut header.clone(), path, reader).map_err(ImageError::Save)
     }
+}
+
+fn header(kind: tar::EntryType, mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    // The same images give the same archive.
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
 }
 
 fn damaged(what: &str, problem: String) -> ImageError {

@@ -50,19 +50,20 @@ impl Store {
         for id in &unused {
             self.put_aside(&self.layout.layer(id), trash);
         }
-        written.err().map(|error| (error, gone, unused))
+        written.err().map(|error| Unwritten { error, images: gone, layers: unused })
     }
 
     /// Writes what could not be written while the disk was full, as far as no pull has brought it back.
-    fn forget_again(&self, (error, mut gone, mut unused): Unwritten) -> Result<(), ImageError> {
+    fn forget_again(&self, unwritten: Unwritten) -> Result<(), ImageError> {
+        let Unwritten { error, mut images, mut layers } = unwritten;
         tracing::warn!(%error, "what was removed is still recorded: trying again with its room free");
         let _changing = lock(&self.changing);
         {
             let index = self.index();
-            gone.retain(|id| !index.images.contains_key(id));
-            unused.retain(|id| !index.layers.contains_key(id));
+            images.retain(|id| !index.images.contains_key(id));
+            layers.retain(|id| !index.layers.contains_key(id));
         }
-        self.database.remove(&gone, &unused)
+        self.database.remove(&images, &layers)
     }
 
     /// What cannot be moved is removed where it is.
@@ -141,8 +142,12 @@ impl Store {
     }
 }
 
-/// A failure of the database, and what was to be removed from it: images and layers.
-type Unwritten = (ImageError, Vec<String>, Vec<Digest>);
+/// A failure of the database, and what was to be removed from it.
+struct Unwritten {
+    error: ImageError,
+    images: Vec<String>,
+    layers: Vec<Digest>,
+}
 
 /// Finds what is not known. What was put aside has the name that was in use, and a suffix.
 fn others(

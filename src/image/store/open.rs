@@ -1,8 +1,9 @@
 //! Opening the store: whatever a crash or a bad disk left, the node serves.
 
 use super::layout::Layout;
-use super::{Database, Index, Store, partial};
+use super::{Database, ImageRecord, Index, LayerRecord, Store, partial};
 use crate::config::ImageConfig;
+use crate::digest::Digest;
 use crate::error::ImageError;
 use std::path::Path;
 use sys::tree::Trash;
@@ -20,16 +21,7 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
     let (database, images, layers) = open_database(&layout.database())?;
     let boot_id = boot_id();
     let mut index = Index::default();
-    let mut untrusted = Vec::new();
-    for (id, layer) in layers {
-        let written = layer.boot_id.as_ref().is_none_or(|boot| *boot == boot_id);
-        if written && layout.layer(&id).is_dir() {
-            index.layers.insert(id, layer);
-        } else {
-            tracing::warn!(layer = %id, written, "a layer is missing or was not on the disk before a power loss");
-            untrusted.push(id);
-        }
-    }
+    let untrusted = take_layers(&mut index, layers, &layout, &boot_id);
     let unfinished = partial::load(&layout, &boot_id, config.keep_unfinished());
     for (id, layer, _) in &unfinished {
         index.layers.entry(id.clone()).or_insert_with(|| layer.clone());
@@ -71,7 +63,27 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
     })
 }
 
-type Contents = (Database, Vec<super::ImageRecord>, Vec<(crate::Digest, super::LayerRecord)>);
+/// Takes the layers that are there and whole; the others.
+fn take_layers(
+    index: &mut Index,
+    layers: Vec<(Digest, LayerRecord)>,
+    layout: &Layout,
+    boot_id: &str,
+) -> Vec<Digest> {
+    let mut untrusted = Vec::new();
+    for (id, layer) in layers {
+        let written = layer.boot_id.as_ref().is_none_or(|boot| boot == boot_id);
+        if written && layout.layer(&id).is_dir() {
+            index.layers.insert(id, layer);
+        } else {
+            tracing::warn!(layer = %id, written, "a layer is missing or was not on the disk before a power loss");
+            untrusted.push(id);
+        }
+    }
+    untrusted
+}
+
+type Contents = (Database, Vec<ImageRecord>, Vec<(Digest, LayerRecord)>);
 
 fn open_database(path: &Path) -> Result<Contents, ImageError> {
     let attempt = || {

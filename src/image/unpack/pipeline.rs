@@ -74,13 +74,16 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
         let result = inflate::run(input, &chunks_in, &buffers_out, limit);
         let _ = inflated_in.send(result);
     })?;
-    let (directory, outline, diff_id) = (job.directory, job.outline, job.diff_id);
-    let (limits, growing) = (job.limits, job.growing);
-    // Plain bytes are their own diff id, which the first thread has checked as the digest.
-    let plain = job.layer.digest;
+    let (directory, outline) = (job.directory, job.outline);
+    let extraction = Extraction {
+        plain: job.layer.digest,
+        diff_id: job.diff_id,
+        limits: job.limits,
+        growing: job.growing,
+    };
     spawn("layer-extract", move || {
         let source = Inflated::new(chunks_out, buffers_in);
-        let result = extract((&directory, &outline), source, (plain, &diff_id), (limits, growing));
+        let result = extraction.run(&directory, &outline, source);
         let _ = extracted_in.send(result.map(|unpacked| Finished { directory, outline, unpacked }));
     })?;
     Ok(Running { input, checked, inflated, extracted })
@@ -121,33 +124,44 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), UnpackE
     })
 }
 
-fn extract(
-    (directory, outline): (&IngestDir, &IngestFile),
-    source: Inflated,
-    (plain, diff_id): (Digest, &Digest),
-    (limits, growing): (Limits, Arc<Growing>),
-) -> Result<Unpacked, UnpackError> {
-    let unwritten = |source| UnpackError::Io { operation: "write", path: "outline".to_owned(), source };
-    let recorder = outline.handle().and_then(Recorder::new).map_err(unwritten)?;
-    let mut archive = Archive::recorded(source, recorder).limited(limits.records);
-    let mut extractor = Extractor::new(directory.path(), limits)?.growing(growing);
-    let unpacked = extractor.run(&mut archive);
-    let (mut source, mut recorder) = archive.into_inner();
-    let unpacked = match unpacked {
-        // The stream broke off: the inflating thread knows why.
-        Err(UnpackError::Tar(super::TarError::Read(_)))
-            if source.drain(&mut Recorder::default()).is_err() =>
-        {
-            return Err(UnpackError::Aborted);
+/// What the thread that extracts holds the layer against.
+struct Extraction {
+    /// Plain bytes are their own diff id, which the first thread has checked as the digest.
+    plain: Digest,
+    diff_id: Digest,
+    limits: Limits,
+    growing: Arc<Growing>,
+}
+
+impl Extraction {
+    fn run(
+        self,
+        directory: &IngestDir,
+        outline: &IngestFile,
+        source: Inflated,
+    ) -> Result<Unpacked, UnpackError> {
+        let unwritten = |source| UnpackError::Io { operation: "write", path: "outline".to_owned(), source };
+        let recorder = outline.handle().and_then(Recorder::new).map_err(unwritten)?;
+        let mut archive = Archive::recorded(source, recorder).limited(self.limits.records);
+        let mut extractor = Extractor::new(directory.path(), self.limits)?.growing(self.growing);
+        let unpacked = extractor.run(&mut archive);
+        let (mut source, mut recorder) = archive.into_inner();
+        let unpacked = match unpacked {
+            // The stream broke off: the inflating thread knows why.
+            Err(UnpackError::Tar(super::TarError::Read(_)))
+                if source.drain(&mut Recorder::default()).is_err() =>
+            {
+                return Err(UnpackError::Aborted);
+            }
+            other => other?,
+        };
+        source.drain(&mut recorder).map_err(|_| UnpackError::Aborted)?;
+        let actual = source.hasher.take().map_or(self.plain, Hasher::finish);
+        if actual != self.diff_id {
+            return Err(UnpackError::DiffId { expected: self.diff_id, actual });
         }
-        other => other?,
-    };
-    source.drain(&mut recorder).map_err(|_| UnpackError::Aborted)?;
-    let actual = source.hasher.take().map_or(plain, Hasher::finish);
-    if actual != *diff_id {
-        return Err(UnpackError::DiffId { expected: diff_id.clone(), actual });
+        recorder.finish(&unpacked.implied).map_err(unwritten)?;
+        extractor.finish()?;
+        Ok(unpacked)
     }
-    recorder.finish(&unpacked.implied).map_err(unwritten)?;
-    extractor.finish()?;
-    Ok(unpacked)
 }
