@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use sys::fd::{errno, flag, namespace};
 use sys::process::SingleThread;
-use sys::{fd, mount, process, resolve, socket, tty};
+use sys::{fd, mount, privilege, process, resolve, socket, tty};
 use wire::plan::{ContainerPlan, PidNamespace};
 
 use crate::agent::Handover;
@@ -56,6 +56,10 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     let Built { labels, handover, state } = build(child)?;
     if let Some(start) = child.extras.start {
         socket::accept_into(start, status.as_fd())?;
+    }
+    if plan.hooks.is_none() && child.extras.before_exec.is_none() {
+        // Before the word, since whoever gives it is busy meanwhile; hooks still get what the container may not have.
+        privilege::limit_bounding_set(plan.process.bounding)?;
     }
     let Some(go) = channel::wait_for_go(status.as_fd()) else { process::exit(1) };
     let agent = go.agent.as_ref().map(AsRawFd::as_raw_fd);

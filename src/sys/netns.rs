@@ -9,11 +9,14 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The calling thread's network namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 /// The loopback interface has this index in every namespace.
 const LOOPBACK: u32 = 1;
+/// How often going back is tried again.
+const RETURN_AGAIN: Duration = Duration::from_millis(1);
 
 /// An open network namespace, with a rtnetlink socket inside.
 #[derive(Debug)]
@@ -64,7 +67,7 @@ impl Netns {
 
 /// Makes a network namespace with its loopback interface up, and pins it at `pin`, whose directory exists.
 ///
-/// The work is done on a thread of its own: the caller's namespace never changes.
+/// The calling thread is in there meanwhile, and back when this returns.
 ///
 /// # Errors
 /// When a step fails; nothing is left behind then. `pin` must not exist.
@@ -75,7 +78,7 @@ pub fn create(pin: &Path) -> SysResult<Netns> {
         .mode(0o444)
         .open(pin)
         .map_err(SysError::io("create network namespace file", pin))?;
-    let made = on_thread(|| populate(pin)).and_then(|result| result);
+    let made = Home::note().and_then(|_home| populate(pin));
     if made.is_err() {
         // The error that matters is the one that is returned.
         let _ = remove(pin);
@@ -128,27 +131,32 @@ pub fn remove(path: &Path) -> SysResult<()> {
     }
 }
 
-/// Runs a closure in a network namespace, on a fresh thread that ends with it.
+/// Runs a closure in a network namespace; the calling thread is back in its own when this returns.
 ///
 /// # Errors
-/// When the thread cannot be made, or the namespace not entered.
-pub fn run_in<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> SysResult<T> {
-    on_thread(|| {
-        setns(netns, CloneFlags::CLONE_NEWNET).map_err(SysError::nix("enter network namespace", ""))?;
-        Ok(work())
-    })?
+/// When the namespace cannot be entered.
+pub fn run_in<T>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T) -> SysResult<T> {
+    let _home = Home::note()?;
+    setns(netns, CloneFlags::CLONE_NEWNET).map_err(SysError::nix("enter network namespace", ""))?;
+    Ok(work())
 }
 
-fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> SysResult<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .name("netns".to_owned())
-            .stack_size(64 * 1024)
-            .spawn_scoped(scope, work)
-            .map_err(SysError::io("start thread", "netns"))?;
-        // A panic of the closure is the caller's own: it goes on there.
-        thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), Ok)
-    })
+/// The network namespace that the calling thread is in, to which it goes back when this is dropped.
+struct Home(OwnedFd);
+
+impl Home {
+    fn note() -> SysResult<Self> {
+        File::open(OWN).map(|own| Self(own.into())).map_err(SysError::io("open network namespace", OWN))
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // A thread that stayed away would do the work of others there. The kernel can lack memory, but not for ever.
+        while setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET).is_err() {
+            std::thread::sleep(RETURN_AGAIN);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -52,3 +52,21 @@ fn a_file_that_is_no_namespace_is_refused() {
     remove(&file).unwrap();
     assert!(!file.exists());
 }
+
+#[test]
+fn the_thread_is_back_whatever_happened_in_there() {
+    if !root() {
+        return;
+    }
+    let own = || std::fs::read_link(OWN).unwrap();
+    let home = own();
+    let netns = create(&scratch("home")).unwrap();
+    assert_eq!(own(), home);
+    let inside = run_in(netns.fd(), own).unwrap();
+    assert_ne!(inside, home);
+    let work = || run_in(netns.fd(), || panic!("in there"));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    assert!(panicked.is_err());
+    assert_eq!(own(), home);
+    remove(netns.path()).unwrap();
+}
