@@ -11,8 +11,9 @@ use crate::failure::{required_prev_result, system};
 use crate::firewall;
 use crate::host_local::valid_attachments;
 use crate::tag;
-use crate::types::{CniError, CniResult, Invocation};
+use crate::types::{CniError, CniResult, Command, Invocation};
 use conf::{Mapping, PortMap, Protocol};
+use serde_json::Value;
 use std::net::IpAddr;
 use sys::netlink::{Batch, Devconf, Socket, output_interface};
 
@@ -40,6 +41,17 @@ pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
     }
     forget_udp(&conf.mappings);
     Ok(previous)
+}
+
+/// Whether a call asks for nothing: an ADD that only passes on the result of the plugin before.
+#[must_use]
+pub fn passes_on(call: &Invocation) -> bool {
+    call.command == Command::Add
+        && call.conf.plugin_type() == "portmap"
+        && match call.conf.runtime("portMappings") {
+            None | Some(Value::Null) => true,
+            Some(mappings) => mappings.as_array().is_some_and(Vec::is_empty),
+        }
 }
 
 /// Removes the mappings. It succeeds when there are none, and by a configuration that is wrong.

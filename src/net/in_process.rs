@@ -13,11 +13,19 @@ pub(crate) fn supports(conf: &PluginConfig) -> bool {
     matches!(ipam, None | Some("" | "host-local")) && cni::understands(conf).is_ok()
 }
 
-/// Calls a plugin on a blocking thread. Only ADD has a result.
+/// Calls a plugin, on a blocking thread where there is something to do. Only ADD has a result.
 ///
 /// # Errors
 /// When the plugin fails or panics.
 pub(crate) async fn call(host: Arc<dyn Host>, invocation: Invocation) -> Result<Option<CniResult>> {
+    if cni::portmap::passes_on(&invocation) {
+        let failed = |source| NetError::Plugin {
+            plugin: invocation.conf.plugin_type().to_owned(),
+            command: invocation.command,
+            source,
+        };
+        return host.run(&invocation).map_err(failed);
+    }
     run(invocation, move |call| host.run(call)).await
 }
 
@@ -68,6 +76,27 @@ mod tests {
         assert_eq!(error.to_string(), "cni ADD bridge: panicked: index 7 is out");
         let error = run(invocation(), |_| panic!("plain")).await.unwrap_err();
         assert_eq!(error.to_string(), "cni ADD bridge: panicked: plain");
+    }
+
+    #[test]
+    fn only_an_add_without_ports_passes_on() {
+        let table = [
+            (Command::Add, r#"{"type": "portmap"}"#, true),
+            (Command::Add, r#"{"type": "portmap", "runtimeConfig": {"portMappings": []}}"#, true),
+            (
+                Command::Add,
+                r#"{"type": "portmap", "runtimeConfig": {"portMappings": [{"hostPort": 1}]}}"#,
+                false,
+            ),
+            (Command::Add, r#"{"type": "portmap", "runtimeConfig": {"portMappings": "odd"}}"#, false),
+            (Command::Del, r#"{"type": "portmap"}"#, false),
+            (Command::Add, r#"{"type": "bridge"}"#, false),
+        ];
+        for (command, text, expected) in table {
+            let conf = PluginConfig::parse(text.as_bytes()).unwrap();
+            let call = Invocation { command, conf, ..invocation() };
+            assert_eq!(cni::portmap::passes_on(&call), expected, "{text}");
+        }
     }
 
     #[test]
