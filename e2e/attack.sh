@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every attack of e2e/tests/attack and prints a table of them.
+# Runs every attack of e2e/tests/attack and prints a table of them; at the sizes that were reported with CORTEN_ATTACK_FULL=1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
