@@ -48,3 +48,40 @@ pub fn seccomp(bytes: &[u8]) {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use crate::caps::default_set;
+    use crate::{cdi, seccomp};
+    use oci_spec::runtime::Spec;
+
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let seeds =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/fuzz/seeds").join(target);
+        std::fs::read_dir(seeds).unwrap().map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_seeds_are_taken_by_what_they_are_for() {
+        let mut devices = 0;
+        for seed in seeds("cdi") {
+            devices += cdi::each(&seed, &Spec::default()).len();
+            super::cdi(&seed);
+        }
+        assert!(devices >= 3, "{devices} devices");
+        for seed in seeds("seccomp") {
+            assert!(seccomp::compile(&seed, default_set()).is_some(), "{}", String::from_utf8_lossy(&seed));
+            super::seccomp(&seed);
+        }
+    }
+
+    #[test]
+    fn anything_is_taken() {
+        for bytes in [&b""[..], b"{}", b"[", b"a: b", &[0xff; 100], b"{\"defaultAction\":\"SCMP_ACT_ALLOW\"}"]
+        {
+            super::cdi(bytes);
+            super::seccomp(bytes);
+        }
+    }
+}

@@ -10,7 +10,7 @@ pub mod cdi;
 pub mod cgroup;
 mod copy_up;
 pub mod error;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod plan;
 pub mod rlimits;

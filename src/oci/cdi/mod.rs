@@ -106,7 +106,7 @@ impl Registry {
 }
 
 /// The spec with each device of a file in turn, where its edits are taken.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn each(bytes: &[u8], spec: &Spec) -> Vec<Spec> {
     let Ok(document) = document::parse(bytes) else { return Vec::new() };
     let with = |device: &Device| {

@@ -113,7 +113,7 @@ pub fn warm_up() -> OciResult<()> {
 }
 
 /// A profile's program as code, jumps and operand of each instruction; `None` when the profile is refused.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn compile(json: &[u8], caps: CapSet) -> Option<Vec<[u32; 4]>> {
     let filter = Filter::from_spec(&json::parse(json, caps).ok()?).ok()?;
     let program = bpf::compile(&filter, arch::machines()).ok()?;
