@@ -1,21 +1,13 @@
 //! From the command line to the command.
 
-use std::io::Write;
-
 use sys::process::SingleThread;
 
-use crate::args::{Args, Command, Global};
+use crate::args::{Args, Command};
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::{
     create, delete, events, exec, features, foreground, kill, list, log, pause, ps, spec, start, update,
 };
-
-/// What every command has.
-pub(crate) struct Context<'a> {
-    pub(crate) global: &'a Global,
-    /// What makes forking safe.
-    pub(crate) single: SingleThread,
-}
 
 /// Carries a command out; the code is the program's own where this process stands in for it.
 pub(crate) fn run(args: &Args) -> Result<u8> {
@@ -65,9 +57,4 @@ fn seal() -> Result<()> {
     // Executed through a descriptor it would be called by its number.
     sys::process::set_name(c"corten-oci");
     Ok(())
-}
-
-/// One line for the caller.
-pub(crate) fn print(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}").map_err(Error::io("write", "stdout"))
 }

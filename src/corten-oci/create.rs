@@ -9,20 +9,19 @@ use launch::{ContainerChild, Extras, Failure, run_container};
 use oci::cgroup::{CgroupPath, Host, Resources};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use sys::fd::{errno, flag, namespace};
-use sys::process::{self, Child, Forked, SingleThread};
+use sys::process::{self, Child, Forked, SIGKILL, SingleThread};
 use sys::{resolve, socket};
 use wire::plan::{ContainerPlan, PidNamespace, Stdio};
 
 use crate::args;
-use crate::command::Context;
 use crate::console::Console;
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Stage};
 use crate::namespaces::Namespaces;
-use crate::state::{Dir, Record, Status};
+use crate::state::{Dir, Record};
+use crate::status::Status;
 use crate::{bundle, check, log, state, stdio, time};
-
-const SIGKILL: i32 = 9;
 
 /// A container that waits to be started.
 #[derive(Debug)]

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use oci::cgroup::Host;
 
 use crate::args;
-use crate::command::Context;
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Stage};
-use crate::state::{Dir, Record, Status};
+use crate::state::{Dir, Record};
+use crate::status::Status;
 use crate::{kill, log};
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::state::Status;
+use crate::status::Status;
 
 /// The result of everything in this program.
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -7,9 +7,10 @@ use oci::cgroup::Host;
 use serde_json::json;
 
 use crate::args;
-use crate::command::{Context, print};
+use crate::context::{Context, print};
 use crate::error::{Error, Result};
-use crate::state::{Dir, Record, Status};
+use crate::state::{Dir, Record};
+use crate::status::Status;
 
 /// Prints a line of JSON each interval until the container has ended; with `--stats` one.
 pub(crate) fn events(context: &Context<'_>, args: &args::Events) -> Result<()> {

@@ -15,11 +15,12 @@ use sys::socket;
 use wire::plan::{ExecPlan, IdMaps};
 
 use crate::args;
-use crate::command::Context;
 use crate::console::Console;
+use crate::context::Context;
 use crate::create::fork;
 use crate::error::{Error, Result};
-use crate::state::{Dir, Record, Status};
+use crate::state::{Dir, Record};
+use crate::status::Status;
 use crate::{check, foreground, log, namespaces, stdio};
 
 /// Runs a program; its code, or 0 when detached.

@@ -3,7 +3,7 @@
 use oci::caps::CapSet;
 use serde_json::{Value, json};
 
-use crate::command::print;
+use crate::context::print;
 use crate::error::{Error, Result};
 
 /// Options of mounts that are flags; what else an option says goes to the filesystem.

@@ -12,7 +12,7 @@ use sys::process::{self, Child};
 use sys::tty;
 
 use crate::args;
-use crate::command::Context;
+use crate::context::Context;
 use crate::error::Result;
 use crate::{create, delete, log, start};
 

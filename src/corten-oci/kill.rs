@@ -4,13 +4,13 @@ use std::os::fd::AsFd;
 
 use oci::cgroup::Host;
 use sys::fd::errno;
+use sys::process::SIGKILL;
 
 use crate::args;
-use crate::command::Context;
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::state::{Dir, Record, Status};
-
-const SIGKILL: i32 = 9;
+use crate::state::{Dir, Record};
+use crate::status::Status;
 
 /// Sends a signal. SIGKILL reaches frozen processes too, and all of a container whose first process is not PID 1.
 pub(crate) fn kill(context: &Context<'_>, args: &args::Kill) -> Result<()> {

@@ -5,9 +5,10 @@ use std::path::Path;
 use oci::cgroup::Host;
 
 use crate::args::{self, Format};
-use crate::command::{Context, print};
+use crate::context::{Context, print};
 use crate::error::{Error, Result};
-use crate::state::{Dir, Record, Status};
+use crate::state::{Dir, Record};
+use crate::status::Status;
 
 /// Prints one container's state.
 pub(crate) fn state(context: &Context<'_>, id: &str) -> Result<()> {

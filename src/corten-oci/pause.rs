@@ -2,9 +2,10 @@
 
 use oci::cgroup::Host;
 
-use crate::command::Context;
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::state::{Dir, Status};
+use crate::state::Dir;
+use crate::status::Status;
 
 /// Freezes a container that is created or runs.
 pub(crate) fn pause(context: &Context<'_>, id: &str) -> Result<()> {

@@ -5,7 +5,7 @@ use std::process::Command;
 use oci::cgroup::Host;
 
 use crate::args::{self, Format};
-use crate::command::{Context, print};
+use crate::context::{Context, print};
 use crate::error::{Error, Result};
 use crate::state::Dir;
 

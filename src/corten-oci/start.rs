@@ -5,11 +5,12 @@ use std::os::fd::AsFd;
 use launch::channel::{self, Status as Told};
 use oci::cgroup::Host;
 
-use crate::command::Context;
+use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Stage};
 use crate::log;
-use crate::state::{Dir, Record, Status};
+use crate::state::{Dir, Record};
+use crate::status::Status;
 
 /// Starts a created container.
 pub(crate) fn start(context: &Context<'_>, id: &str) -> Result<()> {

@@ -8,9 +8,10 @@ use oci_spec::runtime::LinuxResources;
 
 use crate::args;
 use crate::check;
-use crate::command::Context;
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::state::{Dir, Status};
+use crate::state::Dir;
+use crate::status::Status;
 
 const LIMIT: u64 = 1 << 20;
 

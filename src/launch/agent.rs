@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use sys::fd::errno;
 use sys::pass::Pass;
-use sys::process::{self, Successor};
+use sys::process::{self, SIGKILL, Successor};
 use sys::{SysError, SysResult, fd, privilege, socket};
 use wire::plan::{ProcessPlan, SeccompAgent};
 
@@ -23,7 +23,6 @@ use crate::{Failure, channel};
 /// The helper's needs are modest.
 const STACK: usize = 64 << 10;
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
-const SIGKILL: i32 = 9;
 
 /// What an agent will be told: who asks. To be made while the host's procfs is in sight.
 pub(super) struct Handover {

@@ -10,8 +10,6 @@ use wire::plan::{Bytes, ContainerPlan, IdMaps, MountSource, RuntimePlan};
 use crate::userns::Mapper;
 use crate::{Context, Failure, Never, channel, images, null, rootfs};
 
-const MS_BIND: u64 = 0x1000;
-
 /// What runtimes look helpers up by.
 const PATH: &[u8] = b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -109,7 +107,7 @@ fn set(stage: &Stage<'_>) -> Result<(), Failure> {
         rootfs::seclude(&path).context("seclude", &path)?;
     }
     let held = format!("/proc/self/fd/{}", userns.as_raw_fd());
-    mount::classic(held.as_bytes(), &path, b"", MS_BIND, b"").context("pin user namespace at", &path)
+    mount::classic(held.as_bytes(), &path, b"", mount::BIND, b"").context("pin user namespace at", &path)
 }
 
 fn attach(tree: BorrowedFd<'_>, path: &[u8], spread: u64) -> Result<(), Failure> {

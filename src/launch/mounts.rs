@@ -11,7 +11,6 @@ use crate::groups::Volume;
 use crate::userns::{self, Mapper};
 use crate::{Context, Failure, images, pids};
 
-const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup/";
 
 /// Cuts the mount namespace off from the host's as the plan says, then opens the sources of all bind mounts,
@@ -222,7 +221,7 @@ pub(super) fn configure(tree: BorrowedFd<'_>, attributes: u64, spread: u64, deep
     }
     let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
     if attributes != 0 {
-        mount::classic(b"", path.as_bytes(), b"", MS_REMOUNT_BIND | attributes & 0xf, b"")?;
+        mount::classic(b"", path.as_bytes(), b"", mount::REMOUNT | mount::BIND | attributes & 0xf, b"")?;
     }
     if spread != 0 {
         let depth = if deep { propagation::RECURSIVE } else { 0 };

@@ -4,14 +4,12 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use sys::fd::{errno, flag, namespace, propagation};
-use sys::process::SingleThread;
+use sys::process::{SIGKILL, SingleThread};
 use sys::{exec, fd, mount, poll, privilege, process, resolve, shim_spawn, socket};
 use wire::plan::SandboxPlan;
 
 use crate::labels::Labels;
 use crate::{Context, Failure, Never, channel, creds, keyring, null, pids, userns};
-
-const SIGKILL: i32 = 9;
 
 /// What the fork hands to the child.
 pub struct PauseChild<'a> {

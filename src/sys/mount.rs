@@ -27,6 +27,10 @@ pub const NO_SUID: u64 = 0x02;
 pub const NO_DEV: u64 = 0x04;
 /// `MOUNT_ATTR_NOEXEC`.
 pub const NO_EXEC: u64 = 0x08;
+/// For [`classic`]: another place for what is mounted already.
+pub const BIND: u64 = libc::MS_BIND;
+/// For [`classic`]: other attributes, with [`BIND`] of the mount alone.
+pub const REMOUNT: u64 = libc::MS_REMOUNT;
 
 #[repr(C)]
 struct MountAttr {
