@@ -222,7 +222,7 @@ impl Shim {
         }
     }
 
-    /// The daemon has hung up: its clients are gone, and its commands are nobody's.
+    /// The daemon has hung up: its clients are gone.
     pub(crate) fn forget_clients_of(&mut self, conn: u64) {
         let theirs: Vec<u64> = self
             .clients
@@ -233,7 +233,6 @@ impl Shim {
         for number in theirs {
             self.leave(number);
         }
-        self.outcomes.retain(|_, (owner, _)| *owner != conn);
     }
 
     fn leave(&mut self, number: u64) {

@@ -24,13 +24,8 @@ impl Shim {
     fn on_reaped(&mut self, ended: Ended) {
         // One that has been succeeded means nothing any more.
         self.succeed_all();
-        if let Some(number) =
-            self.execs.iter_mut().find_map(|(number, exec)| exec.ends_with(ended.pid).then_some(*number))
-        {
-            self.on_exec_ended(number, ended);
-        } else {
-            self.feed(Event::Reaped(End { how: ended, at_ns: time::wall_ns() }));
-        }
+        self.succeed_execs();
+        self.feed(Event::Reaped(End { how: ended, at_ns: time::wall_ns() }));
     }
 
     /// Reads an output of a container into its log.

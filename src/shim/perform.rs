@@ -45,6 +45,14 @@ impl Shim {
             Action::EndClients(id) => self.end_clients(&id),
             Action::WriteExit(record) => self.write_exit(&record),
             Action::Forget(id) => self.forget(&id),
+            Action::Exec { number, first, command } => self.run_command(number, first, &command),
+            Action::HearExec(number) => self.hear_exec(number),
+            Action::PassStreams(ticket, number) => self.pass_streams(ticket, number),
+            Action::DrainExec(number) => self.drain_exec(number),
+            Action::KillExec(number) => self.kill_exec(number),
+            Action::CloseExec(number, container) => self.close_exec(number, &container),
+            Action::Answer { ticket, number, reply } => self.answer_exec(ticket, number, reply),
+            Action::ForgetExec(number) => drop(self.execs.remove(&number)),
         }
     }
 }

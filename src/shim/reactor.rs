@@ -19,7 +19,7 @@ use wire::msg::{ExitRecord, Reply};
 use crate::attach::Client;
 use crate::conn::Conn;
 use crate::container::Handles;
-use crate::execs::Exec;
+use crate::execs::ExecHandles;
 use crate::log::Stream;
 use crate::pod::{Event, Pod, Ticket};
 use crate::sandbox::Sandbox;
@@ -78,10 +78,8 @@ pub(crate) struct Shim {
     pub(crate) conns: BTreeMap<u64, Conn>,
     pub(crate) pod: Pod,
     pub(crate) containers: BTreeMap<String, Handles>,
-    pub(crate) execs: BTreeMap<u64, Exec>,
+    pub(crate) execs: BTreeMap<u64, ExecHandles>,
     pub(crate) clients: BTreeMap<u64, Client>,
-    /// How commands ended that nobody has asked about yet, with the connection that may.
-    pub(crate) outcomes: BTreeMap<u64, (u64, Reply)>,
     pub(crate) sandbox: Option<Sandbox>,
     buffer: Vec<u8>,
 }
@@ -134,7 +132,6 @@ impl Shim {
             containers: BTreeMap::new(),
             execs: BTreeMap::new(),
             clients: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
             sandbox: None,
             buffer: vec![0; BUFFER],
         })
@@ -163,7 +160,7 @@ impl Shim {
                 Some(Source::Output(id, stream)) => self.on_output(&id, stream),
                 Some(Source::Memory(id)) => self.on_memory(&id),
                 Some(Source::Console(id)) => self.on_console(&id),
-                Some(Source::ExecStatus(number)) => self.on_exec_status(number),
+                Some(Source::ExecStatus(number)) => self.hear_exec(number),
                 Some(Source::ExecOutput(number, stream)) => self.on_exec_output(number, stream),
                 Some(Source::Attached(number)) => self.on_attached(number),
                 None => {}
@@ -184,6 +181,7 @@ impl Shim {
                         self.next_token += 1;
                         self.sources.insert(token, Source::Conn);
                         self.conns.insert(token, Conn::new(stream));
+                        self.feed(Event::Connected(token));
                     }
                 }
                 Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE)) => {
@@ -234,6 +232,7 @@ impl Shim {
             let _ = self.poller.remove(&conn);
         }
         self.forget_clients_of(token);
+        self.feed(Event::HungUp(token));
     }
 
     /// Answers a request; a daemon that is gone, or reads nothing, gets no answer.
@@ -344,9 +343,8 @@ impl Shim {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let execs = self.execs.values().filter_map(Exec::deadline);
         let clients = self.clients.values().filter_map(Client::deadline);
-        execs.chain(clients).chain(self.accept_again).chain(self.pod.deadline()).min()
+        clients.chain(self.accept_again).chain(self.pod.deadline()).min()
     }
 
     fn expire(&mut self, now: Instant) {
@@ -359,11 +357,6 @@ impl Shim {
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         if due(self.pod.deadline()) {
             self.feed(Event::Timer);
-        }
-        let execs: Vec<u64> =
-            self.execs.iter().filter(|(_, exec)| due(exec.deadline())).map(|(number, _)| *number).collect();
-        for number in execs {
-            self.on_exec_deadline(number, now);
         }
         self.drop_stalled_clients(now);
     }

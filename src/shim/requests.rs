@@ -54,13 +54,8 @@ impl Shim {
         let answer = match errand {
             Errand::Greet => Ok(Some(self.greet(ticket))),
             Errand::SetUp(plan) => self.set_up_sandbox(&plan).map(Some),
-            Errand::Exec(plan) => self.exec(ticket, *plan).map(|()| None),
             Errand::ReopenLog(id) => self.reopen_log(&id).map(|()| Some(Reply::Ok)),
             Errand::CloseStdin(id) => self.close_stdin(&id).map(|()| Some(Reply::Ok)),
-            Errand::OpenExec { plan, streams, tty } => {
-                self.open_exec(ticket, *plan, streams, tty).map(|()| None)
-            }
-            Errand::WaitExec(number) => self.wait_exec(ticket, number),
             Errand::Attach(id, streams) => self.attach(ticket, &id, streams).map(|()| None),
         };
         match answer {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod rotation;
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

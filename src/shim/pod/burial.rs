@@ -7,7 +7,7 @@ use sys::process::{Ended, SIGKILL};
 use wire::msg::{ErrorCode, ExitRecord};
 
 use super::container::{Container, Next, Phase};
-use super::{Action, End, Event, Fact, Pod, Remains, Rest};
+use super::{Action, End, Event, ExecFact, Fact, Pod, Remains, Rest};
 use crate::requests::{error, refused};
 
 /// How long the output of a dead container is waited for, when something outside of it holds the pipe.
@@ -39,6 +39,10 @@ impl Pod {
         let find = |is: &dyn Fn(&Container) -> bool| self.containers.values().find(|one| is(one));
         let (id, fact) = if let Some(container) = find(&|one| one.pid == pid) {
             (container.id.clone(), Fact::Ended(end))
+        } else if let Some((number, _)) = self.execs.iter().find(|(_, exec)| exec.pid() == pid) {
+            self.todo.push(Action::HearExec(*number));
+            self.todo.push(Action::Then(Box::new(Event::Exec(*number, ExecFact::Ended(end)))));
+            return true;
         } else if self.pause == pid {
             self.pause = None;
             self.todo.push(Action::ForgetPause);

@@ -204,8 +204,6 @@ impl Container {
             Fact::NotTold(reply) => self.on_not_told(reply, todo),
             Fact::HelperRuns(at_ns, pid) => self.on_helper(at_ns, pid),
             Fact::Counted(count) => self.on_counted(count),
-            // What a command used too much of is no matter of the container's.
-            Fact::Outlived => self.count(false, todo),
             Fact::OutOfMemory => {
                 self.memory.survives_at.get_or_insert(now + SURVIVES);
             }

@@ -6,7 +6,7 @@ use sys::process::SIGKILL;
 use wire::msg::{ErrorCode, Reply, Request};
 use wire::plan::ContainerPlan;
 
-use super::{Action, Container, Errand, Pod, SHUTDOWN, Shutdown, Ticket};
+use super::{Action, Command, Container, Errand, Pod, SHUTDOWN, Shutdown, Ticket};
 use crate::requests::{error, unknown};
 
 impl Pod {
@@ -19,12 +19,11 @@ impl Pod {
             Request::Shutdown => self.shut_down(now, ticket),
             Request::Hello => self.serve(ticket, Errand::Greet),
             Request::Sandbox(plan) => self.serve(ticket, Errand::SetUp(Box::new(plan))),
-            Request::Exec(plan) => self.serve(ticket, Errand::Exec(Box::new(plan))),
+            Request::Exec(plan) => self.exec(ticket, plan),
             Request::OpenExec { plan, streams, tty } => {
-                let plan = Box::new(plan);
-                self.serve(ticket, Errand::OpenExec { plan, streams, tty })
+                self.open_exec(ticket, Command { plan, streams, tty, is_open: true })
             }
-            Request::WaitExec { number } => self.serve(ticket, Errand::WaitExec(number)),
+            Request::WaitExec { number } => self.wait_exec(ticket, number),
             Request::ReopenLog { id } => self.serve(ticket, Errand::ReopenLog(id)),
             Request::CloseStdin { id } => self.serve(ticket, Errand::CloseStdin(id)),
             Request::Attach { id, streams } => self.serve(ticket, Errand::Attach(id, streams)),

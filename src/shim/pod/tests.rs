@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 //! The pod in memory: single cases here, all orders of events in `orders`.
 
+mod checks;
+mod commands;
 mod orders;
+mod runtimes;
 mod world;
 
 use std::time::Duration;

@@ -43,6 +43,15 @@ enum Step {
     Reap(bool),
     Pass(u64),
     Shutdown,
+    Command(usize, u64),
+    Open(usize),
+    Wait(u64),
+    CommandRuns(u64),
+    CommandAppears(u64),
+    HearCommand(u64),
+    CommandEnds(u64, i32),
+    CommandLeaves(u64),
+    HoldCommand(u64, bool),
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -72,6 +81,19 @@ fn step() -> impl Strategy<Value = Step> {
         any::<bool>().prop_map(Step::Reap),
         prop_oneof![Just(1), Just(2), Just(60), Just(150), Just(2100)].prop_map(Step::Pass),
     ];
+    let number = || 0..6_u64;
+    let commands = prop_oneof![
+        (one(), prop_oneof![Just(0), Just(50), Just(500)]).prop_map(|(id, ms)| Step::Command(id, ms)),
+        one().prop_map(Step::Open),
+        number().prop_map(Step::Wait),
+        number().prop_map(Step::CommandRuns),
+        number().prop_map(Step::CommandAppears),
+        number().prop_map(Step::HearCommand),
+        (number(), prop_oneof![Just(0), Just(137)])
+            .prop_map(|(number, code)| Step::CommandEnds(number, code)),
+        number().prop_map(Step::CommandLeaves),
+        (number(), any::<bool>()).prop_map(|(number, held)| Step::HoldCommand(number, held)),
+    ];
     let rare = prop_oneof![
         Just(Step::NoFork),
         one().prop_map(Step::Fail),
@@ -83,7 +105,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Step::Orphan),
         Just(Step::Shutdown),
     ];
-    prop_oneof![6 => life, 3 => ends, 1 => rare]
+    prop_oneof![6 => life, 3 => ends, 3 => commands, 1 => rare]
 }
 
 fn plan_of(id: &str, kind: Kind) -> ContainerPlan {
@@ -110,6 +132,19 @@ fn take(world: &mut World, step: Step) {
         Step::Pass(millis) => world.advance(Duration::from_millis(millis)),
         Step::Shutdown => drop(world.ask(Request::Shutdown)),
         Step::Hear(at) => world.hear(IDS[at]),
+        Step::Command(at, timeout) => drop(world.command(IDS[at], timeout)),
+        Step::Open(at) => drop(world.open_command(IDS[at])),
+        Step::Wait(number) => drop(world.ask(Request::WaitExec { number })),
+        Step::CommandRuns(number) => world.run_exec(number),
+        Step::CommandAppears(number) => world.exec_appears(number),
+        Step::HearCommand(number) => world.hear_exec(number),
+        Step::CommandEnds(number, code) => world.end_exec(number, code, None),
+        Step::HoldCommand(number, held) => world.hold_exec(number, held),
+        Step::CommandLeaves(number) => {
+            if let Some(fake) = world.execs.get_mut(&number) {
+                fake.left = 3;
+            }
+        }
         Step::Ready(at)
         | Step::Fail(at)
         | Step::Break(at)
@@ -160,6 +195,11 @@ fn settle(world: &mut World) {
             fake.left = 0;
             world.end(id, By::Somebody);
         }
+    }
+    let numbers: Vec<u64> = world.execs.keys().copied().collect();
+    for number in numbers {
+        world.end_exec(number, 0, None);
+        world.hold_exec(number, false);
     }
     world.reap();
     world.advance(Duration::from_secs(6));

@@ -9,6 +9,7 @@ use wire::msg::{ErrorCode, ExitRecord, Reply, Request};
 use wire::plan::{ContainerPlan, IdMap, IdMaps, PidNamespace};
 
 use super::super::{Action, Birth, Count, End, Event, Fact, Pod, Remains, Rest, Ticket};
+use super::commands::FakeExec;
 
 pub(super) fn plan(id: &str) -> ContainerPlan {
     let mut plan =
@@ -49,7 +50,7 @@ pub(super) struct Fake {
     pub(super) successor: Option<i32>,
     pub(super) joins: bool,
     /// The one that the shim has a descriptor of; 0: of none.
-    known: i32,
+    pub(super) known: i32,
     pub(super) has_appeared: bool,
     /// It has begun in a user namespace, and is with its second process.
     pub(super) has_handed_over: bool,
@@ -72,6 +73,10 @@ pub(super) struct Fake {
     /// No signal ends it.
     pub(super) immortal: bool,
     pub(super) by: Option<By>,
+    /// The process that a runtime's `create` leaves behind.
+    pub(super) leaves: Option<i32>,
+    /// The runtime's `start`.
+    pub(super) helper: i32,
     pub(super) reaped: bool,
 }
 
@@ -81,9 +86,12 @@ pub(super) struct World {
     start: Instant,
     next: i32,
     pub(super) fakes: BTreeMap<String, Fake>,
+    pub(super) execs: BTreeMap<u64, FakeExec>,
+    /// The command that was forked last.
+    pub(super) newest: Option<u64>,
     /// Ended, not reaped.
     zombies: Vec<Ended>,
-    replies: BTreeMap<Ticket, Reply>,
+    pub(super) replies: BTreeMap<Ticket, Reply>,
     pub(super) tickets: Vec<Ticket>,
     pub(super) requests: Vec<Request>,
     pub(super) announced: Vec<ExitRecord>,
@@ -103,6 +111,8 @@ impl World {
             start: now,
             next: 1000,
             fakes: BTreeMap::new(),
+            execs: BTreeMap::new(),
+            newest: None,
             zombies: Vec::new(),
             replies: BTreeMap::new(),
             tickets: Vec::new(),
@@ -131,7 +141,7 @@ impl World {
         self.replies.get(&ticket)
     }
 
-    fn wall(&self) -> i64 {
+    pub(super) fn wall(&self) -> i64 {
         i64::try_from((self.now - self.start).as_nanos()).unwrap() + 1
     }
 
@@ -192,7 +202,7 @@ impl World {
         (fake.successor, fake.pid, fake.has_appeared) = (Some(pid), pid, true);
     }
 
-    fn next_pid(&mut self) -> i32 {
+    pub(super) fn next_pid(&mut self) -> i32 {
         self.next += 1;
         self.next
     }
@@ -229,6 +239,8 @@ impl World {
             for id in ids {
                 self.succeed(&id);
             }
+            self.succeed_execs();
+            self.note_reaped(how.pid);
             for fake in self.fakes.values_mut().filter(|fake| fake.pid == how.pid) {
                 fake.reaped = true;
             }
@@ -293,7 +305,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, action: Action) {
+    pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::Reply(ticket, reply) => {
                 self.check_reply(ticket, &reply);
@@ -353,7 +365,17 @@ impl World {
                 self.done.push(format!("forget {id}"));
                 self.fakes.remove(&id);
             }
-            Action::RunStart(_) | Action::Adopt(..) | Action::WatchMemory(_) => {}
+            Action::Exec { .. }
+            | Action::HearExec(_)
+            | Action::PassStreams(..)
+            | Action::DrainExec(_)
+            | Action::KillExec(_)
+            | Action::CloseExec(..)
+            | Action::Answer { .. }
+            | Action::ForgetExec(_) => self.perform_exec(action),
+            Action::RunStart(id) => self.run_start(&id),
+            Action::Adopt(id, end) => self.adopt(&id, end),
+            Action::WatchMemory(_) => {}
             Action::KillPause | Action::ForgetPause | Action::ForgetHelper(_) => {}
             Action::ForgetProcess(id) => self.fake(&id).known = 0,
         }
@@ -361,8 +383,7 @@ impl World {
 
     fn build(&mut self, plan: &ContainerPlan) {
         if std::mem::take(&mut self.no_forks) {
-            let reply = Reply::Error { kind: ErrorCode::Setup, errno: 11, message: "fork: try again".into() };
-            return self.learn(&plan.id, Fact::NotForked(reply));
+            return self.learn(&plan.id, Fact::NotForked(World::no_fork()));
         }
         let joins = matches!(plan.pid_namespace, PidNamespace::Pod | PidNamespace::Container(_));
         let (pid, at_ns) = (self.next_pid(), self.wall());
@@ -372,29 +393,5 @@ impl World {
             Fake { pid, known: pid, joins, is_mapped: !plan.ids.is_empty(), ..Fake::default() },
         );
         self.learn(&plan.id, Fact::Forked(Birth { pid, at_ns, joins, oom_kills: 0 }));
-    }
-
-    /// A start is told before the end, and a container that is there once.
-    fn check_reply(&self, ticket: Ticket, reply: &Reply) {
-        let request = &self.requests[usize::try_from(ticket.id).unwrap()];
-        if let (Request::Start { id }, Reply::Started { .. }) = (request, reply) {
-            let last = |what: &str| self.done.iter().rposition(|one| *one == format!("{what} {id}"));
-            assert!(last("announce") <= last("build"), "started after its end: {:?}", self.done);
-        }
-    }
-
-    /// Whose fault it was is told as it really was, as far as anybody can know.
-    fn check_exit(&self, record: &ExitRecord) {
-        let fake = &self.fakes[&record.id];
-        let unseen = fake.kills > fake.outlived;
-        let oom = match fake.by.unwrap() {
-            By::Kernel => true,
-            By::Us => false,
-            By::Itself(code) => code == 128 + SIGKILL && unseen,
-            By::Somebody => unseen,
-        };
-        assert_eq!(record.oom, oom, "{record:?} {fake:?}");
-        let position = |what: &str| self.done.iter().rposition(|one| *one == format!("{what} {}", record.id));
-        assert!(position("release") < position("write exit"), "{:?}", self.done);
     }
 }
