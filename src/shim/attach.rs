@@ -11,8 +11,9 @@ use wire::msg::{ErrorCode, Reply, Streams};
 
 use crate::log::Stream;
 use crate::pod::Ticket;
-use crate::reactor::{Shim, Source, Watched};
+use crate::reactor::{Source, Watched};
 use crate::requests::{error, failed, unknown};
+use crate::shim::Shim;
 
 /// What a pipe to a client holds, in bytes.
 const PIPE: i32 = 1 << 20;
@@ -125,14 +126,14 @@ impl Shim {
     fn open_pipe(&mut self, number: u64, stream: Option<Stream>) -> SysResult<(Pipe, OwnedFd)> {
         let (reader, writer) = fd::pipe()?;
         fd::enlarge_pipe(&writer, PIPE);
-        let watched = self.watch(writer, Source::Attached(number))?;
-        self.set_interest(&watched, false, false);
+        let watched = self.reactor.watch(writer, Source::Attached(number))?;
+        self.reactor.set_interest(&watched, false, false);
         Ok((Pipe { stream, watched, pending: Vec::new() }, reader))
     }
 
     fn close_pipes(&mut self, pipes: Vec<Pipe>) {
         for pipe in pipes {
-            self.unwatch(pipe.watched);
+            self.reactor.unwatch(pipe.watched);
         }
     }
 
@@ -161,7 +162,7 @@ impl Shim {
     fn watch_for_room(&self, id: &str) {
         let clients = self.clients.values().filter(|client| client.container == id);
         for pipe in clients.flat_map(|client| &client.pipes).filter(|pipe| !pipe.pending.is_empty()) {
-            self.set_interest(&pipe.watched, false, true);
+            self.reactor.set_interest(&pipe.watched, false, true);
         }
     }
 
@@ -181,7 +182,7 @@ impl Shim {
         }
         let Some(client) = self.clients.get(&number) else { return };
         for pipe in client.pipes.iter().filter(|pipe| pipe.pending.is_empty()) {
-            self.set_interest(&pipe.watched, false, false);
+            self.reactor.set_interest(&pipe.watched, false, false);
         }
         if client.pipes.iter().any(|pipe| !pipe.pending.is_empty()) {
             return;
@@ -201,7 +202,7 @@ impl Shim {
         }
         if let Some(handles) = self.containers.get(id) {
             for output in handles.stdio.outputs.iter().flatten() {
-                self.set_interest(output, true, false);
+                self.reactor.set_interest(output, true, false);
             }
         }
     }

@@ -10,7 +10,8 @@ use wire::msg::ExitRecord;
 use crate::foreign::Foreign;
 use crate::log::Stream;
 use crate::pod::{End, Event, Fact, Remains, Rest};
-use crate::reactor::{Shim, Watched};
+use crate::reactor::Watched;
+use crate::shim::Shim;
 use crate::time;
 
 impl Shim {
@@ -52,10 +53,10 @@ impl Shim {
             });
         }
         if !over && self.is_held_up(id) {
-            self.set_interest(&watched, false, false);
+            self.reactor.set_interest(&watched, false, false);
         }
         if over {
-            self.unwatch(watched);
+            self.reactor.unwatch(watched);
             if let Some(handles) = self.containers.get_mut(id) {
                 handles.stdio.log.finish(stream);
             }
@@ -108,7 +109,7 @@ impl Shim {
         held.extend(handles.foreign.as_mut().and_then(Foreign::take_console));
         let exec_cgroups = std::mem::take(&mut handles.exec_cgroups);
         for watched in held {
-            self.unwatch(watched);
+            self.reactor.unwatch(watched);
         }
         for dir in &exec_cgroups {
             if let Err(error) = cgroup::remove(dir) {

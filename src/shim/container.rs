@@ -14,8 +14,9 @@ use crate::foreign::{self, Foreign};
 use crate::fork::Ends;
 use crate::log::{Log, Stream};
 use crate::pod::{Birth, Container, Count, Fact};
-use crate::reactor::{Shim, Source, Watched};
+use crate::reactor::{Source, Watched};
 use crate::requests::{error, failed};
+use crate::shim::Shim;
 use crate::time;
 use launch::channel::{self, Status};
 use launch::{Failure, Joined, Joining};
@@ -160,10 +161,10 @@ impl Shim {
 
     fn watch_child(&mut self, id: &str, handles: &mut Handles, ends: Ends) -> SysResult<()> {
         handles.stdio.stdin = ends.stdin.map(|(_, writer)| writer);
-        handles.status = Some(self.watch(ends.status.0, Source::Status(id.to_owned()))?);
+        handles.status = Some(self.reactor.watch(ends.status.0, Source::Status(id.to_owned()))?);
         if let Some([out, err]) = ends.output {
-            let out = self.watch(out.0, Source::Output(id.to_owned(), Stream::Out))?;
-            let err = self.watch(err.0, Source::Output(id.to_owned(), Stream::Err))?;
+            let out = self.reactor.watch(out.0, Source::Output(id.to_owned(), Stream::Out))?;
+            let err = self.reactor.watch(err.0, Source::Output(id.to_owned(), Stream::Err))?;
             handles.stdio.outputs = [Some(out), Some(err)];
         }
         Ok(())
@@ -215,7 +216,7 @@ impl Shim {
     }
 
     fn on_ready(&mut self, id: &str, master: Option<OwnedFd>) {
-        let terminal = master.map(|fd| self.watch(fd, Source::Output(id.to_owned(), Stream::Out)));
+        let terminal = master.map(|fd| self.reactor.watch(fd, Source::Output(id.to_owned(), Stream::Out)));
         match (terminal.transpose(), self.containers.get_mut(id)) {
             (Ok(Some(terminal)), Some(handles)) => handles.stdio.outputs = [Some(terminal), None],
             (Ok(_), _) => {}
@@ -234,7 +235,7 @@ impl Shim {
     /// Closes the channel to a child that says no more.
     pub(crate) fn close_status(&mut self, id: &str) {
         if let Some(status) = self.containers.get_mut(id).and_then(|handles| handles.status.take()) {
-            self.unwatch(status);
+            self.reactor.unwatch(status);
         }
     }
 
@@ -243,7 +244,7 @@ impl Shim {
         let Some(handles) = self.containers.get(id) else { return };
         let Some(dir) = handles.place.cgroup.oom.as_deref() else { return };
         let watch = cgroup::watch_memory(as_path(dir));
-        match watch.and_then(|fd| self.watch(fd, Source::Memory(id.to_owned()))) {
+        match watch.and_then(|fd| self.reactor.watch(fd, Source::Memory(id.to_owned()))) {
             Ok(watched) => {
                 if let Some(handles) = self.containers.get_mut(id) {
                     handles.memory = Some(watched);

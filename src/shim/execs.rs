@@ -16,8 +16,9 @@ use crate::capture::Capture;
 use crate::exec_ends::Ends;
 use crate::log::Stream;
 use crate::pod::{Command, Event, ExecFact, Ticket};
-use crate::reactor::{Shim, Source, Watched};
+use crate::reactor::{Source, Watched};
 use crate::requests::failed;
+use crate::shim::Shim;
 use crate::tracking::track;
 use launch::channel::{self, Status};
 use launch::{ExecChild, run_exec};
@@ -74,7 +75,7 @@ impl Shim {
     ) -> SysResult<Launched> {
         let (ours, theirs) = socket::message_pair()?;
         let (child, successor) = self.fork_exec(plan, joined, &theirs, &ends)?;
-        match self.watch(ours, Source::ExecStatus(number)) {
+        match self.reactor.watch(ours, Source::ExecStatus(number)) {
             Ok(status) => Ok(Launched { child, successor, status, ends }),
             Err(error) => Err(abandon(&child, error)),
         }
@@ -104,7 +105,7 @@ impl Shim {
         let mut outputs = [None, None];
         for (index, (end, stream)) in ends.output.into_iter().zip([Stream::Out, Stream::Err]).enumerate() {
             let Some((reader, _)) = end else { continue };
-            let watched = self.watch(reader, Source::ExecOutput(number, stream));
+            let watched = self.reactor.watch(reader, Source::ExecOutput(number, stream));
             let watched = watched.map_err(|error| abandon(child, error))?;
             if let Some(slot) = outputs.get_mut(index) {
                 *slot = Some(watched);
@@ -178,7 +179,7 @@ impl Shim {
                     let status = handles.status.take();
                     self.learn_exec(number, ExecFact::Closed);
                     if let Some(status) = status {
-                        self.unwatch(status);
+                        self.reactor.unwatch(status);
                     }
                 }
                 Some(_) => {}
@@ -225,7 +226,7 @@ impl Shim {
         });
         watched.fd = fd;
         if over {
-            self.unwatch(watched);
+            self.reactor.unwatch(watched);
         } else if let Some(slot) = self.execs.get_mut(&number).and_then(|exec| exec.outputs.get_mut(index)) {
             *slot = Some(watched);
         }
@@ -272,7 +273,7 @@ impl Shim {
         let held: Vec<Watched> = held.filter_map(Option::take).collect();
         let tracked = handles.tracked.take();
         for watched in held {
-            self.unwatch(watched);
+            self.reactor.unwatch(watched);
         }
         if let Some(dir) = tracked
             && cgroup::remove(&dir).is_err()

@@ -13,8 +13,9 @@ use wire::plan::{Bytes, ContainerPlan, ExecPlan, IdMaps, ProcessPlan, RuntimePla
 
 use crate::log::Stream;
 use crate::pod::{End, Fact};
-use crate::reactor::{Shim, Source, Watched};
+use crate::reactor::{Source, Watched};
 use crate::requests::failed;
+use crate::shim::Shim;
 use crate::time;
 
 /// What a container of a runtime has beside the others.
@@ -50,8 +51,9 @@ impl Shim {
         console: Option<OwnedFd>,
     ) -> SysResult<Option<Foreign>> {
         let Some(runtime) = &plan.runtime else { return Ok(None) };
-        let console =
-            console.map(|listener| self.watch(listener, Source::Console(plan.id.clone()))).transpose()?;
+        let console = console
+            .map(|listener| self.reactor.watch(listener, Source::Console(plan.id.clone())))
+            .transpose()?;
         Ok(Some(Foreign { plan: runtime.clone(), helper: None, console, connected: false }))
     }
 
@@ -137,7 +139,7 @@ impl Shim {
         let forked = socket::message_pair().and_then(|status| {
             let helper = self.fork_command(&plan.start, &plan.directory, &status.1)?;
             drop(status.1);
-            let status = self.watch(status.0, Source::Status(id.to_owned()))?;
+            let status = self.reactor.watch(status.0, Source::Status(id.to_owned()))?;
             Ok((helper, status))
         });
         match (forked, self.containers.get_mut(id)) {
@@ -187,7 +189,7 @@ impl Shim {
             let received = socket::receive(watched.fd.as_fd(), &mut [0; 4096]);
             let master = received.ok().and_then(|(_, passed)| passed);
             if let Some(terminal) =
-                master.and_then(|fd| self.watch(fd, Source::Output(id.to_owned(), Stream::Out)).ok())
+                master.and_then(|fd| self.reactor.watch(fd, Source::Output(id.to_owned(), Stream::Out)).ok())
                 && let Some(container) = self.containers.get_mut(id)
             {
                 container.stdio.outputs = [Some(terminal), None];
@@ -195,9 +197,9 @@ impl Shim {
             None
         } else {
             let accepted = socket::accept(watched.fd.as_fd());
-            accepted.and_then(|stream| self.watch(stream, Source::Console(id.to_owned()))).ok()
+            accepted.and_then(|stream| self.reactor.watch(stream, Source::Console(id.to_owned()))).ok()
         };
-        self.unwatch(watched);
+        self.reactor.unwatch(watched);
         if let Some(foreign) = self.containers.get_mut(id).and_then(|one| one.foreign.as_mut()) {
             foreign.connected = true;
             foreign.console = next;

@@ -7,7 +7,7 @@ use sys::process::{Child, Forked};
 use sys::{SysResult, fd, process, resolve, socket};
 use wire::plan::{ContainerPlan, IdMaps, PidNamespace};
 
-use crate::reactor::Shim;
+use crate::shim::Shim;
 use launch::{ContainerChild, Joining, run_container};
 
 /// The child's and the shim's ends of everything that connects them.

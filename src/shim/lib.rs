@@ -21,8 +21,8 @@
 //!
 //! # Files
 //! `pod` knows where everything stands and decides what is to be done: a state machine without a system call, tried in
-//! memory. All else does it: `reactor` is the loop, `perform` carries out the pod's actions, `conn` is the daemon's side,
-//! `requests` what it asks beside the pod; `container`, `execs`, `sandbox`, `succession` and `burial` hold processes and
+//! memory. All else does it: `shim` is the loop, `reactor` what it waits for, `perform` carries out the pod's actions,
+//! `daemons` and `conn` are the daemon's side, `requests` what it asks beside the pod; `container`, `execs`, `sandbox`, `succession` and `burial` hold processes and
 //! descriptors; `attach` the clients of a container; `log` the CRI log file; `capture` an exec's output; the talk with a
 //! child is `launch::channel`. `probe` finds out what the host can do.
 
@@ -31,6 +31,7 @@ mod burial;
 mod capture;
 mod conn;
 mod container;
+mod daemons;
 mod exec_ends;
 mod execs;
 mod foreign;
@@ -44,6 +45,7 @@ mod probe;
 mod reactor;
 mod requests;
 mod sandbox;
+mod shim;
 mod succession;
 mod time;
 mod tracking;
@@ -65,7 +67,7 @@ pub fn run() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
-    match reactor::run() {
+    match shim::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("the shim cannot go on: {error}"));

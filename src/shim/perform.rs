@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::pod::{Action, Event, Fact};
-use crate::reactor::Shim;
+use crate::shim::Shim;
 
 impl Shim {
     /// Lets the pod know what has happened, and does what it says.

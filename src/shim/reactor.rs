@@ -1,44 +1,31 @@
-//! The loop: waits, and hands what is ready to whom it concerns.
+//! Descriptors and their readiness: what is waited for, whose it is, and who knocks.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use launch::Null;
 use sys::fd::errno;
 use sys::poll::{ChildSignal, Poller};
-use sys::process::SingleThread;
-use sys::{SysError, SysResult, fd, poll, privilege, process, shim_spawn, socket};
-use wire::frame;
-use wire::msg::{ExitRecord, Reply};
+use sys::{SysResult, cgroup, fd, shim_spawn, socket};
 
-use crate::attach::Client;
-use crate::conn::Conn;
-use crate::container::Handles;
-use crate::execs::ExecHandles;
 use crate::log::Stream;
-use crate::pod::{Event, Pod, Ticket};
-use crate::sandbox::Sandbox;
 
 const LISTENER: u64 = 0;
 const SIGNALS: u64 = 1;
 const FIRST_TOKEN: u64 = 2;
-/// The one buffer that everything is read into.
-const BUFFER: usize = 32 << 10;
-/// So many reads one output gets before the others have their turn.
-const TURNS: usize = 8;
 /// Without free descriptors the listener is left alone for so long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Whose a descriptor is.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
-    /// A daemon's connection.
-    Conn,
+    /// Daemons that come.
+    Listener,
+    /// Children that end.
+    Children,
+    /// A daemon's connection, by its token.
+    Conn(u64),
     /// The status channel of a container's child.
     Status(String),
     /// An output of a container.
@@ -47,9 +34,9 @@ pub(crate) enum Source {
     Memory(String),
     /// Where the runtime of a container sends its terminal.
     Console(String),
-    /// The status channel of an exec's child.
+    /// The status channel of a command's child.
     ExecStatus(u64),
-    /// An output of an exec.
+    /// An output of a command.
     ExecOutput(u64, Stream),
     /// A pipe to an attached client.
     Attached(u64),
@@ -63,112 +50,58 @@ pub(crate) struct Watched {
     pub(crate) fd: OwnedFd,
 }
 
-/// Everything the shim holds.
+/// Everything that is waited for.
 #[derive(Debug)]
-pub(crate) struct Shim {
-    pub(crate) single: SingleThread,
-    /// What streams lead to that nobody has the other end of, once one is needed.
-    null: OnceCell<Null>,
+pub(crate) struct Reactor {
     poller: Poller,
     signals: ChildSignal,
     listener: UnixListener,
     accept_again: Option<Instant>,
     sources: BTreeMap<u64, Source>,
     next_token: u64,
-    pub(crate) conns: BTreeMap<u64, Conn>,
-    pub(crate) pod: Pod,
-    pub(crate) containers: BTreeMap<String, Handles>,
-    pub(crate) execs: BTreeMap<u64, ExecHandles>,
-    pub(crate) clients: BTreeMap<u64, Client>,
-    pub(crate) sandbox: Option<Sandbox>,
-    buffer: Vec<u8>,
+    ready: Vec<u64>,
 }
 
-/// Supervises until a shutdown is requested.
-///
-/// # Errors
-/// The shim could not set itself up, or the poller is broken.
-pub(crate) fn run() -> SysResult<()> {
-    let single = SingleThread::claim()?;
-    fd::close_all_but(&[shim_spawn::LISTENER])?;
-    process::set_name(c"corten-shim");
-    privilege::set_undumpable()?;
-    privilege::set_subreaper()?;
-    poll::ignore_farewells()?;
-    // The modes of log files and device nodes are meant exactly.
-    process::set_umask(0);
-    let mut shim = Shim::new(single)?;
-    let mut tokens = Vec::new();
-    while !shim.is_done() {
-        let timeout = shim.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        shim.poller.wait(timeout, &mut tokens)?;
-        for token in &tokens {
-            shim.dispatch(*token);
-        }
-        shim.expire(Instant::now());
-    }
-    Ok(())
-}
-
-impl Shim {
-    fn new(single: SingleThread) -> SysResult<Self> {
+impl Reactor {
+    /// Waits for daemons on the inherited socket, and for children.
+    pub(crate) fn new() -> SysResult<Self> {
         let listener = UnixListener::from(fd::inherited(shim_spawn::LISTENER)?);
         fd::set_nonblocking(&listener)?;
         let poller = Poller::new()?;
         let signals = ChildSignal::new()?;
         poller.add(&listener, LISTENER, false)?;
         poller.add(&signals, SIGNALS, false)?;
-        Ok(Self {
-            single,
-            null: OnceCell::new(),
-            poller,
-            signals,
-            listener,
-            accept_again: None,
-            sources: BTreeMap::new(),
-            next_token: FIRST_TOKEN,
-            conns: BTreeMap::new(),
-            pod: Pod::default(),
-            containers: BTreeMap::new(),
-            execs: BTreeMap::new(),
-            clients: BTreeMap::new(),
-            sandbox: None,
-            buffer: vec![0; BUFFER],
-        })
+        let sources = BTreeMap::from([(LISTENER, Source::Listener), (SIGNALS, Source::Children)]);
+        let (next_token, ready) = (FIRST_TOKEN, Vec::new());
+        Ok(Self { poller, signals, listener, accept_again: None, sources, next_token, ready })
     }
 
-    /// The null device for everything that this pod starts.
-    pub(crate) fn null(&self) -> SysResult<&Null> {
-        if self.null.get().is_none() {
-            // Nobody else has set it in the meantime: there is one thread.
-            let _ = self.null.set(Null::of_host()?);
-        }
-        self.null.get().ok_or_else(|| SysError::new("open", "/dev/null", errno::ENODEV))
+    /// Waits until something is ready or the time has come.
+    pub(crate) fn wait(&mut self, until: Option<Instant>) -> SysResult<()> {
+        let until = until.into_iter().chain(self.accept_again).min();
+        let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
+        self.poller.wait(timeout, &mut self.ready)?;
+        self.ready.reverse();
+        Ok(())
     }
 
-    fn dispatch(&mut self, token: u64) {
-        match token {
-            LISTENER => self.accept(),
-            SIGNALS => {
-                self.signals.drain();
-                self.reap();
-            }
+    /// The next of what was ready.
+    pub(crate) fn take_ready(&mut self) -> Option<Source> {
+        loop {
             // A token that is not there belonged to something that went earlier in this turn.
-            _ => match self.sources.get(&token).cloned() {
-                Some(Source::Conn) => self.receive(token),
-                Some(Source::Status(id)) => self.hear(&id),
-                Some(Source::Output(id, stream)) => self.on_output(&id, stream),
-                Some(Source::Memory(id)) => self.on_memory(&id),
-                Some(Source::Console(id)) => self.on_console(&id),
-                Some(Source::ExecStatus(number)) => self.hear_exec(number),
-                Some(Source::ExecOutput(number, stream)) => self.on_exec_output(number, stream),
-                Some(Source::Attached(number)) => self.on_attached(number),
-                None => {}
-            },
+            if let Some(source) = self.sources.get(&self.ready.pop()?) {
+                return Some(source.clone());
+            }
         }
     }
 
-    fn accept(&mut self) {
+    /// Takes note of the signal of children.
+    pub(crate) fn drain_signals(&self) {
+        self.signals.drain();
+    }
+
+    /// A daemon that has come, and the token of its connection. Nobody else is let in.
+    pub(crate) fn accept(&mut self) -> Option<(u64, UnixStream)> {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => {
@@ -179,9 +112,8 @@ impl Shim {
                         && self.poller.add(&stream, token, false).is_ok()
                     {
                         self.next_token += 1;
-                        self.sources.insert(token, Source::Conn);
-                        self.conns.insert(token, Conn::new(stream));
-                        self.feed(Event::Connected(token));
+                        self.sources.insert(token, Source::Conn(token));
+                        return Some((token, stream));
                     }
                 }
                 Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE)) => {
@@ -189,82 +121,18 @@ impl Shim {
                     if self.poller.remove(&self.listener).is_ok() {
                         self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
                     }
-                    return;
+                    return None;
                 }
-                Err(_) => return,
+                Err(_) => return None,
             }
         }
     }
 
-    fn receive(&mut self, token: u64) {
-        let Some(conn) = self.conns.get_mut(&token) else { return };
-        if !conn.flush() {
-            self.hang_up(token);
-            return;
-        }
-        if conn.is_clogged() {
-            self.update_interest(token);
-            return;
-        }
-        let received = conn.receive(&mut self.buffer);
-        for (id, request) in received.requests {
-            self.feed(Event::Asked(Ticket { conn: token, id }, Box::new(request)));
-        }
-        if received.closed {
-            self.hang_up(token);
-        } else {
-            self.update_interest(token);
-        }
-    }
-
-    fn update_interest(&mut self, token: u64) {
-        if let Some(conn) = self.conns.get(&token)
-            && self.poller.set_interest(conn, token, !conn.is_clogged(), conn.is_behind()).is_err()
-        {
-            self.hang_up(token);
-        }
-    }
-
-    fn hang_up(&mut self, token: u64) {
-        self.sources.remove(&token);
-        if let Some(conn) = self.conns.remove(&token) {
-            // Closing does the same but for descriptors that a child still shares.
-            let _ = self.poller.remove(&conn);
-        }
-        self.forget_clients_of(token);
-        self.feed(Event::HungUp(token));
-    }
-
-    /// Answers a request; a daemon that is gone, or reads nothing, gets no answer.
-    pub(crate) fn reply(&mut self, ticket: Ticket, reply: &Reply) {
-        self.post(ticket.conn, frame::reply(ticket.id, reply), Vec::new());
-    }
-
-    /// Answers a request with descriptors; `false` when nobody is there to take them.
-    pub(crate) fn reply_with(&mut self, ticket: Ticket, number: u64, passed: Vec<OwnedFd>) -> bool {
-        let descriptors = u32::try_from(passed.len()).unwrap_or(u32::MAX);
-        let reply = Reply::Opened { number, descriptors };
-        self.post(ticket.conn, frame::reply(ticket.id, &reply), passed);
-        self.conns.contains_key(&ticket.conn)
-    }
-
-    /// Tells every daemon that has said hello.
-    pub(crate) fn announce(&mut self, record: ExitRecord) {
-        let bytes = frame::event(&wire::msg::Event::Exited(record));
-        let greeted: Vec<u64> =
-            self.conns.iter().filter(|(_, conn)| conn.greeted).map(|(token, _)| *token).collect();
-        for token in greeted {
-            self.post(token, bytes.clone(), Vec::new());
-        }
-    }
-
-    fn post(&mut self, token: u64, bytes: Vec<u8>, passed: Vec<OwnedFd>) {
-        let Some(conn) = self.conns.get_mut(&token) else { return };
-        let before = (conn.is_behind(), conn.is_clogged());
-        if !conn.send(bytes, passed) {
-            self.hang_up(token);
-        } else if (conn.is_behind(), conn.is_clogged()) != before {
-            self.update_interest(token);
+    /// Looks at the listener again, if it was left alone for long enough.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.accept_again.is_some_and(|at| at <= now) {
+            let added = self.poller.add(&self.listener, LISTENER, false);
+            self.accept_again = added.is_err().then(|| now + ACCEPT_PAUSE);
         }
     }
 
@@ -274,7 +142,7 @@ impl Shim {
         let token = self.next_token;
         match &source {
             // A control file is always readable.
-            Source::Memory(_) if sys::cgroup::is_file(&fd) => self.poller.add_urgent(&fd, token)?,
+            Source::Memory(_) if cgroup::is_file(&fd) => self.poller.add_urgent(&fd, token)?,
             _ => self.poller.add(&fd, token, false)?,
         }
         self.next_token += 1;
@@ -288,76 +156,27 @@ impl Shim {
         let _ = self.poller.set_interest(&watched.fd, watched.token, readable, writable);
     }
 
-    /// Takes it out again and closes it.
+    /// The same for a connection; `false` when it is of no use any more.
+    pub(crate) fn set_conn_interest(&self, token: u64, conn: impl AsFd, wanted: Interest) -> bool {
+        self.poller.set_interest(conn, token, wanted.readable, wanted.writable).is_ok()
+    }
+
+    /// Takes a descriptor out again and closes it.
     pub(crate) fn unwatch(&mut self, watched: Watched) {
-        self.sources.remove(&watched.token);
-        // It was added, and a poller without it is all that is wanted.
-        let _ = self.poller.remove(&watched.fd);
-        drop(watched);
+        self.drop_conn(watched.token, watched.fd);
     }
 
-    /// Reads what an output holds and passes it on; `true` at its end. A full turn's worth is left for later
-    /// unless `all` is asked for; also what is left when `sink` says that it takes no more now.
-    pub(crate) fn pump(
-        &mut self,
-        fd: OwnedFd,
-        all: bool,
-        mut sink: impl FnMut(&mut Self, &[u8]) -> bool,
-    ) -> (OwnedFd, bool) {
-        // What it holds now is read in any case, and once more for its end; who goes on writing is not waited for.
-        let mut due = if all { sys::fd::waiting(&fd) + 1 } else { 0 };
-        let mut file = File::from(fd);
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut ended = false;
-        let mut turns = 0;
-        while due > 0 || turns < TURNS {
-            turns += 1;
-            match file.read(&mut buffer) {
-                Ok(0) => {
-                    ended = true;
-                    break;
-                }
-                Ok(count) => {
-                    due = due.saturating_sub(count);
-                    if !sink(self, buffer.get(..count).unwrap_or_default()) && !all {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                // A terminal whose last slave is closed says EIO.
-                Err(_) => {
-                    ended = true;
-                    break;
-                }
-            }
-        }
-        self.buffer = buffer;
-        (OwnedFd::from(file), ended)
+    /// The same for a connection.
+    pub(crate) fn drop_conn(&mut self, token: u64, fd: impl AsFd) {
+        self.sources.remove(&token);
+        // Closing does the same but for descriptors that a child still shares.
+        let _ = self.poller.remove(&fd);
     }
+}
 
-    fn is_done(&mut self) -> bool {
-        let Some(ticket) = self.pod.has_ended(Instant::now()) else { return false };
-        self.reply(ticket, &Reply::Ok);
-        true
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        let clients = self.clients.values().filter_map(Client::deadline);
-        clients.chain(self.accept_again).chain(self.pod.deadline()).min()
-    }
-
-    fn expire(&mut self, now: Instant) {
-        if self.accept_again.is_some_and(|at| at <= now) {
-            self.accept_again = None;
-            if self.poller.add(&self.listener, LISTENER, false).is_err() {
-                self.accept_again = Some(now + ACCEPT_PAUSE);
-            }
-        }
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        if due(self.pod.deadline()) {
-            self.feed(Event::Timer);
-        }
-        self.drop_stalled_clients(now);
-    }
+/// What a connection is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interest {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
 }

@@ -9,7 +9,7 @@ use wire::feature::{Feature, Features};
 use wire::msg::{ErrorCode, Reply};
 
 use crate::pod::{Errand, Ticket};
-use crate::reactor::Shim;
+use crate::shim::Shim;
 use launch::Failure;
 
 /// What this shim and its launcher carry out.

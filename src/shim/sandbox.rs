@@ -12,8 +12,8 @@ use wire::msg::{ErrorCode, Reply};
 use wire::plan::{IdMaps, SandboxPlan};
 
 use crate::pod::Event;
-use crate::reactor::Shim;
 use crate::requests::{error, failed, refused};
+use crate::shim::Shim;
 use launch::channel::{self, Status};
 use launch::{Failure, Joined, PauseChild, Procfs, ranges, run_pause};
 

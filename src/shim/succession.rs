@@ -15,7 +15,7 @@ use wire::plan::{ContainerPlan, PidNamespace};
 
 use crate::container::Handles;
 use crate::pod::Fact;
-use crate::reactor::Shim;
+use crate::shim::Shim;
 
 impl Shim {
     /// The PID namespace that a container joins, where that is not the host's. A runtime finds it by itself.

@@ -1,0 +1,167 @@
+//! The shim: all that it holds, and its loop.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use launch::Null;
+use sys::fd::errno;
+use sys::process::SingleThread;
+use sys::{SysError, SysResult, fd, poll, privilege, process, shim_spawn};
+use wire::msg::Reply;
+
+use crate::attach::Client;
+use crate::conn::Conn;
+use crate::container::Handles;
+use crate::execs::ExecHandles;
+use crate::pod::{Event, Pod};
+use crate::reactor::{Reactor, Source};
+use crate::sandbox::Sandbox;
+
+/// The one buffer that everything is read into.
+const BUFFER: usize = 32 << 10;
+/// So many reads one output gets before the others have their turn.
+const TURNS: usize = 8;
+
+/// Everything the shim holds.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    pub(crate) single: SingleThread,
+    /// What streams lead to that nobody has the other end of, once one is needed.
+    null: OnceCell<Null>,
+    pub(crate) reactor: Reactor,
+    pub(crate) pod: Pod,
+    pub(crate) conns: BTreeMap<u64, Conn>,
+    pub(crate) containers: BTreeMap<String, Handles>,
+    pub(crate) execs: BTreeMap<u64, ExecHandles>,
+    pub(crate) clients: BTreeMap<u64, Client>,
+    pub(crate) sandbox: Option<Sandbox>,
+    pub(crate) buffer: Vec<u8>,
+}
+
+/// Supervises until a shutdown is requested.
+///
+/// # Errors
+/// The shim could not set itself up, or the poller is broken.
+pub(crate) fn run() -> SysResult<()> {
+    let single = SingleThread::claim()?;
+    fd::close_all_but(&[shim_spawn::LISTENER])?;
+    process::set_name(c"corten-shim");
+    privilege::set_undumpable()?;
+    privilege::set_subreaper()?;
+    poll::ignore_farewells()?;
+    // The modes of log files and device nodes are meant exactly.
+    process::set_umask(0);
+    let mut shim = Shim::new(single)?;
+    while !shim.is_done() {
+        let clients = shim.clients.values().filter_map(Client::deadline);
+        let deadline = clients.chain(shim.pod.deadline()).min();
+        shim.reactor.wait(deadline)?;
+        while let Some(source) = shim.reactor.take_ready() {
+            shim.dispatch(source);
+        }
+        shim.expire(Instant::now());
+    }
+    Ok(())
+}
+
+impl Shim {
+    fn new(single: SingleThread) -> SysResult<Self> {
+        Ok(Self {
+            single,
+            null: OnceCell::new(),
+            reactor: Reactor::new()?,
+            pod: Pod::default(),
+            conns: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            execs: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            sandbox: None,
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    /// The null device for everything that this pod starts.
+    pub(crate) fn null(&self) -> SysResult<&Null> {
+        if self.null.get().is_none() {
+            // Nobody else has set it in the meantime: there is one thread.
+            let _ = self.null.set(Null::of_host()?);
+        }
+        self.null.get().ok_or_else(|| SysError::new("open", "/dev/null", errno::ENODEV))
+    }
+
+    fn dispatch(&mut self, source: Source) {
+        match source {
+            Source::Listener => self.accept(),
+            Source::Children => {
+                self.reactor.drain_signals();
+                self.reap();
+            }
+            Source::Conn(token) => self.receive(token),
+            Source::Status(id) => self.hear(&id),
+            Source::Output(id, stream) => self.on_output(&id, stream),
+            Source::Memory(id) => self.on_memory(&id),
+            Source::Console(id) => self.on_console(&id),
+            Source::ExecStatus(number) => self.hear_exec(number),
+            Source::ExecOutput(number, stream) => self.on_exec_output(number, stream),
+            Source::Attached(number) => self.on_attached(number),
+        }
+    }
+
+    fn is_done(&mut self) -> bool {
+        let Some(ticket) = self.pod.has_ended(Instant::now()) else { return false };
+        self.reply(ticket, &Reply::Ok);
+        true
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.reactor.expire(now);
+        if self.pod.deadline().is_some_and(|at| at <= now) {
+            self.feed(Event::Timer);
+        }
+        self.drop_stalled_clients(now);
+    }
+
+    /// Reads what an output holds and passes it on; `true` at its end. A full turn's worth is left for later
+    /// unless `all` is asked for; also what is left when `sink` says that it takes no more now.
+    pub(crate) fn pump(
+        &mut self,
+        fd: OwnedFd,
+        all: bool,
+        mut sink: impl FnMut(&mut Self, &[u8]) -> bool,
+    ) -> (OwnedFd, bool) {
+        // What it holds now is read in any case, and once more for its end; who goes on writing is not waited for.
+        let mut due = if all { sys::fd::waiting(&fd) + 1 } else { 0 };
+        let mut file = File::from(fd);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut ended = false;
+        let mut turns = 0;
+        while due > 0 || turns < TURNS {
+            turns += 1;
+            match file.read(&mut buffer) {
+                Ok(0) => {
+                    ended = true;
+                    break;
+                }
+                Ok(count) => {
+                    due = due.saturating_sub(count);
+                    if !sink(self, buffer.get(..count).unwrap_or_default()) && !all {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                // A terminal whose last slave is closed says EIO.
+                Err(_) => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+        (OwnedFd::from(file), ended)
+    }
+}
