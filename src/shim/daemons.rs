@@ -32,7 +32,7 @@ impl Shim {
         }
         let received = conn.receive(&mut self.buffer);
         for (id, request) in received.requests {
-            self.feed(Event::Asked(Ticket { conn: token, id }, Box::new(request)));
+            self.ask(Ticket { conn: token, id }, &request);
         }
         if received.closed {
             self.hang_up(token);

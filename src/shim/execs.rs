@@ -9,19 +9,39 @@ use std::path::PathBuf;
 use sys::fd::{as_path, errno};
 use sys::process::{Child, Forked, SIGKILL, Successor};
 use sys::{SysError, SysResult, cgroup, process, socket};
-use wire::msg::{ErrorCode, Reply};
+use wire::msg::{ErrorCode, Reply, Streams};
 use wire::plan::{CgroupPlan, ExecPlan};
 
 use crate::capture::Capture;
 use crate::exec_ends::Ends;
 use crate::log::Stream;
-use crate::pod::{Command, Event, ExecFact, Ticket};
+use crate::pod::{Event, ExecFact, Ticket};
 use crate::reactor::{Source, Watched};
 use crate::requests::failed;
 use crate::shim::Shim;
 use crate::tracking::track;
 use launch::channel::{self, Status};
 use launch::{ExecChild, run_exec};
+
+/// A command as it is asked for.
+pub(crate) struct Command<'a> {
+    /// What runs.
+    pub(crate) plan: &'a ExecPlan,
+    /// Its streams.
+    pub(crate) streams: Streams,
+    /// A terminal in their place.
+    pub(crate) tty: bool,
+    /// The daemon has the other ends, and no time is too long; else the output is captured.
+    pub(crate) is_open: bool,
+}
+
+impl<'a> Command<'a> {
+    /// One whose output is captured.
+    pub(crate) fn captured(plan: &'a ExecPlan) -> Self {
+        let streams = Streams { stdin: false, stdout: true, stderr: true };
+        Self { plan, streams, tty: false, is_open: false }
+    }
+}
 
 /// What is held of one command.
 #[derive(Debug)]
@@ -43,9 +63,9 @@ impl Shim {
     }
 
     /// Forks a command beside a container's first process.
-    pub(crate) fn run_command(&mut self, number: u64, first: i32, command: &Command) {
-        let plan = &command.plan;
-        let (tracked, joined) = track(plan, number, first);
+    pub(crate) fn run_command(&mut self, number: u64, first: i32, command: &Command<'_>) {
+        let plan = command.plan;
+        let (tracked, joined) = track(command, number, first);
         let begun = Ends::new(command.streams, command.tty).and_then(|ends| {
             let launched = self.launch_exec(plan, &joined, number, ends);
             launched.inspect_err(|_| {
@@ -85,7 +105,7 @@ impl Shim {
     fn connect(
         &mut self,
         number: u64,
-        command: &Command,
+        command: &Command<'_>,
         launched: Launched,
     ) -> SysResult<(ExecHandles, i32)> {
         let Launched { child, successor, status, ends } = launched;

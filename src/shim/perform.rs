@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use crate::pod::{Action, Event, Fact};
+use wire::msg::Request;
+
+use crate::execs::Command;
+use crate::pod::{Action, Course, Event, Fact, Ticket};
 use crate::shim::Shim;
 
 impl Shim {
@@ -10,6 +13,26 @@ impl Shim {
     pub(crate) fn feed(&mut self, event: Event) {
         for action in self.pod.on(Instant::now(), event) {
             self.perform(action);
+        }
+    }
+
+    /// The same for what a daemon asks.
+    pub(crate) fn ask(&mut self, ticket: Ticket, request: &Request) {
+        match (self.pod.asked(Instant::now(), ticket, request), request) {
+            (Course::Do(actions), _) => {
+                for action in actions {
+                    self.perform(action);
+                }
+            }
+            (Course::Build, Request::Create(plan)) => self.build(plan),
+            (Course::Run { number, first }, Request::Exec(plan)) => {
+                self.run_command(number, first, &Command::captured(plan));
+            }
+            (Course::Run { number, first }, Request::OpenExec { plan, streams, tty }) => {
+                let (streams, tty) = (*streams, *tty);
+                self.run_command(number, first, &Command { plan, streams, tty, is_open: true });
+            }
+            (_, request) => self.serve(ticket, request),
         }
     }
 
@@ -21,10 +44,8 @@ impl Shim {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Reply(ticket, reply) => self.reply(ticket, &reply),
-            Action::Serve(ticket, errand) => self.serve(ticket, errand),
             Action::Announce(record) => self.announce(record),
             Action::Then(event) => self.feed(*event),
-            Action::Build(plan) => self.build(&plan),
             Action::Hear(id) => self.hear(&id),
             Action::Tell(id) => self.tell(&id),
             Action::RunStart(id) => self.run_start(&id),
@@ -45,7 +66,6 @@ impl Shim {
             Action::EndClients(id) => self.end_clients(&id),
             Action::WriteExit(record) => self.write_exit(&record),
             Action::Forget(id) => self.forget(&id),
-            Action::Exec { number, first, command } => self.run_command(number, first, &command),
             Action::HearExec(number) => self.hear_exec(number),
             Action::PassStreams(ticket, number) => self.pass_streams(ticket, number),
             Action::DrainExec(number) => self.drain_exec(number),

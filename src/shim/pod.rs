@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use wire::msg::{ContainerSnapshot, Reply};
 
-pub(crate) use action::{Action, Errand};
+pub(crate) use action::{Action, Course};
 pub(crate) use container::Container;
 pub(crate) use event::{Birth, Count, End, Event, ExecFact, Fact, Remains, Rest};
-pub(crate) use exec::{Command, Exec};
+pub(crate) use exec::Exec;
 
 /// A pod that does not die in this time is left behind.
 const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -64,7 +64,6 @@ impl Pod {
     /// Takes in what has happened, and says what is to be done.
     pub(crate) fn on(&mut self, now: Instant, event: Event) -> Vec<Action> {
         match event {
-            Event::Asked(ticket, request) => self.asked(now, ticket, *request),
             Event::SandboxUp(pause) => {
                 self.is_set_up = true;
                 self.pause = pause;

@@ -6,9 +6,9 @@ use sys::fd::errno;
 use sys::process::SIGKILL;
 use sys::{SysError, cgroup, process};
 use wire::feature::{Feature, Features};
-use wire::msg::{ErrorCode, Reply};
+use wire::msg::{ErrorCode, Reply, Request};
 
-use crate::pod::{Errand, Ticket};
+use crate::pod::Ticket;
 use crate::shim::Shim;
 use launch::Failure;
 
@@ -50,13 +50,22 @@ pub(crate) fn unknown(id: &str) -> Reply {
 
 impl Shim {
     /// Carries out what concerns the shim alone.
-    pub(crate) fn serve(&mut self, ticket: Ticket, errand: Errand) {
-        let answer = match errand {
-            Errand::Greet => Ok(Some(self.greet(ticket))),
-            Errand::SetUp(plan) => self.set_up_sandbox(&plan).map(Some),
-            Errand::ReopenLog(id) => self.reopen_log(&id).map(|()| Some(Reply::Ok)),
-            Errand::CloseStdin(id) => self.close_stdin(&id).map(|()| Some(Reply::Ok)),
-            Errand::Attach(id, streams) => self.attach(ticket, &id, streams).map(|()| None),
+    pub(crate) fn serve(&mut self, ticket: Ticket, request: &Request) {
+        let answer = match request {
+            Request::Hello => Ok(Some(self.greet(ticket))),
+            Request::Sandbox(plan) => self.set_up_sandbox(plan).map(Some),
+            Request::ReopenLog { id } => self.reopen_log(id).map(|()| Some(Reply::Ok)),
+            Request::CloseStdin { id } => self.close_stdin(id).map(|()| Some(Reply::Ok)),
+            Request::Attach { id, streams } => self.attach(ticket, id, *streams).map(|()| None),
+            // The pod's own.
+            Request::Create(_)
+            | Request::Start { .. }
+            | Request::Signal { .. }
+            | Request::Exec(_)
+            | Request::OpenExec { .. }
+            | Request::WaitExec { .. }
+            | Request::Remove { .. }
+            | Request::Shutdown => Ok(None),
         };
         match answer {
             Ok(Some(reply)) | Err(reply) => self.reply(ticket, &reply),

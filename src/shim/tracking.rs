@@ -8,17 +8,20 @@ use std::path::PathBuf;
 
 use sys::cgroup;
 use sys::fd::as_path;
-use wire::plan::{CgroupPlan, ExecPlan};
+use wire::plan::CgroupPlan;
+
+use crate::execs::Command;
 
 /// Makes the cgroup that an exec with a timeout is tracked by; the plan that the child joins names it in the
 /// container's place. One without a timeout is beside the container's first process.
-pub(crate) fn track(plan: &ExecPlan, number: u64, first: i32) -> (Option<PathBuf>, CgroupPlan) {
+pub(crate) fn track(command: &Command<'_>, number: u64, first: i32) -> (Option<PathBuf>, CgroupPlan) {
+    let plan = command.plan;
     let mut joined = plan.cgroup.clone();
     // What a runtime starts is in the container's own cgroup.
     if !plan.runtime.is_empty() {
         return (None, joined);
     }
-    if plan.timeout_ms == 0 {
+    if plan.timeout_ms == 0 || command.is_open {
         let beside =
             |dir: Vec<u8>| cgroup::beside(as_path(&dir), first).into_os_string().into_encoded_bytes();
         joined.v2 = joined.v2.map(beside);

@@ -1,23 +1,18 @@
 //! What is to be done for a pod.
 
-use wire::msg::{ExitRecord, Reply, Streams};
-use wire::plan::{ContainerPlan, SandboxPlan};
+use wire::msg::{ExitRecord, Reply};
 
-use super::{Command, End, Event, Ticket};
+use super::{End, Event, Ticket};
 
 /// What is to be done. A container is named by its id.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Answers a request.
     Reply(Ticket, Reply),
-    /// Carries out and answers a request that changes nothing here.
-    Serve(Ticket, Errand),
     /// Tells every daemon.
     Announce(ExitRecord),
     /// Goes on with this, once everything before is done.
     Then(Box<Event>),
-    /// Forks the child that builds a container.
-    Build(Box<ContainerPlan>),
     /// Reads all that a container's child has said.
     Hear(String),
     /// Reads all that a command's child has said.
@@ -86,15 +81,6 @@ pub(crate) enum Action {
     WriteExit(ExitRecord),
     /// Drops the container and its exit file.
     Forget(String),
-    /// Forks a command.
-    Exec {
-        /// Its number.
-        number: u64,
-        /// The first process of its container.
-        first: i32,
-        /// What it is.
-        command: Box<Command>,
-    },
     /// Gives the daemon its ends of a command's streams.
     PassStreams(Ticket, u64),
     /// Reads what is left of a command's output.
@@ -116,17 +102,20 @@ pub(crate) enum Action {
     ForgetExec(u64),
 }
 
-/// What a daemon asks of the shim alone.
+/// How a request is carried out. What it brings is not copied: whoever carries it out has it at hand.
 #[derive(Debug)]
-pub(crate) enum Errand {
-    /// Who are you?
-    Greet,
-    /// Enter the pod's namespaces.
-    SetUp(Box<SandboxPlan>),
-    /// Open a container's log anew.
-    ReopenLog(String),
-    /// Close the stdin of a container.
-    CloseStdin(String),
-    /// Join the streams of a container.
-    Attach(String, Streams),
+pub(crate) enum Course {
+    /// By these.
+    Do(Vec<Action>),
+    /// By forking the child that builds the container.
+    Build,
+    /// By forking the command.
+    Run {
+        /// Its number.
+        number: u64,
+        /// The first process of its container.
+        first: i32,
+    },
+    /// By the shim alone, which also answers.
+    Serve,
 }

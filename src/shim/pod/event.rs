@@ -2,9 +2,7 @@
 
 use launch::Failure;
 use sys::process::Ended;
-use wire::msg::{Reply, Request};
-
-use super::Ticket;
+use wire::msg::Reply;
 
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +16,6 @@ pub(crate) struct End {
 /// What happens to a pod.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A daemon asks.
-    Asked(Ticket, Box<Request>),
     /// The pod's namespaces stand, with this pause.
     SandboxUp(Option<i32>),
     /// Something about a container.

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use launch::Failure;
 use sys::process::{Ended, SIGKILL};
-use wire::msg::{ErrorCode, Reply, Streams};
+use wire::msg::{ErrorCode, Reply};
 use wire::plan::ExecPlan;
 
-use super::{Action, End, ExecFact, Pod, Ticket};
+use super::{Action, Course, End, ExecFact, Pod, Ticket};
 use crate::requests::{error, refused, unknown};
 
 /// How often the tree is killed again until it is dead, and how long at most.
@@ -147,19 +147,22 @@ impl Exec {
 
 impl Pod {
     /// Exec is answered when the command has ended.
-    pub(super) fn exec(&mut self, ticket: Ticket, plan: ExecPlan) -> Result<(), Reply> {
-        let streams = Streams { stdin: false, stdout: true, stderr: true };
-        self.begin(Purpose::Output(ticket), Command { plan, streams, tty: false, is_open: false })
+    pub(super) fn exec(&mut self, ticket: Ticket, plan: &ExecPlan) -> Result<Course, Reply> {
+        let timeout = (plan.timeout_ms > 0).then(|| Duration::from_millis(plan.timeout_ms));
+        self.begin(Purpose::Output(ticket), plan, timeout)
     }
 
-    /// OpenExec is answered when the program runs.
-    pub(super) fn open_exec(&mut self, ticket: Ticket, command: Command) -> Result<(), Reply> {
-        let plan = ExecPlan { timeout_ms: 0, output_cap: 0, ..command.plan };
-        self.begin(Purpose::Opening(ticket), Command { plan, ..command })
+    /// OpenExec is answered when the program runs, which may take what time it wants.
+    pub(super) fn open_exec(&mut self, ticket: Ticket, plan: &ExecPlan) -> Result<Course, Reply> {
+        self.begin(Purpose::Opening(ticket), plan, None)
     }
 
-    fn begin(&mut self, purpose: Purpose, command: Command) -> Result<(), Reply> {
-        let plan = &command.plan;
+    fn begin(
+        &mut self,
+        purpose: Purpose,
+        plan: &ExecPlan,
+        timeout: Option<Duration>,
+    ) -> Result<Course, Reply> {
         let id = &plan.container;
         let container = self.containers.get(id).ok_or_else(|| unknown(id))?;
         let Some(first) = container.running() else {
@@ -174,15 +177,14 @@ impl Pod {
             container: id.clone(),
             purpose,
             pid: None,
-            timeout: (plan.timeout_ms > 0).then(|| Duration::from_millis(plan.timeout_ms)),
+            timeout,
             drain: Duration::from_millis(plan.drain_ms),
             clock: Clock::Running(None),
             failure: None,
             ended: None,
         };
         self.execs.insert(number, exec);
-        self.todo.push(Action::Exec { number, first, command: Box::new(command) });
-        Ok(())
+        Ok(Course::Run { number, first })
     }
 
     fn next_number(&self) -> u64 {
@@ -283,17 +285,4 @@ impl Pod {
         }
         self.todo.push(Action::ForgetExec(number));
     }
-}
-
-/// A command as it is asked for.
-#[derive(Debug)]
-pub(crate) struct Command {
-    /// What runs.
-    pub(crate) plan: ExecPlan,
-    /// Its streams.
-    pub(crate) streams: Streams,
-    /// A terminal in their place.
-    pub(crate) tty: bool,
-    /// The daemon has the other ends; else the output is captured.
-    pub(crate) is_open: bool,
 }

@@ -6,44 +6,47 @@ use sys::process::SIGKILL;
 use wire::msg::{ErrorCode, Reply, Request};
 use wire::plan::ContainerPlan;
 
-use super::{Action, Command, Container, Errand, Pod, SHUTDOWN, Shutdown, Ticket};
+use super::{Action, Container, Course, Pod, SHUTDOWN, Shutdown, Ticket};
 use crate::requests::{error, unknown};
 
 impl Pod {
-    pub(super) fn asked(&mut self, now: Instant, ticket: Ticket, request: Request) {
-        let done = match request {
+    /// Takes in what a daemon asks, and says how it is carried out.
+    pub(crate) fn asked(&mut self, now: Instant, ticket: Ticket, request: &Request) -> Course {
+        let course = match request {
             Request::Create(plan) => self.create(ticket, plan),
-            Request::Start { id } => self.start(ticket, &id),
-            Request::Signal { id, signal, all } => self.signal(ticket, id, signal, all),
-            Request::Remove { id } => self.remove(ticket, &id),
-            Request::Shutdown => self.shut_down(now, ticket),
-            Request::Hello => self.serve(ticket, Errand::Greet),
-            Request::Sandbox(plan) => self.serve(ticket, Errand::SetUp(Box::new(plan))),
             Request::Exec(plan) => self.exec(ticket, plan),
-            Request::OpenExec { plan, streams, tty } => {
-                self.open_exec(ticket, Command { plan, streams, tty, is_open: true })
+            Request::OpenExec { plan, .. } => self.open_exec(ticket, plan),
+            Request::Hello
+            | Request::Sandbox(_)
+            | Request::ReopenLog { .. }
+            | Request::CloseStdin { .. }
+            | Request::Attach { .. } => Ok(Course::Serve),
+            Request::Start { id } => self.start(ticket, id).map(|()| self.course()),
+            Request::Signal { id, signal, all } => {
+                self.signal(ticket, id, *signal, *all).map(|()| self.course())
             }
-            Request::WaitExec { number } => self.wait_exec(ticket, number),
-            Request::ReopenLog { id } => self.serve(ticket, Errand::ReopenLog(id)),
-            Request::CloseStdin { id } => self.serve(ticket, Errand::CloseStdin(id)),
-            Request::Attach { id, streams } => self.serve(ticket, Errand::Attach(id, streams)),
+            Request::WaitExec { number } => self.wait_exec(ticket, *number).map(|()| self.course()),
+            Request::Remove { id } => {
+                self.remove(ticket, id);
+                Ok(self.course())
+            }
+            Request::Shutdown => {
+                self.shut_down(now, ticket);
+                Ok(self.course())
+            }
         };
-        if let Err(reply) = done {
-            self.todo.push(Action::Reply(ticket, reply));
-        }
+        course.unwrap_or_else(|reply| Course::Do(vec![Action::Reply(ticket, reply)]))
     }
 
-    fn serve(&mut self, ticket: Ticket, errand: Errand) -> Result<(), Reply> {
-        self.todo.push(Action::Serve(ticket, errand));
-        Ok(())
+    fn course(&mut self) -> Course {
+        Course::Do(std::mem::take(&mut self.todo))
     }
 
     /// Create is answered when the child that builds the container reports.
-    fn create(&mut self, ticket: Ticket, plan: ContainerPlan) -> Result<(), Reply> {
-        self.admit(&plan)?;
-        self.containers.insert(plan.id.clone(), Container::new(ticket, &plan));
-        self.todo.push(Action::Build(Box::new(plan)));
-        Ok(())
+    fn create(&mut self, ticket: Ticket, plan: &ContainerPlan) -> Result<Course, Reply> {
+        self.admit(plan)?;
+        self.containers.insert(plan.id.clone(), Container::new(ticket, plan));
+        Ok(Course::Build)
     }
 
     fn admit(&self, plan: &ContainerPlan) -> Result<(), Reply> {
@@ -69,18 +72,18 @@ impl Pod {
         container.start(ticket, &mut self.todo)
     }
 
-    fn signal(&mut self, ticket: Ticket, id: String, signal: i32, all: bool) -> Result<(), Reply> {
-        let container = self.containers.get_mut(&id).ok_or_else(|| unknown(&id))?;
+    fn signal(&mut self, ticket: Ticket, id: &str, signal: i32, all: bool) -> Result<(), Reply> {
+        let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
         if !container.has_process() {
             return Err(error(ErrorCode::BadState, format!("container {id} has ended")));
         }
         container.count(signal == SIGKILL, &mut self.todo);
-        self.todo.push(Action::Signal { ticket, id, signal, all });
+        self.todo.push(Action::Signal { ticket, id: id.to_owned(), signal, all });
         Ok(())
     }
 
     /// Forgets a container at once, or when it is dead.
-    fn remove(&mut self, ticket: Ticket, id: &str) -> Result<(), Reply> {
+    fn remove(&mut self, ticket: Ticket, id: &str) {
         match self.containers.get_mut(id) {
             Some(container) if container.is_alive() => container.remove(ticket, &mut self.todo),
             _ => {
@@ -88,15 +91,13 @@ impl Pod {
                 self.todo.push(Action::Reply(ticket, Reply::Ok));
             }
         }
-        Ok(())
     }
 
-    fn shut_down(&mut self, now: Instant, ticket: Ticket) -> Result<(), Reply> {
+    fn shut_down(&mut self, now: Instant, ticket: Ticket) {
         for container in self.containers.values_mut() {
             container.kill(&mut self.todo);
         }
         self.todo.push(Action::KillPause);
         self.shutdown = Some(Shutdown { ticket, by: now + SHUTDOWN });
-        Ok(())
     }
 }

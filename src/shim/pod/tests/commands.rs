@@ -7,7 +7,7 @@ use sys::process::{Ended, SIGKILL};
 use wire::msg::{ErrorCode, Reply, Request, Streams};
 use wire::plan::ExecPlan;
 
-use super::super::{Action, Command, Event, ExecFact, Ticket};
+use super::super::{Action, Event, ExecFact, Ticket};
 use super::world::{World, failure};
 use super::{By, is_error};
 
@@ -132,7 +132,6 @@ impl World {
 
     pub(super) fn perform_exec(&mut self, action: Action) {
         match action {
-            Action::Exec { number, command, .. } => self.fork_exec(number, &command),
             Action::HearExec(number) => self.hear_exec(number),
             Action::PassStreams(ticket, number) => {
                 assert!(self.execs[&number].is_open);
@@ -153,18 +152,18 @@ impl World {
         }
     }
 
-    fn fork_exec(&mut self, number: u64, command: &Command) {
+    pub(super) fn fork_exec(&mut self, number: u64, plan: &ExecPlan, is_open: bool) {
         if std::mem::take(&mut self.no_forks) {
             return self.exec_fact(number, ExecFact::NotForked(World::no_fork()));
         }
-        let timeout = command.plan.timeout_ms;
+        let timeout = if is_open { 0 } else { plan.timeout_ms };
         let fake = FakeExec {
             pid: self.next_pid(),
             successor: None,
             said: VecDeque::new(),
             has_hung_up: false,
             channel_closed: false,
-            is_open: command.is_open,
+            is_open,
             held: false,
             left: 0,
             immortal: false,

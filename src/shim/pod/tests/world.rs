@@ -8,7 +8,7 @@ use sys::process::{Ended, SIGKILL};
 use wire::msg::{ErrorCode, ExitRecord, Reply, Request};
 use wire::plan::{ContainerPlan, IdMap, IdMaps, PidNamespace};
 
-use super::super::{Action, Birth, Count, End, Event, Fact, Pod, Remains, Rest, Ticket};
+use super::super::{Action, Birth, Count, Course, End, Event, Fact, Pod, Remains, Rest, Ticket};
 use super::commands::FakeExec;
 
 pub(super) fn plan(id: &str) -> ContainerPlan {
@@ -77,7 +77,6 @@ pub(super) struct Fake {
     pub(super) leaves: Option<i32>,
     /// The runtime's `start`.
     pub(super) helper: i32,
-    pub(super) reaped: bool,
 }
 
 pub(super) struct World {
@@ -148,8 +147,17 @@ impl World {
     pub(super) fn ask(&mut self, request: Request) -> Ticket {
         let ticket = Ticket { conn: 7, id: self.tickets.len() as u64 };
         self.tickets.push(ticket);
-        self.requests.push(request.clone());
-        self.feed(Event::Asked(ticket, Box::new(request)));
+        let asked = request.clone();
+        self.requests.push(request);
+        match (self.pod.asked(self.now, ticket, &asked), &asked) {
+            (Course::Do(actions), _) => actions.into_iter().for_each(|action| self.perform(action)),
+            (Course::Build, Request::Create(plan)) => self.build(plan),
+            (Course::Run { number, .. }, Request::Exec(plan)) => self.fork_exec(number, plan, false),
+            (Course::Run { number, .. }, Request::OpenExec { plan, .. }) => {
+                self.fork_exec(number, plan, true);
+            }
+            _ => self.perform(Action::Reply(ticket, Reply::Ok)),
+        }
         ticket
     }
 
@@ -241,9 +249,6 @@ impl World {
             }
             self.succeed_execs();
             self.note_reaped(how.pid);
-            for fake in self.fakes.values_mut().filter(|fake| fake.pid == how.pid) {
-                fake.reaped = true;
-            }
             let at_ns = self.wall();
             self.feed(Event::Reaped(End { how, at_ns }));
         }
@@ -311,14 +316,12 @@ impl World {
                 self.check_reply(ticket, &reply);
                 assert!(self.replies.insert(ticket, reply).is_none(), "{ticket:?} is answered twice");
             }
-            Action::Serve(ticket, _) => self.perform(Action::Reply(ticket, Reply::Ok)),
             Action::Announce(record) => {
                 self.check_exit(&record);
                 self.done.push(format!("announce {}", record.id));
                 self.announced.push(record);
             }
             Action::Then(event) => self.feed(*event),
-            Action::Build(plan) => self.build(&plan),
             Action::Hear(id) => self.hear(&id),
             Action::Tell(id) => {
                 let at_ns = self.wall();
@@ -365,8 +368,7 @@ impl World {
                 self.done.push(format!("forget {id}"));
                 self.fakes.remove(&id);
             }
-            Action::Exec { .. }
-            | Action::HearExec(_)
+            Action::HearExec(_)
             | Action::PassStreams(..)
             | Action::DrainExec(_)
             | Action::KillExec(_)
