@@ -2,6 +2,7 @@
 
 mod delegation;
 mod exhaustion;
+mod podman;
 mod systemd;
 
 use e2e::pods::shell;
