@@ -8,7 +8,7 @@ TEST ?=
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root test-vm e2e attack critest critest-bench kubelet-smoke bench lint audit fuzz clean
+.PHONY: help build run serve test test-fast test-root test-vm e2e attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,13 +19,13 @@ build: ## Build the daemon, the static shim and pause and the CNI plugins into t
 
 run: ## Show a pod from pull to removal on private directories, with the time of each step
 	@e2e/setup.sh run
-	@e2e/build.sh
-	@cargo run --quiet --locked -p e2e --bin e2e -- run
+	@e2e/build.sh e2e
+	@target/release/e2e run
 
 serve: ## Start a registry and the daemon, print the crictl line, clean up on ^C
 	@e2e/setup.sh run
-	@e2e/build.sh
-	@cargo run --quiet --locked -p e2e --bin e2e -- serve
+	@e2e/build.sh e2e
+	@target/release/e2e serve
 
 test: export CORTEN_REQUIRE ?= root,tools
 test: ## All of it: lint, unit and integration tests as root on this kernel, e2e with the real crictl, and critest
@@ -78,9 +78,13 @@ test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor:
 
 bench: ## Corten against containerd with runc and against the floor, in one run; prints tables
 	@e2e/setup.sh bench
-	@e2e/build.sh
-	@cargo run --quiet --locked --release -p e2e --bin bench -- $(BENCH_FLAGS)
-	@cargo run --quiet --locked --release -p e2e --bin bench -- pull
+	@e2e/build.sh bench
+	@target/release/bench $(BENCH_FLAGS)
+	@target/release/bench pull
+
+reproducible: ## Build in two directories, and compare every byte (two builds from nothing: minutes)
+	@e2e/setup.sh build
+	@e2e/reproducible.sh
 
 lint: ## Format, clippy with warnings denied, licences, bans and sources
 	@e2e/lint.sh

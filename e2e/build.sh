@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds Corten as it is installed, into target/dist: the daemon, the runc-compatible command line, the static shim
 # and pause, the CNI plugins.
+#
+#   e2e/build.sh [PROGRAM...]   and these programs of e2e, in the same profile and of the same dependencies
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,9 +11,15 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
     target=$(uname -m)-unknown-linux-gnu
     echo "build: no static musl target here; linking the shim and the pause with glibc"
 fi
-cargo build --release --locked -p corten -p corten-oci -p cni
+. e2e/flags.sh
+# In one call, so that what they depend on is compiled once; e2e/lint.sh holds it to the same features.
+packages=(-p corten -p corten-oci -p cni)
+[ $# = 0 ] || packages+=(-p e2e)
+programs=()
+for program in corten corten-oci bridge host-local portmap loopback "$@"; do programs+=(--bin "$program"); done
+cargo build --release --locked "${packages[@]}" "${programs[@]}"
 # Fixed addresses: relocations would dominate the private memory of so small a program.
-RUSTFLAGS="-C relocation-model=static -C target-feature=+crt-static" \
+RUSTFLAGS="$RUSTFLAGS -C relocation-model=static -C target-feature=+crt-static" \
     cargo build --locked --profile shim --target "$target" -p shim -p pause
 
 dist=target/dist
@@ -28,3 +36,10 @@ for plugin in bridge host-local portmap loopback; do
 done
 echo "build: installed into $dist:"
 (cd "$dist" && ls -l corten corten-oci corten-shim corten-pause cni/* | awk '{ printf "  %9d bytes  %s\n", $5, $NF }')
+
+# They are of this tree, and of no machine.
+found=$(grep -rlaF -e "$PWD/" -e "${CARGO_HOME:-$HOME/.cargo}/" -e "$(rustc --print sysroot)/" "$dist" || true)
+if [ -n "$found" ]; then
+    echo "build: paths of this machine are in $(tr '\n' ' ' <<<"$found")" >&2
+    exit 1
+fi
