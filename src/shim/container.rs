@@ -127,7 +127,7 @@ impl Shim {
         let joins = handles.place.joined.is_some();
         let pid = handles.first.child.as_ref().map_or(0, |child| child.pid);
         let watched = self.watch_child(id, &mut handles, ends);
-        self.containers.insert(id.to_owned(), handles);
+        self.containers.insert(id.to_owned(), Box::new(handles));
         self.learn(id, Fact::Forked(Birth { pid, at_ns: time::wall_ns(), joins, oom_kills }));
         if let Err(error) = watched {
             self.learn(id, Fact::Broken(error.into()));

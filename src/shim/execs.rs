@@ -79,7 +79,7 @@ impl Shim {
         match begun {
             Ok((mut handles, pid)) => {
                 handles.tracked = tracked;
-                self.execs.insert(number, handles);
+                self.execs.insert(number, Box::new(handles));
                 self.learn_exec(number, ExecFact::Forked(pid));
             }
             Err(error) => self.learn_exec(number, ExecFact::NotForked(failed(ErrorCode::Setup, &error))),

@@ -47,8 +47,9 @@ struct Shutdown {
 /// What is known of a pod.
 #[derive(Debug, Default)]
 pub(crate) struct Pod {
-    containers: BTreeMap<String, Container>,
-    execs: BTreeMap<u64, Exec>,
+    // In boxes: a map has room for eleven from the first on.
+    containers: BTreeMap<String, Box<Container>>,
+    execs: BTreeMap<u64, Box<Exec>>,
     /// How commands ended that nobody has asked about yet, with the connection that may.
     outcomes: BTreeMap<u64, (u64, Reply)>,
     conns: BTreeSet<u64>,
@@ -88,21 +89,21 @@ impl Pod {
 
     /// When the next timer fires.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let containers = self.containers.values().filter_map(Container::deadline);
-        let execs = self.execs.values().filter_map(Exec::deadline);
+        let containers = self.containers.values().filter_map(|one| one.deadline());
+        let execs = self.execs.values().filter_map(|one| one.deadline());
         containers.chain(execs).chain(self.shutdown.as_ref().map(|shutdown| shutdown.by)).min()
     }
 
     /// Who is to be told that the pod has ended, once it has.
     pub(crate) fn has_ended(&self, now: Instant) -> Option<Ticket> {
         let shutdown = self.shutdown.as_ref()?;
-        let alive = self.pause.is_some() || self.containers.values().any(Container::is_alive);
+        let alive = self.pause.is_some() || self.containers.values().any(|one| one.is_alive());
         (!alive || shutdown.by <= now).then_some(shutdown.ticket)
     }
 
     /// Its containers, for a greeting.
     pub(crate) fn snapshots(&self) -> Vec<ContainerSnapshot> {
-        self.containers.values().map(Container::snapshot).collect()
+        self.containers.values().map(|one| one.snapshot()).collect()
     }
 
     /// The sandbox request has been carried out.
@@ -117,12 +118,12 @@ impl Pod {
 
     /// One of its containers.
     pub(crate) fn container(&self, id: &str) -> Option<&Container> {
-        self.containers.get(id)
+        self.containers.get(id).map(Box::as_ref)
     }
 
     /// The process of one of its commands, until that is reaped.
     pub(crate) fn exec_process(&self, number: u64) -> Option<i32> {
-        self.execs.get(&number).and_then(Exec::pid)
+        self.execs.get(&number).and_then(|exec| exec.pid())
     }
 
     fn on_timer(&mut self, now: Instant) {

@@ -35,8 +35,9 @@ pub(crate) struct Shim {
     pub(crate) reactor: Reactor,
     pub(crate) pod: Pod,
     pub(crate) conns: BTreeMap<u64, Conn>,
-    pub(crate) containers: BTreeMap<String, Handles>,
-    pub(crate) execs: BTreeMap<u64, ExecHandles>,
+    // In boxes: a map has room for eleven from the first on.
+    pub(crate) containers: BTreeMap<String, Box<Handles>>,
+    pub(crate) execs: BTreeMap<u64, Box<ExecHandles>>,
     pub(crate) clients: BTreeMap<u64, Client>,
     pub(crate) sandbox: Option<Sandbox>,
     pub(crate) buffer: Vec<u8>,

@@ -25,7 +25,7 @@ impl Pod {
         }
         // It may be the child of a container that has just been handed over to it, and this is not told yet.
         let building = |one: &&Container| matches!(one.phase, Phase::Creating(_)) && one.kind.mapped;
-        let building = self.containers.values().filter(building);
+        let building = self.containers.values().map(Box::as_ref).filter(building);
         self.todo.extend(building.map(|one| Action::Hear(one.id.clone())));
         if !self.todo.is_empty() {
             self.todo.push(Action::Then(Box::new(Event::ReapedAgain(end))));
@@ -36,7 +36,8 @@ impl Pod {
     pub(super) fn take_in(&mut self, end: End) -> bool {
         let pid = Some(end.how.pid);
         let helper = |one: &Container| one.kind.foreign.as_ref().and_then(|foreign| foreign.helper);
-        let find = |is: &dyn Fn(&Container) -> bool| self.containers.values().find(|one| is(one));
+        let find =
+            |is: &dyn Fn(&Container) -> bool| self.containers.values().map(Box::as_ref).find(|one| is(one));
         let (id, fact) = if let Some(container) = find(&|one| one.pid == pid) {
             (container.id.clone(), Fact::Ended(end))
         } else if let Some((number, _)) = self.execs.iter().find(|(_, exec)| exec.pid() == pid) {

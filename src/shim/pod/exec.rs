@@ -183,7 +183,7 @@ impl Pod {
             failure: None,
             ended: None,
         };
-        self.execs.insert(number, exec);
+        self.execs.insert(number, Box::new(exec));
         Ok(Course::Run { number, first })
     }
 

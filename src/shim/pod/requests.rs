@@ -45,7 +45,7 @@ impl Pod {
     /// Create is answered when the child that builds the container reports.
     fn create(&mut self, ticket: Ticket, plan: &ContainerPlan) -> Result<Course, Reply> {
         self.admit(plan)?;
-        self.containers.insert(plan.id.clone(), Container::new(ticket, plan));
+        self.containers.insert(plan.id.clone(), Box::new(Container::new(ticket, plan)));
         Ok(Course::Build)
     }
 
