@@ -34,6 +34,8 @@ pub(super) struct Ending<'a> {
     pub(super) birth: Option<Birth<'a>>,
     /// For its calls under the filter.
     pub(super) pass: Pass,
+    /// Everything but exec is done before the word to start, which this process still waits for.
+    pub(super) awaits_word: bool,
 }
 
 impl Ending<'_> {
@@ -44,12 +46,15 @@ impl Ending<'_> {
 
     /// What is loaded: with what a successor still has to do let through.
     pub(super) fn filter<'p>(&self, plan: &'p ProcessPlan) -> Cow<'p, [u8]> {
+        if self.awaits_word {
+            return Cow::Owned(self.pass.before(&plan.seccomp, &[Call::Word]));
+        }
         let Some(birth) = self.birth.as_ref().filter(|_| !plan.no_new_privs || self.loads_early()) else {
             return Cow::Borrowed(&plan.seccomp);
         };
         let control = birth.tty.then_some(Call::Control);
         let wait = self.agent.is_some().then_some(Call::Wait);
-        let further: Vec<Call> = control.into_iter().chain(wait).collect();
+        let further: Vec<Call> = [Call::Succeed].into_iter().chain(control).chain(wait).collect();
         Cow::Owned(self.pass.before(&plan.seccomp, &further))
     }
 }

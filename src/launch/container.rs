@@ -3,12 +3,13 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use sys::fd::{errno, flag, namespace};
+use sys::pass::Pass;
 use sys::process::SingleThread;
-use sys::{fd, mount, privilege, process, resolve, socket, tty};
+use sys::{fd, mount, process, resolve, socket, tty};
 use wire::plan::{ContainerPlan, PidNamespace};
 
 use crate::agent::Handover;
-use crate::birth::Birth;
+use crate::birth::{Birth, Ending};
 use crate::channel;
 use crate::extras::{Extras, Step};
 use crate::groups::Volume;
@@ -57,9 +58,19 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     if let Some(start) = child.extras.start {
         socket::accept_into(start, status.as_fd())?;
     }
-    if plan.hooks.is_none() && child.extras.before_exec.is_none() {
-        // Before the word, since whoever gives it is busy meanwhile; hooks still get what the container may not have.
-        privilege::limit_bounding_set(plan.process.bounding)?;
+    let extras = &child.extras;
+    if plan.hooks.is_none()
+        && extras.before_exec.is_none()
+        && extras.start.is_none()
+        && child.joining.is_none()
+        && handover.is_none()
+        && Pass::has_room(&plan.process.seccomp)
+    {
+        // Whoever gives the word is busy meanwhile with telling that everything stands; the supervisor, which has been
+        // woken on this CPU, begins with that first.
+        std::thread::yield_now();
+        let ending = Ending { awaits_word: true, ..extras.ending(status, labels, None, None)? };
+        return creds::become_program(&plan.process, &ending);
     }
     let Some(go) = channel::wait_for_go(status.as_fd()) else { process::exit(1) };
     let agent = go.agent.as_ref().map(AsRawFd::as_raw_fd);

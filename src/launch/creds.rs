@@ -19,10 +19,19 @@ const LOADS_FILTERS: u64 = 1 << 21;
 
 /// Takes on user, capabilities, limits and the seccomp filter, then runs the program: in this process, or in the one
 /// that takes its place.
+pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<Never, Failure> {
+    let ready = make_ready(plan, ending);
+    if ending.awaits_word && !ending.pass.wait_for_word(ending.status) {
+        ending.pass.exit();
+    }
+    Err(start_failure(plan, &ready?.run()))
+}
+
+/// Everything but exec.
 ///
 /// Without `no_new_privs` the filter needs `CAP_SYS_ADMIN`: it is loaded when that is all that is left to give up, so
 /// that few calls are left for it to see. With `no_new_privs` it is loaded last.
-pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<Never, Failure> {
+fn make_ready(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<exec::Program, Failure> {
     let program = exec::Program::new(&plan.argv, &plan.env).map_err(|error| start_failure(plan, &error))?;
     process::set_umask(plan.umask.unwrap_or(DEFAULT_UMASK));
     for (resource, soft, hard) in &plan.rlimits {
@@ -50,7 +59,7 @@ pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<
     {
         handing.wait();
     }
-    Err(start_failure(plan, &program.run()))
+    Ok(program)
 }
 
 /// A directory that only root may enter is entered before the user changes; `false` for one that only the user may.

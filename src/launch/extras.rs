@@ -93,6 +93,7 @@ impl<'a> Extras<'a> {
             status: status.as_fd(),
             birth,
             pass: Pass::new()?,
+            awaits_word: false,
         })
     }
 

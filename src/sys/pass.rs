@@ -22,6 +22,11 @@ const EQUAL: u16 = 0x15;
 const JUMP: u16 = 0x05;
 const RETURN: u16 = 0x06;
 
+/// The longest filter that the kernel takes, in bytes.
+const LONGEST: usize = libc::BPF_MAXINSNS as usize * 8;
+/// More than [`Pass::before`] ever adds.
+const ROOM: usize = 32 * 8;
+
 #[cfg(target_arch = "x86_64")]
 const OWN_ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
@@ -33,6 +38,10 @@ const OWN_ARCHITECTURE: u32 = 0xc000_00b7;
 pub enum Call {
     /// [`Pass::set_controlling`].
     Control,
+    /// A successor's fork and its [`Pass::new_session`].
+    Succeed,
+    /// [`Pass::wait_for_word`].
+    Word,
     /// [`Pass::wait_for_end`].
     Wait,
 }
@@ -67,9 +76,11 @@ impl Pass {
     ///
     /// A filter that would become too long stays as it is, and decides by itself.
     pub fn before(&self, filter: &[u8], further: &[Call]) -> Vec<u8> {
-        let mut calls = vec![libc::SYS_capset, libc::SYS_clone, libc::SYS_setsid, libc::SYS_exit_group];
+        let mut calls = vec![libc::SYS_capset, libc::SYS_exit_group];
         calls.extend(further.iter().flat_map(|call| match call {
-            Call::Control => [libc::SYS_ioctl].as_slice(),
+            Call::Succeed => [libc::SYS_clone, libc::SYS_setsid].as_slice(),
+            Call::Word => &[libc::SYS_recvmmsg],
+            Call::Control => &[libc::SYS_ioctl],
             Call::Wait => &[libc::SYS_read, libc::SYS_close],
         }));
         let count = u8::try_from(calls.len()).unwrap_or(u8::MAX);
@@ -94,11 +105,16 @@ impl Pass {
             instruction(RETURN, 0, 0, ALLOW),
         ]);
         let mut program: Vec<u8> = program.into_iter().flatten().collect();
-        if program.len() + filter.len() > usize::try_from(libc::BPF_MAXINSNS).unwrap_or(0) * 8 {
+        if program.len() + filter.len() > LONGEST {
             return filter.to_vec();
         }
         program.extend_from_slice(filter);
         program
+    }
+
+    /// Whether a filter, an array of `struct sock_filter`, is short enough for [`Pass::before`], whatever the calls are.
+    pub fn has_room(filter: &[u8]) -> bool {
+        filter.len() + ROOM <= LONGEST
     }
 
     /// capset(2).
@@ -140,6 +156,26 @@ impl Pass {
             let read = unsafe { libc::syscall(libc::SYS_read, reader, byte.as_mut_ptr(), 1, 0, 0, self.0) };
             if read == 0 || read < 0 && crate::last_errno() != libc::EINTR {
                 return;
+            }
+        }
+    }
+
+    /// Waits for a message of one byte; `false` when the other end has hung up instead. It is a call that programs seldom
+    /// make, since those that the pass is for become slower.
+    pub fn wait_for_word(&self, channel: impl AsFd) -> bool {
+        let channel = channel.as_fd().as_raw_fd();
+        let mut byte = [0_u8; 1];
+        let mut place = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
+        // SAFETY: all zeros is a valid mmsghdr, without address and control data.
+        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        message.msg_hdr.msg_iov = &raw mut place;
+        message.msg_hdr.msg_iovlen = 1;
+        loop {
+            // SAFETY: the message and what it leads to are writable and outlive the call; no time-out is given.
+            let received =
+                unsafe { libc::syscall(libc::SYS_recvmmsg, channel, &raw mut message, 1, 0, 0, self.0) };
+            if received >= 0 || crate::last_errno() != libc::EINTR {
+                return received == 1 && message.msg_len == 1;
             }
         }
     }
@@ -199,7 +235,7 @@ mod tests {
         let code = ends_with(|single| {
             let (pass, other) = (Pass::new().unwrap(), Pass::new().unwrap());
             privilege::set_no_new_privileges().unwrap();
-            privilege::load_seccomp(&pass.before(&strict(), &[]), 0).unwrap();
+            privilege::load_seccomp(&pass.before(&strict(), &[Call::Succeed]), 0).unwrap();
             let refused = |result: SysResult<()>| result.is_err_and(|error| error.errno == libc::EPERM);
             if process::new_session().is_ok() || !refused(other.new_session()) {
                 return 1;
@@ -222,10 +258,41 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_waited_for_under_a_filter_that_refuses_it() {
+        let number = u32::try_from(libc::SYS_recvmmsg).unwrap();
+        let refuse = 0x0005_0000 | libc::EPERM.cast_unsigned();
+        let filter = [
+            instruction(LOAD, 0, 0, NUMBER),
+            instruction(EQUAL, 1, 0, number),
+            instruction(RETURN, 0, 0, ALLOW),
+            instruction(RETURN, 0, 0, refuse),
+        ]
+        .concat();
+        let code = ends_with(|_| {
+            let pass = Pass::new().unwrap();
+            let (ours, theirs) = crate::socket::message_pair().unwrap();
+            privilege::set_no_new_privileges().unwrap();
+            privilege::load_seccomp(&pass.before(&filter, &[Call::Word]), 0).unwrap();
+            crate::socket::send(ours.as_fd(), b"G", None).unwrap();
+            if Pass::new().unwrap().wait_for_word(&theirs) {
+                return 1;
+            }
+            if !pass.wait_for_word(&theirs) {
+                return 2;
+            }
+            drop(ours);
+            if pass.wait_for_word(&theirs) { 3 } else { 42 }
+        });
+        assert_eq!(code, Some(42));
+    }
+
+    #[test]
     fn a_filter_that_would_become_too_long_stays_as_it_is() {
         let long = strict().repeat(818);
         assert_eq!(Pass(1).before(&long, &[Call::Control]), long);
-        assert_eq!(Pass(1).before(&strict(), &[Call::Control]).len(), strict().len() + 8 * 14);
+        let all = [Call::Control, Call::Wait, Call::Succeed, Call::Word];
+        assert_eq!(Pass(1).before(&strict(), &all).len(), strict().len() + 8 * 17);
+        assert!(Pass::has_room(&strict()) && !Pass::has_room(&long) && ROOM >= 8 * 17);
     }
 
     #[test]
