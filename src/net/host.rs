@@ -1,6 +1,7 @@
 //! What the network does on the host that takes root: namespaces, and plugins in process. Tests have another one.
 
 use crate::network::Network;
+use crate::spare::Spare;
 use cni::types::{CniError, CniResult, Invocation, NetnsRef};
 use nix::sys::statfs::{FsType, statfs};
 use std::path::Path;
@@ -32,11 +33,19 @@ pub(crate) trait Host: Send + Sync {
 }
 
 /// The one that the process runs on.
-pub(crate) struct LocalHost;
+#[derive(Default)]
+pub(crate) struct LocalHost {
+    spare: Arc<Spare>,
+}
 
 impl Host for LocalHost {
     fn create(&self, pin: &Path) -> SysResult<NetnsRef> {
-        netns::create(pin).map(opened)
+        let netns = match self.spare.take() {
+            Some(namespace) => namespace.pin(pin),
+            None => netns::create(pin),
+        };
+        self.spare.fill();
+        netns.map(opened)
     }
 
     fn adopt(&self, pin: &Path) -> SysResult<NetnsRef> {

@@ -26,6 +26,7 @@ mod network;
 mod pod;
 mod release;
 mod settings;
+mod spare;
 mod status;
 mod subnets;
 mod upkeep;

@@ -52,7 +52,7 @@ impl Network {
     /// When the state or data directory cannot be made or read, or the metrics are registered already.
     /// A missing or broken configuration is no error: [`Self::status`] reports it.
     pub fn open(settings: NetworkSettings, registry: &prometheus::Registry) -> Result<Arc<Self>> {
-        Self::open_on(settings, registry, Arc::new(LocalHost))
+        Self::open_on(settings, registry, Arc::new(LocalHost::default()))
     }
 
     pub(crate) fn open_on(

@@ -6,7 +6,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,38 +65,59 @@ impl Netns {
     }
 }
 
-/// Makes a network namespace with its loopback interface up, and pins it at `pin`, whose directory exists.
+/// A network namespace with its loopback interface up that is pinned nowhere yet, and ends when this is dropped.
+#[derive(Debug)]
+pub struct Unpinned {
+    fd: OwnedFd,
+    rtnl: Socket,
+}
+
+impl Unpinned {
+    /// Pins it at a path at which nothing is, and whose directory exists.
+    ///
+    /// # Errors
+    /// `EEXIST`, and the kernel's others; nothing is left behind then.
+    pub fn pin(self, pin: &Path) -> SysResult<Netns> {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o444)
+            .open(pin)
+            .map_err(SysError::io("create network namespace file", pin))?;
+        let held = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        let pinned = mount(Some(held.as_str()), pin, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+        if let Err(errno) = pinned {
+            // The error that matters is the one that is returned.
+            let _ = remove(pin);
+            return Err(SysError::nix("bind mount network namespace", pin)(errno));
+        }
+        Ok(Netns { path: pin.to_path_buf(), fd: self.fd, rtnl: self.rtnl })
+    }
+}
+
+/// Makes a network namespace with its loopback interface up.
 ///
 /// The calling thread is in there meanwhile, and back when this returns.
 ///
 /// # Errors
-/// When a step fails; nothing is left behind then. `pin` must not exist.
-pub fn create(pin: &Path) -> SysResult<Netns> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o444)
-        .open(pin)
-        .map_err(SysError::io("create network namespace file", pin))?;
-    let made = Home::note().and_then(|_home| populate(pin));
-    if made.is_err() {
-        // The error that matters is the one that is returned.
-        let _ = remove(pin);
-    }
-    let (fd, rtnl) = made?;
-    Ok(Netns { path: pin.to_path_buf(), fd, rtnl })
-}
-
-fn populate(pin: &Path) -> SysResult<(OwnedFd, Socket)> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(SysError::nix("unshare network namespace", pin))?;
+/// When a step fails; nothing is left behind then.
+pub fn make() -> SysResult<Unpinned> {
+    let _home = Home::note()?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(SysError::nix("unshare network namespace", OWN))?;
     let rtnl = Socket::route()?;
     let mut batch = Batch::new();
     batch.set_up("lo", LOOPBACK, true);
     rtnl.run(&mut batch)?;
-    mount(Some(OWN), pin, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .map_err(SysError::nix("bind mount network namespace", pin))?;
-    let fd = File::open(pin).map_err(SysError::io("open network namespace", pin))?;
-    Ok((fd.into(), rtnl))
+    let fd = File::open(OWN).map_err(SysError::io("open network namespace", OWN))?;
+    Ok(Unpinned { fd: fd.into(), rtnl })
+}
+
+/// Makes a network namespace as [`make`] does, and pins it at `pin`, whose directory exists.
+///
+/// # Errors
+/// When a step fails; nothing is left behind then. `pin` must not exist.
+pub fn create(pin: &Path) -> SysResult<Netns> {
+    make()?.pin(pin)
 }
 
 /// Brings up the loopback interface of the network namespace that the calling process is in.
