@@ -19,8 +19,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-/// Heaps that the allocator spreads threads over; more only keep free memory apart.
-const HEAPS: u16 = 2;
+/// Heaps that the allocator spreads threads over: with two, the threads that make a pod side by side waited for each
+/// other; many only keep free memory apart.
+const HEAPS: u16 = 4;
 /// Free bytes that a heap keeps.
 const HEAP_SPARE: u32 = 256 << 10;
 /// How often memory that a burst of work left free goes back to the kernel.

@@ -2,7 +2,6 @@
 
 mod delegation;
 mod exhaustion;
-mod podman;
 mod systemd;
 
 use e2e::pods::shell;

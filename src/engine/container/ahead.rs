@@ -25,12 +25,9 @@ impl Ahead {
         (Self(Mutex::new(Some(done))), made)
     }
 
-    /// Blocks until they stand.
-    pub(super) fn wait(&self) {
-        if let Some(done) = lock(&self.0).take() {
-            // Nothing is ever sent: the sender goes.
-            let _ = done.recv();
-        }
+    /// Blocks until they stand; `false` when they do not.
+    pub(super) fn stand(&self) -> bool {
+        lock(&self.0).take().is_some_and(|made| made.recv().is_ok())
     }
 }
 
@@ -53,12 +50,14 @@ impl Engine {
             // The journal of what follows, where the spec itself is not there yet: recovery goes by the name alone.
             let spec = pod.files.spec(&id);
             let journal = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&spec);
-            if (journal.is_ok() || spec.exists())
-                && let Err(error) = engine.cgroups.make(&pod.cgroup.container(&id))
-            {
-                tracing::debug!(container_id = id, %error, "cgroups are not made ahead");
+            if journal.is_err() && !spec.exists() {
+                return;
             }
-            drop(made);
+            match engine.cgroups.make(&pod.cgroup.container(&id)) {
+                // There is room for it, and the other end may have gone.
+                Ok(()) => drop(made.send(())),
+                Err(error) => tracing::debug!(container_id = id, %error, "cgroups are not made ahead"),
+            }
         });
         Some((ahead, task))
     }

@@ -194,8 +194,7 @@ impl Engine {
         // Until the record is written, the spec alone is the journal of a container under construction.
         record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
         self.make_layers(&container, spec, &found.volumes.anonymous)?;
-        ahead.wait();
-        let plan = self.furnish(&container, spec)?;
+        let plan = self.furnish(&container, spec, ahead)?;
         let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
         // Nobody else knows the container yet.
         let _ = container.exec.set(template);
@@ -276,7 +275,12 @@ impl Engine {
     }
 
     /// Makes the cgroup, and the plan that uses it and the layers.
-    fn furnish(&self, container: &Container, spec: &Spec) -> Result<ContainerPlan, EngineError> {
+    fn furnish(
+        &self,
+        container: &Container,
+        spec: &Spec,
+        ahead: &Ahead,
+    ) -> Result<ContainerPlan, EngineError> {
         let record = container.record();
         let layers = self.paths.container(&record.id);
         let (upper, work) = (layers.join("upper"), layers.join("work"));
@@ -287,6 +291,7 @@ impl Engine {
         let cgroup = match runtime {
             // It makes the cgroup itself.
             Some(_) => self.cgroups.plan(&container.cgroup()),
+            None if ahead.stand() => self.cgroups.limit(&container.cgroup(), &resources)?,
             None => self.cgroups.create(&container.cgroup(), &resources)?,
         };
         let mut plan = oci::plan::container(

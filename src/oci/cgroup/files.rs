@@ -3,8 +3,6 @@
 use crate::error::{OciError, OciResult};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -84,12 +82,17 @@ impl Hierarchy {
     /// Reads a control file; `None` when it is not there.
     pub(super) fn read(&self, relative: &str, file: &str) -> OciResult<Option<String>> {
         let Some(fd) = self.reader(relative, file)? else { return Ok(None) };
-        let mut text = String::new();
-        match File::from(fd).read_to_string(&mut text) {
-            Ok(_) => Ok(Some(text)),
-            // The cgroup went away between open and read.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
-            Err(error) => Err(OciError::io("read", self.root.join(under(relative, file)))(error)),
+        // Not by way of std, which asks for size and place first, and these files have neither.
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            match rustix::io::read(&fd, &mut buffer) {
+                Ok(0) => return Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+                Ok(count) => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+                Err(Errno::INTR) => {}
+                // The cgroup went away between open and read.
+                Err(Errno::NODEV) => return Ok(None),
+                Err(error) => return Err(OciError::io("read", self.root.join(under(relative, file)))(error)),
+            }
         }
     }
 

@@ -122,6 +122,25 @@ impl Host {
         if self.unified().is_some() { Ok(()) } else { self.make_v1(path) }
     }
 
+    /// The rest of [`Host::create`] after [`Host::make`].
+    ///
+    /// # Errors
+    /// As [`Host::create`].
+    pub fn limit(&self, path: &CgroupPath, resources: &Resources) -> OciResult<CgroupPlan> {
+        if self.unified().is_some() {
+            return self.create(path, resources);
+        }
+        let limited = self.validate(resources).and_then(|()| self.limit_v1(path, resources, false));
+        match limited {
+            Ok(()) => Ok(self.plan(path)),
+            Err(error) => {
+                // As there.
+                let _ = self.remove(path);
+                Err(error)
+            }
+        }
+    }
+
     /// How processes join the cgroup that [`Host::create`] makes; touches nothing.
     pub fn plan(&self, path: &CgroupPath) -> CgroupPlan {
         match self.unified() {

@@ -92,7 +92,7 @@ impl Host {
         })
     }
 
-    fn limit_v1(&self, path: &CgroupPath, resources: &Resources, update: bool) -> OciResult<()> {
+    pub(super) fn limit_v1(&self, path: &CgroupPath, resources: &Resources, update: bool) -> OciResult<()> {
         let relative = path.relative();
         if let Some(cpu) = self.v1_of("cpu") {
             write_cpu(cpu, relative, resources, update)?;
