@@ -45,7 +45,8 @@ fn read(text: &[u8], read: &mut [Vec<u8>; 2]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    // A file of seeds would be taken for a crate; the smallest case that fails is printed.
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_is_lost_or_doubled(steps in prop::collection::vec(step(), 1..40)) {

@@ -225,7 +225,8 @@ fn check(world: &World) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    // A file of seeds would be taken for a crate; the smallest case that fails is printed.
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn all_is_answered_and_ends_once(steps in prop::collection::vec(step(), 1..80)) {
