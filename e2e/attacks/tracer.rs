@@ -19,6 +19,8 @@ const AHEAD: i32 = 8;
 
 struct Host {
     null: (u64, u64),
+    /// The procfs of this PID namespace, which the containers that are traced have too.
+    procfs: u64,
 }
 
 fn main() {
@@ -28,7 +30,8 @@ fn main() {
     }
     let mut arguments = std::env::args().skip(1).filter_map(|word| word.parse::<u64>().ok());
     let mut next = || arguments.next().unwrap_or_default();
-    let (seconds, host) = (next(), Host { null: (next(), next()) });
+    let procfs = fs::metadata("/proc").map(|proc| proc.dev()).unwrap_or_default();
+    let (seconds, host) = (next(), Host { null: (next(), next()), procfs });
     let end = Instant::now() + Duration::from_secs(seconds);
     let bounding = capabilities("self", "CapBnd");
     let (mut last, mut seen, mut early) = (std::process::id().cast_signed(), 0, 0);
@@ -77,11 +80,11 @@ fn look(pid: i32, bounding: u64, host: &Host) -> bool {
     for entry in fs::read_dir(format!("{proc}/fd")).into_iter().flatten().flatten() {
         let Ok(found) = fs::metadata(entry.path()) else { continue };
         let kind = found.mode() & 0o170_000;
-        // Pipes and sockets; files of the container, such as the libraries that its loader opens.
+        // Pipes and sockets; files of the container, such as the libraries that its loader opens, and of its procfs.
         let harmless = match kind {
             0o010_000 | 0o140_000 => true,
             0o020_000 => (found.dev(), found.ino()) != host.null,
-            _ => Some(found.dev()) == own,
+            _ => Some(found.dev()) == own || found.dev() == host.procfs,
         };
         if !harmless {
             let target = fs::read_link(entry.path()).unwrap_or_default();
