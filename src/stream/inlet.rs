@@ -4,6 +4,7 @@ use crate::bounds::Share;
 use crate::link::Outgoing;
 use crate::spdy::frame;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::sleep;
@@ -11,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 /// So many bytes taken from a stream are told to clients that count.
 const WINDOW: u32 = 16 << 10;
+/// More than the socket buffers between us and a program in a pod hold on hosts that tune them (tcp_wmem and tcp_rmem,
+/// some 10 MiB by default).
+const KERNEL_KEEPS: u64 = 48 << 20;
 
 /// What the two sides of a stream have in common. It counts as a stream of its connection until both are dropped.
 #[derive(Debug, Default)]
@@ -47,6 +51,8 @@ struct Waiting {
     share: Share,
     /// Something was read.
     room: Notify,
+    /// How much, since the stream was opened.
+    taken: AtomicU64,
 }
 
 /// Where the pieces of a stream are put.
@@ -74,7 +80,7 @@ impl Inlet {
     /// The beginning of a stream, and its end.
     pub(crate) fn new(share: Share, window: Option<(Outgoing, u32)>, life: Arc<Life>) -> (Self, Reader) {
         let (sender, pieces) = mpsc::unbounded_channel();
-        let waiting = Arc::new(Waiting { share, room: Notify::new() });
+        let waiting = Arc::new(Waiting { share, room: Notify::new(), taken: AtomicU64::new(0) });
         let window = window.map(|(out, id)| (out, id, 0));
         let reader = Reader { pieces, waiting: waiting.clone(), window, _life: life };
         (Self { pieces: sender, waiting }, reader)
@@ -83,6 +89,11 @@ impl Inlet {
     /// Whether nobody reads it any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.pieces.is_closed()
+    }
+
+    /// Whether somebody at the far end has read of it: more was taken than the buffers of a kernel keep.
+    pub(crate) fn was_read(&self) -> bool {
+        self.waiting.taken.load(Ordering::Relaxed) > KERNEL_KEEPS
     }
 
     /// Hands a piece on, when there is room for it. A stream that nobody reads any more swallows what still comes.
@@ -112,6 +123,7 @@ impl Reader {
     pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
         let piece = self.pieces.recv().await?;
         self.waiting.share.give(piece.len());
+        self.waiting.taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
         self.waiting.room.notify_one();
         if let Some((out, id, taken)) = &mut self.window {
             *taken = taken.saturating_add(u32::try_from(piece.len()).unwrap_or(u32::MAX));

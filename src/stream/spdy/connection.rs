@@ -17,10 +17,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 const MAX_STREAMS: usize = 1024;
 /// Streams that wait to be looked at.
 const WAITING: usize = 16;
-/// How long a full stream whose reader reads nothing holds up the others, and what else a client says that has no others
-/// yet. Then it is reset.
-const WITH_OTHERS: Duration = Duration::from_secs(1);
-const ALONE: Duration = Duration::from_secs(10);
+/// How long a full stream whose reader reads nothing holds up the others, and those that the client opens meanwhile, which
+/// nobody can see behind what it has sent. Then it is reset.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one may pause that has read much and is the only one: a large upload is not lost to a slow disk.
+const PAUSE: Duration = Duration::from_secs(10);
 /// As many streams are one forwarded connection.
 const PAIR: usize = 2;
 
@@ -166,7 +167,7 @@ impl Connection {
     async fn data(&mut self, id: u32, piece: &[u8]) -> Result<(), Farewell> {
         let Some(inlet) = self.slots.get(&id).and_then(|slot| slot.inlet.as_ref()) else { return Ok(()) };
         let open = MAX_STREAMS - self.places.available_permits();
-        let patience = if open > PAIR { WITH_OTHERS } else { ALONE };
+        let patience = if open <= PAIR && inlet.was_read() { PAUSE } else { PATIENCE };
         let pushed = inlet.push(piece, (!self.terms.is_patient).then_some(patience)).await;
         if let Err(Stalled) = pushed {
             tracing::info!(stream = id, "nobody reads what a client sends: its stream is reset");

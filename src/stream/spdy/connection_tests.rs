@@ -206,6 +206,49 @@ async fn a_stream_that_nobody_reads_holds_up_no_other() {
     assert_eq!(peer.hear().await.unwrap().0, Event::Reset(1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lone_stream_that_nobody_reads_holds_up_no_new_one() {
+    let (mut peer, _link, mut streams) = pair();
+    peer.open(1, "error").await;
+    peer.open(3, "data").await;
+    let (_error, stuck) = (next(&mut streams).await, next(&mut streams).await);
+    let begin = tokio::time::Instant::now();
+    let piece = [0; 32 << 10];
+    for _ in 0..(64 << 20) / piece.len() {
+        peer.send(&frame::data(3, false, &piece)).await;
+    }
+    peer.open(5, "error").await;
+    assert_eq!(next(&mut streams).await.id, 5);
+    assert!(begin.elapsed() < PAUSE / 3, "{:?}", begin.elapsed());
+    assert!(stuck.writer.is_reset());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_upload_may_pause() {
+    let (mut peer, _link, mut streams) = pair();
+    peer.open(1, "error").await;
+    peer.open(3, "data").await;
+    let (_error, mut stream) = (next(&mut streams).await, next(&mut streams).await);
+    let (piece, pieces) = ([0; 32 << 10], (128 << 20) / (32 << 10));
+    let send = async {
+        for _ in 0..pieces {
+            peer.send(&frame::data(3, false, &piece)).await;
+        }
+        peer
+    };
+    let read = async {
+        let mut count = 0;
+        while count < pieces * piece.len() {
+            if count == 60 << 20 {
+                tokio::time::sleep(PAUSE / 2).await;
+            }
+            count += stream.reader.next().await.map_or(0, |piece| piece.len());
+            assert!(!stream.writer.is_reset(), "after {count} bytes");
+        }
+    };
+    tokio::join!(send, read);
+}
+
 #[tokio::test]
 async fn who_leaves_while_a_command_reads_nothing_is_noticed() {
     let gone = CancellationToken::new();
