@@ -49,6 +49,59 @@ fn every_step_of_a_pods_life_is_a_line_with_names_and_ids() {
     });
 }
 
+/// What the daemon says of itself on SIGUSR1 once all of these words are in one of its lines.
+fn in_flight(world: &World, words: &[&str]) -> String {
+    let begin = std::time::Instant::now();
+    let path = &world.daemon.place().log;
+    loop {
+        let before = std::fs::read_to_string(path).unwrap().len();
+        let daemon = nix::unistd::Pid::from_raw(world.daemon.pid());
+        nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGUSR1).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        let log = std::fs::read_to_string(path).unwrap();
+        let found = lines(&log[before..], words);
+        if let Some(line) = found.into_iter().next() {
+            return line;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{words:?} in\n{}", &log[before..]);
+    }
+}
+
+#[test]
+fn commands_and_stops_in_flight_are_told_with_what_they_are_at() {
+    let Some(world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        println!("skipped: Corten's own log");
+        return;
+    }
+    let crictl = world.crictl().unwrap();
+    let (pod, id) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("busy").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let script = "trap '' TERM; while :; do sleep 0.2; done";
+        let id = cri.create(&pod, &shell("main", BUSYBOX, script), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        (pod, id)
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| crictl.finish(&["exec", "-s", &id, "sleep", "20"]));
+        scope.spawn(|| crictl.finish(&["exec", &id, "sleep", "20"]));
+        scope.spawn(|| crictl.finish(&["attach", &id]));
+        for verb in ["ExecSync", "Exec"] {
+            in_flight(&world, &[&format!("in flight: {verb} {id} for "), ", in command for "]);
+        }
+        in_flight(&world, &[&format!("in flight: Attach {id} for "), ", in session for "]);
+        scope.spawn(|| crictl.finish(&["stop", "-t", "8", &id]));
+        in_flight(&world, &[&format!("in flight: StopContainer {id} for "), ", in grace for "]);
+    });
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
+}
+
 #[test]
 fn a_container_whose_supervisor_was_killed_says_so() {
     let Some(world) = World::new().unwrap() else { return };

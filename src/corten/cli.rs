@@ -44,7 +44,7 @@ pub(crate) enum ConfigCommand {
         /// Configuration file [default: /etc/corten/corten.toml, where it exists]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// Leave out what depends on this host: programs, certificates, the driver of cgroups
+        /// Leave out what depends on this host: programs, certificates, the driver of cgroups, filesystems
         #[arg(long)]
         no_host: bool,
     },
@@ -55,11 +55,11 @@ pub(crate) fn print_default() -> Result<(), Error> {
     print(config::DEFAULT_TEXT)
 }
 
-/// `corten config check`: success means that `corten serve` would accept the same files.
+/// `corten config check`: success means that `corten serve` would accept the same files, and lacks nothing on this host.
 pub(crate) fn check(file: Option<&Path>, no_host: bool) -> Result<(), Error> {
     let loaded = config::load(file)?;
     if !no_host {
-        config::check_host(&loaded).into_iter().next().map_or(Ok(()), |problem| Err(Error::Host(problem)))?;
+        config::check_host(&loaded).none()?;
     }
     if loaded.files.is_empty() {
         return print("no configuration file, the defaults apply\n");

@@ -1,7 +1,7 @@
 //! Why a command ends with a failure.
 
 use crate::{
-    config::ConfigError, config::HostProblem, lock::LockError, socket::SocketError, state::StateError,
+    config::ConfigError, config::HostProblems, lock::LockError, socket::SocketError, state::StateError,
 };
 use std::io;
 use std::net::SocketAddr;
@@ -12,9 +12,9 @@ pub(crate) enum Error {
     /// The configuration is refused.
     #[error("configuration")]
     Config(#[from] ConfigError),
-    /// A setting does not fit this host.
+    /// Settings do not fit this host.
     #[error("on this host")]
-    Host(#[source] HostProblem),
+    Host(#[from] HostProblems),
     /// Another daemon owns the directories.
     #[error("cannot start")]
     Lock(#[from] LockError),

@@ -39,9 +39,7 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 /// Whatever keeps it from serving; once it serves, it ends well.
 pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     let loaded = config::load_over(defaults, file)?;
-    if let Some(problem) = config::check_host(&loaded).into_iter().next() {
-        return Err(Error::Host(problem));
-    }
+    config::check_host(&loaded).of_the_start().none()?;
     let Loaded { config, files, .. } = loaded;
     // Modes are given where files are made; what the parent process had must not change them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));

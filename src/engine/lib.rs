@@ -40,9 +40,9 @@ pub use gauges::Gauges;
 pub use handlers::{HandlerKind, HandlerSettings};
 pub use identity::{ContainerIdentity, Identity};
 pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
-pub use operations::OperationView;
+pub use operations::{OperationView, SessionVerb};
 pub use preflight::Unfit;
-pub use settings::{CgroupDriver, Paths, SettingError, Settings};
+pub use settings::{CgroupDriver, HostProblem, Paths, SettingError, Settings};
 pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
     Processes, Threads, Usage,

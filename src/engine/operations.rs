@@ -10,6 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// ExecSync.
+pub(crate) const EXEC_SYNC: &str = "ExecSync";
+/// A command that runs with streams, from Exec on until its end, also where its client has left it.
+pub(crate) const COMMAND: &str = "Exec";
+const ATTACH: &str = "Attach";
+const PORT_FORWARD: &str = "PortForward";
+
+/// What a client has streams for, beside commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionVerb {
+    /// A container's own streams.
+    Attach,
+    /// Connections into a pod.
+    PortForward,
+}
+
 tokio::task_local! {
     /// The verb that this task carries out.
     static CURRENT: Arc<Operation>;
@@ -77,14 +93,28 @@ impl Operations {
         let running: Vec<Arc<Operation>> = lock(&self.running).values().cloned().collect();
         let now = Instant::now();
         let age = |since: Instant| now.saturating_duration_since(since);
-        let view = |operation: Arc<Operation>| OperationView {
-            verb: operation.verb,
-            subject: operation.subject.clone(),
-            age: age(operation.since),
-            stages: lock(&operation.stages).iter().map(|(name, since)| (*name, age(*since))).collect(),
+        let view = |operation: Arc<Operation>| {
+            let told = lock(&operation.stages).iter().map(|(name, since)| (*name, age(*since))).collect();
+            let (verb, subject, age) = (operation.verb, operation.subject.clone(), age(operation.since));
+            OperationView { verb, subject, age, stages: or_its_work(verb, told, age) }
         };
         running.into_iter().map(view).collect()
     }
+}
+
+/// What a verb does that tells no stage: most of its time is one wait, and to tell so at every call would cost some.
+fn or_its_work(
+    verb: &'static str,
+    told: Vec<(&'static str, Duration)>,
+    age: Duration,
+) -> Vec<(&'static str, Duration)> {
+    let work = match verb {
+        _ if !told.is_empty() => return told,
+        EXEC_SYNC | COMMAND => "command",
+        ATTACH | PORT_FORWARD => "session",
+        _ => return told,
+    };
+    vec![(work, age)]
 }
 
 struct Listed {
@@ -120,6 +150,20 @@ impl Drop for Stage {
 }
 
 impl Engine {
+    /// Serves a session of a client that has its streams, which is listed meanwhile.
+    pub fn session<T, W: Future<Output = T>>(
+        &self,
+        verb: SessionVerb,
+        subject: &str,
+        work: W,
+    ) -> impl Future<Output = T> + use<T, W> {
+        let verb = match verb {
+            SessionVerb::Attach => ATTACH,
+            SessionVerb::PortForward => PORT_FORWARD,
+        };
+        self.operations.track(verb, subject.to_owned(), work)
+    }
+
     /// What is under way, the oldest first.
     pub fn operations(&self) -> Vec<OperationView> {
         self.operations.view()
@@ -154,6 +198,15 @@ mod tests {
         let _ = go.send(());
         assert!(work.await.is_ok());
         assert_eq!(operations.view(), []);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_tells_no_stage_is_in_its_command() {
+        let operations = Arc::new(Operations::default());
+        let work = operations.track(EXEC_SYNC, "c1".to_owned(), std::future::pending::<()>());
+        let text = operations.view()[0].to_string();
+        assert!(text.starts_with("ExecSync c1 for 0.") && text.contains(", in command for 0."), "{text}");
+        drop(work);
     }
 
     #[tokio::test]

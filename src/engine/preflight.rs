@@ -141,10 +141,15 @@ fn probe_directory(data: &Path) -> PathBuf {
     data.join("overlay-probe")
 }
 
+/// What is wrong with a data directory on an overlay, also where it, or its parents, have yet to be made.
+pub(crate) fn on_overlay(data: &Path) -> Option<String> {
+    let kind = data.ancestors().find_map(|path| rustix::fs::statfs(path).ok())?.f_type;
+    (kind == OVERLAYFS).then(|| Unfit::OnOverlay { data: data.to_owned() }.to_string())
+}
+
 /// Mounts an overlay as a container's root is mounted, attached nowhere or for a moment.
 fn overlay(data: &Path) -> Result<(), Unfit> {
-    let on = rustix::fs::statfs(data).map(|found| found.f_type);
-    if on.is_ok_and(|kind| kind == OVERLAYFS) {
+    if on_overlay(data).is_some() {
         return Err(Unfit::OnOverlay { data: data.to_owned() });
     }
     let failed = |problem: String| Unfit::Overlay { data: data.to_owned(), problem };

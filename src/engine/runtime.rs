@@ -2,12 +2,14 @@
 
 use crate::Engine;
 use crate::error::{EngineError, chain};
-use crate::settings::{CgroupDriver, SettingError, Settings};
+use crate::settings::{CgroupDriver, HostProblem, Settings};
 use crate::view::{HandlerInfo, RuntimeStatus};
+use crate::{handlers, preflight};
 use ipnet::IpNet;
 use oci::cgroup::Driver;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -54,14 +56,14 @@ impl Engine {
 pub(crate) const POD_CIDRS: &str = "runtime/pod-cidrs";
 
 impl Settings {
-    /// What of the settings does not fit this host: programs that are not there, a driver of cgroups that cannot be.
-    /// What [`Engine::open`] would refuse, without opening anything.
-    pub fn check_host(&self) -> Vec<SettingError> {
+    /// What of the settings does not fit this host: programs that are not there, a driver of cgroups that cannot be, a
+    /// data directory on a filesystem that cannot carry containers. Nothing is opened or made for it.
+    pub fn check_host(&self, data: &Path) -> Vec<HostProblem> {
         let mut problems = Vec::new();
         let helpers = [("runtime.shim", &self.shim, SHIM), ("runtime.pause", &self.pause, PAUSE)];
         for (key, configured, name) in helpers {
             if let Err(error) = helper(configured, name) {
-                problems.push(SettingError::new(key, chain(&error)));
+                problems.push(HostProblem::fatal(key, chain(&error)));
             }
         }
         let driver = oci::cgroup::Host::detect()
@@ -69,9 +71,12 @@ impl Settings {
             .and_then(|host| cgroup_driver(self.cgroup_driver, &host));
         match driver {
             Ok(_) => {}
-            Err(EngineError::Invalid { field, problem }) => problems.push(SettingError::new(field, problem)),
-            Err(error) => problems.push(SettingError::new("runtime.cgroup_driver", chain(&error))),
+            Err(EngineError::Invalid { field, problem }) => problems.push(HostProblem::fatal(field, problem)),
+            Err(error) => problems.push(HostProblem::fatal("runtime.cgroup_driver", chain(&error))),
         }
+        problems
+            .extend(preflight::on_overlay(data).map(|problem| HostProblem::tolerated("data_dir", problem)));
+        problems.extend(handlers::check_host(self));
         problems
     }
 }
@@ -89,12 +94,17 @@ pub(crate) fn helper(configured: &Path, name: &str) -> Result<PathBuf, EngineErr
     } else {
         configured.to_owned()
     };
-    let found = fs::metadata(&path).map_err(EngineError::io("find the helper", &path))?;
-    if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
-        let problem = std::io::Error::new(std::io::ErrorKind::PermissionDenied, "not an executable file");
-        return Err(EngineError::io("use the helper", path)(problem));
-    }
+    executable(&path).map_err(|(operation, problem)| EngineError::io(operation, &path)(problem))?;
     Ok(path)
+}
+
+/// Whether a file is there and can be executed; else what failed, and why.
+pub(crate) fn executable(path: &Path) -> Result<(), (&'static str, io::Error)> {
+    let found = fs::metadata(path).map_err(|error| ("find the helper", error))?;
+    if found.is_file() && found.permissions().mode() & 0o111 != 0 {
+        return Ok(());
+    }
+    Err(("use the helper", io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file")))
 }
 
 /// The driver that a setting asks for, or the host suggests.

@@ -122,6 +122,25 @@ pub struct SettingError {
     pub problem: String,
 }
 
+/// A setting that this host cannot have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostProblem {
+    /// Which, and why.
+    pub setting: SettingError,
+    /// The daemon does not start with it. With others it does, and refuses the pods that they are about.
+    pub prevents_start: bool,
+}
+
+impl HostProblem {
+    pub(crate) fn fatal(key: &str, problem: impl Into<String>) -> Self {
+        Self { setting: SettingError::new(key, problem), prevents_start: true }
+    }
+
+    pub(crate) fn tolerated(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { setting: SettingError::new(key, problem), prevents_start: false }
+    }
+}
+
 impl SettingError {
     pub(crate) fn new(key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { key: key.into(), problem: problem.into() }

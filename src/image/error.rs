@@ -4,7 +4,7 @@ use crate::digest::Digest;
 use crate::hosts::HostsError;
 use crate::manifest::ManifestError;
 use crate::policy::PolicyError;
-use crate::reference::ReferenceError;
+use crate::reference::{Reference, ReferenceError};
 use crate::registry::HostAnswer;
 use crate::unpack::UnpackError;
 use model::ErrorKind;
@@ -47,11 +47,11 @@ pub enum ImageError {
     /// The credentials are malformed. What they hold is not shown.
     #[error("registry credentials: {0}")]
     Credentials(&'static str),
-    /// No host gave the object. The text carries the reason that the kubelet looks for.
-    #[error("{}pull {reference}: {}", reason(*.kind), answers(.hosts))]
+    /// No host gave the object.
+    #[error("pull {reference}: {}{}", answers(.hosts), mistyped(reference))]
     Registry {
         /// What was pulled.
-        reference: String,
+        reference: Box<Reference>,
         /// The answer of each host, in the order they were asked.
         hosts: Vec<HostAnswer>,
         /// What they come to.
@@ -233,9 +233,13 @@ pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     }
 }
 
-/// The reason of the CRI API by which the kubelet recognises an unreachable registry.
-fn reason(kind: ErrorKind) -> &'static str {
-    if kind == ErrorKind::Unavailable { "RegistryUnavailable: " } else { "" }
+/// A hint for who did not mean a host.
+fn mistyped(reference: &Reference) -> String {
+    if !reference.has_upper_case_host() {
+        return String::new();
+    }
+    let host = reference.registry();
+    format!("; {host:?} is taken for the host of a registry, as names of images are written in lower case")
 }
 
 fn answers(hosts: &[HostAnswer]) -> String {

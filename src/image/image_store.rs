@@ -45,8 +45,8 @@ impl ImageStore {
     /// one; a caller that goes away ends nothing.
     ///
     /// # Errors
-    /// `InvalidArgument` for a malformed reference or image, `NotFound`, `PermissionDenied`, `Unavailable`
-    /// with the kubelet's `RegistryUnavailable`, `FailedPrecondition` for content with a wrong digest and for
+    /// `InvalidArgument` for a malformed reference or image, `NotFound`, `PermissionDenied`, `Unavailable`,
+    /// `FailedPrecondition` for content with a wrong digest and for
     /// unusable host configuration, `ResourceExhausted` for a full disk or a layer over the limits.
     pub async fn pull(
         &self,

@@ -24,6 +24,9 @@ pub enum ReferenceError {
     /// 64 hexadecimal digits are an id, not a name.
     #[error("64 hexadecimal digits are an image id, which cannot be pulled")]
     Id,
+    /// An address of the web, or a transport of other tools.
+    #[error("it is a URL, and an image has none: write {0:?}")]
+    Url(String),
     /// A host with a character or form that no host has.
     #[error("registry {0:?} is not a host with an optional port")]
     Registry(String),
@@ -71,6 +74,9 @@ impl Reference {
         if is_hex64(text) {
             return Err(ReferenceError::Id);
         }
+        if let Some((_, rest)) = text.split_once("://") {
+            return Err(ReferenceError::Url(shown(&without_scheme(rest))));
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(Digest::parse(digest)?)),
             None => (text, None),
@@ -101,6 +107,12 @@ impl Reference {
     /// The path in the registry, `library/busybox`.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// Whether the registry is one for its upper case alone, which a repository cannot have: most often a mistyped name.
+    pub(crate) fn has_upper_case_host(&self) -> bool {
+        !self.registry.contains(['.', ':', '['])
+            && self.registry.bytes().any(|byte| byte.is_ascii_uppercase())
     }
 
     /// The tag; `None` exactly when there is a digest.
@@ -138,6 +150,15 @@ impl fmt::Display for Reference {
         let separator = if self.digest.is_some() { '@' } else { ':' };
         write!(f, "{}/{}{separator}{}", self.registry, self.repository, self.target())
     }
+}
+
+/// What to write in the place of a URL: the pages of Docker Hub are no registry.
+fn without_scheme(rest: &str) -> String {
+    let name = rest.trim_end_matches('/');
+    if let Some(official) = name.strip_prefix("hub.docker.com/_/") {
+        return format!("{DOCKER}/library/{official}");
+    }
+    name.strip_prefix("hub.docker.com/r/").map_or_else(|| name.to_owned(), |name| format!("{DOCKER}/{name}"))
 }
 
 /// A tag is what follows the last colon, unless a slash comes after it (then the colon is a port's).

@@ -35,7 +35,7 @@ fn what_is_wrong_is_said() {
     let long = "a".repeat(256);
     let long_tag = format!("busybox:{}", "t".repeat(129));
     type Check = fn(&ReferenceError) -> bool;
-    let table: [(&str, Check); 31] = [
+    let table: [(&str, Check); 34] = [
         ("", |e| *e == ReferenceError::Empty),
         (HEX, |e| *e == ReferenceError::Id),
         (&long, |e| *e == ReferenceError::TooLong),
@@ -57,7 +57,10 @@ fn what_is_wrong_is_said() {
         ("host.io/../../etc", |e| matches!(e, ReferenceError::Component(_))),
         ("a/b\0", |e| matches!(e, ReferenceError::Component(_))),
         ("a/bé", |e| matches!(e, ReferenceError::Component(_))),
-        ("http://host/app", |e| matches!(e, ReferenceError::Port(_))),
+        ("http://host/app", |e| *e == ReferenceError::Url("host/app".into())),
+        ("docker://host/app:1/", |e| *e == ReferenceError::Url("host/app:1".into())),
+        ("https://hub.docker.com/_/nginx", |e| *e == ReferenceError::Url("docker.io/library/nginx".into())),
+        ("https://hub.docker.com/r/team/app", |e| *e == ReferenceError::Url("docker.io/team/app".into())),
         ("host:99999/app", |e| matches!(e, ReferenceError::Port(_))),
         ("host:0/app", |e| matches!(e, ReferenceError::Port(_))),
         ("host:+1/app", |e| matches!(e, ReferenceError::Port(_))),

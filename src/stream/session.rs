@@ -11,7 +11,7 @@ use crate::spdy::{self, Incoming, News};
 use crate::status::Form;
 use crate::tokens::Ticket;
 use crate::ws::{self, Slot};
-use engine::{Engine, Streams};
+use engine::{Engine, SessionVerb, Streams};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -45,7 +45,8 @@ pub(crate) async fn serve(
         Ticket::Exec { exec, .. } => (exec.streams, exec.tty),
         Ticket::Attach { streams, tty, .. } => (*streams, *tty),
         Ticket::PortForward { pod, ports } => {
-            return forwards(host, (pod, ports), protocol, stream, watch).await;
+            let session = forwards(host, (pod, ports), protocol, stream, watch);
+            return host.engine.session(SessionVerb::PortForward, pod, session).await;
         }
     };
     let terms = host.bounds.command();
@@ -66,7 +67,8 @@ pub(crate) async fn serve(
     match ticket {
         Ticket::Exec { container, exec } => remote::exec(host, (&container, exec), client, link).await,
         Ticket::Attach { container, streams, tty } => {
-            remote::attach(host, (&container, streams, tty), client, link).await;
+            let session = remote::attach(host, (&container, streams, tty), client, link);
+            host.engine.session(SessionVerb::Attach, &container, session).await;
         }
         Ticket::PortForward { .. } => {}
     }

@@ -157,6 +157,30 @@ fn verify(world: &World, name: &str) {
     assert!(done(world, &["verify", name]).contains("whole"));
 }
 
+/// What every command prints with --json: values, one a line.
+fn json(world: &World, name: &str) {
+    let archive = world.isolation.directory("json").unwrap().join("app.tar");
+    let archive = archive.to_str().unwrap();
+    let values = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        let printed = done(world, &[arguments, &["--json"]].concat());
+        printed.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    };
+    let ls = values(&["ls"]);
+    assert!(ls.iter().any(|image| image["tags"][0] == name), "{ls:?}");
+    let pulled = values(&["pull", name]);
+    assert_eq!(pulled.last().unwrap()["done"], ls[0]["id"], "{pulled:?}");
+    assert_eq!(values(&["ps"]).len(), 0);
+    assert_eq!(values(&["inspect", name]).len(), 1);
+    assert_eq!(values(&["df"]).len(), 1);
+    assert_eq!(values(&["explain", name]).len(), 1);
+    assert_eq!(values(&["save", name, "-o", archive])[0]["images"][0], name);
+    assert_eq!(values(&["load", archive])[0]["images"][0]["names"][0], name);
+    assert!(values(&["verify"]).last().unwrap()["done"]["whole"].is_u64());
+    assert_eq!(values(&["prune"]).len(), 1);
+    assert_eq!(values(&["rm", name])[0]["found"], true);
+    done(world, &["pull", name]);
+}
+
 #[test]
 fn images_are_looked_after_from_the_command_line() {
     let Some((world, _)) = world() else { return };
@@ -187,11 +211,19 @@ fn images_are_looked_after_from_the_command_line() {
     let inspected: serde_json::Value = serde_json::from_str(&done(&world, &["inspect", name])).unwrap();
     assert_eq!((inspected["id"].as_str(), inspected["tags"][0].as_str()), (Some(id), Some(name)));
     let usage: serde_json::Value = serde_json::from_str(&done(&world, &["df", "--json"])).unwrap();
+    json(&world, name);
     assert!(usage["layers"].as_u64() > Some(0) && usage["images"][0]["containers"] == 0, "{usage}");
     assert!(done(&world, &["ps"]).starts_with("IMAGE"));
 
     let missing = image(&world, &["pull", "registry.test/team/nothing:1"]);
     assert!(!missing.status.success() && missing.stderr.contains("404"), "{}", missing.stderr);
+    for (wrong, told) in [
+        ("https://registry.test/team/app:1", "write \"registry.test/team/app:1\""),
+        ("REGISTRY/app:1", "\"REGISTRY\" is taken for the host of a registry"),
+    ] {
+        let refused = image(&world, &["pull", wrong]).stderr;
+        assert!(refused.contains(told) && !refused.contains("RegistryUnavailable"), "{refused}");
+    }
     let malformed = image(&world, &["explain", "Not/Good"]);
     assert!(!malformed.status.success() && malformed.stderr.contains("lower case"), "{}", malformed.stderr);
 

@@ -1,5 +1,6 @@
 //! Settings that this host cannot have, although another might: programs and files that are not there, drivers that it
-//! lacks. `corten config check` and the start of the daemon ask the same questions.
+//! lacks, a filesystem that carries no containers. `corten config check` and the start of the daemon ask the same
+//! questions; the start goes on where only some pods cannot be had.
 
 use super::Loaded;
 use super::error::Place;
@@ -13,6 +14,36 @@ pub(crate) struct HostProblem {
     place: Option<Place>,
     key: String,
     reason: String,
+    /// The daemon does not start with it.
+    prevents_start: bool,
+}
+
+/// All settings that do not fit this host.
+#[derive(Debug)]
+pub(crate) struct HostProblems(Vec<HostProblem>);
+
+impl fmt::Display for HostProblems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.iter().enumerate() {
+            let before = if number == 0 { "" } else { "; " };
+            write!(f, "{before}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for HostProblems {}
+
+impl HostProblems {
+    /// Those with which the daemon does not start.
+    pub(crate) fn of_the_start(self) -> Self {
+        Self(self.0.into_iter().filter(|problem| problem.prevents_start).collect())
+    }
+
+    /// `Err` where there are any.
+    pub(crate) fn none(self) -> Result<(), Self> {
+        if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
 }
 
 impl fmt::Display for HostProblem {
@@ -24,15 +55,20 @@ impl fmt::Display for HostProblem {
     }
 }
 
-impl std::error::Error for HostProblem {}
-
 /// Everything that does not fit, in the order of the sections.
-pub(crate) fn check(loaded: &Loaded) -> Vec<HostProblem> {
-    let mut problems: Vec<(String, String)> =
-        loaded.config.engine().check_host().into_iter().map(|found| (found.key, found.problem)).collect();
-    if let Err(error) = loaded.config.stream.check_host() {
-        problems.push(("stream.tls_cert_file".to_owned(), chain(&error)));
+pub(crate) fn check(loaded: &Loaded) -> HostProblems {
+    let config = &loaded.config;
+    let found = config.engine().check_host(&config.data_dir);
+    let mut problems: Vec<HostProblem> = found.into_iter().map(|found| of_engine(found, loaded)).collect();
+    if let Err(error) = config.stream.check_host() {
+        let key = "stream.tls_cert_file".to_owned();
+        let place = loaded.place(&key);
+        problems.push(HostProblem { place, key, reason: chain(&error), prevents_start: true });
     }
-    let problem = |(key, reason): (String, String)| HostProblem { place: loaded.place(&key), key, reason };
-    problems.into_iter().map(problem).collect()
+    HostProblems(problems)
+}
+
+fn of_engine(found: engine::HostProblem, loaded: &Loaded) -> HostProblem {
+    let engine::HostProblem { setting: engine::SettingError { key, problem }, prevents_start } = found;
+    HostProblem { place: loaded.place(&key), key, reason: problem, prevents_start }
 }

@@ -14,7 +14,7 @@ mod tests;
 mod tree;
 
 pub(crate) use error::ConfigError;
-pub(crate) use host::{HostProblem, check as check_host};
+pub(crate) use host::{HostProblems, check as check_host};
 pub(crate) use sections::{Config, Log, LogFormat, MetricsAddress};
 
 use std::ffi::OsStr;
@@ -45,7 +45,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Where a setting stands; `None` when no file has it.
     fn place(&self, key: &str) -> Option<error::Place> {
-        self.root.place_of(key)
+        self.root.nearest_place(key)
     }
 }
 

@@ -16,8 +16,7 @@ fn mark(pinned: bool) -> String {
 }
 
 /// `corten image ls`: a line a name.
-#[allow(clippy::ptr_arg)]
-pub(super) fn images(images: &Vec<ImageView>) -> String {
+pub(super) fn images(images: &[ImageView]) -> String {
     let mut rows = Vec::new();
     for image in images {
         let names = if image.tags.is_empty() { &image.digests } else { &image.tags };
@@ -62,8 +61,7 @@ pub(super) fn usage(usage: &DiskUsage) -> String {
 }
 
 /// `corten image ps`.
-#[allow(clippy::ptr_arg)]
-pub(super) fn pulls(pulls: &Vec<PullProgress>) -> String {
+pub(super) fn pulls(pulls: &[PullProgress]) -> String {
     let rows: Vec<Vec<String>> = pulls
         .iter()
         .map(|pull| {

@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 use image::Pruned;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `corten image`.
 #[derive(Debug, Args)]
@@ -30,7 +30,8 @@ pub(crate) struct ImageArgs {
     /// The daemon's administration socket [default: admin.sock in the state directory]
     #[arg(long, global = true, value_name = "PATH")]
     admin: Option<PathBuf>,
-    /// Print JSON
+    /// Print JSON, one value a line: of lists an entry, of pull and verify what happens, the last line being "done" or
+    /// "failed"
     #[arg(long, global = true)]
     json: bool,
 }
@@ -133,12 +134,15 @@ struct Session {
 impl Session {
     async fn run(mut self, command: ImageCommand) -> Result<(), Error> {
         match command {
-            ImageCommand::Ls => self.show("/v1/images", list::images).await,
-            ImageCommand::Df => self.show("/v1/usage", list::usage).await,
-            ImageCommand::Ps => self.show("/v1/pulls", list::pulls).await,
+            ImageCommand::Ls => self.list("/v1/images", list::images).await,
+            ImageCommand::Df => {
+                let usage = self.client.get("/v1/usage").await?;
+                self.tell(&usage, list::usage)
+            }
+            ImageCommand::Ps => self.list("/v1/pulls", list::pulls).await,
             ImageCommand::Inspect { image } => {
                 let view: serde_json::Value = self.client.post("/v1/inspect", &image).await?;
-                print(&pretty(&view)?)
+                print(&if self.json { line_of(&view)? } else { pretty(&view)? })
             }
             ImageCommand::Load { archive, name } => {
                 let loaded = self.client.load(load::open(&archive)?, name.as_deref()).await?;
@@ -146,7 +150,9 @@ impl Session {
                 self.tell(&loaded, list::loaded)
             }
             ImageCommand::Save { images, output, layout } => {
-                save::run(&mut self.client, &images, &output, layout).await
+                let saved = save::run(&mut self.client, &images, &output, layout).await?;
+                // Into stdout goes the archive.
+                if self.json && output != Path::new("-") { print(&line_of(&saved)?) } else { Ok(()) }
             }
             ImageCommand::Verify { images, repair, credentials } => {
                 let images = self.named(images, repair).await?;
@@ -184,28 +190,40 @@ impl Session {
         Ok(all.into_iter().map(name).collect())
     }
 
-    async fn show<T: DeserializeOwned + Serialize>(
+    async fn list<T: DeserializeOwned + Serialize>(
         &mut self,
         path: &str,
-        text: impl Fn(&T) -> String,
+        text: impl Fn(&[T]) -> String,
     ) -> Result<(), Error> {
-        let answer = self.client.get(path).await?;
-        self.tell(&answer, text)
+        let entries: Vec<T> = self.client.get(path).await?;
+        self.tell_all(&entries, text)
+    }
+
+    fn tell_all<T: Serialize>(&self, entries: &[T], text: impl Fn(&[T]) -> String) -> Result<(), Error> {
+        if !self.json {
+            return print(&text(entries));
+        }
+        print(&entries.iter().map(line_of).collect::<Result<String, Error>>()?)
     }
 
     fn tell<T: Serialize>(&self, answer: &T, text: impl Fn(&T) -> String) -> Result<(), Error> {
-        print(&if self.json { pretty(answer)? } else { text(answer) })
+        print(&if self.json { line_of(answer)? } else { text(answer) })
     }
 
     async fn remove(&mut self, images: Vec<String>) -> Result<(), Error> {
         let outcome: Vec<Sought> = self.client.post("/v1/remove", &RemoveRequest { images }).await?;
         let missing: Vec<String> =
             outcome.iter().filter(|sought| !sought.found).map(|sought| sought.name.clone()).collect();
-        self.tell(&outcome, |outcome| {
+        self.tell_all(&outcome, |outcome| {
             outcome.iter().filter(|sought| sought.found).map(|sought| format!("{}\n", sought.name)).collect()
         })?;
         if missing.is_empty() { Ok(()) } else { Err(Error::NoSuchImage(missing.join(", "))) }
     }
+}
+
+/// A value as `--json` prints it.
+fn line_of(value: &impl Serialize) -> Result<String, Error> {
+    Ok(serde_json::to_string(value).map_err(ClientError::from)? + "\n")
 }
 
 fn pretty(value: &impl Serialize) -> Result<String, Error> {

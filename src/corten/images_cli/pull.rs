@@ -1,6 +1,7 @@
 //! `corten image pull`: a bar a layer on a terminal, elsewhere a line when something happens to one. The id alone goes to
 //! stdout.
 
+use super::line_of;
 use super::list::short;
 use super::table::size;
 use crate::admin::{Client, ClientError, PullEvent, PullRequest};
@@ -21,7 +22,7 @@ pub(super) async fn run(client: &mut Client, request: &PullRequest, json: bool) 
     let mut plain = (!json && !io::stderr().is_terminal()).then(Plain::default);
     while let Some(event) = lines.next::<PullEvent>().await? {
         if json {
-            print(&(serde_json::to_string(&event).map_err(ClientError::from)? + "\n"))?;
+            print(&line_of(&event)?)?;
         }
         match event {
             PullEvent::Progress(progress) => match &mut plain {

@@ -2,10 +2,20 @@
 
 use crate::admin::{Archive, Client};
 use crate::error::Error;
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sys::output::Output;
+
+/// What was saved.
+#[derive(Debug, Serialize)]
+pub(super) struct Saved {
+    output: PathBuf,
+    images: Vec<String>,
+    /// Layers that are in it uncompressed.
+    remade_layers: usize,
+}
 
 /// Saves the images.
 ///
@@ -16,12 +26,13 @@ pub(super) async fn run(
     images: &Vec<String>,
     output: &Path,
     layout: bool,
-) -> Result<(), Error> {
+) -> Result<Saved, Error> {
     if output == Path::new("-") && io::stdout().is_terminal() {
         let source = io::Error::other("an archive is nothing for a terminal: name a file with --output");
         return Err(Error::Print { source });
     }
     let mut archive = client.save(images).await?;
+    let saved = Saved { output: output.to_owned(), images: images.clone(), remade_layers: archive.remade };
     if archive.remade > 0 {
         let note = format!(
             "corten: {} layers are saved uncompressed, as the store keeps them no other way: the images' ids stay, \
@@ -35,15 +46,18 @@ pub(super) async fn run(
         while let Some(piece) = archive.next().await? {
             io::stdout().write_all(&piece).map_err(|source| Error::Print { source })?;
         }
-        return io::stdout().flush().map_err(|source| Error::Print { source });
+        io::stdout().flush().map_err(|source| Error::Print { source })?;
+        return Ok(saved);
     }
     if layout {
-        return directory(&mut archive, output).await;
+        directory(&mut archive, output).await?;
+        return Ok(saved);
     }
     let refuse = |source| failed(output, source);
     let mut file = Output::create(output).map_err(refuse)?;
     fill(&mut archive, &mut file, output).await?;
-    file.finish_durable().map_err(refuse)
+    file.finish_durable().map_err(refuse)?;
+    Ok(saved)
 }
 
 fn failed(path: &Path, source: io::Error) -> Error {

@@ -1,6 +1,7 @@
 //! `corten image verify`: what of the images is not what was pulled.
 
 use super::credentials::CredentialArgs;
+use super::line_of;
 use super::list::short;
 use crate::admin::{Client, ClientError, PullRequest, VerifyEvent, VerifyRequest};
 use crate::cli::print;
@@ -73,10 +74,6 @@ impl Outcome {
             (false, false) => self.damaged.push(name(image)),
         }
     }
-}
-
-fn line_of(value: &impl Serialize) -> Result<String, Error> {
-    Ok(serde_json::to_string(value).map_err(ClientError::from)? + "\n")
 }
 
 fn name(image: &VerifiedImage) -> String {

@@ -94,6 +94,64 @@ fn the_check_refuses_what_the_daemon_would_refuse() {
 }
 
 #[test]
+fn the_check_names_what_this_host_lacks_though_the_daemon_would_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("corten.toml");
+    let text_of_file = "[runtime]\nshim = \"/bin/true\"\npause = \"/bin/true\"\n\n[handlers.\"a.b\"]\ntype = \"oci\"\n\
+        binary = \"/nonexistent/crun\"\n\n[handlers.other]\ntype = \"oci\"\nbinary = \"/etc/passwd\"\n";
+    std::fs::write(&file, text_of_file).unwrap();
+    let output = corten(&["config", "check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let (said, at) = (text(&output.stderr), file.display());
+    assert!(said.starts_with("corten: on this host: "), "{said}");
+    for part in [
+        format!(
+            "{at}:7: `handlers.a.b.binary`: /nonexistent/crun: No such file or directory (os error 2): pods of this"
+        ),
+        format!("; {at}:11: `handlers.other.binary`: /etc/passwd: not an executable file: pods of this"),
+    ] {
+        assert!(said.contains(&part), "{part} in {said}");
+    }
+    let checked = corten(&["config", "check", "--no-host", "--config", file.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(0));
+}
+
+#[test]
+fn the_check_tells_that_data_dir_lies_on_an_overlay() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    for name in ["lower", "upper", "work", "merged"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    std::fs::write(
+        path("corten.toml"),
+        format!(
+            "data_dir = \"{}/not/yet/made\"\n[runtime]\nshim = \"/bin/true\"\npause = \"/bin/true\"\n",
+            path("merged")
+        ),
+    )
+    .unwrap();
+    let options = format!("lowerdir={},upperdir={},workdir={}", path("lower"), path("upper"), path("work"));
+    // In a mount namespace of its own, which takes the overlay away with it.
+    let script = format!(
+        "mount -t overlay -o {options} none {} && exec {} config check --config {}",
+        path("merged"),
+        env!("CARGO_BIN_EXE_corten"),
+        path("corten.toml")
+    );
+    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().unwrap();
+    let said = text(&output.stderr);
+    if said.contains("Operation not permitted") {
+        println!("skipped: mounting needs root");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected =
+        format!("corten: on this host: {}:1: `data_dir`: data_dir {}", path("corten.toml"), path("merged"));
+    assert!(said.starts_with(&expected) && said.contains("lies on overlayfs"), "{said}");
+}
+
+#[test]
 fn a_missing_file_fails_the_check() {
     let output = corten(&["config", "check", "--config", "/nonexistent/corten.toml"]);
     assert_eq!(output.status.code(), Some(1));

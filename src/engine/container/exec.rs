@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::handlers::ExecFile;
 use crate::objects::{Container, ExecTemplate};
+use crate::operations::{self, EXEC_SYNC};
 use crate::supervisor::{Executed, SupervisorError};
 use crate::view::ExecOutput;
 use crate::{Engine, blocking};
@@ -30,7 +31,7 @@ impl Engine {
             });
         }
         let engine = self.clone();
-        self.detached("ExecSync", id, async move { engine.exec(&container, command, timeout).await }).await
+        self.detached(EXEC_SYNC, id, async move { engine.exec(&container, command, timeout).await }).await
     }
 
     async fn exec(
@@ -105,6 +106,7 @@ impl Engine {
             return Ok(None);
         }
         let (engine, held, command) = (self.clone(), container.clone(), command.to_vec());
+        let _stage = operations::stage("preparing");
         blocking("preparing a command", move || {
             let spec = held.read_spec()?;
             let bundle = held.pod.files.bundle(&held.id);
@@ -117,6 +119,7 @@ impl Engine {
     /// How the container's processes run, from the spec that a former daemon wrote.
     async fn template(self: &Arc<Self>, container: &Arc<Container>) -> Result<ExecTemplate, EngineError> {
         let (engine, held) = (self.clone(), container.clone());
+        let _stage = operations::stage("reading its spec");
         blocking("reading a runtime spec", move || {
             let spec = held.read_spec()?;
             let cgroup = engine.cgroups.joined(&held.cgroup());

@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
+use crate::operations::{self, COMMAND};
 use crate::stdio::{self, Input, Output, Streams, Terminal};
 use crate::supervisor::{Command, Opened};
 use model::ContainerState;
@@ -80,7 +81,11 @@ impl Engine {
     pub async fn open_exec(self: &Arc<Self>, id: &str, exec: OpenExec) -> Result<ExecSession, EngineError> {
         let container = self.running(id, "run a command in")?;
         let engine = self.clone();
-        self.detached("Exec", id, async move { engine.open_exec_in(container, exec).await }).await
+        let work = async move {
+            let _stage = operations::stage("opening its streams");
+            engine.open_exec_in(container, exec).await
+        };
+        self.detached(COMMAND, id, work).await
     }
 
     async fn open_exec_in(
@@ -101,10 +106,12 @@ impl Engine {
         let command = Command { plan, streams: exec.streams.into(), tty: exec.tty };
         let Opened { number, descriptors } = supervisor.open_exec(command).await?;
         let held = container.clone();
+        let waited = async move { supervisor.wait_exec(&held.id, number).await };
+        let waited = self.operations.track(COMMAND, container.id.clone(), waited);
         let end = ExecEnd(tokio::spawn(async move {
             // The runtime reads its files while the command begins.
             let _file = file;
-            Ok(supervisor.wait_exec(&held.id, number).await?)
+            Ok(waited.await?)
         }));
         let mut passed = descriptors.into_iter();
         let mut next = || passed.next().ok_or_else(|| missing(&container));

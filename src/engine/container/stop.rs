@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
+use crate::operations;
 use crate::supervisor::SupervisorError;
 use model::ContainerState;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ impl Engine {
                         tracing::warn!(container_id = %container.id, error = crate::chain(&error), "cannot be signalled");
                     }
                 }
+                let _stage = operations::stage("grace");
                 if ended(&container, grace).await {
                     return Ok(());
                 }
@@ -46,6 +48,7 @@ impl Engine {
     /// the cgroup is thawed and killed from here.
     pub(crate) async fn kill(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
         let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+        let _stage = operations::stage("kill");
         match self.signal(container, SIGKILL, true).await {
             Ok(()) if ended(container, limit / 2).await => return Ok(()),
             Err(SupervisorError::Gone { .. }) if container.pod.supervisor().is_none() => {
@@ -86,6 +89,7 @@ impl Engine {
         signal: i32,
         all: bool,
     ) -> Result<(), SupervisorError> {
+        let _stage = operations::stage("signal");
         let supervisor = container.pod.live_supervisor("signal container", &container.id)?;
         match supervisor.signal(&container.id, signal, all).await {
             Err(error) if matches!(error.code(), Some(ErrorCode::NotFound | ErrorCode::BadState)) => Ok(()),

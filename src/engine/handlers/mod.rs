@@ -9,7 +9,7 @@ pub(crate) use bundle::{ExecFile, last_error, remove};
 pub(crate) use command::Runtime;
 
 use crate::error::EngineError;
-use crate::settings::{SettingError, Settings};
+use crate::settings::{HostProblem, SettingError, Settings};
 use crate::view::HandlerInfo;
 use oci::OciResult;
 use oci::rlimits::Rlimits;
@@ -108,6 +108,19 @@ pub(crate) fn check(settings: &Settings) -> Result<(), SettingError> {
     let known: Vec<&str> = settings.handlers.keys().map(String::as_str).chain([NATIVE]).collect();
     let problem = format!("no handler `{default}` is configured; there are {}", known.join(", "));
     Err(SettingError::new("runtime.default_handler", problem))
+}
+
+/// The programs of handlers that this host lacks.
+pub(crate) fn check_host(settings: &Settings) -> Vec<HostProblem> {
+    let programs = settings.handlers.iter().filter(|(_, handler)| handler.kind == HandlerKind::Oci);
+    let missing = programs.filter_map(|(name, handler)| {
+        let path = &handler.binary;
+        let (_, problem) = crate::runtime::executable(path).err()?;
+        let problem =
+            format!("{}: {problem}: pods of this handler are refused until it is there", path.display());
+        Some(HostProblem::tolerated(format!("handlers.{name}.binary"), problem))
+    });
+    missing.collect()
 }
 
 /// How a handler runs containers.

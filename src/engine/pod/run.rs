@@ -240,8 +240,10 @@ impl Engine {
             oom_score_adj: SHIM_OOM_SCORE_ADJ,
             label: &self.pod_labels(pod).process,
         })?;
-        let stands = self.stage("namespaces", supervisor.sandbox(plan)).await?;
+        let mut stands = self.stage("namespaces", supervisor.sandbox(plan)).await?;
         pod.set_pause(stands.pause_pid);
+        // The supervisor and the pause meet the same limits.
+        stands.warnings.dedup();
         for warning in stands.warnings {
             tracing::info!(pod_id = %pod.id, warning, "the host restricts a setting");
         }

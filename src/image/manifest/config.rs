@@ -76,7 +76,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(ImageDescription, Vec<Digest>), Man
     // What it does not say is taken for this machine's.
     let image = Platform { os: raw.os.clone(), architecture: raw.architecture.clone(), variant: raw.variant };
     if host.fits(&image).is_none() {
-        return Err(ManifestError::NoPlatform { wanted: host.text(), available: vec![image.text()] });
+        return Err(ManifestError::NoPlatform { wanted: host.wanted(), available: vec![image.text()] });
     }
     let description = ImageDescription {
         run: raw.config.unwrap_or_default(),

@@ -79,7 +79,7 @@ pub enum ManifestError {
     #[error("the index is nested more than once")]
     Nested,
     /// Nothing for this machine.
-    #[error("no image for {wanted}, only for {}", available.join(", "))]
+    #[error("no image for {wanted}: {}", there_is(available))]
     NoPlatform {
         /// This machine.
         wanted: String,
@@ -111,6 +111,14 @@ pub enum ManifestError {
     /// None, or more than the kernel can stack.
     #[error("it has {0} layers: between 1 and 500 can be mounted")]
     Layers(usize),
+}
+
+fn there_is(available: &[String]) -> String {
+    match available {
+        [] => "there is none for any platform".to_owned(),
+        [one] => format!("there is one for {one} only"),
+        several => format!("there are some for {} only", several.join(", ")),
+    }
 }
 
 impl ManifestError {

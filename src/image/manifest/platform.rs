@@ -77,6 +77,15 @@ impl Platform {
         }
     }
 
+    /// What runs on this machine, in words: every variant up to its own.
+    pub(crate) fn wanted(&self) -> String {
+        let plain = format!("{}/{}", self.os, self.architecture);
+        match self.variant.as_deref() {
+            None | Some("" | "v1") => plain,
+            Some(variant) => format!("{plain} (any variant up to {variant})"),
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         match self.variant.as_deref() {
             None | Some("") => format!("{}/{}", self.os, self.architecture),
@@ -152,10 +161,7 @@ pub(crate) fn select<'a>(
         available.sort();
         available.dedup();
         available.truncate(32);
-        if available.is_empty() {
-            available.push("none".to_owned());
-        }
-        ManifestError::NoPlatform { wanted: host.text(), available }
+        ManifestError::NoPlatform { wanted: host.wanted(), available }
     })
 }
 
@@ -166,7 +172,7 @@ pub(crate) fn passed_over(host: &Platform, entry: &Descriptor) -> ManifestError 
             ManifestError::MediaType(super::shown(&entry.media_type))
         }
         Some(platform) if host.fits(platform).is_none() => {
-            ManifestError::NoPlatform { wanted: host.text(), available: vec![platform.text()] }
+            ManifestError::NoPlatform { wanted: host.wanted(), available: vec![platform.text()] }
         }
         _ => ManifestError::Beaten,
     }

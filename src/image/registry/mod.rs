@@ -260,7 +260,7 @@ impl Session {
             .collect();
         // The registry's own host comes last and has the last word; a mirror's absence says nothing.
         let kind = hosts.last().map_or(ErrorKind::Unavailable, |host| host.answer.kind());
-        ImageError::Registry { reference: self.reference.to_string(), hosts, kind }
+        ImageError::Registry { reference: Box::new(self.reference.clone()), hosts, kind }
     }
 }
 

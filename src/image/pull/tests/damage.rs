@@ -40,7 +40,7 @@ async fn damaged_content_leaves_nothing_behind() {
             "truncated body",
             Pushed::manifest(vec![(compressed.clone(), good.clone(), kind), gzip(&other)]),
             Behaviour::CutLayers,
-            |e| e.kind() == ErrorKind::Unavailable && e.to_string().contains("RegistryUnavailable"),
+            |e| e.kind() == ErrorKind::Unavailable,
         ),
         (
             "more bytes than the manifest says",

@@ -88,7 +88,14 @@ async fn mirrors_fall_through_and_every_answer_is_told() {
         node.store.pull("reg.example/app:v3", None).await.unwrap_err()
     };
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("RegistryUnavailable"), "{error}");
+    assert!(error.to_string().starts_with("pull reg.example/app:v3: http://"), "{error}");
+    let error = node.store.pull("Library/app:v3", None).await.unwrap_err().to_string();
+    assert!(
+        error.ends_with(
+            "; \"Library\" is taken for the host of a registry, as names of images are written in lower case"
+        ),
+        "{error}"
+    );
 
     node.hosts("_default", "sever = 1");
     let error = node.store.pull("reg.example/app:v3", None).await.unwrap_err().to_string();
