@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use oci::Signal;
+use oci::cgroup::CpuList;
 
 /// Starts and supervises nothing: makes containers of bundles.
 #[derive(Debug, Parser)]
@@ -133,7 +135,7 @@ pub(crate) struct Kill {
     pub(crate) id: String,
     /// Name or number
     #[arg(default_value = "SIGTERM")]
-    pub(crate) signal: String,
+    pub(crate) signal: Signal,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -216,10 +218,10 @@ pub(crate) struct Update {
     pub(crate) cpu_share: Option<u64>,
     /// List of processors
     #[arg(long)]
-    pub(crate) cpuset_cpus: Option<String>,
+    pub(crate) cpuset_cpus: Option<CpuList>,
     /// List of memory nodes
     #[arg(long)]
-    pub(crate) cpuset_mems: Option<String>,
+    pub(crate) cpuset_mems: Option<CpuList>,
     /// Bytes; -1 is no limit
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) memory: Option<i64>,

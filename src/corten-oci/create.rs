@@ -103,13 +103,14 @@ impl Making<'_> {
     fn plan(&self) -> Result<ContainerPlan> {
         let linux = self.spec.linux().as_ref();
         let resources = linux.and_then(|linux| linux.resources().as_ref());
-        let resources = resources.map(Resources::from_spec).unwrap_or_default();
+        let resources = resources.map(Resources::from_spec).transpose()?.unwrap_or_default();
         let inputs = |cgroup| oci::plan::PlanInputs {
             id: &self.args.id,
             stdio: Stdio::default(),
             cgroup,
             pid_namespace: self.pid_namespace(),
             root: oci::plan::RootSource::Directory,
+            images: &[],
         };
         let mut plan = oci::plan::container(&self.spec, &inputs(wire::plan::CgroupPlan::default()))?;
         plan.cgroup = self.host.create(&self.cgroup, &resources)?;

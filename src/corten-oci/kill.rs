@@ -14,7 +14,7 @@ use crate::status::Status;
 
 /// Sends a signal. SIGKILL reaches frozen processes too, and all of a container whose first process is not PID 1.
 pub(crate) fn kill(context: &Context<'_>, args: &args::Kill) -> Result<()> {
-    let signal = oci::signal::parse(&args.signal)?;
+    let signal = args.signal.get();
     let (dir, record) = Dir::open(&context.global.root, &args.id)?;
     let host = Host::detect()?;
     if args.all {

@@ -27,13 +27,8 @@ pub(crate) fn update(context: &Context<'_>, args: &args::Update) -> Result<()> {
         Some(path) => read(path)?,
         None => Resources::default(),
     };
-    let set = |slot: &mut Option<String>, value: &Option<String>| {
-        if value.is_some() {
-            slot.clone_from(value);
-        }
-    };
-    set(&mut resources.cpuset_cpus, &args.cpuset_cpus);
-    set(&mut resources.cpuset_mems, &args.cpuset_mems);
+    resources.cpuset_cpus = args.cpuset_cpus.clone().or(resources.cpuset_cpus);
+    resources.cpuset_mems = args.cpuset_mems.clone().or(resources.cpuset_mems);
     resources.cpu_period = args.cpu_period.or(resources.cpu_period);
     resources.cpu_quota = args.cpu_quota.or(resources.cpu_quota);
     resources.cpu_shares = args.cpu_share.or(resources.cpu_shares);
@@ -53,5 +48,5 @@ fn read(path: &Path) -> Result<Resources> {
     };
     let spec: LinuxResources = serde_json::from_slice(&text).map_err(Error::json(path))?;
     check::resources(&spec)?;
-    Ok(Resources::from_spec(&spec))
+    Ok(Resources::from_spec(&spec)?)
 }

@@ -14,6 +14,7 @@ pub fn sysctl(bytes: &[u8]) {
     let asked = BTreeMap::from([(name.to_owned(), value.to_owned())]);
     let taken = sysctls::sysctls(&Field::root("sysctls"), asked, &NamespaceOptions::default());
     for (name, value) in taken.into_iter().flatten() {
+        let (name, value) = (name.as_str(), value.as_str());
         assert!(name.split(['.', '/']).all(|part| !part.is_empty()), "{name:?}");
         assert!(!name.contains(['+', '=', '\n', '\0', ' ']), "{name:?}");
         assert!(!value.contains(['+', '\n', '\r', '\0']), "{value:?}");

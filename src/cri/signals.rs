@@ -7,8 +7,8 @@ const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
 /// Linux's number (of all architectures but MIPS, SPARC, Alpha and PA-RISC); `None` when none was chosen.
-pub(crate) fn number(signal: Signal) -> Option<i32> {
-    Some(match signal {
+pub(crate) fn number(signal: Signal) -> Option<model::Signal> {
+    let number = match signal {
         Signal::RuntimeDefault => return None,
         Signal::Sighup => 1,
         Signal::Sigint => 2,
@@ -43,11 +43,12 @@ pub(crate) fn number(signal: Signal) -> Option<i32> {
         Signal::Sigsys => 31,
         // What is left is the real-time range, which both sides number without gaps.
         real_time => real_time as i32 - Signal::Sigrtmin as i32 + RTMIN,
-    })
+    };
+    model::Signal::new(number).ok()
 }
 
 /// The CRI's value for Linux's number; of two names of one signal the common one.
-pub(crate) fn from_number(number: i32) -> Signal {
+pub(crate) fn from_number(signal: model::Signal) -> Signal {
     const NAMED: [Signal; 31] = [
         Signal::Sighup,
         Signal::Sigint,
@@ -81,6 +82,7 @@ pub(crate) fn from_number(number: i32) -> Signal {
         Signal::Sigpwr,
         Signal::Sigsys,
     ];
+    let number = signal.get();
     if (RTMIN..=RTMAX).contains(&number) {
         return Signal::try_from(number - RTMIN + Signal::Sigrtmin as i32).unwrap_or(Signal::RuntimeDefault);
     }
@@ -89,21 +91,24 @@ pub(crate) fn from_number(number: i32) -> Signal {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_signal_of_linux_and_back() {
         for value in (1..=31).chain(RTMIN..=RTMAX) {
-            assert_eq!(number(from_number(value)), Some(value), "{value}");
+            let signal = model::Signal::new(value).unwrap();
+            assert_eq!(number(from_number(signal)), Some(signal), "{value}");
         }
-        for value in [0, 32, 33, 65, -1] {
-            assert_eq!(from_number(value), Signal::RuntimeDefault, "{value}");
+        for value in [32, 33] {
+            assert_eq!(from_number(model::Signal::new(value).unwrap()), Signal::RuntimeDefault, "{value}");
         }
     }
 
     #[test]
     fn the_real_time_range_has_its_ends_in_place() {
+        let number = |signal| number(signal).map(model::Signal::get);
         assert_eq!(number(Signal::Sigrtmin), Some(34));
         assert_eq!(number(Signal::Sigrtminplus15), Some(49));
         assert_eq!(number(Signal::Sigrtmaxminus14), Some(50));

@@ -2,9 +2,8 @@
 
 use crate::Engine;
 use crate::error::EngineError;
-use crate::view::FsUsage;
 use image::Image;
-use model::ImageSpec;
+use model::{FsUsage, ImageSpec};
 use std::sync::Arc;
 
 impl Engine {
@@ -47,8 +46,6 @@ impl Engine {
 
     /// ImageFsInfo: the space of images, and that of the containers' writable layers.
     pub async fn image_fs(self: &Arc<Self>) -> Result<(FsUsage, FsUsage), EngineError> {
-        let image::FsUsage { mountpoint, bytes, inodes } = self.images.fs_usage();
-        let images = FsUsage { timestamp: crate::now(), mountpoint, bytes, inodes };
-        Ok((images, self.containers_on_disk().await?))
+        Ok((self.images.fs_usage(), self.containers_on_disk().await?))
     }
 }

@@ -50,8 +50,8 @@ pub use stats::{
 pub use stdio::{Input, Output, Streams, Terminal};
 pub use supervisor::SupervisorError;
 pub use view::{
-    ContainerFilter, ContainerView, ExecOutput, FsUsage, HandlerInfo, PodFilter, PodView, RuntimeStatus,
-    StateKind, UserView,
+    ContainerFilter, ContainerView, ExecOutput, HandlerInfo, PodFilter, PodView, RuntimeStatus, StateKind,
+    UserView,
 };
 
 use model::{ContainerConfig, SandboxConfig};
@@ -84,9 +84,10 @@ pub struct Engine {
     operations: Arc<operations::Operations>,
     trash: sys::tree::Trash,
     planning: oci::spec::Settings,
-    default_sysctls: oci::plan::Sysctls,
+    default_sysctls: model::Sysctls,
     strangers: strangers::Strangers,
-    cdi: oci::cdi::Registry,
+    /// What changes specs between request and plan.
+    adjusters: oci::adjust::Adjusters,
     selinux: oci::selinux::Policy,
     levels: Arc<oci::selinux::Levels>,
     handlers: handlers::Handlers,
@@ -176,7 +177,7 @@ impl Engine {
             planning: settings.planning()?,
             default_sysctls: pod::sysctls::defaults(&settings)?,
             strangers: strangers::Strangers::new()?,
-            cdi: oci::cdi::Registry::new(settings.cdi_spec_dirs.clone()),
+            adjusters: settings.adjusters(),
             selinux: oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?,
             levels: Arc::default(),
             handlers: handlers::Handlers::open(&settings, &paths.state).await?,

@@ -1,7 +1,8 @@
 //! Limits that were asked for, brought together with those in force.
 
 use crate::error::EngineError;
-use model::Resources;
+use model::limits::check_swap;
+use model::{Bytes, CpuList, CpuPeriod, CpuQuota, CpuShares, OomScore, Resources};
 use oci::cgroup;
 
 const PAGE: i64 = 4096;
@@ -9,50 +10,47 @@ const PAGE: i64 = 4096;
 const DEFAULT_SHARES: u64 = 1024;
 const DEFAULT_PERIOD: u64 = 100_000;
 
-/// The limits after a change that says 0 or nothing of what stays. Swap that is not mentioned keeps the room that it
-/// has beyond memory.
+/// The limits after a change that says nothing of what stays. Swap that is not mentioned keeps the room that it has
+/// beyond memory.
 pub(crate) fn merge(before: &Resources, change: &Resources) -> Result<Resources, EngineError> {
-    let number = |new: i64, old: i64| if new == 0 { old } else { new };
-    let text = |new: &String, old: &String| if new.is_empty() { old.clone() } else { new.clone() };
+    let list = |new: &Option<CpuList>, old: &Option<CpuList>| new.as_ref().or(old.as_ref()).cloned();
+    let silent = change.oom_score_adj == OomScore::default();
     let mut after = Resources {
-        cpu_period: number(change.cpu_period, before.cpu_period),
-        cpu_quota: number(change.cpu_quota, before.cpu_quota),
-        cpu_shares: number(change.cpu_shares, before.cpu_shares),
-        memory_limit: number(change.memory_limit, before.memory_limit),
+        cpu_period: change.cpu_period.or(before.cpu_period),
+        cpu_quota: change.cpu_quota.or(before.cpu_quota),
+        cpu_shares: change.cpu_shares.or(before.cpu_shares),
+        memory_limit: change.memory_limit.or(before.memory_limit),
         memory_swap_limit: swap(before, change),
-        oom_score_adj: number(change.oom_score_adj, before.oom_score_adj),
-        cpuset_cpus: text(&change.cpuset_cpus, &before.cpuset_cpus),
-        cpuset_mems: text(&change.cpuset_mems, &before.cpuset_mems),
+        oom_score_adj: if silent { before.oom_score_adj } else { change.oom_score_adj },
+        cpuset_cpus: list(&change.cpuset_cpus, &before.cpuset_cpus),
+        cpuset_mems: list(&change.cpuset_mems, &before.cpuset_mems),
         hugepages: before.hugepages.clone(),
         unified: before.unified.clone(),
     };
-    for (size, limit) in &change.hugepages {
-        match after.hugepages.iter_mut().find(|(known, _)| known == size) {
-            Some((_, known)) => *known = *limit,
-            None => after.hugepages.push((size.clone(), *limit)),
+    for pages in &change.hugepages {
+        match after.hugepages.iter_mut().find(|known| known.size == pages.size) {
+            Some(known) => known.limit = pages.limit,
+            None => after.hugepages.push(pages.clone()),
         }
     }
     after.unified.extend(change.unified.clone());
-    if after.memory_swap_limit > 0
-        && (after.memory_limit <= 0 || after.memory_swap_limit < after.memory_limit)
-    {
-        let problem = format!(
-            "{} does not include the memory limit of {}",
-            after.memory_swap_limit, after.memory_limit
-        );
-        return Err(EngineError::Invalid { field: "linux.memory_swap_limit_in_bytes", problem });
-    }
+    check_swap(after.memory_limit, after.memory_swap_limit).map_err(|error| EngineError::Invalid {
+        field: "linux.memory_swap_limit_in_bytes",
+        problem: error.to_string(),
+    })?;
     Ok(after)
 }
 
-fn swap(before: &Resources, change: &Resources) -> i64 {
-    let room = before.memory_swap_limit - before.memory_limit;
+fn swap(before: &Resources, change: &Resources) -> Option<Bytes> {
+    let bytes = |limit: Option<Bytes>| limit.and_then(Bytes::limit);
     match (change.memory_swap_limit, change.memory_limit) {
-        (0, 0) => before.memory_swap_limit,
-        (0, -1) => -1,
-        (0, limit) if before.memory_swap_limit > 0 && before.memory_limit > 0 => limit.saturating_add(room),
-        (0, _) => before.memory_swap_limit,
-        (asked, _) => asked,
+        (Some(asked), _) => Some(asked),
+        (None, None) => before.memory_swap_limit,
+        (None, Some(Bytes::UNLIMITED)) => Some(Bytes::UNLIMITED),
+        (None, Some(limit)) => match (bytes(before.memory_swap_limit), bytes(before.memory_limit)) {
+            (Some(both), Some(memory)) => Some(Bytes::nearest(limit.get().saturating_add(both - memory))),
+            _ => before.memory_swap_limit,
+        },
     }
 }
 
@@ -60,13 +58,13 @@ fn swap(before: &Resources, change: &Resources) -> i64 {
 /// with it.
 pub(crate) fn changed(before: &Resources, after: &Resources, change: &Resources) -> Resources {
     let mut written = change.clone();
-    if change.cpu_quota != 0 || change.cpu_period != 0 {
+    if change.cpu_quota.is_some() || change.cpu_period.is_some() {
         (written.cpu_quota, written.cpu_period) = (after.cpu_quota, after.cpu_period);
     }
-    if change.memory_limit != 0 || change.memory_swap_limit != 0 {
+    if change.memory_limit.is_some() || change.memory_swap_limit.is_some() {
         (written.memory_limit, written.memory_swap_limit) = (after.memory_limit, after.memory_swap_limit);
-        if before.memory_swap_limit == -1 && change.memory_swap_limit == 0 {
-            written.memory_swap_limit = -1;
+        if before.memory_swap_limit == Some(Bytes::UNLIMITED) && change.memory_swap_limit.is_none() {
+            written.memory_swap_limit = Some(Bytes::UNLIMITED);
         }
     }
     written
@@ -89,59 +87,56 @@ pub(crate) fn only(force: cgroup::Resources, change: &cgroup::Resources) -> cgro
 
 /// The limits as a status shows them: what the kernel has, in the words of the request where they mean the same.
 /// `score` is the first process's oom_score_adj.
-pub(crate) fn actual(asked: &Resources, force: &cgroup::Resources, score: Option<i64>) -> Resources {
+pub(crate) fn actual(asked: &Resources, force: &cgroup::Resources, score: Option<OomScore>) -> Resources {
     let mut shown = asked.clone();
     if let Some(shares) = force.cpu_shares {
-        let wanted = u64::try_from(asked.cpu_shares).unwrap_or(0);
-        let wanted = if wanted == 0 { DEFAULT_SHARES } else { wanted };
+        let wanted = asked.cpu_shares.map_or(DEFAULT_SHARES, |shares| shares.get().unsigned_abs());
         let same = shares == wanted || cgroup::shares_of_weight(cgroup::weight_of_shares(wanted)) == shares;
         if !same {
-            shown.cpu_shares = shares.cast_signed();
+            shown.cpu_shares = Some(CpuShares::nearest(shares.cast_signed()));
         }
     }
     if let Some(quota) = force.cpu_quota
-        && !(quota < 0 && asked.cpu_quota <= 0)
+        && !(quota < 0 && asked.cpu_quota.and_then(CpuQuota::limit).is_none())
     {
-        shown.cpu_quota = quota;
+        shown.cpu_quota = Some(CpuQuota::nearest(quota));
     }
     if let Some(period) = force.cpu_period
-        && !(period == DEFAULT_PERIOD && asked.cpu_period == 0)
+        && !(period == DEFAULT_PERIOD && asked.cpu_period.is_none())
     {
-        shown.cpu_period = period.cast_signed();
+        shown.cpu_period = Some(CpuPeriod::nearest(period.cast_signed()));
     }
     if let Some(limit) = force.memory_limit
         && !same_bytes(asked.memory_limit, limit)
     {
-        shown.memory_limit = limit;
+        shown.memory_limit = Some(Bytes::nearest(limit));
     }
     if let Some(both) = force.memory_swap {
         // No swap beside a limit is what a request gets that is silent about it.
-        let wanted = if asked.memory_swap_limit == 0 { asked.memory_limit } else { asked.memory_swap_limit };
-        let silent = both < 0 && asked.memory_swap_limit == 0;
+        let wanted = asked.memory_swap_limit.or(asked.memory_limit);
+        let silent = both < 0 && asked.memory_swap_limit.is_none();
         shown.memory_swap_limit = if silent {
-            0
+            None
         } else if same_bytes(wanted, both) {
             wanted
         } else {
-            both
+            Some(Bytes::nearest(both))
         };
     }
     for (shown, force) in
         [(&mut shown.cpuset_cpus, &force.cpuset_cpus), (&mut shown.cpuset_mems, &force.cpuset_mems)]
     {
         // Without a list of its own it has its parent's.
-        if let (false, Some(list)) = (shown.is_empty(), force)
-            && cpus(shown) != cpus(list)
+        if let (Some(shown), Some(list)) = (shown, force)
+            && shown.members() != list.members()
         {
             shown.clone_from(list);
         }
     }
-    for (size, limit) in &force.hugepages {
+    for pages in &force.hugepages {
         // The kernel keeps whole pages of the size.
-        if let Some((_, asked)) = shown.hugepages.iter_mut().find(|(known, _)| known == size)
-            && *limit < *asked
-        {
-            *asked = *limit;
+        if let Some(asked) = shown.hugepages.iter_mut().find(|known| known.size == pages.size) {
+            asked.limit = asked.limit.min(pages.limit);
         }
     }
     shown.unified.extend(force.unified.clone());
@@ -150,39 +145,39 @@ pub(crate) fn actual(asked: &Resources, force: &cgroup::Resources, score: Option
 }
 
 /// The kernel keeps whole pages, and a negative number is no limit.
-fn same_bytes(asked: i64, force: i64) -> bool {
-    if force < 0 { asked <= 0 } else { asked - asked % PAGE == force - force % PAGE }
+fn same_bytes(asked: Option<Bytes>, force: i64) -> bool {
+    let asked = asked.and_then(Bytes::limit);
+    if force < 0 {
+        return asked.is_none();
+    }
+    let pages = |bytes: i64| bytes / PAGE;
+    pages(asked.unwrap_or(0)) == pages(force)
 }
 
-/// The members of a list such as `0-3,7`, which the kernel may write otherwise than it was given.
-fn cpus(list: &str) -> Vec<u32> {
-    let mut members: Vec<u32> = list
-        .split(',')
-        .filter_map(|part| {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            Some(first.trim().parse().ok()?..=last.trim().parse::<u32>().ok()?)
-        })
-        .flatten()
-        .collect();
-    members.sort_unstable();
-    members.dedup();
-    members
-}
-
-/// What a whole pod may use: its containers' sum and its overhead. 0 where the containers have no limit.
+/// What a whole pod may use: its containers' sum and its overhead. Nothing where the containers have no limit.
 pub(crate) fn pod(resources: Option<&Resources>, overhead: Option<&Resources>) -> Resources {
     let none = Resources::default();
     let (sum, over) = (resources.unwrap_or(&none), overhead.unwrap_or(&none));
-    let plus = |a: i64, b: i64| if a > 0 { a.saturating_add(b.max(0)) } else { a };
-    let period =
-        |of: &Resources| if of.cpu_period == 0 { DEFAULT_PERIOD.cast_signed() } else { of.cpu_period };
-    let quota_over = over.cpu_quota.max(0).saturating_mul(period(sum)) / period(over);
+    let bytes = |limit: Option<Bytes>| limit.and_then(Bytes::limit).unwrap_or(0);
+    let plus = |limit: Option<Bytes>, more: i64| {
+        limit.map(|limit| limit.limit().map_or(limit, |bytes| Bytes::nearest(bytes.saturating_add(more))))
+    };
+    let period = |of: &Resources| of.cpu_period.map_or(DEFAULT_PERIOD.cast_signed(), CpuPeriod::get);
+    let quota_over = over.cpu_quota.and_then(CpuQuota::limit).unwrap_or(0);
+    let quota_over = quota_over.saturating_mul(period(sum)) / period(over);
+    let quota = |quota: CpuQuota| {
+        quota.limit().map_or(quota, |time| CpuQuota::nearest(time.saturating_add(quota_over)))
+    };
+    let shares_over = over.cpu_shares.map_or(0, CpuShares::get);
     Resources {
         cpu_period: sum.cpu_period,
-        cpu_quota: plus(sum.cpu_quota, quota_over),
-        cpu_shares: plus(sum.cpu_shares, over.cpu_shares),
-        memory_limit: plus(sum.memory_limit, over.memory_limit),
-        memory_swap_limit: plus(sum.memory_swap_limit, over.memory_swap_limit.max(over.memory_limit)),
+        cpu_quota: sum.cpu_quota.map(quota),
+        cpu_shares: sum.cpu_shares.map(|shares| CpuShares::nearest(shares.get() + shares_over)),
+        memory_limit: plus(sum.memory_limit, bytes(over.memory_limit)),
+        memory_swap_limit: plus(
+            sum.memory_swap_limit,
+            bytes(over.memory_swap_limit).max(bytes(over.memory_limit)),
+        ),
         ..sum.clone()
     }
 }
@@ -191,42 +186,68 @@ pub(crate) fn pod(resources: Option<&Resources>, overhead: Option<&Resources>) -
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use model::{CgroupFile, HugePages, PageSize};
+
+    fn bytes(value: i64) -> Option<Bytes> {
+        (value != 0).then(|| Bytes::new(value).unwrap())
+    }
 
     fn limited(memory_limit: i64, memory_swap_limit: i64) -> Resources {
-        Resources { memory_limit, memory_swap_limit, ..Resources::default() }
+        Resources {
+            memory_limit: bytes(memory_limit),
+            memory_swap_limit: bytes(memory_swap_limit),
+            ..Resources::default()
+        }
+    }
+
+    fn pages(size: &str, limit: u64) -> Vec<HugePages> {
+        vec![HugePages { size: PageSize::new(size).unwrap(), limit }]
+    }
+
+    fn file(name: &str) -> CgroupFile {
+        CgroupFile::new(name).unwrap()
     }
 
     #[test]
     fn a_change_keeps_what_it_does_not_name() {
         let before = Resources {
-            cpu_shares: 512,
-            cpu_quota: 50_000,
-            cpu_period: 100_000,
-            memory_limit: 100,
-            cpuset_cpus: "0".into(),
-            hugepages: vec![("2MB".into(), 7)],
-            unified: [("memory.high".to_owned(), "9".to_owned())].into(),
+            cpu_shares: CpuShares::new(512).ok(),
+            cpu_quota: CpuQuota::new(50_000).ok(),
+            cpu_period: CpuPeriod::new(100_000).ok(),
+            memory_limit: bytes(100),
+            cpuset_cpus: CpuList::new("0").ok(),
+            hugepages: pages("2MB", 7),
+            unified: [(file("memory.high"), "9".to_owned())].into(),
             ..Resources::default()
         };
         let change = Resources {
-            cpu_quota: -1,
-            hugepages: vec![("1GB".into(), 1)],
-            unified: [("pids.max".to_owned(), "5".to_owned())].into(),
+            cpu_quota: Some(CpuQuota::UNLIMITED),
+            hugepages: pages("1GB", 1),
+            unified: [(file("pids.max"), "5".to_owned())].into(),
             ..Resources::default()
         };
         let after = merge(&before, &change).unwrap();
-        assert_eq!((after.cpu_shares, after.cpu_quota, after.memory_limit), (512, -1, 100));
-        assert_eq!((after.cpuset_cpus.as_str(), after.hugepages.len(), after.unified.len()), ("0", 2, 2));
+        let unlimited = Some(CpuQuota::UNLIMITED);
+        assert_eq!(
+            (after.cpu_shares, after.cpu_quota, after.memory_limit),
+            (before.cpu_shares, unlimited, bytes(100))
+        );
+        assert_eq!((&after.cpuset_cpus, after.unified.len()), (&before.cpuset_cpus, 2));
+        assert_eq!(after.hugepages, [pages("2MB", 7), pages("1GB", 1)].concat());
         let written = changed(&before, &after, &change);
-        assert_eq!((written.cpu_quota, written.cpu_period, written.cpu_shares), (-1, 100_000, 0));
-        assert_eq!((written.memory_limit, written.cpuset_cpus.as_str()), (0, ""));
+        assert_eq!(
+            (written.cpu_quota, written.cpu_period, written.cpu_shares),
+            (unlimited, before.cpu_period, None)
+        );
+        assert_eq!((written.memory_limit, written.cpuset_cpus), (None, None));
     }
 
     #[test]
     fn swap_keeps_its_room_beyond_memory() {
         let after = |before: (i64, i64), change: (i64, i64)| {
             let after = merge(&limited(before.0, before.1), &limited(change.0, change.1));
-            after.map(|after| (after.memory_limit, after.memory_swap_limit)).ok()
+            let number = |limit: Option<Bytes>| limit.map_or(0, Bytes::get);
+            after.map(|after| (number(after.memory_limit), number(after.memory_swap_limit))).ok()
         };
         assert_eq!(after((100, 0), (200, 0)), Some((200, 0)), "none stays none");
         assert_eq!(after((100, 150), (200, 0)), Some((200, 250)));
@@ -240,9 +261,9 @@ mod tests {
     #[test]
     fn a_status_shows_the_kernels_values_in_the_requests_words() {
         let asked = Resources {
-            cpu_shares: 500,
-            memory_limit: 100_000_001,
-            cpuset_cpus: "1,0".into(),
+            cpu_shares: CpuShares::new(500).ok(),
+            memory_limit: bytes(100_000_001),
+            cpuset_cpus: CpuList::new("1,0").ok(),
             ..Resources::default()
         };
         let weight = cgroup::shares_of_weight(cgroup::weight_of_shares(500));
@@ -252,7 +273,7 @@ mod tests {
             cpu_period: Some(100_000),
             memory_limit: Some(99_999_744),
             memory_swap: Some(99_999_744),
-            cpuset_cpus: Some("0-1".into()),
+            cpuset_cpus: CpuList::new("0-1").ok(),
             ..cgroup::Resources::default()
         };
         let expected = Resources { memory_swap_limit: asked.memory_limit, ..asked.clone() };
@@ -260,9 +281,9 @@ mod tests {
         force.memory_limit = Some(8192);
         force.cpu_shares = Some(2);
         force.cpu_quota = Some(20_000);
-        let shown = actual(&asked, &force, Some(-5));
-        assert_eq!((shown.memory_limit, shown.cpu_shares, shown.cpu_quota), (8192, 2, 20_000));
-        assert_eq!(shown.oom_score_adj, -5);
+        let shown = actual(&asked, &force, OomScore::new(-5).ok());
+        assert_eq!((shown.memory_limit, shown.cpu_shares), (bytes(8192), Some(CpuShares::LEAST)));
+        assert_eq!((shown.cpu_quota.map(CpuQuota::get), shown.oom_score_adj.get()), (Some(20_000), -5));
         let unlimited = cgroup::Resources {
             cpu_shares: Some(1024),
             cpu_quota: Some(-1),
@@ -275,17 +296,24 @@ mod tests {
 
     #[test]
     fn a_pod_gets_its_overhead_on_top() {
-        let sum =
-            Resources { cpu_quota: 50_000, cpu_shares: 512, memory_limit: 1000, ..Resources::default() };
+        let sum = Resources {
+            cpu_quota: CpuQuota::new(50_000).ok(),
+            cpu_shares: CpuShares::new(512).ok(),
+            memory_limit: bytes(1000),
+            ..Resources::default()
+        };
         let over = Resources {
-            cpu_quota: 10_000,
-            cpu_period: 50_000,
-            cpu_shares: 100,
-            memory_limit: 24,
+            cpu_quota: CpuQuota::new(10_000).ok(),
+            cpu_period: CpuPeriod::new(50_000).ok(),
+            cpu_shares: CpuShares::new(100).ok(),
+            memory_limit: bytes(24),
             ..Resources::default()
         };
         let pod_of = pod(Some(&sum), Some(&over));
-        assert_eq!((pod_of.cpu_quota, pod_of.cpu_shares, pod_of.memory_limit), (70_000, 612, 1024));
-        assert_eq!(pod(None, Some(&over)).memory_limit, 0, "without a limit there is nothing to add to");
+        let figures = (pod_of.cpu_quota.map(CpuQuota::get), pod_of.cpu_shares.map(CpuShares::get));
+        assert_eq!((figures, pod_of.memory_limit), ((Some(70_000), Some(612)), bytes(1024)));
+        assert_eq!(pod(None, Some(&over)).memory_limit, None, "without a limit there is nothing to add to");
+        let most = Resources { cpu_shares: Some(CpuShares::MOST), ..Resources::default() };
+        assert_eq!(pod(Some(&most), Some(&over)).cpu_shares, Some(CpuShares::MOST), "what the kernel takes");
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::error::EngineError;
 use crate::settings::Paths;
-use model::{ContainerConfig, ContainerState, Resources, SandboxConfig, SandboxState};
+use model::{ContainerConfig, ContainerState, Resources, Rootfs, SandboxConfig, SandboxState, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -89,8 +89,9 @@ pub(crate) struct ContainerRecord {
     pub(crate) created_at: i64,
     pub(crate) image_id: String,
     pub(crate) image_ref: String,
-    /// Layer directories, top first: held while the container is there.
-    pub(crate) layers: Vec<PathBuf>,
+    /// The files of its image: held while the container is there.
+    #[serde(rename = "layers")]
+    pub(crate) rootfs: Rootfs,
     /// The images that it has mounted: held as its own.
     #[serde(default)]
     pub(crate) image_volumes: Vec<MountedImage>,
@@ -98,7 +99,7 @@ pub(crate) struct ContainerRecord {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
-    pub(crate) stop_signal: i32,
+    pub(crate) stop_signal: Signal,
     /// The limits since UpdateContainerResources; `None`: those of the configuration.
     #[serde(default)]
     pub(crate) updated: Option<Updated>,
@@ -120,8 +121,9 @@ pub(crate) struct MountedImage {
     pub(crate) mount: usize,
     /// The image's repository digest, or its id where it has none.
     pub(crate) image_ref: String,
-    /// Its layer directories.
-    pub(crate) layers: Vec<PathBuf>,
+    /// Its files.
+    #[serde(rename = "layers")]
+    pub(crate) rootfs: Rootfs,
 }
 
 impl ContainerRecord {

@@ -6,7 +6,6 @@ use crate::objects::Pod;
 use model::{ContainerConfig, Mount, SandboxConfig};
 use oci::selinux::{Labels, Reserved};
 use oci::spec::AnonymousVolume;
-use std::path::Path;
 
 impl Engine {
     /// The level of a new pod: what it asks for, or categories of its own; `None` where nothing is labelled.
@@ -52,7 +51,9 @@ pub(crate) fn label_mounts(mounts: &[Mount], label: &str) -> Result<(), EngineEr
         return Ok(());
     }
     for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.selinux_relabel) {
-        oci::selinux::relabel(&oci::selinux::field(index), Path::new(&mount.host_path), label)?;
+        if let Some(path) = &mount.host_path {
+            oci::selinux::relabel(&oci::selinux::field(index), path.as_path(), label)?;
+        }
     }
     Ok(())
 }

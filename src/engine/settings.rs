@@ -196,6 +196,11 @@ impl Settings {
             ..oci::spec::Settings::default()
         })
     }
+
+    /// What changes specs of containers, in its order: first the devices of vendors, so that whoever follows sees them.
+    pub(crate) fn adjusters(&self) -> oci::adjust::Adjusters {
+        oci::adjust::Adjusters::new(vec![Box::new(oci::cdi::Registry::new(self.cdi_spec_dirs.clone()))])
+    }
 }
 
 /// Where things lie.

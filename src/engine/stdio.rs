@@ -8,23 +8,7 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Which standard streams a client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Streams {
-    /// Standard input.
-    pub stdin: bool,
-    /// Standard output; with a terminal, all that it shows.
-    pub stdout: bool,
-    /// Standard error.
-    pub stderr: bool,
-}
-
-impl From<Streams> for wire::msg::Streams {
-    fn from(streams: Streams) -> Self {
-        let Streams { stdin, stdout, stderr } = streams;
-        Self { stdin, stdout, stderr }
-    }
-}
+pub use wire::msg::Streams;
 
 /// The reading end of an output. Dropping it tells the writer that nobody listens.
 #[derive(Debug)]

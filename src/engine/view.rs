@@ -1,9 +1,8 @@
 //! What the engine shows of pods and containers: snapshots that hold no lock.
 
-use model::{ContainerConfig, ContainerState, Resources, SandboxConfig, SandboxState};
+use model::{ContainerConfig, ContainerState, Resources, SandboxConfig, SandboxState, Signal};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A pod at one moment.
@@ -62,7 +61,7 @@ pub struct ContainerView {
     /// Its first process on the host, while there is one.
     pub pid: Option<i32>,
     /// The signal that stops it.
-    pub stop_signal: i32,
+    pub stop_signal: Signal,
 }
 
 /// Which pods a list shows; an empty filter shows all.
@@ -144,19 +143,6 @@ pub struct RuntimeStatus {
     pub handlers: Vec<HandlerInfo>,
     /// Verbose details: name and JSON.
     pub info: BTreeMap<String, String>,
-}
-
-/// Space that something takes on one filesystem.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FsUsage {
-    /// When it was counted, in Unix nanoseconds.
-    pub timestamp: i64,
-    /// A directory on the filesystem.
-    pub mountpoint: PathBuf,
-    /// Bytes.
-    pub bytes: u64,
-    /// Inodes.
-    pub inodes: u64,
 }
 
 /// Whether all wanted labels are among those there.

@@ -9,10 +9,10 @@ use crate::pull::{Loaded, Puller};
 use crate::reference::Reference;
 use crate::registry::{Credentials, Login};
 use crate::save::Saving;
-use crate::store::{self, FsUsage, Image, Store};
+use crate::store::{self, Image, Store};
 use crate::usage::{self, DiskUsage, Pruned};
 use crate::verify::{VerifiedImage, Verifier};
-use std::path::PathBuf;
+use model::{FsUsage, Rootfs};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -148,10 +148,10 @@ impl ImageStore {
         self.store.hold(image_id, holder)
     }
 
-    /// Keeps these layer directories until the holder releases them, also when no record of them is left
+    /// Keeps the directories of a root filesystem until the holder releases them, also when no record of them is left
     /// (after a damaged database): for containers found running at a start.
-    pub fn hold_layers(&self, holder: &str, layers: &[PathBuf]) {
-        self.store.hold_layers(holder, layers);
+    pub fn hold_rootfs(&self, holder: &str, rootfs: &Rootfs) {
+        self.store.hold_rootfs(holder, rootfs);
     }
 
     /// Lets go of everything that the holder holds; unknown holders are no error.

@@ -41,7 +41,7 @@ pub use pull::{Left, Loaded, LoadedImage};
 pub use reference::{Reference, ReferenceError};
 pub use registry::{Answer, Credentials, HostAnswer, TokenProblem, Tried, Tries};
 pub use save::Saving;
-pub use store::{FsUsage, Image};
+pub use store::Image;
 pub use unpack::{TarError, UnpackError};
 pub use usage::{DiskUsage, ImageUsage, Pruned};
 pub use verify::{Damage, Part, VerifiedImage};

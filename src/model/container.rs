@@ -1,7 +1,10 @@
 //! A container: what was asked for, and its states.
 
 use crate::idmap::IdMapping;
+use crate::limits::Resources;
+use crate::path::AbsPath;
 use crate::security::SecurityContext;
+use crate::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,10 +55,11 @@ pub enum Propagation {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Mount {
-    /// Absolute path in the container.
-    pub container_path: String,
-    /// Path on the host; empty for an image.
-    pub host_path: String,
+    /// Where it is in the container.
+    pub container_path: AbsPath,
+    /// What it is of the host; `None` for an image.
+    #[serde(with = "crate::path::or_empty")]
+    pub host_path: Option<AbsPath>,
     /// Read-only.
     pub readonly: bool,
     /// Read-only with everything mounted below.
@@ -79,37 +83,12 @@ pub struct Mount {
 /// A device of the host, or a directory of them, in a container (CRI `Device`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Device {
-    /// Absolute path in the container.
-    pub container_path: String,
-    /// Absolute path on the host.
-    pub host_path: String,
+    /// Where it is in the container.
+    pub container_path: AbsPath,
+    /// Where it is on the host.
+    pub host_path: AbsPath,
     /// What the container may do with it: some of `r`, `w` and `m` (mknod).
     pub permissions: String,
-}
-
-/// CRI `LinuxContainerResources`; 0, `None` or empty leaves a limit unset.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Resources {
-    /// CFS period in µs.
-    pub cpu_period: i64,
-    /// CFS quota in µs; -1 is no limit.
-    pub cpu_quota: i64,
-    /// Relative weight, 2 to 262144.
-    pub cpu_shares: i64,
-    /// Bytes.
-    pub memory_limit: i64,
-    /// Memory plus swap, in bytes.
-    pub memory_swap_limit: i64,
-    /// -1000 to 1000; `None` (the proto's 0 too) is 0.
-    pub oom_score_adj: i64,
-    /// List format of cpuset(7).
-    pub cpuset_cpus: String,
-    /// List format of cpuset(7).
-    pub cpuset_mems: String,
-    /// Page size (`2MB`) and limit in bytes.
-    pub hugepages: Vec<(String, u64)>,
-    /// cgroup v2 keys, verbatim.
-    pub unified: BTreeMap<String, String>,
 }
 
 /// Everything that CreateContainer was asked for (CRI `ContainerConfig`), already validated.
@@ -123,8 +102,9 @@ pub struct ContainerConfig {
     pub command: Vec<String>,
     /// Replaces the image's cmd when not empty.
     pub args: Vec<String>,
-    /// Empty: the image's, else `/`.
-    pub working_dir: String,
+    /// `None`: the image's, else `/`.
+    #[serde(with = "crate::path::or_empty")]
+    pub working_dir: Option<AbsPath>,
     /// Added to the image's; the last of a name wins.
     pub envs: Vec<KeyValue>,
     /// Mounts in the order given.
@@ -151,8 +131,8 @@ pub struct ContainerConfig {
     pub resources: Resources,
     /// Security.
     pub security: SecurityContext,
-    /// A signal number that replaces the image's; `None`: the image's, else SIGTERM.
-    pub stop_signal: Option<i32>,
+    /// Replaces the image's; `None`: the image's, else SIGTERM.
+    pub stop_signal: Option<Signal>,
 }
 
 /// How a container ended.

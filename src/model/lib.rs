@@ -1,21 +1,38 @@
 //! The pure types that every crate of Corten shares: identifiers, pod and container configurations,
 //! their states, and the kinds of error. No I/O happens here.
 
+#[macro_use]
+mod text_value;
+
+pub mod argv;
 pub mod cdi;
 pub mod container;
 pub mod error;
 pub mod id;
 pub mod idmap;
+pub mod limits;
+pub mod path;
+pub mod rootfs;
 pub mod sandbox;
 pub mod security;
+pub mod signal;
+pub mod sysctl;
+pub mod usage;
+pub mod value;
 
+pub use argv::Argv;
 pub use container::{
     ContainerConfig, ContainerEvent, ContainerMetadata, ContainerState, Device, Exit, ImageSpec,
-    InvalidTransition, KeyValue, Mount, Propagation, Resources,
+    InvalidTransition, KeyValue, Mount, Propagation,
 };
 pub use error::ErrorKind;
 pub use id::{ContainerId, SandboxId};
 pub use idmap::IdMapping;
+pub use limits::{
+    Bytes, CgroupFile, CpuList, CpuPeriod, CpuQuota, CpuShares, HugePages, OomScore, PageSize, Resources,
+};
+pub use path::AbsPath;
+pub use rootfs::Rootfs;
 pub use sandbox::{
     DnsConfig, LinuxSandbox, PortMapping, Protocol, SandboxConfig, SandboxMetadata, SandboxState,
 };
@@ -23,3 +40,7 @@ pub use security::{
     AppArmor, Capabilities, NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, Selinux, User,
     UserNamespace,
 };
+pub use signal::Signal;
+pub use sysctl::{SysctlName, SysctlNamespace, SysctlValue, Sysctls};
+pub use usage::FsUsage;
+pub use value::{ValueError, ValueResult};

@@ -1,7 +1,9 @@
 //! A pod sandbox: what was asked for and the state it is in.
 
-use crate::container::Resources;
+use crate::limits::Resources;
+use crate::path::AbsPath;
 use crate::security::SecurityContext;
+use crate::sysctl::Sysctls;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -74,10 +76,11 @@ pub struct LinuxSandbox {
     /// Security of the sandbox itself (its pause, where there is one) and its namespaces.
     pub security: SecurityContext,
     /// Namespaced kernel parameters of the pod.
-    pub sysctls: BTreeMap<String, String>,
-    /// The kubelet sizes the pod's cgroup itself: stored, for information.
+    pub sysctls: Sysctls,
+    /// What the pod takes beside its containers. With `resources` it limits the pod's cgroup where the request names no
+    /// `cgroup_parent`; else whoever owns that (the kubelet) sizes it, and both are kept to be shown.
     pub overhead: Option<Resources>,
-    /// As `overhead`.
+    /// The sum of its containers.
     pub resources: Option<Resources>,
 }
 
@@ -86,11 +89,12 @@ pub struct LinuxSandbox {
 pub struct SandboxConfig {
     /// The unique name.
     pub metadata: SandboxMetadata,
-    /// Empty for host-network pods, or when the request names none (then: the pod's name is not used, the
-    /// first 12 digits of the sandbox id are).
+    /// Empty for host-network pods, and where the request names none: then the pod is called by the first 12 digits of
+    /// its sandbox id.
     pub hostname: String,
-    /// Where the containers' log files go; empty: no logs.
-    pub log_directory: String,
+    /// Where the containers' log files go; `None`: no logs.
+    #[serde(with = "crate::path::or_empty")]
+    pub log_directory: Option<AbsPath>,
     /// `None`: the host's resolv.conf.
     pub dns: Option<DnsConfig>,
     /// Host ports.

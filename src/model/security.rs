@@ -1,6 +1,6 @@
 //! What a process may do: namespaces, user, capabilities, seccomp.
 
-use crate::IdMapping;
+use crate::{AbsPath, IdMapping};
 use serde::{Deserialize, Serialize};
 
 /// Whose namespace a container or pod uses (CRI `NamespaceMode`).
@@ -73,7 +73,7 @@ pub enum Seccomp {
     /// No filter.
     Unconfined,
     /// A profile file on the node.
-    Localhost(String),
+    Localhost(AbsPath),
 }
 
 /// CRI `SecurityProfile` for AppArmor. `None` in [`SecurityContext::apparmor`] means that the request is silent.
@@ -123,9 +123,9 @@ pub struct SecurityContext {
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privs: bool,
     /// Applied exactly as given; empty masks nothing.
-    pub masked_paths: Vec<String>,
+    pub masked_paths: Vec<AbsPath>,
     /// Applied exactly as given; empty protects nothing.
-    pub readonly_paths: Vec<String>,
+    pub readonly_paths: Vec<AbsPath>,
     /// The system call filter.
     pub seccomp: Option<Seccomp>,
     /// The AppArmor profile.

@@ -18,6 +18,14 @@ pub enum OciError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What an adjuster of specs says.
+    #[error("adjusting the spec by {adjuster}")]
+    Adjuster {
+        /// Its name.
+        adjuster: &'static str,
+        /// Why it refuses.
+        source: Box<OciError>,
+    },
     /// Neither the image nor the request says what to run.
     #[error("no command: the image has no entrypoint or cmd, and the request has no command or args")]
     NoCommand,
@@ -134,6 +142,11 @@ impl OciError {
         Self::Invalid { field: field.into(), reason: reason.into() }
     }
 
+    /// For `map_err` on values: what the field holds is not one.
+    pub(crate) fn value(field: &'static str) -> impl FnOnce(model::ValueError) -> Self {
+        move |error| Self::invalid(field, error.to_string())
+    }
+
     /// For `map_err` on system calls.
     pub(crate) fn io<E: Into<io::Error>>(
         op: &'static str,
@@ -146,6 +159,7 @@ impl OciError {
     /// The kind, for the gRPC edge.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Adjuster { source, .. } => source.kind(),
             Self::Invalid { .. }
             | Self::NoCommand
             | Self::Missing { .. }

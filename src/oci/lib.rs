@@ -4,6 +4,7 @@
 //! The daemon decides everything here, once. A [`spec`] says in OCI terms what a container is (and is what
 //! `crictl inspect` shows); a [`plan`] is the same decision as the few system calls that make it so.
 
+pub mod adjust;
 pub mod apparmor;
 pub mod caps;
 pub mod cdi;
@@ -17,9 +18,9 @@ pub mod rlimits;
 pub mod rootfs;
 pub mod seccomp;
 pub mod selinux;
-pub mod signal;
 pub mod spec;
 pub mod users;
 
 pub use copy_up::copy_up;
 pub use error::{OciError, OciResult};
+pub use model::Signal;

@@ -5,6 +5,7 @@
 //! root; only regular files of a bounded size are read.
 
 use crate::error::{OciError, OciResult};
+use model::Rootfs;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -37,6 +38,13 @@ pub struct RootView {
 }
 
 impl RootView {
+    /// A view of the files of an image.
+    pub fn of(rootfs: &Rootfs) -> Self {
+        match rootfs {
+            Rootfs::Layers(layers) => Self::new(layers),
+        }
+    }
+
     /// A view of unpacked layers, the topmost first, with whiteouts in the overlay's form (character device 0:0,
     /// `trusted.overlay.opaque`).
     pub fn new(layers: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {

@@ -4,8 +4,8 @@ use super::*;
 use engine::{OpenExec, Streams};
 
 fn exec() -> Ticket {
-    let exec =
-        OpenExec { command: vec!["sh".to_owned()], tty: false, streams: Streams::default(), size: None };
+    let command = model::Argv::new(vec!["sh".to_owned()]).unwrap();
+    let exec = OpenExec { command, tty: false, streams: Streams::default(), size: None };
     Ticket::Exec { container: "c".to_owned(), exec }
 }
 

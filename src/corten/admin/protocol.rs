@@ -31,7 +31,7 @@ impl From<&Image> for ImageView {
             pinned: image.pinned,
             architecture: image.architecture.clone(),
             created: image.created.clone(),
-            layers: image.layers.clone(),
+            layers: image.rootfs.directories().to_vec(),
             // It was parsed before it was recorded.
             config: serde_json::from_str(&image.config_json).unwrap_or_default(),
         }

@@ -19,9 +19,6 @@ pub(crate) fn container(
             text::no_nul(&child(name).item(index), word)?;
         }
     }
-    if !message.working_dir.is_empty() {
-        text::absolute(&child("working_dir"), &message.working_dir)?;
-    }
     check_log_path(&child("log_path"), &message.log_path)?;
     let linux = message.linux.unwrap_or_default();
     let linux_field = child("linux");
@@ -31,14 +28,15 @@ pub(crate) fn container(
         image,
         command: message.command,
         args: message.args,
-        working_dir: message.working_dir,
+        working_dir: text::absolute_if_any(&child("working_dir"), message.working_dir)?,
         envs: envs(&child("envs"), message.envs)?,
         mounts: mounts::mounts(&child("mounts"), message.mounts)?,
         devices: mounts::devices(&child("devices"), message.devices)?,
         cdi_devices: mounts::cdi_devices(
             &child("CDI_devices"),
             message.cdi_devices,
-            (&child("annotations"), &message.annotations),
+            &child("annotations"),
+            &message.annotations,
         )?,
         labels: message.labels,
         annotations: message.annotations,

@@ -1,6 +1,7 @@
 //! Where a value stands in a request. A path is put together only when an error needs it.
 
 use super::DecodeError;
+use model::ValueError;
 use std::fmt;
 
 /// A field, and through its parents the path to it.
@@ -46,6 +47,11 @@ impl<'a> Field<'a> {
     /// The error that the value is wrong.
     pub(crate) fn invalid(&self, problem: impl Into<String>) -> DecodeError {
         DecodeError::Invalid { field: self.to_string(), problem: problem.into() }
+    }
+
+    /// For `map_err`: the error that the value is not what the field holds.
+    pub(crate) fn value(&self) -> impl FnOnce(ValueError) -> DecodeError {
+        |error| self.invalid(error.to_string())
     }
 
     /// Refuses a field that is set and not acted on.

@@ -20,8 +20,7 @@ pub(crate) fn mounts(field: &Field<'_>, messages: Vec<proto::Mount>) -> Result<V
 
 fn mount(field: &Field<'_>, message: proto::Mount) -> Result<Mount, DecodeError> {
     let child = |name| field.child(name);
-    text::id(&child("container_path"), &message.container_path)?;
-    text::absolute(&child("container_path"), &message.container_path)?;
+    let container_path = text::absolute(&child("container_path"), message.container_path)?;
     let propagation = match child("propagation").enumeration(message.propagation)? {
         proto::MountPropagation::PropagationPrivate => Propagation::Private,
         proto::MountPropagation::PropagationHostToContainer => Propagation::HostToContainer,
@@ -44,8 +43,8 @@ fn mount(field: &Field<'_>, message: proto::Mount) -> Result<Mount, DecodeError>
         return Err(child(alone).invalid("needs mappings of both users and groups"));
     }
     let mount = Mount {
-        container_path: message.container_path,
-        host_path: message.host_path,
+        container_path,
+        host_path: text::absolute_if_any(&child("host_path"), message.host_path)?,
         readonly: message.readonly,
         recursive_read_only: message.recursive_read_only,
         propagation,
@@ -69,15 +68,16 @@ fn check_source(field: &Field<'_>, mount: &Mount) -> Result<(), DecodeError> {
     let host = field.child("host_path");
     let sub = field.child("image_sub_path");
     if mount.image.is_none() {
-        text::id(&host, &mount.host_path)?;
-        text::absolute(&host, &mount.host_path)?;
+        if mount.host_path.is_none() {
+            return Err(host.missing());
+        }
         return if mount.image_sub_path.is_empty() {
             Ok(())
         } else {
             Err(sub.invalid("goes only with image"))
         };
     }
-    if !mount.host_path.is_empty() {
+    if mount.host_path.is_some() {
         return Err(host.invalid("excludes image"));
     }
     if !mount.readonly {
@@ -120,14 +120,9 @@ pub(crate) fn devices(field: &Field<'_>, messages: Vec<proto::Device>) -> Result
     let decode = |(index, message): (usize, proto::Device)| {
         let field = field.item(index);
         let (host, place) = (field.child("host_path"), field.child("container_path"));
-        text::id(&host, &message.host_path)?;
-        text::absolute(&host, &message.host_path)?;
-        let container_path = if message.container_path.is_empty() {
-            message.host_path.clone()
-        } else {
-            message.container_path
-        };
-        text::absolute(&place, &container_path)?;
+        let host_path = text::absolute(&host, message.host_path)?;
+        let container_path =
+            text::absolute_if_any(&place, message.container_path)?.unwrap_or_else(|| host_path.clone());
         let permissions = message.permissions;
         let known = permissions.bytes().enumerate().all(|(at, c)| {
             matches!(c, b'r' | b'w' | b'm') && !permissions.bytes().take(at).any(|other| other == c)
@@ -135,7 +130,7 @@ pub(crate) fn devices(field: &Field<'_>, messages: Vec<proto::Device>) -> Result
         if permissions.is_empty() || !known {
             return Err(field.child("permissions").invalid("must be some of `r`, `w` and `m`"));
         }
-        Ok(Device { container_path, host_path: message.host_path, permissions })
+        Ok(Device { container_path, host_path, permissions })
     };
     messages.into_iter().enumerate().map(decode).collect()
 }
@@ -144,16 +139,16 @@ pub(crate) fn devices(field: &Field<'_>, messages: Vec<proto::Device>) -> Result
 pub(crate) fn cdi_devices(
     field: &Field<'_>,
     messages: Vec<proto::CdiDevice>,
-    annotations: (&Field<'_>, &BTreeMap<String, String>),
+    annotations_field: &Field<'_>,
+    annotations: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, DecodeError> {
     let mut names: Vec<String> = Vec::new();
     for (index, message) in messages.into_iter().enumerate() {
         take(&field.item(index).child("name"), message.name, &mut names)?;
     }
-    let (field, annotations) = annotations;
     for (key, value) in annotations.iter().filter(|(key, _)| key.starts_with(CDI_ANNOTATION)) {
         for name in value.split(',') {
-            take(&field.key(key), name.to_owned(), &mut names)?;
+            take(&annotations_field.key(key), name.to_owned(), &mut names)?;
         }
     }
     Ok(names)

@@ -3,6 +3,7 @@
 use super::{DecodeError, Field, text};
 use engine::Streams;
 use ipnet::IpNet;
+use model::{Argv, ValueError};
 use std::time::Duration;
 
 /// Ten years: long enough to be for ever, and no clock overflows.
@@ -24,26 +25,24 @@ pub(crate) fn seconds(name: &str, value: i64) -> Result<Duration, DecodeError> {
 }
 
 /// A command that must not be empty.
-pub(crate) fn command(name: &str, words: &[String]) -> Result<(), DecodeError> {
+pub(crate) fn command(name: &str, words: Vec<String>) -> Result<Argv, DecodeError> {
     let field = Field::root(name);
-    if words.first().is_none_or(String::is_empty) {
-        return Err(field.missing());
-    }
-    words.iter().enumerate().try_for_each(|(index, word)| text::no_nul(&field.item(index), word))
+    Argv::new(words).map_err(|error| match error {
+        ValueError::Empty => field.missing(),
+        ValueError::NulInWord { index } => field.item(index).value()(ValueError::Nul),
+        error => field.value()(error),
+    })
 }
 
 /// The streams of an exec or attach: one at least, and no stderr beside a terminal, which has but one output.
-pub(crate) fn streams(
-    tty: bool,
-    (stdin, stdout, stderr): (bool, bool, bool),
-) -> Result<Streams, DecodeError> {
-    if tty && stderr {
+pub(crate) fn streams(tty: bool, asked: Streams) -> Result<Streams, DecodeError> {
+    if tty && asked.stderr {
         return Err(Field::root("stderr").invalid("cannot be had beside tty: a terminal has one output"));
     }
-    if !(stdin || stdout || stderr) {
+    if asked == Streams::default() {
         return Err(Field::root("stdin").invalid("one of stdin, stdout and stderr is required"));
     }
-    Ok(Streams { stdin, stdout, stderr })
+    Ok(asked)
 }
 
 /// Ports to forward: fewer than half of the channels that a WebSocket has.
@@ -103,9 +102,12 @@ mod tests {
 
     #[test]
     fn a_terminal_has_no_stderr() {
-        assert!(streams(true, (true, true, false)).is_ok() && streams(false, (false, false, true)).is_ok());
-        assert!(streams(true, (true, true, true)).unwrap_err().to_string().starts_with("stderr: "));
-        assert!(streams(false, (false, false, false)).is_err());
+        let asked = Streams { stdin: true, stdout: true, stderr: false };
+        assert_eq!(streams(true, asked), Ok(asked));
+        assert!(streams(false, Streams { stderr: true, ..Streams::default() }).is_ok());
+        let error = streams(true, Streams { stderr: true, ..asked }).unwrap_err().to_string();
+        assert!(error.starts_with("stderr: "), "{error}");
+        assert!(streams(false, Streams::default()).is_err());
     }
 
     #[test]
@@ -119,9 +121,14 @@ mod tests {
 
     #[test]
     fn a_command_has_a_word() {
-        assert!(command("cmd", &["ls".to_owned()]).is_ok());
-        assert!(command("cmd", &[]).is_err());
-        assert!(command("cmd", &[String::new()]).is_err());
-        assert!(command("cmd", &["a".to_owned(), "b\0".to_owned()]).is_err());
+        let command = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            command("cmd", words).map_err(|error| error.to_string())
+        };
+        assert!(command(&["ls"]).is_ok());
+        for words in [&[][..], &[""]] {
+            assert_eq!(command(words), Err("cmd is required".to_owned()));
+        }
+        assert_eq!(command(&["a", "b\0"]), Err("cmd[1]: contains a NUL byte".to_owned()));
     }
 }

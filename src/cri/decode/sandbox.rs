@@ -14,17 +14,14 @@ pub(crate) fn sandbox(
     field.child("windows").refuse_if(windows_is_set(message.windows.as_ref()))?;
     let metadata = metadata(&field.child("metadata"), message.metadata)?;
     text::hostname(&field.child("hostname"), &message.hostname)?;
-    let log_directory = field.child("log_directory");
-    if !message.log_directory.is_empty() {
-        text::absolute(&log_directory, &message.log_directory)?;
-    }
+    let log_directory = text::absolute_if_any(&field.child("log_directory"), message.log_directory)?;
     let linux = linux(&field.child("linux"), message.linux)?;
     let on_host = linux.security.namespaces.network == NamespaceMode::Node;
     Ok(SandboxConfig {
         metadata,
         // The host's name cannot be another for one pod.
         hostname: if on_host { String::new() } else { message.hostname },
-        log_directory: message.log_directory,
+        log_directory,
         dns: dns(&field.child("dns_config"), message.dns_config)?,
         port_mappings: port_mappings(&field.child("port_mappings"), message.port_mappings)?,
         labels: message.labels,

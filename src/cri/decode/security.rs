@@ -2,7 +2,7 @@
 
 use super::{DecodeError, Field, capability, labels, text, userns};
 use crate::proto;
-use model::{NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, User};
+use model::{AbsPath, NamespaceMode, NamespaceOptions, Seccomp, SecurityContext, User};
 use proto::SupplementalGroupsPolicy;
 use proto::security_profile::ProfileType;
 
@@ -47,13 +47,6 @@ pub(crate) fn container(
 ) -> Result<SecurityContext, DecodeError> {
     let message = message.unwrap_or_default();
     let child = |name| field.child(name);
-    for (name, paths) in
-        [("masked_paths", &message.masked_paths), ("readonly_paths", &message.readonly_paths)]
-    {
-        for (index, path) in paths.iter().enumerate() {
-            text::absolute(&child(name).item(index), path)?;
-        }
-    }
     let ids = Ids {
         user: message.run_as_user,
         user_name: message.run_as_username,
@@ -67,13 +60,18 @@ pub(crate) fn container(
         readonly_rootfs: message.readonly_rootfs,
         capabilities: capability::capabilities(&child("capabilities"), message.capabilities)?,
         no_new_privs: message.no_new_privs,
-        masked_paths: message.masked_paths,
-        readonly_paths: message.readonly_paths,
+        masked_paths: paths(&child("masked_paths"), message.masked_paths)?,
+        readonly_paths: paths(&child("readonly_paths"), message.readonly_paths)?,
         seccomp: seccomp(field, message.seccomp, &message.seccomp_profile_path)?,
         apparmor: labels::apparmor(field, message.apparmor.as_ref(), &message.apparmor_profile)?,
         selinux: labels::selinux(&child("selinux_options"), message.selinux_options)?,
         ..ids.decode(field)?
     })
+}
+
+fn paths(field: &Field<'_>, paths: Vec<String>) -> Result<Vec<AbsPath>, DecodeError> {
+    let paths = paths.into_iter().enumerate();
+    paths.map(|(index, path)| text::absolute(&field.item(index), path)).collect()
 }
 
 /// The identity part of both messages.
@@ -209,11 +207,7 @@ fn seccomp_profile(field: &Field<'_>, profile: proto::SecurityProfile) -> Result
     Ok(match kind {
         ProfileType::RuntimeDefault => Seccomp::RuntimeDefault,
         ProfileType::Unconfined => Seccomp::Unconfined,
-        ProfileType::Localhost => {
-            text::id(&reference, &profile.localhost_ref)?;
-            text::absolute(&reference, &profile.localhost_ref)?;
-            Seccomp::Localhost(profile.localhost_ref)
-        }
+        ProfileType::Localhost => Seccomp::Localhost(text::absolute(&reference, profile.localhost_ref)?),
     })
 }
 
@@ -226,8 +220,7 @@ fn seccomp_name(field: &Field<'_>, name: &str) -> Result<Option<Seccomp>, Decode
             let Some(path) = other.strip_prefix("localhost/") else {
                 return Err(field.invalid(format!("{other:?} is no profile")));
             };
-            text::absolute(field, path)?;
-            Some(Seccomp::Localhost(path.to_owned()))
+            Some(Seccomp::Localhost(text::absolute(field, path.to_owned())?))
         }
     })
 }

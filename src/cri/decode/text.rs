@@ -1,17 +1,16 @@
 //! Rules for strings that end up in files, paths, environments and system calls.
 
 use super::{DecodeError, Field};
+use model::{AbsPath, ValueError};
 
 /// The kernel's HOST_NAME_MAX.
 const HOSTNAME_MAX: usize = 64;
-/// The kernel's PATH_MAX, less its NUL.
-const PATH_MAX: usize = 4095;
 /// The longest name that Kubernetes gives an object.
 const NAME_MAX: usize = 253;
 
 /// No NUL, which would end the string early in the kernel.
 pub(crate) fn no_nul(field: &Field<'_>, text: &str) -> Result<(), DecodeError> {
-    if text.contains('\0') { Err(field.invalid("contains a NUL byte")) } else { Ok(()) }
+    if text.contains('\0') { Err(field.value()(ValueError::Nul)) } else { Ok(()) }
 }
 
 /// Neither NUL, line breaks nor other control characters.
@@ -66,24 +65,20 @@ pub(crate) fn hostname(field: &Field<'_>, text: &str) -> Result<(), DecodeError>
     Ok(())
 }
 
-/// A path that begins at a root; `..` is not followed.
-pub(crate) fn absolute(field: &Field<'_>, path: &str) -> Result<(), DecodeError> {
-    if !path.starts_with('/') {
-        return Err(field.invalid("must be an absolute path"));
-    }
-    inside(field, path)
+/// A path that begins at a root; `..` is not followed. Required.
+pub(crate) fn absolute(field: &Field<'_>, path: String) -> Result<AbsPath, DecodeError> {
+    id(field, &path)?;
+    AbsPath::new(path).map_err(field.value())
+}
+
+/// The same; empty is none.
+pub(crate) fn absolute_if_any(field: &Field<'_>, path: String) -> Result<Option<AbsPath>, DecodeError> {
+    if path.is_empty() { Ok(None) } else { absolute(field, path).map(Some) }
 }
 
 /// A path without a way up, and of a length that the kernel takes.
 pub(crate) fn inside(field: &Field<'_>, path: &str) -> Result<(), DecodeError> {
-    no_nul(field, path)?;
-    if path.len() > PATH_MAX {
-        return Err(field.invalid(format!("is longer than {PATH_MAX} bytes")));
-    }
-    if path.split('/').any(|part| part == "..") {
-        return Err(field.invalid("must not contain `..`"));
-    }
-    Ok(())
+    model::path::check_inside(path).map_err(field.value())
 }
 
 #[cfg(test)]
@@ -95,7 +90,8 @@ mod tests {
     #[test]
     fn rules() {
         let long = "a".repeat(254);
-        let table: [(Rule, &str, bool); 24] = [
+        let absolute = |field: &Field<'_>, path: &str| absolute(field, path.to_owned()).map(drop);
+        let table: [(Rule, &str, bool); 25] = [
             (name, "web-0", true),
             (name, "", false),
             (name, "a/b", false),
@@ -111,6 +107,7 @@ mod tests {
             (hostname, "a\n127.0.0.1 b", false),
             (absolute, "/", true),
             (absolute, "/a..b/c", true),
+            (absolute, "", false),
             (absolute, "a", false),
             (absolute, "/a/../b", false),
             (absolute, "/a\0b", false),

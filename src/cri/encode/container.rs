@@ -3,7 +3,7 @@
 use super::resources::resources;
 use crate::{proto, signals};
 use engine::{ContainerView, UserView};
-use model::{ContainerMetadata, ContainerState, IdMapping, ImageSpec, Mount, Propagation};
+use model::{AbsPath, ContainerMetadata, ContainerState, IdMapping, ImageSpec, Mount, Propagation};
 
 /// A container in a list.
 pub(crate) fn listed(view: &ContainerView) -> proto::Container {
@@ -87,8 +87,8 @@ fn mount(view: &ContainerView, index: usize, mount: &Mount) -> proto::Mount {
         Propagation::Bidirectional => proto::MountPropagation::PropagationBidirectional,
     };
     proto::Mount {
-        container_path: mount.container_path.clone(),
-        host_path: mount.host_path.clone(),
+        container_path: mount.container_path.to_string(),
+        host_path: mount.host_path.as_ref().map(AbsPath::to_string).unwrap_or_default(),
         readonly: mount.readonly,
         propagation: propagation.into(),
         selinux_relabel: mount.selinux_relabel,

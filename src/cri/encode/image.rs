@@ -1,8 +1,8 @@
 //! Images and their filesystem.
 
 use crate::proto;
-use engine::FsUsage;
 use image::Image;
+use model::FsUsage;
 use std::collections::BTreeMap;
 
 /// An image, in a list or alone.

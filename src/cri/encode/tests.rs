@@ -5,15 +5,17 @@
 use super::{container, runtime, sandbox};
 use crate::proto;
 use engine::{ContainerView, PodView, UserView};
-use model::{ContainerConfig, ContainerState, Exit, Mount, Propagation, SandboxConfig, SandboxState};
+use model::{
+    AbsPath, ContainerConfig, ContainerState, Exit, Mount, Propagation, SandboxConfig, SandboxState,
+};
 use std::sync::Arc;
 
 pub(crate) fn view(state: ContainerState) -> ContainerView {
     let config = ContainerConfig {
         mounts: vec![
             Mount {
-                container_path: "/dev/termination-log".into(),
-                host_path: "/var/lib/kubelet/x".into(),
+                container_path: AbsPath::new("/dev/termination-log").unwrap(),
+                host_path: AbsPath::new("/var/lib/kubelet/x").ok(),
                 readonly: true,
                 recursive_read_only: true,
                 propagation: Propagation::HostToContainer,
@@ -24,7 +26,7 @@ pub(crate) fn view(state: ContainerState) -> ContainerView {
                 ..Mount::default()
             },
             Mount {
-                container_path: "/tools".into(),
+                container_path: AbsPath::new("/tools").unwrap(),
                 readonly: true,
                 image: Some(model::ImageSpec { image: "tools:1".into(), ..model::ImageSpec::default() }),
                 image_sub_path: "bin".into(),
@@ -47,7 +49,7 @@ pub(crate) fn view(state: ContainerState) -> ContainerView {
         log_path: "/var/log/pods/c/0.log".into(),
         user: UserView { uid: 1, gid: 2, groups: vec![3, 4] },
         pid: None,
-        stop_signal: 15,
+        stop_signal: model::Signal::TERM,
     }
 }
 

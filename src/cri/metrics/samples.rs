@@ -3,7 +3,7 @@
 use super::families::{self as family, Family};
 use crate::proto::{Metric, UInt64Value};
 use engine::{ContainerFigures, Detail, DeviceIo, Interface, Usage};
-use model::Resources;
+use model::{Bytes, CpuQuota, Resources};
 
 const NS: u64 = 1_000_000_000;
 const US: u64 = 1_000_000;
@@ -205,12 +205,17 @@ impl Samples {
 
     /// Limits; the kernel's values where nobody set any, and 0 for memory without a limit.
     pub(super) fn spec(&mut self, limits: &Resources) {
-        let set = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
-        self.add(&family::SPEC_CPU_PERIOD, set(limits.cpu_period).unwrap_or(100_000));
-        self.add_if(&family::SPEC_CPU_QUOTA, set(limits.cpu_quota));
-        self.add(&family::SPEC_CPU_SHARES, set(limits.cpu_shares).unwrap_or(1024));
-        self.add(&family::SPEC_MEMORY_LIMIT, set(limits.memory_limit).unwrap_or(0));
-        self.add(&family::SPEC_SWAP_LIMIT, set(limits.memory_swap_limit).unwrap_or(0));
+        let bytes = |limit: Option<Bytes>| limit.and_then(Bytes::limit).map_or(0, i64::unsigned_abs);
+        let period = limits.cpu_period.map_or(100_000, |period| period.get().unsigned_abs());
+        let shares = limits.cpu_shares.map_or(1024, |shares| shares.get().unsigned_abs());
+        self.add(&family::SPEC_CPU_PERIOD, period);
+        self.add_if(
+            &family::SPEC_CPU_QUOTA,
+            limits.cpu_quota.and_then(CpuQuota::limit).map(i64::unsigned_abs),
+        );
+        self.add(&family::SPEC_CPU_SHARES, shares);
+        self.add(&family::SPEC_MEMORY_LIMIT, bytes(limits.memory_limit));
+        self.add(&family::SPEC_SWAP_LIMIT, bytes(limits.memory_swap_limit));
         self.add(&family::SPEC_RESERVATION, 0);
     }
 }

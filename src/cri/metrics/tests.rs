@@ -79,7 +79,7 @@ fn samples(usage: &Usage, detail: Detail) -> Vec<Metric> {
     };
     samples.processes(&figures);
     samples.filesystem(&figures);
-    samples.spec(&model::Resources { cpu_quota: 1, ..Default::default() });
+    samples.spec(&model::Resources { cpu_quota: model::CpuQuota::new(1000).ok(), ..Default::default() });
     samples.into_iter().collect()
 }
 

@@ -4,6 +4,7 @@ use super::{Runtime, named};
 use crate::decode::requests;
 use crate::proto::{AttachRequest, AttachResponse};
 use crate::status;
+use engine::Streams;
 use stream::Ticket;
 use tonic::Status;
 
@@ -11,7 +12,7 @@ pub(super) async fn answer(runtime: &Runtime, request: AttachRequest) -> Result<
     let refused = |error| status::decode(&error);
     let AttachRequest { container_id, stdin, tty, stdout, stderr } = request;
     requests::id("container_id", &container_id).map_err(refused)?;
-    let streams = requests::streams(tty, (stdin, stdout, stderr)).map_err(refused)?;
+    let streams = requests::streams(tty, Streams { stdin, stdout, stderr }).map_err(refused)?;
     named::container(&runtime.engine, &container_id);
     let container = runtime
         .engine

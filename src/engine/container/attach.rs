@@ -72,7 +72,7 @@ impl Engine {
             stderr: streams.stderr && !config.tty,
             ..streams
         };
-        let passed = supervisor.attach(&container.id, streams.into()).await?;
+        let passed = supervisor.attach(&container.id, streams).await?;
         let outputs = usize::from(streams.stdout) + usize::from(streams.stderr);
         let (first, pipes) = split_stdin(passed, outputs.max(1));
         if pipes.len() < outputs.max(1) {

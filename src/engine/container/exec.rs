@@ -7,7 +7,7 @@ use crate::operations::{self, EXEC_SYNC};
 use crate::supervisor::{Executed, SupervisorError};
 use crate::view::ExecOutput;
 use crate::{Engine, blocking};
-use model::ContainerState;
+use model::{Argv, ContainerState};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::msg::ErrorCode;
@@ -19,7 +19,7 @@ impl Engine {
     pub async fn exec_sync(
         self: &Arc<Self>,
         id: &str,
-        command: Vec<String>,
+        command: Argv,
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let container = self.registry.container(id)?;
@@ -37,7 +37,7 @@ impl Engine {
     async fn exec(
         self: &Arc<Self>,
         container: &Arc<Container>,
-        command: Vec<String>,
+        command: Argv,
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
@@ -51,7 +51,7 @@ impl Engine {
             return Err(EngineError::ExecTimeout {
                 id: container.id.clone(),
                 seconds: timeout.unwrap_or_default().as_secs(),
-                command,
+                command: command.into_words(),
             });
         }
         // An OCI runtime that fails ends as a command that fails does, but says why.
@@ -74,7 +74,7 @@ impl Engine {
     pub(super) async fn exec_plan(
         self: &Arc<Self>,
         container: &Arc<Container>,
-        argv: Vec<String>,
+        argv: Argv,
         timeout: Option<Duration>,
     ) -> Result<ExecPlan, EngineError> {
         let template = container.exec.get_or_try_init(|| self.template(container)).await?;
@@ -86,7 +86,7 @@ impl Engine {
             output_cap: self.settings.exec_output_limit,
             drain_ms: self.settings.exec_drain_ms,
         };
-        let mut plan = oci::plan::exec(&template.process, inputs)?;
+        let mut plan = oci::plan::exec(&template.process, inputs);
         if let Some(agent) = &plan.process.seccomp_agent {
             let pid = container.pid().unwrap_or_default();
             plan.process.seccomp_agent = Some(oci::seccomp::agent_of_command(agent, pid));
@@ -98,14 +98,14 @@ impl Engine {
     pub(crate) async fn exec_file(
         self: &Arc<Self>,
         container: &Arc<Container>,
-        command: &[String],
+        command: &Argv,
         terminal: (bool, Option<(u16, u16)>),
     ) -> Result<Option<ExecFile>, EngineError> {
         let handler = container.pod.handler();
         if self.handlers.runtime(&handler).is_none() {
             return Ok(None);
         }
-        let (engine, held, command) = (self.clone(), container.clone(), command.to_vec());
+        let (engine, held, command) = (self.clone(), container.clone(), command.clone());
         let _stage = operations::stage("preparing");
         blocking("preparing a command", move || {
             let spec = held.read_spec()?;

@@ -5,7 +5,7 @@ use crate::limits;
 use crate::objects::Container;
 use crate::view::{ContainerFilter, ContainerView, StateKind, has_labels};
 use crate::{Engine, blocking};
-use model::ContainerState;
+use model::{ContainerState, OomScore};
 use std::collections::BTreeMap;
 
 impl Engine {
@@ -32,8 +32,10 @@ impl Engine {
         if matches!(view.state, ContainerState::Exited { .. }) {
             return view;
         }
-        let score =
-            |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?.trim().parse().ok();
+        let score = |pid| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
+            OomScore::new(text.trim().parse().ok()?).ok()
+        };
         let force = self
             .cgroup_limits(&view.resources)
             .and_then(|like| Ok(self.cgroups.limits(&container.cgroup(), &like)?));

@@ -27,7 +27,7 @@ use crate::events::EventKind;
 use crate::objects::{Container, Pod, lock};
 use crate::record::PodRecord;
 use crate::supervisor::SupervisorError;
-use model::{ContainerEvent, ContainerState, Exit, SandboxState};
+use model::{Bytes, ContainerEvent, ContainerState, Exit, SandboxState};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -211,7 +211,9 @@ impl Engine {
         const ENOMEM: i32 = 12;
         /// Below it, the kernel may refuse the first process instead of killing it.
         const TINY: i64 = 1 << 20;
-        let limit = container.record().resources().memory_limit;
+        let Some(limit) = container.record().resources().memory_limit.and_then(Bytes::limit) else {
+            return explained(container, error);
+        };
         let starved = match &error {
             EngineError::Supervisor(SupervisorError::Refused { code: ErrorCode::Setup, errno, .. }) => {
                 (*errno == ENOMEM && limit < TINY)
@@ -219,7 +221,7 @@ impl Engine {
             }
             _ => false,
         };
-        if limit <= 0 || !starved {
+        if !starved {
             return explained(container, error);
         }
         EngineError::Invalid {

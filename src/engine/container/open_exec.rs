@@ -6,7 +6,7 @@ use crate::objects::Container;
 use crate::operations::{self, COMMAND};
 use crate::stdio::{self, Input, Output, Streams, Terminal};
 use crate::supervisor::{Command, Opened};
-use model::ContainerState;
+use model::{Argv, ContainerState};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenExec {
     /// Program and arguments.
-    pub command: Vec<String>,
+    pub command: Argv,
     /// In a terminal.
     pub tty: bool,
     /// Those not asked for are the null device.
@@ -103,7 +103,7 @@ impl Engine {
             plan.process.env.push(b"TERM=xterm".to_vec());
         }
         plan.size = exec.size.map_or((0, 0), |(columns, rows)| (columns.into(), rows.into()));
-        let command = Command { plan, streams: exec.streams.into(), tty: exec.tty };
+        let command = Command { plan, streams: exec.streams, tty: exec.tty };
         let Opened { number, descriptors } = supervisor.open_exec(command).await?;
         let held = container.clone();
         let waited = async move { supervisor.wait_exec(&held.id, number).await };

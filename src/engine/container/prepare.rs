@@ -16,7 +16,7 @@ use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, Sandbox
 use oci_spec::runtime::Spec;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::plan::{ContainerPlan, PidNamespace, Stdio};
@@ -49,11 +49,11 @@ impl Draft {
 
     /// Looks once at every path that is to be mounted, so that one that does not answer is known.
     fn look(&self) {
-        for (index, mount) in self.config.mounts.iter().enumerate().filter(|(_, mount)| mount.image.is_none())
-        {
+        let paths = self.config.mounts.iter().map(|mount| mount.host_path.as_ref()).enumerate();
+        for (index, path) in paths.filter_map(|(index, path)| Some((index, path?))) {
             self.at.store(index, Ordering::Relaxed);
             // What is there and how, the planner decides.
-            let _ = fs::metadata(&mount.host_path);
+            let _ = fs::metadata(path);
         }
         self.at.store(usize::MAX, Ordering::Relaxed);
     }
@@ -65,8 +65,8 @@ impl Draft {
             Blocked::Unanswered { seconds } => *seconds,
         };
         let at = self.at.load(Ordering::Relaxed);
-        let (field, path) = match self.config.mounts.get(at) {
-            Some(mount) => (format!("config.mounts[{at}].host_path"), PathBuf::from(&mount.host_path)),
+        let (field, path) = match self.config.mounts.get(at).and_then(|mount| mount.host_path.as_ref()) {
+            Some(path) => (format!("config.mounts[{at}].host_path"), path.as_path().to_path_buf()),
             None => ("config.mounts or config.log_path".to_owned(), PathBuf::from(self.log_path())),
         };
         EngineError::Unanswered { field, path, seconds }
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     fn look_up(&self, draft: &Draft) -> Result<Found, EngineError> {
-        let view = oci::rootfs::RootView::new(draft.image.layers.iter().cloned());
+        let view = oci::rootfs::RootView::of(&draft.image.rootfs);
         let request = oci::users::UserRequest::new(&draft.config.security, &draft.run.user);
         let user = oci::users::resolve(&view, &request)?;
         Ok(Found { user, volumes: self.volumes(&draft.id, &draft.config, &draft.image)? })
@@ -136,7 +136,7 @@ impl Engine {
             runtime.check_mounts(&spec)?;
         }
         self.check_hooks(pod, &spec)?;
-        stop_signal(config, &draft.run)?;
+        oci::spec::stop_signal(config, &draft.run)?;
         let mut made = Vec::new();
         let outcome = self.furnish_outside(draft, &spec, &mut made);
         if outcome.is_err() {
@@ -178,13 +178,13 @@ impl Engine {
             image_ref: image
                 .reference_for(&[&config.image.image, &config.image.user_specified_image])
                 .to_owned(),
-            layers: image.layers.clone(),
+            rootfs: image.rootfs.clone(),
             image_volumes: found.volumes.mounted,
             log_path: draft.log_path(),
             uid: found.user.uid,
             gid: found.user.gid,
             groups: found.user.groups,
-            stop_signal: stop_signal(config, run)?,
+            stop_signal: oci::spec::stop_signal(config, run)?,
             updated: None,
             config: config.clone(),
         };
@@ -194,7 +194,7 @@ impl Engine {
         // Until the record is written, the spec alone is the journal of a container under construction.
         record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
         self.make_layers(&container, spec, &found.volumes.anonymous)?;
-        let plan = self.furnish(&container, spec, ahead)?;
+        let plan = self.furnish(&container, spec, &found.volumes.images, ahead)?;
         let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
         // Nobody else knows the container yet.
         let _ = container.exec.set(template);
@@ -204,7 +204,7 @@ impl Engine {
     fn spec(&self, draft: &Draft, found: &Found) -> Result<Spec, EngineError> {
         let Draft { id, pod, config, run, .. } = draft;
         let Found { user, volumes } = found;
-        let sandbox = &*pod.config();
+        let (sandbox_id, sandbox) = (SandboxId::new(pod.id.as_str()), &*pod.config());
         let cgroup = &pod.cgroup.container(id.as_str()).to_string();
         let netns = pod.netns();
         let rootfs = self.paths.rootfs();
@@ -223,7 +223,7 @@ impl Engine {
             NamespaceMode::Container | NamespaceMode::Node => None,
         };
         let mut spec = oci::spec::container(&oci::spec::ContainerInputs {
-            sandbox_id: &SandboxId::new(pod.id.as_str()),
+            sandbox_id: &sandbox_id,
             container_id: id,
             sandbox,
             container: config,
@@ -251,7 +251,9 @@ impl Engine {
             unified_cgroups: self.cgroups.is_unified(),
             settings: &self.planning,
         })?;
-        self.cdi.inject(&mut spec, &config.cdi_devices)?;
+        let subject =
+            oci::adjust::Subject { sandbox_id: &sandbox_id, sandbox, container_id: id, container: config };
+        self.adjusters.apply(&mut spec, &subject)?;
         Ok(spec)
     }
 
@@ -269,8 +271,8 @@ impl Engine {
                 .create(dir)
                 .map_err(EngineError::io("make the directory", dir))?;
         }
-        super::root::look_like(&layers.join("upper"), container.record().layers.first())?;
-        super::volumes::make_anonymous(volumes, &layers, &container.record().layers)?;
+        super::root::look_like(&layers.join("upper"), container.record().rootfs.top())?;
+        super::volumes::make_anonymous(volumes, &layers, &container.record().rootfs)?;
         crate::selinux::label_volumes(volumes, mount_label(spec))
     }
 
@@ -279,13 +281,14 @@ impl Engine {
         &self,
         container: &Container,
         spec: &Spec,
+        images: &[oci::spec::ImageVolume],
         ahead: &Ahead,
     ) -> Result<ContainerPlan, EngineError> {
         let record = container.record();
         let layers = self.paths.container(&record.id);
         let (upper, work) = (layers.join("upper"), layers.join("work"));
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        let resources = resources.map(oci::cgroup::Resources::from_spec).unwrap_or_default();
+        let resources = resources.map(oci::cgroup::Resources::from_spec).transpose()?.unwrap_or_default();
         let config = &record.config;
         let runtime = self.handlers.runtime(&container.pod.handler());
         let cgroup = match runtime {
@@ -306,7 +309,8 @@ impl Engine {
                 },
                 cgroup,
                 pid_namespace: pid_namespace(config),
-                root: oci::plan::RootSource::Overlay { layers: &record.layers, upper: &upper, work: &work },
+                root: oci::plan::RootSource::Image { rootfs: &record.rootfs, upper: &upper, work: &work },
+                images,
             },
         )?;
         plan.process.seccomp_agent = super::agent(container, spec)?;
@@ -337,15 +341,6 @@ fn run_config(image: &Image) -> oci::spec::ImageConfig {
     }
 }
 
-fn stop_signal(config: &ContainerConfig, image: &oci::spec::ImageConfig) -> Result<i32, EngineError> {
-    const SIGTERM: i32 = 15;
-    match config.stop_signal {
-        Some(signal) => Ok(signal),
-        None if image.stop_signal.is_empty() => Ok(SIGTERM),
-        None => Ok(oci::signal::parse(&image.stop_signal)?),
-    }
-}
-
 fn pid_namespace(config: &ContainerConfig) -> PidNamespace {
     let namespaces = &config.security.namespaces;
     match namespaces.pid {
@@ -358,16 +353,20 @@ fn pid_namespace(config: &ContainerConfig) -> PidNamespace {
 
 /// Absolute; empty where the pod or the container names none.
 fn log_path(sandbox: &SandboxConfig, config: &ContainerConfig) -> String {
-    if sandbox.log_directory.is_empty() || config.log_path.is_empty() {
-        return String::new();
+    match &sandbox.log_directory {
+        Some(directory) if !config.log_path.is_empty() => {
+            directory.as_path().join(&config.log_path).to_string_lossy().into_owned()
+        }
+        _ => String::new(),
     }
-    Path::new(&sandbox.log_directory).join(&config.log_path).to_string_lossy().into_owned()
 }
 
 /// The same as the shim takes it, which follows no link behind `/./`, and makes the directories.
 fn marked_log_path(sandbox: &SandboxConfig, config: &ContainerConfig) -> Vec<u8> {
-    match log_path(sandbox, config).as_str() {
-        "" => Vec::new(),
-        _ => format!("{}/./{}", sandbox.log_directory, config.log_path).into_bytes(),
+    match &sandbox.log_directory {
+        Some(directory) if !config.log_path.is_empty() => {
+            format!("{directory}/./{}", config.log_path).into_bytes()
+        }
+        _ => Vec::new(),
     }
 }

@@ -3,11 +3,11 @@
 use crate::error::EngineError;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Gives the writable layer's directory, which is what everybody in the container meets at `/`, the owner and the mode
 /// that the image's topmost layer shows there.
-pub(super) fn look_like(upper: &Path, top: Option<&PathBuf>) -> Result<(), EngineError> {
+pub(super) fn look_like(upper: &Path, top: Option<&Path>) -> Result<(), EngineError> {
     let Some(top) = top else { return Ok(()) };
     let found = fs::symlink_metadata(top).map_err(EngineError::io("look at the layer", top))?;
     if (found.uid(), found.gid()) != (0, 0) {

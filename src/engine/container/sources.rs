@@ -33,7 +33,9 @@ impl Engine {
 
     fn is_mounted_elsewhere(&self, own: &str, dir: &Path) -> bool {
         self.registry.all_containers().iter().filter(|other| other.id != own).any(|other| {
-            other.record().config.mounts.iter().any(|mount| Path::new(&mount.host_path).starts_with(dir))
+            let record = other.record();
+            let mut paths = record.config.mounts.iter().filter_map(|mount| mount.host_path.as_ref());
+            paths.any(|path| path.as_path().starts_with(dir))
         })
     }
 }

@@ -29,7 +29,7 @@ impl Engine {
             if !grace.is_zero() {
                 if !container.stop_sent.swap(true, Ordering::Relaxed) {
                     let signal = container.record().stop_signal;
-                    if let Err(error) = engine.signal(&container, signal, false).await {
+                    if let Err(error) = engine.signal(&container, signal.get(), false).await {
                         container.stop_sent.store(false, Ordering::Relaxed);
                         tracing::warn!(container_id = %container.id, error = crate::chain(&error), "cannot be signalled");
                     }

@@ -5,7 +5,7 @@ use crate::error::{EngineError, chain};
 use crate::limits;
 use crate::objects::{Container, lock};
 use crate::{Engine, blocking};
-use model::{ContainerState, Resources};
+use model::{ContainerState, OomScore, Resources};
 use oci::cgroup;
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
@@ -64,18 +64,18 @@ impl Engine {
             *lock(&template.cgroup) = self.cgroups.joined(&path);
         }
         if before.oom_score_adj != after.oom_score_adj {
-            self.adjust_oom_scores(container, after.oom_score_adj);
+            self.adjust_oom_scores(container, after.oom_score_adj.get());
         }
         Ok(())
     }
 
     /// In the cgroup's terms, without what this request cannot change.
     pub(crate) fn cgroup_limits(&self, resources: &Resources) -> Result<cgroup::Resources, EngineError> {
-        let spec = oci::spec::resources(resources, &self.planning, false)?;
+        let spec = oci::spec::resources(resources, &self.planning, false);
         Ok(cgroup::Resources {
             devices: cgroup::DeviceAccess::Unchanged,
             pids_limit: None,
-            ..cgroup::Resources::from_spec(&spec)
+            ..cgroup::Resources::from_spec(&spec)?
         })
     }
 
@@ -88,15 +88,17 @@ impl Engine {
             id: container.id.clone(),
             source,
         })?;
-        let limits = oci::spec::resources(resources, &self.planning, false)?;
+        let limits = oci::spec::resources(resources, &self.planning, false);
         if let Some(held) = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) {
             held.set_cpu(limits.cpu().clone())
                 .set_memory(*limits.memory())
                 .set_hugepage_limits(limits.hugepage_limits().clone())
                 .set_unified(limits.unified().clone());
         }
-        if let (Some(process), true) = (spec.process_mut().as_mut(), resources.oom_score_adj != 0) {
-            process.set_oom_score_adj(i32::try_from(resources.oom_score_adj).ok());
+        if let (Some(process), true) =
+            (spec.process_mut().as_mut(), resources.oom_score_adj != OomScore::default())
+        {
+            process.set_oom_score_adj(Some(resources.oom_score_adj.get_i32()));
         }
         Ok(spec)
     }

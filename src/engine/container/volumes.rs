@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::error::EngineError;
 use crate::record::MountedImage;
 use image::Image;
-use model::{ContainerConfig, ContainerId};
+use model::{ContainerConfig, ContainerId, Rootfs};
 use oci::rootfs::RootView;
 use oci::spec::{AnonymousVolume, ImageVolume};
 use std::fs;
@@ -59,7 +59,7 @@ impl Engine {
             Ok(self.images.hold(&found.id, id.as_str())?)
         };
         let image = held().map_err(failed("image"))?;
-        let view = RootView::new(image.layers.iter().cloned());
+        let view = RootView::of(&image.rootfs);
         let found = view.directory(sub_path).map_err(|error| failed("image_sub_path")(error.into()))?;
         let mut layers = found.ok_or_else(|| {
             failed("image_sub_path")(EngineError::NoSuchDirectory { path: sub_path.to_owned() })
@@ -70,8 +70,8 @@ impl Engine {
         // What PullImage answers, whatever the names of the image are.
         let image_ref = image.id.clone();
         Ok((
-            ImageVolume { index: mount, layers },
-            MountedImage { mount, image_ref, layers: image.layers.clone() },
+            ImageVolume { index: mount, rootfs: Rootfs::Layers(layers) },
+            MountedImage { mount, image_ref, rootfs: image.rootfs.clone() },
         ))
     }
 }
@@ -85,12 +85,12 @@ fn base(container: &Path) -> PathBuf {
 pub(super) fn make_anonymous(
     volumes: &[AnonymousVolume],
     container: &Path,
-    layers: &[PathBuf],
+    rootfs: &Rootfs,
 ) -> Result<(), EngineError> {
     if volumes.is_empty() {
         return Ok(());
     }
-    let view = RootView::new(layers.iter().cloned());
+    let view = RootView::of(rootfs);
     let base = base(container);
     let make = |dir: &Path, mode| {
         fs::DirBuilder::new().mode(mode).create(dir).map_err(EngineError::io("make the directory", dir))

@@ -2,7 +2,7 @@
 
 use super::command::{LOG, Runtime, make};
 use crate::error::EngineError;
-use model::SandboxConfig;
+use model::{Argv, SandboxConfig};
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use serde::Deserialize;
 use std::fs;
@@ -93,12 +93,12 @@ impl Runtime {
         bundle: &Path,
         id: &str,
         spec: &Spec,
-        argv: &[String],
+        argv: &Argv,
         (tty, size): (bool, Option<(u16, u16)>),
     ) -> Result<ExecFile, EngineError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut process = spec.process().clone().unwrap_or_default();
-        process.set_args(Some(argv.to_vec())).set_terminal(Some(tty));
+        process.set_args(Some(argv.words().to_vec())).set_terminal(Some(tty));
         if let Some((columns, rows)) = size {
             let size = oci_spec::runtime::BoxBuilder::default().width(columns).height(rows).build();
             // Both are there, and so it is whole.
@@ -129,8 +129,7 @@ fn join_user_namespace(spec: &mut Spec, path: Option<&Path>) {
 /// An image is mounted already, with the owners that it is to have.
 fn bind_image(mount: &mut Mount, source: PathBuf) {
     let options = mount.options().iter().flatten();
-    let options = options
-        .filter(|option| !option.starts_with("lowerdir=") && *option != "idmap" && *option != "ridmap");
+    let options = options.filter(|option| *option != "idmap" && *option != "ridmap");
     let options: Vec<String> = std::iter::once("rbind".to_owned()).chain(options.cloned()).collect();
     mount
         .set_typ(Some("bind".to_owned()))

@@ -198,7 +198,7 @@ impl Engine {
         let attach = Box::pin(self.network.attach_open(&network, netns.clone()));
         let attached = self.stage("cni_add", attach).await;
         let attachment = attached.map_err(EngineError::of_network(&network))?;
-        let asked = self.sysctls(&pod.config())?.attached;
+        let asked = self.sysctls(&pod.config()).attached;
         if !asked.is_empty() {
             blocking("setting a pod's parameters", move || sysctls::write(&netns, &asked)).await?;
         }
@@ -232,7 +232,7 @@ impl Engine {
             id: &SandboxId::new(pod.id.as_str()),
             config: &config,
             netns: netns.as_deref(),
-            sysctls: self.sysctls(&config)?.first,
+            sysctls: self.sysctls(&config).first,
             hostname: &files::hostname(&pod.id, &config),
             cgroup,
             pause: &self.pause_binary,

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 
 impl Engine {
     /// The parameters of a pod.
-    pub(super) fn sysctls(&self, config: &SandboxConfig) -> Result<PodSysctls, EngineError> {
-        Ok(pod_sysctls(config, &self.default_sysctls)?)
+    pub(super) fn sysctls(&self, config: &SandboxConfig) -> PodSysctls {
+        pod_sysctls(config, &self.default_sysctls)
     }
 
     /// Refuses what cannot be set, before anything is made. Of the network's, that shows when it is there.
     pub(super) fn check_sysctls(&self, config: &SandboxConfig) -> Result<(), EngineError> {
-        for (name, _) in self.sysctls(config)?.first {
+        for (name, _) in self.sysctls(config).first {
             if !file(&name).exists() {
                 return Err(refused(&name, "this kernel has none".to_owned()));
             }
@@ -62,12 +62,11 @@ fn file(name: &[u8]) -> PathBuf {
 }
 
 /// What pods get by default; what this kernel has not got is left out, and told once.
-pub(crate) fn defaults(settings: &crate::Settings) -> Result<Sysctls, EngineError> {
+pub(crate) fn defaults(settings: &crate::Settings) -> Result<model::Sysctls, EngineError> {
     let mut defaults = oci::plan::default_sysctls("runtime.default_sysctls", &settings.default_sysctls)?;
-    defaults.retain(|(name, _)| {
-        let is_there = file(name).exists();
+    defaults.retain(|name, _| {
+        let is_there = file(name.as_str().as_bytes()).exists();
         if !is_there {
-            let name = String::from_utf8_lossy(name);
             tracing::warn!(%name, "this kernel has no such parameter: pods do without runtime.default_sysctls of it");
         }
         is_there

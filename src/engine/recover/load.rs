@@ -100,9 +100,9 @@ impl Engine {
     fn load_container(&self, record: ContainerRecord, pod: &Arc<Pod>) {
         let key = (record.sandbox_id.clone(), record.config.metadata.clone());
         self.container_names.adopt(key, record.config.clone(), &record.id);
-        self.images.hold_layers(&record.id, &record.layers);
+        self.images.hold_rootfs(&record.id, &record.rootfs);
         for volume in &record.image_volumes {
-            self.images.hold_layers(&record.id, &volume.layers);
+            self.images.hold_rootfs(&record.id, &volume.rootfs);
         }
         let container = Container::new(record, pod.clone());
         container.publish();

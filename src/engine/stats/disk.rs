@@ -6,8 +6,8 @@
 use super::layer::{SHARE, measure};
 use crate::error::EngineError;
 use crate::objects::lock;
-use crate::view::FsUsage;
 use crate::{Engine, blocking, now};
+use model::FsUsage;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

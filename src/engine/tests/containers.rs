@@ -37,12 +37,13 @@ fn every_verb_in_every_state_does_what_the_kubelet_counts_on() {
     for (state, after) in table {
         for (verb, after) in ["start", "stop", "exec", "reopen", "update"].into_iter().zip(after) {
             let (pod, id) = in_state(&world, state);
-            let resources = model::Resources { oom_score_adj: 5, ..Default::default() };
+            let resources =
+                model::Resources { oom_score_adj: model::OomScore::new(5).unwrap(), ..Default::default() };
             let outcome = world.on(async {
                 match verb {
                     "start" => engine.start_container(&id).await,
                     "stop" => engine.stop_container(&id, short).await,
-                    "exec" => engine.exec_sync(&id, vec!["true".to_owned()], None).await.map(drop),
+                    "exec" => engine.exec_sync(&id, super::command("true"), None).await.map(drop),
                     "reopen" => engine.reopen_log(&id).await,
                     _ => engine.update_container(&id, resources, Default::default()).await,
                 }
@@ -71,7 +72,7 @@ fn verbs_on_what_is_not_there_are_fine_where_they_take_away_and_not_found_elsewh
     let outcomes = [
         world.on(engine.start_container("absent")),
         world.on(engine.reopen_log("absent")),
-        world.on(engine.exec_sync("absent", Vec::new(), None)).map(drop),
+        world.on(engine.exec_sync("absent", super::command("true"), None)).map(drop),
         world.try_container("absent", "app").map(drop),
     ];
     for outcome in outcomes {
@@ -212,7 +213,7 @@ fn identical_creates_are_one_and_a_client_that_leaves_cancels_nothing() {
 fn a_command_hears_of_its_end_or_of_why_there_is_none() {
     let world = World::new();
     let (_, id) = in_state(&world, "running");
-    let run = |limit| world.on(world.engine().exec_sync(&id, vec!["true".to_owned()], limit));
+    let run = |limit| world.on(world.engine().exec_sync(&id, super::command("true"), limit));
     assert_eq!(run(None).unwrap().stdout, b"out");
     assert_eq!(run(Some(Duration::from_millis(1))).unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     world.node.on(Verb::Exec, Act::Refuse(ErrorCode::Exec, 2));

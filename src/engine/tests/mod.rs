@@ -342,3 +342,8 @@ fn add(tar: &mut tar::Builder<Vec<u8>>, path: &str, content: &[u8]) {
     header.set_gid(u64::from(rustix::process::getgid().as_raw()));
     tar.append_data(&mut header, path, content).unwrap();
 }
+
+/// A program without arguments.
+fn command(program: &str) -> model::Argv {
+    model::Argv::new(vec![program.to_owned()]).unwrap()
+}

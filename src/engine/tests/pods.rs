@@ -131,7 +131,7 @@ fn a_supervisor_that_only_hangs_up_is_connected_to_again() {
     world.node.hang_up(&pod);
     world.until("it is connected to again", || world.node.count(Verb::Connect) == 2);
     let engine = world.engine();
-    world.until("it answers", || world.on(engine.exec_sync(&id, vec!["true".into()], None)).is_ok());
+    world.until("it answers", || world.on(engine.exec_sync(&id, super::command("true"), None)).is_ok());
     assert_eq!(engine.pod_status(&pod).unwrap().state, SandboxState::Ready);
     world.node.exit(&id, 3);
     world.await_state(&id, "exited");

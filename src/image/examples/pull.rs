@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let usage = store.fs_usage();
     println!(
         "{id}: {} layers, {} MiB compressed, {} MiB and {} inodes unpacked, {seconds:.3} s",
-        image.layers.len(),
+        image.rootfs.directories().len(),
         image.size >> 20,
         usage.bytes >> 20,
         usage.inodes

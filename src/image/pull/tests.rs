@@ -124,7 +124,7 @@ fn layer(name: &str, content: &[u8]) -> Vec<u8> {
 }
 
 fn read(image: &Image, path: &str) -> Option<String> {
-    image.layers.iter().find_map(|layer| std::fs::read_to_string(layer.join(path)).ok())
+    image.rootfs.directories().iter().find_map(|layer| std::fs::read_to_string(layer.join(path)).ok())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,8 +142,8 @@ async fn an_index_with_layers_of_every_kind() {
     assert_eq!(image.repo_digests, [format!("{}/team/app@{}", mock.address(), pushed.top)]);
     assert_eq!(image.size, pushed.size);
     assert_eq!(image.config.cmd, ["/bin/sh"]);
-    assert_eq!(image.layers.len(), 3);
-    assert!(image.layers[0].ends_with(Digest::of(&c).hex()), "top first");
+    assert_eq!(image.rootfs.directories().len(), 3);
+    assert!(image.rootfs.directories()[0].ends_with(Digest::of(&c).hex()), "top first");
     for (path, content) in [("data/a", "one"), ("data/b", "two"), ("data/c", "three")] {
         assert_eq!(read(&image, path).as_deref(), Some(content));
     }

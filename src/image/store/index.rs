@@ -8,6 +8,7 @@ use crate::digest::{Digest, is_hex64};
 use crate::error::ImageError;
 use crate::manifest;
 use crate::reference::Reference;
+use model::Rootfs;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -178,7 +179,7 @@ fn image(record: &ImageRecord, layout: &Layout, config: &ImageConfig) -> Image {
         config: description.run,
         architecture: description.architecture,
         created: description.created,
-        layers: fixup.into_iter().chain(layers).collect(),
+        rootfs: Rootfs::Layers(fixup.into_iter().chain(layers).collect()),
         config_json: record.config_json.clone(),
     }
 }

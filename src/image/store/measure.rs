@@ -3,10 +3,10 @@
 //! Layers are counted once each, behind a pull. What lies beside them is a few small files an image, counted when it is
 //! asked for after a change.
 
-use super::record::FsUsage;
 use super::{Store, lock};
 use crate::digest::Digest;
 use crate::metrics::Metrics;
+use model::FsUsage;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -31,7 +31,7 @@ impl Growing {
 }
 
 impl Store {
-    /// What the whole store takes.
+    /// What the whole store takes, in allocated blocks: layers, blobs, directories and records.
     pub(crate) fn fs_usage(&self) -> FsUsage {
         let layers = self.index().usage();
         let known = *lock(&self.beside);
@@ -52,7 +52,9 @@ impl Store {
             live.inodes += growing.inodes.load(Ordering::Relaxed);
         }
         let (bytes, inodes) = self.unfinished_usage();
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         FsUsage {
+            timestamp: since_1970.map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)),
             mountpoint: self.layout.root().to_owned(),
             bytes: layers.layers + beside.bytes + live.bytes + bytes,
             inodes: layers.layer_inodes + beside.inodes + live.inodes + inodes,

@@ -34,15 +34,15 @@ pub(crate) use layout::{IngestDir, IngestFile, Layout};
 pub(crate) use measure::Growing;
 pub(crate) use open::open;
 pub(crate) use partial::{Kept, Partial};
+pub use record::Image;
 pub(crate) use record::{Check, ImageRecord, LayerRecord};
-pub use record::{FsUsage, Image};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
+use model::Rootfs;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 use sys::tree::Trash;
@@ -208,9 +208,9 @@ impl Store {
         freed && self.index().images.values().any(|record| record.hidden)
     }
 
-    /// Keeps these directories, whatever the records say.
-    pub(crate) fn hold_layers(&self, holder: &str, layers: &[PathBuf]) {
-        let names = layers.iter().filter_map(|path| path.file_name().map(ToOwned::to_owned));
+    /// Keeps the directories of a root filesystem, whatever the records say.
+    pub(crate) fn hold_rootfs(&self, holder: &str, rootfs: &Rootfs) {
+        let names = rootfs.directories().iter().filter_map(|path| path.file_name().map(ToOwned::to_owned));
         lock(&self.held_layers).entry(holder.to_owned()).or_default().extend(names);
     }
 

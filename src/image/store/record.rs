@@ -3,9 +3,9 @@
 use crate::digest::Digest;
 use crate::manifest::RunConfig;
 use crate::reference::Reference;
+use model::Rootfs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 /// An image as clients see it. Its id is the digest of its config, everywhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Image {
     pub architecture: String,
     /// When it was made, as the config says it.
     pub created: String,
-    /// Directories for an overlay, top first.
-    pub layers: Vec<PathBuf>,
+    /// Its files.
+    pub rootfs: Rootfs,
     /// The config document, verbatim.
     pub config_json: String,
 }
@@ -45,17 +45,6 @@ impl Image {
         };
         names.iter().find_map(of).or(self.repo_digests.first()).unwrap_or(&self.id)
     }
-}
-
-/// What images use on their filesystem.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FsUsage {
-    /// The directory of the store.
-    pub mountpoint: PathBuf,
-    /// Bytes of allocated blocks: layers, blobs, directories and records.
-    pub bytes: u64,
-    /// Inodes.
-    pub inodes: u64,
 }
 
 /// An image in the database.
@@ -143,7 +132,7 @@ mod tests {
             config: RunConfig::default(),
             architecture: String::new(),
             created: String::new(),
-            layers: Vec::new(),
+            rootfs: Rootfs::Layers(Vec::new()),
             config_json: String::new(),
         };
         for (names, expected) in [

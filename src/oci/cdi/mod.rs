@@ -9,6 +9,7 @@ mod edits;
 #[cfg(test)]
 mod tests;
 
+use crate::adjust::{Adjuster, Subject};
 use crate::error::{OciError, OciResult};
 use document::{Device, Document};
 use oci_spec::runtime::Spec;
@@ -41,6 +42,16 @@ struct Found {
     document: Parsed,
 }
 
+impl Adjuster for Registry {
+    fn name(&self) -> &'static str {
+        "CDI"
+    }
+
+    fn adjust(&self, spec: &mut Spec, subject: &Subject<'_>) -> OciResult<()> {
+        self.inject(spec, &subject.container.cdi_devices)
+    }
+}
+
 impl Registry {
     /// The files `*.json` and `*.yaml` of these directories; a device of a later directory replaces that of an earlier
     /// one. Without directories there are no devices.
@@ -53,7 +64,7 @@ impl Registry {
     /// # Errors
     /// [`OciError::Invalid`] for a device that nobody describes or two files do, and for what its description asks for
     /// and this runtime does not do.
-    pub fn inject(&self, spec: &mut Spec, names: &[String]) -> OciResult<()> {
+    fn inject(&self, spec: &mut Spec, names: &[String]) -> OciResult<()> {
         if names.is_empty() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use super::resources::{Resources, shares_of_weight};
 use super::stats::{V1_UNLIMITED, field, number};
 use super::{CgroupPath, Host};
 use crate::error::{OciError, OciResult};
+use model::{CpuList, HugePages};
 
 impl Host {
     /// The limits in force, as [`Host::update`] takes them: -1 for no limit, memory and swap together, huge pages and
@@ -33,16 +34,16 @@ impl Host {
             Ok(value.map(|value| if value < V1_UNLIMITED { value.cast_signed() } else { -1 }))
         };
         let mut hugepages = Vec::new();
-        for (size, _) in &like.hugepages {
+        for HugePages { size, .. } in &like.hugepages {
             let limit = read("hugetlb", &format!("hugetlb.{size}.limit_in_bytes"))?;
-            hugepages.extend(limit.map(|limit| (size.clone(), number(&limit))));
+            hugepages.extend(limit.map(|limit| HugePages { size: size.clone(), limit: number(&limit) }));
         }
         Ok(Resources {
             cpu_shares: read("cpu", "cpu.shares")?.map(|text| number(&text)),
             cpu_quota: signed("cpu", "cpu.cfs_quota_us")?,
             cpu_period: read("cpu", "cpu.cfs_period_us")?.map(|text| number(&text)),
-            cpuset_cpus: read("cpuset", "cpuset.cpus")?.filter(|list| !list.is_empty()),
-            cpuset_mems: read("cpuset", "cpuset.mems")?.filter(|list| !list.is_empty()),
+            cpuset_cpus: read("cpuset", "cpuset.cpus")?.and_then(|list| CpuList::new(list).ok()),
+            cpuset_mems: read("cpuset", "cpuset.mems")?.and_then(|list| CpuList::new(list).ok()),
             memory_limit: bytes("memory.limit_in_bytes")?,
             memory_swap: bytes("memory.memsw.limit_in_bytes")?,
             pids_limit: read("pids", "pids.max")?.map(|text| text.parse().unwrap_or(-1)),
@@ -78,20 +79,22 @@ fn limits_v2(v2: &Hierarchy, path: &str, like: &Resources) -> OciResult<Resource
     let swap = read("memory.swap.max")?.map(bytes);
     let both = |limit: i64, swap: i64| if limit < 0 || swap < 0 { -1 } else { limit.saturating_add(swap) };
     let mut hugepages = Vec::new();
-    for (size, _) in &like.hugepages {
+    for HugePages { size, .. } in &like.hugepages {
         let limit = read(&format!("hugetlb.{size}.max"))?;
-        hugepages.extend(limit.map(|limit| (size.clone(), limit.parse().unwrap_or(u64::MAX))));
+        hugepages.extend(
+            limit.map(|limit| HugePages { size: size.clone(), limit: limit.parse().unwrap_or(u64::MAX) }),
+        );
     }
     let mut unified = std::collections::BTreeMap::new();
     for key in like.unified.keys() {
-        unified.extend(read(key)?.map(|value| (key.clone(), value)));
+        unified.extend(read(key.as_str())?.map(|value| (key.clone(), value)));
     }
     Ok(Resources {
         cpu_shares: read("cpu.weight")?.map(|text| shares_of_weight(number(&text))),
         cpu_quota: quota.map(|quota| quota.parse().unwrap_or(-1)),
         cpu_period: period.map(number),
-        cpuset_cpus: read("cpuset.cpus")?.filter(|list| !list.is_empty()),
-        cpuset_mems: read("cpuset.mems")?.filter(|list| !list.is_empty()),
+        cpuset_cpus: read("cpuset.cpus")?.and_then(|list| CpuList::new(list).ok()),
+        cpuset_mems: read("cpuset.mems")?.and_then(|list| CpuList::new(list).ok()),
         memory_limit,
         memory_swap: memory_limit.zip(swap).map(|(limit, swap)| both(limit, swap)),
         pids_limit: read("pids.max")?.map(bytes),

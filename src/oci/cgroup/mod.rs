@@ -30,6 +30,7 @@ pub use detail::{Detail, DeviceIo, HugePages, Throttling};
 pub use files::is_vacant;
 pub use host::{Host, Mode};
 pub use meter::Meter;
+pub use model::CpuList;
 pub use path::CgroupPath;
 pub use pod::{Driver, PodCgroup, Scope};
 pub use resources::{DeviceAccess, Resources, shares_of_weight, weight_of_shares};

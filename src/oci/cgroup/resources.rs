@@ -1,6 +1,7 @@
 //! Limits, independent of the cgroup version.
 
 use crate::error::{OciError, OciResult};
+use model::{CgroupFile, CpuList, HugePages, PageSize};
 use oci_spec::runtime::{LinuxDeviceType, LinuxResources};
 use std::collections::BTreeMap;
 
@@ -26,34 +27,41 @@ pub struct Resources {
     pub cpu_quota: Option<i64>,
     /// µs.
     pub cpu_period: Option<u64>,
-    /// List format of cpuset(7).
-    pub cpuset_cpus: Option<String>,
-    /// List format of cpuset(7).
-    pub cpuset_mems: Option<String>,
+    /// CPUs.
+    pub cpuset_cpus: Option<CpuList>,
+    /// Memory nodes.
+    pub cpuset_mems: Option<CpuList>,
     /// Bytes; negative is no limit.
     pub memory_limit: Option<i64>,
     /// Memory and swap together, in bytes; negative is no limit.
     pub memory_swap: Option<i64>,
     /// Processes and threads; 0 or negative is no limit.
     pub pids_limit: Option<i64>,
-    /// Page size (`2MB`) and bytes.
-    pub hugepages: Vec<(String, u64)>,
+    /// Huge pages.
+    pub hugepages: Vec<HugePages>,
     /// v2 control files, verbatim, written last.
-    pub unified: BTreeMap<String, String>,
+    pub unified: BTreeMap<CgroupFile, String>,
     /// Devices.
     pub devices: DeviceAccess,
 }
 
 impl Resources {
     /// From the spec's resources.
-    pub fn from_spec(spec: &LinuxResources) -> Self {
+    ///
+    /// # Errors
+    /// [`OciError::Invalid`] for text that is not what its field holds.
+    pub fn from_spec(spec: &LinuxResources) -> OciResult<Self> {
+        let list = |field, list: &Option<String>| {
+            let list = list.as_deref().filter(|list| !list.is_empty());
+            list.map(CpuList::new).transpose().map_err(OciError::value(field))
+        };
         let mut resources = Self { devices: devices(spec), ..Self::default() };
         if let Some(cpu) = spec.cpu() {
             resources.cpu_shares = cpu.shares();
             resources.cpu_quota = cpu.quota();
             resources.cpu_period = cpu.period();
-            resources.cpuset_cpus = cpu.cpus().clone().filter(|list| !list.is_empty());
-            resources.cpuset_mems = cpu.mems().clone().filter(|list| !list.is_empty());
+            resources.cpuset_cpus = list("linux.resources.cpuset_cpus", cpu.cpus())?;
+            resources.cpuset_mems = list("linux.resources.cpuset_mems", cpu.mems())?;
         }
         if let Some(memory) = spec.memory() {
             resources.memory_limit = memory.limit();
@@ -61,11 +69,15 @@ impl Resources {
         }
         resources.pids_limit = spec.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit);
         for limit in spec.hugepage_limits().iter().flatten() {
-            resources.hugepages.push((limit.page_size().clone(), u64::try_from(limit.limit()).unwrap_or(0)));
+            let size = PageSize::new(limit.page_size().as_str())
+                .map_err(OciError::value("linux.resources.hugepage_limits"))?;
+            resources.hugepages.push(HugePages { size, limit: u64::try_from(limit.limit()).unwrap_or(0) });
         }
-        resources.unified =
-            spec.unified().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-        resources
+        for (key, value) in spec.unified().iter().flatten() {
+            let file = CgroupFile::new(key.as_str()).map_err(OciError::value("linux.resources.unified"))?;
+            resources.unified.insert(file, value.clone());
+        }
+        Ok(resources)
     }
 
     /// The controllers that the limits cannot be kept without, and the request's field that asks for each. Zero
@@ -86,7 +98,7 @@ impl Resources {
             ),
             (self.pids_limit.is_some_and(|limit| limit > 0), "pids limit (a setting)", "pids"),
             (
-                self.hugepages.iter().any(|(_, limit)| *limit > 0),
+                self.hugepages.iter().any(|pages| pages.limit > 0),
                 "linux.resources.hugepage_limits",
                 "hugetlb",
             ),
@@ -94,35 +106,6 @@ impl Resources {
         .into_iter()
         .filter(|(needed, ..)| *needed)
         .map(|(_, field, controller)| (field, controller))
-    }
-
-    /// Refuses values that would reach another file than their own.
-    pub(super) fn validate(&self) -> OciResult<()> {
-        for (field, list) in [
-            ("linux.resources.cpuset_cpus", &self.cpuset_cpus),
-            ("linux.resources.cpuset_mems", &self.cpuset_mems),
-        ] {
-            let plain = |list: &String| list.bytes().all(|c| c.is_ascii_digit() || c == b',' || c == b'-');
-            if list.as_ref().is_some_and(|list| !plain(list)) {
-                return Err(OciError::invalid(field, "is not a list of numbers and ranges"));
-            }
-        }
-        for (size, _) in &self.hugepages {
-            let digits = size.trim_end_matches("KB").trim_end_matches("MB").trim_end_matches("GB");
-            if digits.is_empty() || digits.len() == size.len() || !digits.bytes().all(|c| c.is_ascii_digit())
-            {
-                let field = "linux.resources.hugepage_limits";
-                return Err(OciError::invalid(field, format!("{size:?} is not a page size")));
-            }
-        }
-        for (key, value) in &self.unified {
-            let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-            let is_file = key.contains('.') && !key.starts_with("cgroup.") && key.bytes().all(known);
-            if !is_file || value.is_empty() {
-                return Err(OciError::invalid("linux.resources.unified", format!("{key:?} is not a limit")));
-            }
-        }
-        Ok(())
     }
 
     /// v2's swap limit, which v1 counts together with memory.
@@ -244,23 +227,22 @@ mod tests {
     }
 
     #[test]
-    fn values_that_reach_other_files_are_refused() {
-        let unified =
-            |key: &str| Resources { unified: [(key.into(), "1".into())].into(), ..Resources::default() };
-        assert!(unified("memory.high").validate().is_ok());
-        for key in ["../memory.max", "cgroup.procs", "memory", "a/b.c", ""] {
-            assert!(unified(key).validate().is_err(), "{key}");
+    fn values_that_reach_other_files_are_refused_by_field() {
+        let refused = |json: &str| {
+            let spec: LinuxResources = serde_json::from_str(json).unwrap();
+            Resources::from_spec(&spec).unwrap_err().to_string()
+        };
+        for (json, field) in [
+            (r#"{"cpu": {"cpus": "0-1\n"}}"#, "linux.resources.cpuset_cpus: "),
+            (r#"{"cpu": {"mems": "a"}}"#, "linux.resources.cpuset_mems: "),
+            (r#"{"unified": {"../memory.max": "1"}}"#, r#"linux.resources.unified: "../memory.max" "#),
+            (r#"{"unified": {"cgroup.procs": "1"}}"#, "linux.resources.unified: "),
+            (
+                r#"{"hugepageLimits": [{"pageSize": "../2MB", "limit": 1}]}"#,
+                "linux.resources.hugepage_limits: ",
+            ),
+        ] {
+            assert!(refused(json).starts_with(field), "{json}: {}", refused(json));
         }
-        for size in ["2MB", "1GB", "64KB"] {
-            assert!(
-                Resources { hugepages: vec![(size.into(), 0)], ..Resources::default() }.validate().is_ok()
-            );
-        }
-        for size in ["", "MB", "2", "../2MB", "2MiB"] {
-            assert!(
-                Resources { hugepages: vec![(size.into(), 0)], ..Resources::default() }.validate().is_err()
-            );
-        }
-        assert!(Resources { cpuset_cpus: Some("0-1\n".into()), ..Resources::default() }.validate().is_err());
     }
 }

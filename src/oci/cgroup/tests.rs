@@ -5,6 +5,7 @@ mod hierarchies;
 use super::files::Hierarchy;
 use super::*;
 use crate::OciError;
+use model::{CgroupFile, HugePages, PageSize};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,6 +74,10 @@ fn run_in(plan: &CgroupPlan, script: &str) -> Child {
     child
 }
 
+fn huge_pages(limit: u64) -> Vec<HugePages> {
+    vec![HugePages { size: PageSize::new("2MB").unwrap(), limit }]
+}
+
 fn limits() -> Resources {
     Resources {
         cpu_shares: Some(512),
@@ -111,7 +116,8 @@ fn a_real_cgroup_is_made_limited_updated_killed_and_removed() {
     assert_eq!(host.stats(&id).unwrap().memory_limit, Some(128 << 20));
     host.update(&id, &limits()).unwrap();
     assert_eq!(host.stats(&id).unwrap().memory_limit, Some(64 << 20));
-    let pinned = Resources { cpuset_cpus: Some("0".into()), cpuset_mems: Some("0".into()), ..limits() };
+    let pinned =
+        Resources { cpuset_cpus: CpuList::new("0").ok(), cpuset_mems: CpuList::new("0").ok(), ..limits() };
     host.update(&id, &pinned).unwrap();
     assert_eq!(parent.file("cpuset", &id, "cpuset.cpus"), "0");
     let busy = host.remove(&id).unwrap_err();
@@ -167,10 +173,12 @@ fn a_failure_leaves_nothing_behind() {
         assert!(!hierarchy.exists(id.relative()), "{}", hierarchy.path(id.relative()).display());
     }
     if host.mode() != Mode::Unified {
-        let unified =
-            Resources { unified: [("memory.high".into(), "1".into())].into(), ..Resources::default() };
+        let unified = Resources {
+            unified: [(CgroupFile::new("memory.high").unwrap(), "1".to_owned())].into(),
+            ..Resources::default()
+        };
         assert_eq!(host.create(&id, &unified).unwrap_err().kind(), model::ErrorKind::InvalidArgument);
-        let huge = Resources { hugepages: vec![("2MB".into(), 1 << 21)], ..Resources::default() };
+        let huge = Resources { hugepages: huge_pages(1 << 21), ..Resources::default() };
         if host.v1_of("hugetlb").is_none() {
             assert!(matches!(host.create(&id, &huge).unwrap_err(), OciError::NoController { .. }));
         }
@@ -253,11 +261,11 @@ fn v2_limits_go_to_their_files() {
     assert_eq!(host.mode(), Mode::Unified);
     let resources = Resources {
         cpu_shares: Some(1024),
-        cpuset_cpus: Some("0-1".into()),
+        cpuset_cpus: CpuList::new("0-1").ok(),
         memory_limit: Some(100),
         memory_swap: Some(150),
-        unified: [("memory.high".to_owned(), "90".to_owned())].into(),
-        hugepages: vec![("2MB".into(), 0)],
+        unified: [(CgroupFile::new("memory.high").unwrap(), "90".to_owned())].into(),
+        hugepages: huge_pages(0),
         devices: DeviceAccess::All,
         ..limits()
     };
@@ -295,7 +303,7 @@ fn v2_without_limits_or_swap() {
     let read = |file: &str| std::fs::read_to_string(dir.path().join("pods/c").join(file)).unwrap();
     assert_eq!(read("cpu.max"), "max 100000");
     assert_eq!(read("memory.max"), "100");
-    let huge = Resources { hugepages: vec![("2MB".into(), 1)], ..Resources::default() };
+    let huge = Resources { hugepages: huge_pages(1), ..Resources::default() };
     assert!(matches!(host.create(&id, &huge).unwrap_err(), OciError::NoController { .. }));
 }
 

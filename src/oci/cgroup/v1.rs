@@ -4,6 +4,7 @@ use super::files::Hierarchy;
 use super::resources::{DeviceAccess, Resources};
 use super::{CgroupPath, Host, devices};
 use crate::error::{OciError, OciResult};
+use model::HugePages;
 use rustix::io::Errno;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -110,7 +111,7 @@ impl Host {
             pids.write(relative, "pids.max", pids_max(limit))?;
         }
         if let Some(hugetlb) = self.v1_of("hugetlb") {
-            for (size, limit) in &resources.hugepages {
+            for HugePages { size, limit } in &resources.hugepages {
                 hugetlb.write(relative, &format!("hugetlb.{size}.limit_in_bytes"), limit.to_string())?;
             }
         }
@@ -151,12 +152,15 @@ fn write_cpu(cpu: &Hierarchy, path: &str, resources: &Resources, update: bool) -
 pub(super) fn write_cpuset(cpuset: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
     for (name, list) in [("cpus", &resources.cpuset_cpus), ("mems", &resources.cpuset_mems)] {
         let Some(list) = list else { continue };
-        match cpuset.write(path, &format!("cpuset.{name}"), list) {
+        match cpuset.write(path, &format!("cpuset.{name}"), list.as_str()) {
             Err(OciError::Io { source, .. })
                 if matches!(source.raw_os_error(), Some(libc::EINVAL | libc::ERANGE | libc::EACCES)) =>
             {
-                let reason =
-                    format!("{list:?} is not all there: {}", available(cpuset, path, name, &source)?);
+                let reason = format!(
+                    "{:?} is not all there: {}",
+                    list.as_str(),
+                    available(cpuset, path, name, &source)?
+                );
                 return Err(OciError::invalid(format!("linux.resources.cpuset_{name}"), reason));
             }
             other => other?,

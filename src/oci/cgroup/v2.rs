@@ -5,6 +5,7 @@ use super::resources::{DeviceAccess, Resources, weight_of_shares};
 use super::v1::{bytes, pids_max, write_cpuset};
 use super::{CgroupPath, Host, device_program};
 use crate::error::{OciError, OciResult};
+use model::HugePages;
 use rustix::io::Errno;
 use std::path::PathBuf;
 use wire::plan::CgroupPlan;
@@ -137,11 +138,11 @@ fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
     if let Some(limit) = resources.pids_limit {
         v2.write(path, "pids.max", pids_max(limit))?;
     }
-    for (size, limit) in &resources.hugepages {
+    for HugePages { size, limit } in &resources.hugepages {
         let file = format!("hugetlb.{size}.max");
         if *limit > 0 || v2.exists(&super::files::under(path, &file)) {
             v2.write(path, &file, limit.to_string())?;
         }
     }
-    resources.unified.iter().try_for_each(|(key, value)| v2.write(path, key, value))
+    resources.unified.iter().try_for_each(|(file, value)| v2.write(path, file.as_str(), value))
 }

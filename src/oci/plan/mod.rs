@@ -17,9 +17,11 @@ pub use sandbox::{SandboxInputs, sandbox};
 pub use sysctl::{PodSysctls, Sysctls, default_sysctls, pod_sysctls};
 
 use crate::error::{OciError, OciResult};
+use crate::spec::ImageVolume;
+use model::{Argv, Rootfs};
 use oci_spec::runtime::Spec;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use wire::plan::{Bytes, CgroupPlan, ContainerPlan, ExecPlan, PidNamespace, ProcessPlan, RootfsPlan, Stdio};
 
 /// What a container's plan needs beside its spec.
@@ -35,15 +37,17 @@ pub struct PlanInputs<'a> {
     pub pid_namespace: PidNamespace,
     /// What its root is made of.
     pub root: RootSource<'a>,
+    /// The images that it mounts, as the spec has them.
+    pub images: &'a [ImageVolume],
 }
 
 /// What a container's root is made of.
 #[derive(Debug, Clone, Copy)]
 pub enum RootSource<'a> {
-    /// An overlay that the launcher mounts.
-    Overlay {
-        /// The image's layers, top first.
-        layers: &'a [PathBuf],
+    /// An image and what is written over it, which the launcher mounts.
+    Image {
+        /// The image's.
+        rootfs: &'a Rootfs,
         /// The writable layer.
         upper: &'a Path,
         /// The overlay's work directory.
@@ -54,18 +58,17 @@ pub enum RootSource<'a> {
 }
 
 impl RootSource<'_> {
+    /// `path` is where the root is assembled.
     fn plan(&self, path: &Path) -> RootfsPlan {
+        let plan = RootfsPlan { mountpoint: bytes(path), ..RootfsPlan::default() };
         match self {
-            Self::Overlay { layers, upper, work } => RootfsPlan {
+            Self::Image { rootfs: Rootfs::Layers(layers), upper, work } => RootfsPlan {
                 layers: layers.iter().map(|layer| bytes(layer)).collect(),
                 upper: bytes(upper),
                 work: bytes(work),
-                mountpoint: bytes(path),
-                ..RootfsPlan::default()
+                ..plan
             },
-            Self::Directory => {
-                RootfsPlan { mountpoint: bytes(path), directory: bytes(path), ..RootfsPlan::default() }
-            }
+            Self::Directory => RootfsPlan { directory: bytes(path), ..plan },
         }
     }
 }
@@ -101,14 +104,12 @@ pub fn container(spec: &Spec, inputs: &PlanInputs<'_>) -> OciResult<ContainerPla
                 .ok_or_else(|| OciError::invalid("spec.linux.rootfsPropagation", "is unknown"))?,
             ..inputs.root.plan(root.path())
         },
-        mounts: mounts::mounts(spec)?,
+        mounts: mounts::mounts(spec, inputs.images)?,
         devices: devices::devices(spec, own_dev)?,
         symlinks: if own_dev { devices::symlinks() } else { Vec::new() },
         masked_paths: text(linux.and_then(|linux| linux.masked_paths().as_ref())),
         readonly_paths: text(linux.and_then(|linux| linux.readonly_paths().as_ref())),
-        sysctls: linux
-            .and_then(|linux| linux.sysctl().as_ref())
-            .map_or(Ok(Vec::new()), |all| sysctl::plain(all.iter()))?,
+        sysctls: sysctl::of_spec(spec)?,
         process,
         ids: ids::of_spec(spec),
     })
@@ -122,7 +123,7 @@ pub struct ExecInputs {
     /// The container's cgroup.
     pub cgroup: CgroupPlan,
     /// Program and arguments.
-    pub argv: Vec<String>,
+    pub argv: Argv,
     /// 0: never.
     pub timeout_ms: u64,
     /// Of each of stdout and stderr, in bytes.
@@ -133,18 +134,9 @@ pub struct ExecInputs {
 
 /// The plan of an exec: the container's own process with another program. Take `process` from [`process`] or from
 /// the container's plan.
-///
-/// # Errors
-/// [`OciError::Invalid`] when there is no program.
-pub fn exec(process: &ProcessPlan, inputs: ExecInputs) -> OciResult<ExecPlan> {
-    if inputs.argv.first().is_none_or(String::is_empty) {
-        return Err(OciError::invalid("cmd", "is empty"));
-    }
-    if inputs.argv.iter().any(|argument| argument.contains('\0')) {
-        return Err(OciError::invalid("cmd", "contains a NUL byte"));
-    }
-    let argv = inputs.argv.into_iter().map(String::into_bytes).collect();
-    Ok(ExecPlan {
+pub fn exec(process: &ProcessPlan, inputs: ExecInputs) -> ExecPlan {
+    let argv = inputs.argv.into_words().into_iter().map(String::into_bytes).collect();
+    ExecPlan {
         runtime: Vec::new(),
         size: (0, 0),
         container: inputs.container,
@@ -153,7 +145,7 @@ pub fn exec(process: &ProcessPlan, inputs: ExecInputs) -> OciResult<ExecPlan> {
         timeout_ms: inputs.timeout_ms,
         output_cap: inputs.output_cap,
         drain_ms: inputs.drain_ms,
-    })
+    }
 }
 
 fn has_cgroup_namespace(spec: &Spec) -> bool {

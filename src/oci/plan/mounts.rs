@@ -1,6 +1,8 @@
 //! Mount options as flags.
 
 use crate::error::{OciError, OciResult};
+use crate::spec::ImageVolume;
+use model::Rootfs;
 use oci_spec::runtime::{Mount, Spec};
 use std::path::Path;
 use wire::plan::{IdMaps, MountPlan, MountSource};
@@ -52,10 +54,30 @@ pub(super) fn makes_dev(spec: &Spec) -> bool {
 }
 
 /// The mounts in the spec's order.
-pub(super) fn mounts(spec: &Spec) -> OciResult<Vec<MountPlan>> {
-    let own = super::ids::of_spec(spec);
+pub(super) fn mounts(spec: &Spec, images: &[ImageVolume]) -> OciResult<Vec<MountPlan>> {
+    let ids = super::ids::of_spec(spec);
     let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default();
-    spec.mounts().iter().flatten().map(|mount| plan(mount, &own, label)).collect()
+    let container = Whole { ids, label, images };
+    spec.mounts().iter().flatten().map(|mount| plan(mount, &container)).collect()
+}
+
+/// What the mounts of a container have in common.
+struct Whole<'a> {
+    /// Those of its user namespace.
+    ids: IdMaps,
+    /// For all files of its own filesystems (SELinux); empty: none.
+    label: &'a str,
+    images: &'a [ImageVolume],
+}
+
+impl Whole<'_> {
+    /// The image that an overlay's source names, if it is one.
+    fn image(&self, source: Option<&Path>) -> Option<MountSource> {
+        let volume = self.images.iter().find(|volume| source == Some(Path::new(&volume.name())))?;
+        let Rootfs::Layers(layers) = &volume.rootfs;
+        let layers = layers.iter().map(|layer| super::bytes(layer)).collect();
+        Some(MountSource::Overlay { layers, label: self.label.as_bytes().to_vec() })
+    }
 }
 
 /// Filesystems whose files the kernel labels by itself.
@@ -136,7 +158,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn plan(mount: &Mount, own: &IdMaps, label: &str) -> OciResult<MountPlan> {
+fn plan(mount: &Mount, container: &Whole<'_>) -> OciResult<MountPlan> {
     let words = mount.options().as_deref().unwrap_or_default();
     let refuse =
         |reason: String| OciError::invalid(format!("mount at {}", mount.destination().display()), reason);
@@ -148,22 +170,17 @@ fn plan(mount: &Mount, own: &IdMaps, label: &str) -> OciResult<MountPlan> {
             recursive: options.bind.unwrap_or(true),
         },
         ("cgroup" | "cgroup2", _) => MountSource::Cgroup,
-        ("overlay", _)
-            if let [lower] = options.data[..]
-                && let Some(list) = lower.strip_prefix("lowerdir=") =>
-        {
-            MountSource::Overlay { layers: split_layers(list.as_bytes()), label: label.as_bytes().to_vec() }
-        }
+        ("overlay", _) if let Some(image) = container.image(source) => image,
         (fstype, _) => MountSource::Filesystem {
             fstype: fstype.as_bytes().to_vec(),
             source: super::bytes(source.unwrap_or(Path::new(fstype))),
-            data: data(fstype, &options.data, label),
+            data: data(fstype, &options.data, container.label),
         },
     };
     if let (MountSource::Bind { .. }, Some(option)) = (&source, options.data.first()) {
         return Err(refuse(format!("{option:?} is no option of a bind mount")));
     }
-    let idmap = idmap(mount, &options, own)?;
+    let idmap = idmap(mount, &options, &container.ids)?;
     if !idmap.is_empty() && matches!(source, MountSource::Filesystem { .. } | MountSource::Cgroup) {
         return Err(refuse("has mappings of ids, and is no bind mount".to_owned()));
     }
@@ -197,23 +214,4 @@ fn idmap(mount: &Mount, options: &Options<'_>, own: &IdMaps) -> OciResult<IdMaps
         (true, true, Some(_)) => Ok(own.clone()),
         _ => refuse("has mappings of only one of users and groups"),
     }
-}
-
-/// The paths of an overlay's `lowerdir`: separated by colons, with the separators escaped.
-fn split_layers(list: &[u8]) -> Vec<Vec<u8>> {
-    let mut layers = vec![Vec::new()];
-    let mut escaped = false;
-    for byte in list {
-        match (byte, layers.last_mut()) {
-            (b'\\', _) if !escaped => {
-                escaped = true;
-                continue;
-            }
-            (b':', _) if !escaped => layers.push(Vec::new()),
-            (byte, Some(layer)) => layer.push(*byte),
-            (_, None) => {}
-        }
-        escaped = false;
-    }
-    layers
 }

@@ -1,30 +1,15 @@
 //! Kernel parameters of a pod: only those that a namespace keeps to itself.
 
 use crate::error::{OciError, OciResult};
-use model::{NamespaceMode, SandboxConfig};
+use model::{NamespaceMode, SandboxConfig, SysctlName, SysctlNamespace, SysctlValue, ValueError};
+use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
 use wire::plan::Bytes;
 
 const FIELD: &str = "linux.sysctls";
 
-/// Parameters of the IPC namespace.
-const IPC: [&str; 12] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.msg_next_id",
-    "kernel.sem",
-    "kernel.sem_next_id",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_next_id",
-    "kernel.shm_rmid_forced",
-    "kernel.auto_msgmni",
-];
-
 /// Groups are those of the user namespace, in which the usual range does not exist.
-const GROUPS: &[u8] = b"net.ipv4.ping_group_range";
+const GROUPS: &str = "net.ipv4.ping_group_range";
 
 /// Which namespaces the pod has of its own.
 #[derive(Debug, Clone, Copy)]
@@ -41,16 +26,13 @@ impl Own {
         Self { ipc: namespaces.ipc != NamespaceMode::Node, network, uts: network }
     }
 
-    /// Whether a parameter, spelt with dots, is one of these namespaces.
-    fn keeps(self, name: &[u8]) -> bool {
-        let is_ipc = IPC.iter().any(|known| known.as_bytes() == name) || name.starts_with(b"fs.mqueue.");
-        if is_ipc {
-            self.ipc
-        } else if is_network(name) {
-            self.network
-        } else {
-            name == b"kernel.domainname" && self.uts
-        }
+    /// Whether a parameter is one of these namespaces.
+    fn keeps(self, name: &SysctlName) -> bool {
+        name.namespace().is_some_and(|kind| match kind {
+            SysctlNamespace::Ipc => self.ipc,
+            SysctlNamespace::Network => self.network,
+            SysctlNamespace::Uts => self.uts,
+        })
     }
 }
 
@@ -67,74 +49,54 @@ pub struct PodSysctls {
 }
 
 /// A pod's parameters: those of its request, and the defaults of which it says nothing.
-///
-/// # Errors
-/// [`OciError::Invalid`] for a malformed name or value, and for a parameter that would change the host.
-pub fn pod_sysctls(config: &SandboxConfig, defaults: &Sysctls) -> OciResult<PodSysctls> {
+pub fn pod_sysctls(config: &SandboxConfig, defaults: &model::Sysctls) -> PodSysctls {
     let own = Own::of(config);
-    let requested = plain(config.linux.sysctls.iter())?;
-    if let Some((name, _)) = requested.iter().find(|(name, _)| !own.keeps(name)) {
-        let name = String::from_utf8_lossy(name);
-        let reason = format!("{name:?} is not a parameter of the pod's own namespaces");
-        return Err(OciError::invalid(FIELD, reason));
-    }
     let has_users = config.linux.security.namespaces.users.is_some();
+    let requested = &config.linux.sysctls;
     let silent = defaults.iter().filter(|(name, _)| {
-        own.keeps(name)
-            && !(has_users && name == GROUPS)
-            && !requested.iter().any(|(requested, _)| requested == name)
+        own.keeps(name) && !(has_users && name.as_str() == GROUPS) && !requested.contains_key(*name)
     });
-    let mut first: Sysctls = silent.cloned().collect();
-    let (attached, others): (Sysctls, Sysctls) =
-        requested.into_iter().partition(|(name, _)| is_network(name));
-    first.extend(others);
-    Ok(PodSysctls { first, attached })
+    let is_network = |name: &SysctlName| name.namespace() == Some(SysctlNamespace::Network);
+    let (attached, others): (Vec<_>, Vec<_>) = requested.iter().partition(|(name, _)| is_network(name));
+    PodSysctls {
+        first: silent.chain(others).map(plain).collect(),
+        attached: attached.into_iter().map(plain).collect(),
+    }
 }
 
 /// What pods get that do not say otherwise; one without a value is left as the kernel has it.
 ///
 /// # Errors
-/// [`OciError::Invalid`] as [`pod_sysctls`], with the name of the setting.
-pub fn default_sysctls(field: &str, settings: &BTreeMap<String, String>) -> OciResult<Sysctls> {
+/// [`OciError::Invalid`] with the name of the setting, for what is no parameter of a namespace.
+pub fn default_sysctls(field: &str, settings: &BTreeMap<String, String>) -> OciResult<model::Sysctls> {
     let all = Own { ipc: true, network: true, uts: true };
-    let set = settings.iter().filter(|(_, value)| !value.is_empty());
-    let checked = plain(set).map_err(|error| match error {
-        OciError::Invalid { reason, .. } => OciError::invalid(field, reason),
-        other => other,
-    })?;
-    match checked.iter().find(|(name, _)| !all.keeps(name)) {
-        None => Ok(checked),
-        Some((name, _)) => {
-            let name = String::from_utf8_lossy(name);
-            Err(OciError::invalid(field, format!("{name:?} is not a parameter of namespaces")))
+    let mut defaults = model::Sysctls::new();
+    for (name, value) in settings.iter().filter(|(_, value)| !value.is_empty()) {
+        let (name, value) = parse(field, name, value)?;
+        if !all.keeps(&name) {
+            let reason = format!("{:?} is not a parameter of namespaces", name.as_str());
+            return Err(OciError::invalid(field, reason));
         }
+        defaults.insert(name, value);
     }
+    Ok(defaults)
 }
 
-fn is_network(name: &[u8]) -> bool {
-    name.starts_with(b"net.")
+/// Those of a spec, which may be of any kind.
+pub(super) fn of_spec(spec: &Spec) -> OciResult<Sysctls> {
+    let linux = spec.linux().as_ref();
+    let all = linux.and_then(|linux| linux.sysctl().as_ref()).into_iter().flatten();
+    let parsed = all.map(|(name, value)| parse(FIELD, name, value)).collect::<OciResult<model::Sysctls>>()?;
+    Ok(parsed.iter().map(plain).collect())
 }
 
-/// Names with dots, and values, as given but checked. Slashes are another spelling of dots; a name that mixes them
-/// (an interface with a dot in its name) cannot be told apart and is refused, as is the `+` by which a list of
-/// parameters would be smuggled into one.
-pub(super) fn plain<'a>(all: impl Iterator<Item = (&'a String, &'a String)>) -> OciResult<Sysctls> {
-    let mut checked = Vec::new();
-    for (name, value) in all {
-        let refuse = |why: &str| Err(OciError::invalid(FIELD, format!("{name:?} {why}")));
-        if name.contains('/') && name.contains('.') {
-            return refuse("mixes dots and slashes");
-        }
-        let dotted = name.replace('/', ".");
-        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if !dotted.chars().all(known) || dotted.split('.').any(str::is_empty) || !dotted.contains('.') {
-            return refuse("is not the name of a kernel parameter");
-        }
-        if value.chars().any(|c| c == '+' || (c.is_control() && c != '\t')) {
-            return refuse("has a value with a plus sign or a control character");
-        }
-        checked.push((dotted.into_bytes(), value.clone().into_bytes()));
-    }
-    checked.sort();
-    Ok(checked)
+fn parse(field: &str, name: &str, value: &str) -> OciResult<(SysctlName, SysctlValue)> {
+    let refuse = |error: ValueError| OciError::invalid(field, error.to_string());
+    let of_it = |error: ValueError| OciError::invalid(field, format!("{name:?}: {error}"));
+    Ok((SysctlName::new(name).map_err(refuse)?, SysctlValue::new(value).map_err(of_it)?))
+}
+
+/// As the kernel takes them.
+fn plain((name, value): (&SysctlName, &SysctlValue)) -> (Bytes, Bytes) {
+    (name.as_str().into(), value.as_str().into())
 }

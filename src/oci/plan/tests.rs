@@ -7,13 +7,14 @@ use model::{Capabilities, NamespaceMode, SandboxConfig, SandboxId, Seccomp, User
 use wire::plan::MountSource;
 
 fn planned(case: &Case) -> ContainerPlan {
-    let layers = [PathBuf::from("/l0"), PathBuf::from("/l1")];
+    let rootfs = Rootfs::Layers(vec!["/l0".into(), "/l1".into()]);
     let inputs = PlanInputs {
         id: "con",
         stdio: Stdio { log_path: b"/log".to_vec(), ..Stdio::default() },
         cgroup: CgroupPlan { v2: Some(b"/cg".to_vec()), ..CgroupPlan::default() },
         pid_namespace: PidNamespace::New,
-        root: RootSource::Overlay { layers: &layers, upper: Path::new("/u"), work: Path::new("/w") },
+        root: RootSource::Image { rootfs: &rootfs, upper: Path::new("/u"), work: Path::new("/w") },
+        images: &case.image_volumes,
     };
     container(&case.spec().unwrap(), &inputs).unwrap()
 }
@@ -28,7 +29,7 @@ fn a_spec_becomes_system_calls() {
     case.container.tty = true;
     case.container.security.seccomp = Some(Seccomp::RuntimeDefault);
     case.container.security.readonly_rootfs = true;
-    case.container.security.masked_paths = vec!["/proc/kcore".into()];
+    case.container.security.masked_paths = vec![model::AbsPath::new("/proc/kcore").unwrap()];
     case.user.uid = 12;
     let plan = planned(&case);
     assert_eq!(plan.rootfs.layers, [b"/l0".to_vec(), b"/l1".to_vec()]);
@@ -56,11 +57,27 @@ fn a_spec_becomes_system_calls() {
 }
 
 #[test]
+fn an_image_is_mounted_from_the_directories_that_it_is_made_of() {
+    let mut case = Case::new();
+    case.container.mounts = vec![model::Mount {
+        container_path: model::AbsPath::new("/tools").unwrap(),
+        readonly: true,
+        image: Some(model::ImageSpec::default()),
+        ..model::Mount::default()
+    }];
+    let rootfs = Rootfs::Layers(vec![r"/l/a:b,\c".into(), "/l/0".into()]);
+    case.image_volumes = vec![crate::spec::ImageVolume { index: 0, rootfs }];
+    let expected =
+        MountSource::Overlay { layers: vec![br"/l/a:b,\c".to_vec(), b"/l/0".to_vec()], label: Vec::new() };
+    assert_eq!(at(&planned(&case), "/tools").source, expected);
+}
+
+#[test]
 fn a_dev_of_the_host_is_left_alone() {
     let mut case = Case::new();
     case.container.mounts = vec![model::Mount {
-        container_path: "/dev".into(),
-        host_path: "/dev".into(),
+        container_path: model::AbsPath::new("/dev").unwrap(),
+        host_path: model::AbsPath::new("/dev").ok(),
         readonly: true,
         recursive_read_only: true,
         ..model::Mount::default()
@@ -94,16 +111,14 @@ fn an_exec_is_the_container_with_another_program() {
     let inputs = |argv: &[&str]| ExecInputs {
         container: "con".into(),
         cgroup: CgroupPlan::default(),
-        argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+        argv: Argv::new(argv.iter().map(|word| (*word).to_owned()).collect()).unwrap(),
         timeout_ms: 5,
         output_cap: 6,
         drain_ms: 7,
     };
-    let plan = exec(&process, inputs(&["/bin/sh", "-c", "id"])).unwrap();
+    let plan = exec(&process, inputs(&["/bin/sh", "-c", "id"]));
     assert_eq!(plan.process.argv.len(), 3);
     assert_eq!(ProcessPlan { argv: process.argv.clone(), ..plan.process }, process);
-    assert!(exec(&process, inputs(&[])).is_err());
-    assert!(exec(&process, inputs(&["a\0"])).is_err());
 }
 
 fn pod(config: &SandboxConfig, netns: Option<&Path>, hostname: &str) -> OciResult<wire::plan::SandboxPlan> {
@@ -111,7 +126,7 @@ fn pod(config: &SandboxConfig, netns: Option<&Path>, hostname: &str) -> OciResul
         id: &SandboxId::new("pod"),
         config,
         netns,
-        sysctls: pod_sysctls(config, &Sysctls::default())?.first,
+        sysctls: pod_sysctls(config, &model::Sysctls::new()).first,
         hostname,
         cgroup: CgroupPlan::default(),
         pause: Path::new("/usr/libexec/pause"),
@@ -172,36 +187,33 @@ fn a_pods_namespaces() {
 }
 
 #[test]
-fn sysctls_stay_in_the_pod() {
+fn sysctls_of_a_spec_are_parameters_of_one_value() {
     let table = [
         ("net.ipv4.ip_local_port_range", "1024\t65000", true),
         ("net/ipv4/tcp_syncookies", "1", true),
-        ("kernel.shm_rmid_forced", "1", true),
-        ("fs.mqueue.msg_max", "10", true),
-        ("kernel.domainname", "x", true),
-        ("kernel.core_pattern", "|/bin/x", false),
-        ("vm.swappiness", "1", false),
         ("kernel.shm_rmid_forced", "1+kernel.core_pattern=|x", false),
         ("kernel.shm_rmid_forced+net.x", "1", false),
         ("net..x", "1", false),
         ("../net.x", "1", false),
-        ("net/../../kernel/core_pattern", "1", false),
         ("net/ipv4/conf/eth0.1/forwarding", "1", false),
         ("net", "1", false),
         ("net.ipv4.x", "1\n2", false),
     ];
     for (name, value, fits) in table {
-        let mut config = SandboxConfig::default();
-        config.linux.sysctls = [(name.to_owned(), value.to_owned())].into();
-        let plan = pod_sysctls(&config, &Sysctls::default());
-        assert_eq!(plan.is_ok(), fits, "{name} {value:?}");
-        let written = plan.map(|plan| [plan.first, plan.attached].concat()).unwrap_or_default();
-        assert!(!written.iter().any(|(name, _)| name.contains(&b'/')));
+        let mut spec = Case::new().spec().unwrap();
+        let all = [(name.to_owned(), value.to_owned())].into();
+        spec.linux_mut().as_mut().unwrap().set_sysctl(Some(all));
+        let written = sysctl::of_spec(&spec);
+        assert_eq!(written.is_ok(), fits, "{name} {value:?}");
+        assert!(!written.unwrap_or_default().iter().any(|(name, _)| name.contains(&b'/')));
     }
-    let mut host = SandboxConfig::default();
-    host.linux.security.namespaces.network = NamespaceMode::Node;
-    host.linux.sysctls = [("net.core.somaxconn".to_owned(), "1".to_owned())].into();
-    assert!(pod(&host, None, "").is_err());
+}
+
+fn sysctls(pairs: &[(&str, &str)]) -> model::Sysctls {
+    let parsed = |(name, value): &(&str, &str)| {
+        (model::SysctlName::new(*name).unwrap(), model::SysctlValue::new(*value).unwrap())
+    };
+    pairs.iter().map(parsed).collect()
 }
 
 fn users() -> model::UserNamespace {
@@ -221,7 +233,7 @@ fn sysctls_have_defaults_where_the_pod_has_the_namespace_and_says_nothing() {
     ]);
     let defaults = default_sysctls("setting", &usual).unwrap();
     let names = |config: &SandboxConfig| {
-        let found = pod_sysctls(config, &defaults).unwrap();
+        let found = pod_sysctls(config, &defaults);
         let names = |list: Sysctls| -> Vec<String> {
             list.into_iter().map(|(name, _)| String::from_utf8(name).unwrap()).collect()
         };
@@ -232,7 +244,7 @@ fn sysctls_have_defaults_where_the_pod_has_the_namespace_and_says_nothing() {
     assert_eq!(names(&config), (format!("{port} {ping}"), String::new()));
     config.linux.security.namespaces.users = Some(users());
     assert_eq!(names(&config), (port.to_owned(), String::new()), "its groups are not the host's");
-    config.linux.sysctls = setting(&[("net/ipv4/ip_unprivileged_port_start", "80"), ("kernel.sem", "1")]);
+    config.linux.sysctls = sysctls(&[("net/ipv4/ip_unprivileged_port_start", "80"), ("kernel.sem", "1")]);
     assert_eq!(names(&config), ("kernel.sem".to_owned(), port.to_owned()), "the request counts");
     config.linux.sysctls.clear();
     config.linux.security.namespaces.network = NamespaceMode::Node;

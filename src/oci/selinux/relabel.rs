@@ -64,7 +64,7 @@ pub fn field(index: usize) -> String {
 /// [`OciError::Invalid`] naming the field.
 pub fn check_mounts(mounts: &[Mount]) -> OciResult<()> {
     for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.selinux_relabel) {
-        if let Ok(real) = Path::new(&mount.host_path).canonicalize() {
+        if let Some(Ok(real)) = mount.host_path.as_ref().map(|path| path.as_path().canonicalize()) {
             refuse_kept(&field(index), &real)?;
         }
     }

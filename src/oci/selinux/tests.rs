@@ -114,7 +114,7 @@ fn files_of_the_host_keep_their_labels() {
         }
     }
     let mount = |path: &str| model::Mount {
-        host_path: path.to_owned(),
+        host_path: model::AbsPath::new(path).ok(),
         selinux_relabel: true,
         ..model::Mount::default()
     };

@@ -6,7 +6,7 @@ use super::propagation::needs_sharing;
 use super::settings::Settings;
 use crate::error::{OciError, OciResult};
 use crate::rootfs::clean;
-use model::{IdMapping, Mount as Request, Propagation};
+use model::{AbsPath, IdMapping, Mount as Request, Propagation};
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, Mount};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -33,15 +33,15 @@ const PROCFS_ROOT: u64 = 1;
 
 /// The mount that a request asks for. A source that does not exist is none of its faults: it is made as a directory
 /// when everything else is decided ([`super::make_sources`]).
-pub(super) fn bind(index: usize, request: &Request, settings: &Settings) -> OciResult<Mount> {
+pub(super) fn bind(
+    index: usize,
+    request: &Request,
+    host_path: &AbsPath,
+    settings: &Settings,
+) -> OciResult<Mount> {
     let field = |name: &str| format!("mounts[{index}].{name}");
-    refuse_nul(&field("host_path"), &request.host_path)?;
-    if !request.host_path.starts_with('/') {
-        let reason = format!("{:?} is not an absolute path", request.host_path);
-        return Err(OciError::invalid(field("host_path"), reason));
-    }
-    let source = PathBuf::from(&request.host_path);
-    let place = destination(&field("container_path"), &request.container_path, Some(&source))?;
+    let source = host_path.as_path().to_path_buf();
+    let place = place(&field("container_path"), clean(request.container_path.as_str()), Some(&source))?;
     match std::fs::metadata(&source) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(OciError::Missing { field: field("host_path"), path: source, source: error });
@@ -101,8 +101,12 @@ pub(crate) fn destination(field: &str, path: &str, source: Option<&Path>) -> Oci
     if path.is_empty() {
         return Err(OciError::invalid(field, "is empty"));
     }
-    // The interface calls it a path in the container; relative ones have always meant below the root.
-    let place = clean(path);
+    // Relative ones have always meant below the root.
+    place(field, clean(path), source)
+}
+
+/// The same, of a path that is one, cleaned.
+pub(super) fn place(field: &str, place: PathBuf, source: Option<&Path>) -> OciResult<PathBuf> {
     if place == Path::new("/") {
         return Err(OciError::invalid(field, "would hide the whole root filesystem"));
     }

@@ -57,13 +57,13 @@ pub(crate) fn rule(device: &LinuxDevice, permissions: &str) -> LinuxDeviceCgroup
 /// One device, or every block and character device below a directory.
 fn requested(index: usize, request: &Device) -> OciResult<Vec<LinuxDevice>> {
     let field = |name: &str| format!("devices[{index}].{name}");
-    let place = clean(&request.container_path);
+    let place = clean(request.container_path.as_str());
     if place == Path::new("/") || place.starts_with("/proc") || place.starts_with("/sys") {
         return Err(OciError::invalid(field("container_path"), "is no place for a device"));
     }
     let missing = |source| OciError::Missing {
         field: field("host_path"),
-        path: request.host_path.clone().into(),
+        path: request.host_path.as_path().into(),
         source,
     };
     let host = std::fs::canonicalize(&request.host_path).map_err(missing)?;

@@ -18,7 +18,7 @@ pub struct ImageConfig {
     pub user: String,
     /// Empty: `/`.
     pub working_dir: String,
-    /// For [`crate::signal::parse`].
+    /// For [`super::stop_signal`].
     pub stop_signal: String,
 }
 

@@ -20,12 +20,14 @@ mod volumes;
 pub(crate) use binds::destination;
 pub(crate) use devices::{at as device_at, rule as device_rule};
 pub use inputs::{ContainerInputs, ImageConfig, PodFiles, PodNamespaces};
+pub use process::stop_signal;
 pub use resources::resources;
 pub use settings::{HostDevices, Settings, UnsetSeccomp};
 pub use sources::make_sources;
 pub use volumes::{AnonymousVolume, ImageVolume, Volumes, anonymous_volumes};
 
-use crate::error::{OciError, OciResult};
+use crate::error::OciResult;
+use model::AbsPath;
 use oci_spec::runtime::{Linux, Root, Spec};
 use std::collections::HashMap;
 
@@ -46,13 +48,13 @@ pub fn container(inputs: &ContainerInputs<'_>) -> OciResult<Spec> {
         (Vec::new(), Vec::new())
     } else {
         (
-            absolute("linux.security_context.masked_paths", &security.masked_paths)?,
-            absolute("linux.security_context.readonly_paths", &security.readonly_paths)?,
+            security.masked_paths.iter().map(AbsPath::to_string).collect(),
+            security.readonly_paths.iter().map(AbsPath::to_string).collect(),
         )
     };
     let (nodes, rules) = devices::devices(inputs)?;
     let all_devices = security.privileged && inputs.host_devices != HostDevices::None;
-    let mut limits = resources(&inputs.container.resources, inputs.settings, all_devices)?;
+    let mut limits = resources(&inputs.container.resources, inputs.settings, all_devices);
     if !all_devices {
         limits.devices_mut().get_or_insert_default().extend(rules);
     }
@@ -95,13 +97,4 @@ fn annotations(inputs: &ContainerInputs<'_>) -> HashMap<String, String> {
     .into_iter()
     .map(|(name, value)| (format!("io.kubernetes.cri.{name}"), value.to_owned()))
     .collect()
-}
-
-fn absolute(field: &str, paths: &[String]) -> OciResult<Vec<String>> {
-    for path in paths {
-        if !path.starts_with('/') || path.contains('\0') {
-            return Err(OciError::invalid(field, format!("{path:?} is not an absolute path")));
-        }
-    }
-    Ok(paths.to_vec())
 }

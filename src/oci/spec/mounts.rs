@@ -17,9 +17,9 @@ pub(super) fn mounts(inputs: &ContainerInputs<'_>) -> OciResult<Vec<Mount>> {
         .mounts
         .iter()
         .enumerate()
-        .map(|(index, mount)| match &mount.image {
-            None => binds::bind(index, mount, inputs.settings),
-            Some(_) => volumes::image(index, mount, inputs.volumes),
+        .map(|(index, mount)| match &mount.host_path {
+            Some(path) => binds::bind(index, mount, path, inputs.settings),
+            None => volumes::image(index, mount, inputs.volumes),
         })
         .chain(inputs.volumes.anonymous.iter().map(|volume| volumes::anonymous(volume, inputs.sandbox)))
         .collect::<OciResult<Vec<_>>>()?;

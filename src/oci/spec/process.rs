@@ -1,10 +1,11 @@
 //! What runs in a container, and as whom.
 
 use super::env::{environment, refuse_nul};
-use super::inputs::ContainerInputs;
+use super::inputs::{ContainerInputs, ImageConfig};
 use crate::caps::{self, ProcessCaps};
 use crate::error::{OciError, OciResult};
 use crate::rootfs::clean;
+use model::{Argv, ContainerConfig, Signal, ValueError};
 use oci_spec::runtime::{LinuxCapabilities, Process, User};
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ pub(super) fn process(inputs: &ContainerInputs<'_>, caps: ProcessCaps) -> OciRes
         .set_terminal(Some(inputs.container.tty))
         .set_console_size(None)
         .set_user(user)
-        .set_args(Some(arguments(inputs)?))
+        .set_args(Some(arguments(inputs)?.into_words()))
         .set_env(Some(environment(inputs)?))
         .set_cwd(working_dir(inputs)?)
         .set_capabilities(Some(capabilities(caps)))
@@ -27,8 +28,20 @@ pub(super) fn process(inputs: &ContainerInputs<'_>, caps: ProcessCaps) -> OciRes
         .set_no_new_privileges(Some(inputs.container.security.no_new_privs))
         .set_apparmor_profile(apparmor(inputs)?)
         .set_selinux_label((!inputs.labels.process.is_empty()).then(|| inputs.labels.process.clone()))
-        .set_oom_score_adj(Some(oom_score_adj(inputs.container.resources.oom_score_adj)?));
+        .set_oom_score_adj(Some(inputs.container.resources.oom_score_adj.get_i32()));
     Ok(process)
+}
+
+/// What asks a container to end: the request's choice, else the image's, else SIGTERM.
+///
+/// # Errors
+/// [`OciError::Invalid`] for an image that names none that exists.
+pub fn stop_signal(container: &ContainerConfig, image: &ImageConfig) -> OciResult<Signal> {
+    match container.stop_signal {
+        Some(signal) => Ok(signal),
+        None if image.stop_signal.is_empty() => Ok(Signal::TERM),
+        None => image.stop_signal.parse().map_err(OciError::value("image config StopSignal")),
+    }
 }
 
 fn apparmor(inputs: &ContainerInputs<'_>) -> OciResult<Option<String>> {
@@ -37,33 +50,28 @@ fn apparmor(inputs: &ContainerInputs<'_>) -> OciResult<Option<String>> {
 }
 
 /// The kubelet's rules: a command replaces the image's entrypoint and its cmd; arguments replace its cmd.
-fn arguments(inputs: &ContainerInputs<'_>) -> OciResult<Vec<String>> {
+fn arguments(inputs: &ContainerInputs<'_>) -> OciResult<Argv> {
     let (container, image) = (inputs.container, inputs.image);
     let (program, arguments) = match (container.command.is_empty(), container.args.is_empty()) {
         (false, _) => (&container.command, &container.args),
         (true, false) => (&image.entrypoint, &container.args),
         (true, true) => (&image.entrypoint, &image.cmd),
     };
-    let argv: Vec<String> = program.iter().chain(arguments).cloned().collect();
-    match argv.first() {
-        None => return Err(OciError::NoCommand),
-        Some(program) if program.is_empty() => {
-            return Err(OciError::invalid("command", "the program's name is empty"));
-        }
-        Some(_) => {}
-    }
-    argv.iter().try_for_each(|argument| refuse_nul("command", argument))?;
-    Ok(argv)
+    let words: Vec<String> = program.iter().chain(arguments).cloned().collect();
+    let is_there = !words.is_empty();
+    Argv::new(words).map_err(|error| match error {
+        ValueError::Empty if is_there => OciError::invalid("command", "the program's name is empty"),
+        ValueError::Empty => OciError::NoCommand,
+        error => OciError::invalid("command", error.to_string()),
+    })
 }
 
 fn working_dir(inputs: &ContainerInputs<'_>) -> OciResult<PathBuf> {
-    let requested = &inputs.container.working_dir;
-    if !requested.is_empty() && !requested.starts_with('/') {
-        return Err(OciError::invalid("working_dir", format!("{requested:?} is not an absolute path")));
+    if let Some(requested) = &inputs.container.working_dir {
+        return Ok(clean(requested.as_str()));
     }
-    let chosen = if requested.is_empty() { &inputs.image.working_dir } else { requested };
-    refuse_nul("working_dir", chosen)?;
-    Ok(clean(chosen))
+    refuse_nul("image config WorkingDir", &inputs.image.working_dir)?;
+    Ok(clean(&inputs.image.working_dir))
 }
 
 /// Inheritable is what ambient needs and nothing else: any other inheritable capability would come back through a
@@ -90,10 +98,4 @@ pub(super) fn granted(inputs: &ContainerInputs<'_>) -> OciResult<ProcessCaps> {
         settings.default_capabilities,
         settings.available_capabilities,
     )
-}
-
-fn oom_score_adj(value: i64) -> OciResult<i32> {
-    i32::try_from(value).ok().filter(|value| (-1000..=1000).contains(value)).ok_or_else(|| {
-        OciError::invalid("linux.resources.oom_score_adj", format!("{value} is not within ±1000"))
-    })
 }

@@ -7,7 +7,6 @@ use crate::error::OciResult;
 use crate::seccomp;
 use model::Seccomp;
 use oci_spec::runtime::LinuxSeccomp;
-use std::path::Path;
 
 /// A privileged container has none, whatever it asks for: a filter would take back what privilege grants.
 pub(super) fn profile(inputs: &ContainerInputs<'_>, bounding: CapSet) -> OciResult<Option<LinuxSeccomp>> {
@@ -23,9 +22,6 @@ pub(super) fn profile(inputs: &ContainerInputs<'_>, bounding: CapSet) -> OciResu
     match wanted {
         Seccomp::Unconfined => Ok(None),
         Seccomp::RuntimeDefault => seccomp::default_profile(bounding).map(Some),
-        // The kubelet names the file by its path, older clients after a scheme.
-        Seccomp::Localhost(path) => {
-            seccomp::localhost(Path::new(path.strip_prefix("localhost/").unwrap_or(path)), bounding).map(Some)
-        }
+        Seccomp::Localhost(path) => seccomp::localhost(path.as_path(), bounding).map(Some),
     }
 }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`OciError::Missing`] with the field where that is not possible: below a file, or at a link that leads nowhere.
 pub fn make_sources(mounts: &[Mount], made: &mut Vec<PathBuf>) -> OciResult<()> {
-    for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.image.is_none()) {
-        let path = Path::new(&mount.host_path);
+    let paths = mounts.iter().map(|mount| mount.host_path.as_ref()).enumerate();
+    for (index, path) in paths.filter_map(|(index, path)| Some((index, path?.as_path()))) {
         make(path, made).map_err(|source| OciError::Missing {
             field: format!("mounts[{index}].host_path"),
             path: path.into(),

@@ -1,9 +1,9 @@
 //! Mounts that come from images: an image as a volume, and the volumes that a container's own image declares.
 
-use super::binds::{destination, map_owners};
+use super::binds::{destination, map_owners, place};
 use super::mounts::mount;
 use crate::error::{OciError, OciResult};
-use model::{Mount as Request, SandboxConfig};
+use model::{Mount as Request, Rootfs, SandboxConfig};
 use oci_spec::runtime::Mount;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,16 @@ use std::path::{Path, PathBuf};
 pub struct ImageVolume {
     /// Which of the request's mounts asks for it.
     pub index: usize,
-    /// The directories that make up what is shown, top first ([`crate::rootfs::RootView::directory`]), two at least:
-    /// the kernel makes an overlay of no fewer.
-    pub layers: Vec<PathBuf>,
+    /// What is shown, from [`crate::rootfs::RootView::directory`]; of two layers at least, as the kernel makes an
+    /// overlay of no fewer.
+    pub rootfs: Rootfs,
+}
+
+impl ImageVolume {
+    /// How a spec calls it, as the source of an overlay without layers of its own.
+    pub(crate) fn name(&self) -> String {
+        format!("image-{}", self.index)
+    }
 }
 
 /// A volume that the container's image declares and the request does not cover.
@@ -50,7 +57,7 @@ pub fn anonymous_volumes(
     base: &Path,
 ) -> OciResult<Vec<AnonymousVolume>> {
     let covered: Vec<PathBuf> =
-        requests.iter().map(|request| crate::rootfs::clean(&request.container_path)).collect();
+        requests.iter().map(|request| crate::rootfs::clean(request.container_path.as_str())).collect();
     let mut volumes: Vec<AnonymousVolume> = Vec::new();
     for path in declared {
         let clean = crate::rootfs::clean(path);
@@ -67,19 +74,18 @@ pub fn anonymous_volumes(
     Ok(volumes)
 }
 
-/// The mount of an image: an overlay that nobody can write to, made of the layers themselves.
+/// The mount of an image: an overlay that nobody can write to. Of what it is made, the plan says.
 pub(super) fn image(index: usize, request: &Request, volumes: Volumes<'_>) -> OciResult<Mount> {
-    let place = destination(&format!("mounts[{index}].container_path"), &request.container_path, None)?;
+    let field = format!("mounts[{index}].container_path");
+    let place = place(&field, crate::rootfs::clean(request.container_path.as_str()), None)?;
     let volume = volumes
         .images
         .iter()
         .find(|volume| volume.index == index)
         .ok_or_else(|| OciError::invalid(format!("mounts[{index}].image"), "was not resolved"))?;
-    let lower: Vec<String> = volume.layers.iter().map(|layer| escape(layer)).collect();
-    let lower = format!("lowerdir={}", lower.join(":"));
-    let mut options = vec!["ro", "nosuid", "nodev", lower.as_str()];
+    let mut options = vec!["ro", "nosuid", "nodev"];
     options.extend(request.options.iter().map(String::as_str));
-    let mut mount = mount(place, "overlay", "overlay".into(), &options);
+    let mut mount = mount(place, "overlay", volume.name().into(), &options);
     map_owners(&mut mount, request)?;
     Ok(mount)
 }
@@ -94,16 +100,4 @@ pub(super) fn anonymous(volume: &AnonymousVolume, pod: &SandboxConfig) -> OciRes
             .set_gid_mappings(super::userns::mappings(pod, |users| users.gids)?);
     }
     Ok(mount)
-}
-
-/// The separators of mount(8)'s options and of overlayfs' lists.
-fn escape(path: &Path) -> String {
-    let mut out = String::new();
-    for c in path.to_string_lossy().chars() {
-        if matches!(c, ':' | ',' | '\\') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }

@@ -178,11 +178,14 @@ fn seccomp_in_both_forms() {
         ("", None),
         ("seccomp {}", Some(RuntimeDefault)),
         ("seccomp { profile_type: Unconfined }", Some(Unconfined)),
-        ("seccomp { profile_type: Localhost localhost_ref: '/p' }", Some(Localhost("/p".into()))),
+        (
+            "seccomp { profile_type: Localhost localhost_ref: '/p' }",
+            Some(Localhost(model::AbsPath::new("/p").unwrap())),
+        ),
         ("seccomp_profile_path: 'runtime/default'", Some(RuntimeDefault)),
         ("seccomp_profile_path: 'docker/default'", Some(RuntimeDefault)),
         ("seccomp_profile_path: 'unconfined'", Some(Unconfined)),
-        ("seccomp_profile_path: 'localhost//p'", Some(Localhost("/p".into()))),
+        ("seccomp_profile_path: 'localhost//p'", Some(Localhost(model::AbsPath::new("/p").unwrap()))),
         ("seccomp {} seccomp_profile_path: 'runtime/default'", Some(RuntimeDefault)),
     ];
     for (fragment, expected) in table {

@@ -229,7 +229,7 @@ async fn a_layer_of_any_media_type_is_one_if_it_is_an_archive() {
     let mut layout = Layout(Builder::default());
     let image = layout.image(|manifest| manifest["layers"][0]["mediaType"] = json!("application/x-odd"));
     load(&node, layout.end(&[image]), Some("given.test/app:1")).await.unwrap();
-    assert!(node.image("given.test/app:1").layers[0].join("data/a").exists());
+    assert!(node.image("given.test/app:1").rootfs.directories()[0].join("data/a").exists());
     let mut layout = Layout(Builder::default());
     let signature = layout.signature();
     let error = load(&Node::new(), layout.end(&[signature]), None).await.unwrap_err();

@@ -17,7 +17,7 @@ async fn a_body_that_breaks_off_is_resumed() {
     let node = Node::new();
     let reference = format!("{}/app:v1", mock.address());
     node.store.pull(&reference, None).await.unwrap();
-    let file = node.image(&reference).layers[0].join("data/big");
+    let file = node.image(&reference).rootfs.directories()[0].join("data/big");
     assert_eq!(std::fs::read(file).unwrap(), content);
     assert!(mock.ranges() >= 1);
     assert!(mock.sent() < big.len() as u64 * 11 / 10, "{} of {}", mock.sent(), big.len());

@@ -55,7 +55,7 @@ async fn the_next_try_fetches_what_is_missing_also_after_a_restart() {
     let sent = mock.sent() - sent;
     assert!(sent < big.len() as u64 * 6 / 10, "{sent} of {}", big.len());
     let image = store.find(&reference).unwrap().unwrap();
-    assert_eq!(std::fs::read(image.layers[0].join("data/big")).unwrap(), noise(1_000_000));
+    assert_eq!(std::fs::read(image.rootfs.directories()[0].join("data/big")).unwrap(), noise(1_000_000));
     assert_eq!(unfinished(root.path()), 0);
 }
 
@@ -71,7 +71,7 @@ async fn a_part_that_is_wrong_is_fetched_whole() {
     let reference = format!("{}/app:v1", mock.address());
     store.pull(&reference, None).await.unwrap();
     let image = store.find(&reference).unwrap().unwrap();
-    assert_eq!(std::fs::read(image.layers[0].join("data/big")).unwrap(), noise(1_000_000));
+    assert_eq!(std::fs::read(image.rootfs.directories()[0].join("data/big")).unwrap(), noise(1_000_000));
     assert_eq!(unfinished(root.path()), 0);
 }
 

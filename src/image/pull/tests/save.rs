@@ -55,7 +55,12 @@ async fn a_saved_image_is_the_same_image() {
     let loaded = other.store.load(Box::new(std::io::Cursor::new(archive.clone())), None).await.unwrap();
     assert_eq!((&loaded.images[0].id, &loaded.images[0].names[0]), (&id, &reference));
     let ids_of = |node: &Node| -> Vec<_> {
-        node.image(&id).layers.iter().map(|layer| layer.file_name().unwrap().to_owned()).collect()
+        node.image(&id)
+            .rootfs
+            .directories()
+            .iter()
+            .map(|layer| layer.file_name().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(ids_of(&node), ids_of(&other));
 
@@ -104,7 +109,7 @@ async fn nothing_damaged_is_saved_as_if_it_were_whole() {
         let node = Node::new();
         let reference = format!("{}/app:v1", mock.address());
         node.store.pull(&reference, None).await.unwrap();
-        std::fs::write(node.image(&reference).layers[0].join("data/a"), damage).unwrap();
+        std::fs::write(node.image(&reference).rootfs.directories()[0].join("data/a"), damage).unwrap();
         let error = save(&node, &reference).unwrap_err();
         assert!(error.to_string().contains("is damaged"), "{error}");
         assert_eq!(error.kind(), ErrorKind::FailedPrecondition);

@@ -37,7 +37,7 @@ async fn the_store_survives_a_restart_and_repairs_itself() {
     wait_for_last(store).await;
 
     // A lost layer: the image is gone, and a pull fetches that layer alone.
-    std::fs::remove_dir_all(&image.layers[1]).unwrap();
+    std::fs::remove_dir_all(&image.rootfs.directories()[1]).unwrap();
     let store = open().unwrap();
     assert!(store.list().is_empty());
     let requests = mock.blob_requests();
@@ -49,12 +49,15 @@ async fn the_store_survives_a_restart_and_repairs_itself() {
     std::fs::write(directory.path().join("images/meta.redb"), "not a database at all").unwrap();
     let store = open().unwrap();
     assert!(store.list().is_empty());
-    store.hold_layers("container", &image.layers);
+    store.hold_rootfs("container", &image.rootfs);
     store.sweep().unwrap();
-    assert!(image.layers.iter().all(|layer| layer.is_dir()), "a running container's layers stay");
+    assert!(
+        image.rootfs.directories().iter().all(|layer| layer.is_dir()),
+        "a running container's layers stay"
+    );
     store.release("container");
     store.sweep().unwrap();
-    assert!(image.layers.iter().all(|layer| !layer.exists()));
+    assert!(image.rootfs.directories().iter().all(|layer| !layer.exists()));
     assert_eq!(store.pull(&reference, None).await.unwrap(), id);
 }
 
@@ -77,11 +80,14 @@ async fn holders_keep_layers_and_tags_move() {
     node.store.remove(&old).await.unwrap();
     assert_eq!(node.store.find(&old).unwrap(), None);
     node.store.sweep().unwrap();
-    assert!(old_image.layers.iter().all(|layer| layer.is_dir()), "held");
+    assert!(old_image.rootfs.directories().iter().all(|layer| layer.is_dir()), "held");
     assert!(node.store.hold(&old, "container").is_ok(), "a restart may say it again");
     node.store.release("container");
     node.store.sweep().unwrap();
-    assert!(!old_image.layers[0].exists() && old_image.layers[1].is_dir(), "the other image's stays");
+    assert!(
+        !old_image.rootfs.directories()[0].exists() && old_image.rootfs.directories()[1].is_dir(),
+        "the other image's stays"
+    );
     assert!(node.store.hold(&old, "container").is_err());
     node.store.remove(&new).await.unwrap();
     node.assert_empty().await;
@@ -100,15 +106,15 @@ async fn directories_without_an_entry_look_as_the_layers_below_say() {
     let reference = format!("{}/app:v1", mock.address());
     node.store.pull(&reference, None).await.unwrap();
     let image = node.image(&reference);
-    assert_eq!(image.layers.len(), 3, "one more on top");
+    assert_eq!(image.rootfs.directories().len(), 3, "one more on top");
     let mode = |path: &str| {
-        let meta = Path::new(&image.layers[0]).join(path).metadata().unwrap();
+        let meta = Path::new(&image.rootfs.directories()[0]).join(path).metadata().unwrap();
         (meta.mode() & 0o7777, meta.uid())
     };
     assert_eq!(mode("a/tmp"), (0o1777, 5));
     assert_eq!(mode("a"), (0o750, 0));
     assert_eq!(mode(""), (0o755, 0));
-    assert!(!image.layers[0].join("fresh").exists());
+    assert!(!image.rootfs.directories()[0].join("fresh").exists());
     node.store.remove(&reference).await.unwrap();
     node.assert_empty().await;
 }
@@ -126,7 +132,7 @@ async fn what_was_not_on_the_disk_before_a_power_loss_is_fetched_again_alone() {
     for name in ["app", "other"] {
         store.pull(&reference(name), None).await.unwrap();
     }
-    let lost = store.find(&reference("app")).unwrap().unwrap().layers[0].clone();
+    let lost = store.find(&reference("app")).unwrap().unwrap().rootfs.directories()[0].clone();
     wait_for_last(store).await;
     // The machine went down before the top layer was known to be on the disk, and its files are empty now.
     let database = Database::open(&directory.path().join("images/meta.redb")).unwrap();
@@ -167,8 +173,8 @@ async fn a_layer_that_occurs_twice_is_there_once() {
     let node = Node::new();
     let id = node.store.pull(&format!("{}/app:v1", mock.address()), None).await.unwrap();
     let image = node.store.find(&id).unwrap().unwrap();
-    let name = |layer: usize| image.layers[layer].clone();
-    assert_eq!(image.layers.len(), 2, "{:?}", image.layers);
+    let name = |layer: usize| image.rootfs.directories()[layer].clone();
+    assert_eq!(image.rootfs.directories().len(), 2, "{:?}", image.rootfs);
     assert!(name(0).join("data/a").exists() && name(1).join("data/b").exists(), "the topmost stays");
     node.assert_counted().await;
     let usage = node.store.disk_usage();

@@ -85,8 +85,13 @@ async fn whatever_is_damaged_in_a_layer_is_found_and_that_layer_alone_fetched_ag
         }),
     ];
     for (name, damager) in table {
-        let top =
-            node.image(&reference).layers.iter().find(|layer| !layer.join("data/below").exists()).cloned();
+        let top = node
+            .image(&reference)
+            .rootfs
+            .directories()
+            .iter()
+            .find(|layer| !layer.join("data/below").exists())
+            .cloned();
         let said = damager(&top.unwrap());
         let found = verify(&node, false).await;
         assert_eq!(found[0].damage.len(), 1, "{name}: {found:?}");
@@ -111,7 +116,7 @@ async fn a_layer_that_is_gone_is_fetched_alone_by_the_next_pull() {
     let reference = format!("{}/app:v1", mock.address());
     node.store.pull(&reference, None).await.unwrap();
     assert!(node.store.status(&reference).unwrap().is_some());
-    fs::remove_dir_all(&node.image(&reference).layers[0]).unwrap();
+    fs::remove_dir_all(&node.image(&reference).rootfs.directories()[0]).unwrap();
     assert!(node.store.status(&reference).unwrap().is_none(), "the kubelet is to pull it");
     let requests = mock.blob_requests();
     node.store.pull(&reference, None).await.unwrap();
@@ -128,7 +133,7 @@ async fn a_container_keeps_the_damaged_layer_until_it_is_gone() {
     let reference = format!("{}/app:v1", mock.address());
     let id = node.store.pull(&reference, None).await.unwrap();
     node.store.hold(&id, "container").unwrap();
-    let root = node.image(&reference).layers[0].clone();
+    let root = node.image(&reference).rootfs.directories()[0].clone();
     // What an overlay holds is the directory, whatever its name.
     let open = fs::File::open(root.join("data")).unwrap();
     fs::write(root.join("data/a"), "wrong").unwrap();
@@ -162,8 +167,11 @@ async fn documents_kept_layers_and_made_up_directories_are_looked_at_too() {
 
     fs::remove_file(blob(&id)).unwrap();
     fs::write(blob(&kept), "damaged").unwrap();
-    fs::set_permissions(node.image(&reference).layers[0].join("tmp"), fs::Permissions::from_mode(0o700))
-        .unwrap();
+    fs::set_permissions(
+        node.image(&reference).rootfs.directories()[0].join("tmp"),
+        fs::Permissions::from_mode(0o700),
+    )
+    .unwrap();
     let found = verify(&node, false).await;
     let parts: Vec<Part> = found[0].damage.iter().map(|damage| damage.part).collect();
     assert_eq!(parts, [Part::Blob, Part::Blob, Part::Attributes], "{found:?}");
@@ -183,7 +191,7 @@ async fn entries_that_replace_each_other_are_checked_by_their_tree() {
     let reference = format!("{}/app:v1", mock.address());
     node.store.pull(&reference, None).await.unwrap();
     assert!(verify(&node, false).await[0].damage.is_empty());
-    fs::write(node.image(&reference).layers[0].join("b"), "c").unwrap();
+    fs::write(node.image(&reference).rootfs.directories()[0].join("b"), "c").unwrap();
     assert_eq!(verify(&node, false).await[0].damage.len(), 1);
     assert!(verify(&node, true).await[0].is_whole());
 }
@@ -195,7 +203,7 @@ async fn what_cannot_be_fetched_now_is_by_the_next_pull() {
     let node = Node::new();
     let reference = format!("{}/app:v1", mock.address());
     node.store.pull(&reference, None).await.unwrap();
-    fs::write(node.image(&reference).layers[0].join("data/a"), "b").unwrap();
+    fs::write(node.image(&reference).rootfs.directories()[0].join("data/a"), "b").unwrap();
     mock.behave(super::Behaviour::Fail(503));
     let found = verify(&node, true).await;
     assert!(!found[0].is_whole() && found[0].unrepaired.as_ref().unwrap().contains("503"), "{found:?}");

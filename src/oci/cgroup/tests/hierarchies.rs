@@ -82,8 +82,11 @@ fn a_container_of_a_former_version_is_joined_where_it_is() {
     let joined = host.joined(&id);
     assert_eq!(joined.v1.len(), plan.v1.len() - 1);
     let child = run_in(&joined, "echo ready; exec sleep 100");
-    let pinned =
-        Resources { cpuset_cpus: Some("0".into()), cpuset_mems: Some("0".into()), ..Resources::default() };
+    let pinned = Resources {
+        cpuset_cpus: CpuList::new("0").ok(),
+        cpuset_mems: CpuList::new("0").ok(),
+        ..Resources::default()
+    };
     host.update(&id, &pinned).unwrap();
     assert_eq!(places(child.id())["cpuset"], id.to_string());
     assert_eq!(host.joined(&id), plan);
