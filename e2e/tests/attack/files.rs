@@ -44,7 +44,7 @@ fn a_pod_s_files_cannot_fill_the_host_s_memory_of_pods() {
     });
     let (bytes, mounts) = (used(&state) - before.0, mounts_below(&state) - before.1);
     assert!(bytes < 1 << 20, "{bytes} bytes of the daemon's own filesystem");
-    assert_eq!(mounts, 1, "mounts that a pod adds to the host's");
+    assert_eq!(mounts, 2, "mounts that a pod adds to the host's: its files, its shared memory");
     // A daemon that comes back knows what to take down.
     world.daemon.kill().unwrap();
     world.daemon.restart().unwrap();
@@ -56,6 +56,35 @@ fn a_pod_s_files_cannot_fill_the_host_s_memory_of_pods() {
         cri.end_pod(&pod).await.unwrap();
     });
     baseline.without("process").settle(&world.isolation, &world.daemon).unwrap();
+}
+
+#[test]
+fn a_full_shared_memory_leaves_room_for_files_and_the_other_way_round() {
+    let Some(world) = World::new().unwrap() else { return };
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let config = world.pod("full").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let id = cri.create(&pod, &shell("main", BUSYBOX, "exec sleep 1000"), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let fill = |file: &str| format!("dd if=/dev/zero of={file} bs=64k count=4096 2>&1 | grep -o 'No space'");
+        let script = format!(
+            "cp /etc/hosts /hosts; {}; echo x >>/dev/shm/more || echo full; echo '10.9.9.9 more' >>/etc/hosts && \
+             cat /hosts >/etc/hosts && cat /etc/hosts; rm /dev/shm/fill; {}; echo word >/dev/shm/word && \
+             cat /dev/shm/word; stat -c %a /dev/shm",
+            fill("/dev/shm/fill"),
+            fill("/etc/resolv.conf"),
+        );
+        let said = cri.shell(&id, &script).await.unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.first(), Some(&"No space"), "{said}");
+        assert!(lines.contains(&"full"), "{said}");
+        assert!(said.contains("localhost") && !said.contains("10.9.9.9"), "{said}");
+        assert_eq!(lines[lines.len() - 3..], ["No space", "word", "1777"], "{said}");
+        let inodes = cri.shell(&id, "stat -f -c %c /etc/hosts").await.unwrap();
+        assert!(inodes.trim().parse::<u64>().unwrap() < 100, "{inodes}");
+        cri.end_pod(&pod).await.unwrap();
+    });
 }
 
 /// Whether a user of the host without rights can do it.

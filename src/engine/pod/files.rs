@@ -1,7 +1,8 @@
 //! The files that a pod's containers see, and the pod as the network sees it.
 //!
-//! Containers may write to them, so they lie on a small filesystem of the pod's own, together with its shared memory:
-//! what one pod fills is its own. It is the one mount that a pod adds to the host's table.
+//! Containers may write to them, so they lie on a small filesystem of the pod's own: what one pod fills is its own. Its
+//! shared memory is another one below, so that neither takes the other's room. These are the two mounts that a pod adds
+//! to the host's table.
 
 use crate::error::EngineError;
 use crate::host::Host;
@@ -17,8 +18,10 @@ use std::path::Path;
 const MODE: u32 = 0o644;
 /// Of what belongs to one pod: nobody else's business.
 const PRIVATE: u32 = 0o700;
-/// For the files beside the shared memory.
+/// For the files.
 const ROOM: u64 = 256 << 10;
+/// So many of them there may be, with directories and what takes the place of one.
+const FILES: u32 = 32;
 
 /// Makes a directory that only root of the host enters.
 pub(crate) fn make_private(dir: &Path) -> Result<(), EngineError> {
@@ -43,7 +46,7 @@ pub(crate) fn protect(
     fs::set_permissions(dir, mode).map_err(EngineError::io("set the mode of", dir))
 }
 
-/// Mounts the pod's own filesystem, with a directory for its shared memory where it has some.
+/// Mounts the pod's own filesystem, and below it one for its shared memory where it has some.
 pub(crate) fn mount_own(
     host: &dyn Host,
     files: &PodFiles,
@@ -51,26 +54,21 @@ pub(crate) fn mount_own(
     shm_size: u64,
     label: &str,
 ) -> Result<(), EngineError> {
-    let path = files.own();
-    make_private(&path)?;
     let namespaces = &config.linux.security.namespaces;
-    let shm = if namespaces.ipc == NamespaceMode::Pod { shm_size } else { 0 };
     let hosts = if namespaces.network == NamespaceMode::Node { length("/etc/hosts") } else { 0 };
-    let size = shm.saturating_add(ROOM).saturating_add(hosts).saturating_add(length("/etc/resolv.conf"));
-    let mut options = format!("mode=755,size={size}");
-    if !label.is_empty() {
-        options = format!("{options},context=\"{label}\"");
+    let size = ROOM.saturating_add(hosts).saturating_add(length("/etc/resolv.conf"));
+    mount_tmpfs(host, &files.own(), &format!("mode=755,size={size},nr_inodes={FILES}"), label)?;
+    if namespaces.ipc != NamespaceMode::Pod {
+        return Ok(());
     }
-    let options = CString::new(options).unwrap_or_default();
-    host.mount(&path, &options)?;
-    if namespaces.ipc == NamespaceMode::Pod {
-        let shm = files.shm();
-        make_private(&shm)?;
-        crate::userns::give(&shm, config)?;
-        let mode = fs::Permissions::from_mode(0o1777);
-        fs::set_permissions(&shm, mode).map_err(EngineError::io("set the mode of", &shm))?;
-    }
-    Ok(())
+    let (uid, gid) = crate::userns::root_of(config).unwrap_or_default();
+    mount_tmpfs(host, &files.shm(), &format!("mode=1777,size={shm_size},uid={uid},gid={gid}"), label)
+}
+
+fn mount_tmpfs(host: &dyn Host, path: &Path, options: &str, label: &str) -> Result<(), EngineError> {
+    make_private(path)?;
+    let context = if label.is_empty() { String::new() } else { format!(",context=\"{label}\"") };
+    host.mount(path, &CString::new(format!("{options}{context}")).unwrap_or_default())
 }
 
 /// Of a file of the host whose text is the pod's.

@@ -66,7 +66,8 @@ impl Host for FakeHost {
 
     fn unmount(&self, dir: &Path) -> Result<(), EngineError> {
         self.check(Step::Unmount, dir)?;
-        lock(&self.0).mounts.remove(dir);
+        // What is mounted below goes with it.
+        lock(&self.0).mounts.retain(|mounted| !mounted.starts_with(dir));
         match std::fs::remove_dir_all(dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(EngineError::io("remove", dir)(error))
