@@ -64,10 +64,14 @@ impl Attachment {
 
     /// The pod's namespace and name, for the log.
     pub(crate) fn pod(&self) -> String {
-        let value =
-            |key| self.args.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value.as_str());
-        format!("{}/{}", value("K8S_POD_NAMESPACE"), value("K8S_POD_NAME"))
+        pod_of(&self.args)
     }
+}
+
+/// The pod's namespace and name as `CNI_ARGS` have them.
+pub(crate) fn pod_of(args: &[(String, String)]) -> String {
+    let value = |key| args.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value.as_str());
+    format!("{}/{}", value("K8S_POD_NAMESPACE"), value("K8S_POD_NAME"))
 }
 
 /// Adds what `more` says to `dns`, without repeating anything; the later domain wins.

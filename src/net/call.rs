@@ -1,5 +1,6 @@
 //! One call of one plugin, in process or executed, measured.
 
+use crate::attachment::pod_of;
 use crate::chain::{network_invocation, with_network};
 use crate::conf::Loaded;
 use crate::exec::{self, Execution};
@@ -69,13 +70,26 @@ impl Caller {
     ///
     /// # Errors
     /// Those of the plugin, and of running it.
-    pub(crate) async fn call(&self, mut invocation: Invocation, mode: Mode) -> Result<Option<Value>> {
+    pub(crate) async fn call(&self, invocation: Invocation, mode: Mode) -> Result<Option<Value>> {
+        self.call_once_more(invocation, mode, false).await
+    }
+
+    /// As [`Self::call`]; whoever has called `again` what failed before tells of it himself.
+    ///
+    /// # Errors
+    /// Those of [`Self::call`].
+    pub(crate) async fn call_once_more(
+        &self,
+        mut invocation: Invocation,
+        mode: Mode,
+        again: bool,
+    ) -> Result<Option<Value>> {
         invocation.path.clone_from(&self.settings.bin_dirs);
         let (command, plugin) = (invocation.command, invocation.conf.plugin_type().to_owned());
         let begin = Instant::now();
         let outcome = match mode {
             Mode::InProcess => self.call_in_process(invocation).await,
-            Mode::Executed => self.execute(invocation).await,
+            Mode::Executed => self.execute(invocation, again).await,
         };
         self.metrics.observe(command, &plugin, mode, begin.elapsed(), outcome.is_err());
         outcome
@@ -89,7 +103,7 @@ impl Caller {
         }
     }
 
-    async fn execute(&self, invocation: Invocation) -> Result<Option<Value>> {
+    async fn execute(&self, invocation: Invocation, again: bool) -> Result<Option<Value>> {
         // Closed never: the semaphore lives as long as this.
         let _slot = self.slots.acquire().await.ok();
         let plugin = invocation.conf.plugin_type();
@@ -110,8 +124,16 @@ impl Caller {
             }
             return decode(&invocation, &outcome.stdout);
         }
-        tracing::warn!(plugin, command = %invocation.command, stderr = outcome.stderr, "cni plugin failed");
-        Err(failure(&invocation, &outcome))
+        let error = failure(&invocation, &outcome);
+        let (pod, id) = (pod_of(&invocation.args), &invocation.container_id);
+        let (network, stderr) = (invocation.conf.network(), &outcome.stderr);
+        // STATUS is asked every few seconds, and its outcome told when it changes.
+        if again || invocation.command == Command::Status {
+            tracing::debug!(%error, pod, id, network, stderr, "cni plugin failed");
+        } else {
+            tracing::warn!(%error, pod, id, network, stderr, "cni plugin failed");
+        }
+        Err(error)
     }
 }
 

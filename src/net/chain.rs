@@ -12,6 +12,27 @@ use cni::types::{
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+/// How an attachment is to be deleted.
+pub(crate) struct Removal<'a> {
+    attachment: &'a Attachment,
+    /// The namespace, while it is there.
+    pub(crate) netns: Option<NetnsRef>,
+    /// The configuration in force, by which a plugin that fails is asked again.
+    pub(crate) in_force: Option<&'a Loaded>,
+    /// So many plugins ran in ADD; the others have left nothing, whatever they say.
+    ran: usize,
+    /// It has been tried before: failures are told by whoever tries.
+    pub(crate) again: bool,
+}
+
+impl<'a> Removal<'a> {
+    /// Of a whole attachment whose namespace is gone.
+    pub(crate) fn of(attachment: &'a Attachment) -> Self {
+        let ran = attachment.config.plugins.len();
+        Self { attachment, netns: None, in_force: None, ran, again: false }
+    }
+}
+
 /// The key under which GC is told what to keep.
 const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
 
@@ -24,7 +45,8 @@ impl Caller {
     pub(crate) async fn add(&self, attachment: &mut Attachment, netns: NetnsRef) -> Result<()> {
         let mut ran = 0;
         let Err(error) = self.add_all(attachment, &netns, &mut ran).await else { return Ok(()) };
-        match self.del_after(attachment, Some(netns), ran, None).await {
+        let removal = Removal { netns: Some(netns), ran, ..Removal::of(attachment) };
+        match self.del(&removal).await {
             Ok(()) => Err(error),
             // Refused for what it is, before anything was done.
             Err(cleanup) if error.is_final() && cleanup.is_final() => {
@@ -59,38 +81,26 @@ impl Caller {
     /// deleting.
     ///
     /// # Errors
-    /// The first failure; deleting can be tried again.
-    pub(crate) async fn del(
-        &self,
-        attachment: &Attachment,
-        netns: Option<NetnsRef>,
-        in_force: Option<&Loaded>,
-    ) -> Result<()> {
-        self.del_after(attachment, netns, attachment.config.plugins.len(), in_force).await
-    }
-
-    /// Detaches after an ADD of which only so many plugins ran. All are asked to delete, but those that did
-    /// not run have left nothing, whatever they say.
-    async fn del_after(
-        &self,
-        attachment: &Attachment,
-        netns: Option<NetnsRef>,
-        ran: usize,
-        in_force: Option<&Loaded>,
-    ) -> Result<()> {
+    /// The first failure of a plugin that ran; deleting can be tried again.
+    pub(crate) async fn del(&self, removal: &Removal<'_>) -> Result<()> {
+        let attachment = removal.attachment;
         let prev = attachment.result.as_ref().filter(|_| attachment.config.cni_version >= Version::V0_4_0);
         let mut first = Ok(());
         for (index, plugin) in attachment.config.plugins.iter().enumerate().rev() {
             let conf = inject(attachment, plugin, prev);
-            let invocation = invocation(attachment, Command::Del, conf, netns.clone());
-            match self.call(invocation, mode(attachment, index)).await {
+            let invocation = invocation(attachment, Command::Del, conf, removal.netns.clone());
+            match self.call_once_more(invocation, mode(attachment, index), removal.again).await {
                 Ok(_) => {}
                 // By the specification: there is nothing to clean up.
                 Err(NetError::Plugin { source, .. }) if source.code == CniError::UNKNOWN_CONTAINER => {}
-                Err(_) if self.del_in_force(attachment, plugin, netns.clone(), in_force).await => {}
-                Err(error) if first.is_ok() && index < ran => first = Err(error),
+                Err(_) if self.del_in_force(removal, plugin).await => {}
+                Err(error) if first.is_ok() && index < removal.ran => first = Err(error),
+                Err(error) if removal.again => {
+                    tracing::debug!(%error, pod = attachment.pod(), "cni DEL fails")
+                }
                 Err(error) => {
-                    tracing::warn!(%error, pod = attachment.pod(), id = attachment.container_id, "cni DEL fails");
+                    let (id, network) = (&attachment.container_id, &attachment.config.name);
+                    tracing::warn!(%error, pod = attachment.pod(), id, network, "cni DEL fails");
                 }
             }
         }
@@ -99,14 +109,9 @@ impl Caller {
 
     /// Has a plugin delete by its configuration in force, where that is another one than the attachment's. Whether it
     /// did.
-    async fn del_in_force(
-        &self,
-        attachment: &Attachment,
-        plugin: &PluginConfig,
-        netns: Option<NetnsRef>,
-        in_force: Option<&Loaded>,
-    ) -> bool {
-        let Some(loaded) = in_force else { return false };
+    async fn del_in_force(&self, removal: &Removal<'_>, plugin: &PluginConfig) -> bool {
+        let attachment = removal.attachment;
+        let Some(loaded) = removal.in_force else { return false };
         let (then, now) = (&attachment.config, &loaded.list);
         let named = |other: &&PluginConfig| other.plugin_type() == plugin.plugin_type();
         let Some(successor) = now.plugins.iter().find(named) else { return false };
@@ -121,8 +126,8 @@ impl Caller {
         let prev = prev.and_then(|result| result.to_value(now.cni_version).ok());
         let successor_of = Attachment { config: Arc::new(config), ..attachment.clone() };
         let conf = inject(&successor_of, successor, prev.as_ref());
-        let call = invocation(attachment, Command::Del, conf, netns);
-        self.call(call, self.mode(successor, loaded.builtin)).await.is_ok()
+        let call = invocation(attachment, Command::Del, conf, removal.netns.clone());
+        self.call_once_more(call, self.mode(successor, loaded.builtin), removal.again).await.is_ok()
     }
 
     /// The calls of plugins in process that say what an attachment's packet rules are.

@@ -7,12 +7,21 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The extension of files of attachments whose pods are gone.
 const LEFT: &str = "left";
 
 pub(crate) struct Journal {
     dir: PathBuf,
+}
+
+/// An attachment of a pod that went before its DEL had succeeded.
+pub(crate) struct Leftover {
+    pub(crate) attachment: Attachment,
+    pub(crate) path: PathBuf,
+    /// How long ago the pod went.
+    pub(crate) age: Duration,
 }
 
 impl Journal {
@@ -42,29 +51,35 @@ impl Journal {
     }
 
     /// Keeps an attachment of a pod that goes before its DEL has succeeded.
-    pub(crate) fn leave(&self, attachment: &Attachment) -> Result<()> {
+    pub(crate) fn leave(&self, attachment: &Attachment) -> Result<Leftover> {
         let path = self.path(&attachment.container_id, &attachment.ifname);
-        write(&path.with_extension(LEFT), attachment)?;
-        remove(&path)
+        let left = path.with_extension(LEFT);
+        write(&left, attachment)?;
+        remove(&path)?;
+        Ok(Leftover { attachment: attachment.clone(), path: left, age: Duration::ZERO })
     }
 
     /// The attachments of pods that there are or may be.
     pub(crate) fn all(&self) -> Result<Vec<Attachment>> {
-        self.with_extension("json")
+        let paths = self.with_extension("json")?;
+        Ok(paths.iter().filter_map(|path| self.load(path)).collect())
     }
 
     /// The attachments of pods that went before their DEL had succeeded.
-    pub(crate) fn left(&self) -> Result<Vec<Attachment>> {
-        self.with_extension(LEFT)
+    pub(crate) fn left(&self) -> Result<Vec<Leftover>> {
+        let left = |path: PathBuf| {
+            let attachment = self.load(&path)?;
+            let written = fs::metadata(&path).and_then(|found| found.modified()).ok();
+            let age = written.and_then(|written| SystemTime::now().duration_since(written).ok());
+            Some(Leftover { attachment, path, age: age.unwrap_or_default() })
+        };
+        Ok(self.with_extension(LEFT)?.into_iter().filter_map(left).collect())
     }
 
-    fn with_extension(&self, wanted: &str) -> Result<Vec<Attachment>> {
+    fn with_extension(&self, wanted: &str) -> Result<Vec<PathBuf>> {
         let entries = fs::read_dir(&self.dir).map_err(NetError::state("read", &self.dir))?;
         let paths = entries.flatten().map(|entry| entry.path());
-        Ok(paths
-            .filter(|path| path.extension().is_some_and(|extension| extension == wanted))
-            .filter_map(|path| self.load(&path))
-            .collect())
+        Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == wanted)).collect())
     }
 
     fn load(&self, path: &Path) -> Option<Attachment> {

@@ -21,6 +21,7 @@ mod host;
 mod in_process;
 mod journal;
 mod kept;
+mod left;
 mod metrics;
 mod network;
 mod pod;

@@ -1,90 +1,13 @@
 //! DEL: what a pod holds of its network is freed, now or later, and no pod has to stay for that.
 
+use crate::chain::Removal;
+use crate::left::Problem;
 use crate::network::Network;
-use crate::{Attachment, IFNAME, PodNetwork, Result};
+use crate::{Attachment, IFNAME, NetError, PodNetwork, Result};
 use cni::types::{NetnsRef, ValidAttachment};
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// So often a client hears that a pod's DEL has failed while its namespace is there, which some plugins want to see.
 const ATTEMPTS: u32 = 3;
-/// The longest time between two attempts to delete what pods have left.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-
-/// What pods have left behind that are gone.
-pub(crate) struct Left {
-    first_pause: Duration,
-    state: Mutex<LeftState>,
-}
-
-#[derive(Default)]
-struct LeftState {
-    /// How often DEL has failed of pods that are there.
-    failures: HashMap<String, u32>,
-    /// When to try next; `None`: nothing is left.
-    next: Option<Instant>,
-    pause: Duration,
-    /// How many pods, and what was said of the last.
-    problem: Option<(usize, String)>,
-}
-
-impl Left {
-    pub(crate) fn new(first_pause: Duration, any: bool) -> Self {
-        let next = any.then(Instant::now);
-        let state = LeftState { next, pause: first_pause, ..LeftState::default() };
-        Self { first_pause, state: Mutex::new(state) }
-    }
-
-    fn state(&self) -> MutexGuard<'_, LeftState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Something has changed: what failed before may succeed now.
-    pub(crate) fn hurry(&self) {
-        let mut state = self.state();
-        state.pause = self.first_pause;
-        state.next = state.next.map(|_| Instant::now());
-    }
-
-    /// Something was left.
-    fn more(&self) {
-        let mut state = self.state();
-        state.pause = self.first_pause;
-        state.next = Some(Instant::now() + self.first_pause);
-    }
-
-    fn is_due(&self) -> bool {
-        self.state().next.is_some_and(|next| next <= Instant::now())
-    }
-
-    /// Notes how an attempt went.
-    fn tried(&self, problem: Option<(usize, String)>) {
-        let mut state = self.state();
-        state.pause = (state.pause * 2).min(LONGEST_PAUSE);
-        state.next = problem.as_ref().map(|_| Instant::now() + state.pause);
-        state.problem = problem;
-    }
-
-    /// How often this pod's DEL has failed, this time included.
-    fn count_failure(&self, id: &str) -> u32 {
-        let mut state = self.state();
-        let count = state.failures.entry(id.to_owned()).or_default();
-        *count += 1;
-        *count
-    }
-
-    fn forget_failures(&self, id: &str) {
-        self.state().failures.remove(id);
-    }
-
-    /// For people.
-    pub(crate) fn text(&self) -> Option<String> {
-        let state = self.state();
-        let (count, problem) = state.problem.as_ref()?;
-        Some(format!("the network of removed pods is not released yet ({count}): {problem}"))
-    }
-}
 
 impl Network {
     /// Detaches a pod by the configuration with which it was attached: the attachment's, else the recorded
@@ -110,7 +33,7 @@ impl Network {
         };
         let netns = self.existing(&pod.netns);
         let is_there = netns.is_some();
-        let Err(error) = self.delete(&recorded, netns).await else {
+        let Err(error) = self.delete(&recorded, netns, false).await else {
             self.left.forget_failures(&recorded.container_id);
             return self.journal.remove(&recorded.container_id, &recorded.ifname);
         };
@@ -119,29 +42,37 @@ impl Network {
             return Err(error);
         }
         self.left.forget_failures(&recorded.container_id);
-        let (id, pod) = (&recorded.container_id, recorded.pod());
-        tracing::warn!(%error, id, pod, "not all of a pod's network is released: it is tried again without the pod");
-        self.leave(&recorded);
+        let (id, pod, network) = (&recorded.container_id, recorded.pod(), &recorded.config.name);
+        tracing::warn!(
+            %error, id, pod, network,
+            "not all of a pod's network is released: it is tried again without the pod"
+        );
+        self.leave(&recorded, &error);
         Ok(())
     }
 
-    fn leave(&self, attachment: &Attachment) {
-        if let Err(error) = self.journal.leave(attachment) {
-            tracing::warn!(%error, id = attachment.container_id, "cannot record what a pod has left of its network");
+    fn leave(&self, attachment: &Attachment, why: &NetError) {
+        match self.journal.leave(attachment) {
+            Ok(left) => self.left.more(Problem::new(&left, why)),
+            Err(error) => {
+                let (id, pod) = (&attachment.container_id, attachment.pod());
+                tracing::warn!(%error, id, pod, "cannot record what a pod has left of its network");
+            }
         }
-        self.left.more();
     }
 
-    async fn delete(&self, attachment: &Attachment, netns: Option<NetnsRef>) -> Result<()> {
+    async fn delete(&self, attachment: &Attachment, netns: Option<NetnsRef>, again: bool) -> Result<()> {
         let in_force = self.loaded();
-        self.caller.del(attachment, netns, in_force.as_deref()).await
+        let removal = Removal { netns, in_force: in_force.as_deref(), again, ..Removal::of(attachment) };
+        self.caller.del(&removal).await
     }
 
     /// Every ADD is recorded before it begins: without a record there should be nothing to delete, so a failure to
     /// do so keeps nobody from removing the pod.
     async fn detach_unrecorded(&self, pod: &PodNetwork) {
         let Ok(planned) = self.plan(pod) else { return };
-        if let Err(error) = self.caller.del(&planned, self.existing(&pod.netns), None).await {
+        let removal = Removal { netns: self.existing(&pod.netns), ..Removal::of(&planned) };
+        if let Err(error) = self.caller.del(&removal).await {
             let (id, pod) = (&pod.sandbox_id, planned.pod());
             tracing::warn!(%error, id, pod, "cni DEL of a pod that no ADD is recorded of");
         }
@@ -162,22 +93,23 @@ impl Network {
                 return;
             }
         };
-        let mut problem: Option<(usize, String)> = None;
-        for attachment in left {
-            let deleted = match self.delete(&attachment, self.existing(&attachment.netns)).await {
+        let (mut files, mut problems) = (Vec::new(), Vec::new());
+        for left in left {
+            files.push(left.path.clone());
+            let attachment = &left.attachment;
+            let deleted = match self.delete(attachment, self.existing(&attachment.netns), true).await {
                 Ok(()) => self.journal.remove(&attachment.container_id, &attachment.ifname),
                 Err(error) => Err(error),
             };
-            let (id, pod) = (&attachment.container_id, attachment.pod());
             match deleted {
-                Ok(()) => tracing::info!(id, pod, "the network of a removed pod is released after all"),
-                Err(error) => {
-                    tracing::debug!(%error, id, pod, "the network of a removed pod is still not released");
-                    problem = Some((problem.map_or(0, |(count, _)| count) + 1, error.to_string()));
+                Ok(()) => {
+                    let (id, pod) = (&attachment.container_id, attachment.pod());
+                    tracing::info!(id, pod, "the network of a removed pod is released after all");
                 }
+                Err(error) => problems.push(Problem::new(&left, &error)),
             }
         }
-        self.left.tried(problem);
+        self.left.tried(&files, problems);
     }
 
     /// Removes what belongs to no pod: recorded attachments that are not among the valid ones (pairs of
@@ -198,10 +130,10 @@ impl Network {
                 pod = stale.pod(),
                 "deleting a network attachment without a pod"
             );
-            let deleted = match self.delete(&stale, self.existing(&stale.netns)).await {
+            let deleted = match self.delete(&stale, self.existing(&stale.netns), false).await {
                 Ok(()) => self.journal.remove(&stale.container_id, &stale.ifname),
                 Err(error) => {
-                    self.leave(&stale);
+                    self.leave(&stale, &error);
                     Err(error)
                 }
             };

@@ -5,6 +5,8 @@ use super::plugins::{Pod, on_own_host};
 use crate::{NetError, PodNetwork};
 use serde_json::json;
 use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 /// A pod whose namespace is there: any will do for plugins that are scripts.
 fn with_namespace(id: &str) -> PodNetwork {
@@ -25,7 +27,10 @@ async fn a_failed_clean_up_keeps_no_pod_and_is_tried_again() {
     // Never attached: the namespace is of no use to another attempt.
     network.detach(&with_namespace("c1"), None).await.unwrap();
     assert_eq!(node.journal(), 1, "what is left is known");
-    eventually("it is told", || network.status().message.contains("cni DEL b: exit status: 3")).await;
+    let told = network.status().message;
+    assert!(told.contains("default/web on net1 (c1-eth0.left): cni DEL b: exit status: 3: broken"), "{told}");
+    eventually("tried again", || node.calls().len() > 8).await;
+    assert_eq!(network.status().message, told, "no less after another attempt");
     assert!(network.status().ready, "other pods have a network");
     fs::write(node.path("well"), "").unwrap();
     eventually("tried again", || node.journal() == 0).await;
@@ -81,9 +86,87 @@ async fn a_plugin_that_is_gone_holds_no_pod() {
     node.forget_calls();
     network.detach(&pod, Some(&attachment)).await.unwrap();
     assert_eq!(node.calls(), ["a DEL"]);
+    let told = || network.status().message;
+    assert!(told().contains("default/web on net1 (c1-eth0.left): cni DEL b: no such plugin"), "{}", told());
+    eventually("and what keeps the node", || {
+        let told = told();
+        told.contains("no CNI plugin b") && told.contains("default/web on net1") && !network.status().ready
+    })
+    .await;
     node.address_plugin("b");
     eventually("its binary is back", || node.journal() == 0).await;
     assert_eq!(node.stdin("b", "DEL")["prevResult"]["x-own"], 7);
+}
+
+#[tokio::test]
+async fn what_is_never_released_is_told_for_a_day_and_given_up_by_its_file() {
+    let node = Node::new();
+    let tries = "[ $CNI_COMMAND = ADD ] || { echo pool is gone >&2; exit 1; }";
+    node.plugin("a", &format!("{tries}; echo '{RESULT}'"));
+    node.conf("10.conflist", &list("1.0.0", &["a"]));
+    let network = node.open();
+    for id in ["c1", "c2"] {
+        let attachment = network.attach(&pod(id)).await.unwrap();
+        network.detach(&pod(id), Some(&attachment)).await.unwrap();
+    }
+    let told = || network.status().message;
+    assert!(told().contains("(2)") && told().contains("c2-eth0.left"), "{}", told());
+    let file = |id: &str| node.settings.state_dir.join(format!("attachments/{id}-eth0.left"));
+    fs::remove_file(file("c2")).unwrap();
+    assert!(told().contains("(1)") && !told().contains("c2-eth0.left"), "at once: {}", told());
+    let two_days = Duration::from_secs(2 * 24 * 3600);
+    let left = fs::File::options().write(true).open(file("c1")).unwrap();
+    left.set_modified(SystemTime::now() - two_days).unwrap();
+    eventually("told no longer", || told().is_empty()).await;
+    assert_eq!(node.journal(), 1);
+    node.address_plugin("a");
+    node.conf("10.conflist", &list("1.0.0", &["a", "a"]));
+    eventually("another configuration", || node.journal() == 0).await;
+}
+
+#[tokio::test]
+async fn failures_are_logged_once_with_pod_network_and_error() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let node = Node::new();
+    node.plugin(
+        "a",
+        &format!("[ $CNI_COMMAND = ADD ] || {{ echo pool is gone >&2; exit 1; }}; echo '{RESULT}'"),
+    );
+    node.conf("10.conflist", &list("1.0.0", &["a"]));
+    let network = node.open();
+    let attachment = network.attach(&pod("c1")).await.unwrap();
+    network.detach(&pod("c1"), Some(&attachment)).await.unwrap();
+    eventually("tried again", || node.calls().len() > 3).await;
+    let log = log.text();
+    let failures: Vec<&str> = log.lines().filter(|line| line.contains("pool is gone")).collect();
+    assert_eq!(failures.len(), 2, "the plugin's own and what becomes of it: {log}");
+    for line in failures {
+        let names = ["WARN", "default/web", "c1", "net1", "cni DEL a: exit status: 1"];
+        assert!(names.iter().all(|name| line.contains(name)), "{line}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 const OLD: &str = r#"if grep -q '"cniVersion":"1.1.0"' $D/a.$CNI_COMMAND.json; then
