@@ -1,17 +1,17 @@
 //! IPAM plugins: the built-in host-local in process, any other as the binary of its name.
 
 use crate::failure::{config, decoding};
-use crate::host_local;
 use crate::types::{CniError, CniResult, Command, Invocation};
+use crate::{Plugins, host_local};
 use serde_json::Value;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 
 /// Asks the IPAM plugin for addresses.
-pub(crate) fn add(call: &Invocation, ipam: &str) -> Result<CniResult, CniError> {
+pub(crate) fn add(plugins: &Plugins, call: &Invocation, ipam: &str) -> Result<CniResult, CniError> {
     if ipam == host_local::TYPE {
-        return host_local::add(call);
+        return host_local::add(&plugins.leases, call);
     }
     let output = execute(call, ipam, Command::Add)?;
     let value: Value = serde_json::from_slice(&output)
@@ -20,15 +20,20 @@ pub(crate) fn add(call: &Invocation, ipam: &str) -> Result<CniResult, CniError> 
 }
 
 /// Any command that has no result.
-pub(crate) fn run(call: &Invocation, ipam: &str, command: Command) -> Result<(), CniError> {
+pub(crate) fn run(
+    plugins: &Plugins,
+    call: &Invocation,
+    ipam: &str,
+    command: Command,
+) -> Result<(), CniError> {
     if ipam != host_local::TYPE {
         return execute(call, ipam, command).map(|_| ());
     }
     match command {
-        Command::Del => host_local::del(call),
-        Command::Check => host_local::check(call),
-        Command::Status => host_local::status(call),
-        Command::Gc => host_local::gc(call),
+        Command::Del => host_local::del(&plugins.leases, call),
+        Command::Check => host_local::check(&plugins.leases, call),
+        Command::Status => host_local::status(&plugins.leases, call),
+        Command::Gc => host_local::gc(&plugins.leases, call),
         Command::Add | Command::Version => Ok(()),
     }
 }

@@ -6,21 +6,23 @@
 //! What differs: they talk to the kernel by netlink instead of running commands, and keep their packet
 //! rules in nf_tables tables of their own, `corten_masquerade`, `corten_hostport` and `corten_macspoofchk`.
 //!
-//! [`run`] carries one call out; [`validate`] says what a configuration's first ADD would refuse; [`understands`] says beforehand whether a configuration holds anything
-//! that these plugins do not do, so that the caller can execute another plugin of that name instead.
+//! [`Plugins`] carries calls out; [`validate`] says what a configuration's first ADD would refuse; [`understands`] says
+//! beforehand whether a configuration holds anything that these plugins do not do, so that the caller can execute another
+//! plugin of that name instead.
 
-pub mod bridge;
+mod bridge;
 mod delegate;
 mod failure;
 mod fields;
 mod firewall;
-pub mod host_local;
-pub mod loopback;
-pub mod portmap;
+pub mod fuzz;
+mod host_local;
+mod loopback;
+mod portmap;
 mod run;
 pub mod standalone;
 mod tag;
 pub mod types;
 
 pub use fields::{UnknownField, understands};
-pub use run::{heal, rules_generation, run, validate};
+pub use run::{Plugins, validate};

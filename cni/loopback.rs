@@ -12,7 +12,7 @@ const NAME: &str = "lo";
 ///
 /// # Errors
 /// When the namespace cannot be opened, or `lo` not brought up.
-pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
+pub(crate) fn add(call: &Invocation) -> Result<CniResult, CniError> {
     let inside = open_netns(call)?;
     let link = set(&inside, true)?;
     if let Some(previous) = call.conf.prev_result().map_err(decoding)? {
@@ -38,7 +38,7 @@ pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
 ///
 /// # Errors
 /// When `lo` cannot be taken down.
-pub fn del(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn del(call: &Invocation) -> Result<(), CniError> {
     let there = call.netns.as_ref().is_some_and(|netns| !call.skip_link_delete && netns.path.exists());
     match there.then(|| open_netns(call)) {
         Some(Ok(inside)) => set(inside.as_ref(), false).map(|_| ()),
@@ -50,7 +50,7 @@ pub fn del(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// When it is not.
-pub fn check(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn check(call: &Invocation) -> Result<(), CniError> {
     if get(open_netns(call)?.as_ref())?.up {
         return Ok(());
     }

@@ -1,36 +1,71 @@
 //! From a call to the plugin that carries it out.
 
+use crate::bridge::Bridges;
+use crate::firewall::Filter;
+use crate::host_local::Leases;
 use crate::types::{CniError, CniResult, Command, Invocation};
 use crate::{bridge, host_local, loopback, portmap};
 
-/// Carries a call out with the built-in plugin that its configuration names. Only ADD has a result.
-///
-/// # Errors
-/// What the plugin reports; [`CniError::INVALID_CONFIG`] for a plugin that is not built in.
-pub fn run(call: &Invocation) -> Result<Option<CniResult>, CniError> {
-    let plugin = call.conf.plugin_type();
-    match (plugin, call.command) {
-        ("bridge", Command::Add) => bridge::add(call).map(Some),
-        ("bridge", Command::Del) => bridge::del(call).map(none),
-        ("bridge", Command::Check) => bridge::check(call).map(none),
-        ("bridge", Command::Status) => bridge::status(call).map(none),
-        ("bridge", Command::Gc) => bridge::gc(call).map(none),
-        ("host-local", Command::Add) => host_local::add(call).map(Some),
-        ("host-local", Command::Del) => host_local::del(call).map(none),
-        ("host-local", Command::Check) => host_local::check(call).map(none),
-        ("host-local", Command::Status) => host_local::status(call).map(none),
-        ("host-local", Command::Gc) => host_local::gc(call).map(none),
-        ("portmap", Command::Add) => portmap::add(call).map(Some),
-        ("portmap", Command::Del) => portmap::del(call).map(none),
-        ("portmap", Command::Check) => portmap::check(call).map(none),
-        ("portmap", Command::Status) => portmap::status(call).map(none),
-        ("portmap", Command::Gc) => portmap::gc(call).map(none),
-        ("loopback", Command::Add) => loopback::add(call).map(Some),
-        ("loopback", Command::Del) => loopback::del(call).map(none),
-        ("loopback", Command::Check) => loopback::check(call).map(none),
-        ("loopback", Command::Status | Command::Gc) => Ok(None),
-        ("bridge" | "host-local" | "portmap" | "loopback", Command::Version) => Ok(None),
-        _ => Err(CniError::new(CniError::INVALID_CONFIG, format!("no built-in plugin {plugin:?}"))),
+/// The built-in plugins with what they remember between calls: guesses that spare work, of which the kernel and the files
+/// have the last word.
+#[derive(Debug, Default)]
+pub struct Plugins {
+    pub(crate) bridges: Bridges,
+    pub(crate) filter: Filter,
+    pub(crate) leases: Leases,
+}
+
+impl Plugins {
+    /// Carries a call out with the built-in plugin that its configuration names. Only ADD has a result.
+    ///
+    /// # Errors
+    /// What the plugin reports; [`CniError::INVALID_CONFIG`] for a plugin that is not built in.
+    pub fn run(&self, call: &Invocation) -> Result<Option<CniResult>, CniError> {
+        let plugin = call.conf.plugin_type();
+        match (plugin, call.command) {
+            ("bridge", Command::Add) => bridge::add(self, call).map(Some),
+            ("bridge", Command::Del) => bridge::del(self, call).map(none),
+            ("bridge", Command::Check) => bridge::check(self, call).map(none),
+            ("bridge", Command::Status) => bridge::status(self, call).map(none),
+            ("bridge", Command::Gc) => bridge::gc(self, call).map(none),
+            ("host-local", Command::Add) => host_local::add(&self.leases, call).map(Some),
+            ("host-local", Command::Del) => host_local::del(&self.leases, call).map(none),
+            ("host-local", Command::Check) => host_local::check(&self.leases, call).map(none),
+            ("host-local", Command::Status) => host_local::status(&self.leases, call).map(none),
+            ("host-local", Command::Gc) => host_local::gc(&self.leases, call).map(none),
+            ("portmap", Command::Add) => portmap::add(&self.filter, call).map(Some),
+            ("portmap", Command::Del) => portmap::del(&self.filter, call).map(none),
+            ("portmap", Command::Check) => portmap::check(&self.filter, call).map(none),
+            ("portmap", Command::Status) => portmap::status(call).map(none),
+            ("portmap", Command::Gc) => portmap::gc(&self.filter, call).map(none),
+            ("loopback", Command::Add) => loopback::add(call).map(Some),
+            ("loopback", Command::Del) => loopback::del(call).map(none),
+            ("loopback", Command::Check) => loopback::check(call).map(none),
+            ("loopback", Command::Status | Command::Gc) => Ok(None),
+            ("bridge" | "host-local" | "portmap" | "loopback", Command::Version) => Ok(None),
+            _ => Err(CniError::new(CniError::INVALID_CONFIG, format!("no built-in plugin {plugin:?}"))),
+        }
+    }
+
+    /// Makes again what somebody has flushed of the packet rules of attachments: each call holds the configuration and the
+    /// result of an ADD, as those of CHECK do. Whether anything was missing. What other plugins have made is theirs.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the other tables have been made all the same.
+    pub fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError> {
+        let of = |plugin: &str| -> Vec<_> {
+            calls.iter().filter(|call| call.conf.plugin_type() == plugin).collect()
+        };
+        let bridged = bridge::heal(&self.filter, &of("bridge"));
+        // The rules that keep 127.0.0.0/8 on the node are needed behind the last host port, too.
+        let is_open = of("bridge").into_iter().any(bridge::routes_loopback);
+        let mapped = portmap::heal(&self.filter, &of("portmap"), is_open)?;
+        Ok(bridged? || mapped)
+    }
+
+    /// A number that changes with every change of packet rules on this host; `None` where it cannot be known.
+    pub fn rules_generation(&self) -> Option<u32> {
+        self.filter.socket().ok().and_then(|socket| sys::nft::generation(&socket).ok())
     }
 }
 
@@ -47,26 +82,6 @@ pub fn validate(call: &Invocation) -> Result<(), CniError> {
         "loopback" => Ok(()),
         plugin => Err(CniError::new(CniError::INVALID_CONFIG, format!("no built-in plugin {plugin:?}"))),
     }
-}
-
-/// Makes again what somebody has flushed of the packet rules of attachments: each call holds the configuration and the
-/// result of an ADD, as those of CHECK do. Whether anything was missing. What other plugins have made is theirs.
-///
-/// # Errors
-/// When the kernel refuses; the other tables have been made all the same.
-pub fn heal(calls: &[Invocation]) -> Result<bool, CniError> {
-    let of =
-        |plugin: &str| -> Vec<_> { calls.iter().filter(|call| call.conf.plugin_type() == plugin).collect() };
-    let bridged = bridge::heal(&of("bridge"));
-    // The rules that keep 127.0.0.0/8 on the node are needed behind the last host port, too.
-    let is_open = of("bridge").into_iter().any(bridge::routes_loopback);
-    let mapped = portmap::heal(&of("portmap"), is_open)?;
-    Ok(bridged? || mapped)
-}
-
-/// A number that changes with every change of packet rules on this host; `None` where it cannot be known.
-pub fn rules_generation() -> Option<u32> {
-    crate::firewall::socket().ok().and_then(|socket| sys::nft::generation(&socket).ok())
 }
 
 fn none((): ()) -> Option<CniResult> {

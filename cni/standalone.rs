@@ -1,7 +1,7 @@
 //! Plugins as binaries: the environment and the standard input make the call, the standard output takes the
 //! result or the error, as the CNI specification says.
 
-use crate::run;
+use crate::Plugins;
 use crate::types::{
     CniError, Command, Invocation, NetnsRef, PluginConfig, TypesError, Version, valid_interface_name,
     valid_name,
@@ -62,7 +62,7 @@ fn answer(plugin: &str, environment: Environment<'_>, conf: &[u8]) -> Result<Opt
         let message = format!("{command} needs cniVersion {since}, the configuration has {version}");
         return Err(CniError::new(CniError::INCOMPATIBLE_VERSION, message));
     }
-    match run(&call)? {
+    match Plugins::default().run(&call)? {
         None => Ok(None),
         Some(result) => result.to_value(version).map(Some).map_err(crate::failure::decoding),
     }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use sys::SysResult;
 use sys::netlink::{
@@ -18,6 +18,7 @@ use sys::netlink::{
     addresses, is_local, link_info, link_infos,
 };
 use sys::netns::Netns;
+use sys::sync::lock;
 
 const EEXIST: i32 = 17;
 /// No such interface.
@@ -39,7 +40,35 @@ pub(super) struct BridgeState {
 
 /// Bridges by network namespace and name. An entry is only a guess: the kernel refuses an index that no longer
 /// is, and then the bridge is looked up (and made) again.
-static BRIDGES: Mutex<Option<HashMap<(u64, String), BridgeState>>> = Mutex::new(None);
+#[derive(Debug, Default)]
+pub(crate) struct Bridges(Mutex<HashMap<(u64, String), BridgeState>>);
+
+/// The host: a socket in its network namespace, and what is known of its bridges.
+pub(super) struct Host<'a> {
+    pub(super) socket: Socket,
+    pub(super) bridges: &'a Bridges,
+}
+
+impl Host<'_> {
+    fn known(&self, conf: &Bridge) -> Option<BridgeState> {
+        let bridges = lock(&self.bridges.0);
+        let known = bridges.get(&self.key(conf))?;
+        let is_same = known.promiscuous == conf.promiscuous && known.owner == conf.owner;
+        is_same.then(|| BridgeState { cached: true, ..known.clone() })
+    }
+
+    fn remember(&self, conf: &Bridge, state: &BridgeState) {
+        lock(&self.bridges.0).insert(self.key(conf), state.clone());
+    }
+
+    fn forget(&self, conf: &Bridge) {
+        lock(&self.bridges.0).remove(&self.key(conf));
+    }
+
+    fn key(&self, conf: &Bridge) -> (u64, String) {
+        (self.socket.netns_cookie(), conf.name.clone())
+    }
+}
 
 /// The host's end of a pair, and index and hardware address of the other end in its namespace.
 #[derive(Debug)]
@@ -58,7 +87,7 @@ pub(super) fn veth_name(call: &Invocation) -> String {
 
 /// Makes the pair, one end at the bridge, the other in the container's namespace.
 pub(super) fn attach(
-    host: &Socket,
+    host: &Host<'_>,
     conf: &Bridge,
     call: &Invocation,
     inside: &Netns,
@@ -66,12 +95,12 @@ pub(super) fn attach(
 ) -> Result<(BridgeState, HostLink), CniError> {
     let bridge = bridge(host, conf)?;
     let link_mac = random_mac()?;
-    match create(host, conf, call, inside, &bridge, (link_mac, mac)) {
+    match create(&host.socket, conf, call, inside, &bridge, (link_mac, mac)) {
         Ok(link) => Ok((bridge, link)),
         Err(_) if bridge.cached => {
-            forget(host, conf);
+            host.forget(conf);
             let bridge = self::bridge(host, conf)?;
-            let link = create(host, conf, call, inside, &bridge, (link_mac, mac))?;
+            let link = create(&host.socket, conf, call, inside, &bridge, (link_mac, mac))?;
             Ok((bridge, link))
         }
         Err(error) => Err(error),
@@ -135,8 +164,8 @@ fn remove(host: &Socket, name: &str) {
 }
 
 /// The bridge, made when it is not there.
-fn bridge(host: &Socket, conf: &Bridge) -> Result<BridgeState, CniError> {
-    if let Some(known) = known(host, conf) {
+fn bridge(host: &Host<'_>, conf: &Bridge) -> Result<BridgeState, CniError> {
+    if let Some(known) = host.known(conf) {
         return Ok(known);
     }
     let mut batch = Batch::new();
@@ -147,7 +176,7 @@ fn bridge(host: &Socket, conf: &Bridge) -> Result<BridgeState, CniError> {
         promiscuous: conf.promiscuous,
     });
     batch.get_link(&conf.name);
-    let replies = host.run(&mut batch).map_err(system)?;
+    let replies = host.socket.run(&mut batch).map_err(system)?;
     let found = link_info(&replies).filter(|link| link.kind == "bridge");
     let Some(LinkInfo { index, mac: Some(mac), up, promiscuity, alias, .. }) = found else {
         return Err(config(format!("{:?} exists and is not a bridge", conf.name)));
@@ -164,7 +193,7 @@ fn bridge(host: &Socket, conf: &Bridge) -> Result<BridgeState, CniError> {
     if conf.promiscuous && promiscuity == 0 {
         batch.set_promiscuous(&conf.name, index);
     }
-    host.run(&mut batch).map_err(system)?;
+    host.socket.run(&mut batch).map_err(system)?;
     // The host's routes are its own, whatever a container advertises. Without IPv6 there is no such file.
     let accept = format!("/proc/sys/net/ipv6/conf/{}/accept_ra", conf.name);
     let _ = std::fs::write(accept, "0");
@@ -176,7 +205,7 @@ fn bridge(host: &Socket, conf: &Bridge) -> Result<BridgeState, CniError> {
         gateways: Vec::new(),
         cached: false,
     };
-    remember(host, conf, &state);
+    host.remember(conf, &state);
     Ok(state)
 }
 
@@ -224,23 +253,23 @@ fn another_address(conf: &Bridge, other: Address) -> CniError {
 
 /// Gives the bridge the gateways' addresses, and lets the host forward.
 pub(super) fn become_gateway(
-    host: &Socket,
+    host: &Host<'_>,
     conf: &Bridge,
     bridge: &BridgeState,
     gateways: &[IpNet],
 ) -> Result<(), CniError> {
     if gateways.iter().any(|gateway| !bridge.gateways.contains(gateway)) {
-        clear_the_way(host, conf, bridge, gateways)?;
+        clear_the_way(&host.socket, conf, bridge, gateways)?;
         let mut state = bridge.clone();
         state.gateways = gateways.to_vec();
-        remember(host, conf, &state);
+        host.remember(conf, &state);
     }
     // Repeated each time: it heals a bridge that has lost an address, and costs 3 µs.
     let mut batch = Batch::new();
     for gateway in gateways {
         batch.add_address(&conf.name, bridge.index, address(*gateway), false);
     }
-    host.run(&mut batch).map_err(system)?;
+    host.socket.run(&mut batch).map_err(system)?;
     for ipv4 in [true, false] {
         if gateways.iter().any(|gateway| gateway.addr().is_ipv4() == ipv4) {
             forward(ipv4)?;
@@ -352,24 +381,6 @@ fn settled(host: &Socket, bridge: u32) -> Result<bool, CniError> {
         }
     }
     Ok(true)
-}
-
-fn known(host: &Socket, conf: &Bridge) -> Option<BridgeState> {
-    let bridges = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (host.netns_cookie(), conf.name.clone());
-    let known = bridges.as_ref()?.get(&key)?;
-    let is_same = known.promiscuous == conf.promiscuous && known.owner == conf.owner;
-    is_same.then(|| BridgeState { cached: true, ..known.clone() })
-}
-
-fn remember(host: &Socket, conf: &Bridge, state: &BridgeState) {
-    let mut bridges = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
-    bridges.get_or_insert_default().insert((host.netns_cookie(), conf.name.clone()), state.clone());
-}
-
-fn forget(host: &Socket, conf: &Bridge) {
-    let mut bridges = BRIDGES.lock().unwrap_or_else(PoisonError::into_inner);
-    bridges.get_or_insert_default().remove(&(host.netns_cookie(), conf.name.clone()));
 }
 
 /// The addresses of one interface.

@@ -7,11 +7,12 @@ mod host;
 mod plan;
 
 use crate::failure::{all_of, config, open_netns, system};
-use crate::firewall::{masquerade, spoof};
+use crate::firewall::{Filter, masquerade, spoof};
 use crate::types::{CniError, CniResult, Command, Interface, Invocation};
-use crate::{delegate, host_local, tag};
+use crate::{Plugins, delegate, host_local, tag};
 use conf::{Bridge, Removal};
-use host::{ENODEV, HostLink};
+pub(crate) use host::Bridges;
+use host::{BridgeState, ENODEV, Host, HostLink};
 use ipnet::IpNet;
 use sys::netlink::{Batch, Mac, Socket};
 use sys::netns::Netns;
@@ -20,25 +21,26 @@ use sys::netns::Netns;
 ///
 /// # Errors
 /// When the configuration is wrong, IPAM gives no address, or the kernel refuses. What was made is removed.
-pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
+pub(crate) fn add(plugins: &Plugins, call: &Invocation) -> Result<CniResult, CniError> {
     let conf = Bridge::read(call)?;
     let inside = open_netns(call)?;
-    let host = Socket::route().map_err(system)?;
+    let host = Host { socket: Socket::route().map_err(system)?, bridges: &plugins.bridges };
     let mac = match conf.mac {
         Some(mac) => mac,
         None => random_mac()?,
     };
     let (bridge, link) = host::attach(&host, &conf, call, &inside, mac)?;
-    let mut undo = Undo { call, conf: &conf, host: &host, link: &link, addresses: false };
+    let mut undo = Undo { plugins, call, conf: &conf, host: &host, link: &link, addresses: false };
     let made = complete(&mut undo, &inside, &bridge);
     made.map_err(|error| undo.run(error))
 }
 
 /// What an ADD has made so far.
 struct Undo<'a> {
+    plugins: &'a Plugins,
     call: &'a Invocation,
     conf: &'a Bridge,
-    host: &'a Socket,
+    host: &'a Host<'a>,
     link: &'a HostLink,
     addresses: bool,
 }
@@ -49,12 +51,16 @@ impl Undo<'_> {
         let mut failures = Vec::new();
         let mut batch = Batch::new();
         batch.delete_link(&self.link.name).tolerate(ENODEV);
-        failures.extend(self.host.run(&mut batch).err().map(|failed| failed.to_string()));
+        failures.extend(self.host.socket.run(&mut batch).err().map(|failed| failed.to_string()));
         if self.addresses {
-            let freed = delegate::run(self.call, &self.conf.ipam, Command::Del);
+            let freed = delegate::run(self.plugins, self.call, &self.conf.ipam, Command::Del);
             failures.extend(freed.err().map(|failed| failed.msg));
         }
-        failures.extend(remove_rules(self.call, &Removal::read(self.call)).err().map(|failed| failed.msg));
+        failures.extend(
+            remove_rules(&self.plugins.filter, self.call, &Removal::read(self.call))
+                .err()
+                .map(|failed| failed.msg),
+        );
         if failures.is_empty() {
             return error;
         }
@@ -63,8 +69,9 @@ impl Undo<'_> {
     }
 }
 
-fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &host::BridgeState) -> Result<CniResult, CniError> {
-    let (call, conf, host, link) = (undo.call, undo.conf, undo.host, undo.link);
+fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &BridgeState) -> Result<CniResult, CniError> {
+    let (plugins, call, conf) = (undo.plugins, undo.call, undo.conf);
+    let (host, link) = (undo.host, undo.link);
     let mut result = CniResult {
         interfaces: vec![
             interface(&conf.name, bridge.mac),
@@ -77,14 +84,14 @@ fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &host::BridgeState) -> 
         ..CniResult::default()
     };
     if conf.mac_spoof_check {
-        spoof::add(&link.name, link.peer_mac, &tag::of(call))?;
+        spoof::add(&plugins.filter, &link.name, link.peer_mac, &tag::of(call))?;
     }
     if conf.ipam.is_empty() {
         if !conf.container_down {
             container::bring_up(inside, &call.ifname, link.peer)?;
         }
     } else {
-        let given = delegate::add(call, &conf.ipam)?;
+        let given = delegate::add(plugins, call, &conf.ipam)?;
         undo.addresses = true;
         plan::complete(&mut result, given, conf)?;
         container::configure(inside, &call.ifname, link.peer, &result, conf)?;
@@ -92,11 +99,11 @@ fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &host::BridgeState) -> 
             host::become_gateway(host, conf, bridge, &plan::gateways(&result)?)?;
         }
         if conf.ip_masq {
-            masquerade::add(&addresses(&result), &tag::of(call))?;
+            masquerade::add(&plugins.filter, &addresses(&result), &tag::of(call))?;
         }
     }
     if !conf.container_down {
-        host::announce(host, inside, call, bridge, link, &addresses(&result))?;
+        host::announce(&host.socket, inside, call, bridge, link, &addresses(&result))?;
     }
     if !conf.dns.is_empty() {
         result.dns = conf.dns.clone();
@@ -109,16 +116,16 @@ fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &host::BridgeState) -> 
 ///
 /// # Errors
 /// When something that is there cannot be removed; the rest is removed all the same.
-pub fn del(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn del(plugins: &Plugins, call: &Invocation) -> Result<(), CniError> {
     let conf = Removal::read(call);
     let mut failures = Vec::new();
     if !call.skip_link_delete {
         failures.extend(delete_links(call).err());
     }
     if !conf.ipam.is_empty() {
-        failures.extend(delegate::run(call, &conf.ipam, Command::Del).err());
+        failures.extend(delegate::run(plugins, call, &conf.ipam, Command::Del).err());
     }
-    failures.extend(remove_rules(call, &conf).err());
+    failures.extend(remove_rules(&plugins.filter, call, &conf).err());
     all_of(failures)
 }
 
@@ -134,12 +141,13 @@ fn delete_links(call: &Invocation) -> Result<(), CniError> {
     Ok(())
 }
 
-fn remove_rules(call: &Invocation, conf: &Removal) -> Result<(), CniError> {
+fn remove_rules(filter: &Filter, call: &Invocation, conf: &Removal) -> Result<(), CniError> {
     let own = tag::of(call);
     // Without a readable result every set is searched.
     let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
-    let masqueraded = if conf.ip_masq { masquerade::release(&addresses(&previous), &own) } else { Ok(()) };
-    let checked = if conf.mac_spoof_check { spoof::remove(|tag| tag == own) } else { Ok(()) };
+    let masqueraded =
+        if conf.ip_masq { masquerade::release(filter, &addresses(&previous), &own) } else { Ok(()) };
+    let checked = if conf.mac_spoof_check { spoof::remove(filter, |tag| tag == own) } else { Ok(()) };
     all_of([masqueraded.err(), checked.err()].into_iter().flatten())
 }
 
@@ -147,20 +155,20 @@ fn remove_rules(call: &Invocation, conf: &Removal) -> Result<(), CniError> {
 ///
 /// # Errors
 /// What is missing or different.
-pub fn check(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn check(plugins: &Plugins, call: &Invocation) -> Result<(), CniError> {
     let conf = Bridge::read(call)?;
     if !conf.ipam.is_empty() {
-        delegate::run(call, &conf.ipam, Command::Check)?;
+        delegate::run(plugins, call, &conf.ipam, Command::Check)?;
     }
     let result = check::attachment(call, &conf)?;
     if conf.ip_masq && !conf.ipam.is_empty() {
-        masquerade::check(&addresses(&result), &tag::of(call))?;
+        masquerade::check(&plugins.filter, &addresses(&result), &tag::of(call))?;
     }
     Ok(())
 }
 
 /// Makes what is missing of the packet rules of attachments, as they were after ADD. Whether anything was.
-pub(crate) fn heal(calls: &[&Invocation]) -> Result<bool, CniError> {
+pub(crate) fn heal(filter: &Filter, calls: &[&Invocation]) -> Result<bool, CniError> {
     let (mut masqueraded, mut checked) = (Vec::new(), Vec::new());
     for call in calls {
         let (Ok(conf), Ok(Some(result))) = (Bridge::read(call), call.conf.prev_result()) else { continue };
@@ -172,7 +180,7 @@ pub(crate) fn heal(calls: &[&Invocation]) -> Result<bool, CniError> {
             checked.push((host::veth_name(call), mac, tag::of(call)));
         }
     }
-    let made = [masquerade::heal(&masqueraded)?, spoof::heal(&checked)?];
+    let made = [masquerade::heal(filter, &masqueraded)?, spoof::heal(filter, &checked)?];
     Ok(made.contains(&true))
 }
 
@@ -195,14 +203,14 @@ pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// [`CniError::NOT_AVAILABLE`] when the configuration is wrong or the bridge is taken; what IPAM says.
-pub fn status(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn status(plugins: &Plugins, call: &Invocation) -> Result<(), CniError> {
     let unavailable = |error: CniError| CniError::new(CniError::NOT_AVAILABLE, error.msg);
     let conf = Bridge::read(call).map_err(unavailable)?;
     let knows = conf.is_gateway && conf.ipam == host_local::TYPE;
     let gateways = if knows { host_local::gateways(call).map_err(unavailable)? } else { Vec::new() };
     let host = Socket::route().map_err(system)?;
     host::free_for(&host, &conf, &gateways).map_err(unavailable)?;
-    if conf.ipam.is_empty() { Ok(()) } else { delegate::run(call, &conf.ipam, Command::Status) }
+    if conf.ipam.is_empty() { Ok(()) } else { delegate::run(plugins, call, &conf.ipam, Command::Status) }
 }
 
 /// Removes the packet rules and addresses of this network that belong to no valid attachment. Interfaces go
@@ -210,12 +218,13 @@ pub fn status(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// When something cannot be removed; the rest is removed all the same.
-pub fn gc(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn gc(plugins: &Plugins, call: &Invocation) -> Result<(), CniError> {
     let conf = Removal::read(call);
     let stale = tag::stale(call, &host_local::valid_attachments(call)?);
-    let masqueraded = masquerade::remove(&stale);
-    let checked = spoof::remove(&stale);
-    let freed = if conf.ipam.is_empty() { Ok(()) } else { delegate::run(call, &conf.ipam, Command::Gc) };
+    let masqueraded = masquerade::remove(&plugins.filter, &stale);
+    let checked = spoof::remove(&plugins.filter, &stale);
+    let freed =
+        if conf.ipam.is_empty() { Ok(()) } else { delegate::run(plugins, call, &conf.ipam, Command::Gc) };
     all_of([masqueraded.err(), checked.err(), freed.err()].into_iter().flatten())
 }
 

@@ -1,6 +1,6 @@
 //! Making again what somebody has flushed, as `nft flush ruleset` does.
 
-use super::{Chain, Entries, Table, of_set, socket};
+use super::{Chain, Entries, Filter, Table, of_set};
 use crate::failure::system;
 use crate::types::CniError;
 use std::collections::HashMap;
@@ -14,24 +14,35 @@ const ELEMENTS_AT_ONCE: usize = 512;
 impl Table {
     /// Makes what is missing of the table, its rules and these entries of it. A key that is there is left to who has it.
     /// Whether anything was missing.
-    pub(crate) fn heal(&self, chains: &[Chain<'_>], entries: &Entries) -> Result<bool, CniError> {
+    pub(crate) fn heal(
+        &self,
+        filter: &Filter,
+        chains: &[Chain<'_>],
+        entries: &Entries,
+    ) -> Result<bool, CniError> {
         if entries.is_empty() {
             return Ok(false);
         }
-        self.heal_all(chains, entries)
+        self.heal_all(filter, chains, entries)
     }
 
     /// The same of a table whose rules are needed without any element too.
-    pub(crate) fn heal_all(&self, chains: &[Chain<'_>], entries: &Entries) -> Result<bool, CniError> {
-        let socket = socket()?;
-        let missing = self.missing(&socket, entries).map_err(system)?;
-        if missing.is_empty() && self.has_rules(&socket, chains).map_err(system)? {
+    pub(crate) fn heal_all(
+        &self,
+        filter: &Filter,
+        chains: &[Chain<'_>],
+        entries: &Entries,
+    ) -> Result<bool, CniError> {
+        let session = filter.open()?;
+        let socket = &*session.socket;
+        let missing = self.missing(socket, entries).map_err(system)?;
+        if missing.is_empty() && self.has_rules(socket, chains).map_err(system)? {
             return Ok(false);
         }
-        self.forget(&socket);
-        self.insert(chains, &Entries::new())?;
+        session.forget(self.name);
+        self.insert(filter, chains, &Entries::new())?;
         for part in missing.chunks(ELEMENTS_AT_ONCE) {
-            self.insert(chains, &part.to_vec())?;
+            self.insert(filter, chains, &part.to_vec())?;
         }
         Ok(true)
     }

@@ -3,7 +3,7 @@
 //! The table maps source addresses to chains, one a subnet, that masquerade what goes elsewhere. Multicast
 //! is left alone, as the standard plugins leave it.
 
-use super::{Chain, Entries, Table};
+use super::{Chain, Entries, Filter, Table};
 use crate::types::CniError;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -90,18 +90,18 @@ fn entries(addresses: &[IpNet], tag: &str) -> Entries {
 }
 
 /// Masquerades what these addresses send out of their subnets.
-pub(crate) fn add(addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
-    with_chains(addresses, |chains| TABLE.insert(chains, &entries(addresses, tag)))
+pub(crate) fn add(filter: &Filter, addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
+    with_chains(addresses, |chains| TABLE.insert(filter, chains, &entries(addresses, tag)))
 }
 
 /// Makes what is missing of this for several attachments: addresses and tag. Whether anything was.
-pub(crate) fn heal(attachments: &[(Vec<IpNet>, String)]) -> Result<bool, CniError> {
+pub(crate) fn heal(filter: &Filter, attachments: &[(Vec<IpNet>, String)]) -> Result<bool, CniError> {
     let mut all: Vec<IpNet> =
         attachments.iter().flat_map(|(addresses, _)| addresses).map(IpNet::trunc).collect();
     all.sort();
     all.dedup();
     let entries = attachments.iter().flat_map(|(addresses, tag)| entries(addresses, tag)).collect();
-    with_chains(&all, |chains| TABLE.heal(chains, &entries))
+    with_chains(&all, |chains| TABLE.heal(filter, chains, &entries))
 }
 
 /// Does something with the chains of the subnets of some addresses.
@@ -118,16 +118,16 @@ fn with_chains<T>(addresses: &[IpNet], work: impl FnOnce(&[Chain<'_>]) -> T) -> 
 }
 
 /// Verifies that these addresses are masqueraded.
-pub(crate) fn check(addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
-    TABLE.check(&entries(addresses, tag))
+pub(crate) fn check(filter: &Filter, addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
+    TABLE.check(filter, &entries(addresses, tag))
 }
 
 /// Ends it for the attachment with this tag, which is expected to have these addresses.
-pub(crate) fn release(addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
-    TABLE.release(&entries(addresses, tag), tag)
+pub(crate) fn release(filter: &Filter, addresses: &[IpNet], tag: &str) -> Result<(), CniError> {
+    TABLE.release(filter, &entries(addresses, tag), tag)
 }
 
 /// Removes what has a tag that satisfies the condition.
-pub(crate) fn remove(condition: impl Fn(&str) -> bool) -> Result<(), CniError> {
-    TABLE.remove(condition)
+pub(crate) fn remove(filter: &Filter, condition: impl Fn(&str) -> bool) -> Result<(), CniError> {
+    TABLE.remove(filter, condition)
 }

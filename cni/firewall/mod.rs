@@ -13,9 +13,10 @@ pub(crate) use queue::Queue;
 use crate::failure::system;
 use crate::types::CniError;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use sys::netlink::Socket;
 use sys::nft::{Element, Family, Transaction, elements, find, generation};
+use sys::sync::lock;
 use sys::{SysError, SysResult};
 
 /// Missing: the table or a set is not there (any more).
@@ -27,28 +28,61 @@ const ERESTART: i32 = 85;
 /// Each attempt that another program's change defeats costs some 100 µs.
 const ATTEMPTS: usize = 50;
 
-/// What this process knows to exist: network namespace, and name of a table or of a table and chain.
-static KNOWN: Mutex<Option<HashSet<(u64, String)>>> = Mutex::new(None);
-/// One change at a time in this process: they would only defeat one another.
-static TURN: Mutex<()> = Mutex::new(());
+/// What is known of packet filters, by the network namespaces that they are in.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    /// What exists: network namespace, and name of a table or of a table and chain.
+    known: Mutex<HashSet<(u64, String)>>,
+    /// One change at a time: they would only defeat one another.
+    turn: Mutex<()>,
+    /// The socket of the network namespace in which the last change was made, kept open: when one is closed after
+    /// elements were removed, the kernel waits until it has freed them (12 ms).
+    socket: Mutex<Option<(u64, Arc<Socket>)>>,
+}
 
-/// The socket of the network namespace in which the last change was made, kept open: when one is closed after
-/// elements were removed, the kernel waits until it has freed them (12 ms).
-static SOCKET: Mutex<Option<(u64, Arc<Socket>)>> = Mutex::new(None);
-
-/// A netfilter socket of the calling thread's network namespace.
-pub(crate) fn socket() -> Result<Arc<Socket>, CniError> {
-    let here = Socket::route().map_err(system)?.netns_cookie();
-    let mut kept = SOCKET.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((cookie, socket)) = &*kept
-        && *cookie == here
-        && here != 0
-    {
-        return Ok(Arc::clone(socket));
+impl Filter {
+    /// A netfilter socket of the calling thread's network namespace.
+    pub(crate) fn socket(&self) -> Result<Arc<Socket>, CniError> {
+        let here = Socket::route().map_err(system)?.netns_cookie();
+        let mut kept = lock(&self.socket);
+        if let Some((cookie, socket)) = &*kept
+            && *cookie == here
+            && here != 0
+        {
+            return Ok(Arc::clone(socket));
+        }
+        let fresh = Arc::new(Socket::netfilter().map_err(system)?);
+        *kept = Some((here, Arc::clone(&fresh)));
+        Ok(fresh)
     }
-    let fresh = Arc::new(Socket::netfilter().map_err(system)?);
-    *kept = Some((here, Arc::clone(&fresh)));
-    Ok(fresh)
+
+    fn open(&self) -> Result<Session<'_>, CniError> {
+        Ok(Session { filter: self, socket: self.socket()? })
+    }
+}
+
+/// The filter of one network namespace.
+struct Session<'a> {
+    filter: &'a Filter,
+    socket: Arc<Socket>,
+}
+
+impl Session<'_> {
+    fn is_known(&self, name: &str) -> bool {
+        lock(&self.filter.known).contains(&(self.socket.netns_cookie(), name.to_owned()))
+    }
+
+    fn learn(&self, made: Vec<String>) {
+        let cookie = self.socket.netns_cookie();
+        lock(&self.filter.known).extend(made.into_iter().map(|name| (cookie, name)));
+    }
+
+    /// A table may be gone, with its chains.
+    fn forget(&self, table: &str) {
+        let (cookie, chains) = (self.socket.netns_cookie(), format!("{table} "));
+        let stays = |name: &str| name != table && !name.starts_with(&chains);
+        lock(&self.filter.known).retain(|(netns, name)| *netns != cookie || stays(name));
+    }
 }
 
 /// A table: what it is called, the sets whose elements belong to attachments, and how it is made.
@@ -74,16 +108,21 @@ pub(crate) type Entries = Vec<(&'static str, Element)>;
 impl Table {
     /// Adds elements. One whose key is taken replaces what has it, as the key is an address that its former owner has
     /// lost, or waits for it, where the table has a queue.
-    pub(crate) fn insert(&self, chains: &[Chain<'_>], entries: &Entries) -> Result<(), CniError> {
-        let socket = socket()?;
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn insert(
+        &self,
+        filter: &Filter,
+        chains: &[Chain<'_>],
+        entries: &Entries,
+    ) -> Result<(), CniError> {
+        let session = filter.open()?;
+        let _turn = lock(&filter.turn);
         let mut replace = false;
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match self.try_insert(&socket, chains, entries, replace) {
+            match self.try_insert(&session, chains, entries, replace) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.errno == EEXIST && error.op == "add nft elements" => replace = true,
-                Err(error) if error.errno == ENOENT => self.forget(&socket),
+                Err(error) if error.errno == ENOENT => session.forget(self.name),
                 Err(error) if error.errno == ERESTART => {}
                 Err(error) => return Err(system(error)),
             }
@@ -94,22 +133,22 @@ impl Table {
 
     fn try_insert(
         &self,
-        socket: &Socket,
+        session: &Session<'_>,
         chains: &[Chain<'_>],
         entries: &Entries,
         replace: bool,
     ) -> SysResult<()> {
-        let cookie = socket.netns_cookie();
+        let socket = &*session.socket;
         let since = if replace { Some(generation(socket)?) } else { None };
         let mut tx = Transaction::new(self.family, self.name, since);
         let mut made = Vec::new();
-        if !is_known(cookie, self.name) {
+        if !session.is_known(self.name) {
             (self.build)(&mut tx);
             made.push(self.name.to_owned());
         }
         for chain in chains {
             let name = format!("{} {}", self.name, chain.name);
-            if !is_known(cookie, &name) {
+            if !session.is_known(&name) {
                 (chain.build)(&mut tx, &chain.name);
                 made.push(name);
             }
@@ -122,8 +161,7 @@ impl Table {
             }
         }
         tx.commit(socket)?;
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get_or_insert_default().extend(made.into_iter().map(|name| (cookie, name)));
+        session.learn(made);
         Ok(())
     }
 
@@ -157,8 +195,8 @@ impl Table {
 
     /// Removes the elements of an attachment, of which these are expected. Those that have another owner are left to it.
     /// When not all are found, every set is searched.
-    pub(crate) fn release(&self, expected: &Entries, tag: &str) -> Result<(), CniError> {
-        self.change(|socket| {
+    pub(crate) fn release(&self, filter: &Filter, expected: &Entries, tag: &str) -> Result<(), CniError> {
+        self.change(filter, |socket| {
             let found = find(socket, self.family, self.name, &keys(expected))?;
             let is_own = |(_, element): &(&str, Element)| element.comment == tag;
             // What another has is waited for perhaps.
@@ -171,15 +209,19 @@ impl Table {
     }
 
     /// Removes the elements whose comment satisfies the condition. No table, no elements: no error.
-    pub(crate) fn remove(&self, condition: impl Fn(&str) -> bool) -> Result<(), CniError> {
-        self.change(|socket| self.search(socket, &condition))
+    pub(crate) fn remove(&self, filter: &Filter, condition: impl Fn(&str) -> bool) -> Result<(), CniError> {
+        self.change(filter, |socket| self.search(socket, &condition))
     }
 
     /// Removes the elements that a look at the table selects, unless the table changes meanwhile. Keys that become free
     /// go to those who have waited longest for them.
-    fn change(&self, select: impl Fn(&Socket) -> SysResult<Entries>) -> Result<(), CniError> {
-        let socket = socket()?;
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    fn change(
+        &self,
+        filter: &Filter,
+        select: impl Fn(&Socket) -> SysResult<Entries>,
+    ) -> Result<(), CniError> {
+        let socket = filter.socket()?;
+        let _turn = lock(&filter.turn);
         let attempt = || {
             let since = generation(&socket)?;
             let selected = select(&socket)?;
@@ -224,8 +266,8 @@ impl Table {
     }
 
     /// Verifies that every element is there as it was added, or waits for its key.
-    pub(crate) fn check(&self, entries: &Entries) -> Result<(), CniError> {
-        let socket = socket()?;
+    pub(crate) fn check(&self, filter: &Filter, entries: &Entries) -> Result<(), CniError> {
+        let socket = filter.socket()?;
         let found = find(&socket, self.family, self.name, &keys(entries)).map_err(system)?;
         let mut missing: Vec<_> = entries.iter().filter(|entry| !found.contains(entry)).collect();
         if let Some(queue) = self.queue.filter(|_| !missing.is_empty()) {
@@ -239,15 +281,6 @@ impl Table {
                 Err(CniError::new(CniError::INTERNAL, message))
             }
         }
-    }
-
-    fn forget(&self, socket: &Socket) {
-        let cookie = socket.netns_cookie();
-        let chains = format!("{} ", self.name);
-        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get_or_insert_default()
-            .retain(|(netns, name)| *netns != cookie || (name != self.name && !name.starts_with(&chains)));
     }
 }
 
@@ -274,9 +307,4 @@ fn of_set(entries: &Entries, set: &str) -> Vec<Element> {
 
 fn keys(entries: &Entries) -> Vec<(&'static str, Vec<u8>)> {
     entries.iter().map(|(set, element)| (*set, element.key.clone())).collect()
-}
-
-fn is_known(cookie: u64, name: &str) -> bool {
-    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.as_ref().is_some_and(|known| known.contains(&(cookie, name.to_owned())))
 }

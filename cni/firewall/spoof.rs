@@ -1,6 +1,6 @@
 //! The check of hardware addresses: a container can send only with its own.
 
-use super::{Entries, Table};
+use super::{Entries, Filter, Table};
 use crate::types::CniError;
 use sys::netlink::Mac;
 use sys::nft::{
@@ -42,17 +42,17 @@ fn entries(port: &str, mac: Mac, tag: &str) -> Entries {
 }
 
 /// Drops what comes by a bridge port with another source than this.
-pub(crate) fn add(port: &str, mac: Mac, tag: &str) -> Result<(), CniError> {
-    TABLE.insert(&[], &entries(port, mac, tag))
+pub(crate) fn add(filter: &Filter, port: &str, mac: Mac, tag: &str) -> Result<(), CniError> {
+    TABLE.insert(filter, &[], &entries(port, mac, tag))
 }
 
 /// Makes what is missing of this for several ports: name, address and tag. Whether anything was.
-pub(crate) fn heal(ports: &[(String, Mac, String)]) -> Result<bool, CniError> {
+pub(crate) fn heal(filter: &Filter, ports: &[(String, Mac, String)]) -> Result<bool, CniError> {
     let entries = ports.iter().flat_map(|(port, mac, tag)| entries(port, *mac, tag)).collect();
-    TABLE.heal(&[], &entries)
+    TABLE.heal(filter, &[], &entries)
 }
 
 /// Removes what has a tag that satisfies the condition.
-pub(crate) fn remove(condition: impl Fn(&str) -> bool) -> Result<(), CniError> {
-    TABLE.remove(condition)
+pub(crate) fn remove(filter: &Filter, condition: impl Fn(&str) -> bool) -> Result<(), CniError> {
+    TABLE.remove(filter, condition)
 }

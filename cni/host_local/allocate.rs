@@ -1,7 +1,8 @@
 //! The choice of an address.
 
+use super::owner::Owner;
 use super::range::RangeSet;
-use super::store::{Owner, Store};
+use super::store::Store;
 use crate::failure::config;
 use crate::types::CniError;
 use ipnet::IpNet;
@@ -10,7 +11,7 @@ use std::net::IpAddr;
 /// Reserves an address of a set: the wanted one, or the next free one after the last that was given out, so
 /// that an address rests as long as possible. Returns it with its gateway.
 pub(super) fn reserve(
-    store: &mut Store,
+    store: &mut Store<'_>,
     set: &RangeSet,
     number: usize,
     wanted: Option<IpAddr>,
@@ -35,7 +36,7 @@ pub(super) fn reserve(
 }
 
 fn reserve_wanted(
-    store: &mut Store,
+    store: &mut Store<'_>,
     set: &RangeSet,
     number: usize,
     ip: IpAddr,

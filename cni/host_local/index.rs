@@ -1,16 +1,17 @@
-//! Who has which address, remembered between calls of one process.
+//! Who has which address, remembered between calls.
 //!
 //! To find an attachment's addresses the standard plugin reads every file of the directory at each call. Here
 //! they are read once, and again when the directory has changed by another hand. Whether an address is
 //! free or whose it is when it is freed is always decided by the file itself; the index only says where
 //! to look.
 
-use super::store::Owner;
+use super::owner::Owner;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+use sys::sync::lock;
 
 /// When the directory was changed last: inode, seconds, nanoseconds.
 type Stamp = (u64, i64, i64);
@@ -21,25 +22,29 @@ struct Index {
     entries: HashMap<IpAddr, Owner>,
 }
 
-static INDEXES: Mutex<Option<HashMap<PathBuf, Index>>> = Mutex::new(None);
+/// The indexes, by directory.
+#[derive(Debug, Default)]
+pub(crate) struct Leases(Mutex<HashMap<PathBuf, Index>>);
+
+impl Leases {
+    /// Takes the index of a directory, whose lock the caller holds.
+    pub(super) fn take(&self, directory: &Path) -> Guard<'_> {
+        let index = lock(&self.0).remove(directory).unwrap_or_default();
+        let valid = index.stamp.is_some() && index.stamp == stamp(directory);
+        Guard { leases: self, directory: directory.to_path_buf(), index, valid }
+    }
+}
 
 /// The index of one directory, taken while its lock is held and put back when it is released.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct Guard<'a> {
+    leases: &'a Leases,
     directory: PathBuf,
     index: Index,
     valid: bool,
 }
 
-impl Guard {
-    /// Takes the index of a directory, whose lock the caller holds.
-    pub(super) fn take(directory: &Path) -> Self {
-        let mut all = INDEXES.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = all.get_or_insert_default().remove(directory).unwrap_or_default();
-        let valid = index.stamp.is_some() && index.stamp == stamp(directory);
-        Self { directory: directory.to_path_buf(), index, valid }
-    }
-
+impl Guard<'_> {
     /// Every address and its owner.
     pub(super) fn entries(&mut self, directory: &Path) -> std::io::Result<&HashMap<IpAddr, Owner>> {
         if !self.valid {
@@ -58,15 +63,14 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
         if !self.valid {
             return;
         }
         let mut index = std::mem::take(&mut self.index);
         index.stamp = stamp(&self.directory);
-        let mut all = INDEXES.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get_or_insert_default().insert(self.directory.clone(), index);
+        lock(&self.leases.0).insert(self.directory.clone(), index);
     }
 }
 

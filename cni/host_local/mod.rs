@@ -8,6 +8,7 @@ mod allocate;
 mod conf;
 mod dns;
 mod index;
+mod owner;
 mod range;
 mod store;
 
@@ -15,7 +16,10 @@ use crate::failure::config;
 use crate::types::{CniError, CniResult, Invocation, IpConfig, ValidAttachment};
 use conf::HostLocal;
 use ipnet::IpNet;
-use store::{Owner, Store};
+
+pub(crate) use index::Leases;
+use owner::Owner;
+use store::Store;
 
 /// The type of this plugin, and of `ipam` in the configurations of others.
 pub(crate) const TYPE: &str = "host-local";
@@ -25,12 +29,12 @@ pub(crate) const TYPE: &str = "host-local";
 /// # Errors
 /// When the configuration is wrong, a requested address is taken or in no range, the attachment has
 /// addresses already, or no address is left; nothing is reserved then.
-pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
+pub(crate) fn add(leases: &Leases, call: &Invocation) -> Result<CniResult, CniError> {
     let conf = HostLocal::read(call)?;
     let sets = conf.sets()?;
     let dns = dns::read(conf.resolv_conf())?;
     let owner = Owner::of(call);
-    let mut store = Store::open(&conf.directory())?;
+    let mut store = Store::open(leases, &conf.directory())?;
     let mut requested = conf.requested(call)?;
     let mut ips = Vec::with_capacity(sets.len());
     for (number, set) in sets.iter().enumerate() {
@@ -50,7 +54,7 @@ pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
 }
 
 /// Gives back what this call has reserved, and returns the error that made it do so.
-fn undo(store: &mut Store, ips: &[IpConfig], owner: &Owner, error: CniError) -> CniError {
+fn undo(store: &mut Store<'_>, ips: &[IpConfig], owner: &Owner, error: CniError) -> CniError {
     ips.iter().fold(error, |error, ip| match store.release(ip.address.addr(), owner) {
         Ok(_) => error,
         Err(failed) => error.clone().with_details(format!("and not undone: {}", failed.msg)),
@@ -61,9 +65,9 @@ fn undo(store: &mut Store, ips: &[IpConfig], owner: &Owner, error: CniError) -> 
 ///
 /// # Errors
 /// When the directory cannot be read or changed.
-pub fn del(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn del(leases: &Leases, call: &Invocation) -> Result<(), CniError> {
     let Some(directory) = HostLocal::directory_of(call) else { return Ok(()) };
-    let Some(mut store) = Store::open_existing(&directory)? else { return Ok(()) };
+    let Some(mut store) = Store::open_existing(leases, &directory)? else { return Ok(()) };
     let owner = Owner::of(call);
     for ip in store.addresses_of(&owner)? {
         store.release(ip, &owner)?;
@@ -75,10 +79,10 @@ pub fn del(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// When it has none.
-pub fn check(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn check(leases: &Leases, call: &Invocation) -> Result<(), CniError> {
     let conf = HostLocal::read(call)?;
     let owner = Owner::of(call);
-    let found = match Store::open_existing(&conf.directory())? {
+    let found = match Store::open_existing(leases, &conf.directory())? {
         Some(mut store) => !store.addresses_of(&owner)?.is_empty(),
         None => false,
     };
@@ -109,9 +113,9 @@ pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// [`CniError::NOT_AVAILABLE`] when it is not so.
-pub fn status(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn status(leases: &Leases, call: &Invocation) -> Result<(), CniError> {
     let conf = HostLocal::read(call)?;
-    let probe = conf.validate(call).and_then(|()| Store::open(&conf.directory()));
+    let probe = conf.validate(call).and_then(|()| Store::open(leases, &conf.directory()));
     probe.map(|_| ()).map_err(|error| CniError::new(CniError::NOT_AVAILABLE, error.msg))
 }
 
@@ -119,10 +123,10 @@ pub fn status(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// When the directory cannot be read or changed.
-pub fn gc(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn gc(leases: &Leases, call: &Invocation) -> Result<(), CniError> {
     let valid = valid_attachments(call)?;
     let Some(directory) = HostLocal::directory_of(call) else { return Ok(()) };
-    let Some(mut store) = Store::open_existing(&directory)? else { return Ok(()) };
+    let Some(mut store) = Store::open_existing(leases, &directory)? else { return Ok(()) };
     store.release_others(&valid)
 }
 

@@ -1,62 +1,34 @@
 //! The files of reserved addresses, under a lock.
 
-use super::index;
+use super::index::{Guard, Leases};
+use super::owner::Owner;
 use crate::failure::file;
-use crate::types::{CniError, Invocation, ValidAttachment};
+use crate::types::{CniError, ValidAttachment};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// An attachment, as a file names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) container_id: String,
-    /// Empty in the files that very old plugins wrote.
-    pub(super) ifname: String,
-}
-
-impl Owner {
-    pub(super) fn of(call: &Invocation) -> Self {
-        Self { container_id: call.container_id.trim().to_owned(), ifname: call.ifname.clone() }
-    }
-
-    fn write(&self) -> String {
-        format!("{}\r\n{}", self.container_id, self.ifname)
-    }
-
-    pub(super) fn read(text: &str) -> Self {
-        let (container_id, ifname) = text.trim().split_once("\r\n").unwrap_or((text.trim(), ""));
-        Self { container_id: container_id.to_owned(), ifname: ifname.to_owned() }
-    }
-
-    /// Whether a file with this owner belongs to the attachment.
-    pub(super) fn matches(&self, attachment: &Self) -> bool {
-        self.container_id == attachment.container_id
-            && (self.ifname.is_empty() || self.ifname == attachment.ifname)
-    }
-}
-
 /// The directory of a network, locked until it is dropped.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct Store<'a> {
     directory: PathBuf,
     // Before the lock: fields are dropped in this order, and the index is put back under the lock.
-    index: index::Guard,
+    index: Guard<'a>,
     /// Held for its lock, which ends with it.
     _lock: File,
 }
 
-impl Store {
+impl<'a> Store<'a> {
     /// Opens the directory of a network, which is made when it is not there.
-    pub(super) fn open(directory: &Path) -> Result<Self, CniError> {
-        match Self::lock(directory) {
+    pub(super) fn open(leases: &'a Leases, directory: &Path) -> Result<Self, CniError> {
+        match Self::lock(leases, directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let mut builder = std::fs::DirBuilder::new();
                 builder.recursive(true).mode(0o755);
                 builder.create(directory).map_err(file("create directory", directory))?;
-                Self::lock(directory)
+                Self::lock(leases, directory)
             }
             result => result,
         }
@@ -64,14 +36,14 @@ impl Store {
     }
 
     /// Opens the directory of a network, if there is one.
-    pub(super) fn open_existing(directory: &Path) -> Result<Option<Self>, CniError> {
-        match Self::lock(directory) {
+    pub(super) fn open_existing(leases: &'a Leases, directory: &Path) -> Result<Option<Self>, CniError> {
+        match Self::lock(leases, directory) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             result => result.map(Some).map_err(file("lock", directory)),
         }
     }
 
-    fn lock(directory: &Path) -> std::io::Result<Self> {
+    fn lock(leases: &'a Leases, directory: &Path) -> std::io::Result<Self> {
         let lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -80,7 +52,7 @@ impl Store {
             .mode(0o600)
             .open(directory.join("lock"))?;
         lock.lock()?;
-        Ok(Self { directory: directory.to_path_buf(), _lock: lock, index: index::Guard::take(directory) })
+        Ok(Self { directory: directory.to_path_buf(), _lock: lock, index: leases.take(directory) })
     }
 
     fn path(&self, ip: IpAddr) -> PathBuf {

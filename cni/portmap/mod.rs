@@ -8,7 +8,7 @@ mod rules;
 mod waiting;
 
 use crate::failure::{required_prev_result, system};
-use crate::firewall;
+use crate::firewall::{Entries, Filter};
 use crate::host_local::valid_attachments;
 use crate::tag;
 use crate::types::{CniError, CniResult, Command, Invocation};
@@ -26,20 +26,20 @@ use sys::netlink::{Batch, Devconf, Socket, output_interface};
 ///
 /// # Errors
 /// When the configuration is wrong or the kernel refuses.
-pub fn add(call: &Invocation) -> Result<CniResult, CniError> {
+pub(crate) fn add(filter: &Filter, call: &Invocation) -> Result<CniResult, CniError> {
     let conf = PortMap::read(call)?;
     let previous = required_prev_result(call)?;
     let addresses = previous.addresses_on(&call.ifname);
     if conf.mappings.is_empty() || addresses.is_empty() {
         return Ok(previous);
     }
-    rules::TABLE.insert(&[], &rules::entries(&conf, &addresses, &tag::of(call))?)?;
+    rules::TABLE.insert(filter, &[], &rules::entries(&conf, &addresses, &tag::of(call))?)?;
     if conf.snat
         && let Some(address) = addresses.iter().find(|address| address.is_ipv4())
     {
         route_localnet(*address)?;
     }
-    forget_udp(&conf.mappings);
+    forget_udp(filter, &conf.mappings);
     Ok(previous)
 }
 
@@ -58,15 +58,15 @@ pub fn passes_on(call: &Invocation) -> bool {
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn del(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn del(filter: &Filter, call: &Invocation) -> Result<(), CniError> {
     let Some(conf) = PortMap::of_removal(call) else { return Ok(()) };
     // Without a readable result, or with mappings that contradict each other, every set is searched.
     let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
     let own = tag::of(call);
     let addresses = previous.addresses_on(&call.ifname);
     let expected = rules::entries(&conf, &addresses, &own).unwrap_or_default();
-    rules::TABLE.release(&expected, &own)?;
-    forget_udp(&conf.mappings);
+    rules::TABLE.release(filter, &expected, &own)?;
+    forget_udp(filter, &conf.mappings);
     Ok(())
 }
 
@@ -79,18 +79,18 @@ pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// When one is not.
-pub fn check(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn check(filter: &Filter, call: &Invocation) -> Result<(), CniError> {
     let conf = PortMap::read(call)?;
     let previous = required_prev_result(call)?;
     let entries = rules::entries(&conf, &previous.addresses_on(&call.ifname), &tag::of(call))?;
-    rules::TABLE.check(&entries)
+    rules::TABLE.check(filter, &entries)
 }
 
 /// Verifies the configuration and that the kernel has nf_tables.
 ///
 /// # Errors
 /// [`CniError::NOT_AVAILABLE`] when it is not so.
-pub fn status(call: &Invocation) -> Result<(), CniError> {
+pub(crate) fn status(call: &Invocation) -> Result<(), CniError> {
     let unavailable = |message: String| CniError::new(CniError::NOT_AVAILABLE, message);
     PortMap::read(call).map_err(|error| unavailable(error.msg))?;
     let probe = Socket::netfilter().and_then(|socket| sys::nft::generation(&socket));
@@ -101,8 +101,8 @@ pub fn status(call: &Invocation) -> Result<(), CniError> {
 ///
 /// # Errors
 /// When the configuration is wrong or the kernel refuses.
-pub fn gc(call: &Invocation) -> Result<(), CniError> {
-    rules::TABLE.remove(tag::stale(call, &valid_attachments(call)?))
+pub(crate) fn gc(filter: &Filter, call: &Invocation) -> Result<(), CniError> {
+    rules::TABLE.remove(filter, tag::stale(call, &valid_attachments(call)?))
 }
 
 /// Lets packets from 127.0.0.0/8 leave by the interface that leads to an address. Where none leads there,
@@ -120,12 +120,12 @@ fn route_localnet(address: IpAddr) -> Result<(), CniError> {
 
 /// A UDP flow that was tracked before a mapping existed would go on bypassing it, and one that was tracked while it did
 /// would go on to the container that had it, or to whoever has its address next.
-fn forget_udp(mappings: &[Mapping]) {
+fn forget_udp(filter: &Filter, mappings: &[Mapping]) {
     let udp: Vec<_> = mappings.iter().filter(|mapping| mapping.protocol == Protocol::Udp).collect();
     if udp.is_empty() {
         return;
     }
-    let Ok(socket) = firewall::socket() else { return };
+    let Ok(socket) = filter.socket() else { return };
     for mapping in udp {
         for ipv4 in [true, false] {
             if mapping.host_ip.is_none_or(|ip| ip.is_ipv4() == ipv4) {
@@ -138,12 +138,16 @@ fn forget_udp(mappings: &[Mapping]) {
 
 /// Makes what is missing of the rules of attachments, as they were after ADD, and where something is open also without
 /// any. Whether anything was.
-pub(crate) fn heal(calls: &[&Invocation], is_open: bool) -> Result<bool, CniError> {
-    let mut entries = firewall::Entries::new();
+pub(crate) fn heal(filter: &Filter, calls: &[&Invocation], is_open: bool) -> Result<bool, CniError> {
+    let mut entries = Entries::new();
     for call in calls {
         let Ok(conf) = PortMap::read(call) else { continue };
         let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
         entries.extend(rules::entries(&conf, &previous.addresses_on(&call.ifname), &tag::of(call))?);
     }
-    if is_open { rules::TABLE.heal_all(&[], &entries) } else { rules::TABLE.heal(&[], &entries) }
+    if is_open {
+        rules::TABLE.heal_all(filter, &[], &entries)
+    } else {
+        rules::TABLE.heal(filter, &[], &entries)
+    }
 }

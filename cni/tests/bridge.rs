@@ -245,15 +245,15 @@ fn del_needs_no_namespace_and_can_leave_the_links_to_it() {
         pod.add(&conf);
         let mut call = pod.call(Command::Del, &conf);
         call.skip_link_delete = true;
-        cni::run(&call).unwrap();
+        host.plugins.run(&call).unwrap();
         assert_eq!(host.leftovers().len(), 1, "the veth is left to the namespace");
         let mut call = pod.call(Command::Del, &conf);
         call.netns = None;
-        cni::run(&call).unwrap();
+        host.plugins.run(&call).unwrap();
         assert_eq!(host.leftovers(), [""; 0]);
         let mut call = pod.call(Command::Del, &conf);
         call.netns = Some(cni::types::NetnsRef::new("/nowhere"));
-        cni::run(&call).unwrap();
+        host.plugins.run(&call).unwrap();
     });
 }
 
@@ -265,7 +265,7 @@ fn gc_removes_what_is_not_valid() {
         for pod in &pods {
             pod.add(&conf);
         }
-        cni::run(&pods[0].call(Command::Gc, &gc_conf(&conf, &["two"]))).unwrap();
+        host.plugins.run(&pods[0].call(Command::Gc, &gc_conf(&conf, &["two"]))).unwrap();
         assert_eq!(host.reserved(), ["10.123.0.3", "fd00:123::3"]);
         let left = host.leftovers();
         assert_eq!(left.iter().filter(|left| left.starts_with("source")).count(), 2, "{left:?}");

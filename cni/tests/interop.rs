@@ -193,7 +193,7 @@ fn the_standard_bridge_takes_our_addresses_and_ours_takes_those_of_any_plugin() 
             "addresses": [{"address": "10.123.0.77/24", "gateway": "10.123.0.1"}]});
         let mut call = pod.call(Command::Add, &conf);
         call.path = vec![PathBuf::from(STANDARD)];
-        let result = cni::run(&call).unwrap().unwrap();
+        let result = host.plugins.run(&call).unwrap().unwrap();
         assert_eq!(result.ips[0].address.to_string(), "10.123.0.77/24");
         pod.serve(80);
         ask(result.ips[0].address.addr(), 80).unwrap();
@@ -201,10 +201,10 @@ fn the_standard_bridge_takes_our_addresses_and_ours_takes_those_of_any_plugin() 
         for command in [Command::Check, Command::Del] {
             let mut call = pod.call(command, &conf);
             call.path = vec![PathBuf::from(STANDARD)];
-            cni::run(&call).unwrap();
+            host.plugins.run(&call).unwrap();
         }
         call.path = Vec::new();
-        assert!(cni::run(&call).unwrap_err().msg.contains("no IPAM plugin"));
+        assert!(host.plugins.run(&call).unwrap_err().msg.contains("no IPAM plugin"));
         assert_eq!(host.leftovers(), [""; 0]);
     });
 }

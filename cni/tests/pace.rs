@@ -66,19 +66,19 @@ fn measure_attaching_a_pod() {
                 conf: conf.clone().try_into().unwrap(),
                 skip_link_delete: true,
             };
-            let result = bridge.time(|| cni::run(&call)).unwrap().unwrap();
+            let result = bridge.time(|| host.plugins.run(&call)).unwrap().unwrap();
             whole.1.push(begin.elapsed());
             let mapping = json!([{"hostPort": 20000 + n, "containerPort": 80, "protocol": "tcp"}]);
             let ports = host.portmap_conf(&mapping, &result);
             call.conf = ports.try_into().unwrap();
-            portmap.time(|| cni::run(&call)).unwrap();
+            portmap.time(|| host.plugins.run(&call)).unwrap();
             pods.push((path, call, support::with_result(&conf, &result)));
         }
         for (path, mut call, bridge_conf) in pods {
             call.command = Command::Del;
-            portmap_del.time(|| cni::run(&call)).unwrap();
+            portmap_del.time(|| host.plugins.run(&call)).unwrap();
             call.conf = bridge_conf.try_into().unwrap();
-            bridge_del.time(|| cni::run(&call)).unwrap();
+            bridge_del.time(|| host.plugins.run(&call)).unwrap();
             drop(call);
             remove.time(|| netns::remove(&path)).unwrap();
         }

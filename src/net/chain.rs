@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 /// How an attachment is to be deleted.
 pub(crate) struct Removal<'a> {
-    attachment: &'a Attachment,
+    pub(crate) attachment: &'a Attachment,
     /// The namespace, while it is there.
     pub(crate) netns: Option<NetnsRef>,
     /// The configuration in force, by which a plugin that fails is asked again.
     pub(crate) in_force: Option<&'a Loaded>,
     /// So many plugins ran in ADD; the others have left nothing, whatever they say.
-    ran: usize,
+    pub(crate) ran: usize,
     /// It has been tried before: failures are told by whoever tries.
     pub(crate) again: bool,
 }
@@ -96,7 +96,7 @@ impl Caller {
                 Err(_) if self.del_in_force(removal, plugin).await => {}
                 Err(error) if first.is_ok() && index < removal.ran => first = Err(error),
                 Err(error) if removal.again => {
-                    tracing::debug!(%error, pod = attachment.pod(), "cni DEL fails")
+                    tracing::debug!(%error, pod = attachment.pod(), "cni DEL fails");
                 }
                 Err(error) => {
                     let (id, network) = (&attachment.container_id, &attachment.config.name);

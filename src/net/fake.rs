@@ -11,7 +11,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use sys::sync::{lock, wait_while};
 use sys::{SysError, SysResult};
 
 /// What stands in for the host; a handle, by which tests rule it.
@@ -66,14 +67,14 @@ impl FakeHost {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 
     fn obey(&self, call: &Invocation) -> std::result::Result<MutexGuard<'_, State>, CniError> {
         let mut state = self.state();
         state.calls.push((call.command, call.container_id.clone()));
         let is_held = |state: &mut State| state.held.contains(&call.command);
-        let state = self.0.changed.wait_while(state, is_held).unwrap_or_else(PoisonError::into_inner);
+        let state = wait_while(&self.0.changed, state, is_held);
         match state.failing.get(&call.command) {
             Some(error) => Err(error.clone()),
             None => Ok(state),

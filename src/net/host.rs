@@ -24,11 +24,11 @@ pub(crate) trait Host: Send + Sync {
     fn remove(&self, pin: &Path) -> SysResult<()>;
     /// Whether one is pinned there.
     fn is_pinned(&self, path: &Path) -> bool;
-    /// As [`cni::run`].
+    /// As [`cni::Plugins::run`].
     fn run(&self, call: &Invocation) -> Result<Option<CniResult>, CniError>;
-    /// As [`cni::heal`].
+    /// As [`cni::Plugins::heal`].
     fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError>;
-    /// As [`cni::rules_generation`].
+    /// As [`cni::Plugins::rules_generation`].
     fn rules_generation(&self) -> Option<u32>;
 }
 
@@ -36,6 +36,7 @@ pub(crate) trait Host: Send + Sync {
 #[derive(Default)]
 pub(crate) struct LocalHost {
     spare: Arc<Spare>,
+    plugins: cni::Plugins,
 }
 
 impl Host for LocalHost {
@@ -66,15 +67,15 @@ impl Host for LocalHost {
     }
 
     fn run(&self, call: &Invocation) -> Result<Option<CniResult>, CniError> {
-        cni::run(call)
+        self.plugins.run(call)
     }
 
     fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError> {
-        cni::heal(calls)
+        self.plugins.heal(calls)
     }
 
     fn rules_generation(&self) -> Option<u32> {
-        cni::rules_generation()
+        self.plugins.rules_generation()
     }
 }
 

@@ -6,7 +6,8 @@ use crate::host::Host;
 use crate::network::Network;
 use cni::types::CniError;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
+use sys::sync::lock;
 
 /// Says which attachments there are.
 type Attached = Box<dyn Fn() -> Vec<Attachment> + Send + Sync>;
@@ -24,18 +25,18 @@ pub(crate) struct Kept {
 impl Kept {
     /// A pod's rules are removed from now on.
     pub(crate) fn leaves(&self, id: &str) {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        lock(&self.leaving).insert(id.to_owned());
     }
 
     /// Makes what is missing; whether anything was.
     fn heal(&self, host: &dyn Host) -> Result<bool, CniError> {
         let Some(attached) = self.attached.get() else { return Ok(false) };
         let now = host.rules_generation();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         if now.is_some() && *seen == now {
             return Ok(false);
         }
-        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut leaving = lock(&self.leaving);
         let mut attachments = attached();
         leaving.retain(|id| attachments.iter().any(|attachment| attachment.container_id == *id));
         attachments.retain(|attachment| !leaving.contains(&attachment.container_id));

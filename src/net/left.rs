@@ -3,8 +3,9 @@
 use crate::journal::Leftover;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// The longest time between two attempts to delete it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
@@ -60,7 +61,7 @@ impl Left {
     }
 
     fn state(&self) -> MutexGuard<'_, LeftState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Something has changed: what failed before may succeed now.

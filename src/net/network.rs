@@ -16,7 +16,8 @@ use crate::{
 };
 use cni::types::{Dns, NetnsRef};
 use ipnet::IpNet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use sys::sync::lock;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -82,7 +83,7 @@ impl Network {
         });
         network.reload()?;
         let task = tokio::spawn(watch_loop(Arc::downgrade(&network), Arc::clone(&network.refresh)));
-        *network.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+        *lock(&network.watcher) = Some(task.abort_handle());
         Ok(network)
     }
 
@@ -98,7 +99,7 @@ impl Network {
 
     /// Takes over the node's pod CIDRs (UpdateRuntimeConfig), the primary family first: the built-in network
     /// uses them for pods to come, and plugins with the capability `ipRanges` are told them. An operator's
-    /// configuration stays as it is. They are not remembered over a restart.
+    /// configuration stays as it is. Whoever knows them gives them again after a restart.
     ///
     /// # Errors
     /// When the built-in network's subnets cannot be recorded.
@@ -219,13 +220,13 @@ impl Network {
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Some(task) = self.watcher.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(task) = lock(&self.watcher).take() {
             task.abort();
         }
     }

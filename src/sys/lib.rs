@@ -29,6 +29,7 @@ pub mod process;
 pub mod resolve;
 pub mod shim_spawn;
 pub mod socket;
+pub mod sync;
 pub mod tree;
 pub mod tty;
 pub mod userns;

@@ -2,6 +2,7 @@
 //! nothing of the machine is touched and everything that is left over shows.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs, unreachable_pub)]
 
+use cni::Plugins;
 use cni::types::{
     CniError, CniResult, Command, Invocation, NetnsRef, PluginConfig, ValidAttachment, Version,
 };
@@ -10,7 +11,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use sys::netlink::{Batch, Socket, link_infos};
+use sys::netlink::Socket;
 use sys::netns::{self, Netns};
 
 pub const TABLES: [&str; 3] = ["corten_masquerade", "corten_hostport", "corten_macspoofchk"];
@@ -24,19 +25,21 @@ pub fn on_host(name: &str, test: impl FnOnce(&Host) + Send) {
     let made = netns::create(&dir.path().join("host")).unwrap();
     // The descriptor keeps it: nothing is left pinned when the test panics.
     netns::remove(made.path()).unwrap();
-    let host = Host { name: name.to_owned(), dir };
+    let host = Host { name: name.to_owned(), dir, plugins: Arc::default() };
     netns::run_in(made.fd(), || test(&host)).unwrap();
 }
 
 pub struct Host {
     pub name: String,
     pub dir: tempfile::TempDir,
+    pub plugins: Arc<Plugins>,
 }
 
 /// A container's network namespace, unpinned when it is dropped.
 pub struct Container {
     pub id: String,
     pub netns: Arc<Netns>,
+    plugins: Arc<Plugins>,
 }
 
 impl Drop for Container {
@@ -49,7 +52,7 @@ impl Drop for Container {
 impl Host {
     pub fn container(&self, id: &str) -> Container {
         let netns = netns::create(&self.dir.path().join(id)).unwrap();
-        Container { id: id.to_owned(), netns: Arc::new(netns) }
+        Container { id: id.to_owned(), netns: Arc::new(netns), plugins: Arc::clone(&self.plugins) }
     }
 
     pub fn ipam_dir(&self) -> PathBuf {
@@ -122,9 +125,8 @@ pub fn comments(family: sys::nft::Family, table: &str, set: &str) -> Vec<String>
 }
 
 pub fn links() -> Vec<String> {
-    let mut batch = Batch::new();
-    let replies = Socket::route().unwrap().run(batch.get_links()).unwrap();
-    link_infos(&replies).into_iter().map(|link| link.name).collect()
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    table.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect()
 }
 
 impl Container {
@@ -145,7 +147,7 @@ impl Container {
     }
 
     pub fn run(&self, command: Command, conf: &Value) -> Result<Option<CniResult>, CniError> {
-        cni::run(&self.call(command, conf))
+        self.plugins.run(&self.call(command, conf))
     }
 
     pub fn add(&self, conf: &Value) -> CniResult {
