@@ -25,4 +25,5 @@ mod tag;
 pub mod types;
 
 pub use fields::{UnknownField, understands};
+pub use portmap::passes_on;
 pub use run::{Plugins, validate};

@@ -196,7 +196,7 @@ impl Dir {
 
     /// Gives the id back.
     pub(crate) fn remove(&self) -> Result<()> {
-        sys::tree::remove(&self.path).map_err(|error| Error::io("remove", &self.path)(error.to_io()))
+        sys::tree::remove(&self.path).map_err(|error| Error::io("remove", &self.path)(error.into()))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     config::ConfigError, config::HostProblems, lock::LockError, socket::SocketError, state::StateError,
 };
+pub(crate) use engine::chain;
 use std::io;
 use std::net::SocketAddr;
 
@@ -125,16 +126,4 @@ pub(crate) fn report(error: &Error) {
         // Nobody is left to tell when stderr is closed.
         let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
     }
-}
-
-/// An error with all of its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

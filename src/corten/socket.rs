@@ -164,7 +164,7 @@ fn refuse_live(path: &Path) -> Result<(), SocketError> {
 
 fn private_directory(path: &Path) -> io::Result<PathBuf> {
     let private = path.with_file_name(format!(".corten-{}", std::process::id()));
-    sys::tree::remove(&private).map_err(|error| error.to_io())?;
+    sys::tree::remove(&private).map_err(std::io::Error::from)?;
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&private)?;
     Ok(private)
 }

@@ -1,9 +1,8 @@
 //! From a kind of failure to a gRPC status: the one place that does it.
 
 use crate::decode::DecodeError;
-use engine::EngineError;
+use engine::{EngineError, chain};
 use model::ErrorKind;
-use std::error::Error;
 use stream::StreamError;
 use tonic::{Code, Status};
 
@@ -63,21 +62,6 @@ pub(crate) fn pull(error: &EngineError) -> Status {
 /// The status of an RPC that this build does not have.
 pub(crate) fn unimplemented<T>(method: &str) -> Result<T, Status> {
     Err(Status::new(code(ErrorKind::Unimplemented), format!("{method} is not supported yet")))
-}
-
-/// An error and its causes in one line; a cause that the error already quotes is not repeated.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = next.source();
-    }
-    text
 }
 
 fn shorten(mut text: String) -> String {

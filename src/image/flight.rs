@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
@@ -45,7 +46,7 @@ where
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         if let Some(flight) = running.get_mut(&key) {
             flight.waiting += 1;
             let (number, result) = (flight.number, flight.result.clone());
@@ -67,7 +68,7 @@ where
     }
 
     fn land(&self, key: &K, number: u64) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         if running.get(key).is_some_and(|flight| flight.number == number) {
             running.remove(key);
         }
@@ -76,7 +77,7 @@ where
 
 impl<K: Eq + Hash, T> Flights<K, T> {
     fn leave(&self, key: &K, number: u64) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = lock(&self.running);
         let Some(flight) = running.get_mut(key).filter(|flight| flight.number == number) else { return };
         flight.waiting -= 1;
         if flight.waiting == 0 && self.end_abandoned {

@@ -7,7 +7,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+use sys::sync::lock;
 
 /// The counters of pulls and of the store.
 #[derive(Clone)]
@@ -110,7 +111,7 @@ impl Metrics {
     }
 
     fn hosts(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.hosts)
     }
 
     /// Counts a finished pull.

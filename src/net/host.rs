@@ -88,11 +88,11 @@ fn opened(netns: Netns) -> NetnsRef {
 pub struct Namespace(pub(crate) NetnsRef);
 
 impl Namespace {
-    /// Runs something inside, on a thread that ends with it; `None` where it is a test's, in which nothing can run.
+    /// Runs something inside; `None` where it is a test's, in which nothing can run.
     ///
     /// # Errors
-    /// When the thread cannot be made, or the namespace not entered.
-    pub fn run_in<T: Send>(&self, work: impl FnOnce() -> T + Send) -> SysResult<Option<T>> {
+    /// When the namespace cannot be entered.
+    pub fn run_in<T>(&self, work: impl FnOnce() -> T) -> SysResult<Option<T>> {
         self.0.handle.as_ref().map(|netns| netns::run_in(netns.fd(), work)).transpose()
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn supports(conf: &PluginConfig) -> bool {
 /// # Errors
 /// When the plugin fails or panics.
 pub(crate) async fn call(host: Arc<dyn Host>, invocation: Invocation) -> Result<Option<CniResult>> {
-    if cni::portmap::passes_on(&invocation) {
+    if cni::passes_on(&invocation) {
         let failed = |source| NetError::Plugin {
             plugin: invocation.conf.plugin_type().to_owned(),
             command: invocation.command,
@@ -95,7 +95,7 @@ mod tests {
         for (command, text, expected) in table {
             let conf = PluginConfig::parse(text.as_bytes()).unwrap();
             let call = Invocation { command, conf, ..invocation() };
-            assert_eq!(cni::portmap::passes_on(&call), expected, "{text}");
+            assert_eq!(cni::passes_on(&call), expected, "{text}");
         }
     }
 

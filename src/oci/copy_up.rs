@@ -24,7 +24,7 @@ const XATTR_LIMIT: usize = 65536;
 pub fn copy_up(view: &RootView, place: &Path, target: &Path) -> OciResult<()> {
     let text = place.to_string_lossy();
     let Some(dirs) = view.merged(&text)? else { return Ok(()) };
-    let failed = |error: sys::SysError| OciError::io("open", target)(error.to_io());
+    let failed = |error: sys::SysError| OciError::io("open", target)(error);
     let layers = dirs.into_iter().map(Trail::of).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     let links = Links::new(target).map_err(OciError::io("open", target))?;
     let target = Trail::open(target).map_err(failed)?;

@@ -67,7 +67,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(sys::hangup::shutdown(self.0.as_fd()).map_err(|error| error.to_io()))
+        Poll::Ready(sys::hangup::shutdown(self.0.as_fd()).map_err(std::io::Error::from))
     }
 }
 

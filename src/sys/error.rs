@@ -42,11 +42,6 @@ impl SysError {
     pub fn is_absent(&self) -> bool {
         self.errno == libc::ENOENT
     }
-
-    /// The same failure as an I/O error, for callers that speak std.
-    pub fn to_io(&self) -> std::io::Error {
-        std::io::Error::from_raw_os_error(self.errno)
-    }
 }
 
 /// The calling thread's `errno`.
@@ -80,6 +75,13 @@ impl fmt::Display for SysError {
 }
 
 impl std::error::Error for SysError {}
+
+/// For callers that speak std, and say themselves what was attempted on what.
+impl From<SysError> for std::io::Error {
+    fn from(error: SysError) -> Self {
+        if error.errno == 0 { Self::other(error) } else { Self::from_raw_os_error(error.errno) }
+    }
+}
 
 #[cfg(test)]
 mod tests {

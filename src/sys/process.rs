@@ -230,18 +230,6 @@ pub fn kill(pid: i32, signal: i32) -> SysResult<()> {
     check("kill", b"", unsafe { libc::kill(pid, signal) }.into())
 }
 
-/// Sends a signal to a process group led by one of this process's children.
-///
-/// # Errors
-/// `ESRCH` when it is gone; `EINVAL` for a number that is no group's.
-pub fn kill_group(leader: i32, signal: i32) -> SysResult<()> {
-    if leader <= 1 {
-        return Err(SysError::new("kill", leader.to_string(), libc::EINVAL));
-    }
-    // SAFETY: kill takes no pointers.
-    check("kill", b"", unsafe { libc::kill(-leader, signal) }.into())
-}
-
 /// setns(2): a namespace file with its type, or a pidfd with several types at once. `CLONE_NEWPID` concerns
 /// the children to come.
 ///
@@ -342,6 +330,5 @@ mod tests {
     fn group_and_broadcast_numbers_are_refused() {
         assert_eq!(kill(0, 0).unwrap_err().errno, libc::EINVAL);
         assert_eq!(kill(-1, 0).unwrap_err().errno, libc::EINVAL);
-        assert_eq!(kill_group(1, 0).unwrap_err().errno, libc::EINVAL);
     }
 }

@@ -141,7 +141,7 @@ fn bind_image(mount: &mut Mount, source: PathBuf) {
 
 /// Removes a container's bundle whose handler is not configured any more.
 pub(crate) fn remove(dir: &Path) -> Result<(), EngineError> {
-    sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.to_io()))
+    sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.into()))
 }
 
 /// What the runtime said last of a container's life, where it failed.

@@ -51,7 +51,7 @@ impl Engine {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             // A disk may be too full for another name.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.to_io()))?;
+                sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.into()))?;
             }
             Err(error) => return Err(EngineError::io("set aside", dir)(error)),
         }

@@ -124,7 +124,7 @@ fn count(engine: &Engine, container: &Container, known: &mut Known, most: u64, e
 /// What a tree takes on its filesystem, in bytes of allocated blocks and inodes, itself included and hard links
 /// once; `None` when there are more than `most` entries.
 pub(super) fn measure(root: &Path, most: u64) -> Result<Option<(u64, u64)>, EngineError> {
-    let usage = sys::tree::usage(root, most).map_err(|error| EngineError::io("open", root)(error.to_io()))?;
+    let usage = sys::tree::usage(root, most).map_err(|error| EngineError::io("open", root)(error.into()))?;
     Ok(usage.map(|usage| (usage.bytes, usage.inodes)))
 }
 

@@ -11,8 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{RequestBuilder, Response, Url};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// The most bytes of a token server's answer.
 const MAX_TOKEN_ANSWER: usize = 1 << 20;
@@ -78,7 +79,7 @@ impl TokenCache {
             .await
             .map_err(|problem| Answer::Token { server: server.clone(), problem })?;
         let value = bearer(&token).ok_or(Answer::Token { server, problem: TokenProblem::NoToken })?;
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = lock(&self.tokens);
         let now = Instant::now();
         tokens.retain(|_, (_, until)| *until > now);
         if tokens.len() < MOST_TOKENS {
@@ -88,7 +89,7 @@ impl TokenCache {
     }
 
     fn cached(&self, key: &Key) -> Option<HeaderValue> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = lock(&self.tokens);
         let (token, until) = tokens.get(key)?;
         (*until > Instant::now()).then(|| token.clone())
     }

@@ -1,8 +1,9 @@
 //! How fast requests may follow each other on one host.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// Hosts that are remembered; beyond that, those that were idle are forgotten.
 const MOST_HOSTS: usize = 1024;
@@ -34,7 +35,7 @@ impl Pace {
     }
 
     fn reserve(&self, host: &str, now: Instant) -> Duration {
-        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut due = lock(&self.due);
         if due.len() >= MOST_HOSTS {
             due.retain(|_, next| *next > now);
         }

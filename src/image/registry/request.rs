@@ -12,7 +12,7 @@ use super::words;
 use crate::hosts::origin;
 use reqwest::header::{ACCEPT as ACCEPT_HEADER, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Response, StatusCode, Url};
-use std::sync::PoisonError;
+use sys::sync::lock;
 
 /// The most bytes of an error's body that are looked at.
 const MAX_ERROR: usize = 64 << 10;
@@ -173,7 +173,7 @@ impl Client {
             (None, None) => return Ok(false),
             (None, Some(_)) => return Err(Answer::Challenge),
         };
-        let mut current = self.authorization.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.authorization);
         *current = value;
         Ok(current.is_some())
     }
@@ -201,7 +201,7 @@ impl Client {
     }
 
     fn authorization(&self) -> Option<HeaderValue> {
-        self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.authorization).clone()
     }
 
     async fn refusal(&self, response: Response, sent: Option<&HeaderValue>, patience: &Patience) -> Answer {

@@ -1,11 +1,12 @@
 //! Layers that are damaged, and directories that are in the way while containers may still use them.
 
-use super::{Store, lock};
+use super::Store;
 use crate::digest::Digest;
 use crate::error::ImageError;
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::path::Path;
+use sys::sync::lock;
 
 impl Store {
     /// Lets pulls fetch the layer again, as if it were not there. It stays for those that use it.

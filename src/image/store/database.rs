@@ -1,6 +1,5 @@
 //! The records on the disk (redb: ACID, one file).
 
-use super::lock;
 use super::record::{ImageRecord, LayerRecord};
 use crate::digest::Digest;
 use crate::error::ImageError;
@@ -10,6 +9,7 @@ use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use sys::fs::Reserve;
+use sys::sync::lock;
 
 const IMAGES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("images");
 const LAYERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("layers");

@@ -1,12 +1,13 @@
 //! Removal of what nothing refers to.
 
+use super::Store;
 use super::layout::remove_tree;
-use super::{Store, lock};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use sys::sync::lock;
 
 impl Store {
     /// Removes hidden images that nobody holds, and layers, blobs and fix-ups without an image. What is

@@ -266,5 +266,5 @@ impl Drop for IngestFile {
 
 /// Removes a directory with everything in it, without following links; one that is gone is no error.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), ImageError> {
-    sys::tree::remove(path).map_err(|error| ImageError::io("remove", path)(error.to_io()))
+    sys::tree::remove(path).map_err(|error| ImageError::io("remove", path)(error.into()))
 }

@@ -3,13 +3,14 @@
 //! Layers are counted once each, behind a pull. What lies beside them is a few small files an image, counted when it is
 //! asked for after a change.
 
-use super::{Store, lock};
+use super::Store;
 use crate::digest::Digest;
 use crate::metrics::Metrics;
 use model::FsUsage;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use sys::sync::lock;
 use sys::tree::{Tally, Trail, Walk};
 
 /// Bytes of allocated blocks, and inodes.

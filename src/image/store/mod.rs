@@ -43,8 +43,9 @@ use crate::error::ImageError;
 use model::Rootfs;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::SystemTime;
+use sys::sync::lock;
 use sys::tree::Trash;
 
 /// The store: directories, database, and the index of it in memory.
@@ -96,11 +97,6 @@ impl Drop for Lease {
             }
         }
     }
-}
-
-/// A lock whose holder panicked is still a lock: every critical section here leaves its map whole.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {

@@ -9,7 +9,7 @@
 //! with the whole, a record names the boot in which it was written).
 
 use super::record::LayerRecord;
-use super::{Layout, Store, lock};
+use super::{Layout, Store};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use sys::sync::lock;
 
 /// The record of a layer that no image names yet.
 #[derive(Serialize, Deserialize)]

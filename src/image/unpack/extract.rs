@@ -312,7 +312,7 @@ impl Extractor {
                 sys::tree::remove_at(parent.as_fd(), name).map_err(|error| UnpackError::Io {
                     operation: "replace",
                     path: shown(path),
-                    source: error.to_io(),
+                    source: error.into(),
                 })
             }
             _ => {

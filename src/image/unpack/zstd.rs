@@ -4,7 +4,8 @@
 //! [`LARGE`] at a time in the whole process, for which the others wait: together they take at most 256 MiB.
 
 use std::io::{self, BufRead, Read};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
+use sys::sync::{lock, wait_while};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, get_error_name};
 
 /// What the format asks every decoder to have.
@@ -24,8 +25,8 @@ struct Turn;
 
 impl Turn {
     fn wait() -> Self {
-        let left = TURNS.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut left = TURNS.1.wait_while(left, |left| *left == 0).unwrap_or_else(PoisonError::into_inner);
+        let left = lock(&TURNS.0);
+        let mut left = wait_while(&TURNS.1, left, |left| *left == 0);
         *left -= 1;
         Self
     }
@@ -33,7 +34,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TURNS.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        *lock(&TURNS.0) += 1;
         TURNS.1.notify_one();
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Tree<'a> {
 
     fn failed(&self, operation: &'static str, path: &[u8]) -> impl FnOnce(SysError) -> ImageError {
         let path = self.path.join(shown(path));
-        move |error| ImageError::io(operation, path)(error.to_io())
+        move |error| ImageError::io(operation, path)(error.into())
     }
 
     /// How `self` differs from what it should be, at most `most` differences. `timeless` are directories whose times

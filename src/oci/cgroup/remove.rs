@@ -57,7 +57,7 @@ fn remove_one(hierarchy: &Hierarchy, path: &str, deadline: Instant) -> OciResult
         match sys::cgroup::remove(&dir) {
             Ok(()) => return Ok(()),
             Err(error) if !matches!(error.errno, errno::EBUSY | errno::ENOTEMPTY) => {
-                return Err(OciError::io("rmdir", dir)(error.to_io()));
+                return Err(OciError::io("rmdir", dir)(error));
             }
             Err(_) if Instant::now() < deadline => {}
             Err(_) => {

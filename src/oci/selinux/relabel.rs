@@ -93,7 +93,7 @@ pub fn set_label(path: &Path, label: &str) -> OciResult<()> {
     for _ in 0..TRIES {
         let top = match Trail::open(path) {
             Err(error) if matches!(error.errno, errno::ENOTDIR | errno::ELOOP) => return Ok(()),
-            top => top.map_err(|error| OciError::io("relabel", path)(error.to_io()))?,
+            top => top.map_err(OciError::io("relabel", path))?,
         };
         let whole = tree(top.across_mounts(), label.as_bytes());
         if whole.map_err(|error| OciError::io("relabel", path)(error))? {
@@ -107,7 +107,7 @@ pub fn set_label(path: &Path, label: &str) -> OciResult<()> {
 /// Labels everything below the top; false where somebody moved directories meanwhile, so that some may be left out.
 fn tree(top: Trail, label: &[u8]) -> std::io::Result<bool> {
     let mut walk = Walk::new(top);
-    while let Some(entry) = walk.advance().map_err(|error| error.to_io())? {
+    while let Some(entry) = walk.advance().map_err(std::io::Error::from)? {
         // By the open directory, so that nothing that is moved meanwhile leads out of it.
         let path =
             [format!("/proc/self/fd/{}/", entry.dir.as_raw_fd()).as_bytes(), entry.name.to_bytes()].concat();

@@ -1,6 +1,7 @@
 //! A netlink socket: sends a batch of messages in one system call and gathers what the kernel answers.
 
 use super::message::{Writer, messages, read_u32};
+use crate::sync::lock;
 use crate::{SysError, SysResult};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -183,7 +184,7 @@ impl Socket {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let mut buffer = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut buffer = lock(&self.turn);
         buffer.resize(RECEIVE_BUFFER, 0);
         let count = u32::try_from(batch.requests.len()).unwrap_or(u32::MAX);
         let first = self.seq.fetch_add(count, Ordering::Relaxed);

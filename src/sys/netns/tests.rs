@@ -17,7 +17,7 @@ fn a_namespace_is_made_opened_and_removed() {
     let pin = scratch("life");
     let netns = create(&pin).unwrap();
     let mut batch = Batch::new();
-    let links = link_infos(&netns.rtnl().run(batch.get_links()).unwrap());
+    let links = link_infos(&netns.rtnl().run(batch.get_link("lo")).unwrap());
     assert!(links.iter().any(|link| link.name == "lo" && link.up && link.index == LOOPBACK), "{links:?}");
     assert!(create(&pin).is_err_and(|error| error.errno == libc::EEXIST));
 

@@ -1,7 +1,7 @@
 //! The elements of sets and maps: keys, what they lead to, and a comment that says whose they are.
 
 use super::expr::Verdict;
-use super::{DATA_VALUE, DATA_VERDICT, Family, GET_ELEMENT, LIST_ITEM, NEW_ELEMENT, VERDICT_CHAIN};
+use super::{DATA_VALUE, DATA_VERDICT, Family, GET_ELEMENT, HEADER, LIST_ITEM, NEW_ELEMENT, VERDICT_CHAIN};
 use crate::SysResult;
 use crate::netlink::{ACK, Batch, DUMP, Socket, Writer, attr, attrs, ip_bytes, read_str};
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 pub(super) const LIST_TABLE: u16 = 1;
 pub(super) const LIST_SET: u16 = 2;
 pub(super) const LIST_ELEMENTS: u16 = 3;
-const ELEMENT_KEY: u16 = 1;
+pub(super) const ELEMENT_KEY: u16 = 1;
 const ELEMENT_DATA: u16 = 2;
 const ELEMENT_USERDATA: u16 = 6;
 /// The kind of a comment in user data, which is a list of kind, length, value, with a byte each for the
@@ -154,7 +154,8 @@ pub fn elements(socket: &Socket, family: Family, table: &str, set: &str) -> SysR
         w.attr_str(LIST_SET, set);
     });
     let replies = socket.run(&mut batch)?;
-    let bodies = replies.iter().filter(|reply| reply.kind == NEW_ELEMENT).filter_map(|r| r.body.get(4..));
+    let bodies =
+        replies.iter().filter(|reply| reply.kind == NEW_ELEMENT).filter_map(|r| r.body.get(HEADER..));
     let lists = bodies.filter_map(|body| attr(body, LIST_ELEMENTS));
     Ok(lists.flat_map(attrs).filter_map(|(_, element)| Element::read(element)).collect())
 }
@@ -189,7 +190,7 @@ pub fn find<'a>(
         let answers = replies.iter().filter(|reply| reply.kind == NEW_ELEMENT);
         found.extend(answers.filter_map(|reply| {
             let (set, _) = keys.get(reply.request)?;
-            let (_, element) = attrs(attr(reply.body.get(4..)?, LIST_ELEMENTS)?).next()?;
+            let (_, element) = attrs(attr(reply.body.get(HEADER..)?, LIST_ELEMENTS)?).next()?;
             Some((*set, Element::read(element)?))
         }));
     }

@@ -1,5 +1,6 @@
 //! The expressions of a rule: they load registers from the packet, look them up, and decide.
 
+use super::uapi::{bitwise, compare, fib, immediate, lookup, meta, nat, payload};
 use super::{DATA_VALUE, DATA_VERDICT, LIST_ITEM, VERDICT_CHAIN, VERDICT_CODE};
 use crate::netlink::Writer;
 
@@ -107,8 +108,8 @@ impl Expressions {
             Meta::Transport => 16,
         };
         self.push("meta", |w| {
-            w.attr_be32(1, to.number());
-            w.attr_be32(2, key);
+            w.attr_be32(meta::TO, to.number());
+            w.attr_be32(meta::KEY, key);
         })
     }
 
@@ -121,18 +122,18 @@ impl Expressions {
             Header::Transport => 2,
         };
         self.push("payload", |w| {
-            w.attr_be32(1, to.number());
-            w.attr_be32(2, base);
-            w.attr_be32(3, offset);
-            w.attr_be32(4, len);
+            w.attr_be32(payload::TO, to.number());
+            w.attr_be32(payload::BASE, base);
+            w.attr_be32(payload::OFFSET, offset);
+            w.attr_be32(payload::LEN, len);
         })
     }
 
     fn compare(self, from: Reg, op: u32, value: &[u8]) -> Self {
         self.push("cmp", |w| {
-            w.attr_be32(1, from.number());
-            w.attr_be32(2, op);
-            w.nest(3, |w| w.attr(DATA_VALUE, value));
+            w.attr_be32(compare::FROM, from.number());
+            w.attr_be32(compare::OP, op);
+            w.nest(compare::VALUE, |w| w.attr(DATA_VALUE, value));
         })
     }
 
@@ -154,11 +155,11 @@ impl Expressions {
         let len = u32::try_from(mask.len()).unwrap_or(u32::MAX);
         let zero = vec![0; mask.len()];
         self.push("bitwise", |w| {
-            w.attr_be32(1, reg.number());
-            w.attr_be32(2, reg.number());
-            w.attr_be32(3, len);
-            w.nest(4, |w| w.attr(DATA_VALUE, mask));
-            w.nest(5, |w| w.attr(DATA_VALUE, &zero));
+            w.attr_be32(bitwise::FROM, reg.number());
+            w.attr_be32(bitwise::TO, reg.number());
+            w.attr_be32(bitwise::LEN, len);
+            w.nest(bitwise::MASK, |w| w.attr(DATA_VALUE, mask));
+            w.nest(bitwise::XOR, |w| w.attr(DATA_VALUE, &zero));
         })
     }
 
@@ -166,8 +167,8 @@ impl Expressions {
     #[must_use]
     pub fn in_set(self, set: &str, from: Reg) -> Self {
         self.push("lookup", |w| {
-            w.attr_str(1, set);
-            w.attr_be32(2, from.number());
+            w.attr_str(lookup::SET, set);
+            w.attr_be32(lookup::FROM, from.number());
         })
     }
 
@@ -175,9 +176,9 @@ impl Expressions {
     #[must_use]
     pub fn map(self, map: &str, from: Reg, to: Reg) -> Self {
         self.push("lookup", |w| {
-            w.attr_str(1, map);
-            w.attr_be32(2, from.number());
-            w.attr_be32(3, to.number());
+            w.attr_str(lookup::SET, map);
+            w.attr_be32(lookup::FROM, from.number());
+            w.attr_be32(lookup::TO, to.number());
         })
     }
 
@@ -185,9 +186,9 @@ impl Expressions {
     #[must_use]
     pub fn verdict_map(self, map: &str, from: Reg) -> Self {
         self.push("lookup", |w| {
-            w.attr_str(1, map);
-            w.attr_be32(2, from.number());
-            w.attr_be32(3, VERDICT_REGISTER);
+            w.attr_str(lookup::SET, map);
+            w.attr_be32(lookup::FROM, from.number());
+            w.attr_be32(lookup::TO, VERDICT_REGISTER);
         })
     }
 
@@ -198,9 +199,9 @@ impl Expressions {
         const ADDRESS_TYPE: u32 = 3;
         const DESTINATION: u32 = 2;
         self.push("fib", |w| {
-            w.attr_be32(1, to.number());
-            w.attr_be32(2, ADDRESS_TYPE);
-            w.attr_be32(3, DESTINATION);
+            w.attr_be32(fib::TO, to.number());
+            w.attr_be32(fib::RESULT, ADDRESS_TYPE);
+            w.attr_be32(fib::FLAGS, DESTINATION);
         })
     }
 
@@ -209,10 +210,10 @@ impl Expressions {
     pub fn redirect_to(self, ipv4: bool, address: Reg, port: Reg) -> Self {
         const DNAT: u32 = 1;
         self.push("nat", |w| {
-            w.attr_be32(1, DNAT);
-            w.attr_be32(2, if ipv4 { 2 } else { 10 });
-            w.attr_be32(3, address.number());
-            w.attr_be32(5, port.number());
+            w.attr_be32(nat::TYPE, DNAT);
+            w.attr_be32(nat::FAMILY, if ipv4 { 2 } else { 10 });
+            w.attr_be32(nat::ADDRESS, address.number());
+            w.attr_be32(nat::PORT, port.number());
         })
     }
 
@@ -226,8 +227,8 @@ impl Expressions {
     #[must_use]
     pub fn verdict(self, verdict: &Verdict) -> Self {
         self.push("immediate", |w| {
-            w.attr_be32(1, VERDICT_REGISTER);
-            w.nest(2, |w| w.nest(DATA_VERDICT, |w| verdict.write(w)));
+            w.attr_be32(immediate::TO, VERDICT_REGISTER);
+            w.nest(immediate::DATA, |w| w.nest(DATA_VERDICT, |w| verdict.write(w)));
         })
     }
 }

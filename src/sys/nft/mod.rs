@@ -6,6 +6,7 @@
 mod element;
 mod expr;
 mod transaction;
+mod uapi;
 
 pub use element::{Data, Element, KeyBytes, elements, find};
 pub use expr::{Expressions, Header, Meta, Reg, Verdict};
@@ -14,7 +15,6 @@ pub use transaction::{Hook, SetData, Transaction, Type, generation, rules};
 const SUBSYSTEM: u16 = 10 << 8;
 
 const NEW_TABLE: u16 = SUBSYSTEM;
-const DEL_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
 const GET_RULE: u16 = SUBSYSTEM | 7;
@@ -26,6 +26,8 @@ const DEL_ELEMENT: u16 = SUBSYSTEM | 14;
 const NEW_GENERATION: u16 = SUBSYSTEM | 15;
 const GET_GENERATION: u16 = SUBSYSTEM | 16;
 
+/// Bytes of a `nfgenmsg`, with which every message begins.
+const HEADER: usize = 4;
 /// The entries of lists of elements and expressions.
 const LIST_ITEM: u16 = 1;
 /// Within a piece of data.

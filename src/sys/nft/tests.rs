@@ -111,7 +111,7 @@ fn an_outdated_generation_is_refused() {
 }
 
 #[test]
-fn many_elements_and_the_table_go_at_once() {
+fn many_elements_come_and_go_at_once() {
     isolated("many", |socket| {
         build(socket);
         let all: Vec<_> = (0..1000u16)
@@ -124,8 +124,10 @@ fn many_elements_and_the_table_go_at_once() {
         let keys: Vec<_> = all.iter().map(|element| ("ports", element.key.clone())).collect();
         assert_eq!(find(socket, Family::Inet, "t", &keys).unwrap().len(), 1000);
         let mut tx = Transaction::new(Family::Inet, "t", None);
-        tx.delete_table();
+        let keys: Vec<_> = all.iter().map(|element| element.key.clone()).collect();
+        tx.delete_elements("ports", &keys);
         tx.commit(socket).unwrap();
-        assert_eq!(elements(socket, Family::Inet, "t", "ports").unwrap_err().errno, libc::ENOENT);
+        assert!(elements(socket, Family::Inet, "t", "ports").unwrap().is_empty());
+        assert_eq!(elements(socket, Family::Inet, "none", "ports").unwrap_err().errno, libc::ENOENT);
     });
 }

@@ -1,9 +1,10 @@
 //! Changes of one table that are carried out together.
 
-use super::element::{Element, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
+use super::element::{ELEMENT_KEY, Element, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
 use super::expr::Expressions;
+use super::uapi::{self, chain, rule, set};
 use super::{
-    DATA_VALUE, DEL_ELEMENT, DEL_RULE, DEL_TABLE, Family, GET_GENERATION, GET_RULE, LIST_ITEM, NEW_CHAIN,
+    DATA_VALUE, DEL_ELEMENT, DEL_RULE, Family, GET_GENERATION, GET_RULE, HEADER, LIST_ITEM, NEW_CHAIN,
     NEW_ELEMENT, NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
 };
 use crate::netlink::{ACK, Batch, CREATE, DUMP, EXCL, Socket, Writer, attr, read_be32, read_str};
@@ -34,13 +35,34 @@ pub enum Hook {
     FilterPrerouting,
 }
 
+/// What makes a chain one that packets come to by themselves.
+struct BaseChain {
+    kind: &'static str,
+    hook: u32,
+    priority: i32,
+}
+
+/// `NF_INET_PRE_ROUTING`.
+const PREROUTING: u32 = 0;
+/// `NF_INET_LOCAL_OUT`.
+const OUTPUT: u32 = 3;
+/// `NF_INET_POST_ROUTING`.
+const POSTROUTING: u32 = 4;
+/// `NF_IP_PRI_RAW`.
+const PRIORITY_RAW: i32 = -300;
+/// `NF_IP_PRI_NAT_DST`.
+const PRIORITY_DESTINATION_NAT: i32 = -100;
+/// `NF_IP_PRI_NAT_SRC`.
+const PRIORITY_SOURCE_NAT: i32 = 100;
+
 impl Hook {
-    fn parts(self) -> (&'static str, u32, i32) {
+    fn chain(self) -> BaseChain {
+        let chain = |kind, hook, priority| BaseChain { kind, hook, priority };
         match self {
-            Self::NatPrerouting => ("nat", 0, -100),
-            Self::NatOutput => ("nat", 3, -100),
-            Self::NatPostrouting => ("nat", 4, 100),
-            Self::FilterPrerouting => ("filter", 0, -300),
+            Self::NatPrerouting => chain("nat", PREROUTING, PRIORITY_DESTINATION_NAT),
+            Self::NatOutput => chain("nat", OUTPUT, PRIORITY_DESTINATION_NAT),
+            Self::NatPostrouting => chain("nat", POSTROUTING, PRIORITY_SOURCE_NAT),
+            Self::FilterPrerouting => chain("filter", PREROUTING, PRIORITY_RAW),
         }
     }
 }
@@ -137,27 +159,21 @@ impl<'a> Transaction<'a> {
     /// Makes the table unless it exists.
     pub fn add_table(&mut self) {
         let table = self.table;
-        self.push(("add nft table", table), NEW_TABLE, CREATE, |w| w.attr_str(1, table));
-    }
-
-    /// Removes the table and everything in it.
-    pub fn delete_table(&mut self) {
-        let table = self.table;
-        self.push(("delete nft table", table), DEL_TABLE, 0, |w| w.attr_str(1, table));
+        self.push(("add nft table", table), NEW_TABLE, CREATE, |w| w.attr_str(uapi::table::NAME, table));
     }
 
     /// Makes a chain unless it exists.
     pub fn add_chain(&mut self, name: &str, hook: Option<Hook>) {
         let table = self.table;
         self.push(("add nft chain", name), NEW_CHAIN, CREATE, |w| {
-            w.attr_str(1, table);
-            w.attr_str(3, name);
-            if let Some((kind, number, priority)) = hook.map(Hook::parts) {
-                w.nest(4, |w| {
-                    w.attr_be32(1, number);
-                    w.attr(2, &priority.to_be_bytes());
+            w.attr_str(chain::TABLE, table);
+            w.attr_str(chain::NAME, name);
+            if let Some(BaseChain { kind, hook, priority }) = hook.map(Hook::chain) {
+                w.nest(chain::HOOK, |w| {
+                    w.attr_be32(uapi::hook::NUMBER, hook);
+                    w.attr(uapi::hook::PRIORITY, &priority.to_be_bytes());
                 });
-                w.attr_str(7, kind);
+                w.attr_str(chain::TYPE, kind);
             }
         });
     }
@@ -166,19 +182,19 @@ impl<'a> Transaction<'a> {
     pub fn flush_chain(&mut self, name: &str) {
         let table = self.table;
         self.push(("flush nft chain", name), DEL_RULE, 0, |w| {
-            w.attr_str(1, table);
-            w.attr_str(2, name);
+            w.attr_str(rule::TABLE, table);
+            w.attr_str(rule::CHAIN, name);
         });
     }
 
     /// Appends a rule to a chain.
-    pub fn add_rule(&mut self, chain: &str, expressions: &Expressions) {
+    pub fn add_rule(&mut self, name: &str, expressions: &Expressions) {
         let table = self.table;
-        self.rules.push(chain.to_owned());
-        self.push(("add nft rule", chain), NEW_RULE, CREATE | APPEND, |w| {
-            w.attr_str(1, table);
-            w.attr_str(2, chain);
-            w.nest(4, |w| w.raw(expressions.bytes()));
+        self.rules.push(name.to_owned());
+        self.push(("add nft rule", name), NEW_RULE, CREATE | APPEND, |w| {
+            w.attr_str(rule::TABLE, table);
+            w.attr_str(rule::CHAIN, name);
+            w.nest(rule::EXPRESSIONS, |w| w.raw(expressions.bytes()));
         });
     }
 
@@ -194,24 +210,24 @@ impl<'a> Transaction<'a> {
         let id = self.sets;
         let (key_type, key_len) = Type::concatenated(key);
         self.push(("add nft set", name), NEW_SET, CREATE, |w| {
-            w.attr_str(1, table);
-            w.attr_str(2, name);
-            w.attr_be32(3, if data == SetData::Nothing { 0 } else { SET_IS_MAP });
-            w.attr_be32(4, key_type);
-            w.attr_be32(5, key_len);
+            w.attr_str(set::TABLE, table);
+            w.attr_str(set::NAME, name);
+            w.attr_be32(set::FLAGS, if data == SetData::Nothing { 0 } else { SET_IS_MAP });
+            w.attr_be32(set::KEY_TYPE, key_type);
+            w.attr_be32(set::KEY_LEN, key_len);
             match data {
                 SetData::Nothing => {}
                 SetData::Verdicts => {
-                    w.attr_be32(6, VERDICT_TYPE);
-                    w.attr_be32(7, 0);
+                    w.attr_be32(set::DATA_TYPE, VERDICT_TYPE);
+                    w.attr_be32(set::DATA_LEN, 0);
                 }
                 SetData::Values(parts) => {
                     let (data_type, data_len) = Type::concatenated(parts);
-                    w.attr_be32(6, data_type);
-                    w.attr_be32(7, data_len);
+                    w.attr_be32(set::DATA_TYPE, data_type);
+                    w.attr_be32(set::DATA_LEN, data_len);
                 }
             }
-            w.attr_be32(10, id);
+            w.attr_be32(set::ID, id);
         });
     }
 
@@ -236,7 +252,7 @@ impl<'a> Transaction<'a> {
                 w.attr_str(LIST_SET, set);
                 w.nest(LIST_ELEMENTS, |w| {
                     for key in keys {
-                        w.nest(LIST_ITEM, |w| w.nest(1, |w| w.attr(DATA_VALUE, key)));
+                        w.nest(LIST_ITEM, |w| w.nest(ELEMENT_KEY, |w| w.attr(DATA_VALUE, key)));
                     }
                 });
             });
@@ -264,15 +280,15 @@ pub fn rules(socket: &Socket, family: Family, table: &str) -> SysResult<Vec<Stri
     batch
         .message(("list nft rules", table), GET_RULE, DUMP, |w| {
             super::header(w, family.number(), 0);
-            w.attr_str(1, table);
+            w.attr_str(rule::TABLE, table);
         })
         .tolerate(libc::ENOENT);
     let replies = socket.run(&mut batch)?;
     let rules = replies.iter().filter(|reply| reply.kind == NEW_RULE);
-    let bodies = rules.filter_map(|reply| reply.body.get(4..));
+    let bodies = rules.filter_map(|reply| reply.body.get(HEADER..));
     // Kernels that do not know the filter list the rules of every table of the family.
-    let own = bodies.filter(|body| attr(body, 1).map(read_str).as_deref() == Some(table));
-    Ok(own.filter_map(|body| attr(body, 2)).map(read_str).collect())
+    let own = bodies.filter(|body| attr(body, rule::TABLE).map(read_str).as_deref() == Some(table));
+    Ok(own.filter_map(|body| attr(body, rule::CHAIN)).map(read_str).collect())
 }
 
 /// The number of the current state of every table: it changes with every transaction of anyone.
@@ -285,7 +301,7 @@ pub fn generation(socket: &Socket) -> SysResult<u32> {
     let replies = socket.run(&mut batch)?;
     let reply = replies.iter().find(|reply| reply.kind == NEW_GENERATION);
     reply
-        .and_then(|reply| attr(reply.body.get(4..)?, 1))
+        .and_then(|reply| attr(reply.body.get(HEADER..)?, uapi::generation::ID))
         .and_then(read_be32)
         .ok_or_else(|| SysError::new("get nft generation", "", libc::ENODATA))
 }

@@ -1,10 +1,11 @@
 //! Removal of trees behind the scenes.
 
 use super::remove::remove;
+use crate::sync::lock;
 use crate::{SysError, SysResult};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// So many trees are removed at a time.
 const WORKERS: usize = 4;
@@ -62,8 +63,4 @@ fn empty(state: &Mutex<State>, failed: fn(&Path, &SysError)) {
             failed(&path, &error);
         }
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
