@@ -42,6 +42,9 @@ pub(crate) struct Hello {
     pub(crate) containers: Vec<ContainerSnapshot>,
 }
 
+/// A supervisor that can be asked, and what it has said of itself.
+pub(crate) type Connected = (Arc<dyn Supervisor>, Hello);
+
 /// A pod whose namespaces stand.
 pub(crate) struct Standing {
     /// The pause's process, where there is one.
@@ -130,7 +133,7 @@ pub(crate) trait Launcher: Send + Sync {
         files: &'a PodFiles,
         started: Option<ShimProcess>,
         notify: Notify,
-    ) -> BoxFuture<'a, Result<(Arc<dyn Supervisor>, Hello), EngineError>>;
+    ) -> BoxFuture<'a, Result<Connected, EngineError>>;
     /// Ends a supervisor that was started and never connected to.
     fn kill(&self, process: ShimProcess) -> BoxFuture<'_, ()>;
     /// Ends a supervisor that no connection leads to, such as one that a former daemon started just before it died.

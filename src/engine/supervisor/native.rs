@@ -5,7 +5,7 @@ use super::request::{
     Attach, CloseStdin, Create, Exec, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal, Start, WaitExec,
 };
 use super::{
-    Answer, Command, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Supervisor,
+    Answer, Command, Connected, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Supervisor,
     SupervisorError,
 };
 use crate::error::EngineError;
@@ -154,7 +154,7 @@ impl Launcher for ShimLauncher {
         files: &'a PodFiles,
         started: Option<ShimProcess>,
         notify: Notify,
-    ) -> BoxFuture<'a, Result<(Arc<dyn Supervisor>, Hello), EngineError>> {
+    ) -> BoxFuture<'a, Result<Connected, EngineError>> {
         Box::pin(async move {
             let greeted = match greet(pod, files, notify).await {
                 Ok(greeted) => greeted,

@@ -5,7 +5,7 @@ use super::{Act, FakeNode, Pod, Verb, gone};
 use crate::error::EngineError;
 use crate::objects::lock;
 use crate::record::PodFiles;
-use crate::supervisor::{Hello, Launcher, Notice, Notify, Supervisor};
+use crate::supervisor::{Connected, Hello, Launcher, Notice, Notify, Supervisor};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Launcher for FakeNode {
         _: &'a PodFiles,
         started: Option<ShimProcess>,
         notify: Notify,
-    ) -> BoxFuture<'a, Result<(Arc<dyn Supervisor>, Hello), EngineError>> {
+    ) -> BoxFuture<'a, Result<Connected, EngineError>> {
         Box::pin(async move {
             let act = self.next(Verb::Connect, pod);
             let failed = || gone(pod, Verb::Connect, pod);
