@@ -186,8 +186,8 @@ impl Floor {
 
     fn join(&self, cgroups: &[PathBuf]) -> SysResult<()> {
         let files = self.hierarchies.iter().map(|(_, file)| file);
-        let v1 = cgroups.iter().zip(files).filter(|(_, file)| **file != V2);
-        v1.map(|(directory, file)| cgroup::join_self(directory, file)).collect()
+        let mut v1 = cgroups.iter().zip(files).filter(|(_, file)| **file != V2);
+        v1.try_for_each(|(directory, file)| cgroup::join_self(directory, file))
     }
 
     fn connect(&self, number: usize, namespace: &netns::Netns) -> SysResult<()> {
