@@ -2,6 +2,7 @@
 
 use crate::settings::SettingError;
 use crate::supervisor::SupervisorError;
+pub use model::chain;
 use model::{ErrorKind, InvalidTransition};
 use std::io;
 use std::path::PathBuf;
@@ -301,19 +302,4 @@ impl EngineError {
 
 fn join(errors: &[EngineError]) -> String {
     errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
-}
-
-/// An error with all its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = next.source();
-    }
-    text
 }

@@ -2,7 +2,9 @@
 
 use crate::Engine;
 use crate::error::EngineError;
+use crate::limits::InForce;
 use crate::objects::{Container, Pod, lock};
+use crate::registry::Registry;
 use crate::view::{ContainerView, PodView};
 use model::ContainerState;
 use std::sync::{Arc, Mutex};
@@ -40,19 +42,17 @@ pub struct Event {
     pub containers: Vec<ContainerView>,
 }
 
-/// Those who want to know.
-pub(crate) struct Events(Mutex<State>);
+/// Those who want to know, and what they are told.
+pub(crate) struct Events {
+    registry: Arc<Registry>,
+    limits: Arc<InForce>,
+    state: Mutex<State>,
+}
 
 struct State {
     /// `None` once the daemon ends.
     sender: Option<Sender<Arc<Event>>>,
     last: i64,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Self(Mutex::new(State { sender: Some(channel(BEHIND_MAX).0), last: 0 }))
-    }
 }
 
 /// A subscriber's end.
@@ -80,12 +80,19 @@ impl Subscription {
 impl Engine {
     /// Everything that happens from now on.
     pub fn subscribe(&self) -> Subscription {
-        Subscription(lock(&self.events.0).sender.as_ref().map(Sender::subscribe))
+        Subscription(lock(&self.events.state).sender.as_ref().map(Sender::subscribe))
     }
 
     /// Ends all subscriptions, so that a daemon that ends need not wait for clients that would listen for ever.
     pub fn end_subscriptions(&self) {
-        lock(&self.events.0).sender = None;
+        lock(&self.events.state).sender = None;
+    }
+}
+
+impl Events {
+    pub(crate) fn new(registry: Arc<Registry>, limits: Arc<InForce>) -> Self {
+        let state = State { sender: Some(channel(BEHIND_MAX).0), last: 0 };
+        Self { registry, limits, state: Mutex::new(state) }
     }
 
     /// Tells what has happened to a container. Never waits for anybody.
@@ -104,12 +111,12 @@ impl Engine {
         // Held from the snapshot to the sending: a later event of the pod never shows an earlier state of it.
         let _in_order = lock(&pod.telling);
         let is_heard = |sender: &Sender<_>| sender.receiver_count() > 0;
-        if !lock(&self.events.0).sender.as_ref().is_some_and(is_heard) {
+        if !lock(&self.state).sender.as_ref().is_some_and(is_heard) {
             return;
         }
-        let containers = self.container_statuses(&pod.id);
+        let containers = self.limits.shown_of(&self.registry, &pod.id);
         let pod = pod.view();
-        let mut state = lock(&self.events.0);
+        let mut state = lock(&self.state);
         let Some(sender) = state.sender.clone() else { return };
         let timestamp = crate::now().max(state.last + 1);
         state.last = timestamp;

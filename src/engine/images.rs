@@ -46,6 +46,6 @@ impl Engine {
 
     /// ImageFsInfo: the space of images, and that of the containers' writable layers.
     pub async fn image_fs(self: &Arc<Self>) -> Result<(FsUsage, FsUsage), EngineError> {
-        Ok((self.images.fs_usage(), self.containers_on_disk().await?))
+        Ok((self.images.fs_usage(), self.stats.containers_on_disk().await?))
     }
 }

@@ -56,10 +56,9 @@ pub use view::{
 
 use model::{ContainerConfig, SandboxConfig};
 use registry::{ContainerName, PodName, Registry};
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing::Instrument as _;
 
@@ -73,32 +72,26 @@ pub struct Engine {
     host: Arc<dyn host::Host>,
     images: Arc<image::ImageStore>,
     network: Arc<net::Network>,
-    cgroups: oci::cgroup::Host,
-    driver: oci::cgroup::Driver,
-    systemd: systemd::Systemd,
-    registry: Registry,
+    cgroups: Arc<oci::cgroup::Host>,
+    limits: Arc<limits::InForce>,
+    tree: pod::Tree,
+    registry: Arc<Registry>,
     pod_names: names::Names<PodName, (Arc<SandboxConfig>, String)>,
     container_names: names::Names<ContainerName, Arc<ContainerConfig>>,
     mirror: mirror::Mirror,
     metrics: metrics::Metrics,
     operations: Arc<operations::Operations>,
     trash: sys::tree::Trash,
-    planning: oci::spec::Settings,
+    planning: Arc<oci::spec::Settings>,
     default_sysctls: model::Sysctls,
     strangers: strangers::Strangers,
     /// What changes specs between request and plan.
     adjusters: oci::adjust::Adjusters,
-    selinux: oci::selinux::Policy,
-    levels: Arc<oci::selinux::Levels>,
+    labels: selinux::Labelling,
     handlers: handlers::Handlers,
     /// Read by what attaches pods to the network, written by what frees attachments of nobody.
     attaching: tokio::sync::RwLock<()>,
-    /// Cgroup directories that outlived the pods for which they were made.
-    cgroups_made: Mutex<BTreeSet<PathBuf>>,
-    /// Read by what makes slices of systemd, written by what stops them.
-    slices: tokio::sync::RwLock<()>,
-    layers: stats::Waiting,
-    disk: stats::Disk,
+    stats: Arc<stats::Reader>,
     events: events::Events,
     /// Mutating verbs under way.
     work: tokio_util::task::TaskTracker,
@@ -120,6 +113,14 @@ struct Seams {
 struct Stores {
     images: Arc<image::ImageStore>,
     network: Arc<net::Network>,
+}
+
+/// What takes a moment to open.
+struct Opened {
+    preflight: Arc<preflight::Preflight>,
+    metrics: metrics::Metrics,
+    mirror: mirror::Mirror,
+    handlers: handlers::Handlers,
 }
 
 impl Engine {
@@ -153,65 +154,68 @@ impl Engine {
         stores: Stores,
         metrics: &prometheus::Registry,
     ) -> Result<Arc<Self>, EngineError> {
-        let (Seams { launcher, host, cgroups }, Stores { images, network }) = (seams, stores);
-        let shim_binary = runtime::helper(&settings.shim, runtime::SHIM)?;
-        let pause_binary = runtime::helper(&settings.pause, runtime::PAUSE)?;
-        for (dir, mode) in [
-            (paths.pods(), 0o711),
-            (paths.rootfs(), 0o711),
-            (paths.empty(), 0o555),
-            (paths.data.join("containers"), 0o711),
-            (settings.netns_dir.clone(), 0o755),
-        ] {
-            runtime::make_dir(&dir, mode)?;
-        }
+        make_dirs(&settings, &paths)?;
         let (looking, data) = (settings.clone(), paths.data.clone());
         let look = move || Ok(Arc::new(preflight::Preflight::new(&looking, &data)));
         let preflight = blocking("looking at the host", look).await?;
         let metrics = metrics::Metrics::register(metrics)?;
         let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"), metrics.unwritten())?;
-        let engine = Arc::new(Self {
-            driver: runtime::cgroup_driver(settings.cgroup_driver, &cgroups)?,
-            cgroups,
-            systemd: systemd::Systemd::default(),
-            planning: settings.planning()?,
-            default_sysctls: pod::sysctls::defaults(&settings)?,
-            strangers: strangers::Strangers::new()?,
-            adjusters: settings.adjusters(),
-            selinux: oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?,
-            levels: Arc::default(),
-            handlers: handlers::Handlers::open(&settings, &paths.state).await?,
-            settings,
-            paths,
-            launcher,
-            host,
-            shim_binary,
-            pause_binary,
-            images,
-            network,
-            registry: Registry::default(),
-            pod_names: names::Names::default(),
-            container_names: names::Names::default(),
-            mirror,
-            metrics,
-            operations: Arc::default(),
-            trash: pod::trash(),
-            attaching: tokio::sync::RwLock::default(),
-            cgroups_made: Mutex::default(),
-            slices: tokio::sync::RwLock::default(),
-            layers: stats::Waiting::default(),
-            disk: stats::Disk::default(),
-            events: events::Events::default(),
-            work: tokio_util::task::TaskTracker::new(),
-            stops: names::Names::default(),
-            preflight,
-            user_namespaces: std::sync::OnceLock::new(),
-        });
+        let handlers = handlers::Handlers::open(&settings, &paths.state).await?;
+        let opened = Opened { preflight, metrics, mirror, handlers };
+        let engine = Arc::new(Self::assemble(seams, stores, settings, paths, opened)?);
         engine.warm_up();
         let probing = engine.clone();
         tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
         engine.recover(durable).await?;
         Ok(engine)
+    }
+
+    fn assemble(
+        seams: Seams,
+        stores: Stores,
+        settings: Settings,
+        paths: Paths,
+        opened: Opened,
+    ) -> Result<Self, EngineError> {
+        let (cgroups, planning) = (Arc::new(seams.cgroups), Arc::new(settings.planning()?));
+        let registry = Arc::<Registry>::default();
+        let limits = Arc::new(limits::InForce { cgroups: cgroups.clone(), planning: planning.clone() });
+        let driver = runtime::cgroup_driver(settings.cgroup_driver, &cgroups)?;
+        let parent = settings.cgroup_parent.clone();
+        let policy = oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?;
+        Ok(Self {
+            stats: Arc::new(stats::Reader::new(registry.clone(), limits.clone(), &paths, &settings)),
+            events: events::Events::new(registry.clone(), limits.clone()),
+            tree: pod::Tree::new(cgroups.clone(), driver, parent, registry.clone()),
+            labels: selinux::Labelling::new(policy),
+            default_sysctls: pod::sysctls::defaults(&settings)?,
+            strangers: strangers::Strangers::new()?,
+            adjusters: settings.adjusters(),
+            shim_binary: runtime::helper(&settings.shim, runtime::SHIM)?,
+            pause_binary: runtime::helper(&settings.pause, runtime::PAUSE)?,
+            cgroups,
+            planning,
+            registry,
+            limits,
+            settings,
+            paths,
+            launcher: seams.launcher,
+            host: seams.host,
+            images: stores.images,
+            network: stores.network,
+            handlers: opened.handlers,
+            mirror: opened.mirror,
+            metrics: opened.metrics,
+            preflight: opened.preflight,
+            pod_names: names::Names::default(),
+            container_names: names::Names::default(),
+            operations: Arc::default(),
+            trash: pod::trash(),
+            attaching: tokio::sync::RwLock::default(),
+            work: tokio_util::task::TaskTracker::new(),
+            stops: names::Names::default(),
+            user_namespaces: std::sync::OnceLock::new(),
+        })
     }
 
     /// Compiles the usual filters before the first pod needs them.
@@ -280,6 +284,19 @@ impl Engine {
         self.metrics.stage(name, begin.elapsed());
         result
     }
+}
+
+fn make_dirs(settings: &Settings, paths: &Paths) -> Result<(), EngineError> {
+    for (dir, mode) in [
+        (paths.pods(), 0o711),
+        (paths.rootfs(), 0o711),
+        (paths.empty(), 0o555),
+        (paths.layers(), 0o711),
+        (settings.netns_dir.clone(), 0o755),
+    ] {
+        runtime::make_dir(&dir, mode)?;
+    }
+    Ok(())
 }
 
 /// Runs what blocks off the reactor's threads.

@@ -1,14 +1,68 @@
 //! Limits that were asked for, brought together with those in force.
 
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
+use crate::objects::Container;
+use crate::registry::Registry;
+use crate::view::ContainerView;
 use model::limits::check_swap;
-use model::{Bytes, CpuList, CpuPeriod, CpuQuota, CpuShares, OomScore, Resources};
+use model::{Bytes, ContainerState, CpuList, CpuPeriod, CpuQuota, CpuShares, OomScore, Resources};
 use oci::cgroup;
+use std::cmp::Reverse;
+use std::sync::Arc;
 
 const PAGE: i64 = 4096;
 /// The kernel's values where nobody set any.
 const DEFAULT_SHARES: u64 = 1024;
 const DEFAULT_PERIOD: u64 = 100_000;
+
+/// The limits that the kernel has, beside those that were asked for.
+pub(crate) struct InForce {
+    pub(crate) cgroups: Arc<cgroup::Host>,
+    pub(crate) planning: Arc<oci::spec::Settings>,
+}
+
+impl InForce {
+    /// In the cgroup's terms, without what an update cannot change.
+    pub(crate) fn cgroup_limits(&self, resources: &Resources) -> Result<cgroup::Resources, EngineError> {
+        let spec = oci::spec::resources(resources, &self.planning, false);
+        Ok(cgroup::Resources {
+            devices: cgroup::DeviceAccess::Unchanged,
+            pids_limit: None,
+            ..cgroup::Resources::from_spec(&spec)?
+        })
+    }
+
+    /// A container with the limits that the kernel has.
+    pub(crate) fn shown(&self, container: &Container) -> ContainerView {
+        let mut view = container.view();
+        if matches!(view.state, ContainerState::Exited { .. }) {
+            return view;
+        }
+        let score = |pid| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
+            OomScore::new(text.trim().parse().ok()?).ok()
+        };
+        let force = self
+            .cgroup_limits(&view.resources)
+            .and_then(|like| Ok(self.cgroups.limits(&container.cgroup(), &like)?));
+        match force {
+            Ok(force) => view.resources = actual(&view.resources, &force, view.pid.and_then(score)),
+            Err(error) => {
+                tracing::warn!(container_id = %view.id, error = chain(&error), "limits cannot be read back");
+            }
+        }
+        view
+    }
+
+    /// The containers of a pod that clients see, newest first, with the limits that the kernel has.
+    pub(crate) fn shown_of(&self, registry: &Registry, pod: &str) -> Vec<ContainerView> {
+        let containers = registry.containers_of(pod);
+        let published = containers.iter().filter(|container| container.is_published());
+        let mut shown: Vec<ContainerView> = published.map(|container| self.shown(container)).collect();
+        shown.sort_by_key(|container| Reverse(container.created_at));
+        shown
+    }
+}
 
 /// The limits after a change that says nothing of what stays. Swap that is not mentioned keeps the room that it has
 /// beyond memory.

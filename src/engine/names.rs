@@ -1,9 +1,10 @@
 //! Names that are taken: an identical retry joins the work in flight, anything else learns who holds the name.
 
 use crate::error::EngineError;
+use crate::objects::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 type Outcome = Option<Result<(), Arc<EngineError>>>;
@@ -55,7 +56,7 @@ pub(crate) struct Join {
 impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
     /// Asks for a name.
     pub(crate) fn claim(&self, key: &K, config: C, id: &str) -> Claim<K, C> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.entries);
         if let Some(entry) = entries.get(key) {
             let outcome = entry.done.borrow().clone();
             // What failed and could not be undone is nobody's to share.
@@ -64,7 +65,7 @@ impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
                 (true, same) => Claim::Held { id: entry.id.clone(), same },
                 (false, true) => Claim::Join(Join { id: entry.id.clone(), done: entry.done.clone() }),
                 (false, false) => {
-                    let stage = *entry.stage.lock().unwrap_or_else(PoisonError::into_inner);
+                    let stage = *lock(&entry.stage);
                     Claim::Busy { id: entry.id.clone(), stage }
                 }
             };
@@ -79,12 +80,12 @@ impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
     pub(crate) fn adopt(&self, key: K, config: C, id: &str) {
         let (_, done) = watch::channel(Some(Ok(())));
         let entry = Entry { id: id.to_owned(), config, stage: Arc::new(Mutex::new("adopted")), done };
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
+        lock(&self.entries).insert(key, entry);
     }
 
     /// Frees a name, if the object still holds it.
     pub(crate) fn free(&self, key: &K, id: &str) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.entries);
         if entries.get(key).is_some_and(|entry| entry.id == id) {
             entries.remove(key);
         }
@@ -94,7 +95,7 @@ impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
 impl<K: Eq + Hash, C> Ticket<K, C> {
     /// Says what is being done now, for those who ask for the name.
     pub(crate) fn stage(&self, stage: &'static str) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+        *lock(&self.stage) = stage;
     }
 
     /// The object stands and holds its name from now on.
@@ -106,7 +107,7 @@ impl<K: Eq + Hash, C> Ticket<K, C> {
     /// The work is done, and its name is free.
     pub(crate) fn done(mut self) {
         if let Some(key) = self.key.take() {
-            self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            lock(&self.entries).remove(&key);
         }
         self.done.send_replace(Some(Ok(())));
     }
@@ -128,7 +129,7 @@ impl<K: Eq + Hash, C> Ticket<K, C> {
 
     fn release(&mut self, error: Arc<EngineError>) {
         if let Some(key) = self.key.take() {
-            self.entries.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            lock(&self.entries).remove(&key);
             self.done.send_replace(Some(Err(error)));
         }
     }

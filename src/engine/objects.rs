@@ -3,7 +3,7 @@
 use crate::error::EngineError;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
-use crate::stats::{Layer, Load, Sampler, Traffic};
+use crate::stats::{Layer, Load, Sampler};
 use crate::supervisor::{Supervisor, SupervisorError};
 use crate::view::{ContainerView, PodView, UserView};
 use model::{ContainerEvent, ContainerState, Resources, SandboxState};
@@ -33,7 +33,6 @@ pub(crate) struct Pod {
     /// For work that paths of the host can block.
     pub(crate) strangers: Arc<Semaphore>,
     pub(crate) sampler: Sampler,
-    pub(crate) traffic: Traffic,
     /// Held while something that happened is told, so that later events of the pod show later states.
     pub(crate) telling: Mutex<()>,
     /// Nobody else's while the pod is there (SELinux).
@@ -66,7 +65,6 @@ impl Pod {
             ending: CancellationToken::new(),
             strangers: Arc::new(Semaphore::new(crate::strangers::OF_A_POD)),
             sampler: Sampler::default(),
-            traffic: Traffic::default(),
             telling: Mutex::new(()),
             level: OnceLock::new(),
             published: AtomicBool::new(record.state != SandboxState::Creating),
@@ -160,7 +158,9 @@ impl Pod {
     /// Closes what counts the pod's usage: it would keep the network namespace.
     pub(crate) fn stop_counting(&self) {
         self.sampler.close();
-        self.traffic.close();
+        if let Some(supervisor) = self.supervisor() {
+            supervisor.stop_counting();
+        }
     }
 
     pub(crate) fn set_supervisor(&self, supervisor: Option<Arc<dyn Supervisor>>) {
@@ -279,6 +279,11 @@ impl Container {
 
     pub(crate) fn cgroup(&self) -> CgroupPath {
         self.pod.cgroup.container(&self.id)
+    }
+
+    /// The directory of its handler, where that has one for it.
+    pub(crate) fn bundle(&self) -> std::path::PathBuf {
+        self.pod.files.bundle(&self.id)
     }
 
     pub(crate) fn record(&self) -> ContainerRecord {

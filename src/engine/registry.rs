@@ -2,7 +2,8 @@
 
 use crate::error::EngineError;
 use crate::objects::{Container, Pod, lock};
-use model::{ContainerMetadata, SandboxMetadata};
+use crate::view::{ContainerFilter, ContainerView, PodFilter, PodView, StateKind, has_labels};
+use model::{ContainerMetadata, SandboxMetadata, SandboxState};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
@@ -87,6 +88,38 @@ impl Registry {
         }
         let fitting = maps.by_pod.iter().filter(|(id, _)| id.starts_with(pod));
         fitting.flat_map(|(_, containers)| containers).filter(published).cloned().collect()
+    }
+
+    /// The pods that fit, newest first.
+    pub(crate) fn list_pods(&self, filter: &PodFilter) -> Vec<PodView> {
+        let mut pods: Vec<PodView> = self
+            .pods()
+            .into_iter()
+            .map(|pod| pod.view())
+            .filter(|pod| pod.state != SandboxState::Creating)
+            .filter(|pod| filter.id.as_ref().is_none_or(|id| pod.id.starts_with(id.as_str())))
+            .filter(|pod| filter.state.is_none_or(|state| pod.state == state))
+            .filter(|pod| has_labels(&filter.labels, &pod.config.labels))
+            .collect();
+        pods.sort_by_key(|pod| std::cmp::Reverse(pod.created_at));
+        pods
+    }
+
+    /// The containers that fit, newest first.
+    pub(crate) fn list_containers(&self, filter: &ContainerFilter) -> Vec<ContainerView> {
+        let found = match &filter.sandbox_id {
+            Some(pod) => self.containers_below(pod),
+            None => self.containers(),
+        };
+        let mut containers: Vec<ContainerView> = found
+            .iter()
+            .map(|container| container.view())
+            .filter(|container| filter.id.as_ref().is_none_or(|id| container.id.starts_with(id.as_str())))
+            .filter(|container| filter.state.is_none_or(|state| StateKind::of(&container.state) == state))
+            .filter(|container| has_labels(&filter.labels, &container.config.labels))
+            .collect();
+        containers.sort_by_key(|container| std::cmp::Reverse(container.created_at));
+        containers
     }
 
     /// The pod with this id, or with this unique prefix of one.

@@ -28,7 +28,7 @@ impl Engine {
             info: BTreeMap::from([
                 ("stateDir".to_owned(), self.paths.state.display().to_string()),
                 ("dataDir".to_owned(), self.paths.data.display().to_string()),
-                ("cgroupDriver".to_owned(), format!("{:?}", self.driver).to_lowercase()),
+                ("cgroupDriver".to_owned(), format!("{:?}", self.tree.driver()).to_lowercase()),
                 (
                     "userNamespaces".to_owned(),
                     self.user_namespaces()

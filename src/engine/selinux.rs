@@ -1,16 +1,36 @@
 //! SELinux labels of pods and containers: who has which, and what of the host's files gets them.
 
-use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Pod;
-use model::{ContainerConfig, Mount, SandboxConfig};
-use oci::selinux::{Labels, Reserved};
+use model::{ContainerConfig, Mount, SandboxConfig, Selinux};
+use oci::selinux::{Labels, Levels, Policy, Reserved};
 use oci::spec::AnonymousVolume;
+use std::sync::Arc;
 
-impl Engine {
+/// Who is labelled how.
+pub(crate) struct Labelling {
+    policy: Policy,
+    levels: Arc<Levels>,
+}
+
+impl Labelling {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self { policy, levels: Arc::default() }
+    }
+
+    /// Refuses a request that the host's policy cannot follow.
+    pub(crate) fn check(&self, asked: Option<&Selinux>) -> Result<(), EngineError> {
+        Ok(self.policy.check(asked)?)
+    }
+
+    /// Keeps a level for a pod that has it already.
+    pub(crate) fn reserve(&self, level: &str) -> Reserved {
+        self.levels.reserve(level)
+    }
+
     /// The level of a new pod: what it asks for, or categories of its own; `None` where nothing is labelled.
     pub(crate) fn choose_level(&self, config: &SandboxConfig) -> Result<Option<Reserved>, EngineError> {
-        if !self.selinux.is_in_force() {
+        if !self.policy.is_in_force() {
             return Ok(None);
         }
         let asked = config.linux.security.selinux.as_ref().map_or("", |asked| asked.level.as_str());
@@ -18,26 +38,22 @@ impl Engine {
     }
 
     /// The labels of the pod's own process and files.
-    pub(crate) fn pod_labels(&self, pod: &Pod) -> Labels {
+    pub(crate) fn of_pod(&self, pod: &Pod) -> Labels {
         let config = pod.config();
         let security = &config.linux.security;
-        self.selinux.labels(level(pod), &[security.selinux.as_ref()], security.privileged)
+        self.policy.labels(level(pod), &[security.selinux.as_ref()], security.privileged)
     }
 
     /// Those of a container in it, once what it asks for has been found possible.
-    pub(crate) fn container_labels(
-        &self,
-        pod: &Pod,
-        config: &ContainerConfig,
-    ) -> Result<Labels, EngineError> {
+    pub(crate) fn of_container(&self, pod: &Pod, config: &ContainerConfig) -> Result<Labels, EngineError> {
         let asked = config.security.selinux.as_ref();
-        self.selinux.check(asked)?;
-        if self.selinux.is_in_force() {
+        self.check(asked)?;
+        if self.policy.is_in_force() {
             oci::selinux::check_mounts(&config.mounts)?;
         }
         let pods = pod.config();
         let requests = [pods.linux.security.selinux.as_ref(), asked];
-        Ok(self.selinux.labels(level(pod), &requests, config.security.privileged))
+        Ok(self.policy.labels(level(pod), &requests, config.security.privileged))
     }
 }
 

@@ -223,9 +223,14 @@ impl Paths {
         self.pods().join(id)
     }
 
+    /// Where the writable layers of containers are.
+    pub fn layers(&self) -> PathBuf {
+        self.data.join("containers")
+    }
+
     /// The writable layers of one container.
     pub fn container(&self, id: &str) -> PathBuf {
-        self.data.join("containers").join(id)
+        self.layers().join(id)
     }
 
     /// A directory that stays empty, the lowest layer of image volumes that have one layer only.

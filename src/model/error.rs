@@ -24,3 +24,18 @@ pub enum ErrorKind {
     /// Anything else; the message carries the operation and the path.
     Internal,
 }
+
+/// An error with all its causes on one line; a cause that the error already quotes is not repeated.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}

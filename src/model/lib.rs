@@ -25,7 +25,7 @@ pub use container::{
     ContainerConfig, ContainerEvent, ContainerMetadata, ContainerState, Device, Exit, ImageSpec,
     InvalidTransition, KeyValue, Mount, Propagation,
 };
-pub use error::ErrorKind;
+pub use error::{ErrorKind, chain};
 pub use id::{ContainerId, SandboxId};
 pub use idmap::IdMapping;
 pub use limits::{

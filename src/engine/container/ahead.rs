@@ -38,8 +38,8 @@ impl Engine {
         pod: &Arc<Pod>,
         id: &str,
     ) -> Option<(Ahead, JoinHandle<()>)> {
-        let made_here = self.driver == oci::cgroup::Driver::Cgroupfs
-            && self.handlers.runtime(&pod.handler()).is_none()
+        let made_here = self.tree.driver() == oci::cgroup::Driver::Cgroupfs
+            && !self.handlers.of(pod).is_foreign()
             && !self.cgroups.is_unified();
         if !made_here {
             return None;

@@ -127,7 +127,7 @@ impl Engine {
         let pid = self.stage("root", answered).await;
         container.set_pid(pid.map_err(|error| self.blame_limit(&container, error))?);
         container.publish();
-        self.tell(&container, EventKind::Created);
+        self.events.tell(&container, EventKind::Created);
         self.mirror.put(container_key(id.as_str()), container.save()?);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! ExecSync.
 
 use crate::error::EngineError;
-use crate::handlers::ExecFile;
+use crate::handlers::{CommandLine, ExecFile, Home};
 use crate::objects::{Container, ExecTemplate};
 use crate::operations::{self, EXEC_SYNC};
 use crate::supervisor::{Executed, SupervisorError};
@@ -42,7 +42,8 @@ impl Engine {
     ) -> Result<ExecOutput, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
         let mut plan = self.exec_plan(container, command.clone(), timeout).await?;
-        let file = self.exec_file(container, &command, (false, None)).await?;
+        let line = || CommandLine { argv: command.clone(), tty: false, size: None };
+        let file = self.exec_file(container, line).await?;
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);
         }
@@ -94,24 +95,21 @@ impl Engine {
         Ok(plan)
     }
 
-    /// What the runtime of the container's handler needs to run a command; `None` where the shim does it.
+    /// What the container's handler needs to run a command; `None` where the shim does it.
     pub(crate) async fn exec_file(
-        self: &Arc<Self>,
+        &self,
         container: &Arc<Container>,
-        command: &Argv,
-        terminal: (bool, Option<(u16, u16)>),
+        command: impl FnOnce() -> CommandLine,
     ) -> Result<Option<ExecFile>, EngineError> {
-        let handler = container.pod.handler();
-        if self.handlers.runtime(&handler).is_none() {
+        let handler = self.handlers.of(&container.pod);
+        if !handler.is_foreign() {
             return Ok(None);
         }
-        let (engine, held, command) = (self.clone(), container.clone(), command.clone());
+        let (held, command) = (container.clone(), command());
         let _stage = operations::stage("preparing");
         blocking("preparing a command", move || {
-            let spec = held.read_spec()?;
-            let bundle = held.pod.files.bundle(&held.id);
-            let runtime = engine.handlers.runtime(&handler);
-            runtime.map(|runtime| runtime.exec_file(&bundle, &held.id, &spec, &command, terminal)).transpose()
+            let (spec, bundle) = (held.read_spec()?, held.bundle());
+            handler.command(Home { id: &held.id, bundle: &bundle }, &spec, &command)
         })
         .await
     }

@@ -4,7 +4,6 @@ mod ahead;
 mod attach;
 mod create;
 mod exec;
-mod hooks;
 mod list;
 mod log;
 mod open_exec;
@@ -79,7 +78,7 @@ impl Engine {
         let applied = container.apply(event);
         let is_news = !matches!(applied, Err(EngineError::Transition(_)));
         if is_news && container.is_published() {
-            self.tell_state(container);
+            self.events.tell_state(container);
         }
         match applied {
             Ok(bytes) => self.mirror.put(container_key(&container.id), bytes),
@@ -118,7 +117,7 @@ impl Engine {
             if let Some(bytes) = pod.update_regardless(not_ready) {
                 engine.mirror.put(crate::pod::run::pod_key(&pod.id), bytes);
             }
-            engine.tell_pod(&pod, EventKind::Stopped);
+            engine.events.tell_pod(&pod, EventKind::Stopped);
         });
     }
 
@@ -235,7 +234,7 @@ impl Engine {
 fn explained(container: &Container, error: EngineError) -> EngineError {
     match error {
         EngineError::Supervisor(SupervisorError::Refused { verb, subject, code, errno, message }) => {
-            let message = match crate::handlers::last_error(&container.pod.files.bundle(&container.id)) {
+            let message = match crate::handlers::last_error(&container.bundle()) {
                 Some(said) => format!("{message}: {said}"),
                 None => message,
             };

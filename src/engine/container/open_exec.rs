@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::error::EngineError;
+use crate::handlers::CommandLine;
 use crate::objects::Container;
 use crate::operations::{self, COMMAND};
 use crate::stdio::{self, Input, Output, Streams, Terminal};
@@ -94,7 +95,8 @@ impl Engine {
         exec: OpenExec,
     ) -> Result<ExecSession, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
-        let file = self.exec_file(&container, &exec.command, (exec.tty, exec.size)).await?;
+        let line = || CommandLine { argv: exec.command.clone(), tty: exec.tty, size: exec.size };
+        let file = self.exec_file(&container, line).await?;
         let mut plan = self.exec_plan(&container, exec.command, None).await?;
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);

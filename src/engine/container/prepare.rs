@@ -7,6 +7,7 @@ use super::ahead::Ahead;
 use super::create::stopping;
 use super::volumes::Volumes;
 use crate::error::EngineError;
+use crate::handlers::Home;
 use crate::objects::{Container, ExecTemplate, Pod, lock};
 use crate::record::{self, ContainerRecord};
 use crate::strangers::{Blocked, Lasting};
@@ -132,10 +133,7 @@ impl Engine {
         draft.look();
         let (pod, config) = (&draft.pod, &draft.config);
         let spec = self.spec(draft, found)?;
-        if let Some(runtime) = self.handlers.runtime(&pod.handler()) {
-            runtime.check_mounts(&spec)?;
-        }
-        self.check_hooks(pod, &spec)?;
+        self.handlers.of(pod).check_container(&pod.config(), &spec)?;
         oci::spec::stop_signal(config, &draft.run)?;
         let mut made = Vec::new();
         let outcome = self.furnish_outside(draft, &spec, &mut made);
@@ -244,7 +242,7 @@ impl Engine {
                 pid_of,
             },
             cgroup,
-            labels: &self.container_labels(pod, config)?,
+            labels: &self.labels.of_container(pod, config)?,
             host_devices: self.handlers.host_devices(&pod.handler()),
             rlimits: &self.handlers.rlimits(&pod.handler(), crate::userns::root_of(sandbox).is_some())?,
             rootfs: &rootfs,
@@ -290,12 +288,14 @@ impl Engine {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let resources = resources.map(oci::cgroup::Resources::from_spec).transpose()?.unwrap_or_default();
         let config = &record.config;
-        let runtime = self.handlers.runtime(&container.pod.handler());
-        let cgroup = match runtime {
+        let handler = self.handlers.of(&container.pod);
+        let cgroup = if handler.is_foreign() {
             // It makes the cgroup itself.
-            Some(_) => self.cgroups.plan(&container.cgroup()),
-            None if ahead.stand() => self.cgroups.limit(&container.cgroup(), &resources)?,
-            None => self.cgroups.create(&container.cgroup(), &resources)?,
+            self.cgroups.plan(&container.cgroup())
+        } else if ahead.stand() {
+            self.cgroups.limit(&container.cgroup(), &resources)?
+        } else {
+            self.cgroups.create(&container.cgroup(), &resources)?
         };
         let mut plan = oci::plan::container(
             spec,
@@ -314,12 +314,7 @@ impl Engine {
             },
         )?;
         plan.process.seccomp_agent = super::agent(container, spec)?;
-        if let Some(runtime) = runtime {
-            let bundle = container.pod.files.bundle(&record.id);
-            plan.runtime = Some(runtime.prepare(&bundle, spec, &plan)?);
-        } else {
-            plan.hooks = self.hooks(container, spec)?;
-        }
+        handler.furnish(Home { id: &container.id, bundle: &container.bundle() }, spec, &mut plan)?;
         Ok(plan)
     }
 }

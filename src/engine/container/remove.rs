@@ -3,16 +3,16 @@
 use super::container_key;
 use crate::error::EngineError;
 use crate::events::EventKind;
+use crate::handlers::Home;
 use crate::objects::{Container, Pod};
 use crate::supervisor::SupervisorError;
 use crate::{Engine, blocking};
-use model::ContainerState;
+use model::{ContainerState, Signal};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::MutexGuard;
 use wire::msg::ErrorCode;
 
-const SIGKILL: i32 = 9;
 /// How long another verb may take that is at work on a container which is to be removed.
 const MOMENT: Duration = Duration::from_secs(2);
 
@@ -60,7 +60,7 @@ impl Engine {
             return Ok(op);
         }
         // Whoever holds the lock hears of it.
-        let _ = self.signal(container, SIGKILL, true).await;
+        let _ = self.signal(container, Signal::KILL, true).await;
         let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
         tokio::time::timeout(limit, container.op.lock()).await.map_err(|_| self.unkillable(container))
     }
@@ -71,7 +71,7 @@ impl Engine {
         blocking("removing a container's files", move || {
             engine.drop_bundle(&held.pod, &held.id)?;
             if !held.pod.is_released() {
-                engine.remove_cgroup(&held)?;
+                engine.tree.remove(&held)?;
             }
             engine.set_aside(&engine.paths.container(&held.id), &held.id)?;
             let files = &held.pod.files;
@@ -87,24 +87,18 @@ impl Engine {
         self.registry.drop_container(&container.id);
         let record = container.record();
         if container.is_published() {
-            self.tell(container, EventKind::Deleted);
+            self.events.tell(container, EventKind::Deleted);
         }
         self.container_names.free(&(record.sandbox_id, record.config.metadata.clone()), &container.id);
         Ok(())
     }
 
-    /// Deletes what an OCI runtime keeps of a container without processes, and its bundle; others have none. Blocks.
+    /// Deletes what the handler keeps of a container without processes; few have something. Blocks.
     pub(crate) fn drop_bundle(&self, pod: &Pod, id: &str) -> Result<(), EngineError> {
         let bundle = pod.files.bundle(id);
         if !bundle.exists() {
             return Ok(());
         }
-        match self.handlers.runtime(&pod.handler()) {
-            Some(runtime) => runtime.discard(&bundle, id),
-            None => {
-                super::hooks::poststop(&bundle, id);
-                crate::handlers::remove(&bundle)
-            }
-        }
+        self.handlers.of(pod).discard(Home { id, bundle: &bundle })
     }
 }

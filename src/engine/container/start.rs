@@ -1,8 +1,9 @@
 //! StartContainer: the process that waits in its finished root runs its program.
 
-use crate::Engine;
 use crate::error::EngineError;
+use crate::handlers::Home;
 use crate::objects::Container;
+use crate::{Engine, blocking};
 use model::{ContainerEvent, ContainerState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ impl Engine {
                     container.set_pid(pid);
                 }
                 self.publish(container, ContainerEvent::Started(started.at));
-                self.poststart(container).await;
+                self.tell_handler(container).await;
                 Ok(())
             }
             Err(error) => {
@@ -48,6 +49,21 @@ impl Engine {
                 }
                 Err(super::explained(container, error.into()))
             }
+        }
+    }
+
+    /// The container's program runs: what its devices bring to be done then is done (hooks of CDI).
+    async fn tell_handler(&self, container: &Arc<Container>) {
+        if container.record().config.cdi_devices.is_empty() {
+            return;
+        }
+        let (handler, held) = (self.handlers.of(&container.pod), container.clone());
+        let tell = move || {
+            handler.started(Home { id: &held.id, bundle: &held.bundle() }, held.pid());
+            Ok(())
+        };
+        if let Err(error) = blocking("running hooks", tell).await {
+            tracing::warn!(container_id = %container.id, error = crate::chain(&error), "its poststart hooks");
         }
     }
 }

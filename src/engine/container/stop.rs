@@ -5,13 +5,11 @@ use crate::error::EngineError;
 use crate::objects::Container;
 use crate::operations;
 use crate::supervisor::SupervisorError;
-use model::ContainerState;
+use model::{ContainerState, Signal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wire::msg::ErrorCode;
-
-const SIGKILL: i32 = 9;
 
 impl Engine {
     /// Ends a running container; unknown and ended ones are fine, one that was never started stays as it is.
@@ -29,7 +27,7 @@ impl Engine {
             if !grace.is_zero() {
                 if !container.stop_sent.swap(true, Ordering::Relaxed) {
                     let signal = container.record().stop_signal;
-                    if let Err(error) = engine.signal(&container, signal.get(), false).await {
+                    if let Err(error) = engine.signal(&container, signal, false).await {
                         container.stop_sent.store(false, Ordering::Relaxed);
                         tracing::warn!(container_id = %container.id, error = crate::chain(&error), "cannot be signalled");
                     }
@@ -49,7 +47,7 @@ impl Engine {
     pub(crate) async fn kill(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
         let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
         let _stage = operations::stage("kill");
-        match self.signal(container, SIGKILL, true).await {
+        match self.signal(container, Signal::KILL, true).await {
             Ok(()) if ended(container, limit / 2).await => return Ok(()),
             Err(SupervisorError::Gone { .. }) if container.pod.supervisor().is_none() => {
                 self.bury(container, super::SUPERVISOR_KILLED).await;
@@ -86,12 +84,12 @@ impl Engine {
     pub(super) async fn signal(
         &self,
         container: &Container,
-        signal: i32,
+        signal: Signal,
         all: bool,
     ) -> Result<(), SupervisorError> {
         let _stage = operations::stage("signal");
         let supervisor = container.pod.live_supervisor("signal container", &container.id)?;
-        match supervisor.signal(&container.id, signal, all).await {
+        match supervisor.signal(&container.id, signal.get(), all).await {
             Err(error) if matches!(error.code(), Some(ErrorCode::NotFound | ErrorCode::BadState)) => Ok(()),
             answer => answer,
         }

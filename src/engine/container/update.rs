@@ -6,7 +6,6 @@ use crate::limits;
 use crate::objects::{Container, lock};
 use crate::{Engine, blocking};
 use model::{ContainerState, OomScore, Resources};
-use oci::cgroup;
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +44,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let before = container.record().resources().clone();
         let after = limits::merge(&before, change)?;
-        let wanted = self.cgroup_limits(&limits::changed(&before, &after, change))?;
+        let wanted = self.limits.cgroup_limits(&limits::changed(&before, &after, change))?;
         let spec = self.updated_spec(container, &after)?;
         let path = container.cgroup();
         let old = limits::only(self.cgroups.limits(&path, &wanted)?, &wanted);
@@ -67,16 +66,6 @@ impl Engine {
             self.adjust_oom_scores(container, after.oom_score_adj.get());
         }
         Ok(())
-    }
-
-    /// In the cgroup's terms, without what this request cannot change.
-    pub(crate) fn cgroup_limits(&self, resources: &Resources) -> Result<cgroup::Resources, EngineError> {
-        let spec = oci::spec::resources(resources, &self.planning, false);
-        Ok(cgroup::Resources {
-            devices: cgroup::DeviceAccess::Unchanged,
-            pids_limit: None,
-            ..cgroup::Resources::from_spec(&spec)?
-        })
     }
 
     /// The container's spec with the new limits.

@@ -1,9 +1,11 @@
 //! Bundles: what a runtime finds of a container, and what it leaves.
 
 use super::command::{LOG, Runtime, make};
+use super::handler::{CommandLine, Handler, Home};
 use crate::error::EngineError;
-use model::{Argv, SandboxConfig};
-use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
+use crate::view::HandlerInfo;
+use model::SandboxConfig;
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +15,7 @@ use wire::plan::{Bytes, ContainerPlan, RuntimePlan};
 
 impl Runtime {
     /// Writes the bundle of a container, of which `plan` is what the shim itself would do; the result makes and starts it.
-    pub(crate) fn prepare(
-        &self,
-        bundle: &Path,
-        spec: &Spec,
-        plan: &ContainerPlan,
-    ) -> Result<RuntimePlan, EngineError> {
+    fn prepare(&self, bundle: &Path, spec: &Spec, plan: &ContainerPlan) -> Result<RuntimePlan, EngineError> {
         self.check()?;
         make(self.root())?;
         make(bundle)?;
@@ -44,7 +41,7 @@ impl Runtime {
     }
 
     /// Refuses a user namespace that the runtime has not got.
-    pub(crate) fn check_users(&self, config: &SandboxConfig) -> Result<(), EngineError> {
+    fn check_users(&self, config: &SandboxConfig) -> Result<(), EngineError> {
         if config.linux.security.namespaces.users.is_none() || self.features().user_namespaces {
             return Ok(());
         }
@@ -55,7 +52,7 @@ impl Runtime {
     }
 
     /// Refuses mappings of mounts that the runtime would ignore.
-    pub(crate) fn check_mounts(&self, spec: &Spec) -> Result<(), EngineError> {
+    fn check_mounts(&self, spec: &Spec) -> Result<(), EngineError> {
         let is_mapped = |mount: &Mount| {
             mount.typ().as_deref() == Some("bind")
                 && mount.uid_mappings().as_ref().is_some_and(|mappings| !mappings.is_empty())
@@ -72,48 +69,81 @@ impl Runtime {
             _ => Ok(()),
         }
     }
+}
 
-    /// Deletes a container's bundle and what the runtime keeps of it. A runtime that fails, or is not there any more,
-    /// does not keep the container from going. Blocks.
-    pub(crate) fn discard(&self, bundle: &Path, id: &str) -> Result<(), EngineError> {
-        if let Err(error) = self.delete(id) {
+impl Handler for Runtime {
+    fn check_pod(&self, config: &SandboxConfig) -> Result<(), EngineError> {
+        self.check()?;
+        self.check_users(config)
+    }
+
+    fn check_container(&self, _: &SandboxConfig, spec: &Spec) -> Result<(), EngineError> {
+        self.check_mounts(spec)
+    }
+
+    fn is_foreign(&self) -> bool {
+        true
+    }
+
+    fn furnish(&self, home: Home<'_>, spec: &Spec, plan: &mut ContainerPlan) -> Result<(), EngineError> {
+        plan.runtime = Some(self.prepare(home.bundle, spec, plan)?);
+        Ok(())
+    }
+
+    /// Hooks are the runtime's own business.
+    fn started(&self, _: Home<'_>, _: Option<i32>) {}
+
+    /// Writes the process of a command where the runtime finds it.
+    fn command(
+        &self,
+        home: Home<'_>,
+        spec: &Spec,
+        command: &CommandLine,
+    ) -> Result<Option<ExecFile>, EngineError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("exec-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let (path, log) = (home.bundle.join(format!("{name}.json")), home.bundle.join(format!("{name}.log")));
+        crate::record::write(&path, home.id, &process(spec, command))?;
+        Ok(Some(ExecFile { command: self.exec(&log, &path, home.id), path, log }))
+    }
+
+    /// A runtime that fails, or is not there any more, does not keep the container from going.
+    fn discard(&self, home: Home<'_>) -> Result<(), EngineError> {
+        if let Err(error) = self.delete(home.id) {
             tracing::warn!(
-                container_id = id,
+                container_id = home.id,
                 error = crate::chain(&error),
                 "the runtime's state is removed without it"
             );
-            remove(&self.state_of(id))?;
+            remove(&self.state_of(home.id))?;
         }
-        remove(bundle)
+        remove(home.bundle)
     }
 
-    /// Writes the process of an exec where the runtime finds it.
-    pub(crate) fn exec_file(
-        &self,
-        bundle: &Path,
-        id: &str,
-        spec: &Spec,
-        argv: &Argv,
-        (tty, size): (bool, Option<(u16, u16)>),
-    ) -> Result<ExecFile, EngineError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let mut process = spec.process().clone().unwrap_or_default();
-        process.set_args(Some(argv.words().to_vec())).set_terminal(Some(tty));
-        if let Some((columns, rows)) = size {
-            let size = oci_spec::runtime::BoxBuilder::default().width(columns).height(rows).build();
-            // Both are there, and so it is whole.
-            process.set_console_size(size.ok());
+    fn info(&self, name: &str, native: &HandlerInfo) -> HandlerInfo {
+        HandlerInfo {
+            name: name.to_owned(),
+            recursive_read_only: native.recursive_read_only && self.features().recursive_read_only,
+            user_namespaces: native.user_namespaces && self.features().runs_user_namespaces(),
         }
-        let mut env = process.env().clone().unwrap_or_default();
-        if tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
-            env.push("TERM=xterm".to_owned());
-            process.set_env(Some(env));
-        }
-        let name = format!("exec-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let (path, log) = (bundle.join(format!("{name}.json")), bundle.join(format!("{name}.log")));
-        crate::record::write(&path, id, &process)?;
-        Ok(ExecFile { command: self.exec(&log, &path, id), path, log })
     }
+}
+
+/// The container's process with another program.
+fn process(spec: &Spec, command: &CommandLine) -> Process {
+    let mut process = spec.process().clone().unwrap_or_default();
+    process.set_args(Some(command.argv.words().to_vec())).set_terminal(Some(command.tty));
+    if let Some((columns, rows)) = command.size {
+        let size = oci_spec::runtime::BoxBuilder::default().width(columns).height(rows).build();
+        // Both are there, and so it is whole.
+        process.set_console_size(size.ok());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    if command.tty && !env.iter().any(|entry| entry.starts_with("TERM=")) {
+        env.push("TERM=xterm".to_owned());
+        process.set_env(Some(env));
+    }
+    process
 }
 
 /// The spec's user namespace is the pod's, which nobody could join without knowing where it is.
@@ -139,7 +169,7 @@ fn bind_image(mount: &mut Mount, source: PathBuf) {
         .set_gid_mappings(None);
 }
 
-/// Removes a container's bundle whose handler is not configured any more.
+/// Removes a directory of a container, and all that is in it.
 pub(crate) fn remove(dir: &Path) -> Result<(), EngineError> {
     sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.into()))
 }

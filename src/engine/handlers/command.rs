@@ -75,7 +75,7 @@ impl Runtime {
     }
 
     /// Refuses work for a runtime that is not installed.
-    pub(crate) fn check(&self) -> Result<(), EngineError> {
+    pub(super) fn check(&self) -> Result<(), EngineError> {
         let refuse = |problem: String| EngineError::Handler { name: self.name.clone(), problem };
         let found = std::fs::metadata(&self.binary)
             .map_err(|error| refuse(format!("{}: {error}", self.binary.display())))?;

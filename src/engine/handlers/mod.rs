@@ -3,14 +3,18 @@
 mod bundle;
 mod command;
 mod features;
+mod handler;
+mod native;
 mod rlimits;
 
-pub(crate) use bundle::{ExecFile, last_error, remove};
-pub(crate) use command::Runtime;
+pub(crate) use bundle::{ExecFile, last_error};
+pub(crate) use handler::{CommandLine, Handler, Home};
 
 use crate::error::EngineError;
+use crate::objects::Pod;
 use crate::settings::{HostProblem, SettingError, Settings};
 use crate::view::HandlerInfo;
+use command::Runtime;
 use oci::OciResult;
 use oci::rlimits::Rlimits;
 use oci::spec::HostDevices;
@@ -18,6 +22,7 @@ use oci_spec::runtime::PosixRlimit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The name of the handler that is always there.
 const NATIVE: &str = "native";
@@ -133,20 +138,11 @@ pub enum HandlerKind {
     Oci,
 }
 
-/// A handler that can be asked for.
-#[derive(Debug)]
-pub(crate) enum Handler {
-    /// The shim itself.
-    Native,
-    /// A runtime.
-    Oci(Runtime),
-}
-
 /// Every handler.
 #[derive(Debug)]
 pub(crate) struct Handlers {
     default: String,
-    named: BTreeMap<String, Handler>,
+    named: BTreeMap<String, Arc<dyn Handler>>,
     /// Where it is not the usual.
     host_devices: BTreeMap<String, HostDevices>,
     rlimits: rlimits::ByHandler,
@@ -160,12 +156,12 @@ impl Handlers {
     /// [`EngineError::Setting`] for settings that make no sense.
     pub(crate) async fn open(settings: &Settings, state: &Path) -> Result<Self, EngineError> {
         check(settings)?;
-        let mut named = BTreeMap::from([(NATIVE.to_owned(), Handler::Native)]);
+        let mut named = BTreeMap::from([(NATIVE.to_owned(), native())]);
         let mut host_devices = BTreeMap::new();
         for (name, one) in &settings.handlers {
             let handler = match one.kind {
-                HandlerKind::Native => Handler::Native,
-                HandlerKind::Oci => Handler::Oci(Runtime::probe(name, one, state).await?),
+                HandlerKind::Native => native(),
+                HandlerKind::Oci => Arc::new(Runtime::probe(name, one, state).await?),
             };
             named.insert(name.clone(), handler);
             host_devices.insert(name.clone(), one.host_devices());
@@ -190,7 +186,7 @@ impl Handlers {
     ///
     /// # Errors
     /// [`EngineError::UnknownHandler`].
-    pub(crate) fn find(&self, name: &str) -> Result<&Handler, EngineError> {
+    pub(crate) fn find(&self, name: &str) -> Result<&Arc<dyn Handler>, EngineError> {
         let name = if name.is_empty() { &self.default } else { name };
         self.named.get(name).ok_or_else(|| EngineError::UnknownHandler {
             name: name.to_owned(),
@@ -198,27 +194,21 @@ impl Handlers {
         })
     }
 
-    /// The runtime of a name, where that is how it runs containers.
-    pub(crate) fn runtime(&self, name: &str) -> Option<&Runtime> {
-        match self.find(name) {
-            Ok(Handler::Oci(runtime)) => Some(runtime),
-            _ => None,
-        }
+    /// The handler of a pod. What one that is not configured any more has made, the shim's takes away.
+    pub(crate) fn of(&self, pod: &Pod) -> Arc<dyn Handler> {
+        self.find(&pod.handler()).cloned().unwrap_or_else(|_| native())
     }
 
     /// What Status tells of them, the default first; `native` is what the shim can do.
     pub(crate) fn info(&self, native: &HandlerInfo) -> Vec<HandlerInfo> {
-        let info = |name: &str, handler: &Handler| match handler {
-            Handler::Native => HandlerInfo { name: name.to_owned(), ..native.clone() },
-            Handler::Oci(runtime) => HandlerInfo {
-                name: name.to_owned(),
-                recursive_read_only: native.recursive_read_only && runtime.features().recursive_read_only,
-                user_namespaces: native.user_namespaces && runtime.features().runs_user_namespaces(),
-            },
-        };
-        let default = self.named.get(&self.default).map(|handler| info("", handler));
-        default.into_iter().chain(self.named.iter().map(|(name, handler)| info(name, handler))).collect()
+        let default = self.named.get(&self.default).map(|handler| handler.info("", native));
+        let named = self.named.iter().map(|(name, handler)| handler.info(name, native));
+        default.into_iter().chain(named).collect()
     }
+}
+
+fn native() -> Arc<dyn Handler> {
+    Arc::new(native::Native)
 }
 
 #[cfg(test)]
@@ -246,8 +236,8 @@ mod tests {
     #[tokio::test]
     async fn the_empty_name_is_the_default() {
         let handlers = open(&settings("fast", HandlerKind::Native, "")).await.unwrap();
-        assert!(matches!(handlers.find("").unwrap(), Handler::Native));
-        assert!(matches!(handlers.find("fast").unwrap(), Handler::Native));
+        assert!(!handlers.find("").unwrap().is_foreign());
+        assert!(!handlers.find("fast").unwrap().is_foreign());
         let error = handlers.find("kata").unwrap_err().to_string();
         assert!(error.contains("kata") && error.contains("fast, native"), "{error}");
         let native = HandlerInfo { name: String::new(), recursive_read_only: true, user_namespaces: true };
@@ -292,8 +282,10 @@ mod tests {
     #[tokio::test]
     async fn a_runtime_that_is_not_installed_is_listed_and_refused() {
         let handlers = open(&settings("gone", HandlerKind::Oci, "/nowhere/runtime")).await.unwrap();
-        let runtime = handlers.runtime("gone").unwrap();
-        assert!(runtime.check().unwrap_err().to_string().contains("/nowhere/runtime"));
-        assert!(!runtime.features().recursive_read_only);
+        let runtime = handlers.find("gone").unwrap();
+        let error = runtime.check_pod(&model::SandboxConfig::default()).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/runtime"), "{error}");
+        let able = HandlerInfo { name: String::new(), recursive_read_only: true, user_namespaces: true };
+        assert!(!runtime.info("gone", &able).recursive_read_only);
     }
 }

@@ -1,6 +1,7 @@
 //! Changes that wait for the disk: of each record the last, so that a disk that hangs for hours leaves no more waiting
 //! than there are records.
 
+use crate::objects::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,7 +101,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     #[cfg(test)]

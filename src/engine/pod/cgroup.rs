@@ -2,24 +2,64 @@
 
 use crate::error::EngineError;
 use crate::objects::{Container, Pod, lock};
+use crate::registry::Registry;
 use crate::{Engine, blocking};
-use oci::cgroup::{CgroupPath, Driver, PodCgroup};
+use oci::cgroup::{self, CgroupPath, Driver, PodCgroup};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use wire::plan::CgroupPlan;
 
 /// The setting that names the parent of pods that ask for none.
 const DEFAULT_PARENT: &str = "runtime.cgroup_parent";
 
+/// The pods' part of the tree of cgroups, and who makes it.
+pub(crate) struct Tree {
+    cgroups: Arc<cgroup::Host>,
+    driver: Driver,
+    systemd: systemd::Systemd,
+    /// As it is set; empty: the driver's.
+    default_parent: String,
+    registry: Arc<Registry>,
+    /// Directories that outlived the pods for which they were made.
+    made: Mutex<BTreeSet<PathBuf>>,
+    /// Read by what makes slices of systemd, written by what stops them.
+    slices: tokio::sync::RwLock<()>,
+}
+
 impl Engine {
     /// Whether pods get scopes of systemd.
     pub fn uses_systemd(&self) -> bool {
-        self.driver == Driver::Systemd
+        self.tree.driver() == Driver::Systemd
+    }
+}
+
+impl Tree {
+    pub(crate) fn new(
+        cgroups: Arc<cgroup::Host>,
+        driver: Driver,
+        default_parent: String,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self {
+            cgroups,
+            driver,
+            systemd: systemd::Systemd::default(),
+            default_parent,
+            registry,
+            made: Mutex::default(),
+            slices: tokio::sync::RwLock::default(),
+        }
+    }
+
+    /// Who makes scopes or directories.
+    pub(crate) fn driver(&self) -> Driver {
+        self.driver
     }
 
     /// The parent of a new pod's cgroups: as asked for, or one of its own.
-    pub(super) fn cgroup_parent(&self, id: &str, asked: &str) -> Result<String, EngineError> {
+    pub(super) fn parent(&self, id: &str, asked: &str) -> Result<String, EngineError> {
         if asked.is_empty() {
             return Ok(self.driver.own_parent(DEFAULT_PARENT, self.default_parent(), id)?);
         }
@@ -28,14 +68,14 @@ impl Engine {
     }
 
     fn default_parent(&self) -> &str {
-        match self.settings.cgroup_parent.as_str() {
+        match self.default_parent.as_str() {
             "" => self.driver.default_parent(),
             set => set,
         }
     }
 
     /// The directories that will be made for a pod, parents first. Those of its scope are systemd's to remove.
-    pub(super) fn cgroup_dirs(&self, pod: &Pod) -> Vec<PathBuf> {
+    pub(super) fn dirs(&self, pod: &Pod) -> Vec<PathBuf> {
         match pod.cgroup.scope() {
             None => self.cgroups.sandbox_dirs(pod.cgroup.top(), pod.cgroup.supervisor()),
             Some(_) => self.cgroups.absent_dirs(pod.cgroup.parent()),
@@ -43,22 +83,18 @@ impl Engine {
     }
 
     /// Finds or makes the cgroup that a pod's supervisor is to join; `None` where it is to be put into a scope.
-    pub(super) fn make_cgroup(&self, pod: &Pod) -> Result<Option<CgroupPlan>, EngineError> {
+    pub(super) fn make(&self, pod: &Pod) -> Result<Option<CgroupPlan>, EngineError> {
         if pod.cgroup.scope().is_some() {
             return Ok(None);
         }
         // A parent that several pods share must not be removed between its being found and its being used.
-        let _shared = lock(&self.cgroups_made);
+        let _shared = lock(&self.made);
         let made = self.cgroups.create_sandbox(pod.cgroup.top(), pod.cgroup.supervisor())?;
         Ok(Some(made.plan))
     }
 
     /// Lets systemd move the supervisor into a scope, and makes its cgroup there.
-    pub(super) async fn enter_scope(
-        self: &Arc<Self>,
-        pod: &Arc<Pod>,
-        pid: i32,
-    ) -> Result<CgroupPlan, EngineError> {
+    pub(super) async fn enter_scope(&self, pod: &Arc<Pod>, pid: i32) -> Result<CgroupPlan, EngineError> {
         if let Some(scope) = pod.cgroup.scope() {
             let name = &pod.config().metadata;
             let scope = systemd::Scope {
@@ -71,13 +107,13 @@ impl Engine {
             let _shared = self.slices.read().await;
             Box::pin(self.systemd.start_scope(&scope)).await?;
         }
-        let (engine, held) = (self.clone(), pod.clone());
-        let settle = move || Ok(engine.cgroups.settle(held.cgroup.top(), held.cgroup.supervisor(), pid)?);
+        let (cgroups, held) = (self.cgroups.clone(), pod.clone());
+        let settle = move || Ok(cgroups.settle(held.cgroup.top(), held.cgroup.supervisor(), pid)?);
         blocking("making a cgroup", settle).await
     }
 
     /// Removes a container's cgroup, and kills what is still in it.
-    pub(crate) fn remove_cgroup(&self, container: &Container) -> Result<(), EngineError> {
+    pub(crate) fn remove(&self, container: &Container) -> Result<(), EngineError> {
         let cgroup = container.cgroup();
         if self.cgroups.remove(&cgroup).is_err() {
             self.cgroups.kill(&cgroup)?;
@@ -87,9 +123,9 @@ impl Engine {
     }
 
     /// Removes directories that were made for pods. A parent that several pods share goes with the last of them,
-    /// whichever of them it was made for. Slices are [`Engine::release_slices`]'s.
-    pub(super) fn release_cgroups(&self, pod: &str, made: Vec<PathBuf>) {
-        let mut shared = lock(&self.cgroups_made);
+    /// whichever of them it was made for. Slices are [`Tree::release_slices`]'s.
+    pub(super) fn release(&self, pod: &str, made: Vec<PathBuf>) {
+        let mut shared = lock(&self.made);
         shared.extend(made);
         let used = self.used_cgroups(pod);
         let unused: Vec<PathBuf> =
@@ -112,17 +148,14 @@ impl Engine {
     async fn release_slices(&self, pod: &str) -> Result<(), EngineError> {
         let _alone = self.slices.write().await;
         let used = self.used_cgroups(pod);
-        let unused: Vec<PathBuf> = lock(&self.cgroups_made)
-            .iter()
-            .filter(|dir| is_slice(dir) && !is_used(dir, &used))
-            .cloned()
-            .collect();
+        let unused: Vec<PathBuf> =
+            lock(&self.made).iter().filter(|dir| is_slice(dir) && !is_used(dir, &used)).cloned().collect();
         // The deepest first. Somebody else's unit may live in a slice by now: it stays, as a directory would.
         for dir in unused.into_iter().rev().filter(|dir| oci::cgroup::is_vacant(dir)) {
             if let Some(unit) = dir.file_name().and_then(OsStr::to_str) {
                 Box::pin(self.systemd.stop(unit)).await?;
             }
-            lock(&self.cgroups_made).remove(&dir);
+            lock(&self.made).remove(&dir);
         }
         Ok(())
     }
@@ -130,8 +163,8 @@ impl Engine {
     /// Frees the default parent: a former daemon may have made it for a pod that it never recorded.
     pub(crate) async fn release_default_parent(&self) -> Result<(), EngineError> {
         let parent = PodCgroup::new(DEFAULT_PARENT, self.default_parent(), "")?;
-        self.release_cgroups("", self.cgroups.parent_dirs(parent.parent()));
-        if self.uses_systemd() { self.release_slices("").await } else { Ok(()) }
+        self.release("", self.cgroups.parent_dirs(parent.parent()));
+        if self.driver == Driver::Systemd { self.release_slices("").await } else { Ok(()) }
     }
 
     /// The cgroups of all pods but this one, and everything above them, relative to a hierarchy's root.

@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use crate::error::EngineError;
-use crate::view::{PodFilter, PodView, has_labels};
+use crate::view::{PodFilter, PodView};
 use model::SandboxState;
 use std::collections::BTreeMap;
 
@@ -18,18 +18,7 @@ impl Engine {
 
     /// The pods that fit, newest first.
     pub fn list_pods(&self, filter: &PodFilter) -> Vec<PodView> {
-        let mut pods: Vec<PodView> = self
-            .registry
-            .pods()
-            .into_iter()
-            .map(|pod| pod.view())
-            .filter(|pod| pod.state != SandboxState::Creating)
-            .filter(|pod| filter.id.as_ref().is_none_or(|id| pod.id.starts_with(id.as_str())))
-            .filter(|pod| filter.state.is_none_or(|state| pod.state == state))
-            .filter(|pod| has_labels(&filter.labels, &pod.config.labels))
-            .collect();
-        pods.sort_by_key(|pod| std::cmp::Reverse(pod.created_at));
-        pods
+        self.registry.list_pods(filter)
     }
 
     /// Verbose details of a pod: one JSON document under `info`, as crictl's users know it.

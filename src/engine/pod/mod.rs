@@ -11,5 +11,6 @@ mod stop;
 pub(crate) mod sysctls;
 mod update;
 
+pub(crate) use cgroup::Tree;
 pub(crate) use files::hostname;
 pub(crate) use remove::{REMOVED, trash};

@@ -38,11 +38,11 @@ impl Engine {
             Ok(more) => failures.extend(more),
             Err(error) => failures.push(error),
         }
-        failures.extend(self.stage("scope_end", self.release_scope(pod)).await.err());
+        failures.extend(self.stage("scope_end", self.tree.release_scope(pod)).await.err());
         // What the shim did not get to bury before it ended.
         self.orphaned(pod, "").await;
         if was_ready {
-            self.tell_pod(pod, EventKind::Stopped);
+            self.events.tell_pod(pod, EventKind::Stopped);
         }
         if !failures.is_empty() {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);
@@ -106,9 +106,9 @@ impl Engine {
         failures.extend(self.host.unmount(&pod.files.own()).err());
         failures.extend(crate::record::remove(&pod.files.socket()).err());
         for container in self.registry.containers_of(&pod.id) {
-            failures.extend(self.remove_cgroup(&container).err());
+            failures.extend(self.tree.remove(&container).err());
         }
-        self.release_cgroups(&pod.id, pod.record().cgroups);
+        self.tree.release(&pod.id, pod.record().cgroups);
         failures
     }
 }

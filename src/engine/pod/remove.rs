@@ -35,7 +35,7 @@ impl Engine {
         self.set_aside(pod.files.dir(), &pod.id)?;
         self.mirror.delete(super::run::pod_key(&pod.id));
         self.registry.drop_pod(&pod.id);
-        self.tell_pod(pod, EventKind::Deleted);
+        self.events.tell_pod(pod, EventKind::Deleted);
         self.pod_names.free(&pod.config().metadata, &pod.id);
         Ok(())
     }

@@ -4,7 +4,6 @@
 use super::{files, sysctls};
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
-use crate::handlers::Handler;
 use crate::names::{Claim, Ticket};
 use crate::objects::Pod;
 use crate::record::PodRecord;
@@ -30,15 +29,12 @@ impl Engine {
         config: SandboxConfig,
         handler: String,
     ) -> Result<SandboxId, EngineError> {
-        if let Handler::Oci(runtime) = self.handlers.find(&handler)? {
-            runtime.check()?;
-            runtime.check_users(&config)?;
-        }
+        self.handlers.find(&handler)?.check_pod(&config)?;
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
         let record = self.new_record(&id, config.clone(), handler.clone())?;
         self.check_user_namespace(&config)?;
-        self.selinux.check(config.linux.security.selinux.as_ref())?;
+        self.labels.check(config.linux.security.selinux.as_ref())?;
         self.check_sysctls(&config)?;
         if let Some(network) = files::network_of(&record) {
             self.network.validate(&network)?;
@@ -75,7 +71,7 @@ impl Engine {
         handler: String,
     ) -> Result<PodRecord, EngineError> {
         let networked = config.linux.security.namespaces.network == NamespaceMode::Pod;
-        let cgroup_parent = self.cgroup_parent(id.as_str(), &config.linux.cgroup_parent)?;
+        let cgroup_parent = self.tree.parent(id.as_str(), &config.linux.cgroup_parent)?;
         let mut record = PodRecord::new(id.as_str(), config, handler, cgroup_parent);
         record.netns = networked.then(|| self.settings.netns_dir.join(netns_name(id.as_str())));
         Ok(record)
@@ -86,7 +82,7 @@ impl Engine {
         mut record: PodRecord,
         ticket: PodTicket,
     ) -> Result<SandboxId, EngineError> {
-        let made = self.choose_level(&record.config).and_then(|level| {
+        let made = self.labels.choose_level(&record.config).and_then(|level| {
             record.selinux_level = level.as_ref().map_or("", oci::selinux::Reserved::level).to_owned();
             let pod = Pod::new(record, &self.paths)?;
             // Nobody else knows the pod yet.
@@ -103,8 +99,8 @@ impl Engine {
             Ok(bytes) => {
                 self.mirror.put(pod_key(&pod.id), bytes);
                 pod.publish();
-                self.tell_pod(&pod, EventKind::Created);
-                self.tell_pod(&pod, EventKind::Started);
+                self.events.tell_pod(&pod, EventKind::Created);
+                self.events.tell_pod(&pod, EventKind::Started);
                 ticket.keep();
                 Ok(SandboxId::new(pod.id.as_str()))
             }
@@ -161,13 +157,13 @@ impl Engine {
             files::make_private(&dir)?;
         }
         self.protect(pod)?;
-        let cgroups = self.cgroup_dirs(pod);
+        let cgroups = self.tree.dirs(pod);
         pod.update(|record| record.cgroups = cgroups).map(drop)
     }
 
     /// Gives the pod's directory the mode that it is to have, also where an earlier daemon gave it another.
     pub(crate) fn protect(&self, pod: &Pod) -> Result<(), EngineError> {
-        let is_foreign = self.handlers.runtime(&pod.handler()).is_some();
+        let is_foreign = self.handlers.of(pod).is_foreign();
         files::protect(&*self.host, pod.files.dir(), &pod.config(), is_foreign)
     }
 
@@ -212,7 +208,7 @@ impl Engine {
             self.stage("spawn", blocking("starting a supervisor", move || engine.spawn(&held))).await?;
         let cgroup = match cgroup {
             Some(cgroup) => cgroup,
-            None => match self.stage("scope", self.enter_scope(pod, process.pid)).await {
+            None => match self.stage("scope", self.tree.enter_scope(pod, process.pid)).await {
                 Ok(cgroup) => cgroup,
                 Err(error) => {
                     self.launcher.kill(process).await;
@@ -238,7 +234,7 @@ impl Engine {
             pause: &self.pause_binary,
             exits: &pod.files.exits(),
             oom_score_adj: SHIM_OOM_SCORE_ADJ,
-            label: &self.pod_labels(pod).process,
+            label: &self.labels.of_pod(pod).process,
         })?;
         let mut stands = self.stage("namespaces", supervisor.sandbox(plan)).await?;
         pod.set_pause(stands.pause_pid);
@@ -256,10 +252,10 @@ impl Engine {
     /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
     fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
-        let label = self.pod_labels(pod).mount;
+        let label = self.labels.of_pod(pod).mount;
         files::mount_own(&*self.host, &pod.files, &config, self.settings.shm_size, &label)?;
         files::write_names(&pod.files, &pod.id, &config)?;
-        let cgroup = self.make_cgroup(pod)?;
+        let cgroup = self.tree.make(pod)?;
         self.limit_pod(pod, &pod.record().limits())?;
         Ok((cgroup, self.launcher.spawn(&pod.id, &pod.files)?))
     }

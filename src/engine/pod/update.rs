@@ -66,6 +66,6 @@ impl Engine {
         if total == Resources::default() {
             return Ok(());
         }
-        Ok(self.cgroups.update(pod.cgroup.parent(), &self.cgroup_limits(&total)?)?)
+        Ok(self.cgroups.update(pod.cgroup.parent(), &self.limits.cgroup_limits(&total)?)?)
     }
 }

@@ -68,7 +68,7 @@ impl Engine {
         let record = pod.record();
         if !record.selinux_level.is_empty() {
             // Nobody else has touched the pod yet.
-            let _ = pod.level.set(self.levels.reserve(&record.selinux_level));
+            let _ = pod.level.set(self.labels.reserve(&record.selinux_level));
         }
         self.pod_names.adopt(record.config.metadata.clone(), (record.config, record.handler), &pod.id);
         self.registry.add_pod(pod.clone());

@@ -56,7 +56,7 @@ impl Engine {
                     it is listed as not ready until it is removed");
             }
         }
-        if let Err(error) = self.release_default_parent().await {
+        if let Err(error) = self.tree.release_default_parent().await {
             tracing::warn!(error = chain(&error), "the parent of pods without one is not freed");
         }
         self.keep_networks();
@@ -98,7 +98,7 @@ impl Engine {
 
     /// Deletes writable layers without a record: removed ones whose deletion was cut short, and half-made ones.
     fn sweep(&self) -> Result<(), EngineError> {
-        let dir = self.paths.data.join("containers");
+        let dir = self.paths.layers();
         for name in names(&dir)? {
             if self.registry.any_container(&name).is_none() {
                 self.trash.discard(dir.join(&name));

@@ -3,10 +3,11 @@
 //! Counting means walking. A walk is at most a twentieth of the time: until the next is due, readers get the last count
 //! with its time. A count that took long is renewed behind the scenes.
 
+use super::Reader;
 use super::layer::{SHARE, measure};
 use crate::error::EngineError;
 use crate::objects::lock;
-use crate::{Engine, blocking, now};
+use crate::{blocking, now};
 use model::FsUsage;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ struct Counted {
     took: Duration,
 }
 
-impl Engine {
+impl Reader {
     /// Bytes and inodes of everything that containers have written.
     pub(crate) async fn containers_on_disk(self: &Arc<Self>) -> Result<FsUsage, EngineError> {
         let known = lock(&self.disk.0).counted.clone();
@@ -44,22 +45,22 @@ impl Engine {
                 return Ok(known.usage);
             }
         }
-        let engine = Arc::clone(self);
-        blocking("measuring writable layers", move || Ok(engine.count_disk())).await
+        let reader = Arc::clone(self);
+        blocking("measuring writable layers", move || Ok(reader.count_disk())).await
     }
 
     fn renew(self: &Arc<Self>) {
         if !std::mem::replace(&mut lock(&self.disk.0).renewing, true) {
-            let engine = Arc::clone(self);
+            let reader = Arc::clone(self);
             tokio::task::spawn_blocking(move || {
-                engine.count_disk();
-                lock(&engine.disk.0).renewing = false;
+                reader.count_disk();
+                lock(&reader.disk.0).renewing = false;
             });
         }
     }
 
     fn count_disk(&self) -> FsUsage {
-        let (root, at, timestamp) = (self.paths.data.join("containers"), Instant::now(), now());
+        let (root, at, timestamp) = (self.layers.clone(), Instant::now(), now());
         // The kubelet takes a failure for a broken runtime: what cannot be read counts as nothing.
         let (bytes, inodes) = measure(&root, u64::MAX).ok().flatten().unwrap_or_default();
         let usage = FsUsage { timestamp, mountpoint: root, bytes, inodes };

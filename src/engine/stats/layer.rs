@@ -1,9 +1,10 @@
 //! How much a container has written to its own layer. Counting means walking, so it is done behind the scenes: one
 //! layer at a time, each at most a twentieth of the time, and a reader gets the last count with its time.
 
+use super::Reader;
 use crate::error::EngineError;
+use crate::now;
 use crate::objects::{Container, lock};
-use crate::{Engine, now};
 use model::ContainerState;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ struct Queue {
     running: bool,
 }
 
-impl Engine {
+impl Reader {
     /// The last count of a container's layer. Blocks for a small first count only; an old one is renewed behind.
     pub(super) fn layer(self: &Arc<Self>, container: &Arc<Container>) -> LayerUsage {
         let ended = matches!(container.state(), ContainerState::Exited { .. });
@@ -58,7 +59,7 @@ impl Engine {
         if known.counted.is_none() && !known.queued {
             count(self, container, &mut known, AT_ONCE, ended);
         }
-        let fresh = Duration::from_secs(self.settings.layer_usage_seconds);
+        let fresh = self.good;
         let old = known.last.is_none_or(|(at, took)| at.elapsed() >= fresh.max(took * SHARE));
         if old && !known.queued && !known.settled {
             known.queued = true;
@@ -68,24 +69,24 @@ impl Engine {
             Some((bytes, inodes, at)) => (Some((bytes, inodes)), at),
             None => (None, now()),
         };
-        LayerUsage { timestamp, mountpoint: self.paths.data.join("containers"), counted }
+        LayerUsage { timestamp, mountpoint: self.layers.clone(), counted }
     }
 
     fn enqueue(self: &Arc<Self>, container: &Arc<Container>) {
-        let mut queue = lock(&self.layers.0);
+        let mut queue = lock(&self.waiting.0);
         queue.containers.push_back(Arc::downgrade(container));
         if !std::mem::replace(&mut queue.running, true) {
-            let engine = Arc::downgrade(self);
-            tokio::task::spawn_blocking(move || count_waiting(&engine));
+            let reader = Arc::downgrade(self);
+            tokio::task::spawn_blocking(move || count_waiting(&reader));
         }
     }
 }
 
 /// Counts what waits until nothing does.
-fn count_waiting(engine: &Weak<Engine>) {
-    while let Some(engine) = engine.upgrade() {
+fn count_waiting(reader: &Weak<Reader>) {
+    while let Some(reader) = reader.upgrade() {
         let next = {
-            let mut queue = lock(&engine.layers.0);
+            let mut queue = lock(&reader.waiting.0);
             let next = queue.containers.pop_front();
             queue.running = next.is_some();
             next
@@ -95,7 +96,7 @@ fn count_waiting(engine: &Weak<Engine>) {
             let ended = matches!(container.state(), ContainerState::Exited { .. });
             // Readers get the old count meanwhile.
             let mut renewed = Known { queued: true, ..Known::default() };
-            count(&engine, &container, &mut renewed, u64::MAX, ended);
+            count(&reader, &container, &mut renewed, u64::MAX, ended);
             let mut known = lock(&container.layer.0);
             renewed.queued = false;
             renewed.counted = renewed.counted.or(known.counted);
@@ -104,9 +105,9 @@ fn count_waiting(engine: &Weak<Engine>) {
     }
 }
 
-fn count(engine: &Engine, container: &Container, known: &mut Known, most: u64, ended: bool) {
+fn count(reader: &Reader, container: &Container, known: &mut Known, most: u64, ended: bool) {
     let begin = Instant::now();
-    match measure(&engine.paths.container(&container.id).join("upper"), most) {
+    match measure(&reader.layers.join(&container.id).join("upper"), most) {
         Ok(Some((bytes, inodes))) => {
             known.counted = Some((bytes, inodes, now()));
             known.last = Some((begin, begin.elapsed()));

@@ -1,11 +1,11 @@
 //! ListPodSandboxMetrics: everything that cAdvisor would have counted of pods and containers.
 
-use super::{ContainerStats, PodStats, Processes};
+use super::{ContainerStats, PodStats, Processes, Reader};
 use crate::error::{EngineError, chain};
 use crate::objects::{Container, lock};
 use crate::view::PodFilter;
 use crate::{Engine, blocking};
-use model::{ContainerState, SandboxState};
+use model::ContainerState;
 use oci::cgroup::{Counted, Detail};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -80,28 +80,35 @@ impl Load {
 
 impl Engine {
     /// ListMetricDescriptors: what this host counts at all. Looks at the host's files.
-    pub async fn counted(self: &Arc<Self>) -> Result<Counted, EngineError> {
-        let engine = self.clone();
-        blocking("reading what is counted", move || Ok(engine.cgroups.counted())).await
+    ///
+    /// # Errors
+    /// When the reading ends unexpectedly.
+    pub async fn counted(&self) -> Result<Counted, EngineError> {
+        let stats = self.stats.clone();
+        blocking("reading what is counted", move || Ok(stats.limits.cgroups.counted())).await
     }
 
     /// ListPodSandboxMetrics: the figures of the ready pods, newest first; one that cannot be read is left out.
-    pub async fn pod_figures(self: &Arc<Self>) -> Result<Vec<PodFigures>, EngineError> {
-        let filter = PodFilter { state: Some(SandboxState::Ready), ..PodFilter::default() };
-        let all = self.list_pod_stats(filter).await?;
-        let engine = self.clone();
-        blocking("reading counters", move || {
-            let filesystem = engine.layers_filesystem();
-            let figures = |stats: PodStats| {
-                let id = stats.pod.id.clone();
-                let failed = |error: &EngineError| {
-                    tracing::warn!(pod_id = %id, error = chain(error), "the pod's figures cannot be read");
-                };
-                engine.figures_of(stats, &filesystem).inspect_err(failed).ok()
+    ///
+    /// # Errors
+    /// When the reading ends unexpectedly.
+    pub async fn pod_figures(&self) -> Result<Vec<PodFigures>, EngineError> {
+        let stats = self.stats.clone();
+        blocking("reading counters", move || Ok(stats.figures())).await
+    }
+}
+
+impl Reader {
+    fn figures(self: &Arc<Self>) -> Vec<PodFigures> {
+        let filesystem = self.layers_filesystem();
+        let figures = |stats: PodStats| {
+            let id = stats.pod.id.clone();
+            let failed = |error: &EngineError| {
+                tracing::warn!(pod_id = %id, error = chain(error), "the pod's figures cannot be read");
             };
-            Ok(all.into_iter().filter_map(figures).collect())
-        })
-        .await
+            self.figures_of(stats, &filesystem).inspect_err(failed).ok()
+        };
+        self.of_pods(PodFilter::default()).into_iter().filter_map(figures).collect()
     }
 
     fn figures_of(&self, stats: PodStats, filesystem: &Filesystem) -> Result<PodFigures, EngineError> {
@@ -114,7 +121,7 @@ impl Engine {
             }
         }
         Ok(PodFigures {
-            detail: self.cgroups.detail(pod.cgroup.parent())?,
+            detail: self.limits.cgroups.detail(pod.cgroup.parent())?,
             cgroup: pod.cgroup.parent().to_string(),
             containers,
             stats,
@@ -128,11 +135,11 @@ impl Engine {
         filesystem: &Filesystem,
     ) -> Result<ContainerFigures, EngineError> {
         let cgroup = container.cgroup();
-        stats.container = self.shown(container);
-        let processes = Processes::read(&self.cgroups.procs(&cgroup), stats.container.pid);
+        stats.container = self.limits.shown(container);
+        let processes = Processes::read(&self.limits.cgroups.procs(&cgroup), stats.container.pid);
         let threads = processes.threads;
         Ok(ContainerFigures {
-            detail: self.cgroups.detail(&cgroup)?,
+            detail: self.limits.cgroups.detail(&cgroup)?,
             cgroup: cgroup.to_string(),
             load: container.load.next(Instant::now(), threads.running, threads.uninterruptible),
             processes,
@@ -143,10 +150,10 @@ impl Engine {
 
     fn layers_filesystem(&self) -> Filesystem {
         static DEVICE: OnceLock<String> = OnceLock::new();
-        let dir = self.paths.data.join("containers");
-        let Ok(found) = rustix::fs::statvfs(&dir) else { return Filesystem::default() };
+        let dir = &self.layers;
+        let Ok(found) = rustix::fs::statvfs(dir) else { return Filesystem::default() };
         Filesystem {
-            device: DEVICE.get_or_init(|| device_of(&dir)).clone(),
+            device: DEVICE.get_or_init(|| device_of(dir)).clone(),
             size: found.f_blocks.saturating_mul(found.f_frsize),
             inodes: found.f_files,
             inodes_free: found.f_ffree,

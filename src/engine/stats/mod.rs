@@ -13,18 +13,25 @@ pub use processes::{Processes, Threads};
 pub use sampler::Usage;
 pub use traffic::{Flow, Interface};
 
-pub(crate) use disk::Disk;
-pub(crate) use layer::{Layer, Waiting};
+pub(crate) use layer::Layer;
 pub(crate) use metrics::Load;
 pub(crate) use sampler::Sampler;
 pub(crate) use traffic::Traffic;
 
+use disk::Disk;
+use layer::Waiting;
+
 use crate::error::{EngineError, chain};
+use crate::limits::InForce;
 use crate::objects::{Container, Pod};
+use crate::registry::Registry;
+use crate::settings::{Paths, Settings};
 use crate::view::{ContainerFilter, ContainerView, PodFilter, PodView};
 use crate::{Engine, blocking};
 use model::{ContainerState, SandboxState};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A container's usage at one moment.
 #[derive(Debug, Clone)]
@@ -54,25 +61,46 @@ pub struct PodStats {
     pub containers: Vec<ContainerStats>,
 }
 
+/// What reads usage.
+pub(crate) struct Reader {
+    registry: Arc<Registry>,
+    limits: Arc<InForce>,
+    /// The directory of the containers' layers.
+    layers: PathBuf,
+    /// For so long the count of a layer is good.
+    good: Duration,
+    waiting: Waiting,
+    disk: Disk,
+}
+
 impl Engine {
     /// ContainerStats.
-    pub async fn container_stats(self: &Arc<Self>, id: &str) -> Result<ContainerStats, EngineError> {
-        let (engine, container) = (self.clone(), self.registry.container(id)?);
-        blocking("reading counters", move || engine.stats_of(&container)).await
+    ///
+    /// # Errors
+    /// When there is none of the id, or its counters cannot be read.
+    pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, EngineError> {
+        let (stats, container) = (self.stats.clone(), self.registry.container(id)?);
+        blocking("reading counters", move || stats.of(&container)).await
     }
 
     /// ListContainerStats: the containers that fit, newest first; one that cannot be read is left out.
+    ///
+    /// # Errors
+    /// When the reading ends unexpectedly.
     pub async fn list_container_stats(
-        self: &Arc<Self>,
+        &self,
         filter: ContainerFilter,
     ) -> Result<Vec<ContainerStats>, EngineError> {
-        let engine = self.clone();
-        blocking("reading counters", move || Ok(engine.stats_of_all(&filter))).await
+        let stats = self.stats.clone();
+        blocking("reading counters", move || Ok(stats.of_all(&filter))).await
     }
 
     /// PodSandboxStats of a ready pod.
-    pub async fn pod_stats(self: &Arc<Self>, id: &str) -> Result<PodStats, EngineError> {
-        let (engine, pod) = (self.clone(), self.registry.pod(id)?);
+    ///
+    /// # Errors
+    /// When there is none of the id, it is not ready, or its counters cannot be read.
+    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, EngineError> {
+        let (stats, pod) = (self.stats.clone(), self.registry.pod(id)?);
         match pod.state() {
             SandboxState::Ready => {}
             SandboxState::Creating => return Err(EngineError::NoSuchPod(id.to_owned())),
@@ -84,63 +112,85 @@ impl Engine {
                 });
             }
         }
-        blocking("reading counters", move || engine.stats_of_pod(&pod)).await
+        blocking("reading counters", move || stats.of_pod(&pod)).await
     }
 
     /// ListPodSandboxStats: the ready pods that fit, newest first; one that cannot be read is left out.
-    pub async fn list_pod_stats(self: &Arc<Self>, filter: PodFilter) -> Result<Vec<PodStats>, EngineError> {
-        let engine = self.clone();
-        let filter = PodFilter { state: Some(SandboxState::Ready), ..filter };
-        blocking("reading counters", move || {
-            let read = |view: PodView| {
-                let pod = engine.registry.pod(&view.id).ok()?;
-                let failed = |error: &EngineError| {
-                    tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's usage cannot be read");
-                };
-                engine.stats_of_pod(&pod).inspect_err(failed).ok()
-            };
-            Ok(engine.list_pods(&filter).into_iter().filter_map(read).collect())
-        })
-        .await
+    ///
+    /// # Errors
+    /// When the reading ends unexpectedly.
+    pub async fn list_pod_stats(&self, filter: PodFilter) -> Result<Vec<PodStats>, EngineError> {
+        let stats = self.stats.clone();
+        blocking("reading counters", move || Ok(stats.of_pods(filter))).await
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        limits: Arc<InForce>,
+        paths: &Paths,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            registry,
+            limits,
+            layers: paths.layers(),
+            good: Duration::from_secs(settings.layer_usage_seconds),
+            waiting: Waiting::default(),
+            disk: Disk::default(),
+        }
     }
 
-    pub(crate) fn stats_of_all(self: &Arc<Self>, filter: &ContainerFilter) -> Vec<ContainerStats> {
-        let read = |view: ContainerView| self.stats_of_one(&self.registry.any_container(&view.id)?);
-        self.list_containers(filter).into_iter().filter_map(read).collect()
+    fn of_pods(self: &Arc<Self>, filter: PodFilter) -> Vec<PodStats> {
+        let filter = PodFilter { state: Some(SandboxState::Ready), ..filter };
+        let read = |view: PodView| {
+            let pod = self.registry.pod(&view.id).ok()?;
+            let failed = |error: &EngineError| {
+                tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's usage cannot be read");
+            };
+            self.of_pod(&pod).inspect_err(failed).ok()
+        };
+        self.registry.list_pods(&filter).into_iter().filter_map(read).collect()
+    }
+
+    fn of_all(self: &Arc<Self>, filter: &ContainerFilter) -> Vec<ContainerStats> {
+        let read = |view: ContainerView| self.of_one(&self.registry.any_container(&view.id)?);
+        self.registry.list_containers(filter).into_iter().filter_map(read).collect()
     }
 
     /// A container's usage; `None`, and a line in the log, where it cannot be read.
-    fn stats_of_one(self: &Arc<Self>, container: &Arc<Container>) -> Option<ContainerStats> {
+    fn of_one(self: &Arc<Self>, container: &Arc<Container>) -> Option<ContainerStats> {
         let failed = |error: &EngineError| {
             tracing::warn!(container_id = %container.id, error = chain(error), "the container's usage cannot be read");
         };
-        self.stats_of(container).inspect_err(failed).ok()
+        self.of(container).inspect_err(failed).ok()
     }
 
-    fn stats_of(self: &Arc<Self>, container: &Arc<Container>) -> Result<ContainerStats, EngineError> {
+    fn of(self: &Arc<Self>, container: &Arc<Container>) -> Result<ContainerStats, EngineError> {
         let view = container.view();
         let usage = match view.state {
             ContainerState::Exited { .. } => {
                 container.sampler.close();
                 None
             }
-            _ => container.sampler.read(&self.cgroups, &container.cgroup(), view.created_at)?,
+            _ => container.sampler.read(&self.limits.cgroups, &container.cgroup(), view.created_at)?,
         };
         Ok(ContainerStats { usage, layer: self.layer(container), container: view })
     }
 
-    fn stats_of_pod(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<PodStats, EngineError> {
+    fn of_pod(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<PodStats, EngineError> {
         let view = pod.view();
-        let usage = pod.sampler.read(&self.cgroups, pod.cgroup.parent(), view.created_at)?;
+        let usage = pod.sampler.read(&self.limits.cgroups, pod.cgroup.parent(), view.created_at)?;
         let mut containers = self.registry.containers_of(&view.id);
         let processes = |container: &Arc<Container>| match container.state() {
             ContainerState::Exited { .. } => 0,
-            _ => self.cgroups.procs(&container.cgroup()).len() as u64,
+            _ => self.limits.cgroups.procs(&container.cgroup()).len() as u64,
         };
         let processes = containers.iter().map(processes).sum();
         containers.retain(|container| container.is_published());
         let mut containers: Vec<ContainerStats> =
-            containers.iter().filter_map(|container| self.stats_of_one(container)).collect();
+            containers.iter().filter_map(|container| self.of_one(container)).collect();
         containers.sort_by_key(|stats| std::cmp::Reverse(stats.container.created_at));
         Ok(PodStats {
             usage,
@@ -154,9 +204,7 @@ impl Engine {
 }
 
 fn interfaces(pod: &Pod) -> Result<Option<Vec<Interface>>, EngineError> {
-    let (Some(_), Some(shim)) = (pod.netns(), pod.supervisor_pid()) else {
-        return Ok(None);
-    };
-    let read = pod.traffic.read(shim);
+    let (Some(_), Some(supervisor)) = (pod.netns(), pod.supervisor()) else { return Ok(None) };
+    let read = supervisor.interfaces();
     read.map(Some).map_err(EngineError::io("read the interfaces of", pod.files.dir()))
 }

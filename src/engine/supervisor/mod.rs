@@ -1,6 +1,7 @@
 //! What the engine needs of a pod's supervisor, whoever that is: the shim, or in tests one that lives in memory.
 
 mod connection;
+mod dial;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -14,11 +15,15 @@ pub(crate) use native::ShimLauncher;
 
 use crate::error::EngineError;
 use crate::record::PodFiles;
+use crate::stats::Interface;
 use futures::future::BoxFuture;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::shim_spawn::ShimProcess;
+use tokio::net::TcpStream;
 use wire::msg::{ContainerSnapshot, ExitRecord, Streams};
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
@@ -111,6 +116,12 @@ pub(crate) trait Supervisor: Send + Sync {
     fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
     /// Ends what is left of the pod, and then itself.
     fn shutdown(&self) -> Answer<'_, ()>;
+    /// Connects to a port of the pod, whose network namespace is pinned there, where it has one of its own.
+    fn dial(&self, netns: Option<PathBuf>, port: u16) -> BoxFuture<'_, Result<TcpStream, EngineError>>;
+    /// What the pod's interfaces carry, its own first; none once that is counted no more. Blocks.
+    fn interfaces(&self) -> io::Result<Vec<Interface>>;
+    /// Counts no more: it would keep the network namespace.
+    fn stop_counting(&self);
     /// Its process.
     fn pid(&self) -> Option<i32>;
     /// It cannot be asked any more; whether it lives is another question.

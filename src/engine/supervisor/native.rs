@@ -11,6 +11,7 @@ use super::{
 use crate::error::EngineError;
 use crate::objects::lock;
 use crate::record::PodFiles;
+use crate::stats::{Interface, Traffic};
 use futures::future::BoxFuture;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use std::ffi::CString;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use sys::shim_spawn::{ShimProcess, spawn_shim};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use wire::msg::Streams;
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
@@ -41,6 +43,7 @@ const DEATH: Duration = Duration::from_secs(5);
 pub(crate) struct Shim {
     connection: Connection,
     process: Mutex<Option<(i32, Arc<OwnedFd>)>>,
+    traffic: Traffic,
 }
 
 impl Shim {
@@ -99,6 +102,19 @@ impl Supervisor for Shim {
 
     fn shutdown(&self) -> Answer<'_, ()> {
         Box::pin(self.connection.ask(self.connection.pod(), Shutdown()))
+    }
+
+    fn dial(&self, netns: Option<PathBuf>, port: u16) -> BoxFuture<'_, Result<TcpStream, EngineError>> {
+        Box::pin(super::dial::dial(self.connection.pod(), netns, port))
+    }
+
+    /// It lives in the pod's network namespace.
+    fn interfaces(&self) -> std::io::Result<Vec<Interface>> {
+        self.pid().map_or_else(|| Ok(Vec::new()), |pid| self.traffic.read(pid))
+    }
+
+    fn stop_counting(&self) {
+        self.traffic.close();
     }
 
     fn pid(&self) -> Option<i32> {
@@ -170,7 +186,11 @@ impl Launcher for ShimLauncher {
                 Some(process) => (process.pid, process.pidfd),
                 None => (pid, watch(pod, files, pid)?),
             };
-            let shim = Shim { connection, process: Mutex::new(Some((pid, Arc::new(pidfd)))) };
+            let shim = Shim {
+                connection,
+                process: Mutex::new(Some((pid, Arc::new(pidfd)))),
+                traffic: Traffic::default(),
+            };
             Ok((Arc::new(shim) as Arc<dyn Supervisor>, hello))
         })
     }

@@ -7,6 +7,8 @@ mod containers;
 mod host;
 mod pods;
 mod recover;
+mod stats;
+mod views;
 
 use crate::supervisor::fake::FakeNode;
 use crate::{Engine, EngineError, Paths, Seams, Settings, Stores};
@@ -278,10 +280,10 @@ pub(crate) fn container(name: &str) -> ContainerConfig {
     }
 }
 
-/// Cgroups that are directories. The controller is there by name and limits nothing.
+/// Cgroups that are directories. The controllers are there by name and limit nothing.
 fn cgroups(root: &Path) -> oci::cgroup::Host {
-    let mount = format!("30 25 0:26 / {} rw - cgroup cgroup rw,cpu\n", root.display());
-    oci::cgroup::Host::from_proc(&mount, "1:cpu:/elsewhere\n").unwrap()
+    let mount = format!("30 25 0:26 / {} rw - cgroup cgroup rw,cpu,cpuacct,memory,pids\n", root.display());
+    oci::cgroup::Host::from_proc(&mount, "1:cpu,cpuacct,memory,pids:/elsewhere\n").unwrap()
 }
 
 fn directories(root: &Path) -> Vec<String> {

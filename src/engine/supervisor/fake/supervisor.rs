@@ -1,11 +1,16 @@
 //! A supervisor in memory, as an engine asks it.
 
 use super::{Act, FakeNode, Held, Node, Verb, gone, name};
+use crate::error::EngineError;
 use crate::objects::lock;
+use crate::stats::Interface;
 use crate::supervisor::{Answer, Command, Executed, Opened, Standing, Started, Supervisor, SupervisorError};
 use futures::future::BoxFuture;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use wire::msg::{ContainerState, ErrorCode, Streams};
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
@@ -225,6 +230,16 @@ impl Supervisor for FakeSupervisor {
             answer
         })
     }
+
+    fn dial(&self, _: Option<PathBuf>, port: u16) -> BoxFuture<'_, Result<TcpStream, EngineError>> {
+        Box::pin(crate::supervisor::dial::dial(&self.pod, None, port))
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<Interface>> {
+        Ok(vec![Interface { name: net::IFNAME.to_owned(), ..Interface::default() }])
+    }
+
+    fn stop_counting(&self) {}
 
     fn pid(&self) -> Option<i32> {
         Some(self.pid)

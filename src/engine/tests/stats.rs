@@ -1,0 +1,114 @@
+//! What is read of many pods: as often as there are pods, and with nothing held that others wait for.
+
+use super::{World, container, pod};
+use crate::objects::{Container, Pod};
+use crate::record::{ContainerRecord, PodRecord};
+use crate::{PodFilter, now};
+use model::{ContainerState, Rootfs, SandboxState, Signal};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A pod with a running container, of which the cgroups count something and nothing else is there.
+fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
+    let engine = world.engine();
+    let id = format!("{number:064x}");
+    let parent = format!("/stats/{id}");
+    let mut record = PodRecord::new(&id, Arc::new(pod(&id)), String::new(), parent);
+    record.state = SandboxState::Ready;
+    let pod = Pod::new(record, &engine.paths).unwrap();
+    engine.registry.add_pod(pod.clone());
+    let record = ContainerRecord {
+        version: ContainerRecord::version(),
+        id: format!("c{number:063x}"),
+        sandbox_id: id,
+        config: Arc::new(container("app")),
+        state: ContainerState::Running { started_at: now() },
+        created_at: now(),
+        image_id: String::new(),
+        image_ref: String::new(),
+        rootfs: Rootfs::Layers(Vec::new()),
+        image_volumes: Vec::new(),
+        log_path: String::new(),
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+        stop_signal: Signal::TERM,
+        updated: None,
+    };
+    let container = Container::new(record, pod.clone());
+    container.publish();
+    engine.registry.add_container(container.clone());
+    for path in [pod.cgroup.parent(), &container.cgroup()] {
+        let dir = world.path("cgroup").join(path.to_string().trim_start_matches('/'));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("cpuacct.usage"), "1000000\n").unwrap();
+    }
+    std::fs::create_dir_all(engine.paths.container(&container.id).join("upper")).unwrap();
+    (pod, container)
+}
+
+/// How long a list takes once the counters are open, at its best.
+fn best(world: &World, pods: usize) -> Duration {
+    let list = || {
+        let begin = Instant::now();
+        let stats = world.on(world.engine().list_pod_stats(PodFilter::default())).unwrap();
+        let took = begin.elapsed();
+        assert_eq!(stats.len(), pods);
+        for stats in stats {
+            assert_eq!(stats.containers.len(), 1);
+            assert_eq!(stats.usage.unwrap().stats.cpu_usage_ns, 1_000_000);
+        }
+        took
+    };
+    list();
+    (0..25).map(|_| list()).min().unwrap()
+}
+
+#[test]
+fn a_list_of_stats_takes_as_long_as_there_are_pods() {
+    let world = World::new();
+    (0..100).for_each(|number| drop(add(&world, number)));
+    let few = best(&world, 100);
+    (100..800).for_each(|number| drop(add(&world, number)));
+    let many = best(&world, 800);
+    println!("ListPodSandboxStats: 100 pods {few:?}, 800 pods {many:?}");
+    // Eight times as many; where each pod looks at all containers, it is 64.
+    assert!(many < few * 24, "100 pods {few:?}, 800 pods {many:?}");
+}
+
+#[test]
+fn the_containers_of_a_pod_are_found_by_the_pod_and_go_with_it() {
+    let world = World::new();
+    let engine = world.engine();
+    let of = |pod: &str| {
+        let mut ids: Vec<_> =
+            engine.registry.containers_of(pod).iter().map(|found| found.id.clone()).collect();
+        ids.sort();
+        ids
+    };
+    let (one, other) = (world.pod("one"), world.pod("other"));
+    let mut of_one = [world.container(&one, "a"), world.container(&one, "b")];
+    of_one.sort();
+    let of_other = world.container(&other, "a");
+    assert_eq!((of(&one), of(&other)), (of_one.to_vec(), vec![of_other.clone()]));
+    let filter =
+        |pod: &str| crate::ContainerFilter { sandbox_id: Some(pod.to_owned()), ..Default::default() };
+    assert_eq!(engine.list_containers(&filter(&other)).len(), 1);
+    assert_eq!(engine.list_containers(&filter(one.get(..12).unwrap())).len(), 2, "a prefix is enough");
+    assert_eq!(engine.list_containers(&filter("")).len(), 3);
+    world.on(engine.remove_container(&of_one[0])).unwrap();
+    assert_eq!(of(&one), [of_one[1].clone()]);
+    world.on(engine.remove_pod(&one)).unwrap();
+    assert_eq!((of(&one).len(), of(&other)), (0, vec![of_other]));
+}
+
+#[test]
+fn events_of_one_pod_do_not_wait_for_another() {
+    let world = World::new();
+    let (slow, other) = (add(&world, 1).0, world.pod("other"));
+    let mut events = world.engine().subscribe();
+    let held = crate::objects::lock(&slow.telling);
+    let id = world.container(&other, "app");
+    assert_eq!(world.on(events.next()).unwrap().id, id);
+    drop(held);
+}
