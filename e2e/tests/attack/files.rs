@@ -63,13 +63,14 @@ fn a_full_shared_memory_leaves_room_for_files_and_the_other_way_round() {
     let Some(world) = World::new().unwrap() else { return };
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
         let config = world.pod("full").unwrap();
         let pod = cri.run_pod(&config).await.unwrap();
         let id = cri.create(&pod, &shell("main", BUSYBOX, "exec sleep 1000"), &config).await.unwrap();
         cri.start(&id).await.unwrap();
         let fill = |file: &str| format!("dd if=/dev/zero of={file} bs=64k count=4096 2>&1 | grep -o 'No space'");
         let script = format!(
-            "cp /etc/hosts /hosts; {}; echo x >>/dev/shm/more || echo full; echo '10.9.9.9 more' >>/etc/hosts && \
+            "cp /etc/hosts /hosts; {}; echo x 2>/dev/null >>/dev/shm/more || echo full; echo '10.9.9.9 more' >>/etc/hosts && \
              cat /hosts >/etc/hosts && cat /etc/hosts; rm /dev/shm/fill; {}; echo word >/dev/shm/word && \
              cat /dev/shm/word; stat -c %a /dev/shm",
             fill("/dev/shm/fill"),
