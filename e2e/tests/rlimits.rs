@@ -30,11 +30,13 @@ async fn seen(world: &World, cri: &Cri, handler: &str) -> (String, String) {
         .await
         .unwrap();
     cri.start(&id).await.unwrap();
+    let log = world.log(&format!("limits-{handler}"), "main");
+    let said = || e2e::logs::read(&log).is_ok_and(|lines| !lines.is_empty());
+    e2e::wait::until("the container's first line", Duration::from_secs(30), said).unwrap();
     let beside = cri.shell(&id, script).await.unwrap().trim().to_owned();
     cri.stop(&id, 0).await.unwrap();
     wait_exited(cri, &id, Duration::from_secs(30)).await.unwrap();
-    let log = e2e::logs::read(&world.log(&format!("limits-{handler}"), "main")).unwrap();
-    let own = log.first().unwrap().text.clone();
+    let own = e2e::logs::read(&log).unwrap().first().unwrap().text.clone();
     cri.end_pod(&pod).await.unwrap();
     (own, beside)
 }
