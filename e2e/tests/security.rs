@@ -152,6 +152,68 @@ fn capabilities_no_new_privileges_and_seccomp() {
     });
 }
 
+/// A container with a profile of these bytes.
+fn filtered(world: &World, name: &str, profile: serde_json::Value) -> e2e::proto::ContainerConfig {
+    let path = world.isolation.directory("profiles").unwrap().join(format!("{name}.json"));
+    fs::write(&path, profile.to_string()).unwrap();
+    secured(name, |context| {
+        let path = path.display().to_string();
+        context.seccomp = Some(e2e::proto::SecurityProfile { profile_type: 2, localhost_ref: path });
+    })
+}
+
+#[test]
+fn a_filter_that_kills_for_anything_ends_the_program_and_not_its_launch() {
+    let Some(world) = World::new().unwrap() else { return };
+    world.tokio.block_on(async {
+        let pod = Pod::new(&world, "killing").await;
+        for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP"] {
+            for no_new_privs in [false, true] {
+                let name = format!("{}-{no_new_privs}", action.to_lowercase().replace('_', "-"));
+                let mut config = filtered(&world, &name, serde_json::json!({ "defaultAction": action }));
+                config.linux.as_mut().unwrap().security_context.as_mut().unwrap().no_new_privs = no_new_privs;
+                let id = pod.create(&config).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                let state = pod.cri.container_status(&id).await.unwrap().state;
+                assert_eq!(state, e2e::proto::ContainerState::ContainerCreated as i32, "{name}");
+                pod.cri.start(&id).await.unwrap();
+                let status = wait_exited(&pod.cri, &id, Duration::from_secs(10)).await.unwrap();
+                assert_eq!(status.exit_code, 128 + 31, "{name}: SIGSYS");
+            }
+        }
+        pod.cri.end_pod(&pod.id).await.unwrap();
+    });
+}
+
+#[test]
+fn a_filter_that_refuses_everything_hides_no_reason() {
+    let Some(world) = World::new().unwrap() else { return };
+    world.tokio.block_on(async {
+        let pod = Pod::new(&world, "refusing").await;
+        for no_new_privs in [false, true] {
+            let name = format!("all-{no_new_privs}");
+            let profile = serde_json::json!({ "defaultAction": "SCMP_ACT_ERRNO" });
+            let mut config = filtered(&world, &name, profile);
+            config.linux.as_mut().unwrap().security_context.as_mut().unwrap().no_new_privs = no_new_privs;
+            let id = pod.create(&config).await.unwrap();
+            let error = pod.cri.start(&id).await.unwrap_err().to_string();
+            assert!(error.contains("operation not permitted"), "{error}");
+            assert_eq!(wait_exited(&pod.cri, &id, Duration::from_secs(10)).await.unwrap().exit_code, 128, "{name}");
+        }
+        // What can be executed, and cannot be found, with a launcher that may neither speak nor end.
+        let calls = serde_json::json!([{"names": ["sendmsg", "sendto", "sendmmsg", "exit", "exit_group", "tkill",
+            "rt_sigprocmask", "rt_sigaction"], "action": "SCMP_ACT_ERRNO"}]);
+        let profile = serde_json::json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls });
+        let mut config = filtered(&world, "silent", profile);
+        config.command = vec!["/no/such/program".to_owned()];
+        let id = pod.create(&config).await.unwrap();
+        let error = pod.cri.start(&id).await.unwrap_err().to_string();
+        assert!(error.contains("no such file or directory"), "{error}");
+        assert_eq!(wait_exited(&pod.cri, &id, Duration::from_secs(10)).await.unwrap().exit_code, 128);
+        pod.cri.end_pod(&pod.id).await.unwrap();
+    });
+}
+
 #[test]
 fn a_seccomp_agent_is_told_who_asks() {
     let Some(world) = World::new().unwrap() else { return };

@@ -4,7 +4,6 @@
 //! descriptors and its root are the tracer's. So a process that joins one is made ready outside of it, down to its
 //! user, its capabilities and its root, and only then forks its successor into it, which has nothing to give.
 
-use std::borrow::Cow;
 use std::os::fd::BorrowedFd;
 
 use sys::SysResult;
@@ -13,10 +12,10 @@ use sys::pass::{Call, Pass};
 use sys::process::{self, SingleThread, Successor};
 use wire::plan::ProcessPlan;
 
-use crate::Failure;
 use crate::agent::{Agent, Handing};
 use crate::extras::Step;
 use crate::labels::Labels;
+use crate::{Failure, channel};
 
 /// The last part of a launch.
 pub(super) struct Ending<'a> {
@@ -44,18 +43,25 @@ impl Ending<'_> {
         self.birth.is_some() && self.agent.is_some()
     }
 
-    /// What is loaded: with what a successor still has to do let through.
-    pub(super) fn filter<'p>(&self, plan: &'p ProcessPlan) -> Cow<'p, [u8]> {
+    /// What is loaded: with what is still to be done let through.
+    pub(super) fn filter(&self, plan: &ProcessPlan) -> Vec<u8> {
+        let mut further = Vec::new();
         if self.awaits_word {
-            return Cow::Owned(self.pass.before(&plan.seccomp, &[Call::Word]));
+            further.push(Call::Word);
         }
-        let Some(birth) = self.birth.as_ref().filter(|_| !plan.no_new_privs || self.loads_early()) else {
-            return Cow::Borrowed(&plan.seccomp);
-        };
-        let control = birth.tty.then_some(Call::Control);
-        let wait = self.agent.is_some().then_some(Call::Wait);
-        let further: Vec<Call> = [Call::Succeed].into_iter().chain(control).chain(wait).collect();
-        Cow::Owned(self.pass.before(&plan.seccomp, &further))
+        if let Some(birth) = self.birth.as_ref().filter(|_| !plan.no_new_privs || self.loads_early()) {
+            let control = birth.tty.then_some(Call::Control);
+            let wait = self.agent.is_some().then_some(Call::Wait);
+            further.extend([Call::Succeed].into_iter().chain(control).chain(wait));
+        }
+        self.pass.before(&plan.seccomp, &further)
+    }
+
+    /// Tells the shim why, and ends, whatever the filter thinks of it.
+    pub(super) fn fail(&self, failure: &Failure) -> ! {
+        // When the shim is gone nobody is left to tell.
+        let _ = self.pass.send(self.status, &channel::failure(failure));
+        self.pass.exit(1)
     }
 }
 
@@ -83,7 +89,7 @@ impl Birth<'_> {
             if let Some(handing) = handing {
                 handing.wait_for(self.successor);
             }
-            pass.exit();
+            pass.exit(0);
         }
         if let Some(handing) = handing {
             handing.succeed(pass);

@@ -66,10 +66,15 @@ pub fn send_warning(status: BorrowedFd<'_>, text: &str) -> SysResult<()> {
 
 /// Child to shim.
 pub fn send_failure(status: BorrowedFd<'_>, failure: &Failure) -> SysResult<()> {
+    socket::send(status, &self::failure(failure), None)
+}
+
+/// The message of a failure.
+pub(super) fn failure(failure: &Failure) -> Vec<u8> {
     let mut bytes = vec![if failure.kind == ErrorCode::Exec { EXEC } else { SETUP }];
     bytes.extend_from_slice(&failure.errno.to_ne_bytes());
     bytes.extend(failure.message.bytes().take(LIMIT - 5));
-    socket::send(status, &bytes, None)
+    bytes
 }
 
 /// Child to shim.

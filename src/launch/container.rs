@@ -70,7 +70,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
         // woken on this CPU, begins with that first.
         std::thread::yield_now();
         let ending = Ending { awaits_word: true, ..extras.ending(status, labels, None, None)? };
-        return creds::become_program(&plan.process, &ending);
+        creds::become_program(&plan.process, &ending);
     }
     let Some(go) = channel::wait_for_go(status.as_fd()) else { process::exit(1) };
     let agent = go.agent.as_ref().map(AsRawFd::as_raw_fd);
@@ -83,7 +83,7 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
     let start = || hooks::before_exec(plan.hooks.as_ref(), &state);
     let own: Option<Step<'_>> = if plan.hooks.is_some() { Some(&start) } else { None };
     let extras = Extras { before_exec: child.extras.before_exec.or(own), ..child.extras };
-    creds::become_program(&plan.process, &extras.ending(status, labels, agent, birth.transpose()?)?)
+    creds::become_program(&plan.process, &extras.ending(status, labels, agent, birth.transpose()?)?);
 }
 
 /// Enters the PID namespace for the process that becomes the program, or has that done later (`asks`): for the sake of a

@@ -1,6 +1,5 @@
 //! From the shim's privileges to the program's, and into the program.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use sys::fd::errno;
@@ -9,9 +8,9 @@ use sys::{SysError, exec, fd, poll, process};
 use wire::msg::ErrorCode;
 use wire::plan::ProcessPlan;
 
+use crate::Failure;
 use crate::agent::Handing;
 use crate::birth::{Birth, Ending};
-use crate::{Failure, Never};
 
 const DEFAULT_UMASK: u32 = 0o022;
 /// `CAP_SYS_ADMIN`.
@@ -19,20 +18,29 @@ const LOADS_FILTERS: u64 = 1 << 21;
 
 /// Takes on user, capabilities, limits and the seccomp filter, then runs the program: in this process, or in the one
 /// that takes its place.
-pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<Never, Failure> {
+///
+/// Once the filter is in force nothing is called but by the pass, and nothing is freed: a filter may refuse or kill for
+/// anything, and what it does is told as the program's end and not as one before its start.
+pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> ! {
+    let program = match exec::Program::new(&plan.argv, &plan.env) {
+        Ok(program) => program,
+        Err(error) => ending.fail(&start_failure(plan, &error)),
+    };
     let ready = make_ready(plan, ending);
     if ending.awaits_word && !ending.pass.wait_for_word(ending.status) {
-        ending.pass.exit();
+        ending.pass.exit(0);
     }
-    Err(start_failure(plan, &ready?.run()))
+    if let Err(failure) = &ready {
+        ending.fail(failure);
+    }
+    ending.fail(&start_failure(plan, &program.run()))
 }
 
 /// Everything but exec.
 ///
 /// Without `no_new_privs` the filter needs `CAP_SYS_ADMIN`: it is loaded when that is all that is left to give up, so
 /// that few calls are left for it to see. With `no_new_privs` it is loaded last.
-fn make_ready(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<exec::Program, Failure> {
-    let program = exec::Program::new(&plan.argv, &plan.env).map_err(|error| start_failure(plan, &error))?;
+fn make_ready(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<(), Failure> {
     process::set_umask(plan.umask.unwrap_or(DEFAULT_UMASK));
     for (resource, soft, hard) in &plan.rlimits {
         process::set_limit(*resource, *soft, *hard)?;
@@ -40,26 +48,26 @@ fn make_ready(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<exec::Program, 
     fd::close_on_exec_from(ending.first_closed)?;
     ending.labels.apply()?;
     let inside = enter_as_root(plan)?;
-    let handing = take_privileges(plan, Some(ending))?;
+    let handing = take_privileges(plan, ending, || {
+        if !inside {
+            exec::enter_directory(&plan.cwd).map_err(|error| directory_failure(plan, &error))?;
+        }
+        Ok(poll::reset_signals()?)
+    })?;
     match &ending.birth {
         Some(birth) => birth.take_place(&ending.pass, handing)?,
         None => handing.iter().for_each(Handing::wait),
     }
-    if !inside {
-        exec::enter_directory(&plan.cwd).map_err(|error| directory_failure(plan, &error))?;
-    }
-    poll::reset_signals()?;
     if let Some(step) = ending.last_step {
         step()?;
     }
     if plan.no_new_privs
-        && !plan.seccomp.is_empty()
         && !ending.loads_early()
-        && let Some(handing) = load_filter(plan, Some(ending))?
+        && let Some(handing) = load_filter(plan, ending)?
     {
         handing.wait();
     }
-    Ok(program)
+    Ok(())
 }
 
 /// A directory that only root may enter is entered before the user changes; `false` for one that only the user may.
@@ -77,10 +85,11 @@ fn directory_failure(plan: &ProcessPlan, error: &SysError) -> Failure {
     Failure { kind: ErrorCode::Exec, errno: error.errno, message }
 }
 
-/// The same without a program to look for: for the pause, which has no ending.
+/// User and capabilities; then what is still to be done, and the filter where it needs a privilege.
 pub(super) fn take_privileges(
     plan: &ProcessPlan,
-    ending: Option<&Ending<'_>>,
+    ending: &Ending<'_>,
+    prepare: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<Option<Handing>, Failure> {
     privilege::limit_bounding_set(plan.bounding)?;
     privilege::set_keep_capabilities()?;
@@ -90,38 +99,38 @@ pub(super) fn take_privileges(
     }
     let last =
         Capabilities { effective: plan.effective, permitted: plan.permitted, inheritable: plan.inheritable };
-    let is_early = !plan.no_new_privs || ending.is_some_and(Ending::loads_early);
-    if plan.seccomp.is_empty() || !is_early {
+    if plan.seccomp.is_empty() || plan.no_new_privs && !ending.loads_early() {
         privilege::set_capabilities(last)?;
         privilege::set_ambient(plan.ambient)?;
+        prepare()?;
         return Ok(None);
     }
-    // All but the one that loads the filter, so that giving that up is the only call left for the filter to see.
-    let permitted = plan.permitted | LOADS_FILTERS;
-    privilege::set_capabilities(Capabilities { effective: LOADS_FILTERS, permitted, ..last })?;
+    // With the one that loads the filter, so that giving that up is the only call left for the filter to see.
+    let (effective, permitted) = (plan.effective | LOADS_FILTERS, plan.permitted | LOADS_FILTERS);
+    privilege::set_capabilities(Capabilities { effective, permitted, ..last })?;
     privilege::set_ambient(plan.ambient)?;
+    prepare()?;
     let handing = load_filter(plan, ending)?;
-    match ending {
-        Some(ending) => ending.pass.set_capabilities(last)?,
-        None => privilege::set_capabilities(last)?,
-    }
+    ending.pass.set_capabilities(last)?;
     Ok(handing)
 }
 
-fn load_filter(plan: &ProcessPlan, ending: Option<&Ending<'_>>) -> Result<Option<Handing>, Failure> {
-    let program = ending.map_or(Cow::Borrowed(plan.seccomp.as_slice()), |ending| ending.filter(plan));
-    if let Some((agent, status)) = ending.and_then(|ending| Some((ending.agent.as_ref()?, ending.status))) {
-        let birth = ending.and_then(|ending| ending.birth.as_ref());
-        let enter = || birth.map_or(Ok(()), Birth::enter);
-        // Never freed, as that could be a system call: exec does.
-        let program: &'static [u8] = Box::leak(program.into_owned().into_boxed_slice());
-        return agent.load((program, plan.seccomp_flags), status, enter).map(Some);
+/// Nothing happens where the plan has none.
+pub(super) fn load_filter(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<Option<Handing>, Failure> {
+    if plan.seccomp.is_empty() {
+        return Ok(None);
+    }
+    // Never freed, as that could be a system call: exec does.
+    let program: &'static [u8] = ending.filter(plan).leak();
+    if let Some(agent) = &ending.agent {
+        let enter = || ending.birth.as_ref().map_or(Ok(()), Birth::enter);
+        return agent.load((program, plan.seccomp_flags), ending.status, enter).map(Some);
     }
     if plan.seccomp_flags & privilege::NEW_LISTENER != 0 {
         let problem = "load seccomp filter: it asks an agent, and none is named".to_owned();
         return Err(Failure::setup(errno::EINVAL, problem));
     }
-    privilege::load_seccomp(&program, plan.seccomp_flags)?;
+    privilege::load_seccomp(program, plan.seccomp_flags)?;
     Ok(None)
 }
 

@@ -83,7 +83,7 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     };
     child.successor.withhold()?;
     let birth = Birth { single: child.single, successor: child.successor, tty: child.tty, pids };
-    creds::become_program(process, &child.extras.ending(child.status, labels, agent, Some(birth))?)
+    creds::become_program(process, &child.extras.ending(child.status, labels, agent, Some(birth))?);
 }
 
 /// Stdin, stdout and stderr, given to the program's user; returns those that are the null device.

@@ -8,6 +8,7 @@ use sys::process::{SIGKILL, SingleThread};
 use sys::{exec, fd, mount, poll, privilege, process, resolve, shim_spawn, socket};
 use wire::plan::SandboxPlan;
 
+use crate::extras::Extras;
 use crate::labels::Labels;
 use crate::{Context, Failure, Never, channel, creds, keyring, null, pids, userns};
 
@@ -59,13 +60,15 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     fd::close_all_on_exec()?;
     let argv = exec::Program::new(&[b"/pause".to_vec()], &[])?;
     labels.apply()?;
-    creds::take_privileges(&plan.pause_process, None)?;
-    end_with_the_shim(status)?;
-    poll::reset_signals()?;
-    if plan.pause_process.no_new_privs && !plan.pause_process.seccomp.is_empty() {
-        privilege::load_seccomp(&plan.pause_process.seccomp, plan.pause_process.seccomp_flags)?;
+    let ending = Extras::default().ending(status, labels, None, None)?;
+    creds::take_privileges(&plan.pause_process, &ending, || {
+        end_with_the_shim(status)?;
+        Ok(poll::reset_signals()?)
+    })?;
+    if plan.pause_process.no_new_privs {
+        creds::load_filter(&plan.pause_process, &ending)?;
     }
-    Err(argv.run_fd(program.as_fd()).into())
+    ending.fail(&argv.run_fd(program.as_fd()).into())
 }
 
 /// Hands the shim the procfs of this PID namespace, for containers that join it, in a mount namespace that has nothing

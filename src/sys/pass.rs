@@ -76,7 +76,7 @@ impl Pass {
     ///
     /// A filter that would become too long stays as it is, and decides by itself.
     pub fn before(&self, filter: &[u8], further: &[Call]) -> Vec<u8> {
-        let mut calls = vec![libc::SYS_capset, libc::SYS_exit_group];
+        let mut calls = vec![libc::SYS_capset, libc::SYS_exit_group, libc::SYS_sendmmsg];
         calls.extend(further.iter().flat_map(|call| match call {
             Call::Succeed => [libc::SYS_clone, libc::SYS_setsid].as_slice(),
             Call::Word => &[libc::SYS_recvmmsg],
@@ -166,10 +166,7 @@ impl Pass {
         let channel = channel.as_fd().as_raw_fd();
         let mut byte = [0_u8; 1];
         let mut place = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
-        // SAFETY: all zeros is a valid mmsghdr, without address and control data.
-        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-        message.msg_hdr.msg_iov = &raw mut place;
-        message.msg_hdr.msg_iovlen = 1;
+        let mut message = message(&mut place);
         loop {
             // SAFETY: the message and what it leads to are writable and outlive the call; no time-out is given.
             let received =
@@ -180,12 +177,36 @@ impl Pass {
         }
     }
 
-    /// Ends the process at once.
-    pub fn exit(&self) -> ! {
-        // SAFETY: exit_group takes no pointers.
-        unsafe { libc::syscall(libc::SYS_exit_group, 0, 0, 0, 0, 0, self.0) };
-        crate::process::exit(0)
+    /// Sends one message. As with [`Pass::wait_for_word`], it is a call that programs seldom make.
+    ///
+    /// # Errors
+    /// `EPIPE` when the other end is closed.
+    pub fn send(&self, channel: impl AsFd, bytes: &[u8]) -> SysResult<()> {
+        let channel = channel.as_fd().as_raw_fd();
+        let mut place = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let mut message = message(&mut place);
+        let flags = libc::MSG_NOSIGNAL;
+        // SAFETY: the message and what it leads to are readable and outlive the call, which writes to the message alone.
+        let sent =
+            unsafe { libc::syscall(libc::SYS_sendmmsg, channel, &raw mut message, 1, flags, 0, self.0) };
+        check("send", b"", sent)
     }
+
+    /// Ends the process at once.
+    pub fn exit(&self, code: i32) -> ! {
+        // SAFETY: exit_group takes no pointers.
+        unsafe { libc::syscall(libc::SYS_exit_group, code, 0, 0, 0, 0, self.0) };
+        crate::process::exit(code)
+    }
+}
+
+/// A message of one piece.
+fn message(place: &mut libc::iovec) -> libc::mmsghdr {
+    // SAFETY: all zeros is a valid mmsghdr, without address and control data.
+    let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    message.msg_hdr.msg_iov = place;
+    message.msg_hdr.msg_iovlen = 1;
+    message
 }
 
 /// `struct sock_filter`.
@@ -249,7 +270,7 @@ mod tests {
                 _ => return 3,
             }
             match successor.fork(single, &pass) {
-                Ok(true) => pass.exit(),
+                Ok(true) => pass.exit(0),
                 Ok(false) if successor.pid().is_some() => 42,
                 _ => 4,
             }
@@ -287,12 +308,67 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_told_under_a_filter_that_refuses_everything() {
+        let code = ends_with(|single| {
+            let (ours, theirs) = crate::socket::message_pair().unwrap();
+            let child = match fork(single, 0, None).unwrap() {
+                Forked::Child => {
+                    let pass = Pass::new().unwrap();
+                    privilege::set_no_new_privileges().unwrap();
+                    let refuse = 0x0005_0000 | libc::EPERM.cast_unsigned();
+                    let filter = pass.before(&instruction(RETURN, 0, 0, refuse), &[]);
+                    privilege::load_seccomp(&filter, 0).unwrap();
+                    if crate::socket::send(theirs.as_fd(), b"no", None).is_ok() {
+                        pass.exit(1)
+                    }
+                    pass.send(&theirs, b"why").unwrap();
+                    pass.exit(7)
+                }
+                Forked::Parent(child) => child,
+            };
+            let mut buffer = [0; 8];
+            let told = crate::socket::receive(ours.as_fd(), &mut buffer).is_ok_and(|(length, _)| length == 3);
+            let mut status = 0;
+            // SAFETY: `status` is writable.
+            unsafe { libc::waitpid(child.pid, &raw mut status, 0) };
+            if told && buffer.starts_with(b"why") { libc::WEXITSTATUS(status) } else { 1 }
+        });
+        assert_eq!(code, Some(7));
+    }
+
+    #[test]
+    fn who_may_not_end_ends_by_a_fault() {
+        // SAFETY: the child does system calls on memory of its own and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            privilege::set_no_new_privileges().unwrap();
+            let refuse = 0x0005_0000 | libc::EPERM.cast_unsigned();
+            privilege::load_seccomp(&instruction(RETURN, 0, 0, refuse), 0).unwrap();
+            process::exit(0)
+        }
+        let (mut status, mut reaped) = (0, 0);
+        for _ in 0..1000 {
+            // SAFETY: `status` is writable.
+            reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+            if reaped != 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        if reaped == 0 {
+            // SAFETY: no pointers.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+        assert!(reaped == pid && libc::WIFSIGNALED(status), "it goes on: {status:#x}");
+    }
+
+    #[test]
     fn a_filter_that_would_become_too_long_stays_as_it_is() {
         let long = strict().repeat(818);
         assert_eq!(Pass(1).before(&long, &[Call::Control]), long);
         let all = [Call::Control, Call::Wait, Call::Succeed, Call::Word];
-        assert_eq!(Pass(1).before(&strict(), &all).len(), strict().len() + 8 * 17);
-        assert!(Pass::has_room(&strict()) && !Pass::has_room(&long) && ROOM >= 8 * 17);
+        assert_eq!(Pass(1).before(&strict(), &all).len(), strict().len() + 8 * 18);
+        assert!(Pass::has_room(&strict()) && !Pass::has_room(&long) && ROOM >= 8 * 18);
     }
 
     #[test]

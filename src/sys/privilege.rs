@@ -200,10 +200,8 @@ pub fn load_seccomp(program: &[u8], flags: u32) -> SysResult<Option<OwnedFd>> {
     let result =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     check("load seccomp filter", b"", result)?;
-    if flags & NEW_LISTENER != 0 {
-        // Not freed, as that could be a call that nobody answers yet: exec does.
-        std::mem::forget(filter);
-    }
+    // Not freed, as that could be a call that the filter refuses, or kills for: exec does.
+    std::mem::forget(filter);
     Ok(i32::try_from(result).ok().filter(|_| flags & NEW_LISTENER != 0).map(|listener| {
         // SAFETY: the kernel has just handed out this descriptor, and nobody else knows it.
         unsafe { OwnedFd::from_raw_fd(listener) }

@@ -8,11 +8,12 @@ use crate::supervisor::SupervisorError;
 use model::{ContainerState, Signal};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::msg::ErrorCode;
 
 impl Engine {
-    /// Ends a running container; unknown and ended ones are fine, one that was never started stays as it is.
+    /// Ends a running container, or one that is being started; unknown and ended ones are fine, one that was never started
+    /// stays as it is.
     /// Several stops may wait at once: the signal goes out once and the shortest grace wins.
     pub async fn stop_container(self: &Arc<Self>, id: &str, grace: Duration) -> Result<(), EngineError> {
         let container = match self.registry.container(id) {
@@ -21,9 +22,7 @@ impl Engine {
         };
         let engine = self.clone();
         self.carry_out("StopContainer", id, async move {
-            if !matches!(container.state(), ContainerState::Running { .. }) {
-                return Ok(());
-            }
+            let Some(grace) = begun(&container, grace).await else { return Ok(()) };
             if !grace.is_zero() {
                 if !container.stop_sent.swap(true, Ordering::Relaxed) {
                     let signal = container.record().stop_signal;
@@ -94,6 +93,21 @@ impl Engine {
             answer => answer,
         }
     }
+}
+
+/// What is left of the grace of a container that runs; `None` for one that has none to be given. What is being started is
+/// waited for, so that a stop counts however the two overlap; what does not come to run in that time is left no more.
+async fn begun(container: &Container, grace: Duration) -> Option<Duration> {
+    let since = Instant::now();
+    let mut left = grace;
+    if matches!(container.state(), ContainerState::Created) {
+        let _stage = operations::stage("start");
+        if tokio::time::timeout(grace, container.op.lock()).await.is_err() {
+            return Some(Duration::ZERO);
+        }
+        left = grace.saturating_sub(since.elapsed());
+    }
+    matches!(container.state(), ContainerState::Running { .. }).then_some(left)
 }
 
 async fn ended(container: &Container, limit: Duration) -> bool {

@@ -171,6 +171,46 @@ fn several_stops_send_the_signal_once() {
 }
 
 #[test]
+fn a_stop_that_overtakes_a_start_stops_what_is_started() {
+    let world = World::new();
+    let (_, id) = in_state(&world, "created");
+    let gate = Gate::new();
+    world.node.on(Verb::Start, Act::Wait(gate.clone()));
+    let (engine, held) = (world.engine(), id.clone());
+    let start = world.spawn(async move { engine.start_container(&held).await });
+    world.on(gate.reached());
+    let (engine, held) = (world.engine(), id.clone());
+    let stop = world.spawn(async move { engine.stop_container(&held, Duration::from_secs(60)).await });
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(!stop.is_finished(), "it is answered though it has stopped nothing");
+    gate.open();
+    world.on(start).unwrap().unwrap();
+    world.on(stop).unwrap().unwrap();
+    assert_eq!(world.state(&id), "exited");
+}
+
+#[test]
+fn what_never_comes_to_run_is_killed_when_the_grace_is_over() {
+    let world = World::new();
+    let (_, id) = in_state(&world, "created");
+    world.node.on(Verb::Start, Act::Hang);
+    let (engine, held) = (world.engine(), id.clone());
+    let start = world.spawn(async move { engine.start_container(&held).await });
+    world.until("the start is asked for", || world.node.count(Verb::Start) == 1);
+    world.on(world.engine().stop_container(&id, Duration::from_millis(30))).unwrap();
+    assert_eq!(world.state(&id), "exited");
+    start.abort();
+}
+
+#[test]
+fn a_stop_leaves_what_was_never_started() {
+    let world = World::new();
+    let (_, id) = in_state(&world, "created");
+    world.on(world.engine().stop_container(&id, Duration::ZERO)).unwrap();
+    assert_eq!((world.state(&id), world.node.count(Verb::Signal)), ("created".to_owned(), 0));
+}
+
+#[test]
 fn a_supervisor_that_does_not_signal_does_not_keep_a_removal_from_its_end() {
     let world = World::new();
     for act in [Act::Refuse(ErrorCode::BadState, 0), Act::Refuse(ErrorCode::Io, 5), Act::HangUp, Act::Die] {
