@@ -125,6 +125,63 @@ async fn over_the_limit(
     Ok(id)
 }
 
+/// The file of the daemon with other handlers; waits until `corten config status` calls it refused, or not.
+fn reconfigure(world: &World, handlers: &str, refused: bool) -> serde_json::Value {
+    let (program, config) = world.daemon.invocation();
+    let text = std::fs::read_to_string(config).unwrap();
+    let before = text.find("[handlers").map_or(text.as_str(), |at| &text[..at]);
+    std::fs::write(config.with_extension("new"), format!("{before}{handlers}")).unwrap();
+    std::fs::rename(config.with_extension("new"), config).unwrap();
+    let daemon = nix::unistd::Pid::from_raw(world.daemon.pid());
+    nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGHUP).unwrap();
+    let begin = std::time::Instant::now();
+    loop {
+        let mut line = std::process::Command::new(program);
+        let line = line.args(["config", "status", "--json", "--config"]).arg(config);
+        let stdout = e2e::command::finish(line, SOON).unwrap().stdout;
+        let status: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        if status["refused"].is_null() != refused {
+            return status;
+        }
+        assert!(begin.elapsed() < SOON, "{status}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn handlers_come_while_the_daemon_runs_and_go_once_no_pod_needs_them() {
+    let Some(world) = world(&debian("runc")) else { return };
+    let section = |name: &str, program: &str| {
+        format!("[handlers.{name}]\ntype = \"oci\"\nbinary = \"{}\"\n", debian(program))
+    };
+    let config = world.pod("other").unwrap();
+    let pod = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        assert!(cri.run_pod_by(&world.pod("early").unwrap(), "late").await.is_err());
+        cri.run_pod_by(&config, "other").await.unwrap()
+    });
+    let refused = reconfigure(&world, &section("late", "crun"), true);
+    let reason = refused["refused"].as_str().unwrap_or_default();
+    assert!(reason.contains("handlers.other") && reason.contains("while 1 pods run by it"), "{refused}");
+    reconfigure(&world, &(section("other", "runc") + &section("late", "crun")), false);
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let late = cri.run_pod_by(&world.pod("late").unwrap(), "late").await.unwrap();
+        cri.end_pod(&late).await.unwrap();
+        cri.end_pod(&pod).await.unwrap();
+    });
+    reconfigure(&world, &section("late", "crun"), false);
+    // Nothing is refused before or after: that it is in force shows at a pod that asks for the handler.
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let begin = std::time::Instant::now();
+        while let Ok(pod) = cri.run_pod_by(&config, "other").await {
+            cri.end_pod(&pod).await.unwrap();
+            assert!(begin.elapsed() < SOON);
+        }
+    });
+}
+
 #[test]
 fn runc_runs_the_containers_of_its_handler() {
     behaves(&debian("runc"));

@@ -13,6 +13,9 @@ pub(crate) enum Error {
     /// The configuration is refused.
     #[error("configuration")]
     Config(#[from] ConfigError),
+    /// A running daemon refuses its files as they are now.
+    #[error("the daemon refuses its configuration: {0}")]
+    Refused(String),
     /// Settings do not fit this host.
     #[error("on this host")]
     Host(#[from] HostProblems),

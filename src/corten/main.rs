@@ -4,17 +4,19 @@
 mod admin;
 mod cli;
 mod config;
+mod config_cli;
 mod error;
 mod images_cli;
 mod in_flight;
 mod lock;
 mod logging;
 mod metrics;
+mod reload;
 mod serve;
 mod signals;
 mod socket;
 mod state;
-mod supervisor;
+mod systemd_notify;
 
 use clap::Parser;
 use cli::{Cli, Command, ConfigCommand};
@@ -28,6 +30,9 @@ fn main() -> ExitCode {
         }
         Command::Image(arguments) => images_cli::run(arguments),
         Command::Config(ConfigCommand::Default) => cli::print_default(),
+        Command::Config(ConfigCommand::Status { config, admin, json }) => {
+            config_cli::status(config.as_deref(), admin, json)
+        }
         Command::Config(ConfigCommand::Check { config, no_host }) => cli::check(config.as_deref(), no_host),
     };
     match outcome {

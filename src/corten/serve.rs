@@ -4,10 +4,11 @@ use crate::config::{self, Config, Loaded};
 use crate::error::Error;
 use crate::lock::DirectoryLock;
 use crate::logging::{self, LevelHandle};
-use crate::metrics::{self, PodCollector, server};
+use crate::metrics::{self, ConfigMetrics, PodCollector, server};
+use crate::reload::{Reloader, Source, Takers};
 use crate::signals::Signals;
 use crate::socket::Socket;
-use crate::{admin, state, supervisor};
+use crate::{admin, state, systemd_notify};
 use engine::Engine;
 use image::ImageStore;
 use net::Network;
@@ -51,7 +52,8 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     let _state = DirectoryLock::take(&config.state_dir)?;
     let _data = DirectoryLock::take(&config.data_dir)?;
     let runtime = runtime(config.daemon.workers)?;
-    let outcome = runtime.block_on(run(config, file.map(Path::to_owned), level));
+    let source = Source { file: file.map(Path::to_owned), defaults: defaults.to_owned() };
+    let outcome = runtime.block_on(Box::pin(run(Begun { config, files, source, level })));
     runtime.shutdown_timeout(LAST_WORK);
     outcome
 }
@@ -68,12 +70,20 @@ fn runtime(workers: usize) -> Result<Runtime, Error> {
         .map_err(|source| Error::Runtime { what: "the asynchronous runtime", source })
 }
 
-async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Result<(), Error> {
+/// What the daemon begins with.
+struct Begun {
+    config: Config,
+    files: Vec<PathBuf>,
+    source: Source,
+    level: LevelHandle,
+}
+
+async fn run(Begun { config, files, source, level }: Begun) -> Result<(), Error> {
     let signals = Signals::catch()?;
     let registry = metrics::registry()?;
     let health = Arc::new(server::Health::default());
     let endpoint = server::Endpoint::open(&config.metrics.address).await?;
-    let (engine, images) = open(&config, &registry).await?;
+    let Opened { engine, images, network } = open(&config, &registry).await?;
     registry.register(Box::new(PodCollector::new(engine.clone())?))?;
     let streams = stream::Server::open(&config.stream, engine.clone()).await?;
     let socket = Socket::open(&config.socket)?;
@@ -81,43 +91,55 @@ async fn run(config: Config, file: Option<PathBuf>, level: LevelHandle) -> Resul
     if let Some(endpoint) = endpoint {
         let address = endpoint.local_address();
         tracing::info!(address = address.map(tracing::field::display), "serving metrics");
-        tokio::spawn(endpoint.serve(registry.clone(), health.clone(), server::TimeLimits::default()));
+        tokio::spawn(endpoint.serve(registry.clone(), health.clone(), web::Limits::default()));
     }
     tracing::info!(base = streams.base(), "serving streams");
     tokio::spawn(ImageStore::keep_clean(Arc::downgrade(&images)));
-    tokio::spawn(supervisor::feed_watchdog());
+    tokio::spawn(systemd_notify::feed_watchdog());
     tokio::spawn(trim_memory());
 
     let stop = CancellationToken::new();
-    tokio::spawn(admin::Server::new(images).serve(administration, stop.clone()));
+    let takers =
+        Takers { level, engine: engine.clone(), images: images.clone(), network, streams: streams.tuning() };
+    let reloader = Reloader::new(source, config.clone(), files, takers, ConfigMetrics::register(&registry)?);
+    tokio::spawn(reloader.clone().watch());
+    tokio::spawn(admin::Server::new(images, reloader.clone()).serve(administration, stop.clone()));
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
     let mut served =
         pin!(cri::serve(incoming, (engine.clone(), streams.urls()), settings, &registry, stop.cancelled()));
     tokio::spawn(streams.serve());
     health.set_serving(true);
-    supervisor::ready("serving the CRI");
+    systemd_notify::ready("serving the CRI");
     tracing::info!(socket = %config.socket.display(), "serving the CRI");
 
     let signal = tokio::select! {
-        signal = signals.until_stopped(file, level, &engine) => signal,
+        signal = signals.until_stopped(&reloader, &engine) => signal,
         ended = &mut served => return Ok(ended?),
     };
     tracing::info!(signal, "stops once requests in flight have ended; pods stay");
     health.set_serving(false);
-    supervisor::stopping();
+    systemd_notify::stopping();
     stop.cancel();
     engine.end_subscriptions();
-    drain(served, &engine, Duration::from_secs(config.daemon.drain_seconds)).await
+    drain(served, &engine, Duration::from_secs(reloader.config().daemon.drain_seconds)).await
+}
+
+/// What the use cases need.
+struct Opened {
+    engine: Arc<Engine>,
+    images: Arc<ImageStore>,
+    network: Arc<Network>,
 }
 
 /// Opens what the use cases need, bottom up, and adopts the pods of the daemon before.
-async fn open(config: &Config, registry: &Registry) -> Result<(Arc<Engine>, Arc<ImageStore>), Error> {
+async fn open(config: &Config, registry: &Registry) -> Result<Opened, Error> {
     let images = ImageStore::open(config.images.clone(), registry)?;
     let network = Network::open(config.network.clone(), registry)?;
     let paths = engine::Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
-    let engine = Engine::open(config.engine(), paths, Arc::clone(&images), network, registry).await?;
-    Ok((engine, images))
+    let engine =
+        Engine::open(config.engine(), paths, Arc::clone(&images), Arc::clone(&network), registry).await?;
+    Ok(Opened { engine, images, network })
 }
 
 /// Waits for the requests in flight, and for what was begun for clients that have hung up, within the limit.

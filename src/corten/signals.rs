@@ -1,11 +1,11 @@
-//! What the daemon does on signals: SIGTERM and SIGINT end it, SIGHUP makes it read the log level again, SIGUSR1 makes it
+//! What the daemon does on signals: SIGTERM and SIGINT end it, SIGHUP makes it read its configuration again, SIGUSR1 makes it
 //! tell in the log what it is doing. SIGUSR2 and SIGALRM, which would kill it, do nothing.
 
-use crate::error::{Error, chain};
-use crate::logging::LevelHandle;
-use crate::{config, in_flight};
+use crate::error::Error;
+use crate::in_flight;
+use crate::reload::Reloader;
 use engine::Engine;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals of the daemon, caught from the moment this is made.
@@ -36,33 +36,18 @@ impl Signals {
     }
 
     /// Serves the other signals until one asks the daemon to end; says which.
-    pub(crate) async fn until_stopped(
-        mut self,
-        file: Option<PathBuf>,
-        level: LevelHandle,
-        engine: &Engine,
-    ) -> &'static str {
+    pub(crate) async fn until_stopped(mut self, reloader: &Arc<Reloader>, engine: &Engine) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.reload.recv() => reload(file.as_deref(), &level),
+                _ = self.reload.recv() => {
+                    let reloader = reloader.clone();
+                    // It may ask runtimes, which takes what it takes.
+                    tokio::spawn(async move { reloader.reload("SIGHUP").await });
+                }
                 _ = self.tell.recv() => in_flight::tell(engine),
             }
         }
-    }
-}
-
-/// Only the log level changes in a running daemon; a file that is refused changes nothing.
-fn reload(file: Option<&Path>, level: &LevelHandle) {
-    match config::load(file) {
-        Ok(loaded) => match level.set(&loaded.config.log.level) {
-            Ok(()) => tracing::info!(
-                level = loaded.config.log.level,
-                "read the log level again; other settings need a restart"
-            ),
-            Err(error) => tracing::error!(error = chain(&error), "the log level stays"),
-        },
-        Err(error) => tracing::error!(error = chain(&error), "the configuration is refused, nothing changes"),
     }
 }

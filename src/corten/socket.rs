@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
+use web::Opened;
 
 /// Why a socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -103,10 +104,10 @@ impl Socket {
 
     /// The next connection of a client that may talk to the daemon: the daemon's own user or root. Others are cut
     /// off; the socket's mode keeps them out already, unless somebody loosens it.
-    pub(crate) async fn accept(&self) -> UnixStream {
+    async fn permitted(&self) -> UnixStream {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) if permitted(&stream) => return stream,
+                Ok((stream, _)) if may_talk(&stream) => return stream,
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(%error, socket = %self.file.path.display(), "cannot accept a connection");
@@ -123,14 +124,28 @@ impl Socket {
         futures::stream::unfold(self, move |socket| {
             let stop = stop.clone();
             async move {
-                let stream = stop.run_until_cancelled(socket.accept()).await?;
+                let stream = stop.run_until_cancelled(socket.permitted()).await?;
                 Some((Ok(stream), socket))
             }
         })
     }
 }
 
-fn permitted(stream: &UnixStream) -> bool {
+impl web::Listen for Socket {
+    type Raw = UnixStream;
+    type Stream = UnixStream;
+    type Peer = ();
+
+    async fn accept(&self) -> UnixStream {
+        self.permitted().await
+    }
+
+    fn open(&self, raw: UnixStream) -> impl Future<Output = Option<Opened<UnixStream, ()>>> + Send + 'static {
+        std::future::ready(Some(Opened { stream: raw, peer: () }))
+    }
+}
+
+fn may_talk(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || peer.uid() == own => true,
@@ -195,7 +210,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "only the socket is left");
         let client = UnixStream::connect(&path).await.unwrap();
-        socket.accept().await;
+        socket.permitted().await;
         drop((client, socket));
         assert!(!path.exists());
     }

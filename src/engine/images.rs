@@ -12,7 +12,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::UnknownHandler`].
     pub fn check_image_handler(&self, image: &ImageSpec) -> Result<(), EngineError> {
-        self.handlers.find(&image.runtime_handler).map(drop)
+        self.live().handlers.find(&image.runtime_handler).map(drop)
     }
 
     /// PullImage: returns the image's id.

@@ -11,6 +11,7 @@ mod host;
 mod identity;
 mod images;
 mod limits;
+mod live;
 mod metrics;
 mod mirror;
 mod names;
@@ -47,12 +48,13 @@ pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
     Processes, Threads, Usage,
 };
-pub use stdio::{Input, Output, Streams, Terminal};
+pub use stdio::{Input, Output, Terminal};
 pub use supervisor::SupervisorError;
 pub use view::{
     ContainerFilter, ContainerView, ExecOutput, HandlerInfo, PodFilter, PodView, RuntimeStatus, StateKind,
     UserView,
 };
+pub use wire::msg::Streams;
 
 use model::{ContainerConfig, SandboxConfig};
 use registry::{ContainerName, PodName, Registry};
@@ -64,7 +66,7 @@ use tracing::Instrument as _;
 
 /// Everything that the use cases share.
 pub struct Engine {
-    settings: Settings,
+    live: live::Shared,
     paths: Paths,
     shim_binary: PathBuf,
     pause_binary: PathBuf,
@@ -82,13 +84,8 @@ pub struct Engine {
     metrics: metrics::Metrics,
     operations: Arc<operations::Operations>,
     trash: sys::tree::Trash,
-    planning: Arc<oci::spec::Settings>,
-    default_sysctls: model::Sysctls,
     strangers: strangers::Strangers,
-    /// What changes specs between request and plan.
-    adjusters: oci::adjust::Adjusters,
     labels: selinux::Labelling,
-    handlers: handlers::Handlers,
     /// Read by what attaches pods to the network, written by what frees attachments of nobody.
     attaching: tokio::sync::RwLock<()>,
     stats: Arc<stats::Reader>,
@@ -120,7 +117,7 @@ struct Opened {
     preflight: Arc<preflight::Preflight>,
     metrics: metrics::Metrics,
     mirror: mirror::Mirror,
-    handlers: handlers::Handlers,
+    live: live::Live,
 }
 
 impl Engine {
@@ -160,9 +157,9 @@ impl Engine {
         let preflight = blocking("looking at the host", look).await?;
         let metrics = metrics::Metrics::register(metrics)?;
         let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"), metrics.unwritten())?;
-        let handlers = handlers::Handlers::open(&settings, &paths.state).await?;
-        let opened = Opened { preflight, metrics, mirror, handlers };
-        let engine = Arc::new(Self::assemble(seams, stores, settings, paths, opened)?);
+        let live = live::Live::new(settings, &paths.state, None).await?;
+        let opened = Opened { preflight, metrics, mirror, live };
+        let engine = Arc::new(Self::assemble(seams, stores, paths, opened)?);
         engine.warm_up();
         let probing = engine.clone();
         tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
@@ -170,40 +167,33 @@ impl Engine {
         Ok(engine)
     }
 
-    fn assemble(
-        seams: Seams,
-        stores: Stores,
-        settings: Settings,
-        paths: Paths,
-        opened: Opened,
-    ) -> Result<Self, EngineError> {
-        let (cgroups, planning) = (Arc::new(seams.cgroups), Arc::new(settings.planning()?));
-        let registry = Arc::<Registry>::default();
-        let limits = Arc::new(limits::InForce { cgroups: cgroups.clone(), planning: planning.clone() });
+    fn assemble(seams: Seams, stores: Stores, paths: Paths, opened: Opened) -> Result<Self, EngineError> {
+        let (cgroups, registry) = (Arc::new(seams.cgroups), Arc::<Registry>::default());
+        let settings = &opened.live.settings;
         let driver = runtime::cgroup_driver(settings.cgroup_driver, &cgroups)?;
         let parent = settings.cgroup_parent.clone();
         let policy = oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?;
+        let shim_binary = runtime::helper(&settings.shim, runtime::SHIM)?;
+        let pause_binary = runtime::helper(&settings.pause, runtime::PAUSE)?;
+        let live: live::Shared = Arc::new(arc_swap::ArcSwap::from_pointee(opened.live));
+        let limits = Arc::new(limits::InForce { cgroups: cgroups.clone(), live: live.clone() });
         Ok(Self {
-            stats: Arc::new(stats::Reader::new(registry.clone(), limits.clone(), &paths, &settings)),
+            stats: Arc::new(stats::Reader::new(registry.clone(), limits.clone(), &paths)),
             events: events::Events::new(registry.clone(), limits.clone()),
             tree: pod::Tree::new(cgroups.clone(), driver, parent, registry.clone()),
             labels: selinux::Labelling::new(policy),
-            default_sysctls: pod::sysctls::defaults(&settings)?,
             strangers: strangers::Strangers::new()?,
-            adjusters: settings.adjusters(),
-            shim_binary: runtime::helper(&settings.shim, runtime::SHIM)?,
-            pause_binary: runtime::helper(&settings.pause, runtime::PAUSE)?,
+            shim_binary,
+            pause_binary,
             cgroups,
-            planning,
             registry,
             limits,
-            settings,
+            live,
             paths,
             launcher: seams.launcher,
             host: seams.host,
             images: stores.images,
             network: stores.network,
-            handlers: opened.handlers,
             mirror: opened.mirror,
             metrics: opened.metrics,
             preflight: opened.preflight,
@@ -220,7 +210,7 @@ impl Engine {
 
     /// Compiles the usual filters before the first pod needs them.
     fn warm_up(&self) {
-        let usual = [self.planning.default_capabilities, oci::caps::CapSet::EMPTY];
+        let usual = [self.live().planning.default_capabilities, oci::caps::CapSet::EMPTY];
         tokio::task::spawn_blocking(move || {
             if let Err(error) = oci::apparmor::warm_up() {
                 tracing::warn!(

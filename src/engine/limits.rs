@@ -9,6 +9,7 @@ use model::{Bytes, ContainerState, CpuList, CpuPeriod, CpuQuota, CpuShares, OomS
 use oci::cgroup;
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PAGE: i64 = 4096;
 /// The kernel's values where nobody set any.
@@ -18,18 +19,23 @@ const DEFAULT_PERIOD: u64 = 100_000;
 /// The limits that the kernel has, beside those that were asked for.
 pub(crate) struct InForce {
     pub(crate) cgroups: Arc<cgroup::Host>,
-    pub(crate) planning: Arc<oci::spec::Settings>,
+    pub(crate) live: crate::live::Shared,
 }
 
 impl InForce {
     /// In the cgroup's terms, without what an update cannot change.
     pub(crate) fn cgroup_limits(&self, resources: &Resources) -> Result<cgroup::Resources, EngineError> {
-        let spec = oci::spec::resources(resources, &self.planning, false);
+        let spec = oci::spec::resources(resources, &self.live.load().planning, false);
         Ok(cgroup::Resources {
             devices: cgroup::DeviceAccess::Unchanged,
             pids_limit: None,
             ..cgroup::Resources::from_spec(&spec)?
         })
+    }
+
+    /// For so long the count of a layer is good.
+    pub(crate) fn layer_usage_age(&self) -> Duration {
+        Duration::from_secs(self.live.load().settings.layer_usage_seconds)
     }
 
     /// A container with the limits that the kernel has.

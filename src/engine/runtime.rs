@@ -24,7 +24,7 @@ impl Engine {
         RuntimeStatus {
             unfit: self.preflight.outcome().err(),
             network: self.network.status(),
-            handlers: self.handlers.info(&native),
+            handlers: self.live().handlers.info(&native),
             info: BTreeMap::from([
                 ("stateDir".to_owned(), self.paths.state.display().to_string()),
                 ("dataDir".to_owned(), self.paths.data.display().to_string()),

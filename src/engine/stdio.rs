@@ -8,8 +8,6 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-pub use wire::msg::Streams;
-
 /// The reading end of an output. Dropping it tells the writer that nobody listens.
 #[derive(Debug)]
 pub struct Output(Arc<AsyncFd<OwnedFd>>);

@@ -77,7 +77,7 @@ pub(crate) fn explain(
     reference: &Reference,
     login: Option<&Login>,
 ) -> Result<Explanation, ImageError> {
-    let config = &store.config;
+    let config = store.config();
     let (configuration, found) = hosts::resolve_with_source(&config.certs_dir, reference)?;
     let proxies = Matcher::from_env();
     let hosts = found.iter().map(|host| {
@@ -105,7 +105,7 @@ pub(crate) fn explain(
         registry: reference.registry().to_owned(),
         repository: reference.repository().to_owned(),
         configuration,
-        refused: policy::check(config, reference).err().map(|error| error.to_string()),
+        refused: policy::check(&config, reference).err().map(|error| error.to_string()),
         hosts: hosts.collect(),
         platform: Platform::host().text(),
         image,

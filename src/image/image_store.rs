@@ -41,6 +41,15 @@ impl ImageStore {
         Ok(Arc::new(Self { store, puller }))
     }
 
+    /// Takes over other settings, but for the directory of the images: what is under way goes on under those that it began
+    /// with.
+    pub fn reconfigure(&self, config: ImageConfig) {
+        let root = self.store.config().root.clone();
+        let config = Arc::new(ImageConfig { root, ..config });
+        self.puller.reconfigure(&config);
+        self.store.reconfigure(config);
+    }
+
     /// Pulls the image and returns its id (`sha256:…` of its config). Identical pulls at the same time are
     /// one; a caller that goes away ends nothing.
     ///

@@ -7,6 +7,7 @@ use crate::exec::{self, Execution};
 use crate::host::Host;
 use crate::metrics::{Metrics, Mode};
 use crate::{NetError, NetworkSettings, Result, in_process};
+use arc_swap::ArcSwap;
 use cni::types::{CniError, CniResult, Command, Invocation, PluginConfig, TypesError};
 use serde_json::Value;
 use std::sync::Arc;
@@ -18,21 +19,25 @@ const QUOTE: usize = 512;
 
 /// Calls plugins.
 pub(crate) struct Caller {
-    settings: NetworkSettings,
+    settings: Arc<ArcSwap<NetworkSettings>>,
     metrics: Metrics,
     host: Arc<dyn Host>,
     slots: Semaphore,
 }
 
 impl Caller {
-    pub(crate) fn new(settings: NetworkSettings, metrics: Metrics, host: Arc<dyn Host>) -> Self {
-        let slots = Semaphore::new(settings.max_executing_plugins.clamp(1, Semaphore::MAX_PERMITS));
+    pub(crate) fn new(
+        settings: Arc<ArcSwap<NetworkSettings>>,
+        metrics: Metrics,
+        host: Arc<dyn Host>,
+    ) -> Self {
+        let slots = Semaphore::new(settings.load().max_executing_plugins.clamp(1, Semaphore::MAX_PERMITS));
         Self { settings, metrics, host, slots }
     }
 
     /// How a plugin of a configuration is to run.
     pub(crate) fn mode(&self, conf: &PluginConfig, builtin: bool) -> Mode {
-        if builtin || self.settings.in_process && in_process::supports(conf) {
+        if builtin || self.settings.load().in_process && in_process::supports(conf) {
             Mode::InProcess
         } else {
             Mode::Executed
@@ -58,10 +63,10 @@ impl Caller {
     fn missing(&self, loaded: &Loaded) -> Option<String> {
         let absent = |conf: &&PluginConfig| {
             self.mode(conf, loaded.builtin) == Mode::Executed
-                && exec::find(conf.plugin_type(), &self.settings.bin_dirs).is_none()
+                && exec::find(conf.plugin_type(), &self.settings.load().bin_dirs).is_none()
         };
         let plugin = loaded.list.plugins.iter().find(absent)?.plugin_type();
-        let dirs = exec::search_path(&self.settings.bin_dirs);
+        let dirs = exec::search_path(&self.settings.load().bin_dirs);
         Some(format!("NetworkNotReady: no CNI plugin {plugin} in {dirs}"))
     }
 
@@ -84,7 +89,7 @@ impl Caller {
         mode: Mode,
         again: bool,
     ) -> Result<Option<Value>> {
-        invocation.path.clone_from(&self.settings.bin_dirs);
+        invocation.path.clone_from(&self.settings.load().bin_dirs);
         let (command, plugin) = (invocation.command, invocation.conf.plugin_type().to_owned());
         let begin = Instant::now();
         let outcome = match mode {
@@ -109,13 +114,14 @@ impl Caller {
         let plugin = invocation.conf.plugin_type();
         let stdin = serde_json::to_vec(invocation.conf.as_map())
             .map_err(|source| TypesError::Json { what: "plugin configuration", source })?;
+        let settings = self.settings.load_full();
         let execution = Execution {
             plugin,
             command: invocation.command,
-            bin_dirs: &self.settings.bin_dirs,
+            bin_dirs: &settings.bin_dirs,
             env: environment(&invocation),
             stdin,
-            deadline: self.settings.plugin_timeout(),
+            deadline: settings.plugin_timeout(),
         };
         let outcome = execution.run().await?;
         if outcome.status.success() {

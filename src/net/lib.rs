@@ -43,6 +43,7 @@ pub use network::Network;
 pub use pod::PodNetwork;
 pub use settings::NetworkSettings;
 pub use status::NetworkStatus;
+pub use watch::Watch;
 #[cfg(any(test, feature = "test-support"))]
 pub use {cni::types::Command, fake::FakeHost};
 

@@ -14,6 +14,7 @@ use crate::upkeep::watch_loop;
 use crate::{
     Attachment, IFNAME, Namespace, NetError, NetworkSettings, NetworkStatus, PodNetwork, Result, capabilities,
 };
+use arc_swap::{ArcSwap, Guard};
 use cni::types::{Dns, NetnsRef};
 use ipnet::IpNet;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,7 +25,7 @@ use tokio::task::AbortHandle;
 /// The node's network. Calls for different pods run at the same time; the caller sees to it that those for
 /// one pod do not.
 pub struct Network {
-    pub(crate) settings: NetworkSettings,
+    settings: Arc<ArcSwap<NetworkSettings>>,
     pub(crate) host: Arc<dyn Host>,
     pub(crate) caller: Caller,
     pub(crate) journal: Journal,
@@ -70,10 +71,12 @@ impl Network {
             told_absence: None,
         };
         let journal = Journal::open(&settings.state_dir)?;
+        let left = Left::new(settings.status_interval(), !journal.left()?.is_empty());
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
         let network = Arc::new(Self {
             caller: Caller::new(settings.clone(), Metrics::register(registry)?, Arc::clone(&host)),
             host,
-            left: Left::new(settings.status_interval(), !journal.left()?.is_empty()),
+            left,
             kept: Kept::default(),
             journal,
             state: Mutex::new(state),
@@ -87,9 +90,36 @@ impl Network {
         Ok(network)
     }
 
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Guard<Arc<NetworkSettings>> {
+        self.settings.load()
+    }
+
+    /// Takes over other directories of configurations and plugins, and other times; the rest of the settings stay. What
+    /// the directory holds is in force a moment later, as if it had been put there.
+    pub fn reconfigure(&self, settings: &NetworkSettings) {
+        let mut state = self.state();
+        let former = self.settings.load_full();
+        let next = NetworkSettings {
+            conf_dir: settings.conf_dir.clone(),
+            bin_dirs: settings.bin_dirs.clone(),
+            plugin_timeout_seconds: settings.plugin_timeout_seconds,
+            status_interval_seconds: settings.status_interval_seconds,
+            ..NetworkSettings::clone(&former)
+        };
+        if next == *former {
+            return;
+        }
+        if next.conf_dir != former.conf_dir {
+            state.dir = ConfDir::new(next.conf_dir.clone());
+        }
+        self.settings.store(Arc::new(next));
+        self.refresh.notify_one();
+    }
+
     /// Whether pods can get a network; answers at once from what was last found out.
     pub fn status(&self) -> NetworkStatus {
-        let mut status = self.state().current.status(&self.settings.conf_dir);
+        let mut status = self.state().current.status(&self.settings().conf_dir);
         if let Some(left) = self.left.text() {
             let parts = [std::mem::take(&mut status.message), left];
             status.message = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
@@ -179,7 +209,7 @@ impl Network {
         let (loaded, pod_cidrs) = {
             let state = self.state();
             let Some(loaded) = state.current.loaded.clone() else {
-                return Err(NetError::NotReady { reason: state.current.absence(&self.settings.conf_dir) });
+                return Err(NetError::NotReady { reason: state.current.absence(&self.settings().conf_dir) });
             };
             (loaded, state.pod_cidrs.clone())
         };

@@ -28,14 +28,14 @@ impl Network {
         }
         if let Some(loaded) = &next.loaded {
             state.configured.note(&loaded.path);
-        } else if self.settings.builtin_network && next.broken.is_empty() && next.unreadable.is_none() {
+        } else if self.settings().builtin_network && next.broken.is_empty() && next.unreadable.is_none() {
             next.was_configured = state.configured.last();
         }
         let is_untouched =
             next.broken.is_empty() && next.unreadable.is_none() && next.was_configured.is_none();
-        if next.loaded.is_none() && is_untouched && self.settings.builtin_network {
-            let subnets = state.subnets.select(&self.settings, &state.pod_cidrs)?;
-            let list = Arc::new(builtin::configuration(&self.settings, &subnets)?);
+        if next.loaded.is_none() && is_untouched && self.settings().builtin_network {
+            let subnets = state.subnets.select(&self.settings(), &state.pod_cidrs)?;
+            let list = Arc::new(builtin::configuration(&self.settings(), &subnets)?);
             next.loaded = Some(Arc::new(Loaded { list, builtin: true, path: PathBuf::new() }));
         }
         next.loaded = match (next.loaded, &state.current.loaded) {
@@ -53,7 +53,7 @@ impl Network {
                 None
             }
         };
-        let absence = next.loaded.is_none().then(|| next.absence(&self.settings.conf_dir));
+        let absence = next.loaded.is_none().then(|| next.absence(&self.settings().conf_dir));
         if let Some(why) = absence.as_ref().filter(|why| state.told_absence.as_ref() != Some(why)) {
             tracing::warn!(why, "no network configuration is in force, pods have to wait");
         }
@@ -112,7 +112,7 @@ fn log_change(loaded: &Loaded, problem: Option<&str>) {
 pub(crate) async fn watch_loop(network: Weak<Network>, refresh: Arc<Notify>) {
     loop {
         let Some(strong) = network.upgrade() else { return };
-        let (dir, interval) = (strong.settings.conf_dir.clone(), strong.settings.status_interval());
+        let (dir, interval) = (strong.settings().conf_dir.clone(), strong.settings().status_interval());
         // Watched first and looked at then, so that no change falls between the two.
         let watch = watch::Watch::new(&dir);
         if let Err(error) = &watch {

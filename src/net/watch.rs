@@ -15,16 +15,18 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// A watch on the directory, its subdirectories (which may hold plugins of a list), or, where it does not
 /// exist, on the nearest directory above that does. Made anew after each change.
-pub(crate) struct Watch {
+pub struct Watch {
     inotify: Inotify,
     /// Another descriptor of the same queue, for the runtime to wait on.
     readable: AsyncFd<OwnedFd>,
 }
 
 impl Watch {
+    /// Begins to watch.
+    ///
     /// # Errors
     /// When the kernel refuses, as it does past `fs.inotify.max_user_instances`.
-    pub(crate) fn new(dir: &Path) -> io::Result<Self> {
+    pub fn new(dir: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let content = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MODIFY
@@ -58,7 +60,10 @@ impl Watch {
     }
 
     /// Returns once something has changed and then been quiet for a moment.
-    pub(crate) async fn changed(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When the changes cannot be read.
+    pub async fn changed(&mut self) -> io::Result<()> {
         self.event().await?;
         let settled = async {
             while let Ok(event) = tokio::time::timeout(QUIET, self.event()).await {

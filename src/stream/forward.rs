@@ -1,28 +1,36 @@
 //! Port forwarding: connections of a client's machine that end in a pod.
 
 use crate::carry::carry;
-use crate::link::{Link, Writer};
+use crate::link::Writer;
 use crate::pairing::{Admission, Lonely, Pair};
 use crate::session::Host;
-use crate::spdy::News;
-use crate::ws::Slot;
+use crate::spdy::{self, News};
+use crate::ws::{self, Slot};
 use engine::Engine;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
 /// How often is looked for streams that are left alone.
 const TICK: Duration = Duration::from_secs(5);
 
+/// Where connections go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The pod.
+    pub(crate) pod: &'a str,
+    /// Its ports, for clients that cannot name them themselves.
+    pub(crate) ports: &'a [u16],
+}
+
 /// Serves every connection of a client that speaks SPDY, until it or the pod is gone. Nothing here waits for the client
 /// but the connections themselves.
 pub(crate) async fn over_spdy(
     Host { engine, idle, .. }: &Host<'_>,
     pod: &str,
-    (link, mut streams): (Link, mpsc::Receiver<News>),
+    spdy::Served { link, news: mut streams }: spdy::Served,
 ) {
     let mut connections = JoinSet::new();
     let mut lonely = Lonely::default();
@@ -63,8 +71,8 @@ fn give_up(connections: &mut JoinSet<()>, writer: Writer) {
 /// carries the nth port's data, channel 2n + 1 its errors; on each the port is sent first, in two bytes.
 pub(crate) async fn over_channels(
     Host { engine, idle, .. }: &Host<'_>,
-    (pod, ports): (&str, &[u16]),
-    (link, slots): (Link, Vec<Slot>),
+    Target { pod, ports }: Target<'_>,
+    ws::Served { link, slots }: ws::Served,
 ) {
     let mut connections = JoinSet::new();
     let mut slots = slots.into_iter();
@@ -77,7 +85,7 @@ pub(crate) async fn over_channels(
         connections.spawn(async move {
             let begin = port.get().to_le_bytes();
             if writer.write(&begin).await.is_ok() && error.writer.write(&begin).await.is_ok() {
-                forward(&engine, &pod, Pair { port, data: (reader, writer), error: error.writer }).await;
+                forward(&engine, &pod, Pair { port, reader, writer, error: error.writer }).await;
             }
         });
     }
@@ -93,7 +101,7 @@ pub(crate) async fn over_channels(
 }
 
 async fn forward(engine: &Arc<Engine>, pod: &str, pair: Pair) {
-    let Pair { port, data: (reader, writer), error } = pair;
+    let Pair { port, reader, writer, error } = pair;
     let work = async {
         match engine.dial(pod, port.get()).await {
             Ok(stream) => carry(stream, reader, &writer).await,

@@ -10,7 +10,7 @@
 //! | What | Bound | Test |
 //! |---|---|---|
 //! | tokens (`tokens`) | 1,000, for a minute each; their order 2,000 | `tokens::tests` |
-//! | connections, sessions (`server`) | 8,192 and 4,096; 10 s for TLS and for a head of 16 KiB and 64 lines | `ten_thousand_broken_clients_leave_nothing` (e2e) |
+//! | connections that are not upgraded (`web`), sessions (`server`) | 128, of which the oldest makes room, and 4,096; 10 s for TLS and for a head of 16 KiB and 64 lines | `web::tests`, `ten_thousand_broken_clients_leave_nothing` (e2e) |
 //! | streams that are to open (`session`) | 30 s; one of each kind is kept | `streams_that_nobody_looks_at_hold_their_client_up` |
 //! | streams of a SPDY connection (`spdy/connection`) | 1,024, until whoever serves one lets go of it | `streams_are_bounded_and_closed_ones_make_room`, `streams_that_are_reset_count_until_they_are_let_go_of` |
 //! | streams of all connections (`bounds`) | 16,384 | `streams_of_all_connections_are_bounded` |
@@ -46,6 +46,6 @@ mod tokens;
 pub mod ws;
 
 pub use error::StreamError;
-pub use server::{Server, Urls};
+pub use server::{Server, Tuning, Urls};
 pub use settings::Settings;
 pub use tokens::Ticket;

@@ -1,6 +1,7 @@
 //! An upgraded connection from the inside: frames go out through one queue, what comes in is handed to the streams that
 //! it is for. Everything is bounded; who is too slow makes the other side wait.
 
+use crate::bounds::Terms;
 use crate::inlet::Life;
 use crate::socket::Watch;
 use crate::spdy::frame;
@@ -156,6 +157,15 @@ impl Writer {
             let _ = self.out.send(frame::reset(id, frame::Reset::Cancel)).await;
         }
     }
+}
+
+/// What a connection comes with.
+#[derive(Debug)]
+pub(crate) struct Side {
+    /// What tells that the client is gone.
+    pub(crate) watch: Watch,
+    /// What its streams may have.
+    pub(crate) terms: Terms,
 }
 
 /// A connection that is served: dropping it without [`Link::close`] cuts it off.

@@ -18,8 +18,10 @@ const MAX_REQUEST: usize = 256;
 pub(crate) struct Pair {
     /// Of the pod.
     pub(crate) port: NonZeroU16,
-    /// What it carries.
-    pub(crate) data: (Reader, Writer),
+    /// What the client sends.
+    pub(crate) reader: Reader,
+    /// What it is sent.
+    pub(crate) writer: Writer,
     /// Where a failure is told.
     pub(crate) error: Writer,
 }
@@ -82,7 +84,7 @@ impl Lonely {
         match (self.0.remove(&request), half) {
             (Some(Single { port, half: Half::Data(reader, writer), .. }), Half::Error(error))
             | (Some(Single { port, half: Half::Error(error), .. }), Half::Data(reader, writer)) => {
-                Admission::Complete(Pair { port, data: (reader, writer), error })
+                Admission::Complete(Pair { port, reader, writer, error })
             }
             (former, half) => {
                 self.0.insert(request, Single { since: Instant::now(), stream: id, port, half });

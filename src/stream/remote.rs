@@ -27,33 +27,77 @@ const FIRST_SIZE: Duration = Duration::from_millis(100);
 /// What a person types to end the input of a terminal (VEOF).
 const END_OF_INPUT: &[u8] = b"\x04";
 
+/// What a client sends.
+#[derive(Debug)]
+pub(crate) struct Inputs<Sizes> {
+    /// For stdin.
+    pub(crate) stdin: Option<Reader>,
+    /// Sizes of its terminal.
+    pub(crate) sizes: Option<Sizes>,
+}
+
+/// Where outputs go.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    /// Of stdout.
+    pub(crate) stdout: Option<Writer>,
+    /// Of stderr.
+    pub(crate) stderr: Option<Writer>,
+}
+
+impl Outputs {
+    /// One of them, stdout first.
+    pub(crate) fn any(&self) -> Option<&Writer> {
+        self.stdout.as_ref().or(self.stderr.as_ref())
+    }
+}
+
+/// A command to be run.
+pub(crate) struct Run<'a> {
+    /// Where.
+    pub(crate) container: &'a str,
+    /// What.
+    pub(crate) exec: OpenExec,
+}
+
+/// A container to be joined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Join<'a> {
+    /// Which.
+    pub(crate) container: &'a str,
+    /// Which of its streams.
+    pub(crate) streams: Streams,
+    /// In its terminal.
+    pub(crate) tty: bool,
+}
+
 /// A client's streams.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// What it sends to stdin.
-    pub(crate) stdin: Option<Reader>,
-    /// Where stdout goes.
-    pub(crate) stdout: Option<Writer>,
-    /// Where stderr goes.
-    pub(crate) stderr: Option<Writer>,
+    /// What it sends.
+    pub(crate) inputs: Inputs<Reader>,
+    /// What it is sent.
+    pub(crate) outputs: Outputs,
     /// Where the end is told.
     pub(crate) error: Writer,
-    /// Sizes of its terminal.
-    pub(crate) sizes: Option<Reader>,
     /// How the end is told.
     pub(crate) form: Form,
 }
 
 /// Runs a command for a client, to the end of either.
-pub(crate) async fn exec(host: &Host<'_>, (container, exec): (&str, OpenExec), client: Client, link: Link) {
-    let Client { stdin, stdout, stderr, error, sizes, form } = client;
+pub(crate) async fn exec(
+    host: &Host<'_>,
+    Run { container, exec }: Run<'_>,
+    Client { inputs: Inputs { stdin, sizes }, outputs, error, form }: Client,
+    link: Link,
+) {
     let work = async {
         let mut sizes = sizes.map(Window::new);
         let size = if exec.tty { first(sizes.as_mut()).await } else { None };
         let exec = OpenExec { size, ..exec };
         match host.engine.open_exec(container, exec).await {
-            Ok(session) => command(session, (stdin, sizes), (stdout.as_ref(), stderr.as_ref())).await,
-            Err(failure) => not_run(&failure, stderr.as_ref().or(stdout.as_ref())).await,
+            Ok(session) => command(session, Inputs { stdin, sizes }, &outputs).await,
+            Err(failure) => not_run(&failure, outputs.stderr.as_ref().or(outputs.stdout.as_ref())).await,
         }
     };
     let outcome = tokio::select! {
@@ -63,17 +107,16 @@ pub(crate) async fn exec(host: &Host<'_>, (container, exec): (&str, OpenExec), c
             Outcome::Failure(reason.to_owned())
         }
     };
-    conclude(&outcome, (stdout, stderr, error), form, link).await;
+    conclude(&outcome, Ending { outputs, error, form }, link).await;
 }
 
 /// Joins a client with a container, to the end of either.
 pub(crate) async fn attach(
     host: &Host<'_>,
-    (container, streams, tty): (&str, Streams, bool),
-    client: Client,
+    Join { container, streams, tty }: Join<'_>,
+    Client { inputs: Inputs { stdin, sizes }, outputs, error, form }: Client,
     link: Link,
 ) {
-    let Client { stdin, stdout, stderr, error, sizes, form } = client;
     let work = async {
         let mut sizes = sizes.map(Window::new);
         let size = if tty { first(sizes.as_mut()).await } else { None };
@@ -82,7 +125,7 @@ pub(crate) async fn attach(
                 if let (Some(terminal), Some(size)) = (&session.terminal, size) {
                     resize(terminal, size);
                 }
-                joined(session, (stdin, sizes), (stdout.as_ref(), stderr.as_ref()), host.bounds).await
+                joined(session, Inputs { stdin, sizes }, &outputs, host.bounds).await
             }
             Err(failure) => {
                 Outcome::Failure(format!("error attaching to container: {}", engine::chain(&failure)))
@@ -96,14 +139,20 @@ pub(crate) async fn attach(
             Outcome::Failure(reason.to_owned())
         }
     };
-    conclude(&outcome, (stdout, stderr, error), form, link).await;
+    conclude(&outcome, Ending { outputs, error, form }, link).await;
+}
+
+/// Where and how an end is told.
+struct Ending {
+    outputs: Outputs,
+    error: Writer,
+    form: Form,
 }
 
 /// Tells the end and closes the connection.
 async fn conclude(
     outcome: &Outcome,
-    (stdout, stderr, error): (Option<Writer>, Option<Writer>, Writer),
-    form: Form,
+    Ending { outputs: Outputs { stdout, stderr }, error, form }: Ending,
     link: Link,
 ) {
     let told = async {
@@ -135,9 +184,10 @@ async fn not_run(failure: &EngineError, to: Option<&Writer>) -> Outcome {
 
 async fn command(
     session: ExecSession,
-    (from, sizes): (Option<Reader>, Option<Window>),
-    (to_out, to_err): (Option<&Writer>, Option<&Writer>),
+    Inputs { stdin: from, sizes }: Inputs<Window>,
+    outputs: &Outputs,
 ) -> Outcome {
+    let (to_out, to_err) = (outputs.stdout.as_ref(), outputs.stderr.as_ref());
     let ExecSession { stdin, stdout, stderr, terminal, end } = session;
     let (has_ended, ended) = watch::channel(false);
     let wait = async {
@@ -251,10 +301,11 @@ fn resize(terminal: &Terminal, (columns, rows): (u16, u16)) {
 
 async fn joined(
     session: AttachSession,
-    (from, sizes): (Option<Reader>, Option<Window>),
-    (to_out, to_err): (Option<&Writer>, Option<&Writer>),
+    Inputs { stdin: from, sizes }: Inputs<Window>,
+    outputs: &Outputs,
     bounds: &Bounds,
 ) -> Outcome {
+    let (to_out, to_err) = (outputs.stdout.as_ref(), outputs.stderr.as_ref());
     let AttachSession { stdin, stdout, stderr, terminal, shared } = session;
     let behind = bounds.behind();
     let outputs =

@@ -9,34 +9,23 @@ use crate::socket::{Socket, Watch};
 use crate::tls;
 use crate::tokens::{Ticket, Tokens};
 use engine::Engine;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
+use hyper_util::rt::TokioIo;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
+use web::{Body, Limits, Listen, Opened, Site, full, plain};
 
-/// Connections at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 8192;
 /// Streams at a time; more are asked to come again.
 const MAX_SESSIONS: usize = 4096;
-/// The most bytes of a request's head, and of header lines in it.
-const MAX_HEAD: usize = 16 << 10;
-const MAX_HEADERS: usize = 64;
-/// How long a client may take for TLS, and again for the head of its request.
-const HEAD: Duration = Duration::from_secs(10);
-/// How long no connection is taken when the process has no descriptor left.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Gives out URLs.
 #[derive(Debug)]
@@ -71,7 +60,21 @@ struct Shared {
     urls: Arc<Urls>,
     sessions: Arc<Semaphore>,
     bounds: Bounds,
-    idle: Duration,
+    /// Seconds for which both sides may be silent.
+    idle: Arc<AtomicU64>,
+}
+
+/// Settings of the server that can change.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    idle: Arc<AtomicU64>,
+}
+
+impl Tuning {
+    /// Takes over other settings, for sessions to come: how long both sides may be silent. The rest stays.
+    pub fn reconfigure(&self, settings: &Settings) {
+        self.idle.store(settings.idle_timeout_seconds, Ordering::Relaxed);
+    }
 }
 
 impl Server {
@@ -88,7 +91,7 @@ impl Server {
         let base = format!("{scheme}://{}", reachable(address));
         let urls = Arc::new(Urls { tokens: Tokens::default(), base });
         let sessions = Arc::new(Semaphore::new(MAX_SESSIONS));
-        let (bounds, idle) = (Bounds::default(), settings.idle());
+        let (bounds, idle) = (Bounds::default(), Arc::new(settings.idle_timeout_seconds.into()));
         let shared = Arc::new(Shared { engine, urls, sessions, bounds, idle });
         Ok(Self { listener, tls, shared })
     }
@@ -98,6 +101,11 @@ impl Server {
         self.shared.urls.clone()
     }
 
+    /// For changing its settings while it serves.
+    pub fn tuning(&self) -> Tuning {
+        Tuning { idle: self.shared.idle.clone() }
+    }
+
     /// Where it can be reached: scheme, host and port.
     pub fn base(&self) -> &str {
         &self.shared.urls.base
@@ -105,34 +113,45 @@ impl Server {
 
     /// Serves until the task is ended.
     pub async fn serve(self) {
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        loop {
-            // It is never closed.
-            let Ok(permit) = connections.clone().acquire_owned().await else { return };
-            let (stream, _) = match self.listener.accept().await {
-                Ok(accepted) => accepted,
+        let Self { listener, tls, shared } = self;
+        let front = Arc::new(Front(shared));
+        web::serve(Door { listener, tls }, front, Limits::default(), CancellationToken::new()).await;
+    }
+}
+
+/// Where clients come in.
+struct Door {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listen for Door {
+    type Raw = TcpStream;
+    type Stream = Either<Socket, tokio_rustls::server::TlsStream<Socket>>;
+    type Peer = Watch;
+
+    async fn accept(&self) -> TcpStream {
+        let stream = Listen::accept(&self.listener).await;
+        // Keys that are typed go out one by one; where it cannot be set they come later.
+        let _ = stream.set_nodelay(true);
+        stream
+    }
+
+    fn open(
+        &self,
+        raw: TcpStream,
+    ) -> impl Future<Output = Option<Opened<Self::Stream, Watch>>> + Send + 'static {
+        let (socket, tls) = (Socket::new(raw), self.tls.clone());
+        async move {
+            let peer = socket.watch();
+            let Some(tls) = tls else { return Some(Opened { stream: Either::Left(socket), peer }) };
+            match tls.accept(socket).await {
+                Ok(stream) => Some(Opened { stream: Either::Right(stream), peer }),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection for a stream is not taken");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
+                    tracing::debug!(%error, "no TLS for a stream");
+                    None
                 }
-            };
-            // Keys that are typed go out one by one; where it cannot be set they come later.
-            let _ = stream.set_nodelay(true);
-            let (tls, shared) = (self.tls.clone(), self.shared.clone());
-            tokio::spawn(async move {
-                let stream = Socket::new(stream);
-                let watch = stream.watch();
-                match tls {
-                    None => serve_connection(stream, watch, shared).await,
-                    Some(tls) => match timeout(HEAD, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => serve_connection(stream, watch, shared).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "no TLS for a stream"),
-                        Err(_) => tracing::debug!("no TLS for a stream in time"),
-                    },
-                }
-                drop(permit);
-            });
+            }
         }
     }
 }
@@ -147,36 +166,19 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn serve_connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    watch: Watch,
-    shared: Arc<Shared>,
-) {
-    let (handed, session) = tokio::sync::oneshot::channel();
-    let handed = std::sync::Mutex::new(Some(handed));
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let (answer, started) = answer(&mut request, &shared);
-        let slot = handed.lock().ok().and_then(|mut handed| handed.take());
-        if let (Some(slot), Some(started)) = (slot, started) {
-            // The other end is waited on below.
-            let _ = slot.send(started);
+/// What answers the requests that become sessions.
+struct Front(Arc<Shared>);
+
+impl Site for Front {
+    type Peer = Watch;
+
+    async fn answer(&self, mut request: Request<Incoming>, watch: &Watch) -> Response<Body> {
+        let (answer, started) = answer(&mut request, &self.0);
+        if let Some(started) = started {
+            // The upgrade comes once the answer has gone out, and with it the end of this connection as HTTP.
+            tokio::spawn(started.run(self.0.clone(), watch.clone()));
         }
-        async { Ok::<_, Infallible>(answer) }
-    });
-    let served = http1::Builder::new()
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a request for a stream cannot be read");
-    }
-    drop(handed);
-    if let Ok(started) = session.await {
-        started.run(&shared, watch).await;
+        answer
     }
 }
 
@@ -189,11 +191,12 @@ struct Started {
 }
 
 impl Started {
-    async fn run(self, shared: &Shared, watch: Watch) {
+    async fn run(self, shared: Arc<Shared>, watch: Watch) {
         match self.upgrade.await {
             Ok(stream) => {
                 let stream = TokioIo::new(stream);
-                let host = Host { engine: &shared.engine, bounds: &shared.bounds, idle: shared.idle };
+                let idle = Duration::from_secs(shared.idle.load(Ordering::Relaxed));
+                let host = Host { engine: &shared.engine, bounds: &shared.bounds, idle };
                 session::serve(&host, self.ticket, self.protocol, stream, watch).await;
             }
             Err(error) => tracing::debug!(%error, "a connection is not upgraded"),
@@ -201,18 +204,16 @@ impl Started {
     }
 }
 
-type Answer = Response<Full<Bytes>>;
-
 /// The answer to a request, and the session that follows it.
-fn answer(request: &mut Request<Incoming>, shared: &Shared) -> (Answer, Option<Started>) {
+fn answer(request: &mut Request<Incoming>, shared: &Shared) -> (Response<Body>, Option<Started>) {
     let method = request.method().clone();
     if method != Method::GET && method != Method::POST {
-        let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and POST are understood");
+        let mut answer = last(StatusCode::METHOD_NOT_ALLOWED, "GET and POST are understood");
         answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
         return (answer, None);
     }
     let Ok(permit) = shared.sessions.clone().try_acquire_owned() else {
-        let mut answer = plain(StatusCode::TOO_MANY_REQUESTS, "too many streams at a time");
+        let mut answer = last(StatusCode::TOO_MANY_REQUESTS, "too many streams at a time");
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         return (answer, None);
     };
@@ -220,11 +221,11 @@ fn answer(request: &mut Request<Incoming>, shared: &Shared) -> (Answer, Option<S
     let found =
         path.split_once('/').and_then(|(verb, token)| shared.urls.tokens.redeem(verb, token, Instant::now()));
     let Some(ticket) = found else {
-        return (plain(StatusCode::NOT_FOUND, "no such stream: its URL is used, expired or wrong"), None);
+        return (last(StatusCode::NOT_FOUND, "no such stream: its URL is used, expired or wrong"), None);
     };
     match negotiate(&method, request.headers(), &ticket) {
         Ok(agreed) => {
-            let mut answer = Response::new(Full::default());
+            let mut answer = Response::new(full(Bytes::new()));
             *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             *answer.headers_mut() = agreed.headers;
             let upgrade = hyper::upgrade::on(request);
@@ -232,7 +233,7 @@ fn answer(request: &mut Request<Incoming>, shared: &Shared) -> (Answer, Option<S
             (answer, Some(started))
         }
         Err(Refusal { status, text, headers }) => {
-            let mut answer = plain(status, text);
+            let mut answer = last(status, text);
             for (name, value) in headers {
                 answer.headers_mut().append(name, value);
             }
@@ -241,11 +242,10 @@ fn answer(request: &mut Request<Incoming>, shared: &Shared) -> (Answer, Option<S
     }
 }
 
-fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
-    let mut answer = Response::new(Full::from(text.into() + "\n"));
-    *answer.status_mut() = status;
+/// An answer in words, and the end of the connection.
+fn last(status: StatusCode, text: impl Into<String>) -> Response<Body> {
+    let mut answer = plain(status, text);
     // One request a connection; to turn keep-alive off would take the upgrade out of the other answers, too.
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }

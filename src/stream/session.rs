@@ -1,11 +1,11 @@
 //! From an upgraded connection to the streams that a ticket is for.
 
 use crate::bounds::Bounds;
-use crate::forward;
+use crate::forward::{self, Target};
 use crate::inlet::Reader;
-use crate::link::{Link, Writer};
+use crate::link::{Link, Side, Writer};
 use crate::protocol::Protocol;
-use crate::remote::{self, Client};
+use crate::remote::{self, Client, Inputs, Join, Outputs, Run};
 use crate::socket::Watch;
 use crate::spdy::{self, Incoming, News};
 use crate::status::Form;
@@ -15,7 +15,6 @@ use engine::{Engine, SessionVerb, Streams};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// How long a client may take to open its streams (kubelet, `DefaultStreamCreationTimeout`).
@@ -33,6 +32,16 @@ pub(crate) struct Host<'a> {
     pub(crate) idle: Duration,
 }
 
+/// What a client of SPDY is to open.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    streams: Streams,
+    /// And one for the sizes of its terminal.
+    resizes: bool,
+    /// How the end is told.
+    form: Form,
+}
+
 /// Serves a client to its end.
 pub(crate) async fn serve(
     host: &Host<'_>,
@@ -45,19 +54,18 @@ pub(crate) async fn serve(
         Ticket::Exec { exec, .. } => (exec.streams, exec.tty),
         Ticket::Attach { streams, tty, .. } => (*streams, *tty),
         Ticket::PortForward { pod, ports } => {
-            let session = forwards(host, (pod, ports), protocol, stream, watch);
+            let session = forwards(host, Target { pod, ports }, protocol, stream, watch);
             return host.engine.session(SessionVerb::PortForward, pod, session).await;
         }
     };
-    let terms = host.bounds.command();
+    let side = Side { watch, terms: host.bounds.command() };
     let opened = match protocol {
         Protocol::Spdy { form, resizes } => {
-            let (link, streams) = spdy::serve(stream, watch, terms);
-            let resizes = resizes && tty;
-            gather(link, streams, wanted, (form, resizes)).await
+            let wanted = Wanted { streams: wanted, resizes: resizes && tty, form };
+            gather(spdy::serve(stream, side), wanted).await
         }
         Protocol::Channels { mode, form } => {
-            let served = ws::serve(stream, (watch, terms), mode, &CHANNELS);
+            let served = ws::serve(stream, side, mode, &CHANNELS);
             channels(served, wanted, form).await
         }
         // Agreed on for port forwarding alone.
@@ -65,9 +73,12 @@ pub(crate) async fn serve(
     };
     let Some((client, link)) = opened else { return };
     match ticket {
-        Ticket::Exec { container, exec } => remote::exec(host, (&container, exec), client, link).await,
+        Ticket::Exec { container, exec } => {
+            remote::exec(host, Run { container: &container, exec }, client, link).await;
+        }
         Ticket::Attach { container, streams, tty } => {
-            let session = remote::attach(host, (&container, streams, tty), client, link);
+            let join = Join { container: &container, streams, tty };
+            let session = remote::attach(host, join, client, link);
             host.engine.session(SessionVerb::Attach, &container, session).await;
         }
         Ticket::PortForward { .. } => {}
@@ -76,32 +87,33 @@ pub(crate) async fn serve(
 
 async fn forwards(
     host: &Host<'_>,
-    (pod, ports): (&str, &[u16]),
+    target: Target<'_>,
     protocol: Protocol,
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     watch: Watch,
 ) {
     let terms = host.bounds.forwarding();
+    let pod = target.pod;
     match protocol {
-        Protocol::Spdy { .. } => forward::over_spdy(host, pod, spdy::serve(stream, watch, terms)).await,
+        Protocol::Spdy { .. } => {
+            forward::over_spdy(host, pod, spdy::serve(stream, Side { watch, terms })).await;
+        }
         Protocol::Tunnel => {
             let (stream, watch) = ws::tunnel(stream, watch);
-            forward::over_spdy(host, pod, spdy::serve(stream, watch, terms)).await;
+            forward::over_spdy(host, pod, spdy::serve(stream, Side { watch, terms })).await;
         }
         Protocol::Channels { mode, .. } => {
-            let readable: Vec<bool> = ports.iter().flat_map(|_| [true, false]).collect();
-            let served = ws::serve(stream, (watch, terms), mode, &readable);
-            forward::over_channels(host, (pod, ports), served).await;
+            let readable: Vec<bool> = target.ports.iter().flat_map(|_| [true, false]).collect();
+            let served = ws::serve(stream, Side { watch, terms }, mode, &readable);
+            forward::over_channels(host, target, served).await;
         }
     }
 }
 
 /// Waits until a client of SPDY has opened every stream that its ticket is for, and the one for the end.
 async fn gather(
-    link: Link,
-    mut streams: mpsc::Receiver<News>,
-    wanted: Streams,
-    (form, resizes): (Form, bool),
+    spdy::Served { link, news: mut streams }: spdy::Served,
+    Wanted { streams: wanted, resizes, form }: Wanted,
 ) -> Option<(Client, Link)> {
     let mut stdin: Option<Reader> = None;
     let (mut stdout, mut stderr, mut error): (Option<Writer>, Option<Writer>, Option<Writer>) =
@@ -134,7 +146,10 @@ async fn gather(
     // Streams that come later find nobody.
     drop(streams);
     match (complete, error) {
-        (Ok(Some(())), Some(error)) => Some((Client { stdin, stdout, stderr, error, sizes, form }, link)),
+        (Ok(Some(())), Some(error)) => {
+            let (inputs, outputs) = (Inputs { stdin, sizes }, Outputs { stdout, stderr });
+            Some((Client { inputs, outputs, error, form }, link))
+        }
         (_, error) => {
             tracing::debug!("a client does not open its streams");
             drop((stdin, stdout, stderr, error, sizes));
@@ -145,19 +160,24 @@ async fn gather(
 }
 
 /// The streams of a client of WebSockets are there from the beginning; an empty message tells it so.
-async fn channels((link, slots): (Link, Vec<Slot>), wanted: Streams, form: Form) -> Option<(Client, Link)> {
+async fn channels(
+    ws::Served { link, slots }: ws::Served,
+    wanted: Streams,
+    form: Form,
+) -> Option<(Client, Link)> {
     let Ok([stdin, stdout, stderr, error, sizes]) = <[Slot; CHANNELS.len()]>::try_from(slots) else {
         return None;
     };
     let client = Client {
-        stdin: stdin.reader.filter(|_| wanted.stdin),
-        stdout: wanted.stdout.then_some(stdout.writer),
-        stderr: wanted.stderr.then_some(stderr.writer),
+        inputs: Inputs { stdin: stdin.reader.filter(|_| wanted.stdin), sizes: sizes.reader },
+        outputs: Outputs {
+            stdout: wanted.stdout.then_some(stdout.writer),
+            stderr: wanted.stderr.then_some(stderr.writer),
+        },
         error: error.writer,
-        sizes: sizes.reader,
         form,
     };
-    let first = client.stdout.as_ref().or(client.stderr.as_ref()).unwrap_or(&client.error);
+    let first = client.outputs.any().unwrap_or(&client.error);
     if first.greet().await.is_err() {
         return None;
     }

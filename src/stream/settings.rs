@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Settings of the streaming server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,12 +26,5 @@ impl Default for Settings {
             tls_key_file: PathBuf::new(),
             idle_timeout_seconds: 4 * 3600,
         }
-    }
-}
-
-impl Settings {
-    /// How long both sides may be silent.
-    pub(crate) fn idle(&self) -> Duration {
-        Duration::from_secs(self.idle_timeout_seconds)
     }
 }

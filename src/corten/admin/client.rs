@@ -79,11 +79,7 @@ impl Client {
     /// When nobody answers there.
     pub(crate) async fn connect(path: &Path) -> Result<Self, ClientError> {
         let begin = async {
-            let stream = UnixStream::connect(path).await.map_err(|source| unreachable(path, source))?;
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // Its end shows in the request that it carries.
-            tokio::spawn(connection);
-            let mut client = Self { sender, path: path.to_owned() };
+            let mut client = Self { sender: handshake(path).await?, path: path.to_owned() };
             let _: IgnoredAny = client.get("/v1/pulls").await?;
             Ok(client)
         };
@@ -151,6 +147,10 @@ impl Client {
         body: BoxBody<Bytes, io::Error>,
         name: Option<&str>,
     ) -> Result<Response<Incoming>, ClientError> {
+        if self.sender.ready().await.is_err() {
+            // It was idle for longer than the daemon waits: somebody types a password.
+            self.sender = handshake(&self.path).await?;
+        }
         let mut request = Request::new(body);
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         *request.method_mut() = method;
@@ -170,6 +170,14 @@ impl Client {
         let failure: Failure = serde_json::from_slice(&bytes)?;
         Err(ClientError::Refused(failure.error))
     }
+}
+
+async fn handshake(path: &Path) -> Result<SendRequest<BoxBody<Bytes, io::Error>>, ClientError> {
+    let stream = UnixStream::connect(path).await.map_err(|source| unreachable(path, source))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Its end shows in the request that it carries.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 async fn in_time<T>(

@@ -1,41 +1,43 @@
 //! The daemon's end.
 
 use super::protocol::{Failure, ImageView, NAME_HEADER, PullEvent, PullRequest, RemoveRequest, Sought};
+use crate::reload::Reloader;
 use crate::socket::Socket;
 use futures::{Stream, StreamExt as _};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use image::{ImageError, ImageStore, Reference};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use web::{Body, Limits, Site, full};
 
-/// Most connections at a time; more wait.
-const MAX_CONNECTIONS: usize = 64;
 /// Most bytes of a request's body that is read as a whole.
 const MAX_REQUEST: usize = 1 << 20;
 /// How often a pull tells how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-type Body = BoxBody<Bytes, io::Error>;
 pub(super) type Answer = Result<Response<Body>, Refusal>;
 
-/// Serves the administration of these images.
-#[derive(Clone)]
+/// Serves the administration of the images, and tells of the configuration.
 pub(crate) struct Server {
     pub(super) images: Arc<ImageStore>,
+    reloader: Arc<Reloader>,
+}
+
+impl Site for Server {
+    type Peer = ();
+
+    async fn answer(&self, request: Request<Incoming>, (): &()) -> Response<Body> {
+        let answer = self.route(request).await;
+        answer.unwrap_or_else(|Refusal(status, error)| json(status, &Failure { error }))
+    }
 }
 
 /// A request that is not done.
@@ -48,37 +50,13 @@ impl From<ImageError> for Refusal {
 }
 
 impl Server {
-    pub(crate) fn new(images: Arc<ImageStore>) -> Self {
-        Self { images }
+    pub(crate) fn new(images: Arc<ImageStore>, reloader: Arc<Reloader>) -> Self {
+        Self { images, reloader }
     }
 
     /// Serves until the token says stop; requests in flight end with the daemon.
     pub(crate) async fn serve(self, socket: Socket, stop: CancellationToken) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut incoming = pin!(socket.incoming(stop));
-        while let Some(Ok(stream)) = incoming.next().await {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let server = self.clone();
-            tokio::spawn(async move {
-                server.connection(stream).await;
-                drop(slot);
-            });
-        }
-    }
-
-    async fn connection(self, stream: UnixStream) {
-        let service = service_fn(move |request| {
-            let server = self.clone();
-            async move {
-                let answer = server.route(request).await;
-                Ok::<_, Infallible>(
-                    answer.unwrap_or_else(|Refusal(status, error)| json(status, &Failure { error })),
-                )
-            }
-        });
-        if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
-            tracing::debug!(%error, "an administrator's connection ended early");
-        }
+        web::serve(socket, Arc::new(self), Limits::default(), stop).await;
     }
 
     async fn route(&self, request: Request<Incoming>) -> Answer {
@@ -89,6 +67,7 @@ impl Server {
                     self.images.list().iter().map(|image| ImageView::from(image.as_ref())).collect();
                 ok(&images)
             }
+            (&Method::GET, "/v1/config") => ok(&self.reloader.status()),
             (&Method::GET, "/v1/pulls") => ok(&self.images.pulls()),
             (&Method::GET, "/v1/usage") => ok(&self.images.disk_usage()),
             (&Method::POST, "/v1/inspect") => self.inspect(&body::<String>(request).await?),
@@ -246,8 +225,7 @@ fn ok(value: &impl Serialize) -> Answer {
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // These types have string keys and no number that JSON lacks.
     let text = serde_json::to_vec(value).unwrap_or_default();
-    let mut response =
-        Response::new(BodyExt::boxed(Full::new(Bytes::from(text)).map_err(|never| match never {})));
+    let mut response = Response::new(full(text));
     *response.status_mut() = status;
     response
 }

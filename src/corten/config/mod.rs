@@ -8,6 +8,7 @@ mod check;
 mod de;
 mod error;
 mod host;
+mod live;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,13 @@ mod tree;
 
 pub(crate) use error::ConfigError;
 pub(crate) use host::{HostProblems, check as check_host};
+pub(crate) use live::{Update, update};
 pub(crate) use sections::{Config, Log, LogFormat, MetricsAddress};
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tree::Node;
 
@@ -89,14 +92,37 @@ fn settings(root: &Node) -> Result<Config, ConfigError> {
     if root.place_of("images.root").is_none() {
         config.images.root = config.data_dir.join("images");
     }
-    config.network.state_dir = config.state_dir.join("network");
-    config.network.data_dir = config.data_dir.join("network");
+    own_directories(&mut config);
     check::check(&config).map_err(|invalid| ConfigError::Invalid {
         place: root.nearest_place(&invalid.key),
         key: invalid.key,
         reason: invalid.reason,
     })?;
     Ok(config)
+}
+
+/// What follows from the daemon's directories.
+fn own_directories(config: &mut Config) {
+    config.network.state_dir = config.state_dir.join("network");
+    config.network.data_dir = config.data_dir.join("network");
+}
+
+/// What tells that a file, or which files there are, has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(Vec<(PathBuf, Option<Stamp>)>);
+
+/// Inode, and times of its content and of itself in seconds and nanoseconds.
+type Stamp = (u64, [i64; 4]);
+
+/// Looks at the files that [`load`] would read.
+pub(crate) fn fingerprint(named: Option<&Path>) -> Fingerprint {
+    let main = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let paths = std::iter::once(main.to_owned()).chain(drop_ins(main).unwrap_or_default());
+    let stamp = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.ino(), [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()]))
+    };
+    Fingerprint(paths.map(|path| (path.clone(), stamp(&path))).collect())
 }
 
 /// `conf.d/*.toml` beside the main file, sorted by name; hidden files are left out, as editors leave such behind.

@@ -1,11 +1,13 @@
 //! Prometheus metrics: the registry, what the daemon itself feeds into it, and the endpoint that serves it.
 
+mod config;
 mod pods;
 mod process;
 pub(crate) mod server;
 
 use prometheus::{IntGauge, Opts, Registry};
 
+pub(crate) use config::ConfigMetrics;
 pub(crate) use pods::PodCollector;
 use process::ProcessCollector;
 

@@ -1,50 +1,20 @@
-//! The HTTP endpoint: `GET /metrics` and `GET /healthz`. It is bounded in every direction, as it may be reachable by
-//! more than the CRI socket is: in connections, in the bytes of a request's head, and in time.
+//! The HTTP endpoint: `GET /metrics` and `GET /healthz`.
 
 use crate::config::MetricsAddress;
 use crate::error::Error;
 use crate::socket::Socket;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
 use prometheus::{Registry, TextEncoder};
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, oneshot};
-
-/// Most connections at a time: one more, and the oldest is cut off. Whoever asks after the daemon's health is answered,
-/// however many others send nothing or do not read.
-const MAX_CONNECTIONS: usize = 32;
-/// Most bytes of a request's head, and of a reply that waits to be read.
-const MAX_BUFFER: usize = 16 << 10;
-/// Most header lines of a request.
-const MAX_HEADERS: usize = 64;
-
-/// How long clients may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TimeLimits {
-    /// For the head of a request, which includes the idle time before it.
-    head: Duration,
-    /// For everything on one connection.
-    connection: Duration,
-}
-
-impl Default for TimeLimits {
-    fn default() -> Self {
-        Self { head: Duration::from_secs(10), connection: Duration::from_secs(60) }
-    }
-}
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use web::{Body, Limits, Site, full, plain};
 
 /// What the daemon says about itself at `/healthz`.
 #[derive(Debug, Default)]
@@ -91,130 +61,81 @@ impl Endpoint {
     }
 
     /// Serves without an end.
-    pub(crate) async fn serve(self, registry: Registry, health: Arc<Health>, limits: TimeLimits) {
-        let shared = Arc::new(Shared { registry, health, limits, gathering: Mutex::new(()) });
-        let mut open = VecDeque::new();
-        loop {
-            let (ours, theirs) = oneshot::channel();
-            let shared = shared.clone();
-            match &self {
-                Self::Unix(socket) => {
-                    let stream = socket.accept().await;
-                    tokio::spawn(async move { connection(stream, &shared, theirs).await });
-                }
-                Self::Tcp(listener) => match listener.accept().await {
-                    Ok((stream, _)) => {
-                        tokio::spawn(async move { connection(stream, &shared, theirs).await });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection for metrics");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                        continue;
-                    }
-                },
-            }
-            open.retain(|connection: &oneshot::Sender<()>| !connection.is_closed());
-            if open.len() >= MAX_CONNECTIONS {
-                // Dropped, and so cut off.
-                open.pop_front();
-            }
-            open.push_back(ours);
+    pub(crate) async fn serve(self, registry: Registry, health: Arc<Health>, limits: Limits) {
+        let site = Arc::new(Figures { registry, health, gathering: Mutex::new(()) });
+        let stop = CancellationToken::new();
+        match self {
+            Self::Unix(socket) => web::serve(socket, site, limits, stop).await,
+            Self::Tcp(listener) => web::serve(listener, site, limits, stop).await,
         }
     }
 }
 
-struct Shared {
+/// What is served.
+struct Figures {
     registry: Registry,
     health: Arc<Health>,
-    limits: TimeLimits,
     /// One scrape at a time reads /proc.
     gathering: Mutex<()>,
 }
 
-/// Serves a connection, until the other end of `cut_off` is dropped at the latest.
-async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    shared: &Arc<Shared>,
-    cut_off: oneshot::Receiver<()>,
-) {
-    let service = service_fn(|request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&request, shared).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(shared.limits.head)
-        .max_buf_size(MAX_BUFFER)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    let served = tokio::time::timeout(shared.limits.connection, served);
-    let served = tokio::select! {
-        served = served => served,
-        _ = cut_off => return tracing::debug!("a connection for metrics makes room for others"),
-    };
-    match served {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "a connection for metrics failed"),
-        Err(_) => tracing::debug!("a connection for metrics took too long"),
-    }
-}
+impl Site for Figures {
+    type Peer = ();
 
-async fn answer(request: &Request<Incoming>, shared: Arc<Shared>) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
-    match request.uri().path() {
-        "/metrics" => metrics(shared).await,
-        "/healthz" if shared.health.0.load(Ordering::Relaxed) => plain(StatusCode::OK, "ok\n"),
-        "/healthz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not serving\n"),
-        _ => plain(StatusCode::NOT_FOUND, "here are /metrics and /healthz\n"),
-    }
-}
-
-async fn metrics(shared: Arc<Shared>) -> Response<Full<Bytes>> {
-    let gathered = {
-        let _one_at_a_time = shared.gathering.lock().await;
-        let registry = shared.registry.clone();
-        tokio::task::spawn_blocking(move || TextEncoder::new().encode_to_string(&registry.gather())).await
-    };
-    let encoded = gathered.map_err(io::Error::other).and_then(|text| text.map_err(io::Error::other));
-    match encoded {
-        Ok(text) => {
-            let mut response = Response::new(Full::from(text));
-            let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
-            response.headers_mut().insert(CONTENT_TYPE, format);
-            response
+    async fn answer(&self, request: Request<Incoming>, (): &()) -> Response<Body> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
-        Err(error) => {
-            tracing::error!(%error, "cannot gather metrics");
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "cannot gather metrics\n")
+        match request.uri().path() {
+            "/metrics" => self.metrics().await,
+            "/healthz" if self.health.0.load(Ordering::Relaxed) => plain(StatusCode::OK, "ok"),
+            "/healthz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not serving"),
+            _ => plain(StatusCode::NOT_FOUND, "here are /metrics and /healthz"),
         }
     }
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+impl Figures {
+    async fn metrics(&self) -> Response<Body> {
+        let gathered = {
+            let _one_at_a_time = self.gathering.lock().await;
+            let registry = self.registry.clone();
+            tokio::task::spawn_blocking(move || TextEncoder::new().encode_to_string(&registry.gather())).await
+        };
+        let encoded = gathered.map_err(io::Error::other).and_then(|text| text.map_err(io::Error::other));
+        match encoded {
+            Ok(text) => {
+                let mut response = Response::new(full(text));
+                let format = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+                response.headers_mut().insert(CONTENT_TYPE, format);
+                response
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot gather metrics");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "cannot gather metrics")
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpStream, UnixStream};
     use tokio::task::JoinHandle;
 
+    const CONNECTIONS: usize = 32;
+
     async fn start() -> (SocketAddr, Arc<Health>, JoinHandle<()>) {
-        start_with(TimeLimits::default()).await
+        start_with(Limits::default()).await
     }
 
-    async fn start_with(limits: TimeLimits) -> (SocketAddr, Arc<Health>, JoinHandle<()>) {
+    async fn start_with(limits: Limits) -> (SocketAddr, Arc<Health>, JoinHandle<()>) {
         let any = MetricsAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
         let endpoint = Endpoint::open(&any).await.unwrap().unwrap();
         let address = endpoint.local_address().unwrap();
@@ -260,7 +181,7 @@ mod tests {
         let path = root.path().join("metrics.sock");
         let endpoint = Endpoint::open(&MetricsAddress::Unix(path.clone())).await.unwrap().unwrap();
         let registry = crate::metrics::registry().unwrap();
-        let task = tokio::spawn(endpoint.serve(registry, Arc::default(), TimeLimits::default()));
+        let task = tokio::spawn(endpoint.serve(registry, Arc::default(), Limits::default()));
         let mut stream = UnixStream::connect(&path).await.unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
         let mut reply = String::new();
@@ -284,10 +205,12 @@ mod tests {
     #[tokio::test]
     async fn slow_clients_hold_nobody_up_and_are_cut_off() {
         let (head, connection) = (Duration::from_secs(60), Duration::from_secs(60));
-        let (address, _, task) = start_with(TimeLimits { head, connection }).await;
+        let fresh = Duration::from_millis(20);
+        let limits = Limits { connections: CONNECTIONS, fresh, head, whole: connection };
+        let (address, _, task) = start_with(limits).await;
         let begin = Instant::now();
         let mut slow = Vec::new();
-        for round in 0..4 * MAX_CONNECTIONS {
+        for round in 0..4 * CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.unwrap();
             // Some stop in the middle of a request, others never read what they ask for.
             let request: &[u8] = match round % 2 {
@@ -309,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn silent_clients_are_cut_off() {
         let (head, connection) = (Duration::from_millis(300), Duration::from_secs(60));
-        let (address, _, task) = start_with(TimeLimits { head, connection }).await;
+        let (address, _, task) = start_with(Limits { head, whole: connection, ..Limits::default() }).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"GET /metrics HTT").await.unwrap();
         let begin = Instant::now();
@@ -322,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_never_lets_go_is_cut_off() {
         let (head, connection) = (Duration::from_secs(60), Duration::from_millis(300));
-        let (address, _, task) = start_with(TimeLimits { head, connection }).await;
+        let (address, _, task) = start_with(Limits { head, whole: connection, ..Limits::default() }).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         let mut ended = false;
         for _ in 0..100 {

@@ -221,6 +221,94 @@ fn the_lock_that_a_dead_daemon_s_child_still_holds_is_waited_for() {
     dead.wait().unwrap();
 }
 
+/// A setting of the file, in the place of another.
+fn replace(host: &Host, from: &str, to: &str) {
+    let file = host.path("corten.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    std::fs::write(host.path("new"), text.replace(from, to)).unwrap();
+    std::fs::rename(host.path("new"), file).unwrap();
+}
+
+/// What `corten config status` says, and whether it ended well.
+fn status(host: &Host) -> (serde_json::Value, bool) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
+    let output =
+        command.args(["config", "status", "--json", "--admin"]).arg(host.path("run/admin.sock")).output();
+    let output = output.unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap(), output.status.success())
+}
+
+fn metric(host: &Host, line: &str) -> bool {
+    let mut client = UnixStream::connect(host.path("run/metrics.sock")).unwrap();
+    client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    client.read_to_string(&mut metrics).unwrap();
+    metrics.lines().any(|found| found == line)
+}
+
+#[test]
+fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.start();
+    host.told("READY=1");
+    let file = host.path("corten.toml");
+    assert_eq!(
+        status(&host),
+        (
+            serde_json::json!({"files": [file], "read_at": status(&host).0["read_at"],
+        "waiting_for_restart": [], "refused": null}),
+            true
+        )
+    );
+
+    // Whatever can change does, without a signal.
+    replace(
+        &host,
+        "[images]",
+        "[handlers.other]\ntype = \"oci\"\nbinary = \"/nonexistent/runtime\"\n[images]\npinned = [\"*\"]",
+    );
+    host.logged("\"changed\":\"images.pinned, handlers\"");
+    // A network directory is in force as if its files had come into the former one.
+    replace(&host, "/net.d\"", "/other.d\"");
+    host.logged("\"changed\":\"network.conf_dir\"");
+    host.logged("/other.d");
+    // What takes a restart says so.
+    replace(&host, "[log]", "[daemon]\nworkers = 3\n[log]");
+    host.logged("\"keys\":\"daemon.workers\"");
+    assert_eq!(status(&host).0["waiting_for_restart"], serde_json::json!(["daemon.workers"]));
+    assert!(metric(&host, "corten_config_waiting_for_restart 1") && metric(&host, "corten_config_refused 0"));
+
+    // A wrong file keeps the old settings and says why, until it is right again.
+    replace(&host, "workers = 3", "wokers = 3");
+    host.logged("the configuration is refused, nothing changes");
+    let (refused, well) = status(&host);
+    assert!(
+        !well && refused["refused"].as_str().unwrap().contains("unknown key `daemon.wokers`"),
+        "{refused}"
+    );
+    assert!(metric(&host, "corten_config_refused 1"));
+    replace(&host, "[daemon]\nwokers = 3\n", "");
+    let begin = Instant::now();
+    while !status(&host).1 {
+        assert!(begin.elapsed() < PATIENCE, "{}", host.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let right = status(&host).0;
+    assert!(right["refused"].is_null() && right["waiting_for_restart"] == serde_json::json!([]), "{right}");
+    assert!(
+        metric(&host, "corten_config_refused 0")
+            && metric(&host, "corten_config_reloads_total{outcome=\"refused\"} 1")
+    );
+
+    // Drop-ins are followed, too.
+    std::fs::create_dir(host.path("conf.d")).unwrap();
+    std::fs::write(host.path("conf.d/50.toml"), "[images]\nmax_pulls = 7\n").unwrap();
+    host.logged("\"changed\":\"images.max_pulls\"");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert!(daemon.end().success(), "{}", host.log());
+}
+
 #[test]
 fn sighup_reads_the_log_level_again() {
     let Some(host) = Host::new() else { return };
@@ -231,7 +319,7 @@ fn sighup_reads_the_log_level_again() {
     host.logged("`loud` is neither a level");
     host.configure("debug");
     daemon.signal(rustix::process::Signal::HUP);
-    host.logged("read the log level again");
+    host.logged("\"changed\":\"log.level\"");
     host.configure("error");
     daemon.signal(rustix::process::Signal::HUP);
     // From now on silent, so its end is all that there is to see.

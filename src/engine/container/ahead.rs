@@ -1,6 +1,7 @@
 //! The cgroups of a container, made beside its plan: with a directory in each hierarchy of v1 they take as long as all the
 //! rest of planning.
 
+use super::prepare::Draft;
 use crate::error::EngineError;
 use crate::objects::{Pod, lock};
 use crate::record;
@@ -33,19 +34,15 @@ impl Ahead {
 
 impl Engine {
     /// Begins with them where that pays. What cannot be made is met again, and told, when the limits are set.
-    pub(super) fn begin_cgroups(
-        self: &Arc<Self>,
-        pod: &Arc<Pod>,
-        id: &str,
-    ) -> Option<(Ahead, JoinHandle<()>)> {
+    pub(super) fn begin_cgroups(self: &Arc<Self>, draft: &Draft) -> Option<(Ahead, JoinHandle<()>)> {
         let made_here = self.tree.driver() == oci::cgroup::Driver::Cgroupfs
-            && !self.handlers.of(pod).is_foreign()
+            && !draft.live.handlers.of(&draft.pod).is_foreign()
             && !self.cgroups.is_unified();
         if !made_here {
             return None;
         }
         let (ahead, made) = Ahead::new();
-        let (engine, pod, id) = (self.clone(), pod.clone(), id.to_owned());
+        let (engine, pod, id) = (self.clone(), draft.pod.clone(), draft.id.to_string());
         let task = tokio::task::spawn_blocking(move || {
             // The journal of what follows, where the spec itself is not there yet: recovery goes by the name alone.
             let spec = pod.files.spec(&id);

@@ -4,8 +4,9 @@ use super::open_exec::{missing, split_stdin};
 use crate::Engine;
 use crate::error::EngineError;
 use crate::objects::Container;
-use crate::stdio::{self, Input, Output, Streams, Terminal};
+use crate::stdio::{self, Input, Output, Terminal};
 use std::sync::Arc;
+use wire::msg::Streams;
 
 /// A client of a container. Its outputs must be read without waiting for anybody: the supervisor drops a client whose
 /// pipes stay full, and never lets the container wait for one. Dropping them is how the client leaves.

@@ -112,7 +112,7 @@ impl Engine {
             .find(&config.image.image)?
             .ok_or_else(|| EngineError::NoSuchImage(config.image.image.clone()))?;
         self.images.hold(&image.id, id.as_str())?;
-        let draft = Draft::new(id, pod, config, image);
+        let draft = Draft::new(id, pod, config, image, self.live.load_full());
         let (container, plan) = self.stage("plan", self.prepare(draft)).await?;
         ticket.stage("setting up its root");
         let supervisor = pod.live_supervisor("create container", id.as_str())?;

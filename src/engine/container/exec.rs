@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use crate::handlers::{CommandLine, ExecFile, Home};
+use crate::live::Live;
 use crate::objects::{Container, ExecTemplate};
 use crate::operations::{self, EXEC_SYNC};
 use crate::supervisor::{Executed, SupervisorError};
@@ -41,9 +42,11 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
-        let mut plan = self.exec_plan(container, command.clone(), timeout).await?;
+        let live = self.live();
+        let mut plan = self.exec_plan(container, command.clone(), timeout, &live).await?;
         let line = || CommandLine { argv: command.clone(), tty: false, size: None };
-        let file = self.exec_file(container, line).await?;
+        let file = exec_file(container, line, &live).await?;
+        drop(live);
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);
         }
@@ -77,6 +80,7 @@ impl Engine {
         container: &Arc<Container>,
         argv: Argv,
         timeout: Option<Duration>,
+        live: &Live,
     ) -> Result<ExecPlan, EngineError> {
         let template = container.exec.get_or_try_init(|| self.template(container)).await?;
         let inputs = oci::plan::ExecInputs {
@@ -84,8 +88,8 @@ impl Engine {
             cgroup: template.cgroup(),
             argv,
             timeout_ms: timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
-            output_cap: self.settings.exec_output_limit,
-            drain_ms: self.settings.exec_drain_ms,
+            output_cap: live.settings.exec_output_limit,
+            drain_ms: live.settings.exec_drain_ms,
         };
         let mut plan = oci::plan::exec(&template.process, inputs);
         if let Some(agent) = &plan.process.seccomp_agent {
@@ -93,25 +97,6 @@ impl Engine {
             plan.process.seccomp_agent = Some(oci::seccomp::agent_of_command(agent, pid));
         }
         Ok(plan)
-    }
-
-    /// What the container's handler needs to run a command; `None` where the shim does it.
-    pub(crate) async fn exec_file(
-        &self,
-        container: &Arc<Container>,
-        command: impl FnOnce() -> CommandLine,
-    ) -> Result<Option<ExecFile>, EngineError> {
-        let handler = self.handlers.of(&container.pod);
-        if !handler.is_foreign() {
-            return Ok(None);
-        }
-        let (held, command) = (container.clone(), command());
-        let _stage = operations::stage("preparing");
-        blocking("preparing a command", move || {
-            let (spec, bundle) = (held.read_spec()?, held.bundle());
-            handler.command(Home { id: &held.id, bundle: &bundle }, &spec, &command)
-        })
-        .await
     }
 
     /// How the container's processes run, from the spec that a former daemon wrote.
@@ -127,4 +112,23 @@ impl Engine {
         })
         .await
     }
+}
+
+/// What the container's handler needs to run a command; `None` where the shim does it.
+pub(super) async fn exec_file(
+    container: &Arc<Container>,
+    command: impl FnOnce() -> CommandLine,
+    live: &Live,
+) -> Result<Option<ExecFile>, EngineError> {
+    let handler = live.handlers.of(&container.pod);
+    if !handler.is_foreign() {
+        return Ok(None);
+    }
+    let (held, command) = (container.clone(), command());
+    let _stage = operations::stage("preparing");
+    blocking("preparing a command", move || {
+        let (spec, bundle) = (held.read_spec()?, held.bundle());
+        handler.command(Home { id: &held.id, bundle: &bundle }, &spec, &command)
+    })
+    .await
 }

@@ -104,7 +104,7 @@ impl Engine {
                     Err(error) => {
                         tracing::error!(pod_id = %pod.id, error = chain(&error), "the supervisor is out of reach");
                         lost.kill();
-                        lost.gone(Duration::from_secs(engine.settings.kill_timeout_seconds)).await;
+                        lost.gone(Duration::from_secs(engine.live().settings.kill_timeout_seconds)).await;
                     }
                 }
             }

@@ -1,16 +1,18 @@
 //! Exec: a command whose streams the caller holds.
 
+use super::exec::exec_file;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::handlers::CommandLine;
 use crate::objects::Container;
 use crate::operations::{self, COMMAND};
-use crate::stdio::{self, Input, Output, Streams, Terminal};
+use crate::stdio::{self, Input, Output, Terminal};
 use crate::supervisor::{Command, Opened};
 use model::{Argv, ContainerState};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
+use wire::msg::Streams;
 
 /// A command to be run beside a container's first process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +97,11 @@ impl Engine {
         exec: OpenExec,
     ) -> Result<ExecSession, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
+        let live = self.live();
         let line = || CommandLine { argv: exec.command.clone(), tty: exec.tty, size: exec.size };
-        let file = self.exec_file(&container, line).await?;
-        let mut plan = self.exec_plan(&container, exec.command, None).await?;
+        let file = exec_file(&container, line, &live).await?;
+        let mut plan = self.exec_plan(&container, exec.command, None, &live).await?;
+        drop(live);
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);
         }

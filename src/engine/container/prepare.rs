@@ -8,6 +8,7 @@ use super::create::stopping;
 use super::volumes::Volumes;
 use crate::error::EngineError;
 use crate::handlers::Home;
+use crate::live::Live;
 use crate::objects::{Container, ExecTemplate, Pod, lock};
 use crate::record::{self, ContainerRecord};
 use crate::strangers::{Blocked, Lasting};
@@ -24,11 +25,13 @@ use wire::plan::{ContainerPlan, PidNamespace, Stdio};
 
 /// A container that is to be made.
 pub(super) struct Draft {
-    id: ContainerId,
-    pod: Arc<Pod>,
+    pub(super) id: ContainerId,
+    pub(super) pod: Arc<Pod>,
     config: Arc<ContainerConfig>,
     image: Arc<Image>,
     run: oci::spec::ImageConfig,
+    /// The settings that it is made by, from beginning to end.
+    pub(super) live: Arc<Live>,
     /// The mount at whose path of the host the work is.
     at: AtomicUsize,
 }
@@ -39,9 +42,11 @@ impl Draft {
         pod: &Arc<Pod>,
         config: Arc<ContainerConfig>,
         image: Arc<Image>,
+        live: Arc<Live>,
     ) -> Arc<Self> {
         let run = run_config(&image);
-        Arc::new(Self { id: id.clone(), pod: pod.clone(), config, image, run, at: AtomicUsize::new(0) })
+        let at = AtomicUsize::new(0);
+        Arc::new(Self { id: id.clone(), pod: pod.clone(), config, image, run, live, at })
     }
 
     fn log_path(&self) -> String {
@@ -86,7 +91,7 @@ impl Engine {
         self: &Arc<Self>,
         draft: Arc<Draft>,
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
-        let (ahead, begun) = self.begin_cgroups(&draft.pod, draft.id.as_str()).unzip();
+        let (ahead, begun) = self.begin_cgroups(&draft).unzip();
         let (engine, held) = (self.clone(), draft.clone());
         let ahead = ahead.unwrap_or_else(Ahead::nothing);
         let work = move |lasting: &Lasting| engine.decide_and_make(&held, &ahead, lasting);
@@ -133,7 +138,7 @@ impl Engine {
         draft.look();
         let (pod, config) = (&draft.pod, &draft.config);
         let spec = self.spec(draft, found)?;
-        self.handlers.of(pod).check_container(&pod.config(), &spec)?;
+        draft.live.handlers.of(pod).check_container(&pod.config(), &spec)?;
         oci::spec::stop_signal(config, &draft.run)?;
         let mut made = Vec::new();
         let outcome = self.furnish_outside(draft, &spec, &mut made);
@@ -192,7 +197,7 @@ impl Engine {
         // Until the record is written, the spec alone is the journal of a container under construction.
         record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
         self.make_layers(&container, spec, &found.volumes.anonymous)?;
-        let plan = self.furnish(&container, spec, &found.volumes.images, ahead)?;
+        let plan = self.furnish(&container, spec, &found.volumes.images, (ahead, &draft.live))?;
         let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
         // Nobody else knows the container yet.
         let _ = container.exec.set(template);
@@ -200,7 +205,7 @@ impl Engine {
     }
 
     fn spec(&self, draft: &Draft, found: &Found) -> Result<Spec, EngineError> {
-        let Draft { id, pod, config, run, .. } = draft;
+        let Draft { id, pod, config, run, live, .. } = draft;
         let Found { user, volumes } = found;
         let (sandbox_id, sandbox) = (SandboxId::new(pod.id.as_str()), &*pod.config());
         let cgroup = &pod.cgroup.container(id.as_str()).to_string();
@@ -243,15 +248,15 @@ impl Engine {
             },
             cgroup,
             labels: &self.labels.of_container(pod, config)?,
-            host_devices: self.handlers.host_devices(&pod.handler()),
-            rlimits: &self.handlers.rlimits(&pod.handler(), crate::userns::root_of(sandbox).is_some())?,
+            host_devices: live.handlers.host_devices(&pod.handler()),
+            rlimits: &live.handlers.rlimits(&pod.handler(), crate::userns::root_of(sandbox).is_some())?,
             rootfs: &rootfs,
             unified_cgroups: self.cgroups.is_unified(),
-            settings: &self.planning,
+            settings: &live.planning,
         })?;
         let subject =
             oci::adjust::Subject { sandbox_id: &sandbox_id, sandbox, container_id: id, container: config };
-        self.adjusters.apply(&mut spec, &subject)?;
+        live.adjusters.apply(&mut spec, &subject)?;
         Ok(spec)
     }
 
@@ -280,7 +285,7 @@ impl Engine {
         container: &Container,
         spec: &Spec,
         images: &[oci::spec::ImageVolume],
-        ahead: &Ahead,
+        (ahead, live): (&Ahead, &Live),
     ) -> Result<ContainerPlan, EngineError> {
         let record = container.record();
         let layers = self.paths.container(&record.id);
@@ -288,7 +293,7 @@ impl Engine {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let resources = resources.map(oci::cgroup::Resources::from_spec).transpose()?.unwrap_or_default();
         let config = &record.config;
-        let handler = self.handlers.of(&container.pod);
+        let handler = live.handlers.of(&container.pod);
         let cgroup = if handler.is_foreign() {
             // It makes the cgroup itself.
             self.cgroups.plan(&container.cgroup())

@@ -42,7 +42,7 @@ impl Engine {
             self.kill(container).await?;
         }
         if let Some(supervisor) = container.pod.supervisor() {
-            let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+            let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
             match tokio::time::timeout(limit, supervisor.remove(&container.id)).await {
                 Ok(Err(
                     SupervisorError::Refused { code: ErrorCode::NotFound, .. } | SupervisorError::Gone { .. },
@@ -61,7 +61,7 @@ impl Engine {
         }
         // Whoever holds the lock hears of it.
         let _ = self.signal(container, Signal::KILL, true).await;
-        let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+        let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
         tokio::time::timeout(limit, container.op.lock()).await.map_err(|_| self.unkillable(container))
     }
 
@@ -99,6 +99,6 @@ impl Engine {
         if !bundle.exists() {
             return Ok(());
         }
-        self.handlers.of(pod).discard(Home { id, bundle: &bundle })
+        self.live().handlers.of(pod).discard(Home { id, bundle: &bundle })
     }
 }

@@ -57,7 +57,7 @@ impl Engine {
         if container.record().config.cdi_devices.is_empty() {
             return;
         }
-        let (handler, held) = (self.handlers.of(&container.pod), container.clone());
+        let (handler, held) = (self.live().handlers.of(&container.pod), container.clone());
         let tell = move || {
             handler.started(Home { id: &held.id, bundle: &held.bundle() }, held.pid());
             Ok(())

@@ -44,7 +44,7 @@ impl Engine {
     /// SIGKILL to every process of a container, and waits until its end is known. Where the supervisor cannot do it,
     /// the cgroup is thawed and killed from here.
     pub(crate) async fn kill(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
-        let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+        let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
         let _stage = operations::stage("kill");
         match self.signal(container, Signal::KILL, true).await {
             Ok(()) if ended(container, limit / 2).await => return Ok(()),
@@ -74,7 +74,7 @@ impl Engine {
     pub(super) fn unkillable(&self, container: &Container) -> EngineError {
         EngineError::Unkillable {
             id: container.id.clone(),
-            seconds: self.settings.kill_timeout_seconds,
+            seconds: self.live().settings.kill_timeout_seconds,
             hint: hint(container.pid()),
         }
     }

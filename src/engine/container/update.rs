@@ -77,7 +77,7 @@ impl Engine {
             id: container.id.clone(),
             source,
         })?;
-        let limits = oci::spec::resources(resources, &self.planning, false);
+        let limits = oci::spec::resources(resources, &self.live().planning, false);
         if let Some(held) = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) {
             held.set_cpu(limits.cpu().clone())
                 .set_memory(*limits.memory())

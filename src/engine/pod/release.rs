@@ -84,7 +84,7 @@ impl Engine {
     }
 
     async fn end_supervisor(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {
-        let limit = Duration::from_secs(self.settings.kill_timeout_seconds);
+        let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
         let Some(supervisor) = pod.supervisor() else { return Ok(()) };
         let asked = tokio::time::timeout(limit, supervisor.shutdown()).await;
         if !matches!(asked, Ok(Ok(()))) {

@@ -29,7 +29,7 @@ impl Engine {
         config: SandboxConfig,
         handler: String,
     ) -> Result<SandboxId, EngineError> {
-        self.handlers.find(&handler)?.check_pod(&config)?;
+        self.live().handlers.find(&handler)?.check_pod(&config)?;
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
         let record = self.new_record(&id, config.clone(), handler.clone())?;
@@ -73,7 +73,7 @@ impl Engine {
         let networked = config.linux.security.namespaces.network == NamespaceMode::Pod;
         let cgroup_parent = self.tree.parent(id.as_str(), &config.linux.cgroup_parent)?;
         let mut record = PodRecord::new(id.as_str(), config, handler, cgroup_parent);
-        record.netns = networked.then(|| self.settings.netns_dir.join(netns_name(id.as_str())));
+        record.netns = networked.then(|| self.live().settings.netns_dir.join(netns_name(id.as_str())));
         Ok(record)
     }
 
@@ -121,6 +121,8 @@ impl Engine {
     /// Carries out the steps; whatever stands when one fails is found again through the record.
     async fn build(self: &Arc<Self>, pod: &Arc<Pod>, ticket: &PodTicket) -> Result<Vec<u8>, EngineError> {
         ticket.stage("recording");
+        // Settings that took the handler away may have come before this pod was known to hold it.
+        self.live().handlers.find(&pod.handler())?;
         self.journal(pod)?;
         ticket.stage("setting up the network and the supervisor");
         let (ready, stands) = oneshot::channel();
@@ -163,7 +165,7 @@ impl Engine {
 
     /// Gives the pod's directory the mode that it is to have, also where an earlier daemon gave it another.
     pub(crate) fn protect(&self, pod: &Pod) -> Result<(), EngineError> {
-        let is_foreign = self.handlers.of(pod).is_foreign();
+        let is_foreign = self.live().handlers.of(pod).is_foreign();
         files::protect(&*self.host, pod.files.dir(), &pod.config(), is_foreign)
     }
 
@@ -253,7 +255,7 @@ impl Engine {
     fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
         let label = self.labels.of_pod(pod).mount;
-        files::mount_own(&*self.host, &pod.files, &config, self.settings.shm_size, &label)?;
+        files::mount_own(&*self.host, &pod.files, &config, self.live().settings.shm_size, &label)?;
         files::write_names(&pod.files, &pod.id, &config)?;
         let cgroup = self.tree.make(pod)?;
         self.limit_pod(pod, &pod.record().limits())?;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 impl Engine {
     /// The parameters of a pod.
     pub(super) fn sysctls(&self, config: &SandboxConfig) -> PodSysctls {
-        pod_sysctls(config, &self.default_sysctls)
+        pod_sysctls(config, &self.live().default_sysctls)
     }
 
     /// Refuses what cannot be set, before anything is made. Of the network's, that shows when it is there.

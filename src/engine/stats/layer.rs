@@ -59,7 +59,7 @@ impl Reader {
         if known.counted.is_none() && !known.queued {
             count(self, container, &mut known, AT_ONCE, ended);
         }
-        let fresh = self.good;
+        let fresh = self.limits.layer_usage_age();
         let old = known.last.is_none_or(|(at, took)| at.elapsed() >= fresh.max(took * SHARE));
         if old && !known.queued && !known.settled {
             known.queued = true;

@@ -25,13 +25,12 @@ use crate::error::{EngineError, chain};
 use crate::limits::InForce;
 use crate::objects::{Container, Pod};
 use crate::registry::Registry;
-use crate::settings::{Paths, Settings};
+use crate::settings::Paths;
 use crate::view::{ContainerFilter, ContainerView, PodFilter, PodView};
 use crate::{Engine, blocking};
 use model::{ContainerState, SandboxState};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A container's usage at one moment.
 #[derive(Debug, Clone)]
@@ -67,8 +66,6 @@ pub(crate) struct Reader {
     limits: Arc<InForce>,
     /// The directory of the containers' layers.
     layers: PathBuf,
-    /// For so long the count of a layer is good.
-    good: Duration,
     waiting: Waiting,
     disk: Disk,
 }
@@ -126,20 +123,8 @@ impl Engine {
 }
 
 impl Reader {
-    pub(crate) fn new(
-        registry: Arc<Registry>,
-        limits: Arc<InForce>,
-        paths: &Paths,
-        settings: &Settings,
-    ) -> Self {
-        Self {
-            registry,
-            limits,
-            layers: paths.layers(),
-            good: Duration::from_secs(settings.layer_usage_seconds),
-            waiting: Waiting::default(),
-            disk: Disk::default(),
-        }
+    pub(crate) fn new(registry: Arc<Registry>, limits: Arc<InForce>, paths: &Paths) -> Self {
+        Self { registry, limits, layers: paths.layers(), waiting: Waiting::default(), disk: Disk::default() }
     }
 
     fn of_pods(self: &Arc<Self>, filter: PodFilter) -> Vec<PodStats> {

@@ -143,7 +143,7 @@ impl Puller {
     async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Attempt {
         let failed = |error| Attempt { host: None, resumed: false, anew: false, result: Err(error) };
         let descriptor = &wanted.layer;
-        let config = &self.store.config;
+        let config = self.store.config();
         let keeps =
             config.keep_layer_blobs || (wanted.source.is_remote() && config.keeps_download(descriptor.size));
         let partial = if keeps { self.store.partial(&descriptor.digest, descriptor.size) } else { Ok(None) };
@@ -219,7 +219,7 @@ impl Puller {
 
     /// The compressed layer stays, or goes, as the setting says.
     async fn keep_blob(&self, partial: Partial) -> Result<(), ImageError> {
-        if !self.store.config.keep_layer_blobs {
+        if !self.store.config().keep_layer_blobs {
             partial.discard();
             return Ok(());
         }
@@ -233,7 +233,7 @@ impl Puller {
     }
 
     fn job(&self, wanted: &Wanted, partial: Option<&Partial>) -> Result<Job, ImageError> {
-        let config = &self.store.config;
+        let config = self.store.config();
         Ok(Job {
             layer: wanted.layer.clone(),
             diff_id: wanted.diff_id.clone(),

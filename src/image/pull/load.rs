@@ -47,7 +47,7 @@ impl Puller {
         let store = Arc::clone(&self.store);
         let read = tokio::task::spawn_blocking(move || {
             let directory = store.layout.ingest_dir()?;
-            let mut archive = Archive::read(input.as_mut(), directory, store.config.max_layer_bytes)?;
+            let mut archive = Archive::read(input.as_mut(), directory, store.config().max_layer_bytes)?;
             let found = archive.images()?;
             Ok((archive, found))
         });

@@ -12,6 +12,7 @@ pub use load::{Left, Loaded, LoadedImage};
 #[cfg(test)]
 mod tests;
 
+use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::flight::Flights;
@@ -20,15 +21,16 @@ use crate::metrics::Metrics;
 use crate::policy;
 use crate::progress::{ProgressTable, PullProgress, PullState};
 use crate::reference::Reference;
-use crate::registry::{Login, Pace, Session, TokenCache, Transport};
+use crate::registry::{Login, Session, Transport};
 use crate::store::{ImageRecord, Store};
+use arc_swap::ArcSwap;
 use documents::Documents;
 use model::ErrorKind;
 use slots::Slots;
 use source::Source;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What tells one pull from another: the same reference with other credentials is another pull, because
 /// who may not pull an image must not get it by waiting for one who may.
@@ -43,14 +45,36 @@ struct Names {
     aliases: Vec<String>,
 }
 
+/// How many pulls may be under way.
+struct Turns {
+    /// 0 is no limit.
+    most: usize,
+    left: Arc<Semaphore>,
+}
+
+impl Turns {
+    fn new(most: usize) -> Self {
+        Self { most, left: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Waits for a turn, which is given back when it is dropped.
+    async fn wait(&self) -> Option<OwnedSemaphorePermit> {
+        if self.most == 0 {
+            return None;
+        }
+        // A closed semaphore lets through; this one is never closed.
+        self.left.clone().acquire_owned().await.ok()
+    }
+}
+
 /// Pulls images into a store.
 pub(crate) struct Puller {
     store: Arc<Store>,
     metrics: Metrics,
-    transport: Arc<Transport>,
+    transport: ArcSwap<Transport>,
     progress: Arc<ProgressTable>,
-    /// Pulls under way; `None`: no limit.
-    turns: Option<Arc<Semaphore>>,
+    /// Pulls under way.
+    turns: ArcSwap<Turns>,
     /// Layers in flight, over all pulls.
     slots: Arc<Slots>,
     pulls: Arc<Flights<PullKey, Result<String, Arc<ImageError>>>>,
@@ -59,16 +83,11 @@ pub(crate) struct Puller {
 
 impl Puller {
     pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Self {
-        let config = &store.config;
+        let config = store.config();
         let slots = Slots::new(config.layer_slots());
-        let turns = (config.max_pulls > 0).then(|| Arc::new(Semaphore::new(config.max_pulls)));
-        let transport = Arc::new(Transport {
-            tokens: TokenCache::default(),
-            pace: Pace::new(config.registry_qps, config.registry_burst),
-            metrics: metrics.clone(),
-            dial_timeout: config.dial_timeout(),
-            progress_timeout: config.progress_timeout(),
-        });
+        let turns = ArcSwap::from_pointee(Turns::new(config.max_pulls));
+        let transport = ArcSwap::from_pointee(Transport::new(&config, metrics.clone()));
+        drop(config);
         Self {
             store,
             metrics,
@@ -80,6 +99,15 @@ impl Puller {
             pulls: Flights::new(false),
             layers: Flights::new(true),
         }
+    }
+
+    /// Takes over other settings, for pulls and layers to come; those under way keep theirs.
+    pub(crate) fn reconfigure(&self, config: &ImageConfig) {
+        self.slots.set(config.layer_slots());
+        if self.turns.load().most != config.max_pulls {
+            self.turns.store(Arc::new(Turns::new(config.max_pulls)));
+        }
+        self.transport.store(Arc::new(self.transport.load().with(config)));
     }
 
     /// Pulls the image, or waits for the identical pull that is under way; the image's id.
@@ -124,16 +152,13 @@ impl Puller {
         login: Option<&Login>,
         state: &PullState,
     ) -> Result<String, ImageError> {
-        let config = &self.store.config;
-        policy::check(config, reference)
+        let config = self.store.config();
+        policy::check(&config, reference)
             .map_err(|source| ImageError::Policy { reference: reference.to_string(), source })?;
         let hosts = hosts::resolve(&config.certs_dir, reference)?;
-        let session = Session::new(reference, hosts, login, &self.transport)?;
-        let _turn = match &self.turns {
-            // A closed semaphore lets through; this one is never closed.
-            Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
-            None => None,
-        };
+        drop(config);
+        let session = Session::new(reference, hosts, login, &self.transport.load())?;
+        let _turn = self.turns.load_full().wait().await;
         let resolved = Documents::fetch(&session, reference).await?;
         let names = Names {
             tags: reference.tag().map(|_| reference.to_string()).into_iter().collect(),
@@ -190,7 +215,7 @@ impl Puller {
         let size = layers.clone().map(|layer| layer.size).sum::<u64>() + documents.config_json.len() as u64;
         let mut blobs: Vec<_> =
             documents.kept.iter().map(|(digest, bytes)| (digest.clone(), bytes.len() as u64)).collect();
-        if self.store.config.keep_layer_blobs {
+        if self.store.config().keep_layer_blobs {
             // A layer that was there already may have come without its blob.
             let there = layers.filter(|layer| self.store.layout.blob(&layer.digest).exists());
             blobs.extend(there.map(|layer| (layer.digest.clone(), layer.size)));

@@ -5,14 +5,14 @@
 //! from beginning.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use sys::sync::lock;
 use tokio::sync::oneshot;
 
 /// The turns.
 pub(super) struct Slots {
-    most: usize,
+    most: AtomicUsize,
     state: Mutex<State>,
     pulls: AtomicU64,
 }
@@ -46,7 +46,17 @@ impl std::fmt::Debug for Slots {
 
 impl Slots {
     pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most: most.max(1), state: Mutex::default(), pulls: AtomicU64::new(0) })
+        Arc::new(Self {
+            most: AtomicUsize::new(most.max(1)),
+            state: Mutex::default(),
+            pulls: AtomicU64::new(0),
+        })
+    }
+
+    /// Another number of turns; where it is less, those that are taken stay so.
+    pub(super) fn set(self: &Arc<Self>, most: usize) {
+        self.most.store(most.max(1), Ordering::Relaxed);
+        self.give();
     }
 
     /// A number for a pull.
@@ -69,7 +79,9 @@ impl Slots {
     /// Gives out what is due.
     fn give(self: &Arc<Self>) {
         loop {
-            let Some(Waiting { pull, turn }) = self.state().take(self.most) else { return };
+            let Some(Waiting { pull, turn }) = self.state().take(self.most.load(Ordering::Relaxed)) else {
+                return;
+            };
             // One that nobody waits for any more comes back as it is dropped.
             drop(turn.send(Slot { slots: Arc::clone(self), pull }));
         }
@@ -130,6 +142,22 @@ mod tests {
         assert!(others[2].try_recv().is_ok(), "first those that have none");
         drop((running, own, begun, others));
         assert!(second[1].try_recv().is_ok(), "then the one that has fewest");
+    }
+
+    #[test]
+    fn another_number_of_turns_counts_at_once() {
+        let slots = Slots::new(1);
+        let mut turns: Vec<_> = (0..4).map(|_| slots.queue(1)).collect();
+        let first = turns[0].try_recv().unwrap();
+        assert!(turns[1].try_recv().is_err());
+        slots.set(3);
+        let more: Vec<Slot> = turns.iter_mut().filter_map(|turn| turn.try_recv().ok()).collect();
+        assert_eq!(more.len(), 2);
+        slots.set(1);
+        drop(first);
+        assert!(turns[3].try_recv().is_err(), "there are more than there may be already");
+        drop(more);
+        assert!(turns[3].try_recv().is_ok());
     }
 
     #[test]

@@ -16,11 +16,12 @@ mod words;
 pub use answer::{Answer, HostAnswer, TokenProblem, Tried, Tries};
 pub use credentials::Credentials;
 
-pub(crate) use auth::TokenCache;
+use auth::TokenCache;
 pub(crate) use client::Client;
 pub(crate) use credentials::Login;
-pub(crate) use pace::Pace;
+use pace::Pace;
 
+use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::hosts::{Host, HostsError};
@@ -56,11 +57,30 @@ pub(crate) trait Sink: Send {
 
 /// What all pulls share on their way to registries.
 pub(crate) struct Transport {
-    pub tokens: TokenCache,
-    pub pace: Pace,
+    pub tokens: Arc<TokenCache>,
+    pub pace: Arc<Pace>,
     pub metrics: Metrics,
     pub dial_timeout: Duration,
     pub progress_timeout: Duration,
+}
+
+impl Transport {
+    pub(crate) fn new(config: &ImageConfig, metrics: Metrics) -> Self {
+        Self {
+            tokens: Arc::default(),
+            pace: Arc::new(Pace::new(config.registry_qps, config.registry_burst)),
+            metrics,
+            dial_timeout: config.dial_timeout(),
+            progress_timeout: config.progress_timeout(),
+        }
+    }
+
+    /// The same under other settings: tokens stay, and so does who is due where the pace is the same.
+    pub(crate) fn with(&self, config: &ImageConfig) -> Self {
+        let pace = Pace::new(config.registry_qps, config.registry_burst);
+        let pace = if self.pace.is_as_fast_as(&pace) { self.pace.clone() } else { Arc::new(pace) };
+        Self { tokens: self.tokens.clone(), pace, ..Self::new(config, self.metrics.clone()) }
+    }
 }
 
 /// The hosts of one pull, with what was learned about them so far.

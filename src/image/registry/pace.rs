@@ -23,6 +23,11 @@ impl Pace {
         Self { interval, burst: interval * burst.saturating_sub(1), due: Mutex::default() }
     }
 
+    /// Whether both let through as much.
+    pub(crate) fn is_as_fast_as(&self, other: &Self) -> bool {
+        (self.interval, self.burst) == (other.interval, other.burst)
+    }
+
     /// Waits for this caller's turn at the host.
     pub(crate) async fn turn(&self, host: &str) {
         if self.interval.is_zero() {

@@ -39,6 +39,16 @@ impl Index {
         self.images.insert(record.id.clone(), Arc::new(record));
     }
 
+    /// Marks the images that are pinned under these settings.
+    pub(super) fn pin(&mut self, config: &ImageConfig) {
+        for image in self.shown.values_mut() {
+            let pinned = is_pinned(image.repo_tags.iter().chain(&image.repo_digests), config);
+            if image.pinned != pinned {
+                Arc::make_mut(image).pinned = pinned;
+            }
+        }
+    }
+
     /// The records that change when the image is recorded (itself the last, merged with what is known of it;
     /// before it those that lose a tag to it), and those of their layers.
     pub(crate) fn with(&self, mut record: ImageRecord) -> (Vec<ImageRecord>, Vec<(Digest, LayerRecord)>) {
@@ -160,6 +170,10 @@ impl Index {
     }
 }
 
+fn is_pinned<'a>(names: impl IntoIterator<Item = &'a String>, config: &ImageConfig) -> bool {
+    names.into_iter().any(|name| config.is_pinned(name))
+}
+
 fn image(record: &ImageRecord, layout: &Layout, config: &ImageConfig) -> Image {
     // It was parsed before it was recorded; a record from elsewhere shows an empty description.
     let description =
@@ -169,13 +183,12 @@ fn image(record: &ImageRecord, layout: &Layout, config: &ImageConfig) -> Image {
     let mut seen = BTreeSet::new();
     let layers = record.layers.iter().rev().filter(|id| seen.insert(*id)).map(|id| layout.layer(id));
     let fixup = (record.fixup > 0).then(|| layout.fixup(&record.id));
-    let names = record.tags.iter().chain(&record.digests);
     Image {
         id: record.id.clone(),
         repo_tags: record.tags.iter().cloned().collect(),
         repo_digests: record.digests.iter().cloned().collect(),
         size: record.size,
-        pinned: names.into_iter().any(|name| config.is_pinned(name)),
+        pinned: is_pinned(record.tags.iter().chain(&record.digests), config),
         config: description.run,
         architecture: description.architecture,
         created: description.created,

@@ -40,6 +40,7 @@ pub(crate) use record::{Check, ImageRecord, LayerRecord};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
+use arc_swap::{ArcSwap, Guard};
 use model::Rootfs;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -51,7 +52,7 @@ use sys::tree::Trash;
 /// The store: directories, database, and the index of it in memory.
 pub(crate) struct Store {
     pub layout: Layout,
-    pub config: ImageConfig,
+    config: ArcSwap<ImageConfig>,
     pub boot_id: String,
     trash: Trash,
     database: Database,
@@ -100,6 +101,18 @@ impl Drop for Lease {
 }
 
 impl Store {
+    /// The settings in force.
+    pub(crate) fn config(&self) -> Guard<Arc<ImageConfig>> {
+        self.config.load()
+    }
+
+    /// Takes over other settings; images show at once whether they are pinned.
+    pub(crate) fn reconfigure(&self, config: Arc<ImageConfig>) {
+        let _changing = lock(&self.changing);
+        self.index().pin(&config);
+        self.config.store(config);
+    }
+
     pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
         lock(&self.index)
     }
@@ -158,7 +171,7 @@ impl Store {
         {
             let mut index = self.index();
             for record in changed {
-                index.publish(record, &self.layout, &self.config);
+                index.publish(record, &self.layout, &self.config());
             }
         }
         let named: Vec<Digest> = layers.into_iter().map(|(id, _)| id).collect();
@@ -179,7 +192,7 @@ impl Store {
         record.digests.clear();
         record.aliases.clear();
         self.database.hide(&record)?;
-        self.index().publish(record, &self.layout, &self.config);
+        self.index().publish(record, &self.layout, &self.config());
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use super::{Database, ImageRecord, Index, LayerRecord, Store, partial};
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
+use arc_swap::ArcSwap;
 use std::path::Path;
 use sys::tree::Trash;
 
@@ -46,7 +47,7 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
     Ok(Store {
         layout,
         trash,
-        config,
+        config: ArcSwap::from_pointee(config),
         boot_id,
         database,
         index: std::sync::Mutex::new(index),

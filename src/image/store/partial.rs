@@ -149,7 +149,7 @@ impl Store {
     }
 
     fn is_fresh(&self, since: SystemTime) -> bool {
-        is_fresh(since, self.config.keep_unfinished())
+        is_fresh(since, self.config().keep_unfinished())
     }
 
     /// Removes parts that nobody writes and that are too old (or all of those). Goes on past failures.

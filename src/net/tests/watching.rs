@@ -44,6 +44,31 @@ async fn files_come_change_and_go() {
 }
 
 #[tokio::test]
+async fn another_directory_and_other_plugins_are_in_force_at_once() {
+    let mut node = Node::new();
+    node.settings.status_interval_seconds = 3600;
+    node.address_plugin("a");
+    node.conf("10.conf", r#"{"name": "first", "cniVersion": "1.0.0", "type": "a"}"#);
+    let network = node.open();
+    assert_eq!(network.loaded_name(), "first");
+    let mut settings = node.settings.clone();
+    settings.conf_dir = node.path("elsewhere");
+    settings.builtin_network = true;
+    network.reconfigure(&settings);
+    eventually("nothing is there", || !network.status().ready).await;
+    assert!(network.status().message.contains("elsewhere"), "{}", network.status().message);
+    fs::create_dir(&settings.conf_dir).unwrap();
+    fs::write(settings.conf_dir.join("a.json"), r#"{"name": "second", "cniVersion": "1.0.0", "type": "a"}"#)
+        .unwrap();
+    eventually("found", || network.loaded_name() == "second").await;
+    assert!(network.status().ready);
+    settings.bin_dirs = vec![node.path("empty")];
+    network.reconfigure(&settings);
+    eventually("without its plugin", || !network.status().ready).await;
+    assert!(network.status().message.contains("no CNI plugin a in"), "{}", network.status().message);
+}
+
+#[tokio::test]
 async fn the_directory_itself_comes_and_goes() {
     let mut node = Node::new();
     node.settings.status_interval_seconds = 3600;

@@ -4,8 +4,7 @@ use super::frame::{self, Decoder, Event, Reset};
 use super::headers::{EmptyBlocks, Headers};
 use crate::bounds::Terms;
 use crate::inlet::{Inlet, Life, Reader, Stalled};
-use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Writer};
-use crate::socket::Watch;
+use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Side, Writer};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -47,13 +46,21 @@ pub(crate) struct Incoming {
     pub(crate) writer: Writer,
 }
 
-/// Serves a connection; its streams come through the channel, which ends with it.
+/// A connection whose client opens streams.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// The connection.
+    pub(crate) link: Link,
+    /// What becomes known of its streams; it ends with the connection.
+    pub(crate) news: mpsc::Receiver<News>,
+}
+
+/// Serves a connection.
 pub(crate) fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    watch: Watch,
-    terms: Terms,
-) -> (Link, mpsc::Receiver<News>) {
-    let (news, streams) = mpsc::channel(WAITING);
+    Side { watch, terms }: Side,
+) -> Served {
+    let (news, heard) = mpsc::channel(WAITING);
     let link = Link::start(stream, watch, |out| Connection {
         decoder: Decoder::new(),
         blocks: EmptyBlocks::default(),
@@ -64,7 +71,7 @@ pub(crate) fn serve(
         places: Arc::new(Semaphore::new(MAX_STREAMS)),
         terms,
     });
-    (link, streams)
+    Served { link, news: heard }
 }
 
 /// What the reader of the connection knows of a stream.

@@ -4,6 +4,7 @@ use super::super::frame::{Event, tests::open};
 use super::super::headers::tests::Deflater;
 use super::*;
 use crate::bounds::Bounds;
+use crate::socket::Watch;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
@@ -61,8 +62,8 @@ fn pair() -> (Peer, Link, mpsc::Receiver<News>) {
 
 fn pair_with(gone: &CancellationToken, terms: Terms) -> (Peer, Link, mpsc::Receiver<News>) {
     let (client, server) = duplex(1 << 16);
-    let (link, streams) = serve(server, Watch::Around(gone.clone()), terms);
-    (Peer::new(client), link, streams)
+    let Served { link, news } = serve(server, Side { watch: Watch::Around(gone.clone()), terms });
+    (Peer::new(client), link, news)
 }
 
 async fn news(streams: &mut mpsc::Receiver<News>) -> News {

@@ -5,4 +5,4 @@ mod dictionary;
 pub mod frame;
 pub mod headers;
 
-pub(crate) use connection::{Incoming, News, serve};
+pub(crate) use connection::{Incoming, News, Served, serve};

@@ -1,10 +1,8 @@
 //! The channel protocols of Kubernetes: many streams over one WebSocket, each message beginning with its channel.
 
 use super::frame::{self, Decoder, Event, WsError};
-use crate::bounds::Terms;
 use crate::inlet::{Inlet, Life, Reader, Stalled};
-use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Writer};
-use crate::socket::Watch;
+use crate::link::{Farewell, Format, Link, Outgoing, Protocol, Side, Writer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
@@ -43,13 +41,22 @@ pub(crate) struct Slot {
     pub(crate) writer: Writer,
 }
 
+/// A connection with all of its channels.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// The connection.
+    pub(crate) link: Link,
+    /// The channels, by their numbers.
+    pub(crate) slots: Vec<Slot>,
+}
+
 /// Serves a connection with a channel for each entry of `readable`, which tells where the client is listened to.
 pub(crate) fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    (watch, terms): (Watch, Terms),
+    Side { watch, terms }: Side,
     mode: Mode,
     readable: &[bool],
-) -> (Link, Vec<Slot>) {
+) -> Served {
     let (mut ends, mut lives, mut readers) = (Vec::new(), Vec::new(), Vec::new());
     for is_readable in readable {
         let life = Arc::new(Life::default());
@@ -76,7 +83,7 @@ pub(crate) fn serve(
         Slot { reader, writer: Writer::new(link.out(), format, life) }
     });
     let slots = slots.collect();
-    (link, slots)
+    Served { link, slots }
 }
 
 /// The message under way.

@@ -3,6 +3,7 @@
 use super::super::frame::tests::masked;
 use super::*;
 use crate::bounds::Bounds;
+use crate::socket::Watch;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::timeout;
@@ -13,8 +14,8 @@ const READABLE: [bool; 3] = [true, false, true];
 
 fn start(codec: Codec, closes: bool) -> (DuplexStream, Link, Vec<Slot>) {
     let (client, server) = duplex(1 << 16);
-    let ends = (Watch::Around(CancellationToken::new()), Bounds::default().forwarding());
-    let (link, slots) = serve(server, ends, Mode { codec, closes }, &READABLE);
+    let (watch, terms) = (Watch::Around(CancellationToken::new()), Bounds::default().forwarding());
+    let Served { link, slots } = serve(server, Side { watch, terms }, Mode { codec, closes }, &READABLE);
     (client, link, slots)
 }
 

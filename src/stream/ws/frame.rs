@@ -1,7 +1,8 @@
 //! Frames of WebSocket: cut out of a stream of bytes, and made.
 //!
 //! The decoder does no I/O and keeps nothing but headers and control frames: the payload of messages is unmasked and
-//! pointed at where it lies.
+//! pointed at where it lies. It is our own, as fastwebsockets 0.10 (2,251 lines, nine more crates) and tungstenite 0.30
+//! (5,519 lines, three more) reserve the whole length of a frame when its header has come: 32 MiB for 14 bytes of a client.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

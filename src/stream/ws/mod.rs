@@ -5,6 +5,6 @@ pub mod frame;
 mod handshake;
 mod tunnel;
 
-pub(crate) use channels::{Codec, Mode, Slot, serve};
+pub(crate) use channels::{Codec, Mode, Served, Slot, serve};
 pub(crate) use handshake::accept_key;
 pub(crate) use tunnel::tunnel;

@@ -256,3 +256,34 @@ async fn the_room_of_an_image_is_free_when_its_removal_is_answered() {
     second.unwrap();
     assert_eq!(both(), [0; 4]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_settings_count_at_once() {
+    let mock = Mock::start().await;
+    mock.push("app", "v1", &Pushed::index(vec![gzip(&layer("a", b"x"))]));
+    let node = Node::new();
+    node.hosts("reg.example", &format!("server = \"http://{}\"", mock.address()));
+    let id = node.store.pull("reg.example/app:v1", None).await.unwrap();
+    let pinned = || node.store.find(&id).unwrap().unwrap().pinned;
+    assert!(!pinned());
+    let config = ImageConfig {
+        // The images lie where they lay.
+        root: "/elsewhere".into(),
+        certs_dir: node.directory.path().join("other.d"),
+        pinned: vec!["reg.example/*".to_owned()],
+        refuse_tags: vec!["*:latest".to_owned()],
+        max_pulls: 1,
+        dial_timeout_seconds: 2,
+        progress_timeout_seconds: 2,
+        ..Default::default()
+    };
+    node.store.reconfigure(config);
+    assert!(pinned());
+    let error = node.store.pull("reg.example/app:latest", None).await.unwrap_err();
+    assert_eq!(error.kind(), model::ErrorKind::PermissionDenied, "{error}");
+    assert!(node.store.pull("reg.example/app:v1", None).await.is_err(), "another directory of registries");
+    node.store
+        .reconfigure(ImageConfig { certs_dir: node.directory.path().join("certs.d"), ..Default::default() });
+    assert!(!pinned());
+    assert_eq!(node.store.pull("reg.example/app:v1", None).await.unwrap(), id);
+}

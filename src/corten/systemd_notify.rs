@@ -27,6 +27,6 @@ pub(crate) async fn feed_watchdog() {
 
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot notify the supervisor");
+        tracing::warn!(%error, "cannot notify systemd");
     }
 }

@@ -1,0 +1,197 @@
+//! The configuration of a running daemon: read again on SIGHUP and when its files change. What can change does, for what
+//! begins from then on; what takes a restart is told by its key. Files that are refused change nothing, and the daemon says
+//! so in its log, its metrics and to `corten config status` until they are right.
+
+use crate::config::{self, Config, Fingerprint, Loaded, Update};
+use crate::error::chain;
+use crate::logging::LevelHandle;
+use crate::metrics::ConfigMetrics;
+use arc_swap::ArcSwap;
+use engine::Engine;
+use image::ImageStore;
+use net::Network;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use sys::sync::lock;
+
+/// How often files are looked at whose directory cannot be watched.
+const POLL: Duration = Duration::from_secs(10);
+
+/// What is known of the configuration in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConfigStatus {
+    /// The files that it is from.
+    pub(crate) files: Vec<PathBuf>,
+    /// When they were read, in seconds since 1970.
+    pub(crate) read_at: u64,
+    /// Keys whose new values wait for a restart.
+    pub(crate) waiting_for_restart: Vec<String>,
+    /// Why the files as they are now are refused.
+    pub(crate) refused: Option<String>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The file that the command line names.
+    pub(crate) file: Option<PathBuf>,
+    /// What the files override.
+    pub(crate) defaults: String,
+}
+
+/// What takes settings.
+pub(crate) struct Takers {
+    pub(crate) level: LevelHandle,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) images: Arc<ImageStore>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) streams: stream::Tuning,
+}
+
+/// The configuration of a running daemon.
+pub(crate) struct Reloader {
+    source: Source,
+    takers: Takers,
+    config: ArcSwap<Config>,
+    status: Mutex<ConfigStatus>,
+    metrics: ConfigMetrics,
+    /// One at a time.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// What came of files that are right.
+struct Read {
+    files: Vec<PathBuf>,
+    /// Keys that have changed.
+    changed: Vec<&'static str>,
+    /// Keys that wait for a restart.
+    waiting: Vec<&'static str>,
+}
+
+/// Why files are refused.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
+    #[error("compare it with the one in force")]
+    Compare(#[from] toml::de::Error),
+    #[error("set the level of the log")]
+    Logging(#[from] crate::logging::LoggingError),
+}
+
+impl Reloader {
+    /// Of a daemon that has just begun with this configuration.
+    pub(crate) fn new(
+        source: Source,
+        config: Config,
+        files: Vec<PathBuf>,
+        takers: Takers,
+        metrics: ConfigMetrics,
+    ) -> Arc<Self> {
+        let status = ConfigStatus { files, read_at: now(), ..ConfigStatus::default() };
+        let (config, status) = (ArcSwap::from_pointee(config), Mutex::new(status));
+        Arc::new(Self { source, takers, config, status, metrics, reading: tokio::sync::Mutex::default() })
+    }
+
+    /// The settings in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// What is known of them.
+    pub(crate) fn status(&self) -> ConfigStatus {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ConfigStatus> {
+        lock(&self.status)
+    }
+
+    /// Reads the files again.
+    pub(crate) async fn reload(&self, cause: &'static str) {
+        let _one_at_a_time = self.reading.lock().await;
+        match self.try_reload().await {
+            Ok(read) => self.accept(cause, read),
+            Err(error) => {
+                let reason = chain(&error);
+                self.metrics.refused();
+                self.lock().refused = Some(reason.clone());
+                tracing::error!(cause, error = reason, "the configuration is refused, nothing changes");
+            }
+        }
+    }
+
+    async fn try_reload(&self) -> Result<Read, Refused> {
+        let Source { file, defaults } = &self.source;
+        let Loaded { config, files, .. } = config::load_over(defaults, file.as_deref())?;
+        let Update { config, changed, waiting } = config::update(&self.config.load(), &config)?;
+        if !changed.is_empty() {
+            self.take_over(config).await?;
+        }
+        Ok(Read { files, changed, waiting })
+    }
+
+    /// First what may be refused, so that then nothing has changed.
+    async fn take_over(&self, config: Config) -> Result<(), Refused> {
+        let Takers { level, engine, images, network, streams } = &self.takers;
+        engine.reconfigure(config.engine()).await?;
+        level.set(&config.log.level)?;
+        images.reconfigure(config.images.clone());
+        network.reconfigure(&config.network);
+        streams.reconfigure(&config.stream);
+        self.config.store(Arc::new(config));
+        Ok(())
+    }
+
+    fn accept(&self, cause: &'static str, Read { files, changed, waiting }: Read) {
+        self.metrics.accepted(changed.len(), waiting.len());
+        let waiting: Vec<String> = waiting.iter().map(|key| (*key).to_owned()).collect();
+        let known = {
+            let mut status = self.lock();
+            let known = std::mem::replace(&mut status.waiting_for_restart, waiting.clone());
+            (status.files, status.read_at, status.refused) = (files, now(), None);
+            known
+        };
+        if changed.is_empty() {
+            tracing::info!(cause, "the configuration is read again, nothing changes");
+        } else {
+            tracing::info!(cause, changed = changed.join(", "), "the configuration is read again");
+        }
+        if !waiting.is_empty() && waiting != known {
+            tracing::warn!(keys = waiting.join(", "), "changed settings take a restart of the daemon");
+        }
+    }
+
+    /// Follows the files until the task is ended.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let file = self.source.file.as_deref();
+        let main = file.unwrap_or(Path::new(config::DEFAULT_FILE));
+        let directory = main.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut known: Fingerprint = config::fingerprint(file);
+        loop {
+            // Watched first and looked at then, so that no change falls between the two.
+            let watch = net::Watch::new(directory);
+            let found = config::fingerprint(file);
+            if found != known {
+                known = found;
+                self.reload("its files have changed").await;
+            }
+            let changed = match watch {
+                Ok(mut watch) => watch.changed().await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = changed {
+                tracing::debug!(%error, "the configuration cannot be watched, and is looked at now and then");
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
