@@ -1,5 +1,6 @@
 //! What can go wrong in a use case, with what was being done to what.
 
+use crate::objects::Container;
 use crate::settings::SettingError;
 use crate::supervisor::SupervisorError;
 pub use model::chain;
@@ -185,6 +186,14 @@ pub enum EngineError {
         /// One a failed step.
         failures: Vec<EngineError>,
     },
+    /// Something failed, and so did taking back what had been done for it.
+    #[error("{}; taking back what was done failed too: {}", chain(failure), chain(left))]
+    NotUndone {
+        /// What failed first.
+        failure: Box<EngineError>,
+        /// What was not taken back.
+        left: Box<EngineError>,
+    },
     /// Images.
     #[error(transparent)]
     Image(#[from] image::ImageError),
@@ -229,6 +238,20 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// A container that is in another state than the operation needs.
+    pub(crate) fn wrong_state(operation: &'static str, container: &Container) -> Self {
+        let (id, state) = (format!("container {}", container.id), container.state().describe());
+        Self::WrongState { operation, id, state }
+    }
+
+    /// Adds why something could not be taken back after the failure.
+    pub(crate) fn and_left(self, undone: Result<(), Self>) -> Self {
+        match undone {
+            Ok(()) => self,
+            Err(left) => Self::NotUndone { failure: Box::new(self), left: Box::new(left) },
+        }
+    }
+
     /// Names the pod whose network failed.
     pub(crate) fn of_network(pod: &net::PodNetwork) -> impl FnOnce(net::NetError) -> Self + use<> {
         let pod = format!("{}/{}", pod.namespace, pod.name);
@@ -272,6 +295,7 @@ impl EngineError {
             Self::Image(error) => error.kind(),
             Self::Network(error) => error.kind(),
             Self::PodNetwork { source, .. } => source.kind(),
+            Self::NotUndone { failure, .. } => failure.kind(),
             Self::Oci(error) => error.kind(),
             Self::Systemd(error) => error.kind(),
             Self::Joined(error) => error.kind(),

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use sys::fd::errno;
 use sys::privilege::{self, Capabilities};
-use sys::{SysError, exec, fd, poll, process};
+use sys::{SysError, exec, fd, filter, poll, process};
 use wire::msg::ErrorCode;
 use wire::plan::ProcessPlan;
 
-use crate::Failure;
 use crate::agent::Handing;
 use crate::birth::{Birth, Ending};
+use crate::{Failure, interpreter};
 
 const DEFAULT_UMASK: u32 = 0o022;
 /// `CAP_SYS_ADMIN`.
@@ -33,7 +33,8 @@ pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> ! {
     if let Err(failure) = &ready {
         ending.fail(failure);
     }
-    ending.fail(&start_failure(plan, &program.run()))
+    let error = program.run();
+    ending.fail(&not_run(plan, &program, &error))
 }
 
 /// Everything but exec.
@@ -134,6 +135,30 @@ pub(super) fn load_filter(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<Opt
     Ok(None)
 }
 
+/// Says more of a program that the kernel does not run, where the filter, which is in force, lets files be looked at.
+fn not_run(plan: &ProcessPlan, program: &exec::Program, error: &SysError) -> Failure {
+    let failure = start_failure(plan, error);
+    if !filter::lets_look(&plan.seccomp) {
+        return failure;
+    }
+    let name = String::from_utf8_lossy(plan.argv.first().map_or(b"", Vec::as_slice));
+    let message = match error.errno {
+        // The kernel says that the program is not there.
+        errno::ENOENT => interpreter::missing(program).map(|missing| {
+            format!("exec: \"{name}\": no such file or directory: its interpreter {missing:?} is missing")
+        }),
+        // The kernel says that it is not permitted, as if that could be.
+        errno::EACCES if Path::new(name.as_ref()).is_dir() => {
+            Some(format!("exec: \"{name}\": is a directory"))
+        }
+        _ => None,
+    };
+    match message {
+        Some(message) => Failure { message, ..failure },
+        None => failure,
+    }
+}
+
 /// In the words that users of Kubernetes know from other runtimes.
 fn start_failure(plan: &ProcessPlan, error: &SysError) -> Failure {
     let name = String::from_utf8_lossy(plan.argv.first().map_or(b"", Vec::as_slice));
@@ -141,8 +166,6 @@ fn start_failure(plan: &ProcessPlan, error: &SysError) -> Failure {
         errno::ENOENT if !name.contains('/') => {
             format!("exec: \"{name}\": executable file not found in $PATH")
         }
-        // The kernel says that it is not permitted, as if that could be.
-        errno::EACCES if Path::new(name.as_ref()).is_dir() => format!("exec: \"{name}\": is a directory"),
         other => format!("exec: \"{name}\": {}", sys::errno_text(other).to_lowercase()),
     };
     Failure { kind: ErrorCode::Exec, errno: error.errno, message }

@@ -15,6 +15,7 @@ mod groups;
 mod hooks;
 pub mod host;
 mod images;
+mod interpreter;
 mod keyring;
 mod labels;
 mod masks;

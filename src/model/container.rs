@@ -205,6 +205,13 @@ impl ContainerState {
         }
     }
 
+    /// The state in a few words; of a container that has ended also how, and why where somebody said so.
+    pub fn describe(&self) -> String {
+        let Self::Exited { exit, .. } = self else { return self.name().to_owned() };
+        let ended = format!("exited ({}, exit code {})", exit.reason, exit.code);
+        if exit.message.is_empty() { ended } else { format!("{ended}: {}", exit.message) }
+    }
+
     /// The state after the event.
     ///
     /// # Errors

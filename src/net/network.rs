@@ -174,12 +174,11 @@ impl Network {
                 }
                 Ok(attachment)
             }
-            Err(error) => {
-                if !error.leaves_residue() {
-                    self.journal.remove(&attachment.container_id, &attachment.ifname)?;
-                }
-                Err(error)
-            }
+            Err(error) if error.leaves_residue() => Err(error),
+            Err(error) => match self.journal.remove(&attachment.container_id, &attachment.ifname) {
+                Ok(()) => Err(error),
+                Err(left) => Err(NetError::Residue { attach: Box::new(error), cleanup: Box::new(left) }),
+            },
         }
     }
 

@@ -44,10 +44,7 @@ impl Program {
             return self.execve(name);
         }
         let mut outcome = SysError::new("exec", as_path(bytes), libc::ENOENT);
-        for dir in self.search.split(|byte| *byte == b':') {
-            let mut path = if dir.is_empty() { b".".to_vec() } else { dir.to_vec() };
-            path.push(b'/');
-            path.extend_from_slice(bytes);
+        for path in self.places() {
             let Ok(path) = CString::new(path) else { continue };
             let error = self.execve(&path);
             match error.errno {
@@ -57,6 +54,19 @@ impl Program {
             }
         }
         outcome
+    }
+
+    /// Where it is looked for, in order.
+    pub fn places(&self) -> impl Iterator<Item = Vec<u8>> {
+        let name = self.argv.first().map_or(b"".as_slice(), |name| name.as_bytes());
+        let (as_it_is, search) =
+            if name.contains(&b'/') { (Some(name.to_vec()), None) } else { (None, Some(&self.search)) };
+        let searched = search.into_iter().flat_map(|search| search.split(|byte| *byte == b':'));
+        let searched = searched.map(move |dir| {
+            let dir = if dir.is_empty() { b"." } else { dir };
+            [dir, b"/", name].concat()
+        });
+        as_it_is.into_iter().chain(searched)
     }
 
     /// Runs the program that a descriptor is open on, whatever path it has. Returns only on failure.

@@ -9,6 +9,7 @@ pub mod cgroup;
 mod error;
 pub mod exec;
 pub mod fd;
+pub mod filter;
 pub mod fs;
 pub mod hangup;
 pub mod hook;

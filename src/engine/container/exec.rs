@@ -25,11 +25,7 @@ impl Engine {
     ) -> Result<ExecOutput, EngineError> {
         let container = self.registry.container(id)?;
         if !matches!(container.state(), ContainerState::Running { .. }) {
-            return Err(EngineError::WrongState {
-                operation: "run a command in",
-                id: format!("container {}", container.id),
-                state: container.state().name().to_owned(),
-            });
+            return Err(EngineError::wrong_state("run a command in", &container));
         }
         let engine = self.clone();
         self.detached(EXEC_SYNC, id, async move { engine.exec(&container, command, timeout).await }).await

@@ -9,11 +9,7 @@ impl Engine {
     pub async fn reopen_log(&self, id: &str) -> Result<(), EngineError> {
         let container = self.registry.container(id)?;
         if !matches!(container.state(), ContainerState::Running { .. }) {
-            return Err(EngineError::WrongState {
-                operation: "reopen the log of",
-                id: format!("container {}", container.id),
-                state: container.state().name().to_owned(),
-            });
+            return Err(EngineError::wrong_state("reopen the log of", &container));
         }
         let supervisor = container.pod.live_supervisor("reopen the log of", &container.id)?;
         Ok(supervisor.reopen_log(&container.id).await?)

@@ -70,11 +70,7 @@ impl Engine {
         if matches!(container.state(), ContainerState::Running { .. }) {
             return Ok(container);
         }
-        Err(EngineError::WrongState {
-            operation,
-            id: format!("container {}", container.id),
-            state: container.state().name().to_owned(),
-        })
+        Err(EngineError::wrong_state(operation, &container))
     }
 
     /// Runs a command in a running container and hands over its streams once it runs.

@@ -97,16 +97,20 @@ impl Engine {
         let work = move |lasting: &Lasting| engine.decide_and_make(&held, &ahead, lasting);
         let made = self.strangers.run(&draft.pod, work).await;
         let made = made.map_err(|why| draft.blocked(&why)).flatten();
-        // One that is registered is undone as a whole.
-        if made.is_err()
-            && let Some(begun) = begun
-        {
-            begun.await.map_err(|_| EngineError::TaskDied("CreateContainer"))?;
-            if self.registry.any_container(draft.id.as_str()).is_none() {
-                self.unmake_cgroups(&draft.pod, draft.id.as_str()).await?;
+        match (made, begun) {
+            (Err(failure), Some(begun)) => {
+                // Nothing is taken back before all of it is there.
+                let ended = begun.await.map_err(|_| EngineError::TaskDied("making cgroups"));
+                // One that is registered is undone as a whole.
+                let is_registered = self.registry.any_container(draft.id.as_str()).is_some();
+                let undone = match ended {
+                    Ok(()) if !is_registered => self.unmake_cgroups(&draft.pod, draft.id.as_str()).await,
+                    ended => ended,
+                };
+                Err(failure.and_left(undone))
             }
+            (made, _) => made,
         }
-        made
     }
 
     /// Blocks, perhaps for ever.

@@ -19,11 +19,7 @@ impl Engine {
             match container.state() {
                 ContainerState::Created => engine.stage("start", engine.start(&container)).await,
                 ContainerState::Running { .. } => Ok(()),
-                state @ ContainerState::Exited { .. } => Err(EngineError::WrongState {
-                    operation: "start",
-                    id: format!("container {}", container.id),
-                    state: state.name().to_owned(),
-                }),
+                ContainerState::Exited { .. } => Err(EngineError::wrong_state("start", &container)),
             }
         })
         .await

@@ -1,7 +1,7 @@
 //! UpdateContainerResources: what the request names is changed, the rest stays.
 
 use super::container_key;
-use crate::error::{EngineError, chain};
+use crate::error::EngineError;
 use crate::limits;
 use crate::objects::{Container, lock};
 use crate::{Engine, blocking};
@@ -23,12 +23,8 @@ impl Engine {
         self.carry_out("UpdateContainerResources", id, async move {
             let _pod = container.pod.op.read().await;
             let _op = container.op.lock().await;
-            if let state @ ContainerState::Exited { .. } = container.state() {
-                return Err(EngineError::WrongState {
-                    operation: "update the resources of",
-                    id: format!("container {}", container.id),
-                    state: state.name().to_owned(),
-                });
+            if matches!(container.state(), ContainerState::Exited { .. }) {
+                return Err(EngineError::wrong_state("update the resources of", &container));
             }
             let held = container.clone();
             blocking("updating limits", move || engine.update_limits(&held, &change, annotations)).await
@@ -53,11 +49,8 @@ impl Engine {
             .update(&path, &wanted)
             .map_err(EngineError::from)
             .and_then(|()| self.record_limits(container, &spec, &after, annotations));
-        if let Err(error) = applied {
-            if let Err(left) = self.cgroups.update(&path, &old) {
-                tracing::error!(container_id = %container.id, error = chain(&left), "limits are not all as they were");
-            }
-            return Err(error);
+        if let Err(failure) = applied {
+            return Err(failure.and_left(self.cgroups.update(&path, &old).map_err(EngineError::from)));
         }
         if let Some(template) = container.exec.get() {
             *lock(&template.cgroup) = self.cgroups.joined(&path);

@@ -44,16 +44,13 @@ impl Engine {
             overhead: change.overhead.or_else(|| before.overhead.clone()),
             resources: change.resources.or_else(|| before.resources.clone()),
         };
-        self.limit_pod(pod, &after)?;
-        match pod.update(|record| record.updated = Some(after)) {
+        let applied = self.limit_pod(pod, &after);
+        match applied.and_then(|()| pod.update(|record| record.updated = Some(after))) {
             Ok(bytes) => {
                 self.mirror.put(super::run::pod_key(&pod.id), bytes);
                 Ok(())
             }
-            Err(error) => {
-                self.limit_pod(pod, &before)?;
-                Err(error)
-            }
+            Err(failure) => Err(failure.and_left(self.limit_pod(pod, &before))),
         }
     }
 

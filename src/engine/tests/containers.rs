@@ -105,6 +105,54 @@ fn whatever_becomes_of_a_create_that_fails_nothing_is_left_of_it() {
 }
 
 #[test]
+fn a_create_whose_cgroups_cannot_be_taken_back_says_first_why_it_failed() {
+    let world = World::new();
+    let pod = world.pod("web");
+    let cgroups = world.path("cgroup");
+    let before = super::directories(&cgroups);
+    // Looking at so many paths takes longer than to notice the cgroup, and to leave something in it.
+    let path = model::AbsPath::new(world.path("data").display().to_string()).unwrap();
+    let mount = model::Mount { host_path: Some(path.clone()), container_path: path, ..Default::default() };
+    let mut config = container("app");
+    config.mounts = vec![mount; 20_000];
+    config.security.seccomp = Some(model::Seccomp::Localhost(model::AbsPath::new("/no/profile").unwrap()));
+    let plant = || {
+        let mut planted = None;
+        world.until("the cgroup is there", || {
+            let made = super::directories(&cgroups).into_iter().find(|made| !before.contains(made));
+            planted = made.map(|made| std::path::PathBuf::from(made).join("busy"));
+            planted.as_ref().is_some_and(|file| std::fs::write(file, "").is_ok())
+        });
+        planted.unwrap()
+    };
+    let (engine, id) = (world.engine(), pod.clone());
+    let made = world.spawn(async move { engine.create_container(&id, config, None).await });
+    let planted = plant();
+    let error = world.on(made).unwrap().unwrap_err();
+    let text = crate::chain(&error);
+    let (first, left) = text.split_once("; taking back what was done failed too: ").unwrap();
+    assert!(first.contains("/no/profile") && left.contains("is still busy"), "{text}");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
+    std::fs::remove_file(planted).unwrap();
+    world.on(world.engine().remove_pod(&pod)).unwrap();
+}
+
+#[test]
+fn what_is_asked_of_a_container_that_has_ended_is_told_how_it_ended() {
+    let world = World::new();
+    let (_, id) = in_state(&world, "exited");
+    let engine = world.engine();
+    let errors = [
+        world.on(engine.start_container(&id)).unwrap_err(),
+        world.on(engine.exec_sync(&id, super::command("true"), None)).map(drop).unwrap_err(),
+        world.on(engine.reopen_log(&id)).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().ends_with(": it is exited (Error, exit code 3)"), "{error}");
+    }
+}
+
+#[test]
 fn an_answer_of_another_kind_to_a_start_is_no_success() {
     let world = World::new();
     let (_, id) = in_state(&world, "created");

@@ -28,6 +28,18 @@ async fn a_failed_add_is_deleted_in_reverse() {
 }
 
 #[tokio::test]
+async fn a_failed_add_whose_record_stays_says_first_why_it_failed() {
+    let node = Node::new();
+    let record = "$D/state/attachments/c1-eth0.json";
+    node.plugin("a", &format!("[ $CNI_COMMAND = DEL ] && exit 0; rm {record}; mkdir -p {record}/x; echo '{{\"code\": 11, \"msg\": \"no lease\"}}'; exit 1"));
+    node.conf("10.conflist", &list("1.0.0", &["a"]));
+    let error = node.open().attach(&pod("c1")).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("cni ADD a: no lease (code 11); clearing up failed too: remove "), "{text}");
+    assert_eq!(error.kind(), model::ErrorKind::Unavailable);
+}
+
+#[tokio::test]
 async fn an_unknown_container_needs_no_deleting() {
     let node = Node::new();
     node.plugin("a", r#"echo '{"code": 3, "msg": "unknown container"}'; exit 1"#);

@@ -109,6 +109,24 @@ fn whiteouts_of_the_longest_names() {
     }
 }
 
+/// As with containerd: a layer is unpacked once, whatever lies below it in one image or another.
+#[test]
+fn whiteouts_are_kept_whether_a_layer_below_has_their_directory_or_not() {
+    if skip() {
+        return;
+    }
+    let mut tar = Builder::default();
+    tar.dir("own", 0o755).file("own/x", b"1").file("own/.wh.y", b"").file("implied/.wh.z", b"");
+    let (directory, result) = unpack(&tar.end());
+    result.unwrap();
+    let layer = directory.path().join("layer");
+    for path in ["own/y", "implied/z"] {
+        let whiteout = layer.join(path).symlink_metadata().unwrap();
+        assert!(whiteout.file_type().is_char_device() && whiteout.rdev() == 0, "{path}");
+    }
+    assert_eq!(content(&layer, "own/x"), b"1");
+}
+
 #[test]
 fn whiteouts_below_what_hides_everything_anyway() {
     if skip() {

@@ -12,6 +12,7 @@ mod launch;
 mod life;
 mod logs;
 mod measure;
+mod programs;
 mod streams;
 mod succession;
 mod userns;
