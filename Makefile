@@ -8,7 +8,7 @@ TEST ?=
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root test-vm e2e attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test-fast: ## What needs no root and no setup but Rust's: unit and integration t
 test-root: ## Unit and integration tests as root: namespaces, overlays, cgroups, packet rules of this kernel (TEST=name)
 	@e2e/setup.sh test
 	@e2e/test.sh root $(TEST)
+
+coverage: ## Which lines of the engine its tests without root run (TEST=src/engine/names.rs: those of a file that they do not)
+	@e2e/setup.sh coverage
+	@e2e/coverage.sh $(TEST)
 
 e2e: ## The end-to-end scenarios, on target/dist (TEST=restart for some; RUNTIME=containerd: on the peer)
 	@e2e/setup.sh test

@@ -2,6 +2,7 @@
 # Installs what building, running, testing and measuring Corten needs, and says what it installs.
 #
 #   e2e/setup.sh nextest  the runner of the tests
+#   e2e/setup.sh coverage what counts the lines that tests run
 #   e2e/setup.sh build    compiler and linker, the static Rust target
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
@@ -79,6 +80,15 @@ nextest() {
     mkdir -p "$directory"
     nice timeout -k 10 1500 cargo install --quiet --locked --root "$directory" "cargo-nextest@$version" ||
         die "cargo could not install cargo-nextest $version"
+}
+
+# LLVM's own tools, in the version of the compiler: rustup's where there are some, else Debian's.
+coverage() {
+    local sysroot version
+    sysroot=$(cd "$root" && rustc --print sysroot)
+    version=$(cd "$root" && rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    [ ! -x "$sysroot/lib/rustlib/$(uname -m)-unknown-linux-gnu/bin/llvm-cov" ] || return 0
+    packages "llvm-$version"
 }
 
 # go_tool MODULE PACKAGE NAME CGO [FLAGS...]: one program of a module under e2e/gotools, built once a version.
@@ -195,6 +205,7 @@ critest_needs() {
 for what in "${@:-run}"; do
     case $what in
     nextest) nextest ;;
+    coverage) coverage ;;
     build) build_needs ;;
     run) run_needs ;;
     critest) critest_needs ;;
@@ -226,6 +237,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, build, run, critest, test, bench, kubelet, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, vm, fuzz)" ;;
     esac
 done

@@ -4,10 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod containers;
+mod figures;
 mod host;
 mod pods;
 mod recover;
+mod requests;
+mod runtimes;
+mod settings;
 mod stats;
+mod streams;
 mod views;
 
 use crate::supervisor::fake::FakeNode;
@@ -43,12 +48,17 @@ pub(crate) struct World {
 impl World {
     /// A node with a running daemon, and [`IMAGE`].
     pub(crate) fn new() -> Self {
+        Self::with(|_, _| {})
+    }
+
+    /// The same with settings of its own; the path is the world's directory.
+    pub(crate) fn with(change: impl FnOnce(&mut Settings, &Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["state", "data", "netns", "cgroup", "network"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let program = std::env::current_exe().unwrap();
-        let settings = Settings {
+        let mut settings = Settings {
             shim: program.clone(),
             pause: program,
             netns_dir: dir.path().join("netns"),
@@ -58,6 +68,7 @@ impl World {
             kill_timeout_seconds: 1,
             ..Settings::default()
         };
+        change(&mut settings, dir.path());
         let mut world = Self {
             dir,
             node: FakeNode::default(),
@@ -67,10 +78,14 @@ impl World {
             daemon: None,
         };
         world.start();
-        let (runtime, engine) = world.daemon.as_ref().unwrap();
-        let archive = Box::new(std::io::Cursor::new(archive()));
-        runtime.block_on(engine.images().load(archive, Some(IMAGE))).unwrap();
+        world.load(IMAGE, &serde_json::json!({}));
         world
+    }
+
+    /// Gives it an image whose containers run as told.
+    pub(crate) fn load(&self, name: &str, run: &serde_json::Value) {
+        let archive = Box::new(std::io::Cursor::new(archive(run)));
+        self.on(self.engine().images().load(archive, Some(name))).unwrap();
     }
 
     /// Starts a daemon where none is.
@@ -298,8 +313,8 @@ fn directories(root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// An image of one empty layer, as an archive.
-fn archive() -> Vec<u8> {
+/// An image of one layer with one file, as an archive.
+fn archive(run: &serde_json::Value) -> Vec<u8> {
     use serde_json::{Value, json};
     let mut tar = tar::Builder::new(Vec::new());
     let mut blob = |bytes: &[u8]| {
@@ -317,7 +332,8 @@ fn archive() -> Vec<u8> {
         other => other,
     };
     let config = json!({
-        "architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": [diff_id]}
+        "architecture": architecture, "os": "linux", "config": run,
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]}
     });
     let mut document = |kind: &str, document: &Value| {
         let bytes = document.to_string();

@@ -120,3 +120,96 @@ fn a_damaged_record_is_set_aside_and_its_durable_copy_takes_its_place() {
     assert_eq!(pod_state(&world, &pod), Some(SandboxState::Ready));
     assert_eq!(world.state(&id), "running");
 }
+
+#[test]
+fn what_a_supervisor_says_counts_more_than_what_was_written_last() {
+    let mut world = World::new();
+    let pod = world.pod("web");
+    let (started, forgotten) = (world.container(&pod, "started"), world.running(&pod, "forgotten"));
+    let gate = Gate::new();
+    world.node.on(Verb::Start, Act::Late(gate.clone()));
+    let (engine, id) = (world.engine(), started.clone());
+    world.spawn(async move { engine.start_container(&id).await });
+    world.on(gate.reached());
+    world.kill();
+    world.node.forget(&forgotten);
+    world.start();
+    assert_eq!(world.state(&started), "running", "the answer was lost, the start was not");
+    let state = world.engine().container_status(&forgotten).unwrap().state;
+    assert!(matches!(state, model::ContainerState::Exited { exit, .. } if exit.code == 137));
+    world.on(world.engine().exec_sync(&started, super::command("true"), None)).unwrap();
+    assert_eq!(world.node.commands().len(), 1, "how it runs was read from its spec");
+    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.nothing_left();
+}
+
+#[test]
+fn a_supervisor_of_another_release_is_left_alone_and_the_daemon_does_not_serve() {
+    let mut world = World::new();
+    let pod = world.pod("web");
+    let id = world.running(&pod, "app");
+    world.kill();
+    let before = world.left();
+    world.node.on(Verb::Connect, Act::Foreign);
+    let refused = world.try_start().unwrap_err();
+    assert!(refused.to_string().contains("speaks version"), "{refused}");
+    assert_eq!(world.left(), before, "nothing is changed");
+    world.start();
+    assert_eq!(world.state(&id), "running");
+}
+
+#[test]
+fn a_half_made_pod_goes_also_without_its_supervisor_and_stays_listed_where_it_cannot() {
+    let mut world = World::new();
+    for unmounts in [true, false] {
+        world.node.on(Verb::Sandbox, Act::Hang);
+        let (engine, asked) = (world.engine(), world.node.count(Verb::Sandbox));
+        world.spawn(async move { engine.run_pod(networked("web"), String::new()).await });
+        world.until("it hangs", || world.node.count(Verb::Sandbox) > asked);
+        world.kill();
+        world.node.living().iter().for_each(|pod| world.node.kill(pod));
+        if !unmounts {
+            world.host.fail(super::host::Step::Unmount);
+        }
+        world.start();
+        if unmounts {
+            world.nothing_left();
+        }
+    }
+    let listed = || world.engine().list_pods(&crate::PodFilter::default());
+    world.until("it is listed", || listed().len() == 1);
+    assert_eq!(listed()[0].state, SandboxState::NotReady);
+    world.on(world.engine().remove_pod(&listed()[0].id)).unwrap();
+    world.nothing_left();
+}
+
+#[test]
+fn a_pod_that_was_stopped_is_stopped_still_and_what_has_no_record_is_nobodys() {
+    let mut world = World::new();
+    let pod = world.pod("web");
+    let id = world.running(&pod, "app");
+    world.on(world.engine().stop_pod(&pod)).unwrap();
+    world.kill();
+    for left in ["state/pods/0123", "state/pods/.removed-4567", "data/containers/89ab"] {
+        std::fs::create_dir_all(world.path(left)).unwrap();
+    }
+    let connected = world.node.count(Verb::Connect);
+    world.start();
+    assert_eq!(world.node.count(Verb::Connect), connected, "there is nobody to talk to");
+    assert_eq!(pod_state(&world, &pod), Some(SandboxState::NotReady));
+    assert_eq!(world.state(&id), "exited");
+    assert_eq!(world.engine().list_pods(&crate::PodFilter::default()).len(), 1);
+    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.nothing_left();
+}
+
+#[test]
+fn ranges_of_pods_are_known_to_the_next_daemon() {
+    let mut world = World::new();
+    let ranges: Vec<ipnet::IpNet> = vec!["10.99.0.0/24".parse().unwrap()];
+    world.engine().update_runtime_config(&ranges).unwrap();
+    world.restart();
+    let pod = world.on(world.engine().run_pod(networked("web"), String::new())).unwrap();
+    let attachment = world.engine().registry.pod(pod.as_str()).unwrap().record().attachment.unwrap();
+    assert!(format!("{attachment:?}").contains("10.99.0.0/24"), "{attachment:?}");
+}

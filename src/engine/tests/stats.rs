@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A pod with a running container, of which the cgroups count something and nothing else is there.
-fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
+pub(super) fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
     let engine = world.engine();
     let id = format!("{number:064x}");
     let parent = format!("/stats/{id}");

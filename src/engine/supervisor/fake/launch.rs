@@ -5,7 +5,7 @@ use super::{Act, FakeNode, Pod, Verb, gone};
 use crate::error::EngineError;
 use crate::objects::lock;
 use crate::record::PodFiles;
-use crate::supervisor::{Connected, Hello, Launcher, Notice, Notify, Supervisor};
+use crate::supervisor::{Connected, Hello, Launcher, Notice, Notify, Supervisor, SupervisorError};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,6 +45,10 @@ impl Launcher for FakeNode {
             let failed = || gone(pod, Verb::Connect, pod);
             match act {
                 Some(Act::Wait(gate)) => gate.pass().await,
+                Some(Act::Foreign) => {
+                    let version = wire::VERSION + 1;
+                    return Err(SupervisorError::Foreign { pod: pod.to_owned(), version }.into());
+                }
                 Some(_) => {
                     if started.is_some() {
                         self.kill(pod);

@@ -8,9 +8,11 @@ use super::{Notice, SupervisorError};
 use crate::objects::lock;
 use crate::record::PodFiles;
 use std::collections::{BTreeMap, VecDeque};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord};
+use wire::plan::{ContainerPlan, ExecPlan};
 
 /// What a supervisor, or whoever starts it, can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +54,8 @@ pub(crate) enum Act {
     HangUp,
     /// It is done, and the container's end is told before the answer.
     ExitFirst(i32),
+    /// It is of a release that cannot be spoken with.
+    Foreign,
 }
 
 /// Keeps something waiting until it is opened.
@@ -94,6 +98,16 @@ struct Node {
     ignored: Vec<i32>,
     processes: i32,
     connections: u64,
+    /// What containers were made of.
+    plans: BTreeMap<String, ContainerPlan>,
+    /// What commands were run by.
+    commands: Vec<ExecPlan>,
+    /// What commands end with.
+    exit_code: i32,
+    /// The other ends of streams that were handed out.
+    streams: Vec<UnixStream>,
+    /// It hands out none any more.
+    starved: bool,
 }
 
 /// A supervisor, living or dead.
@@ -156,6 +170,38 @@ impl FakeNode {
     pub(crate) fn hang_up(&self, pod: &str) {
         if let Some(pod) = lock(&self.0).pods.get_mut(pod) {
             pod.connections.clear();
+        }
+    }
+
+    /// The plan of a container.
+    pub(crate) fn plan(&self, container: &str) -> Option<ContainerPlan> {
+        lock(&self.0).plans.get(container).cloned()
+    }
+
+    /// The plans of commands so far.
+    pub(crate) fn commands(&self) -> Vec<ExecPlan> {
+        lock(&self.0).commands.clone()
+    }
+
+    /// From now on commands end so.
+    pub(crate) fn end_commands_with(&self, code: i32) {
+        lock(&self.0).exit_code = code;
+    }
+
+    /// The container's side of the streams that were handed out last.
+    pub(crate) fn streams(&self) -> Vec<UnixStream> {
+        std::mem::take(&mut lock(&self.0).streams)
+    }
+
+    /// From now on there are no descriptors for streams.
+    pub(crate) fn starve(&self) {
+        lock(&self.0).starved = true;
+    }
+
+    /// A supervisor forgets a container, as one whose removal was under way.
+    pub(crate) fn forget(&self, container: &str) {
+        if let Some(pod) = lock(&self.0).holder(container) {
+            pod.containers.remove(container);
         }
     }
 

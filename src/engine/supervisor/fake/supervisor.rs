@@ -8,6 +8,7 @@ use crate::supervisor::{Answer, Command, Executed, Opened, Standing, Started, Su
 use futures::future::BoxFuture;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -130,8 +131,9 @@ impl Supervisor for FakeSupervisor {
 
     fn create(&self, plan: ContainerPlan) -> Answer<'_, i32> {
         Box::pin(async move {
-            let id = plan.id;
+            let id = plan.id.clone();
             let work = |node: &mut Node| {
+                node.plans.insert(id.clone(), plan);
                 let pid = node.process();
                 let pod = node.pods.get_mut(&self.pod).ok_or(ErrorCode::NotFound)?;
                 if pod.containers.contains_key(&id) || !pod.stands {
@@ -168,8 +170,10 @@ impl Supervisor for FakeSupervisor {
         Box::pin(async move {
             let id = &plan.container;
             let work = |node: &mut Node| {
+                node.commands.push(plan.clone());
+                let exit_code = node.exit_code;
                 self.with(node, id, RUNNING, |_| Executed {
-                    exit_code: 0,
+                    exit_code,
                     stdout: b"out".to_vec(),
                     stderr: Vec::new(),
                     timed_out: plan.timeout_ms == 1,
@@ -183,18 +187,26 @@ impl Supervisor for FakeSupervisor {
         Box::pin(async move {
             let id = &command.plan.container;
             let work = |node: &mut Node| {
-                self.with(node, id, RUNNING, |_| Opened { number: 1, descriptors: pipes(command.streams) })
+                node.commands.push(command.plan.clone());
+                self.with(node, id, RUNNING, |_| ())?;
+                let count = if command.tty { 1 } else { count(command.streams) };
+                Ok(Opened { number: 1, descriptors: node.pipes(count) })
             };
             self.ask(Verb::OpenExec, id, work).await
         })
     }
 
     fn wait_exec<'a>(&'a self, id: &'a str, _: u64) -> Answer<'a, i32> {
-        Box::pin(self.ask(Verb::WaitExec, id, |_| Ok(0)))
+        Box::pin(self.ask(Verb::WaitExec, id, |node| Ok(node.exit_code)))
     }
 
     fn attach<'a>(&'a self, id: &'a str, streams: Streams) -> Answer<'a, Vec<OwnedFd>> {
-        Box::pin(self.ask(Verb::Attach, id, move |node| self.with(node, id, RUNNING, |_| pipes(streams))))
+        Box::pin(self.ask(Verb::Attach, id, move |node| {
+            self.with(node, id, RUNNING, |_| ())?;
+            // Without an output there is one that tells the end.
+            let end = usize::from(!streams.stdout && !streams.stderr);
+            Ok(node.pipes(count(streams) + end))
+        }))
     }
 
     fn close_stdin<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
@@ -260,9 +272,18 @@ impl Supervisor for FakeSupervisor {
     }
 }
 
-/// As many descriptors as streams are asked for.
-fn pipes(streams: Streams) -> Vec<OwnedFd> {
-    let count = [streams.stdin, streams.stdout, streams.stderr].iter().filter(|wanted| **wanted).count();
-    let pair = || std::os::unix::net::UnixStream::pair().ok().map(|(ours, _)| ours.into());
-    std::iter::repeat_with(pair).take(count.max(1)).flatten().collect()
+/// How many streams are asked for.
+fn count(streams: Streams) -> usize {
+    [streams.stdin, streams.stdout, streams.stderr].iter().filter(|wanted| **wanted).count()
+}
+
+impl Node {
+    /// So many descriptors, whose other ends are kept for the test.
+    fn pipes(&mut self, count: usize) -> Vec<OwnedFd> {
+        let count = if self.starved { 0 } else { count };
+        let pairs = std::iter::repeat_with(UnixStream::pair).take(count).flatten();
+        let (ours, theirs): (Vec<_>, Vec<_>) = pairs.unzip();
+        self.streams = theirs;
+        ours.into_iter().map(OwnedFd::from).collect()
+    }
 }

@@ -1,0 +1,61 @@
+//! Settings that make no sense, and those that do not fit the host.
+
+use crate::{HandlerKind, HandlerSettings, Settings};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+fn handler(binary: &str) -> HandlerSettings {
+    HandlerSettings {
+        kind: HandlerKind::Oci,
+        binary: binary.into(),
+        root: Default::default(),
+        args: Vec::new(),
+        rlimits: BTreeMap::new(),
+        privileged_without_host_devices: false,
+        privileged_without_host_devices_all_devices_allowed: false,
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_its_key() {
+    assert!(Settings::default().check().is_ok());
+    let text = |pair: (&str, &str)| BTreeMap::from([(pair.0.to_owned(), pair.1.to_owned())]);
+    let table = [
+        (
+            Settings { default_capabilities: vec!["NOSUCH".to_owned()], ..Settings::default() },
+            "runtime.default_capabilities",
+        ),
+        (
+            Settings { default_sysctls: text(("kernel.panic", "1")), ..Settings::default() },
+            "runtime.default_sysctls",
+        ),
+        (Settings { rlimits: text(("nofile", "many")), ..Settings::default() }, "runtime.rlimits"),
+        (Settings { default_handler: "gone".to_owned(), ..Settings::default() }, "runtime.default_handler"),
+    ];
+    for (settings, key) in table {
+        let refused = settings.check().unwrap_err().to_string();
+        assert!(refused.contains(key), "{refused}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_the_host_is_told_each_by_its_key() {
+    let settings = Settings {
+        shim: "/nowhere/shim".into(),
+        pause: "/etc/passwd".into(),
+        handlers: BTreeMap::from([("other".to_owned(), handler("/nowhere/runtime"))]),
+        ..Settings::default()
+    };
+    let told: Vec<String> = settings
+        .check_host(Path::new("/nowhere/data"))
+        .into_iter()
+        .map(|problem| format!("{} {}", problem.prevents_start, problem.setting))
+        .collect();
+    let has = |fatal: bool, words: &[&str]| {
+        let begins = |line: &&String| line.starts_with(&fatal.to_string());
+        told.iter().filter(begins).any(|line| words.iter().all(|word| line.contains(word)))
+    };
+    assert!(has(true, &["runtime.shim", "/nowhere/shim"]), "{told:?}");
+    assert!(has(true, &["runtime.pause", "/etc/passwd", "not an executable"]), "{told:?}");
+    assert!(has(false, &["handlers.other.binary", "/nowhere/runtime"]), "{told:?}");
+}
