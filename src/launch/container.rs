@@ -1,6 +1,7 @@
 //! The first process of a container.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use sys::fd::{errno, flag, namespace};
 use sys::pass::Pass;
@@ -17,6 +18,9 @@ use crate::labels::Labels;
 use crate::pids::Joining;
 use crate::userns::{self, Mapper};
 use crate::{Failure, Never, creds, devices, hooks, keyring, masks, mounts, null, rootfs};
+
+/// About what it takes until the client knows that a container is created.
+const TELLING: Duration = Duration::from_micros(100);
 
 /// What the fork hands to the child.
 pub struct ContainerChild<'a> {
@@ -66,9 +70,8 @@ fn launch(child: &ContainerChild<'_>) -> Result<Never, Failure> {
         && handover.is_none()
         && Pass::has_room(&plan.process.seccomp)
     {
-        // Whoever gives the word is busy meanwhile with telling that everything stands; the supervisor, which has been
-        // woken on this CPU, begins with that first.
-        std::thread::yield_now();
+        // Whoever gives the word is busy meanwhile with telling that everything stands, and needs this CPU for that.
+        socket::wait_readable(status.as_fd(), TELLING);
         let ending = Ending { awaits_word: true, ..extras.ending(status, labels, None, None)? };
         creds::become_program(&plan.process, &ending);
     }

@@ -65,6 +65,10 @@ pub(crate) fn run() -> SysResult<()> {
             shim.dispatch(source);
         }
         shim.expire(Instant::now());
+        if shim.sandbox.is_some() {
+            // At leisure, for the first container; one that cannot be made is met again there.
+            let _ = shim.null();
+        }
     }
     Ok(())
 }

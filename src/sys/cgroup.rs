@@ -51,11 +51,14 @@ fn below(dir: &Path, places: &[u8]) -> Option<PathBuf> {
 /// How often the kernel has killed a process of the cgroup for want of memory: `oom_kill` in v2's
 /// `memory.events` or v1's `memory.oom_control`; 0 where neither exists.
 pub fn oom_kills(dir: &Path) -> u64 {
-    ["memory.events", "memory.oom_control"]
-        .iter()
-        .find_map(|name| fs::read_to_string(dir.join(name)).ok())
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()))
-        .unwrap_or(0)
+    let mut buffer = [0; 1024];
+    let read = ["memory.events", "memory.oom_control"].iter().find_map(|name| {
+        let mut file = fs::File::open(dir.join(name)).ok()?;
+        file.read(&mut buffer).ok()
+    });
+    let text = read.and_then(|length| std::str::from_utf8(buffer.get(..length)?).ok()).unwrap_or_default();
+    let kills = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+    kills.unwrap_or(0)
 }
 
 /// A descriptor that becomes urgent or readable when a cgroup runs out of memory: on v1 just before the kernel kills,

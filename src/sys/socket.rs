@@ -5,6 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
@@ -206,6 +207,17 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> SysResult<(usize, O
 pub fn is_abandoned(socket: BorrowedFd<'_>) -> bool {
     let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
     nix::sys::socket::recv(socket.as_raw_fd(), &mut [0; 1], flags) == Ok(0)
+}
+
+/// Waits until there is something to receive, or the other end is closed, but no longer than that. A signal ends it, too.
+pub fn wait_readable(socket: BorrowedFd<'_>, limit: Duration) {
+    let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let limit = libc::timespec {
+        tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    // SAFETY: one descriptor is given, and the time-out outlives the call; signals stay as they are.
+    unsafe { libc::ppoll(&raw mut wanted, 1, &raw const limit, std::ptr::null()) };
 }
 
 /// The user id of the process that connected (`SO_PEERCRED`).

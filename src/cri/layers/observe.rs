@@ -99,10 +99,17 @@ impl Call {
         let code = status.as_ref().map_or(Code::Ok, Status::code);
         self.record(code);
         let class = self.metrics.method(&self.path).class;
-        let (code, took) = (name(code), format_args!("{:.3}ms", self.begin.elapsed().as_secs_f64() * 1e3));
+        let (code, milliseconds) = (name(code), self.begin.elapsed().as_secs_f64() * 1e3);
+        let took = format_args!("{milliseconds:.3}ms");
         match (status.filter(|status| status.code() != Code::Ok), class) {
             (None, Class::Polling) => tracing::debug!(code, %took, "answered"),
-            (None, Class::Mutation) => tracing::info!(code, %took, "answered"),
+            (None, Class::Mutation) => {
+                // By itself: the client does not wait for the line.
+                let told = async move {
+                    tracing::info!(code, took = %format_args!("{milliseconds:.3}ms"), "answered");
+                };
+                tokio::spawn(told.in_current_span());
+            }
             // Asking for what is gone, or for what this build lacks, is part of how clients poll.
             (Some(status), Class::Polling)
                 if matches!(status.code(), Code::NotFound | Code::Unimplemented) =>

@@ -5,7 +5,7 @@ use super::request::{Ask, Greet, Greeting};
 use super::{Notice, Notify};
 use crate::objects::lock;
 use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -34,11 +34,83 @@ pub(super) struct Connection {
     features: OnceLock<Features>,
 }
 
+/// A shim that has answered the first question.
+pub(super) struct Greeted {
+    stream: std::os::unix::net::UnixStream,
+    decoder: FrameDecoder,
+    pub(super) greeting: Greeting,
+}
+
+impl Greeted {
+    /// Asks the first question; blocks until it is answered. For a thread that has nothing else to do: while a pod is
+    /// made, that is sooner than it takes until a worker of the runtime looks at a new socket.
+    pub(super) fn new(
+        pod: &str,
+        mut stream: std::os::unix::net::UnixStream,
+        limit: Duration,
+    ) -> Result<Self, SupervisorError> {
+        let subject = || pod.to_owned();
+        let gone = || SupervisorError::Gone { pod: subject(), verb: Greet::VERB, subject: subject() };
+        let (limits, mut decoder) = ((stream.set_read_timeout(Some(limit))), FrameDecoder::new());
+        limits.map_err(|_| gone())?;
+        stream.write_all(&wire::frame::request(0, &Greet.request())).map_err(|_| gone())?;
+        let mut buffer = [0; 1024];
+        loop {
+            match decoder.next_frame() {
+                Ok(Some(Frame { body: Body::Reply(reply), .. })) => {
+                    let wrong = || SupervisorError::WrongReply {
+                        pod: subject(),
+                        verb: Greet::VERB,
+                        subject: subject(),
+                    };
+                    let greeting = served(pod, Greet::answer(reply, Vec::new()).ok_or_else(wrong)?)?;
+                    return Ok(Self { stream, decoder, greeting });
+                }
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return Err(gone()),
+            }
+            match stream.read(&mut buffer) {
+                Ok(0) => return Err(gone()),
+                Ok(count) => decoder.push(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let seconds = limit.as_secs();
+                    let (pod, subject) = (subject(), subject());
+                    return Err(SupervisorError::Silent { pod, verb: Greet::VERB, subject, seconds });
+                }
+                Err(_) => return Err(gone()),
+            }
+        }
+    }
+}
+
+/// A greeting in a version of the protocol that is spoken.
+fn served(pod: &str, greeting: Greeting) -> Result<Greeting, SupervisorError> {
+    if (wire::OLDEST..=wire::VERSION).contains(&greeting.version) {
+        return Ok(greeting);
+    }
+    Err(SupervisorError::Foreign { pod: pod.to_owned(), version: greeting.version })
+}
+
 impl Connection {
+    /// A connection on which the first question is yet to be asked, by [`Connection::greet`].
     pub(super) fn new(pod: &str, stream: UnixStream, notify: Notify) -> Self {
+        Self::with(pod, stream, FrameDecoder::new(), notify)
+    }
+
+    /// One on which it was.
+    pub(super) fn greeted(pod: &str, greeted: Greeted, notify: Notify) -> io::Result<(Self, Greeting)> {
+        let Greeted { stream, decoder, greeting } = greeted;
+        stream.set_nonblocking(true)?;
+        let connection = Self::with(pod, UnixStream::from_std(stream)?, decoder, notify);
+        let _ = connection.features.set(greeting.features);
+        Ok((connection, greeting))
+    }
+
+    fn with(pod: &str, stream: UnixStream, decoder: FrameDecoder, notify: Notify) -> Self {
         let (reader, socket) = stream.into_split();
         let pending: Arc<Pending> = Arc::new(Mutex::new(Some(HashMap::new())));
-        tokio::spawn(read(reader, pending.clone(), notify));
+        tokio::spawn(read(reader, decoder, pending.clone(), notify));
         Self {
             pod: pod.to_owned(),
             writer: tokio::sync::Mutex::new(Writer { socket, frame: Vec::new(), written: 0 }),
@@ -59,10 +131,7 @@ impl Connection {
 
     /// The first question on a connection: events flow once it is answered.
     pub(super) async fn greet(&self, limit: Duration) -> Result<Greeting, SupervisorError> {
-        let greeting = self.ask_within(limit, &self.pod, Greet).await?;
-        if !(wire::OLDEST..=wire::VERSION).contains(&greeting.version) {
-            return Err(SupervisorError::Foreign { pod: self.pod.clone(), version: greeting.version });
-        }
+        let greeting = served(&self.pod, self.ask_within(limit, &self.pod, Greet).await?)?;
         // Its features do not change: a second greeting says the same.
         let _ = self.features.set(greeting.features);
         Ok(greeting)
@@ -145,8 +214,7 @@ impl Writer {
     }
 }
 
-async fn read(stream: OwnedReadHalf, pending: Arc<Pending>, notify: Notify) {
-    let mut decoder = FrameDecoder::new();
+async fn read(stream: OwnedReadHalf, mut decoder: FrameDecoder, pending: Arc<Pending>, notify: Notify) {
     let mut buffer = vec![0; 4096];
     let mut passed = VecDeque::new();
     loop {
@@ -208,7 +276,6 @@ fn take(
 mod tests {
     use super::super::request::{Remove, Start};
     use super::*;
-    use std::io::{Read as _, Write as _};
     use wire::msg::{ErrorCode, Request};
 
     /// A connection, and the shim's end of it.
@@ -249,6 +316,30 @@ mod tests {
         let error = connection.ask("c1", Start("c1".into())).await.err().unwrap();
         assert_eq!(error.to_string(), "start container c1: no such file");
         assert_eq!(error.command_exit_code(), Some(127));
+    }
+
+    #[test]
+    fn the_first_answer_of_a_shim_that_was_started_is_looked_at() {
+        let greet = |end: &dyn Fn(std::os::unix::net::UnixStream)| {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            end(theirs);
+            Greeted::new("p1", ours, Duration::from_millis(50)).map(|greeted| greeted.greeting.version)
+        };
+        let says = |version| {
+            let containers = Vec::new();
+            let features = Features::default();
+            let hello =
+                Reply::Hello { version, pid: 7, sandbox_ready: false, containers, pause_pid: None, features };
+            greet(&move |theirs| answering(theirs, hello.clone()))
+        };
+        assert_eq!(says(wire::VERSION).unwrap(), wire::VERSION);
+        let foreign = says(wire::VERSION + 1).unwrap_err();
+        assert!(matches!(foreign, SupervisorError::Foreign { .. }), "{foreign}");
+        let wrong = greet(&|theirs| answering(theirs, Reply::Ok)).unwrap_err();
+        assert!(matches!(wrong, SupervisorError::WrongReply { .. }), "{wrong}");
+        assert!(matches!(greet(&drop).unwrap_err(), SupervisorError::Gone { .. }));
+        let silent = greet(&std::mem::forget).unwrap_err();
+        assert!(matches!(silent, SupervisorError::Silent { .. }), "{silent}");
     }
 
     #[tokio::test]

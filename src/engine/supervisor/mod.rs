@@ -134,7 +134,8 @@ pub(crate) trait Supervisor: Send + Sync {
 
 /// Where supervisors come from.
 pub(crate) trait Launcher: Send + Sync {
-    /// Starts the supervisor of a pod, whose directory is there. Blocks.
+    /// Starts the supervisor of a pod, whose directory is there, until it can be talked to: [`Launcher::connect`] or
+    /// [`Launcher::kill`] follows. Blocks.
     fn spawn(&self, pod: &str, files: &PodFiles) -> Result<ShimProcess, EngineError>;
     /// Connects to a pod's supervisor and hears what it holds; news come to `notify` from then on. One that was `started`
     /// just now and cannot be talked to is ended.

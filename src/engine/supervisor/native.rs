@@ -1,8 +1,9 @@
 //! The shim as a pod's supervisor: a process of its own behind a Unix socket in the pod's directory.
 
-use super::connection::Connection;
+use super::connection::{Connection, Greeted};
 use super::request::{
-    Attach, CloseStdin, Create, Exec, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal, Start, WaitExec,
+    Attach, CloseStdin, Create, Exec, Greeting, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal,
+    Start, WaitExec,
 };
 use super::{
     Answer, Command, Connected, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Supervisor,
@@ -14,6 +15,7 @@ use crate::record::PodFiles;
 use crate::stats::{Interface, Traffic};
 use futures::future::BoxFuture;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -145,11 +147,13 @@ impl Supervisor for Shim {
 /// Starts shims, and finds them again.
 pub(crate) struct ShimLauncher {
     binary: PathBuf,
+    /// What those said that were started just now and are not connected to yet, by their process ids.
+    greeted: Mutex<HashMap<i32, Result<Greeted, EngineError>>>,
 }
 
 impl ShimLauncher {
     pub(crate) fn new(binary: PathBuf) -> Self {
-        Self { binary }
+        Self { binary, greeted: Mutex::default() }
     }
 }
 
@@ -160,8 +164,13 @@ impl Launcher for ShimLauncher {
         let path = files.shim_log();
         let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let log = log.map_err(EngineError::io("open", path))?;
-        spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &[])
-            .map_err(EngineError::sys(format!("start {:?}", self.binary)))
+        let process = spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &[])
+            .map_err(EngineError::sys(format!("start {:?}", self.binary)))?;
+        let greeted = dial(files)
+            .map_err(EngineError::io("connect to", files.socket()))
+            .and_then(|stream| Ok(Greeted::new(pod, stream, GREETING)?));
+        lock(&self.greeted).insert(process.pid, greeted);
+        Ok(process)
     }
 
     fn connect<'a>(
@@ -172,7 +181,12 @@ impl Launcher for ShimLauncher {
         notify: Notify,
     ) -> BoxFuture<'a, Result<Connected, EngineError>> {
         Box::pin(async move {
-            let greeted = match greet(pod, files, notify).await {
+            let known = started.as_ref().and_then(|process| lock(&self.greeted).remove(&process.pid));
+            let greeted = match known {
+                Some(greeted) => greeted.and_then(|greeted| take_over(pod, greeted, notify, files)),
+                None => greet(pod, files, notify).await,
+            };
+            let (connection, greeting) = match greeted {
                 Ok(greeted) => greeted,
                 Err(error) => {
                     if let Some(process) = started {
@@ -181,7 +195,8 @@ impl Launcher for ShimLauncher {
                     return Err(error);
                 }
             };
-            let (connection, pid, hello) = greeted;
+            let Greeting { pid, pause_pid, containers, .. } = greeting;
+            let hello = Hello { pause_pid, containers };
             let (pid, pidfd) = match started {
                 Some(process) => (process.pid, process.pidfd),
                 None => (pid, watch(pod, files, pid)?),
@@ -196,6 +211,7 @@ impl Launcher for ShimLauncher {
     }
 
     fn kill(&self, process: ShimProcess) -> BoxFuture<'_, ()> {
+        lock(&self.greeted).remove(&process.pid);
         Box::pin(end(process.pidfd))
     }
 
@@ -223,12 +239,25 @@ impl Launcher for ShimLauncher {
 }
 
 /// Connects, and asks the first question.
-async fn greet(pod: &str, files: &PodFiles, notify: Notify) -> Result<(Connection, i32, Hello), EngineError> {
-    let stream = dial(files).map_err(EngineError::io("connect to", files.socket()))?;
-    let connection = Connection::new(pod, stream, notify);
+async fn greet(pod: &str, files: &PodFiles, notify: Notify) -> Result<(Connection, Greeting), EngineError> {
+    let connecting = || EngineError::io("connect to", files.socket());
+    let stream = dial(files).and_then(|stream| {
+        stream.set_nonblocking(true)?;
+        tokio::net::UnixStream::from_std(stream)
+    });
+    let connection = Connection::new(pod, stream.map_err(connecting())?, notify);
     let greeting = connection.greet(GREETING).await?;
-    let super::request::Greeting { pid, pause_pid, containers, .. } = greeting;
-    Ok((connection, pid, Hello { pause_pid, containers }))
+    Ok((connection, greeting))
+}
+
+/// The same where it was asked before.
+fn take_over(
+    pod: &str,
+    greeted: Greeted,
+    notify: Notify,
+    files: &PodFiles,
+) -> Result<(Connection, Greeting), EngineError> {
+    Connection::greeted(pod, greeted, notify).map_err(EngineError::io("connect to", files.socket()))
 }
 
 /// To tell when a shim that a former daemon started is gone.
@@ -270,11 +299,9 @@ fn short(held: &fs::File) -> String {
     format!("/proc/self/fd/{}/shim.sock", held.as_raw_fd())
 }
 
-fn dial(files: &PodFiles) -> std::io::Result<tokio::net::UnixStream> {
+fn dial(files: &PodFiles) -> std::io::Result<UnixStream> {
     let held = fs::File::open(files.dir())?;
-    let stream = UnixStream::connect(short(&held))?;
-    stream.set_nonblocking(true)?;
-    tokio::net::UnixStream::from_std(stream)
+    UnixStream::connect(short(&held))
 }
 
 fn listen(files: &PodFiles) -> Result<OwnedFd, EngineError> {

@@ -7,7 +7,7 @@ use oci_spec::runtime::{
 };
 
 /// What the kernel does with a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     KillProcess,
     KillThread,
@@ -21,7 +21,7 @@ pub(super) enum Action {
 }
 
 /// How an argument is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compare {
     NotEqual,
     Less,
@@ -33,7 +33,7 @@ pub(super) enum Compare {
 }
 
 /// A test of one argument, in all its 64 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) argument: u8,
     pub(super) compare: Compare,
@@ -47,7 +47,7 @@ impl Condition {
 }
 
 /// Calls, and what becomes of them when every condition holds. The first rule that matches a call decides.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) names: Vec<String>,
     pub(super) action: Action,
@@ -61,7 +61,7 @@ impl Rule {
 }
 
 /// A whole profile.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Filter {
     pub(super) default: Action,
     pub(super) rules: Vec<Rule>,

@@ -18,9 +18,8 @@ use crate::caps::{CapSet, default_set};
 use crate::error::{OciError, OciResult};
 use filter::Filter;
 use oci_spec::runtime::LinuxSeccomp;
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`: no speculation barriers, which cost more than they give (the kernel's own
 /// default since 5.16).
@@ -48,14 +47,18 @@ pub struct Program {
     pub flags: u32,
 }
 
-static CACHE: LazyLock<Mutex<HashMap<Filter, Arc<[u8]>>>> = LazyLock::new(Mutex::default);
+/// Profiles and their programs, the last asked for first: comparing two costs less than making a key of one.
+static PROGRAMS: Mutex<Vec<(LinuxSeccomp, Program)>> = Mutex::new(Vec::new());
+
+/// The built-in profile's forms.
+static DEFAULTS: Mutex<Vec<(CapSet, LinuxSeccomp)>> = Mutex::new(Vec::new());
 
 /// The built-in profile for a process with this bounding set, in the spec's terms.
 ///
 /// # Errors
 /// Never in practice; the spec crate's builders are fallible.
 pub fn default_profile(caps: CapSet) -> OciResult<LinuxSeccomp> {
-    default::filter(caps).to_spec(arch::native())
+    remembered(&DEFAULTS, &caps, || default::filter(caps).to_spec(arch::native()))
 }
 
 /// The built-in profile's program for a process with this bounding set.
@@ -71,18 +74,33 @@ pub fn default_program(caps: CapSet) -> OciResult<Arc<[u8]>> {
 /// # Errors
 /// [`OciError::Profile`] for actions, arguments or sizes that are not supported.
 pub fn program(profile: &LinuxSeccomp) -> OciResult<Program> {
-    let filter = Filter::from_spec(profile)?;
-    let flags = filter.flags;
-    if let Some(bpf) = cache().get(&filter) {
-        return Ok(Program { bpf: Arc::clone(bpf), flags });
+    remembered(&PROGRAMS, profile, || {
+        let filter = Filter::from_spec(profile)?;
+        let bpf = bpf::bytes(&bpf::compile(&filter, arch::machines())?).into();
+        Ok(Program { bpf, flags: filter.flags })
+    })
+}
+
+/// What belongs to a key, made when it was not asked for lately.
+fn remembered<K: Clone + PartialEq, V: Clone>(
+    known: &Mutex<Vec<(K, V)>>,
+    key: &K,
+    make: impl FnOnce() -> OciResult<V>,
+) -> OciResult<V> {
+    let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = |list: &mut Vec<(K, V)>| {
+        let place = list.iter().position(|(one, _)| one == key)?;
+        list.get_mut(..=place)?.rotate_right(1);
+        list.first().map(|(_, value)| value.clone())
+    };
+    if let Some(value) = found(&mut known()) {
+        return Ok(value);
     }
-    let bpf: Arc<[u8]> = bpf::bytes(&bpf::compile(&filter, arch::machines())?).into();
-    let mut cache = cache();
-    if cache.len() >= CACHE_LIMIT {
-        cache.clear();
-    }
-    cache.insert(filter, Arc::clone(&bpf));
-    Ok(Program { bpf, flags })
+    let value = make()?;
+    let mut list = known();
+    list.truncate(CACHE_LIMIT - 1);
+    list.insert(0, (key.clone(), value.clone()));
+    Ok(value)
 }
 
 /// Reads a profile of the node, in the OCI form or Docker's.
@@ -115,8 +133,4 @@ pub(crate) fn compile(json: &[u8], caps: CapSet) -> Option<Vec<[u32; 4]>> {
     let filter = Filter::from_spec(&json::parse(json, caps).ok()?).ok()?;
     let program = bpf::compile(&filter, arch::machines()).ok()?;
     Some(program.into_iter().map(|one| [one.code.into(), one.jt.into(), one.jf.into(), one.k]).collect())
-}
-
-fn cache() -> std::sync::MutexGuard<'static, HashMap<Filter, Arc<[u8]>>> {
-    CACHE.lock().unwrap_or_else(PoisonError::into_inner)
 }
