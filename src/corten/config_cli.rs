@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub(crate) fn status(file: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<(), Error> {
     let socket = match socket {
         Some(socket) => socket,
-        // A file that is refused says nothing of the daemon's socket.
-        None => admin::socket(&config::load(file)?.config.state_dir),
+        // The daemon runs, whatever has become of its files.
+        None => admin::socket(&config::state_dir(file)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Error::Runtime { what: "the asynchronous runtime", source })?;

@@ -1,7 +1,7 @@
 //! Why a command ends with a failure.
 
 use crate::{
-    config::ConfigError, config::HostProblems, lock::LockError, socket::SocketError, state::StateError,
+    config::HostProblems, config::Mistakes, lock::LockError, socket::SocketError, state::StateError,
 };
 pub(crate) use engine::chain;
 use std::io;
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 pub(crate) enum Error {
     /// The configuration is refused.
     #[error("configuration")]
-    Config(#[from] ConfigError),
+    Config(#[from] Mistakes),
     /// A running daemon refuses its files as they are now.
     #[error("the daemon refuses its configuration: {0}")]
     Refused(String),
@@ -119,14 +119,21 @@ pub(crate) enum Error {
     },
 }
 
-/// Says why the process fails: in the log where there is one, else on stderr.
+/// Says why the process fails: in the log where there is one, else on stderr, where each mistake has a line.
 pub(crate) fn report(error: &Error) {
-    let text = chain(error);
     if tracing::dispatcher::has_been_set() {
-        tracing::error!("{text}");
-    } else {
-        let line = format!("corten: {text}\n");
-        // Nobody is left to tell when stderr is closed.
-        let _ = io::Write::write_all(&mut io::stderr(), line.as_bytes());
+        tracing::error!("{}", chain(error));
+        return;
     }
+    let reasons = match error {
+        Error::Config(mistakes) => mistakes.lines(),
+        Error::Host(problems) => problems.lines(),
+        _ => Vec::new(),
+    };
+    let text = match reasons.as_slice() {
+        [] => format!("corten: {}\n", chain(error)),
+        reasons => reasons.iter().map(|reason| format!("corten: {error}: {reason}\n")).collect(),
+    };
+    // Nobody is left to tell when stderr is closed.
+    let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
 }

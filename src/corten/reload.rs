@@ -74,7 +74,7 @@ struct Read {
 #[derive(Debug, thiserror::Error)]
 enum Refused {
     #[error(transparent)]
-    Config(#[from] config::ConfigError),
+    Config(#[from] config::Mistakes),
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
     #[error("compare it with the one in force")]

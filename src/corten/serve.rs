@@ -40,13 +40,16 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 /// Whatever keeps it from serving; once it serves, it ends well.
 pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     let loaded = config::load_over(defaults, file)?;
-    config::check_host(&loaded).of_the_start().none()?;
+    let problems = config::check_host(&loaded).allow_start()?;
     let Loaded { config, files, .. } = loaded;
     // Modes are given where files are made; what the parent process had must not change them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::malloc::limit(HEAPS, HEAP_SPARE);
     let level = logging::start(&config.log)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), ?files, "corten starts");
+    for problem in problems.lines() {
+        tracing::warn!("{problem}");
+    }
     state::prepare(&config.state_dir, state::STATE_MODE)?;
     state::prepare(&config.data_dir, state::DATA_MODE)?;
     let _state = DirectoryLock::take(&config.state_dir)?;

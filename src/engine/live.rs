@@ -73,7 +73,9 @@ impl Engine {
         let former = self.live.load_full();
         let default_handler = former.settings.default_handler.clone();
         let settings = Settings { default_handler, ..settings };
-        settings.check()?;
+        if let Some(problem) = settings.check().into_iter().next() {
+            return Err(problem.into());
+        }
         let next = Live::new(settings, &self.paths.state, Some(&former)).await?;
         self.check_handlers_in_use(&former.settings, &next.settings)?;
         let next = Arc::new(next);

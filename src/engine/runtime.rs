@@ -58,7 +58,7 @@ pub(crate) const POD_CIDRS: &str = "runtime/pod-cidrs";
 impl Settings {
     /// What of the settings does not fit this host: programs that are not there, a driver of cgroups that cannot be, a
     /// data directory on a filesystem that cannot carry containers. Nothing is opened or made for it.
-    pub fn check_host(&self, data: &Path) -> Vec<HostProblem> {
+    pub fn check_host(&self, data: Option<&Path>) -> Vec<HostProblem> {
         let mut problems = Vec::new();
         let helpers = [("runtime.shim", &self.shim, SHIM), ("runtime.pause", &self.pause, PAUSE)];
         for (key, configured, name) in helpers {
@@ -74,8 +74,8 @@ impl Settings {
             Err(EngineError::Invalid { field, problem }) => problems.push(HostProblem::fatal(field, problem)),
             Err(error) => problems.push(HostProblem::fatal("runtime.cgroup_driver", chain(&error))),
         }
-        problems
-            .extend(preflight::on_overlay(data).map(|problem| HostProblem::tolerated("data_dir", problem)));
+        let on_overlay = data.and_then(preflight::on_overlay);
+        problems.extend(on_overlay.map(|problem| HostProblem::tolerated("data_dir", problem)));
         problems.extend(handlers::check_host(self));
         problems
     }

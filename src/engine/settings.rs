@@ -158,25 +158,26 @@ impl SettingError {
 impl Settings {
     /// Whether the settings make sense, whatever the host: the part that `corten config check` and the daemon's start
     /// have in common.
-    ///
-    /// # Errors
-    /// The first setting that does not.
-    pub fn check(&self) -> Result<(), SettingError> {
+    /// Returns every one that does not.
+    pub fn check(&self) -> Vec<SettingError> {
         let key = "runtime.default_capabilities";
-        for name in &self.default_capabilities {
-            oci::caps::CapSet::parse_one(key, name).map_err(|_| {
-                SettingError::new(
-                    key,
-                    format!("`{name}` is no capability, expected one such as NET_BIND_SERVICE"),
-                )
-            })?;
-        }
+        let unknown = |name: &&String| oci::caps::CapSet::parse_one(key, name).is_err();
+        let refuse = |name: &String| {
+            SettingError::new(
+                key,
+                format!("`{name}` is no capability, expected one such as NET_BIND_SERVICE"),
+            )
+        };
+        let mut problems: Vec<SettingError> =
+            self.default_capabilities.iter().filter(unknown).map(refuse).collect();
         let key = "runtime.default_sysctls";
-        oci::plan::default_sysctls(key, &self.default_sysctls)
-            .map_err(|error| SettingError::of(key, error))?;
+        let sysctls = oci::plan::default_sysctls(key, &self.default_sysctls);
+        problems.extend(sysctls.err().map(|error| SettingError::of(key, error)));
         let key = "runtime.rlimits";
-        oci::rlimits::Rlimits::parse(key, &self.rlimits).map_err(|error| SettingError::of(key, error))?;
-        crate::handlers::check(self)
+        let rlimits = oci::rlimits::Rlimits::parse(key, &self.rlimits);
+        problems.extend(rlimits.err().map(|error| SettingError::of(key, error)));
+        problems.extend(crate::handlers::check(self));
+        problems
     }
 
     /// What the planner of containers takes of them.

@@ -1,12 +1,11 @@
 //! One call of one plugin, in process or executed, measured.
 
 use crate::attachment::pod_of;
-use crate::chain::{network_invocation, with_network};
 use crate::conf::Loaded;
 use crate::exec::{self, Execution};
 use crate::host::Host;
 use crate::metrics::{Metrics, Mode};
-use crate::{NetError, NetworkSettings, Result, in_process};
+use crate::{NetError, NetworkSettings, Result, in_process, obstacle};
 use arc_swap::ArcSwap;
 use cni::types::{CniError, CniResult, Command, Invocation, PluginConfig, TypesError};
 use serde_json::Value;
@@ -37,37 +36,13 @@ impl Caller {
 
     /// How a plugin of a configuration is to run.
     pub(crate) fn mode(&self, conf: &PluginConfig, builtin: bool) -> Mode {
-        if builtin || self.settings.load().in_process && in_process::supports(conf) {
-            Mode::InProcess
-        } else {
-            Mode::Executed
-        }
+        obstacle::mode(&self.settings.load(), conf, builtin)
     }
 
-    /// What makes every ADD of a network fail, as far as that shows without calling a plugin: a configuration that a
-    /// plugin in process refuses, a plugin that would have to be executed and is not there.
+    /// What makes every ADD of a network fail, as far as that shows without calling a plugin.
     pub(crate) fn obstacle(&self, loaded: &Loaded) -> Option<String> {
-        self.refused(loaded).or_else(|| self.missing(loaded))
-    }
-
-    fn refused(&self, loaded: &Loaded) -> Option<String> {
-        let plugins = loaded.list.plugins.iter();
-        let mut own = plugins.filter(|plugin| self.mode(plugin, loaded.builtin) == Mode::InProcess);
-        own.find_map(|plugin| {
-            let call = network_invocation(Command::Status, with_network(&loaded.list, plugin));
-            let problem = cni::validate(&call).err()?.msg;
-            Some(format!("NetworkNotReady: {}: {problem}", loaded.path.display()))
-        })
-    }
-
-    fn missing(&self, loaded: &Loaded) -> Option<String> {
-        let absent = |conf: &&PluginConfig| {
-            self.mode(conf, loaded.builtin) == Mode::Executed
-                && exec::find(conf.plugin_type(), &self.settings.load().bin_dirs).is_none()
-        };
-        let plugin = loaded.list.plugins.iter().find(absent)?.plugin_type();
-        let dirs = exec::search_path(&self.settings.load().bin_dirs);
-        Some(format!("NetworkNotReady: no CNI plugin {plugin} in {dirs}"))
+        let obstacle = obstacle::obstacle(&self.settings.load(), loaded)?;
+        Some(format!("NetworkNotReady: {obstacle}"))
     }
 
     /// Carries out a call. An ADD returns its result in the version of the configuration; other commands

@@ -24,6 +24,7 @@ mod kept;
 mod left;
 mod metrics;
 mod network;
+mod obstacle;
 mod pod;
 mod release;
 mod settings;

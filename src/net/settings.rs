@@ -59,6 +59,28 @@ impl Default for NetworkSettings {
 }
 
 impl NetworkSettings {
+    /// What is wrong with the subnets: a pod gets one address of each family.
+    pub fn check_subnets(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (at, net) in self.subnets.iter().enumerate() {
+            let is_ipv4 = net.addr().is_ipv4();
+            let (family, longest) = if is_ipv4 { ("IPv4", 30) } else { ("IPv6", 126) };
+            if let Some(first) = self.subnets[..at].iter().find(|first| first.addr().is_ipv4() == is_ipv4) {
+                problems.push(format!(
+                    "{net} is a second {family} subnet beside {first}, and a pod gets one address of each family: \
+                     leave one"
+                ));
+            }
+            if net.prefix_len() > longest {
+                problems.push(format!(
+                    "{net} has no room for a gateway and pods: the prefix of an {family} subnet has at most \
+                     {longest} bits"
+                ));
+            }
+        }
+        problems
+    }
+
     pub(crate) fn plugin_timeout(&self) -> Duration {
         Duration::from_secs(self.plugin_timeout_seconds.max(1))
     }

@@ -3,19 +3,31 @@
 
 use super::error::{ConfigError, Place, nearest};
 use super::tree::{Node, Value};
-use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, StringDeserializer};
-use serde::de::{DeserializeSeed, Expected, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Expected, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
 use std::collections::btree_map;
 use std::fmt;
 
-/// The settings that a tree holds.
-///
-/// # Errors
-/// An unknown key, or a value that its setting cannot take.
-pub(super) fn from_node<'de, T: Deserialize<'de>>(root: &'de Node) -> Result<T, ConfigError> {
-    T::deserialize(root).map_err(|error| error.locate(root))
+/// More mistakes than this are not looked for.
+const MOST: usize = 100;
+
+/// The settings that a tree holds, and every unknown key and every value that its setting cannot take. Their settings have
+/// their defaults, and the tree marks them.
+pub(super) fn from_node<T: DeserializeOwned + Default>(root: &mut Node) -> (T, Vec<ConfigError>) {
+    let mut mistakes = Vec::new();
+    while mistakes.len() < MOST {
+        let error = match T::deserialize(&*root) {
+            Ok(settings) => return (settings, mistakes),
+            Err(error) => error,
+        };
+        let path: Vec<String> = error.path.iter().rev().cloned().collect();
+        mistakes.push(error.locate(root));
+        if !root.refuse(&path) {
+            break;
+        }
+    }
+    (T::default(), mistakes)
 }
 
 /// A failure inside serde, whose place and key are added on the way up.
@@ -45,6 +57,9 @@ enum Reason {
 /// What a setting takes, in the words of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
+    /// A whole number of 0 or more.
+    Count,
+    /// A whole number.
     Number,
     Section,
     Other(String),
@@ -54,7 +69,8 @@ impl Kind {
     fn of(expected: &dyn Expected) -> Self {
         let name = expected.to_string();
         match name.as_str() {
-            "usize" | "u8" | "u16" | "u32" | "u64" | "i8" | "i16" | "i32" | "i64" => Self::Number,
+            "usize" | "u8" | "u16" | "u32" | "u64" => Self::Count,
+            "i8" | "i16" | "i32" | "i64" => Self::Number,
             "path string" => Self::Other("a path in quotes".to_owned()),
             "a string" => Self::Other("text in quotes".to_owned()),
             "a boolean" => Self::Other("true or false, without quotes".to_owned()),
@@ -68,15 +84,25 @@ impl Kind {
     /// The words, for the setting of this key.
     fn describe(&self, key: &str) -> String {
         match self {
-            Self::Number if key.ends_with("_seconds") => {
-                "a whole number of seconds, without quotes".to_owned()
+            Self::Count if key.ends_with("_seconds") => {
+                "a whole number of seconds of 0 or more, without quotes".to_owned()
             }
+            Self::Count => "a whole number of 0 or more, without quotes".to_owned(),
             Self::Number => "a whole number, without quotes".to_owned(),
             Self::Section => format!("a section [{key}]"),
             Self::Other(words) => words.clone(),
         }
     }
 }
+
+/// What settings take whose type says it in words of its own.
+const FORMS: [(&str, &str); 2] = [
+    (
+        "network.subnets",
+        "a subnet such as \"10.88.0.0/16\" or \"fd10:88::/64\", whose prefix has at most 32 bits, or 128 with IPv6",
+    ),
+    ("stream.address", "an IP address with a port, for example \"127.0.0.1:0\""),
+];
 
 /// What stands there, as it is written in a file.
 fn found(unexpected: &Unexpected<'_>) -> String {
@@ -114,9 +140,9 @@ impl DeError {
         match self.reason {
             Reason::UnknownKey { nearest } => {
                 let section = parts.split_last().map(|(_, section)| section).unwrap_or_default();
-                let nearest = nearest.map(|name| {
-                    section.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".")
-                });
+                let within =
+                    |name| section.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
+                let nearest = nearest.map(within).or_else(|| elsewhere(&parts));
                 ConfigError::UnknownKey { place, key, nearest }
             }
             Reason::Type { expected, found } => {
@@ -124,10 +150,25 @@ impl DeError {
                 ConfigError::Value { place, key, reason, nearest: None }
             }
             Reason::Value { text, nearest } => {
+                let form = FORMS.iter().find(|(setting, _)| key.starts_with(setting));
+                let written = root.at(&parts).and_then(|node| node.text());
+                let text = match (form, written) {
+                    (Some((_, form)), Some(written)) => format!("expected {form}, found {written:?}"),
+                    _ => text,
+                };
                 ConfigError::Value { place, key, reason: text, nearest: nearest.map(str::to_owned) }
             }
         }
     }
+}
+
+/// The setting of this name in another section, where there is one such.
+fn elsewhere(path: &[String]) -> Option<String> {
+    let name = path.last()?;
+    let is_it = |key: &str| key.rsplit_once('.').is_some_and(|(_, last)| last == name);
+    let mut found = super::live::KEYS.iter().map(|(key, _)| *key).filter(|key| is_it(key));
+    let first = found.next()?;
+    found.next().is_none().then(|| first.to_owned())
 }
 
 impl fmt::Display for DeError {
@@ -203,7 +244,8 @@ impl<'de> serde::Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, DeError> {
         if let Value::Table(entries) = &self.value
-            && let Some((key, node)) = entries.iter().find(|(key, _)| !fields.contains(&key.as_str()))
+            && let Some((key, node)) =
+                entries.iter().find(|(key, node)| !node.refused && !fields.contains(&key.as_str()))
         {
             let error = DeError::new(Reason::UnknownKey { nearest: nearest(key, fields) });
             return Err(error.within(key.clone(), &node.place));
@@ -252,7 +294,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = DeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DeError> {
-        self.current = self.entries.next();
+        self.current = self.entries.find(|(_, node)| !node.refused);
         let Some((key, _)) = self.current else { return Ok(None) };
         seed.deserialize(StringDeserializer::new(key.clone())).map(Some).map_err(|error| self.locate(error))
     }
@@ -271,7 +313,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = DeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DeError> {
-        let Some((index, node)) = self.0.next() else { return Ok(None) };
+        let Some((index, node)) = self.0.find(|(_, node)| !node.refused) else { return Ok(None) };
         seed.deserialize(node).map(Some).map_err(|error| error.within(index.to_string(), &node.place))
     }
 }

@@ -83,20 +83,65 @@ pub(crate) enum ConfigError {
     },
 }
 
+/// Everything that is wrong with the files.
+#[derive(Debug)]
+pub(crate) struct Mistakes(pub(super) Vec<ConfigError>);
+
+impl Mistakes {
+    /// A line for each.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|mistake| crate::error::chain(mistake)).collect()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("; "))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl ConfigError {
+    /// Where it is, as far as that is in a file.
+    pub(super) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Syntax { place, .. }
+            | Self::Foreign { place, .. }
+            | Self::UnknownKey { place, .. }
+            | Self::Value { place, .. } => Some(place),
+            Self::Invalid { place, .. } => place.as_ref(),
+            Self::Read { .. } => None,
+        }
+    }
+
+    /// The setting that it is about.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { key, .. } | Self::Value { key, .. } | Self::Invalid { key, .. } => Some(key),
+            Self::Read { .. } | Self::Syntax { .. } | Self::Foreign { .. } => None,
+        }
+    }
+}
+
 fn hint(nearest: Option<&str>) -> String {
     nearest.map(|nearest| format!(", did you mean `{nearest}`?")).unwrap_or_default()
 }
 
-/// Less alike than this, a candidate is no guess but a riddle.
-const ALIKE: f64 = 0.4;
-
-/// The candidate that looks most like the word, if one does.
+/// The candidate that looks most like the word: with one slip in three letters, or with words left out (`limit` for
+/// `pids_limit`) where only one has them. Anything further off would be a riddle.
 pub(super) fn nearest(word: &str, candidates: &[&'static str]) -> Option<&'static str> {
-    let distance = |candidate: &&&str| {
-        // The scaled similarity, because floating-point numbers have no order.
-        let similarity = strsim::normalized_damerau_levenshtein(word, candidate);
-        std::cmp::Reverse((similarity * 1e6).round().to_bits())
-    };
-    let best = candidates.iter().min_by_key(distance).copied()?;
-    (strsim::normalized_damerau_levenshtein(word, best) >= ALIKE).then_some(best)
+    let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
+    let best = candidates.iter().copied().min_by_key(|candidate| distance(candidate))?;
+    if distance(best) <= word.chars().count().max(3) / 3 {
+        return Some(best);
+    }
+    let mut longer = candidates.iter().copied().filter(|candidate| has_words(candidate, word));
+    let first = longer.next()?;
+    longer.next().is_none().then_some(first)
+}
+
+/// Whether a name of words has these in a row.
+fn has_words(name: &str, words: &str) -> bool {
+    !words.is_empty() && format!("_{name}_").contains(&format!("_{words}_"))
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod de;
+mod directories;
 mod error;
 mod host;
 mod live;
@@ -14,7 +15,8 @@ mod sections;
 mod tests;
 mod tree;
 
-pub(crate) use error::ConfigError;
+use error::ConfigError;
+pub(crate) use error::Mistakes;
 pub(crate) use host::{HostProblems, check as check_host};
 pub(crate) use live::{Update, update};
 pub(crate) use sections::{Config, Log, LogFormat, MetricsAddress};
@@ -55,8 +57,9 @@ impl Loaded {
 /// Reads and checks the configuration. A file that is named must exist; the default one need not.
 ///
 /// # Errors
-/// A file cannot be read or is no TOML, a key is unknown, a value has the wrong type or is out of range.
-pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, ConfigError> {
+/// Files that cannot be read or are no TOML; else keys that are unknown, values that have the wrong type or are out of
+/// range.
+pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, Mistakes> {
     load_over("", named)
 }
 
@@ -64,41 +67,84 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, ConfigError> {
 ///
 /// # Errors
 /// As [`load`].
-pub(crate) fn load_over(defaults: &str, named: Option<&Path>) -> Result<Loaded, ConfigError> {
-    let main = named.unwrap_or(Path::new(DEFAULT_FILE));
-    let mut root = Node::empty();
-    root.merge(Node::parse(Path::new("(command line)"), defaults)?);
-    let mut files = Vec::new();
-    match fs::read_to_string(main) {
-        Ok(text) => {
-            root.merge(Node::parse(main, &text)?);
-            files.push(main.to_owned());
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {}
-        Err(source) => return Err(ConfigError::Read { path: main.to_owned(), source }),
+pub(crate) fn load_over(defaults: &str, named: Option<&Path>) -> Result<Loaded, Mistakes> {
+    let Reading { mut root, files, mistakes } = Reading::of(defaults, named);
+    // What the settings of such a file would be is anybody's guess.
+    if !mistakes.is_empty() {
+        return Err(Mistakes(mistakes));
     }
-    for path in drop_ins(main)? {
-        let text =
-            fs::read_to_string(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
-        root.merge(Node::parse(&path, &text)?);
-        files.push(path);
-    }
-    let config = settings(&root)?;
+    let config = settings(&mut root, &files)?;
     Ok(Loaded { config, files, root })
 }
 
-fn settings(root: &Node) -> Result<Config, ConfigError> {
-    let mut config: Config = de::from_node(root)?;
+/// The state directory that the files name, as far as they can be read: by it a daemon is found that refuses them.
+pub(crate) fn state_dir(named: Option<&Path>) -> PathBuf {
+    let Reading { root, .. } = Reading::of("", named);
+    let set = root.at(&["state_dir".to_owned()]).and_then(Node::text);
+    set.map_or_else(|| Config::default().state_dir, PathBuf::from)
+}
+
+/// Files on the way to settings.
+struct Reading {
+    root: Node,
+    files: Vec<PathBuf>,
+    mistakes: Vec<ConfigError>,
+}
+
+impl Reading {
+    fn of(defaults: &str, named: Option<&Path>) -> Self {
+        let main = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let mut reading = Self { root: Node::empty(), files: Vec::new(), mistakes: Vec::new() };
+        reading.take(Path::new("(command line)"), Ok(defaults.to_owned()));
+        match fs::read_to_string(main) {
+            Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {}
+            text => reading.file(main, text),
+        }
+        match drop_ins(main) {
+            Ok(paths) => paths.iter().for_each(|path| reading.file(path, fs::read_to_string(path))),
+            Err(error) => reading.mistakes.push(error),
+        }
+        reading
+    }
+
+    fn file(&mut self, path: &Path, text: std::io::Result<String>) {
+        self.take(path, text);
+        self.files.push(path.to_owned());
+    }
+
+    fn take(&mut self, path: &Path, text: std::io::Result<String>) {
+        match text {
+            Ok(text) => {
+                let (node, mistakes) = Node::parse(path, &text);
+                self.root.merge(node);
+                self.mistakes.extend(mistakes);
+            }
+            Err(source) => self.mistakes.push(ConfigError::Read { path: path.to_owned(), source }),
+        }
+    }
+}
+
+/// What the tree says; `files` is the order in which mistakes are told.
+fn settings(root: &mut Node, files: &[PathBuf]) -> Result<Config, Mistakes> {
+    let (mut config, mut mistakes): (Config, _) = de::from_node(root);
     if root.place_of("images.root").is_none() {
         config.images.root = config.data_dir.join("images");
     }
     own_directories(&mut config);
-    check::check(&config).map_err(|invalid| ConfigError::Invalid {
+    let refused: Vec<String> =
+        mistakes.iter().filter_map(|mistake| mistake.key().map(str::to_owned)).collect();
+    mistakes.extend(check::check(&config, &refused).into_iter().map(|invalid| ConfigError::Invalid {
         place: root.nearest_place(&invalid.key),
         key: invalid.key,
         reason: invalid.reason,
-    })?;
-    Ok(config)
+    }));
+    if mistakes.is_empty() {
+        return Ok(config);
+    }
+    mistakes.sort_by_key(|mistake| {
+        mistake.place().map(|place| (files.iter().position(|file| **file == *place.file), place.line))
+    });
+    Err(Mistakes(mistakes))
 }
 
 /// What follows from the daemon's directories.

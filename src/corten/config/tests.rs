@@ -59,13 +59,14 @@ fn keys(prefix: &str, value: &Json, found: &mut Vec<String>) {
 
 #[test]
 fn the_printed_defaults_are_the_defaults() {
-    let root = Node::parse(Path::new("corten.toml"), DEFAULT_TEXT).unwrap();
-    assert_eq!(json(&settings(&root).unwrap()), json(&Config::default()));
+    let (mut root, mistakes) = Node::parse(Path::new("corten.toml"), DEFAULT_TEXT);
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    assert_eq!(json(&settings(&mut root, &[]).unwrap()), json(&Config::default()));
 }
 
 #[test]
 fn the_printed_defaults_name_and_explain_every_key() {
-    let root = Node::parse(Path::new("corten.toml"), DEFAULT_TEXT).unwrap();
+    let (root, _) = Node::parse(Path::new("corten.toml"), DEFAULT_TEXT);
     let lines: Vec<&str> = DEFAULT_TEXT.lines().collect();
     let mut all = Vec::new();
     keys("", &json(&Config::default()), &mut all);
@@ -82,16 +83,15 @@ fn the_printed_defaults_name_and_explain_every_key() {
 
 #[test]
 fn without_any_file_the_defaults_apply() {
-    let root = Node::empty();
-    assert_eq!(json(&settings(&root).unwrap()), json(&Config::default()));
+    let mut root = Node::empty();
+    assert_eq!(json(&settings(&mut root, &[]).unwrap()), json(&Config::default()));
     assert_eq!(json(&Etc::new("").load().config), json(&Config::default()));
 }
 
 #[test]
 fn a_named_file_has_to_exist() {
-    let error = load(Some(Path::new("/nonexistent/corten.toml"))).unwrap_err();
-    assert_eq!(error.to_string(), "cannot read /nonexistent/corten.toml");
-    assert!(std::error::Error::source(&error).is_some());
+    let error = load(Some(Path::new("/nonexistent/corten.toml"))).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read /nonexistent/corten.toml: No such file"), "{error}");
 }
 
 #[test]
@@ -118,15 +118,15 @@ fn wrong_types_and_words_are_refused_with_their_line() {
         ("log = \"debug\"", "corten.toml:1: `log`: expected a section [log], found \"debug\""),
         (
             "[daemon]\n\nworkers = -1",
-            "corten.toml:3: `daemon.workers`: expected a whole number, without quotes, found -1",
+            "corten.toml:3: `daemon.workers`: expected a whole number of 0 or more, without quotes, found -1",
         ),
         (
             "[daemon]\nworkers = \"4\"",
-            "corten.toml:2: `daemon.workers`: expected a whole number, without quotes, found \"4\"",
+            "corten.toml:2: `daemon.workers`: expected a whole number of 0 or more, without quotes, found \"4\"",
         ),
         (
             "[daemon]\ndrain_seconds = \"30s\"",
-            "corten.toml:2: `daemon.drain_seconds`: expected a whole number of seconds, without quotes, found \"30s\"",
+            "corten.toml:2: `daemon.drain_seconds`: expected a whole number of seconds of 0 or more, without quotes, found \"30s\"",
         ),
         (
             "[log]\nformat = \"jsn\"",
@@ -134,7 +134,16 @@ fn wrong_types_and_words_are_refused_with_their_line() {
         ),
         (
             "[network]\nsubnets = [\n  \"10.88.0.0/16\",\n  \"ten\",\n]",
-            "corten.toml:4: `network.subnets.1`: invalid IP address syntax",
+            "corten.toml:4: `network.subnets.1`: expected a subnet such as \"10.88.0.0/16\" or",
+        ),
+        (
+            "[network]\nsubnets = [\"10.88.0.0/33\"]",
+            "corten.toml:2: `network.subnets.0`: expected a subnet such as \"10.88.0.0/16\" or \"fd10:88::/64\", whose \
+             prefix has at most 32 bits, or 128 with IPv6, found \"10.88.0.0/33\"",
+        ),
+        (
+            "[stream]\naddress = \"localhost:9\"",
+            "corten.toml:2: `stream.address`: expected an IP address with a port, for example \"127.0.0.1:0\", found",
         ),
         (
             "[metrics]\naddress = \"localhost:9\"",
@@ -156,9 +165,14 @@ fn wrong_types_and_words_are_refused_with_their_line() {
 #[test]
 fn usual_mistakes_are_told_with_what_mends_them() {
     let table = [
-        ("[log]\nlevel = info\n", "corten.toml:2: text needs quotes"),
-        ("[log]\nlevel=info\n", "corten.toml:2: text needs quotes"),
-        ("socket = /run/x.sock\n", "corten.toml:1: text needs quotes"),
+        ("[log]\nlevel = info\n", "corten.toml:2: text needs quotes: write `level = \"info\"`"),
+        ("[log]\nlevel=info\n", "corten.toml:2: text needs quotes: write `level = \"info\"`"),
+        ("socket = /run/x.sock\n", "corten.toml:1: text needs quotes: write `socket = \"/run/x.sock\"`"),
+        ("level = \"debug\"\n", "corten.toml:1: unknown key `level`, did you mean `log.level`?"),
+        (
+            "[runtime]\npids = 5\n",
+            "corten.toml:2: unknown key `runtime.pids`, did you mean `runtime.pids_limit`?",
+        ),
         (
             "[log]\nformat = \"json\"\n\n[log]\nlevel = \"info\"\n",
             "corten.toml:4: `log` stands here a second time, the first is in line 1",
@@ -174,7 +188,14 @@ fn usual_mistakes_are_told_with_what_mends_them() {
         let text = refusal(main);
         assert!(text.starts_with(expected), "{main:?} gives {text:?}, not {expected:?}");
     }
-    assert_eq!(refusal("zebra = 1\n"), "corten.toml:1: unknown key `zebra`", "no guess far off");
+    for (main, said) in [
+        ("zebra = 1\n", "corten.toml:1: unknown key `zebra`"),
+        ("[runtime]\nsandbox = 1\n", "corten.toml:2: unknown key `runtime.sandbox`"),
+        ("[log]\nlines = 1\n", "corten.toml:2: unknown key `log.lines`"),
+        ("[runtime]\nlimit = 1\n", "corten.toml:2: unknown key `runtime.limit`"),
+    ] {
+        assert_eq!(refusal(main), said, "no guess far off");
+    }
 }
 
 #[test]
@@ -228,6 +249,121 @@ fn values_out_of_range_are_refused_with_their_line() {
     }
     let long = format!("socket = \"/run/{}\"", "s".repeat(120));
     assert!(refusal(&long).contains("125 bytes are too long for a socket"), "{}", refusal(&long));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_in_the_order_of_the_files() {
+    let etc = Etc::new(
+        "scoket = \"/run/x.sock\"\ndata_dir = \"data\"\n[daemon]\nworkers = -1\ndrain_seconds = 9999\n[network]\n\
+         subnets = [\"ten\", \"10.88.0.0/16\", \"eleven\"]\nmtu = 1\n[handlers.a]\nbinary = \"/bin/a\"\n\
+         [handlers.b]\ntype = \"oci\"\nbinary = \"b\"\nextra = 1\n[runtime]\ndefault_handler = \"a\"\n\
+         default_capabilities = [\"FLY\", \"CHOWN\", \"SWIM\"]\n",
+    );
+    etc.drop_in("10.toml", "[log]\nlevel = \"loud\"\nformat = 3\n");
+    let said = load(Some(&etc.main())).unwrap_err().lines();
+    let at = |line: &String| {
+        let text = line.replace(&format!("{}/", etc.0.path().display()), "");
+        text.split("`: ")
+            .next()
+            .unwrap()
+            .replace(": unknown key", ":")
+            .split(", did")
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let found: Vec<String> = said.iter().map(at).collect();
+    let expected = [
+        "corten.toml:1: `scoket`",
+        "corten.toml:2: `data_dir",
+        "corten.toml:4: `daemon.workers",
+        "corten.toml:5: `daemon.drain_seconds",
+        "corten.toml:7: `network.subnets.0",
+        "corten.toml:7: `network.subnets.2",
+        "corten.toml:8: `network.mtu",
+        "corten.toml:9: `handlers.a",
+        "corten.toml:13: `handlers.b.binary",
+        "corten.toml:14: `handlers.b.extra`",
+        "corten.toml:17: `runtime.default_capabilities",
+        "corten.toml:17: `runtime.default_capabilities",
+        "conf.d/10.toml:2: `log.level",
+        "conf.d/10.toml:3: `log.format",
+    ];
+    assert_eq!(found, expected, "{said:#?}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_all_told() {
+    let etc = Etc::new("[log]\nlevel = info\nformat = json\n\n[daemon]\nworkers = 4 5\n");
+    etc.drop_in("10.toml", "[log]\n[log]\n");
+    etc.drop_in("20.toml", "unknown = 1\n");
+    let said = load(Some(&etc.main())).unwrap_err().lines();
+    let ends = ["corten.toml:2", "corten.toml:3", "corten.toml:6", "10.toml:2"];
+    assert_eq!(said.len(), ends.len(), "{said:#?}");
+    for (line, end) in said.iter().zip(ends) {
+        assert!(line.split(": ").next().unwrap().ends_with(end), "{line} is not at {end}");
+    }
+}
+
+#[test]
+fn the_state_directory_is_known_of_files_that_are_refused() {
+    for (main, wanted) in [
+        ("state_dir = \"/srv/run\"\nwrong = 1\n", "/srv/run"),
+        ("state_dir = \"/srv/run\"\n[log]\nlevel = info\n", "/srv/run"),
+        ("state_dir = 5\n", "/run/corten"),
+        ("", "/run/corten"),
+    ] {
+        assert_eq!(state_dir(Some(&Etc::new(main).main())), Path::new(wanted), "{main}");
+    }
+}
+
+#[test]
+fn settings_of_a_mistake_are_not_held_against_others() {
+    for (main, told) in [
+        ("[stream]\ntls_cert_file = 3\ntls_key_file = \"/x\"\n", 1),
+        ("[handlers.a]\nbinary = \"/a\"\n[runtime]\ndefault_handler = \"b\"\n", 1),
+        ("[runtime]\ncgroup_driver = \"systmd\"\ncgroup_parent = \"pods.slice\"\n", 1),
+        ("[stream]\ntls_cert_file = \"/x\"\n[runtime]\ndefault_handler = \"b\"\n", 2),
+    ] {
+        let said = load(Some(&Etc::new(main).main())).unwrap_err().lines();
+        assert_eq!(said.len(), told, "{main}: {said:#?}");
+    }
+}
+
+#[test]
+fn a_second_subnet_of_a_family_is_refused() {
+    let text = refusal("[network]\nsubnets = [\"10.88.0.0/16\", \"fd10:88::/64\", \"10.89.0.0/16\"]\n");
+    assert!(
+        text.starts_with(
+            "corten.toml:2: `network.subnets`: 10.89.0.0/16 is a second IPv4 subnet beside 10.88.0.0/16"
+        ),
+        "{text}"
+    );
+    let text = refusal("[network]\nsubnets = [\"10.88.0.0/31\"]\n");
+    assert!(text.contains("has no room for a gateway and pods"), "{text}");
+    assert!(
+        load(Some(&Etc::new("[network]\nsubnets = [\"fd10:88::/64\", \"10.88.0.0/30\"]\n").main())).is_ok()
+    );
+}
+
+#[test]
+fn patterns_that_fit_no_image_are_refused() {
+    let table = [
+        (
+            "refuse_tags = [\"*:dev\", \"latest\"]",
+            "refuse_tags`: \"latest\" fits no image",
+            "write \"*:latest\"",
+        ),
+        ("require_digest = [\"prod.example/app:v1\"]", "require_digest`: ", "write \"prod.example/app\""),
+        ("pinned = [\"pause\"]", "pinned`: ", "write \"docker.io/library/pause:*\""),
+    ];
+    for (setting, key, proposal) in table {
+        let text = refusal(&format!("[images]\n{setting}\n"));
+        assert!(
+            text.starts_with(&format!("corten.toml:2: `images.{key}")) && text.ends_with(proposal),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(super) struct Node {
     pub(super) place: Place,
     /// The value.
     pub(super) value: Value,
+    /// A mistake of it is known: whoever reads the settings goes on without it.
+    pub(super) refused: bool,
 }
 
 /// A value.
@@ -30,22 +32,38 @@ impl Node {
     /// A configuration that sets nothing.
     pub(super) fn empty() -> Self {
         let place = Place { file: Arc::from(Path::new("")), line: 0 };
-        Self { place, value: Value::Table(BTreeMap::new()) }
+        Self::new(place, Value::Table(BTreeMap::new()))
     }
 
-    /// Parses one file.
-    ///
-    /// # Errors
-    /// The text is no TOML, or holds a number that does not fit or a date, of which no setting has use.
-    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+    fn new(place: Place, value: Value) -> Self {
+        Self { place, value, refused: false }
+    }
+
+    /// Parses one file: what can be read of it, and why not all of it can. One mistake a line; a number that does not fit
+    /// and a date, of which no setting has use, are mistakes too.
+    pub(super) fn parse(path: &Path, text: &str) -> (Self, Vec<ConfigError>) {
         let source = Source { file: Arc::from(path), text };
-        let table = DeTable::parse(text).map_err(|error| {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let errors = errors.iter().map(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            ConfigError::Syntax { place: source.place(at), reason: source.explain(at, error.message()) }
-        })?;
-        source.refuse_foreign(table.get_ref())?;
-        let place = source.place(0);
-        Ok(Self { place, value: source.table(table.get_ref())? })
+            (source.place(at), source.explain(at, error.message()))
+        });
+        let mut errors: Vec<_> = errors.collect();
+        // What follows from a mistake stands in the same line.
+        errors.sort_by_key(|(place, _)| place.line);
+        errors.dedup_by_key(|(place, _)| place.line);
+        let refuse = |(place, reason)| ConfigError::Syntax { place, reason };
+        let mut mistakes: Vec<_> = errors.into_iter().map(refuse).collect();
+        if mistakes.is_empty() {
+            mistakes.extend(source.refuse_foreign(table.get_ref()).err());
+        }
+        match source.table(table.get_ref()) {
+            Ok(value) => (Self::new(source.place(0), value), mistakes),
+            Err(error) => {
+                mistakes.push(error);
+                (Self::empty(), mistakes)
+            }
+        }
     }
 
     /// Lays another configuration over this one: tables are merged key by key, all else is replaced.
@@ -61,7 +79,7 @@ impl Node {
                     }
                 }
             }
-            (_, value) => *self = Self { place: over.place, value },
+            (_, value) => *self = Self::new(over.place, value),
         }
     }
 
@@ -80,6 +98,38 @@ impl Node {
 }
 
 impl Node {
+    /// Goes on without the value at this path; `false` where there is none.
+    pub(super) fn refuse(&mut self, path: &[String]) -> bool {
+        let Some((first, rest)) = path.split_first() else {
+            return !std::mem::replace(&mut self.refused, true);
+        };
+        let next = match &mut self.value {
+            Value::Table(entries) => entries.get_mut(first),
+            Value::Array(items) => first.parse().ok().and_then(|index: usize| items.get_mut(index)),
+            _ => None,
+        };
+        next.is_some_and(|next| next.refuse(rest))
+    }
+
+    /// The text that it is, where it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What is at this path.
+    pub(super) fn at(&self, path: &[String]) -> Option<&Self> {
+        let Some((first, rest)) = path.split_first() else { return Some(self) };
+        let next = match &self.value {
+            Value::Table(entries) => entries.get(first),
+            Value::Array(items) => items.get(first.parse::<usize>().ok()?),
+            _ => None,
+        };
+        next?.at(rest)
+    }
+
     /// Where a dotted key is set or, for one of a handler, the section that lacks it. Names of handlers may have dots.
     pub(super) fn nearest_place(&self, key: &str) -> Option<Place> {
         let Some(rest) = key.strip_prefix("handlers.") else { return self.place_of(key) };
@@ -111,10 +161,10 @@ impl Source<'_> {
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[start..].lines().next().unwrap_or_default().trim();
         let value = line.split_once('=').map(|(_, value)| value.trim());
-        if value.is_some_and(is_bare_word) {
-            return format!("text needs quotes: {said}");
+        if let Some(word) = value.filter(|value| is_bare_word(value)) {
+            return format!("text needs quotes: write `{} = {word:?}`", name_of(line));
         }
-        let name = line.trim_matches(['[', ']']).split('=').next().unwrap_or_default().trim();
+        let name = name_of(line);
         let same = |other: &str| other.trim() == line || (value.is_some() && defines(other, name));
         let first = self.text[..start].lines().position(same);
         match first {
@@ -167,8 +217,13 @@ impl Source<'_> {
                 Value::Array(nodes.collect::<Result<_, _>>()?)
             }
         };
-        Ok(Node { place, value })
+        Ok(Node::new(place, value))
     }
+}
+
+/// The key or the section that a line begins.
+fn name_of(line: &str) -> &str {
+    line.trim_matches(['[', ']']).split('=').next().unwrap_or_default().trim()
 }
 
 /// Whether a line sets the key.

@@ -108,12 +108,106 @@ fn the_check_names_what_this_host_lacks_though_the_daemon_would_start() {
         format!(
             "{at}:7: `handlers.a.b.binary`: /nonexistent/crun: No such file or directory (os error 2): pods of this"
         ),
-        format!("; {at}:11: `handlers.other.binary`: /etc/passwd: not an executable file: pods of this"),
+        format!(
+            "\ncorten: on this host: {at}:11: `handlers.other.binary`: /etc/passwd: not an executable file: pods of"
+        ),
     ] {
         assert!(said.contains(&part), "{part} in {said}");
     }
     let checked = corten(&["config", "check", "--no-host", "--config", file.to_str().unwrap()]);
     assert_eq!(checked.status.code(), Some(0));
+}
+
+/// What the check says of a host, a line each, without the part that all have, for settings in a directory.
+fn lacks(directory: &std::path::Path, settings: &str) -> Vec<String> {
+    let file = directory.join("corten.toml");
+    std::fs::write(&file, settings.replace("DIR", directory.to_str().unwrap())).unwrap();
+    std::fs::create_dir_all(directory.join("conf.d")).unwrap();
+    let programs = "[runtime]\nshim = \"/bin/true\"\npause = \"/bin/true\"\n";
+    std::fs::write(directory.join("conf.d/programs.toml"), programs).unwrap();
+    let output = corten(&["config", "check", "--config", file.to_str().unwrap()]);
+    let lines = text(&output.stderr).lines().map(|line| {
+        let line = line.strip_prefix("corten: on this host: ").unwrap_or_else(|| panic!("{line}"));
+        line.replace(&format!("{}/", directory.display()), "")
+    });
+    let lines: Vec<String> = lines.collect();
+    assert_eq!(output.status.success(), lines.is_empty(), "{lines:?}");
+    let checked = corten(&["config", "check", "--no-host", "--config", file.to_str().unwrap()]);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    lines
+}
+
+#[test]
+fn the_check_tells_of_directories_and_addresses_that_cannot_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::os::unix::fs::symlink(path("nowhere"), path("link")).unwrap();
+    std::fs::write(path("file"), "").unwrap();
+    for (settings, expected) in [
+        (
+            "data_dir = \"/proc/corten\"\n",
+            "corten.toml:1: `data_dir`: /proc lies on proc, where nothing can be kept",
+        ),
+        (
+            "data_dir = \"DIR/link/data\"\n",
+            "corten.toml:1: `data_dir`: link is a link to nowhere: No such file",
+        ),
+        ("state_dir = \"DIR/file\"\n", "corten.toml:1: `state_dir`: file is no directory"),
+        ("socket = \"DIR/file/sock\"\n", "corten.toml:1: `socket`: file is no directory"),
+        ("runtime.netns_dir = \"/sys/netns\"\n", "corten.toml:1: `runtime.netns_dir`: /sys lies on sysfs"),
+        ("network.conf_dir = \"DIR/link\"\n", "corten.toml:1: `network.conf_dir`: link is a link to nowhere"),
+        ("images.certs_dir = \"DIR/file\"\n", "corten.toml:1: `images.certs_dir`: file is no directory"),
+        (
+            "stream.address = \"192.0.2.1:0\"\n",
+            "corten.toml:1: `stream.address`: 192.0.2.1 is no address of this",
+        ),
+        (
+            "metrics.address = \"192.0.2.1:9\"\n",
+            "corten.toml:1: `metrics.address`: 192.0.2.1 is no address of this",
+        ),
+    ] {
+        let lines = lacks(directory.path(), settings);
+        let found = lines.iter().any(|line| line.contains(expected));
+        assert!(found && lines.len() == 1, "{settings} gives {lines:?}");
+    }
+    assert!(!path("nowhere").exists(), "nothing is made");
+}
+
+#[test]
+fn the_check_tells_what_is_broken_in_the_files_that_settings_lead_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let settings =
+        "images.certs_dir = \"DIR/certs.d\"\nnetwork.conf_dir = \"DIR/net.d\"\nnetwork.bin_dirs = []\n";
+    assert!(lacks(directory.path(), settings).is_empty());
+    write("certs.d/_default/hosts.toml", "[host.\"https://mirror.example\"]\n\ncapabilites = [\"pull\"]\n");
+    write("certs.d/a.example_5000_/hosts.toml", "ca = \"missing.pem\"\n");
+    write("certs.d/b.example/hosts.toml", "server = \n");
+    write("certs.d/c.example/hosts.toml", "ca = \"empty.pem\"\n");
+    write("certs.d/c.example/empty.pem", "");
+    write("certs.d/d.example/hosts.toml", "server = \"https://d.example\"\n");
+    write("net.d/05-broken.conflist", "{\"name\": \"x\",\n");
+    write(
+        "net.d/10-x.conflist",
+        "{\"cniVersion\": \"1.0.0\", \"name\": \"x\", \"plugins\": [{\"type\": \"calico\"}]}",
+    );
+    let lines = lacks(directory.path(), settings);
+    let expected = [
+        "corten.toml:1: `images.certs_dir`: certs.d/_default/hosts.toml:3: unknown key host.\"https://mirror.example\".capabilites",
+        "corten.toml:1: `images.certs_dir`: the ca certs.d/a.example_5000_/missing.pem: No such file",
+        "corten.toml:1: `images.certs_dir`: certs.d/b.example/hosts.toml:1: ",
+        "corten.toml:1: `images.certs_dir`: the ca certs.d/c.example/empty.pem: it holds no certificate",
+        "corten.toml:2: `network.conf_dir`: net.d/05-broken.conflist: ",
+        "corten.toml:2: `network.conf_dir`: no CNI plugin calico in ",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line} does not begin with {expected}");
+    }
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn replace(host: &Host, from: &str, to: &str) {
 fn status(host: &Host) -> (serde_json::Value, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_corten"));
     let output =
-        command.args(["config", "status", "--json", "--admin"]).arg(host.path("run/admin.sock")).output();
+        command.args(["config", "status", "--json", "--config"]).arg(host.path("corten.toml")).output();
     let output = output.unwrap();
     (serde_json::from_slice(&output.stdout).unwrap(), output.status.success())
 }

@@ -103,16 +103,17 @@ impl HandlerSettings {
     }
 }
 
-/// Whether the handlers make sense, whatever the host.
-pub(crate) fn check(settings: &Settings) -> Result<(), SettingError> {
-    settings.handlers.iter().try_for_each(|(name, one)| one.check(name))?;
+/// What of the handlers makes no sense on any host.
+pub(crate) fn check(settings: &Settings) -> Vec<SettingError> {
+    let each = settings.handlers.iter().filter_map(|(name, one)| one.check(name).err());
+    let mut problems: Vec<SettingError> = each.collect();
     let default = &settings.default_handler;
-    if default == NATIVE || settings.handlers.contains_key(default) {
-        return Ok(());
+    if default != NATIVE && !settings.handlers.contains_key(default) {
+        let known: Vec<&str> = settings.handlers.keys().map(String::as_str).chain([NATIVE]).collect();
+        let problem = format!("no handler `{default}` is configured; there are {}", known.join(", "));
+        problems.push(SettingError::new("runtime.default_handler", problem));
     }
-    let known: Vec<&str> = settings.handlers.keys().map(String::as_str).chain([NATIVE]).collect();
-    let problem = format!("no handler `{default}` is configured; there are {}", known.join(", "));
-    Err(SettingError::new("runtime.default_handler", problem))
+    problems
 }
 
 /// The programs of handlers that this host lacks.
@@ -155,7 +156,9 @@ impl Handlers {
     /// # Errors
     /// [`EngineError::Setting`] for settings that make no sense.
     pub(crate) async fn open(settings: &Settings, state: &Path) -> Result<Self, EngineError> {
-        check(settings)?;
+        if let Some(problem) = check(settings).into_iter().next() {
+            return Err(problem.into());
+        }
         let mut named = BTreeMap::from([(NATIVE.to_owned(), native())]);
         let mut host_devices = BTreeMap::new();
         for (name, one) in &settings.handlers {

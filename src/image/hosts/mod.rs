@@ -3,6 +3,7 @@
 //! For the registry `reg.example:5000` the first directory that exists of `reg.example_5000_`,
 //! `reg.example:5000` and `_default` counts. It is read anew at each pull, so that a change needs no restart.
 
+mod check;
 mod parse;
 mod signatures;
 mod tls;
@@ -75,31 +76,40 @@ pub enum HostsError {
         problem: String,
     },
     /// A key that the format does not have.
-    #[error("{}: unknown key {key}", path.display())]
+    #[error("{}:{line}: unknown key {key}", path.display())]
     UnknownKey {
         /// The file.
         path: PathBuf,
+        /// Where in it, from 1 on.
+        line: usize,
         /// The key with its table.
         key: String,
     },
     /// A value that the key does not take.
-    #[error("{}: {key}: {expected}", path.display())]
+    #[error("{}:{line}: {key}: {expected}", path.display())]
     Value {
         /// The file.
         path: PathBuf,
+        /// Where in it, from 1 on.
+        line: usize,
         /// The key with its table.
         key: String,
         /// What it takes.
         expected: &'static str,
     },
     /// A certificate or key file is unusable.
-    #[error("{}: {problem}", path.display())]
+    #[error("the {role} {}: {problem}", path.display())]
     Certificate {
+        /// What it is there for.
+        role: &'static str,
         /// The PEM file.
         path: PathBuf,
         /// Why; never content of the file.
         problem: String,
     },
+    /// No TLS can be spoken.
+    #[error("set up TLS: {0}")]
+    Tls(String),
     /// The registry's own name makes no address.
     #[error("registry {0:?} makes no valid address")]
     Address(String),
@@ -124,22 +134,30 @@ pub(crate) fn resolve_with_source(
 ) -> Result<(Option<PathBuf>, Vec<Host>), HostsError> {
     let registry = reference.registry();
     for directory in candidates(certs_dir, registry) {
-        let path = directory.join("hosts.toml");
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let hosts = parse_text(&path, &text, registry)?;
-                return Ok((Some(path), hosts));
-            }
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
-                if directory.is_dir() {
-                    let host = docker_certificates(&directory, default_host(registry)?)?;
-                    return Ok((Some(directory), vec![host]));
-                }
-            }
-            Err(source) => return Err(HostsError::Read { path, source }),
+        if let Some((path, hosts)) = of_directory(&directory, registry)? {
+            return Ok((Some(path), hosts));
         }
     }
     Ok((None, vec![default_host(registry)?]))
+}
+
+/// What a directory says of a registry, and the file or directory that says it; `None` where it is not there.
+fn of_directory(directory: &Path, registry: &str) -> Result<Option<(PathBuf, Vec<Host>)>, HostsError> {
+    let path = directory.join("hosts.toml");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let hosts = parse_text(&path, &text, registry)?;
+            Ok(Some((path, hosts)))
+        }
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+            if !directory.is_dir() {
+                return Ok(None);
+            }
+            let host = docker_certificates(directory, default_host(registry)?)?;
+            Ok(Some((directory.to_owned(), vec![host])))
+        }
+        Err(source) => Err(HostsError::Read { path, source }),
+    }
 }
 
 /// The hosts as the text of a `hosts.toml` at the path names them.

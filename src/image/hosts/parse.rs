@@ -2,8 +2,10 @@
 
 use super::{Host, HostsError, bare, default_host, header, stands_in};
 use reqwest::Url;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 /// The keys of a host, at the top level (for the server) or in a `[host."…"]` table.
@@ -13,85 +15,133 @@ const KEYS: [&str; 7] =
 /// Reads the text: the `[host."…"]` tables in the order of the file, and then the server.
 pub(super) fn hosts(path: &Path, text: &str, registry: &str) -> Result<Vec<Host>, HostsError> {
     let root: Table = toml::from_str(text).map_err(|error| syntax(path, text, &error))?;
-    let file = File { path, registry };
-    for key in root.keys() {
-        if key != "server" && key != "host" && !KEYS.contains(&key.as_str()) {
-            return Err(HostsError::UnknownKey { path: path.to_owned(), key: key.clone() });
-        }
-    }
+    let file = File { path, text, registry };
+    let top = Key(Vec::new());
+    file.known_keys(&root, &top, &["server", "host"])?;
     let mut hosts = Vec::new();
     if let Some(tables) = root.get("host") {
-        let tables = tables.as_table().ok_or_else(|| file.value("host", "must be tables [host.\"URL\"]"))?;
+        let key = top.child("host");
+        let tables = tables.as_table().ok_or_else(|| file.value(&key, "must be tables [host.\"URL\"]"))?;
         for (name, table) in tables {
-            let prefix = format!("host.{name:?}");
-            let table = table.as_table().ok_or_else(|| file.value(&prefix, "must be a table"))?;
-            if let Some(key) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-                return Err(HostsError::UnknownKey { path: path.to_owned(), key: format!("{prefix}.{key}") });
-            }
-            hosts.push(file.host(Some(name), table, &prefix)?);
+            let key = key.child(name);
+            let table = table.as_table().ok_or_else(|| file.value(&key, "must be a table"))?;
+            file.known_keys(table, &key, &[])?;
+            hosts.push(file.host(Some(name), table, &key)?);
         }
     }
     let server = match root.get("server") {
         None => None,
-        Some(server) => Some(server.as_str().ok_or_else(|| file.value("server", "must be a string"))?),
+        Some(server) => {
+            Some(server.as_str().ok_or_else(|| file.value(&top.child("server"), "must be a string"))?)
+        }
     };
-    hosts.push(file.host(server.filter(|server| !server.is_empty()), &root, "")?);
+    hosts.push(file.host(server.filter(|server| !server.is_empty()), &root, &top)?);
     Ok(hosts)
 }
 
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> HostsError {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
+    let line = line_at(text, error.span().map_or(0, |span| span.start));
     let problem = error.message().lines().map(str::trim).collect::<Vec<_>>().join(", ");
     HostsError::Syntax { path: path.to_owned(), line, problem }
 }
 
+fn line_at(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or_default().matches('\n').count() + 1
+}
+
+/// A key with the tables that it is in.
+#[derive(Clone)]
+struct Key<'a>(Vec<&'a str>);
+
+impl<'a> Key<'a> {
+    fn child(&self, name: &'a str) -> Self {
+        Self(self.0.iter().copied().chain([name]).collect())
+    }
+
+    /// Where it stands; the nearest table that has it where it is in none.
+    fn line(&self, text: &str) -> usize {
+        let Ok(root) = DeTable::parse(text) else { return 1 };
+        let (mut table, mut line) = (root.get_ref(), 1);
+        for part in &self.0 {
+            let Some((key, value)) = table.get_key_value(*part) else { break };
+            line = line_at(text, key.span().start);
+            let DeValue::Table(next) = value.get_ref() else { break };
+            table = next;
+        }
+        line
+    }
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, part) in self.0.iter().enumerate() {
+            let dot = if number == 0 { "" } else { "." };
+            match part.contains(['.', ':', '/']) {
+                true => write!(f, "{dot}{part:?}")?,
+                false => write!(f, "{dot}{part}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
 struct File<'a> {
     path: &'a Path,
+    text: &'a str,
     registry: &'a str,
 }
 
 impl File<'_> {
-    fn value(&self, key: &str, expected: &'static str) -> HostsError {
-        HostsError::Value { path: self.path.to_owned(), key: key.to_owned(), expected }
+    fn value(&self, key: &Key<'_>, expected: &'static str) -> HostsError {
+        let (path, line) = (self.path.to_owned(), key.line(self.text));
+        HostsError::Value { path, line, key: key.to_string(), expected }
+    }
+
+    /// Refuses keys that neither every host has nor this table alone.
+    fn known_keys(&self, table: &Table, at: &Key<'_>, more: &[&str]) -> Result<(), HostsError> {
+        let is_known = |key: &str| KEYS.contains(&key) || more.contains(&key);
+        let Some(name) = table.keys().find(|key| !is_known(key)) else { return Ok(()) };
+        let (path, key) = (self.path.to_owned(), at.child(name));
+        Err(HostsError::UnknownKey { path, line: key.line(self.text), key: key.to_string() })
     }
 
     /// One host; no address means the registry's own.
-    fn host(&self, address: Option<&str>, table: &Table, prefix: &str) -> Result<Host, HostsError> {
-        let key = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
-        let flag = |name: &str| match table.get(name) {
+    fn host(&self, address: Option<&str>, table: &Table, at: &Key<'_>) -> Result<Host, HostsError> {
+        let flag = |name| match table.get(name) {
             None => Ok(false),
-            Some(value) => value.as_bool().ok_or_else(|| self.value(&key(name), "must be true or false")),
+            Some(value) => {
+                value.as_bool().ok_or_else(|| self.value(&at.child(name), "must be true or false"))
+            }
         };
         let override_path = flag("override_path")?;
         let mut host = match address {
             None => default_host(self.registry)?,
             Some(address) => {
-                let base = self.address(address, override_path).ok_or_else(|| {
-                    self.value(&key("server or host"), "must be an http:// or https:// URL")
-                })?;
+                let key = if at.0.is_empty() { at.child("server") } else { at.clone() };
+                let base = self.address(address, override_path);
+                let base = base.ok_or_else(|| self.value(&key, "must be an http:// or https:// URL"))?;
                 bare(base, self.registry)
             }
         };
         host.configured = address.is_some();
         host.skip_verify = flag("skip_verify")?;
         if let Some(value) = table.get("capabilities") {
-            (host.pull, host.resolve) = self.capabilities(value, &key("capabilities"))?;
+            (host.pull, host.resolve) = self.capabilities(value, &at.child("capabilities"))?;
         }
         if let Some(value) = table.get("ca") {
-            host.ca = self.paths(value, &key("ca"))?;
+            host.ca = self.paths(value, &at.child("ca"))?;
         }
         if let Some(value) = table.get("client") {
-            host.client = self.client(value, &key("client"))?;
+            host.client = self.client(value, &at.child("client"))?;
         }
         if let Some(value) = table.get("header") {
-            self.headers(value, &key("header"), &mut host)?;
+            self.headers(value, &at.child("header"), &mut host)?;
         }
         if let Some(value) = table.get("dial_timeout") {
+            let key = at.child("dial_timeout");
             let timeout = value.as_str().and_then(duration);
-            host.dial_timeout = Some(
-                timeout.ok_or_else(|| self.value(&key("dial_timeout"), "must be a time such as \"3s\""))?,
-            );
+            host.dial_timeout =
+                Some(timeout.ok_or_else(|| self.value(&key, "must be a time such as \"3s\""))?);
         }
         host.namespace = stands_in(&host.base, self.registry).then(|| self.registry.to_owned());
         Ok(host)
@@ -118,7 +168,7 @@ impl File<'_> {
     }
 
     /// `(pull, resolve)`; `push` is taken and means nothing here.
-    fn capabilities(&self, value: &Value, key: &str) -> Result<(bool, bool), HostsError> {
+    fn capabilities(&self, value: &Value, key: &Key<'_>) -> Result<(bool, bool), HostsError> {
         let expected = "must be a list of \"pull\", \"resolve\" and \"push\"";
         let list = value.as_array().ok_or_else(|| self.value(key, expected))?;
         let (mut pull, mut resolve) = (false, false);
@@ -139,7 +189,7 @@ impl File<'_> {
     }
 
     /// One path or a list; relative ones start at the file's directory.
-    fn paths(&self, value: &Value, key: &str) -> Result<Vec<PathBuf>, HostsError> {
+    fn paths(&self, value: &Value, key: &Key<'_>) -> Result<Vec<PathBuf>, HostsError> {
         let expected = "must be a path or a list of paths";
         match value {
             Value::String(path) => Ok(vec![self.path_of(path)]),
@@ -153,7 +203,7 @@ impl File<'_> {
     }
 
     /// A path (certificate and key in one), a list of such paths, or a list of `[certificate, key]` pairs.
-    fn client(&self, value: &Value, key: &str) -> Result<Vec<(PathBuf, Option<PathBuf>)>, HostsError> {
+    fn client(&self, value: &Value, key: &Key<'_>) -> Result<Vec<(PathBuf, Option<PathBuf>)>, HostsError> {
         let expected = "must be a path, a list of paths, or a list of [certificate, key] pairs";
         let one = |value: &Value| match value {
             Value::String(path) => Some((self.path_of(path), None)),
@@ -177,10 +227,10 @@ impl File<'_> {
         pairs.ok_or_else(|| self.value(key, expected))
     }
 
-    fn headers(&self, value: &Value, key: &str, host: &mut Host) -> Result<(), HostsError> {
+    fn headers(&self, value: &Value, key: &Key<'_>, host: &mut Host) -> Result<(), HostsError> {
         let table = value.as_table().ok_or_else(|| self.value(key, "must be a table"))?;
         for (name, value) in table {
-            let key = format!("{key}.{name}");
+            let key = key.child(name);
             let values = match value {
                 Value::String(text) => vec![text.as_str()],
                 Value::Array(list) => list

@@ -5,7 +5,7 @@ use super::{Host, HostsError};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -13,6 +13,10 @@ use rustls::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+
+/// What the files of a client are there for.
+const CERTIFICATE: &str = "client certificate";
+const KEY: &str = "key of a client certificate";
 
 /// The system's roots plus the host's own, its client certificate, and whether anything is verified.
 ///
@@ -22,15 +26,15 @@ pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
     let mut roots = system_roots().clone();
     let mut own = Vec::new();
     for path in &host.ca {
-        for certificate in certificates(path)? {
-            roots.add(certificate.clone()).map_err(|error| problem(path, &error))?;
+        for certificate in certificates("ca", path)? {
+            roots.add(certificate.clone()).map_err(|error| problem("ca", path, &error))?;
             own.push(certificate);
         }
     }
     let provider = Arc::new(signatures::provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| HostsError::Certificate { path: "TLS".into(), problem: error.to_string() })?;
+        .map_err(|error| HostsError::Tls(error.to_string()))?;
     let builder = if host.skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider)))
     } else if own.is_empty() {
@@ -38,7 +42,7 @@ pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
     } else {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
         let path = host.ca.first().map_or(Path::new("ca"), PathBuf::as_path);
-        let inner = verifier.map_err(|error| problem(path, &error))?;
+        let inner = verifier.map_err(|error| problem("ca", path, &error))?;
         builder.dangerous().with_custom_certificate_verifier(Arc::new(OrNamed { inner, own }))
     };
     // One client certificate is what TLS asks for; of several the first is used.
@@ -46,24 +50,32 @@ pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let key = key.as_ref().unwrap_or(certificate);
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| problem(key, &error))?;
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(KEY, key, error))?;
             builder
-                .with_client_auth_cert(certificates(certificate)?, private)
-                .map_err(|error| problem(certificate, &error))
+                .with_client_auth_cert(certificates(CERTIFICATE, certificate)?, private)
+                .map_err(|error| problem(CERTIFICATE, certificate, &error))
         }
     }
 }
 
-fn problem(path: &Path, error: &dyn std::fmt::Display) -> HostsError {
-    HostsError::Certificate { path: path.to_owned(), problem: error.to_string() }
+fn problem(role: &'static str, path: &Path, error: &dyn std::fmt::Display) -> HostsError {
+    HostsError::Certificate { role, path: path.to_owned(), problem: error.to_string() }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, HostsError> {
+fn unreadable(role: &'static str, path: &Path, error: pem::Error) -> HostsError {
+    match error {
+        pem::Error::Io(error) => problem(role, path, &error),
+        pem::Error::NoItemsFound => problem(role, path, &"it holds none"),
+        other => problem(role, path, &format!("it is no PEM file: {other}")),
+    }
+}
+
+fn certificates(role: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, HostsError> {
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
-        .map_err(|error| problem(path, &error))?;
+        .map_err(|error| unreadable(role, path, error))?;
     if found.is_empty() {
-        return Err(problem(path, &"it holds no certificate"));
+        return Err(problem(role, path, &"it holds no certificate"));
     }
     Ok(found)
 }

@@ -64,7 +64,7 @@ impl Client {
             .http2_adaptive_window(true)
             .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| HostsError::Certificate { path: "TLS".into(), problem: causes(&error) })?;
+            .map_err(|error| HostsError::Tls(causes(&error)))?;
         if host.configured {
             transport.metrics.admit(&origin(&host.base));
         }

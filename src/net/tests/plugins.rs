@@ -1,6 +1,6 @@
 //! Networks of real plugins on the real kernel. Each test has a network namespace of its own as its host.
 
-use super::harness::{Node, pod};
+use super::harness::{Node, eventually, pod};
 use crate::{Attachment, Network, PodNetwork};
 use model::{PortMapping, Protocol};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -209,6 +209,43 @@ fn the_network_that_needs_no_configuration() {
         assert!(network.status().ready, "{:?}", network.status());
         let data = node.settings.state_dir.join("ipam/corten");
         two_pods(&node, &network, &data, 2).await;
+    });
+}
+
+/// The configuration that is handed out, over a built-in network that has pods.
+#[test]
+fn pods_of_the_built_in_network_stay_beside_the_packaged_configuration() {
+    on_own_host(|mut node| async move {
+        node.settings.builtin_network = true;
+        node.settings.ipv6 = true;
+        let network = node.open();
+        host_interface();
+        let old = Pod::new(&node, "old", 0);
+        let before = network.attach(&old.network).await.unwrap();
+        let leases_of_new = node.path("leases");
+        let at = format!("\"type\": \"host-local\", \"dataDir\": {leases_of_new:?},");
+        let packaged = include_str!("../../../config/10-corten.conflist");
+        node.conf("10-corten.conflist", &packaged.replace("\"type\": \"host-local\",", &at));
+        eventually("it is in force", || {
+            network.loaded().is_some_and(|loaded| !loaded.builtin) && network.status().ready
+        })
+        .await;
+        let new = Pod::new(&node, "new", 0);
+        let after = network.attach(&new.network).await.unwrap();
+        assert_eq!((before.ips.len(), after.ips.len()), (2, 2));
+        for (old_ip, new_ip) in before.ips.iter().zip(&after.ips) {
+            assert_ne!(old_ip, new_ip);
+            old.serve(*old_ip);
+            new.serve(*new_ip);
+            assert_eq!(new.get((*old_ip, 80).into()).unwrap(), "old");
+            assert_eq!(old.get((*new_ip, 80).into()).unwrap(), "new");
+        }
+        network.check(&old.network, &before).await.unwrap();
+        network.detach(&old.network, Some(&before)).await.unwrap();
+        network.check(&new.network, &after).await.unwrap();
+        network.detach(&new.network, Some(&after)).await.unwrap();
+        assert!(leases(&node.settings.state_dir.join("ipam/corten")).is_empty());
+        assert!(leases(&leases_of_new.join("pods")).is_empty());
     });
 }
 
