@@ -8,7 +8,7 @@ TEST ?=
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ test: ## All of it: lint, unit and integration tests as root on this kernel, e2e
 	@e2e/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@e2e/build.sh
+	@e2e/failpoints.sh
 	@e2e/test.sh root
 	@e2e/test.sh e2e
 	@$(MAKE) --no-print-directory critest
@@ -51,6 +52,11 @@ coverage: ## Which lines of the engine its tests without root run (TEST=src/engi
 e2e: ## The end-to-end scenarios, on target/dist (TEST=restart for some; RUNTIME=containerd: on the peer)
 	@e2e/setup.sh test
 	@e2e/test.sh e2e $(TEST)
+
+kill: ## The kill matrix of e2e/tests/kill: at every failpoint daemon or supervisor die, or a step fails (CORTEN_FAILPOINT=engine.run for some)
+	@e2e/setup.sh test
+	@e2e/failpoints.sh
+	@e2e/test.sh e2e kill
 
 attack: ## The attackers of e2e/tests/attack alone, on target/dist; prints a table
 	@e2e/setup.sh test

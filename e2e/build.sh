@@ -37,6 +37,11 @@ done
 echo "build: installed into $dist:"
 (cd "$dist" && ls -l corten corten-oci corten-shim corten-pause cni/* | awk '{ printf "  %9d bytes  %s\n", $5, $NF }')
 
+# What a test may have the programs do, nobody else may.
+if grep -qaF CORTEN_FAILPOINTS "$dist"/corten{,-oci,-shim,-pause} "$dist"/cni/*; then
+    echo "build: a program in $dist has failpoints" >&2
+    exit 1
+fi
 # They are of this tree, and of no machine.
 found=$(grep -rlaF -e "$PWD/" -e "${CARGO_HOME:-$HOME/.cargo}/" -e "$(rustc --print sysroot)/" "$dist" || true)
 if [ -n "$found" ]; then

@@ -33,6 +33,7 @@ echo "lint: clippy, warnings denied"
 # The pause is no_std and has its own panic handler: it can be checked only as the binary that it is.
 cargo clippy --quiet --locked --workspace --exclude pause --all-targets -- -D warnings
 cargo clippy --quiet --locked -p pause --profile shim -- -D warnings
+cargo clippy --quiet --locked -p failpoint --all-targets --features armed -- -D warnings
 echo "lint: unsafe code in src/sys and src/pause only"
 if grep -rnE --include='*.rs' '\bunsafe( fn| impl| trait|) *\{|allow\(unsafe_code' src cni e2e | grep -vE '^src/(sys|pause)/'; then
     echo "lint: unsafe code is out of place"

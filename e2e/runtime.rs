@@ -45,6 +45,8 @@ pub struct Options {
     pub metrics: Option<SocketAddr>,
     /// More lines for Corten's configuration.
     pub extra: String,
+    /// The directory of Corten's programs.
+    pub programs: PathBuf,
 }
 
 /// A running daemon.
@@ -85,7 +87,9 @@ impl Daemon {
             write_mirror(&place.certs, mirror)?;
         }
         let (program, config) = match options.kind {
-            Kind::Corten => (tools::corten("corten")?, write_corten_config(&place, options)?),
+            Kind::Corten => {
+                (tools::program(&options.programs, "corten")?, write_corten_config(&place, options)?)
+            }
             Kind::Containerd => {
                 let plugins = match &options.network {
                     Network::Executed { plugins, .. } => plugins.clone(),
@@ -104,6 +108,16 @@ impl Daemon {
     /// Which runtime it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether its process has not ended.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    /// What the next one that is started finds in its environment beside the usual.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
     }
 
     /// Where it keeps its things.

@@ -32,12 +32,25 @@ pub fn dist() -> PathBuf {
     std::env::var_os("CORTEN_DIST").map_or_else(|| repository().join("target/dist"), PathBuf::from)
 }
 
+/// Corten with failpoints, which `e2e/failpoints.sh` builds.
+pub fn failpoints() -> PathBuf {
+    repository().join("target/failpoints")
+}
+
 /// A program of Corten.
 ///
 /// # Errors
 /// When it was not built.
 pub fn corten(name: &str) -> Result<PathBuf, Error> {
-    let path = dist().join(name);
+    program(&dist(), name)
+}
+
+/// A program of Corten in a directory.
+///
+/// # Errors
+/// When it was not built.
+pub fn program(directory: &Path, name: &str) -> Result<PathBuf, Error> {
+    let path = directory.join(name);
     if path.exists() {
         return Ok(path);
     }

@@ -60,6 +60,7 @@ impl World {
             mirror: Some(registry.address()),
             metrics: None,
             extra: String::new(),
+            programs: tools::dist(),
         });
         if options.kind == Kind::Containerd {
             registry.push(peer::PAUSE_REPOSITORY, peer::PAUSE_TAG, &pause_image()?)?;

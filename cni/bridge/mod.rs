@@ -72,6 +72,7 @@ impl Undo<'_> {
 fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &BridgeState) -> Result<CniResult, CniError> {
     let (plugins, call, conf) = (undo.plugins, undo.call, undo.conf);
     let (host, link) = (undo.host, undo.link);
+    failpoint::reach!("cni.bridge.linked")?;
     let mut result = CniResult {
         interfaces: vec![
             interface(&conf.name, bridge.mac),
@@ -93,13 +94,16 @@ fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &BridgeState) -> Result
     } else {
         let given = delegate::add(plugins, call, &conf.ipam)?;
         undo.addresses = true;
+        failpoint::reach!("cni.bridge.leased")?;
         plan::complete(&mut result, given, conf)?;
         container::configure(inside, &call.ifname, link.peer, &result, conf)?;
+        failpoint::reach!("cni.bridge.configured")?;
         if conf.is_gateway {
             host::become_gateway(host, conf, bridge, &plan::gateways(&result)?)?;
         }
         if conf.ip_masq {
             masquerade::add(&plugins.filter, &addresses(&result), &tag::of(call))?;
+            failpoint::reach!("cni.bridge.masqueraded")?;
         }
     }
     if !conf.container_down {

@@ -80,7 +80,8 @@ impl<'a> Store<'a> {
         let written = created
             .write_all(owner.write().as_bytes())
             .map_err(file("write", &path))
-            .and_then(|()| write_last(&last, ip).map_err(file("write", &last)));
+            .and_then(|()| write_last(&last, ip).map_err(file("write", &last)))
+            .and_then(|()| Ok(failpoint::reach!("cni.lease.written")?));
         if let Err(error) = written {
             // The address is free again; that this fails too would be the same failure.
             let _ = std::fs::remove_file(&path);
@@ -117,6 +118,7 @@ impl<'a> Store<'a> {
         }
         std::fs::remove_file(&path).map_err(file("remove", &path))?;
         self.index.remove(ip);
+        failpoint::reach!("cni.lease.released")?;
         Ok(true)
     }
 

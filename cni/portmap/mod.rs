@@ -34,6 +34,7 @@ pub(crate) fn add(filter: &Filter, call: &Invocation) -> Result<CniResult, CniEr
         return Ok(previous);
     }
     rules::TABLE.insert(filter, &[], &rules::entries(&conf, &addresses, &tag::of(call))?)?;
+    failpoint::reach!("cni.portmap.mapped")?;
     if conf.snat
         && let Some(address) = addresses.iter().find(|address| address.is_ipv4())
     {

@@ -77,6 +77,12 @@ impl CniError {
     }
 }
 
+impl From<failpoint::Injected> for CniError {
+    fn from(injected: failpoint::Injected) -> Self {
+        Self::new(Self::INTERNAL, sys::SysError::from(injected).to_string())
+    }
+}
+
 impl fmt::Display for CniError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.msg)?;

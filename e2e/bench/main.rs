@@ -160,6 +160,7 @@ async fn start(
             mirror: Some(registry.address()),
             metrics: own.then_some(metrics),
             extra: String::new(),
+            programs: e2e::tools::dist(),
         };
         let daemon = Daemon::start(&isolation.directory(directory)?, &options)?;
         subjects.push(Box::pin(Subject::new(name, daemon, isolation)).await?);

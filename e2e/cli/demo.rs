@@ -68,8 +68,14 @@ pub(crate) fn run() -> Result<(), Error> {
             Network::List(e2e::network::bridge("1.0.0", "cte0", "10.88.0.0/16", isolation.root()))
         }
     };
-    let options =
-        Options { kind, network, mirror: Some(registry.address()), metrics: None, extra: String::new() };
+    let options = Options {
+        kind,
+        network,
+        mirror: Some(registry.address()),
+        metrics: None,
+        extra: String::new(),
+        programs: e2e::tools::dist(),
+    };
     let begin = Instant::now();
     let daemon = Daemon::start(&isolation.directory("r")?, &options)?;
     let crictl = Crictl::new(&daemon.place().socket)?;

@@ -42,6 +42,7 @@ fn serve_in(root: &Path) -> Result<(), Error> {
         mirror: Some(registry.address()),
         metrics: None,
         extra: format!("[runtime]\ncgroup_parent = \"{}\"\n", cgroup_parent(root)),
+        programs: e2e::tools::dist(),
     };
     let mut daemon = Daemon::start(root, &options)?;
     let crictl = Crictl::new(&daemon.place().socket)?;

@@ -55,6 +55,7 @@ impl Stage {
             mirror: Some(registry.address()),
             metrics: None,
             extra,
+            programs: e2e::tools::dist(),
         };
         if kind == Kind::Corten {
             allow_for_slowness(&root, cli.service_timeout)?;

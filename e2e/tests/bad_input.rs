@@ -294,6 +294,7 @@ fn a_network_that_fails_leaves_nothing() {
         mirror: Some(world.registry.address()),
         metrics: None,
         extra: String::new(),
+        programs: e2e::tools::dist(),
     };
     world.daemon = Daemon::start(&world.isolation.directory("refusing").unwrap(), &options).unwrap();
     let pod = world.pod("broken").unwrap();

@@ -77,6 +77,7 @@ fn start_with(world: &World, version: &str, plugins: PathBuf) -> Daemon {
         mirror: Some(world.registry.address()),
         metrics: None,
         extra: String::new(),
+        programs: e2e::tools::dist(),
     };
     Daemon::start(&world.isolation.directory("go").unwrap(), &options).unwrap()
 }

@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// A running daemon refuses its files as they are now.
     #[error("the daemon refuses its configuration: {0}")]
     Refused(String),
+    /// What the environment says of failpoints; never in a program without them.
+    #[error("the environment")]
+    Failpoints(#[from] failpoint::SettingError),
     /// Settings do not fit this host.
     #[error("on this host")]
     Host(#[from] HostProblems),

@@ -39,6 +39,7 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 /// # Errors
 /// Whatever keeps it from serving; once it serves, it ends well.
 pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
+    failpoint::arm()?;
     let loaded = config::load_over(defaults, file)?;
     let problems = config::check_host(&loaded).allow_start()?;
     let Loaded { config, files, .. } = loaded;

@@ -237,6 +237,12 @@ pub enum EngineError {
     Joined(Arc<EngineError>),
 }
 
+impl From<failpoint::Injected> for EngineError {
+    fn from(injected: failpoint::Injected) -> Self {
+        Self::Sys { operation: "reach a failpoint".to_owned(), source: injected.into() }
+    }
+}
+
 impl EngineError {
     /// A container that is in another state than the operation needs.
     pub(crate) fn wrong_state(operation: &'static str, container: &Container) -> Self {

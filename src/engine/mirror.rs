@@ -129,6 +129,7 @@ impl Store {
             done = self.attempt(batch);
         }
         self.hold();
+        failpoint::pass!("engine.mirror.committed");
         let lacking = if done.is_ok() { 0 } else { batch.len() };
         self.unwritten.set(i64::try_from(lacking).unwrap_or(i64::MAX));
         let failed = |error: redb::Error| {

@@ -225,6 +225,12 @@ impl ImageError {
     }
 }
 
+impl From<failpoint::Injected> for ImageError {
+    fn from(injected: failpoint::Injected) -> Self {
+        Self::io("reach the failpoint", injected.name)(injected.into())
+    }
+}
+
 /// A full disk is the one I/O failure that a caller can do something about.
 pub(crate) fn io_kind(error: &std::io::Error) -> ErrorKind {
     match error.kind() {

@@ -134,17 +134,21 @@ fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
     let mut kept = extras.kept(status.as_raw_fd());
     kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
     kept.extend(child.joining.iter().flat_map(|joining| joining.joined.kept()));
+    kept.extend(failpoint::descriptor());
     fd::close_all_but(&kept)?;
+    failpoint::reach!("launch.create.joined")?;
     crate::set_oom_score(status.as_fd(), process.oom_score_adj)?;
     extras.name_host()?;
     crate::host::write_sysctls(&plan.sysctls)?;
 
     let mut mapper = Mapper::new(child.single, child.userns.map(|fd| (&plan.ids, fd)));
     let mut sources = mounts::prepare(&plan.rootfs, &plan.mounts, &mut mapper)?;
+    failpoint::reach!("launch.create.prepared")?;
     if let Some(joining) = &child.joining {
         joining.joined.supply(&plan.mounts, &mut sources)?;
     }
     let root = rootfs::assemble(&plan.rootfs, &plan.ids, child.userns)?;
+    failpoint::reach!("launch.create.assembled")?;
     if let Some(userns) = child.userns {
         let forks = plan.pid_namespace == PidNamespace::New;
         userns::move_in(userns, status.as_fd(), forks.then_some(child.single))?;
@@ -163,16 +167,20 @@ fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
     }
     let root = root.as_fd();
     let volumes = mounts::attach_all(root, plan, sources)?;
+    failpoint::reach!("launch.create.attached")?;
     devices::create_all(root, &plan.devices, &plan.symlinks)?;
+    failpoint::reach!("launch.create.devices")?;
     let master = if plan.stdio.tty { Some(open_terminal(root, child)?) } else { None };
     null::take_own(root, &nulls)?;
     masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
+    failpoint::reach!("launch.create.masked")?;
     volumes.into_iter().try_for_each(Volume::join)?;
     make_directory(root, &process.cwd)?;
     hooks::before_pivot(plan.hooks.as_ref())?;
     extras.before_pivot()?;
     let state = plan.hooks.as_ref().map(|plan| hooks::state(plan, "created")).unwrap_or_default();
     rootfs::finish(root, &plan.rootfs, !extras.no_pivot)?;
+    failpoint::reach!("launch.create.pivoted")?;
 
     channel::send_root(status.as_fd(), resolve::open(b"/", flag::O_PATH | flag::O_DIRECTORY)?.as_fd())?;
     channel::send_ready(status.as_fd(), master.as_ref().map(AsFd::as_fd))?;

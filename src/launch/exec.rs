@@ -57,14 +57,17 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     let nulls = take_stdio(child)?;
     let outlasting = child.extras.kept(child.status.as_raw_fd());
     let mut kept = outlasting.clone();
+    kept.extend(failpoint::descriptor());
     kept.extend([child.init.as_raw_fd(), child.root.as_raw_fd()]);
     fd::close_all_but(&kept)?;
     crate::join_cgroups(child.cgroup, child.joined_v2)?;
+    failpoint::reach!("launch.exec.joined")?;
     crate::set_oom_score(child.status.as_fd(), process.oom_score_adj)?;
     let labels = Labels::open(process)?;
     let handover = Handover::new(process, true)?;
     let pids = if handover.is_some() { Some(child.init) } else { None };
     enter_namespaces(child, if pids.is_some() { 0 } else { namespace::PID })?;
+    failpoint::reach!("launch.exec.entered")?;
     if !child.extras.keeps_keyring {
         keyring::join(&child.plan.container, &labels)?;
     }

@@ -59,6 +59,12 @@ impl From<SysError> for Failure {
     }
 }
 
+impl From<failpoint::Injected> for Failure {
+    fn from(injected: failpoint::Injected) -> Self {
+        SysError::from(injected).into()
+    }
+}
+
 impl Failure {
     /// A failure of setting up that the kernel has not reported.
     pub fn setup(errno: i32, message: String) -> Self {

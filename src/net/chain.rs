@@ -46,7 +46,9 @@ impl Caller {
         let mut ran = 0;
         let Err(error) = self.add_all(attachment, &netns, &mut ran).await else { return Ok(()) };
         let removal = Removal { netns: Some(netns), ran, ..Removal::of(attachment) };
-        match self.del(&removal).await {
+        let undone = self.del(&removal).await;
+        failpoint::pass!("net.add.undone");
+        match undone {
             Ok(()) => Err(error),
             // Refused for what it is, before anything was done.
             Err(cleanup) if error.is_final() && cleanup.is_final() => {
@@ -67,7 +69,9 @@ impl Caller {
             if !matches!(outcome, Err(NetError::PluginNotFound { .. })) {
                 *ran = index + 1;
             }
-            if let Some(value) = outcome? {
+            let outcome = outcome?;
+            failpoint::reach!("net.add.called")?;
+            if let Some(value) = outcome {
                 let result = CniResult::from_value(value.clone(), attachment.config.cni_version)?;
                 merge_dns(&mut dns, result.dns);
                 attachment.result = Some(value);
@@ -89,8 +93,9 @@ impl Caller {
         for (index, plugin) in attachment.config.plugins.iter().enumerate().rev() {
             let conf = inject(attachment, plugin, prev);
             let invocation = invocation(attachment, Command::Del, conf, removal.netns.clone());
-            match self.call_once_more(invocation, mode(attachment, index), removal.again).await {
-                Ok(_) => {}
+            let called = self.call_once_more(invocation, mode(attachment, index), removal.again).await;
+            match called.and_then(|_| Ok(failpoint::reach!("net.del.called")?)) {
+                Ok(()) => {}
                 // By the specification: there is nothing to clean up.
                 Err(NetError::Plugin { source, .. }) if source.code == CniError::UNKNOWN_CONTAINER => {}
                 Err(_) if self.del_in_force(removal, plugin).await => {}

@@ -169,6 +169,12 @@ fn after(attach: &NetError, cleanup: &NetError) -> String {
     format!("clearing up failed too: {cleanup}")
 }
 
+impl From<failpoint::Injected> for NetError {
+    fn from(injected: failpoint::Injected) -> Self {
+        sys::SysError::from(injected).into()
+    }
+}
+
 impl NetError {
     /// The kind, from which the gRPC status follows.
     pub fn kind(&self) -> ErrorKind {

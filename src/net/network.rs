@@ -166,6 +166,7 @@ impl Network {
             netns = self.open_netns(netns).await?;
         }
         self.journal.write(&attachment)?;
+        failpoint::reach!("net.add.recorded")?;
         match self.caller.add(&mut attachment, netns).await {
             Ok(()) => {
                 if attachment.in_process.contains(&false) {

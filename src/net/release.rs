@@ -35,7 +35,8 @@ impl Network {
         let is_there = netns.is_some();
         let Err(error) = self.delete(&recorded, netns, false).await else {
             self.left.forget_failures(&recorded.container_id);
-            return self.journal.remove(&recorded.container_id, &recorded.ifname);
+            self.journal.remove(&recorded.container_id, &recorded.ifname)?;
+            return Ok(failpoint::reach!("net.del.forgotten")?);
         };
         let may_help = is_there && recorded.result.is_some() && !error.is_final();
         if may_help && self.left.count_failure(&recorded.container_id) < ATTEMPTS {

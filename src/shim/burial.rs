@@ -26,6 +26,7 @@ impl Shim {
         // One that has been succeeded means nothing any more.
         self.succeed_all();
         self.succeed_execs();
+        failpoint::pass!("shim.exit.reaped");
         self.feed(Event::Reaped(End { how: ended, at_ns: time::wall_ns() }));
     }
 
@@ -70,6 +71,7 @@ impl Shim {
     pub(crate) fn empty(&mut self, id: &str, kill: bool) {
         let dir = self.containers.get(id).and_then(|handles| handles.place.whole());
         let alone = !kill || dir.is_none_or(|dir| cgroup::kill_all(&dir));
+        failpoint::pass!("shim.exit.emptied");
         let out = self.read_output(id, Stream::Out, true);
         let err = self.read_output(id, Stream::Err, true);
         self.learn(id, Fact::Emptied(Rest { alone, silent: out && err }));
@@ -88,6 +90,7 @@ impl Shim {
                 remains.oom_kills = handles.place.oom_kills();
             }
         }
+        failpoint::pass!("shim.exit.closed");
         self.learn(id, Fact::Closing(remains));
     }
 
@@ -121,7 +124,8 @@ impl Shim {
     /// Writes how a container ended.
     pub(crate) fn write_exit(&self, record: &ExitRecord) {
         let Some(path) = self.exit_path(&record.id) else { return };
-        if let Err(error) = fs::write_atomic(&path, &exit::encode(record), 0o600) {
+        let written = fs::write_atomic(&path, &exit::encode(record), 0o600);
+        if let Err(error) = written.and_then(|()| Ok(failpoint::reach!("shim.exit.written")?)) {
             // The event and the snapshot of the next greeting still carry it.
             crate::report(&format!("container {}: {error}", record.id));
         }
@@ -139,6 +143,7 @@ impl Shim {
         {
             // The daemon may have taken it away already.
             let _ = std::fs::remove_file(path);
+            failpoint::pass!("shim.remove.forgotten");
         }
     }
 }

@@ -141,7 +141,9 @@ impl Shim {
             let successor = joined.as_ref().map(|_| Successor::new()).transpose()?;
             let joining = joined.as_deref().zip(successor.as_ref());
             let joining = joining.map(|(joined, successor)| Joining { joined, successor });
+            failpoint::reach!("shim.create.opened")?;
             let (child, ends) = self.fork_container(plan, Ends::new(plan)?, joining)?;
+            failpoint::pass!("shim.create.forked");
             Ok((foreign, child, ends, joined, successor))
         });
         match forked {
@@ -167,7 +169,7 @@ impl Shim {
             let err = self.reactor.watch(err.0, Source::Output(id.to_owned(), Stream::Err))?;
             handles.stdio.outputs = [Some(out), Some(err)];
         }
-        Ok(())
+        Ok(failpoint::reach!("shim.create.watched")?)
     }
 
     /// Tells a container's child to go on.
@@ -185,6 +187,7 @@ impl Shim {
             },
         };
         let ended = || Fact::NotTold(error(ErrorCode::BadState, format!("container {id} has ended")));
+        failpoint::pass!("shim.start.told");
         self.learn(id, sent.map_or_else(ended, |()| Fact::Told(time::wall_ns())));
     }
 
@@ -208,6 +211,7 @@ impl Shim {
                 Some(Status::Root(root)) => handles.first.root = Some(root),
                 Some(Status::Ready(master)) => self.on_ready(id, master),
                 Some(Status::Closed) => {
+                    failpoint::pass!("shim.start.ran");
                     self.succeed(id);
                     self.learn(id, Fact::Closed);
                 }
@@ -222,6 +226,7 @@ impl Shim {
             (Ok(_), _) => {}
             (Err(error), _) => return self.learn(id, Fact::Broken(error.into())),
         }
+        failpoint::pass!("shim.create.ready");
         self.learn(id, Fact::Ready);
     }
 

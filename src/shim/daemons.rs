@@ -32,6 +32,7 @@ impl Shim {
         }
         let received = conn.receive(&mut self.buffer);
         for (id, request) in received.requests {
+            failpoint::pass!("shim.frame.asked");
             self.ask(Ticket { conn: token, id }, &request);
         }
         if received.closed {
@@ -61,6 +62,7 @@ impl Shim {
     /// Answers a request; a daemon that is gone, or reads nothing, gets no answer.
     pub(crate) fn reply(&mut self, ticket: Ticket, reply: &Reply) {
         self.post(ticket.conn, frame::reply(ticket.id, reply), Vec::new());
+        failpoint::pass!("shim.frame.answered");
     }
 
     /// Answers a request with descriptors.

@@ -95,6 +95,7 @@ impl Shim {
     ) -> SysResult<Launched> {
         let (ours, theirs) = socket::message_pair()?;
         let (child, successor) = self.fork_exec(plan, joined, &theirs, &ends)?;
+        failpoint::pass!("shim.exec.forked");
         match self.reactor.watch(ours, Source::ExecStatus(number)) {
             Ok(status) => Ok(Launched { child, successor, status, ends }),
             Err(error) => Err(abandon(&child, error)),

@@ -67,6 +67,10 @@ pub fn run() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
+    if let Err(error) = failpoint::arm() {
+        report(&error.to_string());
+        return ExitCode::FAILURE;
+    }
     match shim::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -54,6 +54,7 @@ impl Shim {
         let mut warnings = Vec::new();
         let setup = |error| failed(ErrorCode::Setup, &error);
         let userns = enter_pod(&self.single, plan, &mut warnings).map_err(setup)?;
+        failpoint::reach!("shim.sandbox.entered").map_err(|injected| setup(injected.into()))?;
         let (pause, joined) = if plan.pause.is_empty() {
             (None, None)
         } else {
@@ -64,6 +65,7 @@ impl Shim {
         let pause_pid = pause.as_ref().map(|pause| pause.pid);
         self.sandbox = Some(Sandbox { exits: as_path(&plan.exits).to_path_buf(), pause, joined, userns });
         self.feed(Event::SandboxUp(pause_pid));
+        failpoint::pass!("shim.sandbox.ready");
         Ok(Reply::Sandbox { pause_pid, warnings })
     }
 

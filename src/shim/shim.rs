@@ -49,7 +49,8 @@ pub(crate) struct Shim {
 /// The shim could not set itself up, or the poller is broken.
 pub(crate) fn run() -> SysResult<()> {
     let single = SingleThread::claim()?;
-    fd::close_all_but(&[shim_spawn::LISTENER])?;
+    let kept: Vec<_> = [shim_spawn::LISTENER].into_iter().chain(failpoint::descriptor()).collect();
+    fd::close_all_but(&kept)?;
     process::set_name(c"corten-shim");
     privilege::set_undumpable()?;
     privilege::set_subreaper()?;
@@ -57,6 +58,7 @@ pub(crate) fn run() -> SysResult<()> {
     // The modes of log files and device nodes are meant exactly.
     process::set_umask(0);
     let mut shim = Shim::new(single)?;
+    failpoint::pass!("shim.run.started");
     while !shim.is_done() {
         let clients = shim.clients.values().filter_map(Client::deadline);
         let deadline = clients.chain(shim.pod.deadline()).min();
@@ -119,6 +121,7 @@ impl Shim {
     fn is_done(&mut self) -> bool {
         let Some(ticket) = self.pod.has_ended(Instant::now()) else { return false };
         self.reply(ticket, &Reply::Ok);
+        failpoint::pass!("shim.shutdown.answered");
         true
     }
 

@@ -44,6 +44,12 @@ impl SysError {
     }
 }
 
+impl From<failpoint::Injected> for SysError {
+    fn from(injected: failpoint::Injected) -> Self {
+        Self::new("failpoint", injected.name, injected.errno)
+    }
+}
+
 /// The calling thread's `errno`.
 pub fn last_errno() -> i32 {
     // SAFETY: the location is this thread's own and always readable.

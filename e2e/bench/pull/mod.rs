@@ -152,6 +152,7 @@ impl Bench {
             mirror: Some(mirror),
             metrics: None,
             extra: String::new(),
+            programs: e2e::tools::dist(),
         };
         let mut daemon = Daemon::start(&directory, &options)?;
         let result = work(&daemon);

@@ -109,6 +109,7 @@ fn proxies_of_the_environment_are_used_and_exceptions_heeded() {
         mirror: None,
         metrics: None,
         extra: String::new(),
+        programs: e2e::tools::dist(),
     };
     let url = format!("http://{}", proxy.address);
     let environment =

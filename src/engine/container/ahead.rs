@@ -50,9 +50,13 @@ impl Engine {
             if journal.is_err() && !spec.exists() {
                 return;
             }
+            if failpoint::reach!("engine.create.noted").is_err() {
+                return;
+            }
             match engine.cgroups.make(&pod.cgroup.container(&id)) {
                 // There is room for it, and the other end may have gone.
-                Ok(()) => drop(made.send(())),
+                Ok(()) if failpoint::reach!("engine.create.cgroups").is_ok() => drop(made.send(())),
+                Ok(()) => {}
                 Err(error) => tracing::debug!(container_id = id, %error, "cgroups are not made ahead"),
             }
         });

@@ -75,6 +75,7 @@ impl Engine {
         let _pod = pod.op.read().await;
         match self.stage("create", self.build_container(&id, &pod, config, &ticket)).await {
             Ok(()) => {
+                failpoint::pass!("engine.create.published");
                 ticket.keep();
                 Ok(id)
             }
@@ -86,6 +87,7 @@ impl Engine {
                 };
                 let undone = self.remove_held_container(&container).await;
                 self.unmake_sources(&container).await;
+                failpoint::pass!("engine.create.undone");
                 if let Err(left) = undone {
                     container.publish();
                     tracing::error!(container_id = %id, error = chain(&left), "a failed container could not be undone: \
@@ -126,9 +128,12 @@ impl Engine {
         };
         let pid = self.stage("root", answered).await;
         container.set_pid(pid.map_err(|error| self.blame_limit(&container, error))?);
+        failpoint::reach!("engine.create.answered")?;
         container.publish();
         self.events.tell(&container, EventKind::Created);
-        self.mirror.put(container_key(id.as_str()), container.save()?);
+        let saved = container.save()?;
+        failpoint::reach!("engine.create.saved")?;
+        self.mirror.put(container_key(id.as_str()), saved);
         Ok(())
     }
 

@@ -67,6 +67,7 @@ impl Engine {
             why.clone_into(&mut exit.message);
         }
         if self.publish(&container, ContainerEvent::Exited(exit.clone())) {
+            failpoint::pass!("engine.exit.published");
             self.metrics.exit(&exit.reason, exit.code);
             tell_exit(&container, record.started_at_ns, &exit);
         }

@@ -162,6 +162,7 @@ impl Engine {
             return Err(stopping(&draft.pod));
         }
         oci::spec::make_sources(&draft.config.mounts, made)?;
+        failpoint::reach!("engine.create.sources")?;
         crate::selinux::label_mounts(&draft.config.mounts, mount_label(spec))?;
         Ok(())
     }
@@ -200,7 +201,9 @@ impl Engine {
         self.registry.add_container(container.clone());
         // Until the record is written, the spec alone is the journal of a container under construction.
         record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
+        failpoint::reach!("engine.create.recorded")?;
         self.make_layers(&container, spec, &found.volumes.anonymous)?;
+        failpoint::reach!("engine.create.layers")?;
         let plan = self.furnish(&container, spec, &found.volumes.images, (ahead, &draft.live))?;
         let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
         // Nobody else knows the container yet.
@@ -304,8 +307,11 @@ impl Engine {
         } else if ahead.stand() {
             self.cgroups.limit(&container.cgroup(), &resources)?
         } else {
-            self.cgroups.create(&container.cgroup(), &resources)?
+            let made = self.cgroups.create(&container.cgroup(), &resources)?;
+            failpoint::reach!("engine.create.cgroups")?;
+            made
         };
+        failpoint::reach!("engine.create.limited")?;
         let mut plan = oci::plan::container(
             spec,
             &oci::plan::PlanInputs {

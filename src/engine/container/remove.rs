@@ -51,6 +51,7 @@ impl Engine {
                 Err(_) => return Err(self.unkillable(container)),
             }
         }
+        failpoint::reach!("engine.remove.answered")?;
         self.clear(container).await
     }
 
@@ -73,18 +74,23 @@ impl Engine {
             if !held.pod.is_released() {
                 engine.tree.remove(&held)?;
             }
+            failpoint::reach!("engine.remove.cgroup")?;
             engine.set_aside(&engine.paths.container(&held.id), &held.id)?;
+            failpoint::reach!("engine.remove.aside")?;
             let files = &held.pod.files;
             // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
             for path in [files.exit(&held.id), files.container(&held.id), files.spec(&held.id)] {
                 crate::record::remove(&path)?;
+                failpoint::reach!("engine.remove.unlinked")?;
             }
             Ok(())
         })
         .await?;
         self.images.release(&container.id);
+        failpoint::pass!("engine.remove.released");
         self.mirror.delete(container_key(&container.id));
         self.registry.drop_container(&container.id);
+        failpoint::pass!("engine.remove.forgotten");
         let record = container.record();
         if container.is_published() {
             self.events.tell(container, EventKind::Deleted);

@@ -29,10 +29,12 @@ impl Engine {
         let supervisor = container.pod.live_supervisor("start container", &container.id)?;
         match supervisor.start(&container.id).await {
             Ok(started) => {
+                failpoint::pass!("engine.start.answered");
                 if let Some(pid) = started.pid {
                     container.set_pid(pid);
                 }
                 self.publish(container, ContainerEvent::Started(started.at));
+                failpoint::pass!("engine.start.recorded");
                 self.tell_handler(container).await;
                 Ok(())
             }

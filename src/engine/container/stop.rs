@@ -31,12 +31,15 @@ impl Engine {
                         tracing::warn!(container_id = %container.id, error = crate::chain(&error), "cannot be signalled");
                     }
                 }
+                failpoint::pass!("engine.stop.signalled");
                 let _stage = operations::stage("grace");
                 if ended(&container, grace).await {
                     return Ok(());
                 }
             }
-            engine.kill(&container).await
+            let killed = engine.kill(&container).await;
+            failpoint::pass!("engine.stop.killed");
+            killed
         })
         .await
     }

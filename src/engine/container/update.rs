@@ -48,6 +48,7 @@ impl Engine {
             .cgroups
             .update(&path, &wanted)
             .map_err(EngineError::from)
+            .and_then(|()| Ok(failpoint::reach!("engine.update.limited")?))
             .and_then(|()| self.record_limits(container, &spec, &after, annotations));
         if let Err(failure) = applied {
             return Err(failure.and_left(self.cgroups.update(&path, &old).map_err(EngineError::from)));
@@ -93,7 +94,9 @@ impl Engine {
         annotations: BTreeMap<String, String>,
     ) -> Result<(), EngineError> {
         crate::record::write(&container.pod.files.spec(&container.id), &container.id, spec)?;
+        failpoint::reach!("engine.update.specified")?;
         let bytes = container.set_resources(resources.clone(), annotations)?;
+        failpoint::pass!("engine.update.recorded");
         self.mirror.put(container_key(&container.id), bytes);
         Ok(())
     }

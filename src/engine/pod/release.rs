@@ -23,8 +23,10 @@ impl Engine {
         if was_ready {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);
         }
+        failpoint::pass!("engine.release.marked");
         pod.stop_counting();
         failures.extend(self.stage("kill_containers", self.kill_containers(pod)).await);
+        failpoint::pass!("engine.release.killed");
         let (network, shim) = tokio::join!(
             self.stage("cni_del", self.detach(pod)),
             self.stage("supervisor_end", self.end_supervisor(pod)),
@@ -55,6 +57,7 @@ impl Engine {
         if let Some(bytes) = pod.update_regardless(released) {
             self.mirror.put(super::run::pod_key(&pod.id), bytes);
         }
+        failpoint::pass!("engine.release.recorded");
         Ok(())
     }
 
@@ -74,11 +77,13 @@ impl Engine {
         // Boxed: executing plugins makes for a large future.
         let detached = Box::pin(self.network.detach(&network, record.attachment.as_ref())).await;
         detached.map_err(EngineError::of_network(&network))?;
+        failpoint::reach!("engine.release.detached")?;
         let pin = network.netns;
         let node = Arc::clone(&self.network);
         blocking("removing a network namespace", move || {
             node.remove_namespace(&pin)
-                .map_err(EngineError::sys(format!("remove the network namespace {pin:?}")))
+                .map_err(EngineError::sys(format!("remove the network namespace {pin:?}")))?;
+            Ok(failpoint::reach!("engine.release.netns")?)
         })
         .await
     }
@@ -91,6 +96,7 @@ impl Engine {
             supervisor.kill();
         }
         let ended = wait(&*supervisor, limit, &pod.id).await;
+        failpoint::pass!("engine.release.shutdown");
         if ended.is_ok() {
             pod.set_supervisor(None);
             pod.set_pause(None);
@@ -104,11 +110,13 @@ impl Engine {
         // The one of a pod of an earlier daemon, and the one of any other.
         failures.extend(self.host.unmount(&pod.files.dir().join("shm")).err());
         failures.extend(self.host.unmount(&pod.files.own()).err());
+        failpoint::pass!("engine.release.unmounted");
         failures.extend(crate::record::remove(&pod.files.socket()).err());
         for container in self.registry.containers_of(&pod.id) {
             failures.extend(self.tree.remove(&container).err());
         }
         self.tree.release(&pod.id, pod.record().cgroups);
+        failpoint::pass!("engine.release.cgroups");
         failures
     }
 }

@@ -33,8 +33,10 @@ impl Engine {
     pub(crate) fn forget(&self, pod: &Pod) -> Result<(), EngineError> {
         // Out of sight at once, so that a crash leaves a whole pod or none.
         self.set_aside(pod.files.dir(), &pod.id)?;
+        failpoint::reach!("engine.forget.aside")?;
         self.mirror.delete(super::run::pod_key(&pod.id));
         self.registry.drop_pod(&pod.id);
+        failpoint::pass!("engine.forget.dropped");
         self.events.tell_pod(pod, EventKind::Deleted);
         self.pod_names.free(&pod.config().metadata, &pod.id);
         Ok(())

@@ -101,12 +101,15 @@ impl Engine {
                 pod.publish();
                 self.events.tell_pod(&pod, EventKind::Created);
                 self.events.tell_pod(&pod, EventKind::Started);
+                failpoint::pass!("engine.run.published");
                 ticket.keep();
                 Ok(SandboxId::new(pod.id.as_str()))
             }
             Err(error) => {
                 ticket.stage("undoing a failure");
-                Err(match self.release(&pod).await.and_then(|()| self.forget(&pod)) {
+                let released = self.release(&pod).await;
+                failpoint::pass!("engine.run.undone");
+                Err(match released.and_then(|()| self.forget(&pod)) {
                     Ok(()) => ticket.fail(error),
                     Err(left) => {
                         tracing::error!(pod_id = %pod.id, error = chain(&left), "a failed pod could not be undone: \
@@ -124,6 +127,7 @@ impl Engine {
         // Settings that took the handler away may have come before this pod was known to hold it.
         self.live().handlers.find(&pod.handler())?;
         self.journal(pod)?;
+        failpoint::reach!("engine.run.recorded")?;
         ticket.stage("setting up the network and the supervisor");
         let (ready, stands) = oneshot::channel();
         let (mut first, mut second) = (Netns::Make(ready), Netns::Await(stands));
@@ -147,10 +151,13 @@ impl Engine {
         ticket.stage("publishing");
         let ips = attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default();
         files::write_hosts(&pod.files, &pod.id, &pod.config(), &ips)?;
-        pod.update(|record| {
+        failpoint::reach!("engine.run.hosts")?;
+        let recorded = pod.update(|record| {
             record.attachment = attachment;
             record.state = SandboxState::Ready;
-        })
+        })?;
+        failpoint::reach!("engine.run.ready")?;
+        Ok(recorded)
     }
 
     /// Writes what is about to be made, before the first effect on the host.
@@ -158,6 +165,7 @@ impl Engine {
         for dir in [pod.files.dir().to_owned(), pod.files.containers(), pod.files.exits()] {
             files::make_private(&dir)?;
         }
+        failpoint::reach!("engine.run.directories")?;
         self.protect(pod)?;
         let cgroups = self.tree.dirs(pod);
         pod.update(|record| record.cgroups = cgroups).map(drop)
@@ -188,6 +196,7 @@ impl Engine {
             opened.map_err(EngineError::sys(format!("make the network namespace {pin:?}")))
         };
         let netns = self.stage("netns", blocking("making a network namespace", open)).await?;
+        failpoint::reach!("engine.run.netns")?;
         if let Some(side) = side {
             side.ready();
         }
@@ -196,6 +205,7 @@ impl Engine {
         let attach = Box::pin(self.network.attach_open(&network, netns.clone()));
         let attached = self.stage("cni_add", attach).await;
         let attachment = attached.map_err(EngineError::of_network(&network))?;
+        failpoint::reach!("engine.run.attached")?;
         let asked = self.sysctls(&pod.config()).attached;
         if !asked.is_empty() {
             blocking("setting a pod's parameters", move || sysctls::write(&netns, &asked)).await?;
@@ -220,6 +230,7 @@ impl Engine {
         };
         let (supervisor, _) = self.connect(pod, Some(process)).await?;
         pod.set_supervisor(Some(supervisor.clone()));
+        failpoint::reach!("engine.run.connected")?;
         let side = match side.stands().await {
             Ok(side) => side,
             // The network's side reports its failure.
@@ -240,6 +251,7 @@ impl Engine {
         })?;
         let mut stands = self.stage("namespaces", supervisor.sandbox(plan)).await?;
         pod.set_pause(stands.pause_pid);
+        failpoint::reach!("engine.run.entered")?;
         // The supervisor and the pause meet the same limits.
         stands.warnings.dedup();
         for warning in stands.warnings {
@@ -256,10 +268,16 @@ impl Engine {
         let config = pod.config();
         let label = self.labels.of_pod(pod).mount;
         files::mount_own(&*self.host, &pod.files, &config, self.live().settings.shm_size, &label)?;
+        failpoint::reach!("engine.run.mounted")?;
         files::write_names(&pod.files, &pod.id, &config)?;
+        failpoint::reach!("engine.run.named")?;
         let cgroup = self.tree.make(pod)?;
+        failpoint::reach!("engine.run.cgroups")?;
         self.limit_pod(pod, &pod.record().limits())?;
-        Ok((cgroup, self.launcher.spawn(&pod.id, &pod.files)?))
+        failpoint::reach!("engine.run.limited")?;
+        let process = self.launcher.spawn(&pod.id, &pod.files)?;
+        failpoint::pass!("engine.run.spawned");
+        Ok((cgroup, process))
     }
 
     /// Connects to the pod's supervisor, lets its exits reach the engine, and returns what it holds.

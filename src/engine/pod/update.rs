@@ -44,9 +44,11 @@ impl Engine {
             overhead: change.overhead.or_else(|| before.overhead.clone()),
             resources: change.resources.or_else(|| before.resources.clone()),
         };
-        let applied = self.limit_pod(pod, &after);
+        let applied =
+            self.limit_pod(pod, &after).and_then(|()| Ok(failpoint::reach!("engine.resize.limited")?));
         match applied.and_then(|()| pod.update(|record| record.updated = Some(after))) {
             Ok(bytes) => {
+                failpoint::pass!("engine.resize.recorded");
                 self.mirror.put(super::run::pod_key(&pod.id), bytes);
                 Ok(())
             }

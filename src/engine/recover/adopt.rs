@@ -31,6 +31,7 @@ impl Engine {
         }
         let error = match self.reconnect(&pod).await {
             Ok(()) => {
+                failpoint::pass!("engine.recover.adopted");
                 self.drop_half_made(&pod, half_made).await;
                 return Ok(());
             }
@@ -68,6 +69,7 @@ impl Engine {
         let (supervisor, Hello { pause_pid, containers }) = self.connect(pod, None).await?;
         pod.set_pause(pause_pid);
         pod.set_supervisor(Some(supervisor));
+        failpoint::pass!("engine.recover.connected");
         let known: HashMap<String, ContainerSnapshot> =
             containers.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect();
         for container in self.registry.containers_of(&pod.id) {
@@ -132,6 +134,7 @@ impl Engine {
             if let Err(error) = dropped.await {
                 tracing::error!(pod_id = %pod.id, error = chain(&error), "a half-made container is not all freed");
             }
+            failpoint::pass!("engine.recover.dropped");
         }
     }
 }

@@ -30,7 +30,9 @@ impl Engine {
             tracing::warn!(error = chain(&error), "the recorded pod ranges are not taken");
         }
         self.restore(&durable)?;
+        failpoint::pass!("engine.recover.restored");
         let loaded = self.load(&durable)?;
+        failpoint::pass!("engine.recover.loaded");
         let count = loaded.pods.len();
         let (half_made, made): (Vec<_>, Vec<_>) =
             loaded.pods.into_iter().partition(|pod| pod.state() == SandboxState::Creating);
@@ -42,6 +44,7 @@ impl Engine {
         if loaded.whole {
             self.sweep()?;
         }
+        failpoint::pass!("engine.recover.swept");
         tracing::info!(pods = count, milliseconds = begin.elapsed().as_millis(), "took over what was there");
         let engine = self.clone();
         tokio::spawn(async move { engine.tidy(half_made, loaded.whole).await });
@@ -56,6 +59,7 @@ impl Engine {
                     it is listed as not ready until it is removed");
             }
         }
+        failpoint::pass!("engine.recover.undone");
         if let Err(error) = self.tree.release_default_parent().await {
             tracing::warn!(error = chain(&error), "the parent of pods without one is not freed");
         }
@@ -82,6 +86,7 @@ impl Engine {
         if let Err(error) = Box::pin(self.network.gc(&attached)).await {
             tracing::warn!(error = chain(&error), "attachments of lost pods may be left");
         }
+        failpoint::pass!("engine.recover.tidied");
     }
 
     /// Has the packet rules of pods kept, for those that are there at each time.

@@ -152,7 +152,9 @@ impl Connection {
             return Err(SupervisorError::TooLong { length: frame.len(), limit: wire::REQUEST_LIMIT });
         }
         let answered = self.send(number, frame).await.ok_or_else(gone)?;
-        match answered.await.map_err(|_| gone())? {
+        let answer = answered.await.map_err(|_| gone())?;
+        failpoint::pass!("engine.frame.answered");
+        match answer {
             (Reply::Error { kind: code, errno, message }, _) => {
                 Err(SupervisorError::Refused { verb, subject: subject.to_owned(), code, errno, message })
             }
@@ -190,6 +192,7 @@ impl Connection {
         lock(&self.pending).as_mut()?.insert(number, answer);
         writer.frame = frame;
         writer.flush().await.ok()?;
+        failpoint::pass!("engine.frame.sent");
         Some(answered)
     }
 }

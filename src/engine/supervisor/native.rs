@@ -160,11 +160,13 @@ impl ShimLauncher {
 impl Launcher for ShimLauncher {
     fn spawn(&self, pod: &str, files: &PodFiles) -> Result<ShimProcess, EngineError> {
         let listener = listen(files)?;
+        failpoint::reach!("engine.run.listening")?;
         let args = [SHIM_NAME, pod].map(|text| CString::new(text).unwrap_or_default());
         let path = files.shim_log();
         let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let log = log.map_err(EngineError::io("open", path))?;
-        let process = spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &[])
+        let environment = failpoint::environment();
+        let process = spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &environment)
             .map_err(EngineError::sys(format!("start {:?}", self.binary)))?;
         let greeted = dial(files)
             .map_err(EngineError::io("connect to", files.socket()))

@@ -249,6 +249,7 @@ impl Puller {
         let store = Arc::clone(&self.store);
         let diff_id = wanted.diff_id.clone();
         let placed = tokio::task::spawn_blocking(move || {
+            failpoint::reach!("image.layer.unpacked")?;
             let check = match finished.unpacked.lossy {
                 true => Check::Sum(verify::tree_digest(finished.directory.path())?),
                 false => Check::Outline { bytes: finished.outline.disk_usage()? },
@@ -326,6 +327,7 @@ struct ToPipeline<'a> {
 impl Sink for ToPipeline<'_> {
     async fn take(&mut self, piece: Bytes) -> bool {
         self.state.add(piece.len() as u64);
+        failpoint::pass!("image.layer.received");
         self.input.send(Piece::Data(piece)).await.is_ok()
     }
 }

@@ -160,6 +160,7 @@ impl Puller {
         let session = Session::new(reference, hosts, login, &self.transport.load())?;
         let _turn = self.turns.load_full().wait().await;
         let resolved = Documents::fetch(&session, reference).await?;
+        failpoint::reach!("image.pull.resolved")?;
         let names = Names {
             tags: reference.tag().map(|_| reference.to_string()).into_iter().collect(),
             digests: vec![reference.with_digest(&resolved.top)],
@@ -206,6 +207,7 @@ impl Puller {
             for (digest, bytes) in &kept {
                 store.layout.write_blob(digest, bytes)?;
             }
+            failpoint::reach!("image.pull.documented")?;
             store.layout.sync_blobs()
         })
     }

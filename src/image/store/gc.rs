@@ -23,6 +23,7 @@ impl Store {
         let mut result = Ok(());
         for path in &trash {
             result = result.and(remove_tree(path));
+            failpoint::pass!("image.sweep.removed");
         }
         if let Some(unwritten) = unwritten {
             result = result.and(self.forget_again(unwritten));
@@ -48,9 +49,11 @@ impl Store {
             return None;
         }
         let written = self.database.remove(&gone, &unused);
+        failpoint::pass!("image.sweep.forgotten");
         for id in &unused {
             self.put_aside(&self.layout.layer(id), trash);
         }
+        failpoint::pass!("image.sweep.aside");
         written.err().map(|error| Unwritten { error, images: gone, layers: unused })
     }
 

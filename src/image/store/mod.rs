@@ -153,10 +153,13 @@ impl Store {
             self.clear(&target)?;
         }
         self.note_unfinished(diff_id, &record)?;
+        failpoint::reach!("image.layer.noted")?;
         if record.outlined || matches!(record.check, Check::Outline { .. }) {
             outline.rename_to(&self.layout.outline(diff_id))?;
         }
+        failpoint::reach!("image.layer.outlined")?;
         directory.rename_to(&target)?;
+        failpoint::reach!("image.layer.placed")?;
         self.index().layers.insert(diff_id.clone(), record);
         lock(&self.condemned).remove(diff_id);
         self.changed_beside();
@@ -168,6 +171,7 @@ impl Store {
         let _changing = lock(&self.changing);
         let (changed, layers) = self.index().with(record);
         self.database.write(&changed, &layers)?;
+        failpoint::reach!("image.pull.committed")?;
         {
             let mut index = self.index();
             for record in changed {
@@ -177,6 +181,7 @@ impl Store {
         let named: Vec<Digest> = layers.into_iter().map(|(id, _)| id).collect();
         self.forget_unfinished(&named);
         self.changed_beside();
+        failpoint::pass!("image.pull.published");
         Ok(())
     }
 
@@ -192,6 +197,7 @@ impl Store {
         record.digests.clear();
         record.aliases.clear();
         self.database.hide(&record)?;
+        failpoint::reach!("image.remove.hidden")?;
         self.index().publish(record, &self.layout, &self.config());
         Ok(())
     }
@@ -243,6 +249,7 @@ impl Store {
             return Ok(());
         }
         self.layout.sync()?;
+        failpoint::reach!("image.pull.durable")?;
         // Counted when it is on the disk: before, a filesystem may not have settled what it takes.
         let counted = self.count(&pending);
         let _changing = lock(&self.changing);

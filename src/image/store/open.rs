@@ -20,6 +20,7 @@ pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
         trash.discard(path);
     }
     let (database, images, layers) = open_database(&layout.database())?;
+    failpoint::pass!("image.start.opened");
     let boot_id = boot_id();
     let mut index = Index::default();
     let untrusted = take_layers(&mut index, layers, &layout, &boot_id);

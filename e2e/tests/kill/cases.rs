@@ -1,0 +1,117 @@
+//! The cases: for every failpoint that the list has, what happens there, and what has to come before.
+
+use failpoint::{POINTS, Point};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// One row of the matrix.
+#[derive(Debug, Clone)]
+pub(crate) struct Case {
+    /// The failpoint.
+    pub(crate) name: &'static str,
+    /// What happens there.
+    pub(crate) action: &'static str,
+    /// The time at which it does.
+    pub(crate) time: u32,
+}
+
+/// Where a moment more lets what goes on beside it come first.
+const DELAYED: [&str; 6] = [
+    "engine.run.netns",
+    "engine.run.attached",
+    "engine.run.entered",
+    "engine.start.answered",
+    "shim.exit.emptied",
+    "net.del.called",
+];
+
+/// Those that are reached by several verbs, or for several plugins, and how often at least.
+const REPEATED: [(&str, u32); 6] = [
+    ("engine.frame.sent", 9),
+    ("engine.frame.answered", 9),
+    ("shim.frame.asked", 9),
+    ("shim.frame.answered", 9),
+    ("net.add.called", 2),
+    ("net.del.called", 2),
+];
+
+/// What must go wrong in the same daemon, or supervisor, for a failpoint to be reached.
+const BESIDE: [(&str, &str); 3] = [
+    ("engine.run.undone", "engine.run.attached=error(EIO)@1"),
+    ("net.add.undone", "net.add.called=error(EIO)@2"),
+    ("engine.create.undone", "engine.create.answered=error(EIO)@1"),
+];
+
+/// What the daemon before has to die of, so that the next one reaches a step of its recovery.
+const BEFORE: [(&str, &str); 4] = [
+    ("engine.recover.connected", "engine.start.recorded"),
+    ("engine.recover.adopted", "engine.start.recorded"),
+    ("engine.recover.dropped", "engine.create.layers"),
+    ("engine.recover.undone", "engine.run.attached"),
+];
+
+fn value<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
+    table.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+}
+
+impl Case {
+    /// What it does, for people.
+    pub(crate) fn mode(&self) -> String {
+        let time = if self.time == 1 { String::new() } else { format!(" at time {}", self.time) };
+        format!("{}{time}", self.action)
+    }
+
+    /// What daemons, one after the other, find in their environment.
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let own = format!("{}={}@{}", self.name, self.action, self.time);
+        let beside = value(&BESIDE, self.name).map(|other| format!("{own};{other}"));
+        let before = value(&BEFORE, self.name).map(|name| format!("{name}=abort@1"));
+        before.into_iter().chain([beside.unwrap_or(own)]).collect()
+    }
+
+    /// Whether it is about images.
+    pub(crate) fn is_of_images(&self) -> bool {
+        self.name.starts_with("image.")
+    }
+
+    /// Whether pods end by it whose ids were told: their supervisor dies.
+    pub(crate) fn ends_pods(&self) -> bool {
+        self.action == "abort" && self.name.starts_with("shim.")
+    }
+
+    /// Whether the daemon dies of it.
+    pub(crate) fn ends_the_daemon(&self) -> bool {
+        self.action == "abort" && !self.name.starts_with("shim.") && !self.name.starts_with("launch.")
+    }
+}
+
+/// Those at failpoints whose names fit, and begin as `CORTEN_FAILPOINT` says.
+pub(crate) fn all(fits: impl Fn(&str) -> bool) -> Vec<Case> {
+    let prefix = std::env::var("CORTEN_FAILPOINT").unwrap_or_default();
+    let wanted = POINTS.iter().filter(|point| fits(point.name) && point.name.starts_with(&prefix));
+    wanted.filter(|point| is_reached_here(point.name)).flat_map(of).collect()
+}
+
+/// Cgroups are made ahead on hosts with v1 alone.
+fn is_reached_here(name: &str) -> bool {
+    name != "engine.create.noted" || !Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+fn of(point: &'static Point) -> Vec<Case> {
+    let mut actions = vec!["abort"];
+    if point.can_fail {
+        actions.push("error(EIO)");
+    }
+    if DELAYED.contains(&point.name) {
+        actions.push("delay(300ms)");
+    }
+    let times = 1..=value(&REPEATED, point.name).unwrap_or(1);
+    let all =
+        times.flat_map(|time| actions.iter().map(move |action| Case { name: point.name, action, time }));
+    all.filter(|case| case.time == 1 || !case.action.starts_with("delay")).collect()
+}
+
+/// How many failpoints they are at.
+pub(crate) fn points(cases: &[&Case]) -> usize {
+    cases.iter().map(|case| case.name).collect::<BTreeSet<_>>().len()
+}
