@@ -153,7 +153,7 @@ fn capabilities_no_new_privileges_and_seccomp() {
 }
 
 /// A container with a profile of these bytes.
-fn filtered(world: &World, name: &str, profile: serde_json::Value) -> e2e::proto::ContainerConfig {
+fn filtered(world: &World, name: &str, profile: &serde_json::Value) -> e2e::proto::ContainerConfig {
     let path = world.isolation.directory("profiles").unwrap().join(format!("{name}.json"));
     fs::write(&path, profile.to_string()).unwrap();
     secured(name, |context| {
@@ -170,7 +170,7 @@ fn a_filter_that_kills_for_anything_ends_the_program_and_not_its_launch() {
         for action in ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP"] {
             for no_new_privs in [false, true] {
                 let name = format!("{}-{no_new_privs}", action.to_lowercase().replace('_', "-"));
-                let mut config = filtered(&world, &name, serde_json::json!({ "defaultAction": action }));
+                let mut config = filtered(&world, &name, &serde_json::json!({ "defaultAction": action }));
                 config.linux.as_mut().unwrap().security_context.as_mut().unwrap().no_new_privs = no_new_privs;
                 let id = pod.create(&config).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -193,7 +193,7 @@ fn a_filter_that_refuses_everything_hides_no_reason() {
         for no_new_privs in [false, true] {
             let name = format!("all-{no_new_privs}");
             let profile = serde_json::json!({ "defaultAction": "SCMP_ACT_ERRNO" });
-            let mut config = filtered(&world, &name, profile);
+            let mut config = filtered(&world, &name, &profile);
             config.linux.as_mut().unwrap().security_context.as_mut().unwrap().no_new_privs = no_new_privs;
             let id = pod.create(&config).await.unwrap();
             let error = pod.cri.start(&id).await.unwrap_err().to_string();
@@ -204,7 +204,7 @@ fn a_filter_that_refuses_everything_hides_no_reason() {
         let calls = serde_json::json!([{"names": ["sendmsg", "sendto", "sendmmsg", "exit", "exit_group", "tkill",
             "rt_sigprocmask", "rt_sigaction"], "action": "SCMP_ACT_ERRNO"}]);
         let profile = serde_json::json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls });
-        let mut config = filtered(&world, "silent", profile);
+        let mut config = filtered(&world, "silent", &profile);
         config.command = vec!["/no/such/program".to_owned()];
         let id = pod.create(&config).await.unwrap();
         let error = pod.cri.start(&id).await.unwrap_err().to_string();

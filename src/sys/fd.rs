@@ -17,7 +17,8 @@ pub mod flag {
 pub mod errno {
     pub use libc::{
         EACCES, EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ELOOP, EMFILE, EMLINK, ENAMETOOLONG, ENFILE,
-        ENODEV, ENOENT, ENOMEM, ENOSYS, ENOTDIR, ENOTEMPTY, ENXIO, EPERM, EROFS, ESRCH, EXDEV,
+        ENODEV, ENOENT, ENOMEM, ENOSYS, ENOTDIR, ENOTEMPTY, ENXIO, EPERM, ERANGE, EROFS, ESRCH, ETIMEDOUT,
+        EXDEV,
     };
 }
 
@@ -31,7 +32,15 @@ pub mod namespace {
 
 /// Propagation types of mounts.
 pub mod propagation {
-    pub use libc::{MS_PRIVATE as PRIVATE, MS_REC as RECURSIVE, MS_SHARED as SHARED, MS_SLAVE as SLAVE};
+    pub use libc::{
+        MS_PRIVATE as PRIVATE, MS_REC as RECURSIVE, MS_SHARED as SHARED, MS_SLAVE as SLAVE,
+        MS_UNBINDABLE as UNBINDABLE,
+    };
+}
+
+/// File types within a mode.
+pub mod file_type {
+    pub use libc::{S_IFBLK as BLOCK, S_IFCHR as CHARACTER, S_IFIFO as FIFO};
 }
 
 /// The file type within a mode (`S_IFMT`).

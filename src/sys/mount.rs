@@ -31,6 +31,16 @@ pub const NO_SUID: u64 = 0x02;
 pub const NO_DEV: u64 = 0x04;
 /// `MOUNT_ATTR_NOEXEC`.
 pub const NO_EXEC: u64 = 0x08;
+/// `MOUNT_ATTR_RELATIME`.
+pub const RELATIVE_TIMES: u64 = libc::MOUNT_ATTR_RELATIME;
+/// `MOUNT_ATTR_NOATIME`.
+pub const NO_ACCESS_TIMES: u64 = libc::MOUNT_ATTR_NOATIME;
+/// `MOUNT_ATTR_STRICTATIME`.
+pub const STRICT_TIMES: u64 = libc::MOUNT_ATTR_STRICTATIME;
+/// `MOUNT_ATTR_NODIRATIME`.
+pub const NO_DIRECTORY_TIMES: u64 = libc::MOUNT_ATTR_NODIRATIME;
+/// `MOUNT_ATTR_NOSYMFOLLOW`.
+pub const NO_LINKS: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
 /// For [`classic`]: another place for what is mounted already.
 pub const BIND: u64 = libc::MS_BIND;
 /// For [`classic`]: other attributes, with [`BIND`] of the mount alone.

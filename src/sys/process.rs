@@ -303,6 +303,16 @@ pub fn set_umask(mask: u32) {
     unsafe { libc::umask(mask) };
 }
 
+/// Numbers of resources, for [`set_limit`].
+pub mod resource {
+    pub use libc::{
+        RLIMIT_AS as AS, RLIMIT_CORE as CORE, RLIMIT_CPU as CPU, RLIMIT_DATA as DATA, RLIMIT_FSIZE as FSIZE,
+        RLIMIT_LOCKS as LOCKS, RLIMIT_MEMLOCK as MEMLOCK, RLIMIT_MSGQUEUE as MSGQUEUE, RLIMIT_NICE as NICE,
+        RLIMIT_NOFILE as NOFILE, RLIMIT_NPROC as NPROC, RLIMIT_RSS as RSS, RLIMIT_RTPRIO as RTPRIO,
+        RLIMIT_RTTIME as RTTIME, RLIMIT_SIGPENDING as SIGPENDING, RLIMIT_STACK as STACK,
+    };
+}
+
 /// setrlimit(2) by the resource's number.
 ///
 /// # Errors

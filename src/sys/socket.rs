@@ -209,6 +209,11 @@ pub fn is_abandoned(socket: BorrowedFd<'_>) -> bool {
     nix::sys::socket::recv(socket.as_raw_fd(), &mut [0; 1], flags) == Ok(0)
 }
 
+/// Address families that filters look at.
+pub mod family {
+    pub use libc::{AF_ALG as ALG, AF_VSOCK as VSOCK};
+}
+
 /// Waits until there is something to receive, or the other end is closed, but no longer than that. A signal ends it, too.
 pub fn wait_readable(socket: BorrowedFd<'_>, limit: Duration) {
     let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };

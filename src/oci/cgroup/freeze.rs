@@ -33,7 +33,7 @@ impl Host {
             }
             if Instant::now() >= until {
                 self.thaw_one(path)?;
-                let late = std::io::Error::from_raw_os_error(libc::ETIMEDOUT);
+                let late = std::io::Error::from_raw_os_error(sys::fd::errno::ETIMEDOUT);
                 return Err(OciError::io("freeze", path.to_string())(late));
             }
             sleep(LOOK_AGAIN);

@@ -23,7 +23,7 @@ impl Host {
             }
             return match v2.write(relative, "cgroup.kill", "1") {
                 // Kernels before 5.14.
-                Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => {
+                Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(sys::fd::errno::ENOENT) => {
                     v2.write(relative, "cgroup.freeze", "0")?;
                     self.kill_each(path)
                 }

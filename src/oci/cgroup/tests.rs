@@ -349,7 +349,10 @@ fn the_device_program_allows_the_defaults_only() {
     remove_soon(v2, &leaf);
     match outcome {
         Ok(code) => assert_eq!(code, Some(0)),
-        Err(OciError::Sys(error)) if [libc::EPERM, libc::ENOSYS, libc::EINVAL].contains(&error.errno) => {
+        Err(OciError::Sys(error))
+            if [sys::fd::errno::EPERM, sys::fd::errno::ENOSYS, sys::fd::errno::EINVAL]
+                .contains(&error.errno) =>
+        {
             need::skip(need::Need::Kernel, &format!("this kernel has no device programs: {error}"));
         }
         Err(error) => panic!("{error}"),

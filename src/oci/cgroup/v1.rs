@@ -50,7 +50,8 @@ impl Host {
             let procs = hierarchy.writer(path.relative(), "cgroup.procs")?;
             for pid in self.procs(path) {
                 match procs.write(&pid.to_string()) {
-                    Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(libc::ESRCH) => {}
+                    Err(OciError::Io { source, .. })
+                        if source.raw_os_error() == Some(sys::fd::errno::ESRCH) => {}
                     other => other?,
                 }
             }
@@ -154,7 +155,10 @@ pub(super) fn write_cpuset(cpuset: &Hierarchy, path: &str, resources: &Resources
         let Some(list) = list else { continue };
         match cpuset.write(path, &format!("cpuset.{name}"), list.as_str()) {
             Err(OciError::Io { source, .. })
-                if matches!(source.raw_os_error(), Some(libc::EINVAL | libc::ERANGE | libc::EACCES)) =>
+                if matches!(
+                    source.raw_os_error(),
+                    Some(sys::fd::errno::EINVAL | sys::fd::errno::ERANGE | sys::fd::errno::EACCES)
+                ) =>
             {
                 let reason = format!(
                     "{:?} is not all there: {}",
@@ -209,7 +213,7 @@ fn write_memory(memory: &Hierarchy, path: &str, resources: &Resources, update: b
         let Some(value) = value else { continue };
         match memory.write(path, file, value.to_string()) {
             // What it uses cannot be reclaimed.
-            Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(libc::EBUSY) => {
+            Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(sys::fd::errno::EBUSY) => {
                 let usage =
                     super::stats::number(&memory.read(path, "memory.usage_in_bytes")?.unwrap_or_default());
                 return Err(OciError::BelowUsage { limit: value.unsigned_abs(), usage });

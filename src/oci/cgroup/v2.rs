@@ -131,7 +131,7 @@ fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
         match v2.write(path, file, text) {
             // A kernel without swap has nothing to limit.
             Err(OciError::Io { source, .. })
-                if file == "memory.swap.max" && source.raw_os_error() == Some(libc::ENOENT) => {}
+                if file == "memory.swap.max" && source.raw_os_error() == Some(sys::fd::errno::ENOENT) => {}
             other => other?,
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn devices(spec: &Spec, own_dev: bool) -> OciResult<Vec<DevicePlan>> 
         .filter(|(path, ..)| !listed.iter().any(|device| device.path == path.as_bytes()))
         .map(|(path, major, minor)| DevicePlan {
             path: path.as_bytes().to_vec(),
-            mode: libc::S_IFCHR | 0o666,
+            mode: sys::fd::file_type::CHARACTER | 0o666,
             major: *major,
             minor: *minor,
             uid: 0,
@@ -61,9 +61,9 @@ fn plan(device: &LinuxDevice) -> OciResult<DevicePlan> {
     }
     let number = |number: i64| u32::try_from(number).map_err(|_| refuse("has a number out of range"));
     let kind = match device.typ() {
-        LinuxDeviceType::B => libc::S_IFBLK,
-        LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
-        LinuxDeviceType::P => libc::S_IFIFO,
+        LinuxDeviceType::B => sys::fd::file_type::BLOCK,
+        LinuxDeviceType::C | LinuxDeviceType::U => sys::fd::file_type::CHARACTER,
+        LinuxDeviceType::P => sys::fd::file_type::FIFO,
         LinuxDeviceType::A => return Err(refuse("has no type")),
     };
     Ok(DevicePlan {

@@ -10,41 +10,42 @@ use wire::plan::{IdMaps, MountPlan, MountSource};
 /// `MOUNT_ATTR_*` of mount_setattr(2) by option; what `mount -o` calls them. With a leading `r` (OCI 1.1) for
 /// everything mounted below, too.
 const ATTRIBUTES: [(&str, u64); 9] = [
-    ("ro", libc::MOUNT_ATTR_RDONLY),
-    ("nosuid", libc::MOUNT_ATTR_NOSUID),
-    ("nodev", libc::MOUNT_ATTR_NODEV),
-    ("noexec", libc::MOUNT_ATTR_NOEXEC),
-    ("noatime", libc::MOUNT_ATTR_NOATIME),
-    ("strictatime", libc::MOUNT_ATTR_STRICTATIME),
-    ("nodiratime", libc::MOUNT_ATTR_NODIRATIME),
-    ("nosymfollow", libc::MOUNT_ATTR_NOSYMFOLLOW),
+    ("ro", sys::mount::READ_ONLY),
+    ("nosuid", sys::mount::NO_SUID),
+    ("nodev", sys::mount::NO_DEV),
+    ("noexec", sys::mount::NO_EXEC),
+    ("noatime", sys::mount::NO_ACCESS_TIMES),
+    ("strictatime", sys::mount::STRICT_TIMES),
+    ("nodiratime", sys::mount::NO_DIRECTORY_TIMES),
+    ("nosymfollow", sys::mount::NO_LINKS),
     // The kernel's default.
-    ("relatime", libc::MOUNT_ATTR_RELATIME),
+    ("relatime", sys::mount::RELATIVE_TIMES),
 ];
 
 /// Options that take an attribute back.
 const CLEARS: [(&str, u64); 5] = [
-    ("suid", libc::MOUNT_ATTR_NOSUID),
-    ("dev", libc::MOUNT_ATTR_NODEV),
-    ("exec", libc::MOUNT_ATTR_NOEXEC),
-    ("diratime", libc::MOUNT_ATTR_NODIRATIME),
-    ("symfollow", libc::MOUNT_ATTR_NOSYMFOLLOW),
+    ("suid", sys::mount::NO_SUID),
+    ("dev", sys::mount::NO_DEV),
+    ("exec", sys::mount::NO_EXEC),
+    ("diratime", sys::mount::NO_DIRECTORY_TIMES),
+    ("symfollow", sys::mount::NO_LINKS),
 ];
 
 /// Options that say nothing: the kernel's own defaults, in the words of `mount -o`.
 const EMPTY: [&str; 2] = ["defaults", "async"];
 
-const PROPAGATIONS: [(&str, libc::c_ulong); 4] = [
-    ("private", libc::MS_PRIVATE),
-    ("slave", libc::MS_SLAVE),
-    ("shared", libc::MS_SHARED),
-    ("unbindable", libc::MS_UNBINDABLE),
+const PROPAGATIONS: [(&str, u64); 4] = [
+    ("private", sys::fd::propagation::PRIVATE),
+    ("slave", sys::fd::propagation::SLAVE),
+    ("shared", sys::fd::propagation::SHARED),
+    ("unbindable", sys::fd::propagation::UNBINDABLE),
 ];
 
 /// The flags of a propagation by name; with a leading `r` for everything below.
 pub(super) fn propagation(name: &str) -> Option<u64> {
     let flag = |name: &str| PROPAGATIONS.iter().find(|(known, _)| *known == name).map(|(_, flag)| *flag);
-    flag(name).or_else(|| name.strip_prefix('r').and_then(flag).map(|flag| flag | libc::MS_REC))
+    flag(name)
+        .or_else(|| name.strip_prefix('r').and_then(flag).map(|flag| flag | sys::fd::propagation::RECURSIVE))
 }
 
 /// Whether the container's /dev is a filesystem of its own, in which nodes may be made.
@@ -119,7 +120,7 @@ impl Attributes {
     fn take(&mut self, word: &str) -> bool {
         if word == "rw" {
             // Lifts no read-only mount of the host: a volume that is one stays one.
-            self.set &= !libc::MOUNT_ATTR_RDONLY;
+            self.set &= !sys::mount::READ_ONLY;
         } else if let Some((_, bit)) = ATTRIBUTES.iter().find(|(name, _)| *name == word) {
             self.set |= bit;
             self.clear &= !bit;
@@ -142,8 +143,8 @@ impl<'a> Options<'a> {
                 "idmap" | "ridmap" => options.idmap = Some(word == "ridmap"),
                 _ if EMPTY.contains(&word) => {}
                 "rrw" => {
-                    options.deep.set &= !libc::MOUNT_ATTR_RDONLY;
-                    options.deep.clear |= libc::MOUNT_ATTR_RDONLY;
+                    options.deep.set &= !sys::mount::READ_ONLY;
+                    options.deep.clear |= sys::mount::READ_ONLY;
                 }
                 // Before `r…`: `ro`, `rw` and `relatime` are no deep forms of anything.
                 _ if options.shallow.take(word) => {}

@@ -4,6 +4,7 @@ use crate::caps::CapSet;
 use crate::error::{OciError, OciResult};
 use crate::seccomp;
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Spec};
+use sys::process::resource;
 use wire::plan::{Bytes, ProcessPlan};
 
 /// The first process of a container, with its compiled filter. An exec's is the same but for the arguments.
@@ -45,25 +46,25 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
 }
 
 fn rlimit(limit: &PosixRlimit) -> (u32, u64, u64) {
-    let resource = match limit.typ() {
-        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
-        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
-        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
-        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
-        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
-        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
-        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
-        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
-        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
-        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
-        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
-        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
-        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
-        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
-        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
-        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+    let number = match limit.typ() {
+        PosixRlimitType::RlimitCpu => resource::CPU,
+        PosixRlimitType::RlimitFsize => resource::FSIZE,
+        PosixRlimitType::RlimitData => resource::DATA,
+        PosixRlimitType::RlimitStack => resource::STACK,
+        PosixRlimitType::RlimitCore => resource::CORE,
+        PosixRlimitType::RlimitRss => resource::RSS,
+        PosixRlimitType::RlimitNproc => resource::NPROC,
+        PosixRlimitType::RlimitNofile => resource::NOFILE,
+        PosixRlimitType::RlimitMemlock => resource::MEMLOCK,
+        PosixRlimitType::RlimitAs => resource::AS,
+        PosixRlimitType::RlimitLocks => resource::LOCKS,
+        PosixRlimitType::RlimitSigpending => resource::SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => resource::MSGQUEUE,
+        PosixRlimitType::RlimitNice => resource::NICE,
+        PosixRlimitType::RlimitRtprio => resource::RTPRIO,
+        PosixRlimitType::RlimitRttime => resource::RTTIME,
     };
     // glibc's numbers are unsigned, musl's are not.
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
-    (resource as u32, limit.soft(), limit.hard())
+    (number as u32, limit.soft(), limit.hard())
 }

@@ -34,13 +34,13 @@ fn a_spec_becomes_system_calls() {
     let plan = planned(&case);
     assert_eq!(plan.rootfs.layers, [b"/l0".to_vec(), b"/l1".to_vec()]);
     assert!(plan.rootfs.readonly && plan.stdio.tty && !plan.new_cgroup_namespace);
-    assert_eq!(plan.rootfs.propagation, libc::MS_SLAVE | libc::MS_REC);
+    assert_eq!(plan.rootfs.propagation, sys::fd::propagation::SLAVE | sys::fd::propagation::RECURSIVE);
     assert_eq!(plan.masked_paths, [b"/proc/kcore".to_vec()]);
     assert_eq!((plan.process.uid, plan.process.bounding), (12, default_set().bits()));
     assert_eq!((plan.process.inheritable, plan.process.ambient), (0, 0));
     assert_eq!(plan.process.seccomp, crate::seccomp::default_program(default_set()).unwrap().to_vec());
     let dev = at(&plan, "/dev");
-    assert_eq!(dev.attributes, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_STRICTATIME);
+    assert_eq!(dev.attributes, sys::mount::NO_SUID | sys::mount::STRICT_TIMES);
     let expected = MountSource::Filesystem {
         fstype: b"tmpfs".to_vec(),
         source: b"tmpfs".to_vec(),
@@ -48,12 +48,12 @@ fn a_spec_becomes_system_calls() {
     };
     assert_eq!(dev.source, expected);
     assert_eq!(at(&plan, "/sys/fs/cgroup").source, MountSource::Cgroup);
-    assert_ne!(at(&plan, "/sys").attributes & libc::MOUNT_ATTR_RDONLY, 0);
+    assert_ne!(at(&plan, "/sys").attributes & sys::mount::READ_ONLY, 0);
     let shm = at(&plan, "/dev/shm");
     assert_eq!(shm.source, MountSource::Bind { path: b"/run/pod/shm".to_vec(), recursive: true });
-    assert_eq!(shm.propagation, libc::MS_PRIVATE | libc::MS_REC);
+    assert_eq!(shm.propagation, sys::fd::propagation::PRIVATE | sys::fd::propagation::RECURSIVE);
     assert_eq!((plan.devices.len(), plan.symlinks.len()), (6, 6));
-    assert!(plan.devices.iter().all(|device| device.mode == libc::S_IFCHR | 0o666));
+    assert!(plan.devices.iter().all(|device| device.mode == sys::fd::file_type::CHARACTER | 0o666));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_dev_of_the_host_is_left_alone() {
     let plan = planned(&case);
     assert!(plan.devices.is_empty() && plan.symlinks.is_empty());
     let dev = at(&plan, "/dev");
-    assert_eq!((dev.attributes, dev.deep_attributes), (0, libc::MOUNT_ATTR_RDONLY));
+    assert_eq!((dev.attributes, dev.deep_attributes), (0, sys::mount::READ_ONLY));
 }
 
 #[test]

@@ -89,7 +89,7 @@ const NAMESPACES: u64 = 0x7e02_0000;
 const PERSONALITIES: [u64; 5] = [0x0, 0x2_0000, 0x8, 0x2_0008, 0xffff_ffff];
 
 /// Families that reach past the container: the kernel's crypto interface, and the hypervisor.
-const DENIED_FAMILIES: [libc::c_int; 2] = [libc::AF_ALG, libc::AF_VSOCK];
+const DENIED_FAMILIES: [i32; 2] = [sys::socket::family::ALG, sys::socket::family::VSOCK];
 
 /// `socketcall`'s number for `socket`.
 const SOCKETCALL_SOCKET: u64 = 1;

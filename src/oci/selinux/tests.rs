@@ -140,7 +140,7 @@ fn a_tree_is_labelled_with_everything_in_it() {
     let wanted = "system_u:object_r:container_file_t:s0:c1,c2";
     match relabel("mounts[0].selinux_relabel", &top, wanted) {
         Err(OciError::Io { source, .. })
-            if matches!(source.raw_os_error(), Some(libc::EPERM | libc::EINVAL)) =>
+            if matches!(source.raw_os_error(), Some(sys::fd::errno::EPERM | sys::fd::errno::EINVAL)) =>
         {
             need::skip(need::Need::Kernel, "this process or the host's policy may not label files so");
             return;
