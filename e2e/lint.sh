@@ -39,6 +39,9 @@ if grep -rnE --include='*.rs' '\bunsafe( fn| impl| trait|) *\{|allow\(unsafe_cod
     echo "lint: unsafe code is out of place"
     exit 1
 fi
+echo "lint: no file of more than 400 lines"
+long=$(find src cni e2e -name '*.rs' -not -path '*/generated/*' -not -path '*/target/*' -exec wc -l {} + | awk '$2 != "total" && $1 > 400')
+[ -z "$long" ] || { printf 'lint: too long for one file:\n%s\n' "$long"; exit 1; }
 # A static build is the one that runs on every distribution; the other architecture is checked where its target is there.
 for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do
     if [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
