@@ -1,5 +1,7 @@
 //! Pods and containers while the daemon lives.
 
+pub(crate) use sys::sync::lock;
+
 use crate::error::EngineError;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
@@ -10,15 +12,10 @@ use model::{ContainerEvent, ContainerState, Resources, SandboxState};
 use oci::cgroup::{CgroupPath, Driver, PodCgroup};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use wire::plan::{CgroupPlan, ProcessPlan};
-
-/// Locks a mutex whose data is whole even when a holder panicked: each change is a single assignment.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A pod.
 pub(crate) struct Pod {

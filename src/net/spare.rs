@@ -5,7 +5,7 @@
 //! than that. It is held open and pinned nowhere: it ends with the daemon, however that ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use sys::netns::{self, Unpinned};
 use tokio::runtime::Handle;
@@ -61,7 +61,7 @@ impl Spare {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        sys::sync::lock(&self.held)
     }
 }
 

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use engine::{OpenExec, Streams};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long a token is good for (kubelet, `cacheTTL`).
@@ -86,7 +86,7 @@ impl Tokens {
         let mut bytes = [0; BYTES];
         getrandom::fill(&mut bytes).map_err(StreamError::Random)?;
         let token = URL_SAFE_NO_PAD.encode(bytes);
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = sys::sync::lock(&self.held);
         held.expire(now);
         if held.tickets.len() >= MOST {
             return Err(StreamError::TooMany(MOST));
@@ -102,7 +102,7 @@ impl Tokens {
 
     /// The ticket of a token; the token is used up by that.
     pub(crate) fn redeem(&self, verb: &str, token: &str, now: Instant) -> Option<Ticket> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = sys::sync::lock(&self.held);
         held.expire(now);
         let expires = held.order.iter().find(|(_, known)| known == token).map(|(end, _)| *end);
         let ticket = held.tickets.remove(token)?;

@@ -53,7 +53,7 @@ impl ProcessCollector {
             #[allow(clippy::cast_precision_loss, reason = "centuries of CPU time fit")]
             let cpu = stat.cpu_ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
             // One scrape at a time, or two would add the same difference.
-            let counter = self.cpu.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let counter = sys::sync::lock(&self.cpu);
             counter.inc_by((cpu - counter.get()).max(0.0));
         }
         if let Ok(fds) = fs::read_dir("/proc/self/fd") {
@@ -71,7 +71,7 @@ impl Collector for ProcessCollector {
 
     fn collect(&self) -> Vec<MetricFamily> {
         self.refresh();
-        let cpu = self.cpu.lock().unwrap_or_else(std::sync::PoisonError::into_inner).collect();
+        let cpu = sys::sync::lock(&self.cpu).collect();
         cpu.into_iter().chain(self.gauges().into_iter().flat_map(Collector::collect)).collect()
     }
 }

@@ -86,7 +86,7 @@ impl Node for Host {
     }
 
     fn load_default(&self) -> OciResult<()> {
-        let mut is_loaded = IS_LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut is_loaded = sys::sync::lock(&IS_LOADED);
         // One that another daemon of another version has loaded is replaced.
         if !*is_loaded {
             load(&default_profile(&own_profile()))?;

@@ -16,7 +16,7 @@ use oci_spec::runtime::Spec;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// No file of a vendor is larger.
 const SIZE_LIMIT: u64 = 10 << 20;
@@ -93,7 +93,7 @@ impl Registry {
 
     /// Every file that there is now.
     fn scan(&self) -> Vec<Found> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = sys::sync::lock(&self.read);
         let mut found = Vec::new();
         for (priority, dir) in self.dirs.iter().enumerate() {
             let Ok(entries) = std::fs::read_dir(dir) else { continue };

@@ -19,7 +19,7 @@ use crate::error::{OciError, OciResult};
 use filter::Filter;
 use oci_spec::runtime::LinuxSeccomp;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// `SECCOMP_FILTER_FLAG_SPEC_ALLOW`: no speculation barriers, which cost more than they give (the kernel's own
 /// default since 5.16).
@@ -87,7 +87,7 @@ fn remembered<K: Clone + PartialEq, V: Clone>(
     key: &K,
     make: impl FnOnce() -> OciResult<V>,
 ) -> OciResult<V> {
-    let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || sys::sync::lock(known);
     let found = |list: &mut Vec<(K, V)>| {
         let place = list.iter().position(|(one, _)| one == key)?;
         list.get_mut(..=place)?.rotate_right(1);

@@ -3,7 +3,7 @@
 use crate::error::{OciError, OciResult};
 use std::collections::HashMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How many categories policies have.
 const CATEGORIES: u32 = 1024;
@@ -55,7 +55,7 @@ impl Levels {
     }
 
     fn used(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        sys::sync::lock(&self.0)
     }
 }
 
