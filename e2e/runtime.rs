@@ -161,6 +161,29 @@ impl Daemon {
         self.wait_until_it_answers()
     }
 
+    /// Puts the programs of a directory in the place of those that it has run until now, for the next start.
+    pub fn install(&mut self, programs: &Path) {
+        self.program = programs.join("corten");
+    }
+
+    /// Starts it again where it has to refuse, and waits for its end; what it said.
+    ///
+    /// # Errors
+    /// When it cannot be started, or serves.
+    pub fn refused(&mut self) -> Result<String, Error> {
+        let before = fs::read_to_string(&self.place.log).unwrap_or_default().len();
+        let mut command = command(self.kind, &self.program, &self.config, &self.environment);
+        self.child = launch(&mut command, &self.place.log)?;
+        let after = Duration::from_secs(60);
+        let ended = command::wait(&mut self.child, after);
+        let text = fs::read_to_string(&self.place.log).unwrap_or_default();
+        let said = text.get(before..).unwrap_or_default().to_owned();
+        match ended {
+            Some(status) if !status.success() => Ok(said),
+            _ => Err(Error::Late { what: "the daemon's refusal", after, last: said }),
+        }
+    }
+
     /// Ends it with SIGTERM; how long that took.
     ///
     /// # Errors

@@ -37,6 +37,16 @@ pub fn failpoints() -> PathBuf {
     repository().join("target/failpoints")
 }
 
+/// The programs of the release before this one, laid out as in `target/dist`: `CORTEN_PREVIOUS`, else what
+/// `e2e/previous.sh` has built of the newest tag; `None` where there is neither.
+pub fn previous() -> Option<PathBuf> {
+    let built = repository().join("target/previous/dist");
+    match std::env::var_os("CORTEN_PREVIOUS") {
+        Some(named) => Some(PathBuf::from(named)),
+        None => built.join("corten").exists().then_some(built),
+    }
+}
+
 /// A program of Corten.
 ///
 /// # Errors

@@ -55,6 +55,7 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     state::prepare(&config.data_dir, state::DATA_MODE)?;
     let _state = DirectoryLock::take(&config.state_dir)?;
     let _data = DirectoryLock::take(&config.data_dir)?;
+    paths(&config).claim()?;
     let runtime = runtime(config.daemon.workers)?;
     let source = Source { file: file.map(Path::to_owned), defaults: defaults.to_owned() };
     let outcome = runtime.block_on(Box::pin(run(Begun { config, files, source, level })));
@@ -140,10 +141,14 @@ struct Opened {
 async fn open(config: &Config, registry: &Registry) -> Result<Opened, Error> {
     let images = ImageStore::open(config.images.clone(), registry)?;
     let network = Network::open(config.network.clone(), registry)?;
-    let paths = engine::Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
     let engine =
-        Engine::open(config.engine(), paths, Arc::clone(&images), Arc::clone(&network), registry).await?;
+        Engine::open(config.engine(), paths(config), Arc::clone(&images), Arc::clone(&network), registry)
+            .await?;
     Ok(Opened { engine, images, network })
+}
+
+fn paths(config: &Config) -> engine::Paths {
+    engine::Paths { state: config.state_dir.clone(), data: config.data_dir.clone() }
 }
 
 /// Waits for the requests in flight, and for what was begun for clients that have hung up, within the limit.

@@ -125,6 +125,17 @@ pub enum EngineError {
         /// Why it failed.
         source: sys::SysError,
     },
+    /// What is kept is of another version.
+    #[error(
+        "{} is of version {found} of the state, and this corten reads version {}: {}",
+        path.display(), crate::record::VERSION, advice(*.found)
+    )]
+    OtherState {
+        /// A record, or what stands for the whole directory.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
     /// A record cannot be encoded or decoded.
     #[error("{operation} the record of {id}")]
     Record {
@@ -274,7 +285,9 @@ impl EngineError {
             Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
             Self::ImageVolume { source, .. } => source.kind(),
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
-            Self::WrongState { .. } | Self::Transition(_) => ErrorKind::FailedPrecondition,
+            Self::WrongState { .. } | Self::Transition(_) | Self::OtherState { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Dial { .. } => ErrorKind::Unavailable,
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
             Self::Ending => ErrorKind::Unavailable,
@@ -327,6 +340,17 @@ impl EngineError {
     pub(crate) fn sys(operation: impl Into<String>) -> impl FnOnce(sys::SysError) -> Self {
         let operation = operation.into();
         move |source| Self::Sys { operation, source }
+    }
+}
+
+/// What to do about state of another version.
+fn advice(found: u32) -> &'static str {
+    if found > crate::record::VERSION {
+        "a newer release wrote it, and nothing was changed; install that release again, or drain the node and empty both \
+         directories before going back"
+    } else {
+        "a build before 0.1.0 wrote it, and nothing was changed; remove all pods with that build, and empty both \
+         directories"
     }
 }
 

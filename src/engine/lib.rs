@@ -5,6 +5,8 @@
 mod container;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gauges;
 mod handlers;
 mod host;
@@ -25,6 +27,7 @@ mod registry;
 mod runtime;
 mod selinux;
 mod settings;
+mod state_version;
 mod stats;
 mod stdio;
 mod strangers;

@@ -4,23 +4,26 @@
 //! Records change on the path of every request and the disk is slow, so a task of its own carries them over in
 //! batches. What the batch of the last moments lacks after a power loss is gone with the machine's processes.
 
+mod key;
 mod queue;
 
 use crate::error::EngineError;
+use crate::state_version;
+pub(crate) use key::Key;
+use key::TABLES;
 use prometheus::IntGauge;
 use queue::{Batch, Queue};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use sys::fs::Reserve;
 
-const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 /// What a commit takes.
 const RESERVE: u64 = 1 << 20;
 
-/// Records by key.
-pub(crate) type Records = BTreeMap<String, Vec<u8>>;
+/// Records by what they are of.
+pub(crate) type Records = BTreeMap<Key, Vec<u8>>;
 
 /// The durable copies.
 pub(crate) struct Mirror {
@@ -32,7 +35,10 @@ impl Mirror {
     /// Opens the store and returns what it holds; a damaged one is set aside and a new one made. `unwritten` tells how
     /// many records could not be written.
     pub(crate) fn open(path: &Path, unwritten: IntGauge) -> Result<(Self, Records), EngineError> {
-        // The database asserts on some kinds of damage.
+        // The database asserts on some kinds of damage. To open it for writing would change it.
+        if let Ok(Ok(records)) = std::panic::catch_unwind(|| peek(path)) {
+            check(&records, path)?;
+        }
         let loaded = std::panic::catch_unwind(|| load(path));
         let (database, records) = match loaded {
             Ok(Ok(loaded)) => loaded,
@@ -48,6 +54,7 @@ impl Mirror {
                 load(path).map_err(|error| failed("make", error))?
             }
         };
+        check(&records, path)?;
         let queue = Arc::new(Queue::new(records.keys().cloned()));
         let mut store = Store::new(path, database, unwritten);
         let changes = queue.clone();
@@ -59,11 +66,11 @@ impl Mirror {
         Ok((Self { queue, writer: Some(writer) }, records))
     }
 
-    pub(crate) fn put(&self, key: String, record: Vec<u8>) {
+    pub(crate) fn put(&self, key: Key, record: Vec<u8>) {
         self.queue.put(key, record);
     }
 
-    pub(crate) fn delete(&self, key: String) {
+    pub(crate) fn delete(&self, key: Key) {
         self.queue.delete(key);
     }
 }
@@ -82,17 +89,38 @@ fn failed(operation: &'static str, error: redb::Error) -> EngineError {
     EngineError::Store { operation, source: Box::new(error) }
 }
 
+/// Refuses records of another version.
+fn check(records: &Records, path: &Path) -> Result<(), EngineError> {
+    records.values().try_for_each(|bytes| state_version::check(bytes, path))
+}
+
+/// What the store holds, where that can be told without a repair.
+fn peek(path: &Path) -> Result<Records, redb::Error> {
+    records(&builder().open_read_only(path)?)
+}
+
 fn load(path: &Path) -> Result<(Database, Records), redb::Error> {
     let database = builder().create(path)?;
-    let transaction = database.begin_write()?;
-    transaction.open_table(RECORDS)?;
-    transaction.commit()?;
-    let mut records = BTreeMap::new();
-    for row in database.begin_read()?.open_table(RECORDS)?.iter()? {
-        let (key, value) = row?;
-        records.insert(key.value().to_owned(), value.value().to_owned());
-    }
+    let records = records(&database)?;
     Ok((database, records))
+}
+
+fn records(database: &impl ReadableDatabase) -> Result<Records, redb::Error> {
+    let mut records = BTreeMap::new();
+    let transaction = database.begin_read()?;
+    for table in TABLES {
+        let rows = match transaction.open_table(table) {
+            Err(TableError::TableDoesNotExist(_)) => continue,
+            rows => rows?,
+        };
+        for row in rows.iter()? {
+            let (name, value) = row?;
+            if let Some(key) = Key::at(table, name.value()) {
+                records.insert(key, value.value().to_owned());
+            }
+        }
+    }
+    Ok(records)
 }
 
 /// The file. After an error of the disk redb wants it opened again.
@@ -164,13 +192,12 @@ fn is_full(error: &redb::Error) -> bool {
 
 fn commit(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    {
-        let mut table = transaction.open_table(RECORDS)?;
-        for (key, record) in batch {
-            match record {
-                Some(record) => drop(table.insert(key.as_str(), record.as_slice())?),
-                None => drop(table.remove(key.as_str())?),
-            }
+    for (key, record) in batch {
+        let (table, name) = key.place();
+        let mut table = transaction.open_table(table)?;
+        match record {
+            Some(record) => drop(table.insert(name, record.as_slice())?),
+            None => drop(table.remove(name)?),
         }
     }
     transaction.commit()?;
@@ -192,12 +219,38 @@ mod tests {
         let path = dir.path().join("state.redb");
         let (mirror, records) = open(&path).unwrap();
         assert!(records.is_empty());
-        mirror.put("pod/a".into(), b"1".to_vec());
-        mirror.put("pod/b".into(), b"2".to_vec());
-        mirror.delete("pod/a".into());
+        let id = |id: &str| id.to_owned();
+        mirror.put(Key::Pod(id("a")), b"1".to_vec());
+        mirror.put(Key::Pod(id("b")), b"2".to_vec());
+        mirror.put(Key::Container(id("b")), b"3".to_vec());
+        mirror.put(Key::PodRanges, b"4".to_vec());
+        mirror.delete(Key::Pod(id("a")));
         drop(mirror);
         let (_mirror, records) = open(&path).unwrap();
-        assert_eq!(records.into_iter().collect::<Vec<_>>(), [("pod/b".to_owned(), b"2".to_vec())]);
+        let kept = [
+            (Key::Pod(id("b")), b"2".to_vec()),
+            (Key::Container(id("b")), b"3".to_vec()),
+            (Key::PodRanges, b"4".to_vec()),
+        ];
+        assert_eq!(records.into_iter().collect::<Vec<_>>(), kept);
+    }
+
+    #[test]
+    fn a_store_with_a_record_of_a_newer_release_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let (mirror, _) = open(&path).unwrap();
+        mirror.put(Key::Pod("a".to_owned()), b"corten pod 2\n{}".to_vec());
+        drop(mirror);
+        let files = || -> Vec<_> {
+            let entries = std::fs::read_dir(dir.path()).unwrap();
+            let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+            files.sort();
+            files.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect()
+        };
+        let before = files();
+        assert!(matches!(open(&path), Err(EngineError::OtherState { found: 2, .. })));
+        assert!(files() == before, "the store is not what it was");
     }
 
     #[test]

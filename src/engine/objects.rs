@@ -117,7 +117,7 @@ impl Pod {
         let mut held = lock(&self.record);
         let mut next = held.clone();
         change(&mut next);
-        let bytes = record::write(&self.files.pod(), &self.id, &next)?;
+        let bytes = record::save(&self.files.pod(), &self.id, &next)?;
         *held = next;
         self.left.send_replace(held.state == SandboxState::NotReady);
         Ok(bytes)
@@ -311,7 +311,7 @@ impl Container {
         let mut held = lock(&self.record);
         let mut next = held.clone();
         next.state = held.state.apply(event)?;
-        let written = record::write(&self.pod.files.container(&self.id), &self.id, &next);
+        let written = record::save(&self.pod.files.container(&self.id), &self.id, &next);
         // An exit is published even where the disk refuses it: the shim's own exit record is durable.
         *held = next;
         self.state.send_replace(held.state.clone());
@@ -330,7 +330,7 @@ impl Container {
         let mut held = lock(&self.record);
         let mut next = held.clone();
         next.updated = Some(Updated { resources, annotations });
-        let bytes = record::write(&self.pod.files.container(&self.id), &self.id, &next)?;
+        let bytes = record::save(&self.pod.files.container(&self.id), &self.id, &next)?;
         *held = next;
         Ok(bytes)
     }
@@ -348,7 +348,7 @@ impl Container {
     /// Writes the record as it is.
     pub(crate) fn save(&self) -> Result<Vec<u8>, EngineError> {
         let held = lock(&self.record);
-        record::write(&self.pod.files.container(&self.id), &self.id, &*held)
+        record::save(&self.pod.files.container(&self.id), &self.id, &*held)
     }
 
     pub(crate) fn view(&self) -> ContainerView {

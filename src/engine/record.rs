@@ -3,8 +3,11 @@
 //! The state directory lies on a tmpfs on real hosts, so a record costs microseconds; `mirror` carries the
 //! records to durable storage behind the scenes, for what must be known after a reboot.
 
+mod header;
+
 use crate::error::EngineError;
 use crate::settings::Paths;
+pub(crate) use header::{Record, VERSION, decode, first_line, version};
 use model::{ContainerConfig, ContainerState, Resources, Rootfs, SandboxConfig, SandboxState, Signal};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -13,13 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-/// The version of the records' form.
-const VERSION: u32 = 1;
-
 /// What is kept of a pod.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PodRecord {
-    pub(crate) version: u32,
     pub(crate) id: String,
     pub(crate) config: Arc<SandboxConfig>,
     pub(crate) handler: String,
@@ -43,6 +42,10 @@ pub(crate) struct PodRecord {
     pub(crate) updated: Option<PodLimits>,
 }
 
+impl Record for PodRecord {
+    const KIND: &'static str = "pod";
+}
+
 /// The limits of a pod as a whole, as they were asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct PodLimits {
@@ -54,7 +57,6 @@ impl PodRecord {
     /// Of a pod of which nothing is there yet.
     pub(crate) fn new(id: &str, config: Arc<SandboxConfig>, handler: String, cgroup_parent: String) -> Self {
         Self {
-            version: VERSION,
             id: id.to_owned(),
             config,
             handler,
@@ -81,7 +83,6 @@ impl PodRecord {
 /// What is kept of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
-    pub(crate) version: u32,
     pub(crate) id: String,
     pub(crate) sandbox_id: String,
     pub(crate) config: Arc<ContainerConfig>,
@@ -103,6 +104,10 @@ pub(crate) struct ContainerRecord {
     /// The limits since UpdateContainerResources; `None`: those of the configuration.
     #[serde(default)]
     pub(crate) updated: Option<Updated>,
+}
+
+impl Record for ContainerRecord {
+    const KIND: &'static str = "container";
 }
 
 /// What UpdateContainerResources left.
@@ -131,11 +136,14 @@ impl ContainerRecord {
     pub(crate) fn resources(&self) -> &Resources {
         self.updated.as_ref().map_or(&self.config.resources, |updated| &updated.resources)
     }
+}
 
-    /// The current form's version.
-    pub(crate) fn version() -> u32 {
-        VERSION
-    }
+/// The node's pod ranges, as UpdateRuntimeConfig told them last.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PodRanges(pub(crate) Vec<ipnet::IpNet>);
+
+impl Record for PodRanges {
+    const KIND: &'static str = "pod-ranges";
 }
 
 /// Where the records of one pod lie.
@@ -219,19 +227,42 @@ impl PodFiles {
     }
 }
 
-/// Writes a record so that a crash leaves the old one or the new one.
-pub(crate) fn write<T: Serialize>(path: &Path, id: &str, record: &T) -> Result<Vec<u8>, EngineError> {
-    let bytes = serde_json::to_vec(record).map_err(|source| EngineError::Record {
-        operation: "encode",
-        id: id.to_owned(),
-        source,
-    })?;
-    sys::fs::write_atomic(path, &bytes, 0o600).map_err(EngineError::sys(format!("write {path:?}")))?;
+/// A record as it is kept.
+pub(crate) fn encode<T: Record>(id: &str, record: &T) -> Result<Vec<u8>, EngineError> {
+    header::encode(record).map_err(refused(id))
+}
+
+/// Keeps a record: a crash leaves the old one or the new one. Returns what was written.
+pub(crate) fn save<T: Record>(path: &Path, id: &str, record: &T) -> Result<Vec<u8>, EngineError> {
+    let bytes = encode(id, record)?;
+    replace(path, &bytes)?;
     Ok(bytes)
 }
 
+/// Writes a document for others, as [`save`] does.
+pub(crate) fn write<T: Serialize>(path: &Path, id: &str, document: &T) -> Result<(), EngineError> {
+    replace(path, &serde_json::to_vec(document).map_err(refused(id))?)
+}
+
+fn refused(id: &str) -> impl FnOnce(serde_json::Error) -> EngineError {
+    move |source| EngineError::Record { operation: "encode", id: id.to_owned(), source }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    sys::fs::write_atomic(path, bytes, 0o600).map_err(EngineError::sys(format!("write {path:?}")))
+}
+
 /// Reads a record; a damaged one is set aside with the ending `.bad`, so that the node serves on.
+pub(crate) fn load<T: Record>(path: &Path) -> Option<T> {
+    read_as(path, |bytes| decode(bytes))
+}
+
+/// Reads a document of [`write`], as [`load`] does.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    read_as(path, |bytes| serde_json::from_slice(bytes))
+}
+
+fn read_as<T, E: std::fmt::Display>(path: &Path, decode: impl Fn(&[u8]) -> Result<T, E>) -> Option<T> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -241,7 +272,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
             return None;
         }
     };
-    match serde_json::from_slice(&bytes) {
+    match decode(&bytes) {
         Ok(record) => Some(record),
         Err(error) => {
             let mut aside = path.as_os_str().to_owned();

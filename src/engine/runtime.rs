@@ -2,6 +2,8 @@
 
 use crate::Engine;
 use crate::error::{EngineError, chain};
+use crate::mirror::Key;
+use crate::record::{self, PodRanges};
 use crate::settings::{CgroupDriver, HostProblem, Settings};
 use crate::view::{HandlerInfo, RuntimeStatus};
 use crate::{handlers, preflight};
@@ -42,18 +44,11 @@ impl Engine {
     /// CRI UpdateRuntimeConfig: the node's pod ranges, for the built-in network.
     pub fn update_runtime_config(&self, pod_cidrs: &[IpNet]) -> Result<(), EngineError> {
         self.network.set_pod_cidrs(pod_cidrs)?;
-        let bytes = serde_json::to_vec(pod_cidrs).map_err(|source| EngineError::Record {
-            operation: "encode",
-            id: "the pod ranges".to_owned(),
-            source,
-        })?;
-        self.mirror.put(POD_CIDRS.to_owned(), bytes);
+        let bytes = record::encode("the pod ranges", &PodRanges(pod_cidrs.to_vec()))?;
+        self.mirror.put(Key::PodRanges, bytes);
         Ok(())
     }
 }
-
-/// The durable record of the pod ranges.
-pub(crate) const POD_CIDRS: &str = "runtime/pod-cidrs";
 
 impl Settings {
     /// What of the settings does not fit this host: programs that are not there, a driver of cgroups that cannot be, a

@@ -2,10 +2,12 @@
 //! later ones understand. CONTRIBUTING.md says how those of a coming release are added.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::frame::{Frame, FrameDecoder};
+use crate::feature::Features;
+use crate::frame::{self, Body, Frame, FrameDecoder};
+use crate::msg::Reply;
 use crate::samples::{self, encoded};
 use crate::{exit, witness};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The number that the frames of requests and replies have.
@@ -107,4 +109,30 @@ fn no_message_no_variant_and_no_field_is_without_a_frame() {
         }
     }
     assert_eq!(witness::silent(), Vec::<String>::new(), "no golden frame says anything of these");
+}
+
+#[test]
+fn a_shim_of_a_release_is_sent_nothing_that_it_does_not_know() {
+    let requests = samples::requests().into_iter().map(|(_, request)| request);
+    let requests: Vec<_> =
+        requests.chain(crate::needs::tests::cases().into_iter().map(|(it, _)| it)).collect();
+    let (mut known, mut features) = (BTreeSet::new(), Features::NONE);
+    for (release, frames) in releases() {
+        for (name, bytes) in frames.iter().filter(|(name, _)| *name != EXIT_FILE) {
+            let frame = decoded(bytes, &format!("{}/{name}", release.display()));
+            encoded(frame.id, &frame.body);
+            if let Body::Reply(Reply::Hello { features: stated, .. }) = frame.body {
+                features = stated;
+            }
+        }
+        known.extend(witness::said());
+        for request in requests.iter().filter(|request| request.needs().without(features).is_empty()) {
+            frame::request(ID, request);
+            let unknown: Vec<_> = witness::said().difference(&known).cloned().collect();
+            assert!(
+                unknown.is_empty(),
+                "shims like that of {release:?} are sent {unknown:?}: a new field needs a new feature"
+            );
+        }
+    }
 }

@@ -280,4 +280,4 @@ impl Needs for msg::Streams {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 //! Watches, for the tests of one thread, which fields and variants are written.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 struct Seen {
@@ -44,6 +44,13 @@ pub(crate) fn silent() -> Vec<String> {
     let seen = SEEN.take();
     let all = seen.fields.into_iter().chain(seen.variants);
     all.filter(|(_, said)| !said).map(|(name, _)| name).collect()
+}
+
+/// The fields and variants that have said something since the last question.
+pub(crate) fn said() -> BTreeSet<String> {
+    let seen = SEEN.take();
+    let all = seen.fields.into_iter().chain(seen.variants);
+    all.filter(|(_, said)| *said).map(|(name, _)| name).collect()
 }
 
 /// The fields that belong to a feature and came by since the last question: whether they were made use of.

@@ -1,11 +1,11 @@
 //! CreateContainer: image and request become a spec, the spec a plan, and the shim builds everything up to the
 //! point where only exec is missing. A failure leaves nothing.
 
-use super::container_key;
 use super::prepare::Draft;
 use crate::Engine;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
+use crate::mirror::Key;
 use crate::names::{Claim, Ticket};
 use crate::objects::Pod;
 use crate::registry::ContainerName;
@@ -133,7 +133,7 @@ impl Engine {
         self.events.tell(&container, EventKind::Created);
         let saved = container.save()?;
         failpoint::reach!("engine.create.saved")?;
-        self.mirror.put(container_key(id.as_str()), saved);
+        self.mirror.put(Key::Container(id.to_string()), saved);
         Ok(())
     }
 

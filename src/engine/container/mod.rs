@@ -23,6 +23,7 @@ pub(crate) use stop::hint;
 use crate::Engine;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
+use crate::mirror::Key;
 use crate::objects::{Container, Pod, lock};
 use crate::record::PodRecord;
 use crate::supervisor::SupervisorError;
@@ -82,7 +83,7 @@ impl Engine {
             self.events.tell_state(container);
         }
         match applied {
-            Ok(bytes) => self.mirror.put(container_key(&container.id), bytes),
+            Ok(bytes) => self.mirror.put(Key::Container(container.id.clone()), bytes),
             // The same news came on two ways: as an answer and as an event.
             Err(EngineError::Transition(error)) => tracing::debug!(container_id = %container.id, %error),
             Err(error) => {
@@ -116,7 +117,7 @@ impl Engine {
             engine.orphaned(&pod, SUPERVISOR_KILLED).await;
             let not_ready = |record: &mut PodRecord| record.state = SandboxState::NotReady;
             if let Some(bytes) = pod.update_regardless(not_ready) {
-                engine.mirror.put(crate::pod::run::pod_key(&pod.id), bytes);
+                engine.mirror.put(Key::Pod(pod.id.clone()), bytes);
             }
             engine.events.tell_pod(&pod, EventKind::Stopped);
         });
@@ -243,11 +244,6 @@ fn explained(container: &Container, error: EngineError) -> EngineError {
         }
         other => other,
     }
-}
-
-/// The key of a container's durable record.
-pub(crate) fn container_key(id: &str) -> String {
-    format!("container/{id}")
 }
 
 #[cfg(test)]

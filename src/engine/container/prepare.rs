@@ -177,7 +177,6 @@ impl Engine {
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
         let Draft { id, pod, config, image, run, .. } = draft;
         let record = ContainerRecord {
-            version: ContainerRecord::version(),
             id: id.to_string(),
             sandbox_id: pod.id.clone(),
             state: ContainerState::Created,

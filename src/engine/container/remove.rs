@@ -1,9 +1,9 @@
 //! RemoveContainer.
 
-use super::container_key;
 use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::handlers::Home;
+use crate::mirror::Key;
 use crate::objects::{Container, Pod};
 use crate::supervisor::SupervisorError;
 use crate::{Engine, blocking};
@@ -88,7 +88,7 @@ impl Engine {
         .await?;
         self.images.release(&container.id);
         failpoint::pass!("engine.remove.released");
-        self.mirror.delete(container_key(&container.id));
+        self.mirror.delete(Key::Container(container.id.clone()));
         self.registry.drop_container(&container.id);
         failpoint::pass!("engine.remove.forgotten");
         let record = container.record();

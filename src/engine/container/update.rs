@@ -1,8 +1,8 @@
 //! UpdateContainerResources: what the request names is changed, the rest stays.
 
-use super::container_key;
 use crate::error::EngineError;
 use crate::limits;
+use crate::mirror::Key;
 use crate::objects::{Container, lock};
 use crate::{Engine, blocking};
 use model::{ContainerState, OomScore, Resources};
@@ -97,7 +97,7 @@ impl Engine {
         failpoint::reach!("engine.update.specified")?;
         let bytes = container.set_resources(resources.clone(), annotations)?;
         failpoint::pass!("engine.update.recorded");
-        self.mirror.put(container_key(&container.id), bytes);
+        self.mirror.put(Key::Container(container.id.clone()), bytes);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Changes that wait for the disk: of each record the last, so that a disk that hangs for hours leaves no more waiting
 //! than there are records.
 
+use super::Key;
 use crate::objects::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,8 +12,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// So long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Records by key, `None` where one is to be deleted.
-pub(super) type Batch = BTreeMap<String, Option<Vec<u8>>>;
+/// Records by what they are of, `None` where one is to be deleted.
+pub(super) type Batch = BTreeMap<Key, Option<Vec<u8>>>;
 
 /// Changes on their way to the disk.
 pub(super) struct Queue {
@@ -23,23 +24,23 @@ pub(super) struct Queue {
 struct State {
     waiting: Batch,
     /// Keys of records that are on the disk, or on their way there.
-    durable: BTreeSet<String>,
+    durable: BTreeSet<Key>,
     closed: bool,
 }
 
 impl Queue {
     /// Of records with these keys, which are on the disk.
-    pub(super) fn new(durable: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(durable: impl Iterator<Item = Key>) -> Self {
         let state = State { waiting: Batch::new(), durable: durable.collect(), closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    pub(super) fn put(&self, key: String, record: Vec<u8>) {
+    pub(super) fn put(&self, key: Key, record: Vec<u8>) {
         self.lock().waiting.insert(key, Some(record));
         self.changed.notify_one();
     }
 
-    pub(super) fn delete(&self, key: String) {
+    pub(super) fn delete(&self, key: Key) {
         let mut state = self.lock();
         if state.durable.contains(&key) {
             state.waiting.insert(key, None);
@@ -118,10 +119,11 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_disk_that_hangs_is_bounded_and_the_last_of_it_is_written() {
-        let queue = Queue::new(["old".to_owned()].into_iter());
+        let pod = |id: &str| Key::Pod(id.to_owned());
+        let queue = Queue::new([pod("old")].into_iter());
         let (reached, hangs) = channel();
         let (release, held) = channel();
-        let mut disk = Batch::from([("old".to_owned(), Some(b"0".to_vec()))]);
+        let mut disk = Batch::from([(pod("old"), Some(b"0".to_vec()))]);
         std::thread::scope(|scope| {
             let (queue, disk) = (&queue, &mut disk);
             let writer = scope.spawn(move || {
@@ -137,15 +139,15 @@ mod tests {
                     true
                 });
             });
-            queue.put("first".into(), b"1".to_vec());
+            queue.put(pod("first"), b"1".to_vec());
             hangs.recv().unwrap();
             for number in 0..100_000_u32 {
-                queue.put("kept".into(), number.to_be_bytes().to_vec());
-                queue.put(format!("passing {number}"), vec![7; 100]);
-                queue.delete(format!("passing {number}"));
+                queue.put(pod("kept"), number.to_be_bytes().to_vec());
+                queue.put(Key::Container(number.to_string()), vec![7; 100]);
+                queue.delete(Key::Container(number.to_string()));
             }
-            queue.delete("old".into());
-            queue.delete("first".into());
+            queue.delete(pod("old"));
+            queue.delete(pod("first"));
             assert_eq!(queue.waiting(), 3);
             release.send(()).unwrap();
             queue.close();
@@ -153,6 +155,6 @@ mod tests {
         });
         disk.retain(|_, record| record.is_some());
         let kept = Some(99_999_u32.to_be_bytes().to_vec());
-        assert_eq!(disk, Batch::from([("kept".to_owned(), kept)]));
+        assert_eq!(disk, Batch::from([(pod("kept"), kept)]));
     }
 }

@@ -3,6 +3,7 @@
 use super::files;
 use crate::error::EngineError;
 use crate::events::EventKind;
+use crate::mirror::Key;
 use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::supervisor::Supervisor;
@@ -55,7 +56,7 @@ impl Engine {
             record.released = true;
         };
         if let Some(bytes) = pod.update_regardless(released) {
-            self.mirror.put(super::run::pod_key(&pod.id), bytes);
+            self.mirror.put(Key::Pod(pod.id.clone()), bytes);
         }
         failpoint::pass!("engine.release.recorded");
         Ok(())

@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::error::EngineError;
 use crate::events::EventKind;
+use crate::mirror::Key;
 use crate::objects::Pod;
 use std::io;
 use std::path::Path;
@@ -34,7 +35,7 @@ impl Engine {
         // Out of sight at once, so that a crash leaves a whole pod or none.
         self.set_aside(pod.files.dir(), &pod.id)?;
         failpoint::reach!("engine.forget.aside")?;
-        self.mirror.delete(super::run::pod_key(&pod.id));
+        self.mirror.delete(Key::Pod(pod.id.clone()));
         self.registry.drop_pod(&pod.id);
         failpoint::pass!("engine.forget.dropped");
         self.events.tell_pod(pod, EventKind::Deleted);

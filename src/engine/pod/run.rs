@@ -4,6 +4,7 @@
 use super::{files, sysctls};
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
+use crate::mirror::Key;
 use crate::names::{Claim, Ticket};
 use crate::objects::Pod;
 use crate::record::PodRecord;
@@ -97,7 +98,7 @@ impl Engine {
         let _op = pod.op.write().await;
         match self.build(&pod, &ticket).await {
             Ok(bytes) => {
-                self.mirror.put(pod_key(&pod.id), bytes);
+                self.mirror.put(Key::Pod(pod.id.clone()), bytes);
                 pod.publish();
                 self.events.tell_pod(&pod, EventKind::Created);
                 self.events.tell_pod(&pod, EventKind::Started);
@@ -321,11 +322,6 @@ impl Netns {
             let _ = ready.send(());
         }
     }
-}
-
-/// The key of a pod's durable record.
-pub(crate) fn pod_key(id: &str) -> String {
-    format!("pod/{id}")
 }
 
 fn taken(name: &PodName, holder: &str, stage: &str) -> EngineError {

@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use crate::limits;
+use crate::mirror::Key;
 use crate::objects::Pod;
 use crate::record::PodLimits;
 use crate::{Engine, blocking};
@@ -49,7 +50,7 @@ impl Engine {
         match applied.and_then(|()| pod.update(|record| record.updated = Some(after))) {
             Ok(bytes) => {
                 failpoint::pass!("engine.resize.recorded");
-                self.mirror.put(super::run::pod_key(&pod.id), bytes);
+                self.mirror.put(Key::Pod(pod.id.clone()), bytes);
                 Ok(())
             }
             Err(failure) => Err(failure.and_left(self.limit_pod(pod, &before))),

@@ -1,8 +1,8 @@
 //! Adopting one pod: ask its shim what became of its containers.
 
 use crate::error::{EngineError, chain};
+use crate::mirror::Key;
 use crate::objects::{Container, Pod};
-use crate::pod::run::pod_key;
 use crate::record::PodRecord;
 use crate::supervisor::{Hello, SupervisorError};
 use crate::{Engine, now};
@@ -45,7 +45,7 @@ impl Engine {
         if let Some(bytes) =
             pod.update_regardless(|record: &mut PodRecord| record.state = SandboxState::NotReady)
         {
-            self.mirror.put(pod_key(&pod.id), bytes);
+            self.mirror.put(Key::Pod(pod.id.clone()), bytes);
         }
         Ok(())
     }

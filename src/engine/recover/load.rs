@@ -3,15 +3,11 @@
 
 use super::names;
 use crate::Engine;
-use crate::container::container_key;
 use crate::error::{EngineError, chain};
-use crate::mirror::Records;
+use crate::mirror::{Key, Records};
 use crate::objects::{Container, Pod};
 use crate::pod::REMOVED;
-use crate::pod::run::pod_key;
-use crate::record::{self, ContainerRecord, PodFiles, PodRecord};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +32,7 @@ impl Engine {
                 self.trash.discard(files.dir().to_path_buf());
                 continue;
             }
-            match read_or_copy::<PodRecord>(&files.pod(), &name, durable.get(&pod_key(&name))) {
+            match read_or_copy::<PodRecord>(&files.pod(), &name, durable.get(&Key::Pod(name.clone()))) {
                 Some(record) => self.load_pod(record, &files, durable, &mut loaded)?,
                 None if files.pod().with_extension("json.bad").exists() => loaded.whole = false,
                 // The daemon died before it wrote the first record, and so before it made anything else.
@@ -80,7 +76,7 @@ impl Engine {
         };
         for id in found.iter().filter_map(|name| name.strip_suffix(".spec")) {
             let path = files.container(id);
-            match read_or_copy::<ContainerRecord>(&path, id, durable.get(&container_key(id))) {
+            match read_or_copy::<ContainerRecord>(&path, id, durable.get(&Key::Container(id.to_owned()))) {
                 Some(record) => self.load_container(record, &pod),
                 None if path.with_extension("json.bad").exists() => loaded.whole = false,
                 None => loaded.half_made.entry(pod.id.clone()).or_default().push(id.to_owned()),
@@ -89,7 +85,7 @@ impl Engine {
         // After a reboot the durable copies came back without specs.
         for id in found.iter().filter_map(|name| name.strip_suffix(".json")) {
             if self.registry.any_container(id).is_none()
-                && let Some(record) = record::read::<ContainerRecord>(&files.container(id))
+                && let Some(record) = record::load::<ContainerRecord>(&files.container(id))
             {
                 self.load_container(record, &pod);
             }
@@ -111,15 +107,15 @@ impl Engine {
 }
 
 /// The record, or where it is damaged its durable copy, which takes its place.
-fn read_or_copy<T: DeserializeOwned + Serialize>(path: &Path, id: &str, copy: Option<&Vec<u8>>) -> Option<T> {
-    if let Some(record) = record::read(path) {
+fn read_or_copy<T: Record>(path: &Path, id: &str, copy: Option<&Vec<u8>>) -> Option<T> {
+    if let Some(record) = record::load(path) {
         return Some(record);
     }
     if !path.with_extension("json.bad").exists() {
         return None;
     }
-    let record = serde_json::from_slice(copy?).ok()?;
-    if let Err(error) = record::write(path, id, &record) {
+    let record = record::decode(copy?).ok()?;
+    if let Err(error) = record::save(path, id, &record) {
         tracing::error!(path = %path.display(), error = chain(&error), "the durable copy is used, but not written");
     }
     Some(record)

@@ -7,9 +7,9 @@ mod restore;
 
 use crate::Engine;
 use crate::error::{EngineError, chain};
-use crate::mirror::Records;
+use crate::mirror::{Key, Records};
 use crate::objects::Pod;
-use crate::runtime::POD_CIDRS;
+use crate::record::{self, PodRanges};
 use model::SandboxState;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,13 +21,10 @@ impl Engine {
     /// # Errors
     /// When the records cannot be listed, or a shim is of a release that this one cannot speak with: nothing may be
     /// tidied up then.
-    pub(crate) async fn recover(self: &Arc<Self>, mut durable: Records) -> Result<(), EngineError> {
+    pub(crate) async fn recover(self: &Arc<Self>, durable: Records) -> Result<(), EngineError> {
         let begin = std::time::Instant::now();
-        if let Some(cidrs) =
-            durable.remove(POD_CIDRS).and_then(|bytes| serde_json::from_slice::<Vec<_>>(&bytes).ok())
-            && let Err(error) = self.network.set_pod_cidrs(&cidrs)
-        {
-            tracing::warn!(error = chain(&error), "the recorded pod ranges are not taken");
+        if let Some(bytes) = durable.get(&Key::PodRanges) {
+            self.restore_ranges(bytes);
         }
         self.restore(&durable)?;
         failpoint::pass!("engine.recover.restored");
@@ -49,6 +46,15 @@ impl Engine {
         let engine = self.clone();
         tokio::spawn(async move { engine.tidy(half_made, loaded.whole).await });
         Ok(())
+    }
+
+    fn restore_ranges(&self, bytes: &[u8]) {
+        match record::decode::<PodRanges>(bytes).map(|PodRanges(ranges)| self.network.set_pod_cidrs(&ranges))
+        {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "the recorded pod ranges are not taken"),
+            Err(error) => tracing::warn!(%error, "the recorded pod ranges are damaged"),
+        }
     }
 
     /// Takes down half-made pods and frees what belongs to no pod.

@@ -1,13 +1,10 @@
 //! After a reboot the runtime state is gone: the durable copies say which pods and containers there were.
 
 use crate::Engine;
-use crate::container::container_key;
 use crate::error::{EngineError, chain};
-use crate::mirror::Records;
-use crate::pod::run::pod_key;
-use crate::record::{self, ContainerRecord, PodFiles, PodRecord};
+use crate::mirror::{Key, Records};
+use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
 use model::SandboxState;
-use serde::de::DeserializeOwned;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -21,29 +18,31 @@ impl Engine {
             self.drop_removed(durable);
             return Ok(());
         }
-        let pods = durable.iter().filter(|(key, _)| key.starts_with("pod/"));
-        for (key, bytes) in pods {
-            self.restore_one(key, bytes, |record| self.restore_pod(record));
-        }
-        let containers = durable.iter().filter(|(key, _)| key.starts_with("container/"));
-        for (key, bytes) in containers {
-            self.restore_one(key, bytes, |record| self.restore_container(&record));
+        // Pods come first in the order of the keys, and so have their directories before their containers are written.
+        for (key, bytes) in durable {
+            match key {
+                Key::Pod(_) => self.restore_one(key, bytes, |record| self.restore_pod(record)),
+                Key::Container(_) => self.restore_one(key, bytes, |record| self.restore_container(&record)),
+                Key::PodRanges => {}
+            }
         }
         sys::fs::write_atomic(&mark, &boot, 0o600).map_err(EngineError::sys(format!("write {mark:?}")))
     }
 
-    fn restore_one<T: DeserializeOwned>(
+    fn restore_one<T: Record>(
         &self,
-        key: &str,
+        key: &Key,
         bytes: &[u8],
         restore: impl FnOnce(T) -> Result<(), EngineError>,
     ) {
-        match serde_json::from_slice(bytes).map(restore) {
+        match record::decode(bytes).map(restore) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(key, error = chain(&error), "a durable record is not restored"),
+            Ok(Err(error)) => {
+                tracing::error!(?key, error = chain(&error), "a durable record is not restored");
+            }
             Err(error) => {
-                tracing::error!(key, %error, "a durable record is damaged and dropped");
-                self.mirror.delete(key.to_owned());
+                tracing::error!(?key, %error, "a durable record is damaged and dropped");
+                self.mirror.delete(key.clone());
             }
         }
     }
@@ -57,7 +56,7 @@ impl Engine {
         for dir in [files.containers(), files.exits()] {
             std::fs::create_dir_all(&dir).map_err(EngineError::io("make the directory", &dir))?;
         }
-        record::write(&files.pod(), &record.id, &record).map(drop)
+        record::save(&files.pod(), &record.id, &record).map(drop)
     }
 
     fn restore_container(&self, record: &ContainerRecord) -> Result<(), EngineError> {
@@ -66,20 +65,17 @@ impl Engine {
         if path.exists() || !files.containers().exists() {
             return Ok(());
         }
-        record::write(&path, &record.id, record).map(drop)
+        record::save(&path, &record.id, record).map(drop)
     }
 
     /// The daemon may have died before a removal became durable.
     fn drop_removed(&self, durable: &Records) {
         for (key, bytes) in durable {
-            let there = match serde_json::from_slice::<PodRecord>(bytes) {
-                Ok(record) if *key == pod_key(&record.id) => {
-                    PodFiles::new(&self.paths, &record.id).dir().exists()
-                }
-                _ => serde_json::from_slice::<ContainerRecord>(bytes).is_ok_and(|record| {
-                    let files = PodFiles::new(&self.paths, &record.sandbox_id);
-                    *key == container_key(&record.id) && files.spec(&record.id).exists()
-                }),
+            let there = match key {
+                Key::Pod(id) => PodFiles::new(&self.paths, id).dir().exists(),
+                Key::Container(id) => record::decode::<ContainerRecord>(bytes)
+                    .is_ok_and(|record| PodFiles::new(&self.paths, &record.sandbox_id).spec(id).exists()),
+                Key::PodRanges => true,
             };
             if !there {
                 self.mirror.delete(key.clone());

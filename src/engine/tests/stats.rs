@@ -18,7 +18,6 @@ pub(super) fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
     let pod = Pod::new(record, &engine.paths).unwrap();
     engine.registry.add_pod(pod.clone());
     let record = ContainerRecord {
-        version: ContainerRecord::version(),
         id: format!("c{number:063x}"),
         sandbox_id: id,
         config: Arc::new(container("app")),

@@ -33,7 +33,7 @@ fn overlay(label: &[u8]) -> Request {
 }
 
 /// For each field that belongs to a feature a request that makes use of it alone.
-fn cases() -> Vec<(Request, &'static [Feature])> {
+pub(crate) fn cases() -> Vec<(Request, &'static [Feature])> {
     let id = || "c1".to_owned();
     let exec = |change: fn(&mut ExecPlan)| {
         let mut plan = ExecPlan::default();
