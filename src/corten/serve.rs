@@ -124,7 +124,7 @@ async fn run(Begun { config, files, source, level }: Begun) -> Result<(), Error>
     };
     tracing::info!(signal, "stops once requests in flight have ended; pods stay");
     health.set_serving(false);
-    systemd_notify::stopping();
+    systemd_notify::stopping().await;
     stop.cancel();
     engine.end_subscriptions();
     drain(served, &engine, Duration::from_secs(reloader.config().daemon.drain_seconds)).await

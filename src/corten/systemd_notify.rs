@@ -3,15 +3,20 @@
 
 use sd_notify::NotifyState;
 use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How long the daemon's end waits for systemd to hear of it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The daemon serves.
-pub(crate) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+pub(crate) fn ready(status: &'static str) {
+    tell(vec![NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// The daemon is about to end.
-pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+pub(crate) async fn stopping() {
+    // A systemd that does not read sees the end all the same.
+    let _ = tokio::time::timeout(PATIENCE, tell(vec![NotifyState::Stopping])).await;
 }
 
 /// Feeds systemd's watchdog, if it watches, twice in its interval. It runs as a task among all others, so that a
@@ -21,12 +26,16 @@ pub(crate) async fn feed_watchdog() {
     let mut ticks = tokio::time::interval((interval / 2).max(Duration::from_millis(10)));
     loop {
         ticks.tick().await;
-        tell(&[NotifyState::Watchdog]);
+        // Fails for a panic alone, of which the log has the message.
+        let _ = tell(vec![NotifyState::Watchdog]).await;
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot notify systemd");
-    }
+/// On a thread of its own: a systemd that does not read lets its clients wait, and the daemon has other work.
+fn tell(states: Vec<NotifyState<'static>>) -> JoinHandle<()> {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = sd_notify::notify(&states) {
+            tracing::warn!(%error, "cannot notify systemd");
+        }
+    })
 }

@@ -310,6 +310,33 @@ fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
 }
 
 #[test]
+fn a_supervisor_that_does_not_read_keeps_the_daemon_from_nothing() {
+    let Some(host) = Host::new() else { return };
+    let mut daemon = host.start();
+    host.told("READY=1");
+    let full = UnixDatagram::unbound().unwrap();
+    full.set_nonblocking(true).unwrap();
+    full.connect(host.path("notify")).unwrap();
+    while full.send(b"nothing").is_ok() {}
+    assert!(metric(&host, "corten_config_refused 0"));
+    daemon.signal(rustix::process::Signal::TERM);
+    assert!(daemon.end().success(), "{}", host.log());
+}
+
+#[test]
+fn what_pulls_cannot_use_is_told_when_the_daemon_starts() {
+    let Some(host) = Host::new() else { return };
+    std::fs::create_dir_all(host.path("certs.d/reg.example")).unwrap();
+    std::fs::write(host.path("certs.d/reg.example/hosts.toml"), "server = \"https://a.example\"\nca = 5\n")
+        .unwrap();
+    let mut daemon = host.start();
+    host.told("READY=1");
+    host.logged("reg.example/hosts.toml:2: ca: must be a path or a list of paths");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert!(daemon.end().success(), "{}", host.log());
+}
+
+#[test]
 fn sighup_reads_the_log_level_again() {
     let Some(host) = Host::new() else { return };
     let mut daemon = host.start();

@@ -64,48 +64,42 @@ impl HandlerSettings {
         }
     }
 
-    fn check(&self, name: &str) -> Result<(), SettingError> {
-        let refuse =
-            |key: &str, problem: &str| Err(SettingError::new(format!("handlers.{name}{key}"), problem));
+    fn check(&self, name: &str) -> Vec<SettingError> {
+        let mut problems = Vec::new();
+        let mut refuse = |wrong: bool, key: &str, problem: &str| {
+            if wrong {
+                problems.push(SettingError::new(format!("handlers.{name}{key}"), problem));
+            }
+        };
         let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-        if name.is_empty() || !name.bytes().all(plain) {
-            return refuse("", "the name of a handler has letters, digits, `-`, `_` and `.` only");
-        }
-        let is_oci = self.kind == HandlerKind::Oci;
-        if is_oci && name == NATIVE {
-            return refuse("", "this is the name of the built-in handler, which runs no other program");
-        }
-        if is_oci && self.binary.as_os_str().is_empty() {
-            return refuse(
-                ".binary",
-                "a handler of the type oci needs one: the absolute path of the runtime",
-            );
-        }
-        if is_oci && !self.binary.is_absolute() {
-            return refuse(".binary", "expected an absolute path");
-        }
-        if !self.root.as_os_str().is_empty() && !self.root.is_absolute() {
-            return refuse(".root", "expected an absolute path, or nothing");
-        }
-        let names_a_program = !self.binary.as_os_str().is_empty() || !self.args.is_empty();
-        if names_a_program && !is_oci {
-            return refuse(".binary", "only a handler of the type oci runs a program");
-        }
+        let is_plain = !name.is_empty() && name.bytes().all(plain);
+        refuse(!is_plain, "", "the name of a handler has letters, digits, `-`, `_` and `.` only");
+        let (is_oci, names_binary) = (self.kind == HandlerKind::Oci, !self.binary.as_os_str().is_empty());
+        let is_native = is_oci && name == NATIVE;
+        refuse(is_native, "", "this is the name of the built-in handler, which runs no other program");
+        let lacks = "a handler of the type oci needs one: the absolute path of the runtime";
+        refuse(is_oci && !names_binary, ".binary", lacks);
+        let is_relative = is_oci && names_binary && !self.binary.is_absolute();
+        refuse(is_relative, ".binary", "expected an absolute path");
+        let has_program = names_binary || !self.args.is_empty();
+        refuse(!is_oci && has_program, ".binary", "only a handler of the type oci runs a program");
+        let is_relative = !self.root.as_os_str().is_empty() && !self.root.is_absolute();
+        refuse(is_relative, ".root", "expected an absolute path, or nothing");
+        refuse(
+            self.privileged_without_host_devices_all_devices_allowed && !self.privileged_without_host_devices,
+            ".privileged_without_host_devices_all_devices_allowed",
+            "needs privileged_without_host_devices beside it",
+        );
         let key = format!("handlers.{name}.rlimits");
-        Rlimits::parse(&key, &self.rlimits).map_err(|error| SettingError::of(key, error))?;
-        if self.privileged_without_host_devices_all_devices_allowed && !self.privileged_without_host_devices {
-            return refuse(
-                ".privileged_without_host_devices_all_devices_allowed",
-                "needs privileged_without_host_devices beside it",
-            );
-        }
-        Ok(())
+        let rlimits = Rlimits::parse(&key, &self.rlimits).err();
+        problems.extend(rlimits.map(|error| SettingError::of(key, error)));
+        problems
     }
 }
 
 /// What of the handlers makes no sense on any host.
 pub(crate) fn check(settings: &Settings) -> Vec<SettingError> {
-    let each = settings.handlers.iter().filter_map(|(name, one)| one.check(name).err());
+    let each = settings.handlers.iter().flat_map(|(name, one)| one.check(name));
     let mut problems: Vec<SettingError> = each.collect();
     let default = &settings.default_handler;
     if default != NATIVE && !settings.handlers.contains_key(default) {

@@ -38,7 +38,7 @@ pub enum Answer {
         problem: String,
     },
     /// A status that is no success.
-    #[error("answered {status}{}{tried}{}", told(.code.as_deref(), .message.as_deref()), repeated(*.status, *.tries))]
+    #[error("answered {status}{}{tried}{}", told(*.status, .code.as_deref(), .message.as_deref()), repeated(*.status, *.tries))]
     Status {
         /// The HTTP status.
         status: u16,
@@ -176,8 +176,19 @@ pub struct Tries {
     pub took: Duration,
 }
 
-fn told(code: Option<&str>, message: Option<&str>) -> String {
-    match (code, message) {
+/// The registry's own words, of which those are left out that say the status or the code once more.
+fn told(status: u16, code: Option<&str>, message: Option<&str>) -> String {
+    let repeats = |message: &&str| {
+        let same = |code: &str| code.replace('_', " ").eq_ignore_ascii_case(message);
+        message.is_empty() || code.is_some_and(same)
+    };
+    let number = status.to_string();
+    let said = |message: &str| message.strip_prefix(&number).is_some_and(|rest| rest.starts_with([' ', ':']));
+    let message = message.map(|message| match said(message) {
+        true => message[number.len()..].trim_start_matches([' ', ':']),
+        false => message,
+    });
+    match (code, message.filter(|message| !repeats(message))) {
         (None, None) => String::new(),
         (Some(text), None) | (None, Some(text)) => format!(" ({text})"),
         (Some(code), Some(message)) => format!(" ({code}: {message})"),
@@ -198,7 +209,7 @@ fn repeated(status: u16, tries: Option<Tries>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenProblem {
     /// A status that is no success.
-    #[error("answered {status}{}{tried}{}", told(None, .message.as_deref()), repeated(*.status, *.tries))]
+    #[error("answered {status}{}{tried}{}", told(*.status, None, .message.as_deref()), repeated(*.status, *.tries))]
     Status {
         /// The HTTP status.
         status: u16,
@@ -251,6 +262,33 @@ impl Answer {
             },
             Self::Digest { .. } | Self::Oversize { .. } | Self::Wrong { .. } => ErrorKind::FailedPrecondition,
             _ => ErrorKind::Unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_says_is_told_once() {
+        for (code, message, expected) in [
+            (Some("MANIFEST_UNKNOWN"), Some("manifest unknown"), "answered 404 (MANIFEST_UNKNOWN)"),
+            (Some("MANIFEST_UNKNOWN"), Some("no tag v2"), "answered 404 (MANIFEST_UNKNOWN: no tag v2)"),
+            (None, Some("404 page not found"), "answered 404 (page not found)"),
+            (None, Some("404: Not Found"), "answered 404 (Not Found)"),
+            (None, Some("4042 of them"), "answered 404 (4042 of them)"),
+            (None, Some("404 "), "answered 404"),
+            (None, None, "answered 404"),
+        ] {
+            let answer = Answer::Status {
+                status: 404,
+                code: code.map(str::to_owned),
+                message: message.map(str::to_owned),
+                tried: Tried::Unsaid,
+                tries: None,
+            };
+            assert_eq!(answer.to_string(), expected);
         }
     }
 }
