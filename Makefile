@@ -56,7 +56,8 @@ e2e: ## The end-to-end scenarios, on target/dist (TEST=restart for some; RUNTIME
 kill: ## The kill matrix of e2e/tests/kill: at every failpoint daemon or supervisor die, or a step fails (CORTEN_FAILPOINT=engine.run for some)
 	@e2e/setup.sh test
 	@e2e/failpoints.sh
-	@e2e/test.sh e2e kill
+	@rm -f target/nextest/kill-*.txt
+	@e2e/test.sh e2e kill; status=$$?; cat target/nextest/kill-*.txt; exit $$status
 
 attack: ## The attackers of e2e/tests/attack alone, on target/dist; prints a table
 	@e2e/setup.sh test

@@ -157,12 +157,14 @@ impl AsFd for Signals {
     }
 }
 
-/// Ignores every signal that a supervisor must survive: a closed pipe, a terminal's or a shell's farewell.
+/// Ignores every signal that a supervisor must survive: a closed pipe, a terminal's or a shell's farewell, a child's
+/// abort. The C library sends that to the thread which it takes itself for, and in a child of a fork that it knows nothing
+/// of, this is the parent's. A supervisor that aborts itself ends all the same: the library lifts what is ignored.
 ///
 /// # Errors
 /// None known.
 pub fn ignore_farewells() -> SysResult<()> {
-    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGABRT] {
         // SAFETY: ignoring installs no handler.
         unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }
             .map_err(SysError::nix("ignore signal", signal.as_str()))?;

@@ -93,7 +93,18 @@ impl Row {
     }
 }
 
-fn matrix(of: impl Fn(&str) -> bool) {
+/// Leaves the table where `make kill` finds it.
+fn report(rows: &[Row], of_what: &str) {
+    let directory = tools::repository().join("target/nextest");
+    let cases: Vec<_> = rows.iter().map(|row| &row.case).collect();
+    let sum = format!("{} cases at {} failpoints", rows.len(), cases::points(&cases));
+    println!("{sum}");
+    let lines: Vec<_> = rows.iter().map(Row::line).chain([sum, String::new()]).collect();
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join(format!("kill-{of_what}.txt")), lines.join("\n")).unwrap();
+}
+
+fn matrix(of_what: &str, of: impl Fn(&str) -> bool) {
     if Kind::from_environment() == Kind::Containerd {
         return need::skip(need::Need::Corten, "the peer has other failpoints");
     }
@@ -104,23 +115,19 @@ fn matrix(of: impl Fn(&str) -> bool) {
         return need::skip(need::Need::Tools, "e2e/failpoints.sh has not built target/failpoints");
     }
     let rows = run(cases::all(of));
-    println!(
-        "{} cases at {} failpoints",
-        rows.len(),
-        cases::points(&rows.iter().map(|row| &row.case).collect::<Vec<_>>())
-    );
+    report(&rows, of_what);
     let failed: Vec<_> = rows.iter().filter(|row| row.problem.is_some()).map(Row::line).collect();
     assert!(failed.is_empty(), "of {}:\n{}", rows.len(), failed.join("\n"));
 }
 
 #[test]
 fn whenever_an_engine_s_verb_dies_or_fails_the_node_converges() {
-    matrix(|name| name.starts_with("engine."));
+    matrix("engine", |name| name.starts_with("engine."));
 }
 
 #[test]
 fn whenever_a_supervisor_a_network_or_a_pull_dies_or_fails_the_node_converges() {
-    matrix(|name| !name.starts_with("engine."));
+    matrix("other", |name| !name.starts_with("engine."));
 }
 
 #[test]

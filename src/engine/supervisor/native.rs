@@ -168,6 +168,8 @@ impl Launcher for ShimLauncher {
         let environment = failpoint::environment();
         let process = spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &environment)
             .map_err(EngineError::sys(format!("start {:?}", self.binary)))?;
+        // Held here, it would keep a connection waiting that a shim which has ended takes from nobody.
+        drop(listener);
         let greeted = dial(files)
             .map_err(EngineError::io("connect to", files.socket()))
             .and_then(|stream| Ok(Greeted::new(pod, stream, GREETING)?));
