@@ -202,6 +202,35 @@ fn what_a_container_asks_for_is_not_there() {
 }
 
 #[test]
+fn a_start_that_fails_says_what_is_missing_and_so_does_the_next_one() {
+    let Some(world) = World::new().unwrap() else { return };
+    if !corten(&world) {
+        return;
+    }
+    let mut image = e2e::image::busybox().unwrap();
+    let script = Entry::File(b"#!/usr/bin/bash -e\r\necho never\r\n".to_vec());
+    image.layers.push(Layer::default().with("script", 0o755, script));
+    world.registry.push("scripts", "1", &image).unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull("registry.test/scripts:1", None).await.unwrap();
+        let config = world.pod("interpreted").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let main = container("main", "registry.test/scripts:1", &["/script"]);
+        let id = cri.create(&pod, &main, &config).await.unwrap();
+        let why =
+            "exec: \"/script\": no such file or directory: its interpreter \"/usr/bin/bash\" is missing";
+        let (_, message) = refusal(cri.start(&id).await);
+        assert!(message.contains(why), "{message}");
+        assert_eq!(cri.container_status(&id).await.unwrap().message, why);
+        let ended = format!("it is exited (StartError, exit code 128): {why}");
+        assert_refused(cri.start(&id).await, Code::FailedPrecondition, &[&ended]);
+        assert_refused(cri.exec(&id, &["true"], 1).await, Code::FailedPrecondition, &[&ended]);
+        cri.end_pod(&pod).await.unwrap();
+    });
+}
+
+#[test]
 fn images_that_lie_and_registries_that_are_silent() {
     let Some(world) = World::new().unwrap() else { return };
     if !corten(&world) {
