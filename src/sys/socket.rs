@@ -218,7 +218,7 @@ pub mod family {
 pub fn wait_readable(socket: BorrowedFd<'_>, limit: Duration) {
     let mut wanted = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let limit = libc::timespec {
-        tv_sec: limit.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: limit.subsec_nanos().into(),
     };
     // SAFETY: one descriptor is given, and the time-out outlives the call; signals stay as they are.

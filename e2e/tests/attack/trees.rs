@@ -1,6 +1,5 @@
 //! Trees of files that are too deep, too broad or too long to walk carelessly.
 
-use crate::many;
 use e2e::client::Cri;
 use e2e::image::{Entry, Image, Layer, busybox};
 use e2e::pods::shell;
@@ -216,7 +215,7 @@ fn a_layer_of_very_many_directories_keeps_nobody_waiting_and_takes_little_memory
 
 #[test]
 fn trash_of_an_earlier_daemon_keeps_nobody_waiting() {
-    let (files, directories) = (many(15_000, 300_000), many(15_000, 120_000));
+    let (files, directories) = (300_000, 120_000);
     let Some(mut world) = World::new().unwrap() else { return };
     let data = world.daemon.place().data.clone();
     let again = |world: &mut World| {
