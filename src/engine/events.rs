@@ -80,12 +80,12 @@ impl Subscription {
 impl Engine {
     /// Everything that happens from now on.
     pub fn subscribe(&self) -> Subscription {
-        Subscription(lock(&self.events.state).sender.as_ref().map(Sender::subscribe))
+        Subscription(lock(&self.core.events.state).sender.as_ref().map(Sender::subscribe))
     }
 
     /// Ends all subscriptions, so that a daemon that ends need not wait for clients that would listen for ever.
     pub fn end_subscriptions(&self) {
-        lock(&self.events.state).sender = None;
+        lock(&self.core.events.state).sender = None;
     }
 }
 

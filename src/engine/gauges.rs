@@ -27,7 +27,7 @@ impl Engine {
     /// The figures now. Reads one file of /proc a pod.
     pub fn gauges(&self) -> Gauges {
         let mut gauges = Gauges::default();
-        for pod in self.registry.pods() {
+        for pod in self.core.registry.pods() {
             match pod.state() {
                 SandboxState::Ready => gauges.pods_ready += 1,
                 SandboxState::NotReady => gauges.pods_not_ready += 1,
@@ -38,7 +38,7 @@ impl Engine {
             let pause = pod.pid().filter(|pid| Some(*pid) != shim);
             gauges.shim_memory += shim.into_iter().chain(pause).map(pss).sum::<u64>();
         }
-        for container in self.registry.containers() {
+        for container in self.core.registry.containers() {
             match StateKind::of(&container.state()) {
                 StateKind::Created => gauges.containers_created += 1,
                 StateKind::Running => gauges.containers_running += 1,

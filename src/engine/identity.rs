@@ -32,12 +32,12 @@ pub struct ContainerIdentity {
 impl Engine {
     /// How the log calls a pod; `None` when there is none of the id.
     pub fn pod_identity(&self, id: &str) -> Option<Identity> {
-        self.registry.pod(id).ok().map(|pod| of_pod(&pod))
+        self.core.registry.pod(id).ok().map(|pod| of_pod(&pod))
     }
 
     /// How the log calls a container; `None` when there is none of the id.
     pub fn container_identity(&self, id: &str) -> Option<Identity> {
-        self.registry.container(id).ok().map(|container| of_container(&container))
+        self.core.registry.container(id).ok().map(|container| of_container(&container))
     }
 }
 

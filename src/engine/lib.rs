@@ -27,6 +27,7 @@ mod registry;
 mod runtime;
 mod selinux;
 mod settings;
+mod shared;
 mod state_version;
 mod stats;
 mod stdio;
@@ -37,19 +38,21 @@ mod tests;
 mod userns;
 mod view;
 
-pub use container::{AttachSession, ExecEnd, ExecSession, OpenExec, SharedStdin};
+pub use container::{AttachSession, Containers, ExecEnd, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain};
 pub use events::{Event, EventKind, Subscription};
 pub use gauges::Gauges;
 pub use handlers::{HandlerKind, HandlerSettings};
 pub use identity::{ContainerIdentity, Identity};
+pub use images::Images;
 pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use operations::{OperationView, SessionVerb};
+pub use pod::Pods;
 pub use preflight::Unfit;
 pub use settings::{CgroupDriver, HostProblem, Paths, SettingError, Settings};
 pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
-    Processes, Threads, Usage,
+    Processes, Stats, Threads, Usage,
 };
 pub use stdio::{Input, Output, Terminal};
 pub use supervisor::SupervisorError;
@@ -59,47 +62,21 @@ pub use view::{
 };
 pub use wire::msg::Streams;
 
-use model::{ContainerConfig, SandboxConfig};
-use registry::{ContainerName, PodName, Registry};
-use std::future::Future;
-use std::path::{Path, PathBuf};
+use recover::Recovery;
+use registry::Registry;
+use shared::Core;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use tracing::Instrument as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Everything that the use cases share.
+/// The use cases, by what they are about.
 pub struct Engine {
-    live: live::Shared,
-    paths: Paths,
-    shim_binary: PathBuf,
-    pause_binary: PathBuf,
-    launcher: Arc<dyn supervisor::Launcher>,
-    host: Arc<dyn host::Host>,
-    images: Arc<image::ImageStore>,
-    network: Arc<net::Network>,
-    cgroups: Arc<oci::cgroup::Host>,
-    limits: Arc<limits::InForce>,
-    tree: pod::Tree,
-    registry: Arc<Registry>,
-    pod_names: names::Names<PodName, (Arc<SandboxConfig>, String)>,
-    container_names: names::Names<ContainerName, Arc<ContainerConfig>>,
-    mirror: mirror::Mirror,
-    metrics: metrics::Metrics,
-    operations: Arc<operations::Operations>,
-    trash: sys::tree::Trash,
-    strangers: strangers::Strangers,
-    labels: selinux::Labelling,
-    /// Read by what attaches pods to the network, written by what frees attachments of nobody.
-    attaching: tokio::sync::RwLock<()>,
-    stats: Arc<stats::Reader>,
-    events: events::Events,
-    /// Mutating verbs under way.
-    work: tokio_util::task::TaskTracker,
-    /// Pods that are being stopped.
-    stops: names::Names<String, ()>,
+    core: Arc<Core>,
+    pods: Arc<Pods>,
+    containers: Arc<Containers>,
+    images: Images,
+    stats: Arc<Stats>,
     preflight: Arc<preflight::Preflight>,
-    /// Whether pods can have user namespaces, once it was tried.
-    user_namespaces: std::sync::OnceLock<Result<(), String>>,
 }
 
 /// What takes root, or another process.
@@ -162,12 +139,13 @@ impl Engine {
         let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"), metrics.unwritten())?;
         let live = live::Live::new(settings, &paths.state, None).await?;
         let opened = Opened { preflight, metrics, mirror, live };
-        let engine = Arc::new(Self::assemble(seams, stores, paths, opened)?);
-        engine.warm_up();
-        let probing = engine.clone();
+        let engine = Self::assemble(seams, stores, paths, opened)?;
+        engine.core.warm_up();
+        let probing = engine.core.clone();
         tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
-        engine.recover(durable).await?;
-        Ok(engine)
+        let (core, containers, pods) = (engine.core.clone(), engine.containers.clone(), engine.pods.clone());
+        Arc::new(Recovery { core, containers, pods }).recover(durable).await?;
+        Ok(Arc::new(engine))
     }
 
     fn assemble(seams: Seams, stores: Stores, paths: Paths, opened: Opened) -> Result<Self, EngineError> {
@@ -177,105 +155,68 @@ impl Engine {
         let parent = settings.cgroup_parent.clone();
         let policy = oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?;
         let shim_binary = runtime::helper(&settings.shim, runtime::SHIM)?;
-        let pause_binary = runtime::helper(&settings.pause, runtime::PAUSE)?;
+        let means = pod::Means {
+            launcher: seams.launcher,
+            host: seams.host,
+            pause_binary: runtime::helper(&settings.pause, runtime::PAUSE)?,
+        };
         let live: live::Shared = Arc::new(arc_swap::ArcSwap::from_pointee(opened.live));
         let limits = Arc::new(limits::InForce { cgroups: cgroups.clone(), live: live.clone() });
-        Ok(Self {
-            stats: Arc::new(stats::Reader::new(registry.clone(), limits.clone(), &paths)),
+        let stats = Arc::new(Stats::new(registry.clone(), limits.clone(), &paths));
+        let core = Arc::new(Core {
             events: events::Events::new(registry.clone(), limits.clone()),
             tree: pod::Tree::new(cgroups.clone(), driver, parent, registry.clone()),
             labels: selinux::Labelling::new(policy),
-            strangers: strangers::Strangers::new()?,
             shim_binary,
-            pause_binary,
             cgroups,
             registry,
             limits,
             live,
             paths,
-            launcher: seams.launcher,
-            host: seams.host,
             images: stores.images,
             network: stores.network,
             mirror: opened.mirror,
             metrics: opened.metrics,
-            preflight: opened.preflight,
-            pod_names: names::Names::default(),
-            container_names: names::Names::default(),
             operations: Arc::default(),
             trash: pod::trash(),
-            attaching: tokio::sync::RwLock::default(),
             work: tokio_util::task::TaskTracker::new(),
-            stops: names::Names::default(),
             user_namespaces: std::sync::OnceLock::new(),
+        });
+        let containers = Arc::new(Containers::new(core.clone())?);
+        Ok(Self {
+            pods: Arc::new(Pods::new(core.clone(), containers.clone(), means)),
+            containers,
+            images: Images::new(core.clone(), stats.clone()),
+            stats,
+            preflight: opened.preflight,
+            core,
         })
     }
 
-    /// Compiles the usual filters before the first pod needs them.
-    fn warm_up(&self) {
-        let usual = [self.live().planning.default_capabilities, oci::caps::CapSet::EMPTY];
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = oci::apparmor::warm_up() {
-                tracing::warn!(
-                    error = chain(&error),
-                    "containers without a profile of their own cannot start"
-                );
-            }
-            for caps in usual {
-                if let Err(error) = oci::seccomp::default_program(caps) {
-                    tracing::error!(
-                        error = chain(&error),
-                        "the built-in system call filter does not compile"
-                    );
-                }
-            }
-        });
+    /// The use cases of pods.
+    pub fn pods(&self) -> &Arc<Pods> {
+        &self.pods
     }
 
-    /// The image store.
-    pub fn images(&self) -> &Arc<image::ImageStore> {
+    /// The use cases of containers.
+    pub fn containers(&self) -> &Arc<Containers> {
+        &self.containers
+    }
+
+    /// The use cases of images.
+    pub fn images(&self) -> &Images {
         &self.images
     }
 
-    /// Runs a mutating verb to its end even when the client hangs up; the daemon waits for it when it ends.
-    fn carry_out<T: Send + 'static, W>(
-        &self,
-        verb: &'static str,
-        subject: &str,
-        work: W,
-    ) -> impl Future<Output = Result<T, EngineError>> + Send + use<T, W>
-    where
-        W: Future<Output = Result<T, EngineError>> + Send + 'static,
-    {
-        let work = self.operations.track(verb, subject.to_owned(), work);
-        let task = self.work.spawn(work.in_current_span());
-        async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }
-    }
-
-    /// Runs a command's verb to its end even when the client hangs up.
-    async fn detached<T: Send + 'static>(
-        &self,
-        verb: &'static str,
-        subject: &str,
-        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        let work = self.operations.track(verb, subject.to_owned(), work);
-        tokio::spawn(work.in_current_span()).await.map_err(|_| EngineError::TaskDied(verb))?
+    /// The use cases of usage.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// Waits until nothing is being made, changed or taken down any more, also for clients that have hung up.
     pub async fn settled(&self) {
-        self.work.close();
-        self.work.wait().await;
-    }
-
-    /// Times one stage of a verb.
-    async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
-        let begin = Instant::now();
-        let _stage = operations::stage(name);
-        let result = work.await;
-        self.metrics.stage(name, begin.elapsed());
-        result
+        self.core.work.close();
+        self.core.work.wait().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Settings that may change while the daemon runs, with what is made of them. Whoever uses several looks at one state.
 
+use crate::Core;
 use crate::Engine;
 use crate::error::EngineError;
 use crate::handlers::Handlers;
@@ -58,32 +59,34 @@ fn has_same_handlers(former: &Settings, new: &Settings) -> bool {
         && former.rlimits == new.rlimits
 }
 
-impl Engine {
+impl Core {
     /// The settings in force.
     pub(crate) fn live(&self) -> Guard<Arc<Live>> {
         self.live.load()
     }
+}
 
+impl Engine {
     /// Takes over other settings, for what begins from now on. The paths of programs and directories, the driver of
     /// cgroups, SELinux and the default handler, by which pods run that name none, are those of the start.
     ///
     /// # Errors
     /// Settings that make no sense, or take away a handler of which there are pods. Then nothing changes.
     pub async fn reconfigure(&self, settings: Settings) -> Result<(), EngineError> {
-        let former = self.live.load_full();
+        let former = self.core.live.load_full();
         let default_handler = former.settings.default_handler.clone();
         let settings = Settings { default_handler, ..settings };
         if let Some(problem) = settings.check().into_iter().next() {
             return Err(problem.into());
         }
-        let next = Live::new(settings, &self.paths.state, Some(&former)).await?;
+        let next = Live::new(settings, &self.core.paths.state, Some(&former)).await?;
         self.check_handlers_in_use(&former.settings, &next.settings)?;
         let next = Arc::new(next);
-        self.live.store(next.clone());
+        self.core.live.store(next.clone());
         // A pod that came meanwhile either sees this or is seen here.
         let unused = self.check_handlers_in_use(&former.settings, &next.settings);
         if unused.is_err() {
-            self.live.store(former);
+            self.core.live.store(former);
         }
         unused
     }
@@ -91,7 +94,7 @@ impl Engine {
     /// Pods are ended by the runtime that began them, which keeps their state where it was told to.
     fn check_handlers_in_use(&self, former: &Settings, new: &Settings) -> Result<(), EngineError> {
         let mut pods: BTreeMap<String, usize> = BTreeMap::new();
-        for pod in self.registry.pods() {
+        for pod in self.core.registry.pods() {
             let name = pod.handler();
             let name = if name.is_empty() { former.default_handler.clone() } else { name };
             *pods.entry(name).or_default() += 1;

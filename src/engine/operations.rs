@@ -161,12 +161,12 @@ impl Engine {
             SessionVerb::Attach => ATTACH,
             SessionVerb::PortForward => PORT_FORWARD,
         };
-        self.operations.track(verb, subject.to_owned(), work)
+        self.core.operations.track(verb, subject.to_owned(), work)
     }
 
     /// What is under way, the oldest first.
     pub fn operations(&self) -> Vec<OperationView> {
-        self.operations.view()
+        self.core.operations.view()
     }
 }
 

@@ -21,31 +21,32 @@ impl Engine {
         let native = HandlerInfo {
             name: String::new(),
             recursive_read_only: sys::mount::has_mount_setattr(),
-            user_namespaces: self.user_namespaces().is_ok(),
+            user_namespaces: self.core.user_namespaces().is_ok(),
         };
         RuntimeStatus {
             unfit: self.preflight.outcome().err(),
-            network: self.network.status(),
-            handlers: self.live().handlers.info(&native),
+            network: self.core.network.status(),
+            handlers: self.core.live().handlers.info(&native),
             info: BTreeMap::from([
-                ("stateDir".to_owned(), self.paths.state.display().to_string()),
-                ("dataDir".to_owned(), self.paths.data.display().to_string()),
-                ("cgroupDriver".to_owned(), format!("{:?}", self.tree.driver()).to_lowercase()),
+                ("stateDir".to_owned(), self.core.paths.state.display().to_string()),
+                ("dataDir".to_owned(), self.core.paths.data.display().to_string()),
+                ("cgroupDriver".to_owned(), format!("{:?}", self.core.tree.driver()).to_lowercase()),
                 (
                     "userNamespaces".to_owned(),
-                    self.user_namespaces()
+                    self.core
+                        .user_namespaces()
                         .map_or_else(|reason| format!("no: {reason}"), |()| "yes".to_owned()),
                 ),
-                ("cgroups".to_owned(), format!("{:?}", self.cgroups.mode()).to_lowercase()),
+                ("cgroups".to_owned(), format!("{:?}", self.core.cgroups.mode()).to_lowercase()),
             ]),
         }
     }
 
     /// CRI UpdateRuntimeConfig: the node's pod ranges, for the built-in network.
     pub fn update_runtime_config(&self, pod_cidrs: &[IpNet]) -> Result<(), EngineError> {
-        self.network.set_pod_cidrs(pod_cidrs)?;
+        self.core.network.set_pod_cidrs(pod_cidrs)?;
         let bytes = record::encode("the pod ranges", &PodRanges(pod_cidrs.to_vec()))?;
-        self.mirror.put(Key::PodRanges, bytes);
+        self.core.mirror.put(Key::PodRanges, bytes);
         Ok(())
     }
 }

@@ -1,13 +1,13 @@
 //! User namespaces of pods: whether the host can, and whose the pod's files are then.
 
-use crate::Engine;
+use crate::Core;
 use crate::error::EngineError;
 use model::SandboxConfig;
 use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
-impl Engine {
+impl Core {
     /// Whether pods can have user namespaces, or why not: tried once, on the filesystem of the containers' layers.
     pub(crate) fn user_namespaces(&self) -> Result<(), &str> {
         let probed = self.user_namespaces.get_or_init(|| probe(&self.shim_binary, &self.paths.data));

@@ -35,7 +35,7 @@ pub(crate) async fn over_spdy(
     let mut connections = JoinSet::new();
     let mut lonely = Lonely::default();
     let mut ticks = interval(TICK);
-    let pod_left = engine.pod_left(pod);
+    let pod_left = engine.pods().pod_left(pod);
     tokio::pin!(pod_left);
     let reason = loop {
         tokio::select! {
@@ -92,7 +92,7 @@ pub(crate) async fn over_channels(
     drop(slots);
     let reason = tokio::select! {
         () = async { while connections.join_next().await.is_some() {} } => "every connection is closed",
-        () = engine.pod_left(pod) => "the pod is gone",
+        () = engine.pods().pod_left(pod) => "the pod is gone",
         reason = link.lost(*idle) => reason,
     };
     tracing::debug!(pod, reason, "port forwarding ends");
@@ -103,7 +103,7 @@ pub(crate) async fn over_channels(
 async fn forward(engine: &Arc<Engine>, pod: &str, pair: Pair) {
     let Pair { port, reader, writer, error } = pair;
     let work = async {
-        match engine.dial(pod, port.get()).await {
+        match engine.pods().dial(pod, port.get()).await {
             Ok(stream) => carry(stream, reader, &writer).await,
             Err(failure) => {
                 let text = format!("error forwarding port {port} to pod {pod}: {}", engine::chain(&failure));

@@ -95,7 +95,7 @@ pub(crate) async fn exec(
         let mut sizes = sizes.map(Window::new);
         let size = if exec.tty { first(sizes.as_mut()).await } else { None };
         let exec = OpenExec { size, ..exec };
-        match host.engine.open_exec(container, exec).await {
+        match host.engine.containers().open_exec(container, exec).await {
             Ok(session) => command(session, Inputs { stdin, sizes }, &outputs).await,
             Err(failure) => not_run(&failure, outputs.stderr.as_ref().or(outputs.stdout.as_ref())).await,
         }
@@ -120,7 +120,7 @@ pub(crate) async fn attach(
     let work = async {
         let mut sizes = sizes.map(Window::new);
         let size = if tty { first(sizes.as_mut()).await } else { None };
-        match host.engine.open_attach(container, streams).await {
+        match host.engine.containers().open_attach(container, streams).await {
             Ok(session) => {
                 if let (Some(terminal), Some(size)) = (&session.terminal, size) {
                     resize(terminal, size);

@@ -15,8 +15,8 @@ pub(super) async fn answer(
     let spec =
         decode::image::image(&Field::root("image"), request.image).map_err(|error| status::decode(&error))?;
     Span::current().record("image", spec.image.as_str());
-    images.engine.check_image_handler(&spec).map_err(|error| status::engine(&error))?;
-    let image = images.engine.image_status(&spec.image).map_err(|error| status::engine(&error))?;
+    images.engine.images().check_handler(&spec).map_err(|error| status::engine(&error))?;
+    let image = images.engine.images().image_status(&spec.image).map_err(|error| status::engine(&error))?;
     let info = image.as_deref().filter(|_| request.verbose).map(encode::image::info).unwrap_or_default();
     Ok(ImageStatusResponse { image: image.as_deref().map(encode::image::image), info })
 }

@@ -18,9 +18,9 @@ pub(super) async fn answer(
 pub(super) fn list(images: &Images, filter: Option<ImageFilter>) -> Result<Vec<Image>, Status> {
     let filter = decode::image::filter(filter).map_err(|error| status::decode(&error))?;
     if let Some(spec) = &filter {
-        images.engine.check_image_handler(spec).map_err(|error| status::engine(&error))?;
+        images.engine.images().check_handler(spec).map_err(|error| status::engine(&error))?;
     }
     let reference = filter.as_ref().map(|spec| spec.image.as_str());
-    let found = images.engine.list_images(reference).map_err(|error| status::engine(&error))?;
+    let found = images.engine.images().list_images(reference).map_err(|error| status::engine(&error))?;
     Ok(found.iter().map(|image| encode::image::image(image)).collect())
 }

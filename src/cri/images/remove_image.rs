@@ -14,7 +14,7 @@ pub(super) async fn answer(
     let spec =
         decode::image::image(&Field::root("image"), request.image).map_err(|error| status::decode(&error))?;
     Span::current().record("image", spec.image.as_str());
-    images.engine.check_image_handler(&spec).map_err(|error| status::engine(&error))?;
-    images.engine.remove_image(&spec.image).await.map_err(|error| status::engine(&error))?;
+    images.engine.images().check_handler(&spec).map_err(|error| status::engine(&error))?;
+    images.engine.images().remove_image(&spec.image).await.map_err(|error| status::engine(&error))?;
     Ok(RemoveImageResponse {})
 }

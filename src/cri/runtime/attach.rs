@@ -16,6 +16,7 @@ pub(super) async fn answer(runtime: &Runtime, request: AttachRequest) -> Result<
     named::container(&runtime.engine, &container_id);
     let container = runtime
         .engine
+        .containers()
         .running_container(&container_id, "attach to")
         .map_err(|error| status::engine(&error))?;
     let url = runtime.urls.issue(Ticket::Attach { container, tty, streams });

@@ -15,6 +15,6 @@ pub(super) async fn answer(
     let id = request.container_id;
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
     Span::current().record("container_id", id.as_str());
-    let stats = runtime.engine.container_stats(&id).await.map_err(|error| status::engine(&error))?;
+    let stats = runtime.engine.stats().container_stats(&id).await.map_err(|error| status::engine(&error))?;
     Ok(ContainerStatsResponse { stats: Some(encode::stats::of_container(&stats)) })
 }

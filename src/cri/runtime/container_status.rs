@@ -16,9 +16,9 @@ pub(super) async fn answer(
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
     Span::current().record("container_id", id.as_str());
     let engine = &runtime.engine;
-    let container = engine.container_status(&id).map_err(|error| status::engine(&error))?;
+    let container = engine.containers().container_status(&id).map_err(|error| status::engine(&error))?;
     let info = if request.verbose {
-        engine.container_info(&container.id).await.map_err(|error| status::engine(&error))?
+        engine.containers().container_info(&container.id).await.map_err(|error| status::engine(&error))?
     } else {
         Default::default()
     };

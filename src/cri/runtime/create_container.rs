@@ -20,10 +20,13 @@ pub(super) async fn answer(
         sandbox::optional(&Field::root("sandbox_config"), request.sandbox_config).map_err(refused)?;
     named::pod(engine, &id);
     Span::current().record("container", config.metadata.name.as_str());
-    let pod = engine.pod_status(&id).map_err(|error| status::engine(&error))?;
+    let pod = engine.pods().pod_status(&id).map_err(|error| status::engine(&error))?;
     pod_fit::check(&config, &pod.config).map_err(refused)?;
-    let container =
-        engine.create_container(&id, config, pod_config).await.map_err(|error| status::engine(&error))?;
+    let container = engine
+        .containers()
+        .create_container(&id, config, pod_config)
+        .await
+        .map_err(|error| status::engine(&error))?;
     named::made_container(engine, container.as_str());
     Ok(CreateContainerResponse { container_id: container.to_string() })
 }

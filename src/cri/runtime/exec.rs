@@ -17,6 +17,7 @@ pub(super) async fn answer(runtime: &Runtime, request: ExecRequest) -> Result<Ex
     named::container(&runtime.engine, &container_id);
     let container = runtime
         .engine
+        .containers()
         .running_container(&container_id, "run a command in")
         .map_err(|error| status::engine(&error))?;
     let ticket = Ticket::Exec { container, exec: OpenExec { command, tty, streams, size: None } };

@@ -15,6 +15,7 @@ pub(super) async fn answer(runtime: &Runtime, request: ExecSyncRequest) -> Resul
     named::container(&runtime.engine, &id);
     let output = runtime
         .engine
+        .containers()
         .exec_sync(&id, command, (!limit.is_zero()).then_some(limit))
         .await
         .map_err(|error| status::engine(&error))?;

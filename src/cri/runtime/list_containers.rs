@@ -17,6 +17,6 @@ pub(super) async fn answer(
 /// The containers that pass.
 pub(super) fn list(runtime: &Runtime, filter: Option<ContainerFilter>) -> Result<Vec<Container>, Status> {
     let filter = filters::containers(filter).map_err(|error| status::decode(&error))?;
-    let views = filter.map(|filter| runtime.engine.list_containers(&filter)).unwrap_or_default();
+    let views = filter.map(|filter| runtime.engine.containers().list_containers(&filter)).unwrap_or_default();
     Ok(views.iter().map(encode::container::listed).collect())
 }

@@ -10,6 +10,6 @@ pub(super) async fn answer(
     runtime: &Runtime,
     _: ListMetricDescriptorsRequest,
 ) -> Result<ListMetricDescriptorsResponse, Status> {
-    let counted = runtime.engine.counted().await.map_err(|error| status::engine(&error))?;
+    let counted = runtime.engine.stats().counted().await.map_err(|error| status::engine(&error))?;
     Ok(ListMetricDescriptorsResponse { descriptors: metrics::descriptors(&counted) })
 }

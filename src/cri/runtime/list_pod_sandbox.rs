@@ -17,5 +17,5 @@ pub(super) async fn answer(
 /// The pods that pass.
 pub(super) fn list(runtime: &Runtime, filter: Option<PodSandboxFilter>) -> Result<Vec<PodSandbox>, Status> {
     let filter = filters::pods(filter).map_err(|error| status::decode(&error))?;
-    Ok(runtime.engine.list_pods(&filter).iter().map(encode::sandbox::listed).collect())
+    Ok(runtime.engine.pods().list_pods(&filter).iter().map(encode::sandbox::listed).collect())
 }

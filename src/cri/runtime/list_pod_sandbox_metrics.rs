@@ -15,6 +15,6 @@ pub(super) async fn answer(
 
 /// The metrics of the ready pods.
 pub(super) async fn list(runtime: &Runtime) -> Result<Vec<PodSandboxMetrics>, Status> {
-    let figures = runtime.engine.pod_figures().await.map_err(|error| status::engine(&error))?;
+    let figures = runtime.engine.stats().pod_figures().await.map_err(|error| status::engine(&error))?;
     Ok(figures.iter().map(metrics::of_pod).collect())
 }

@@ -15,6 +15,6 @@ pub(super) async fn answer(
     let id = request.pod_sandbox_id;
     requests::id("pod_sandbox_id", &id).map_err(|error| status::decode(&error))?;
     Span::current().record("pod_id", id.as_str());
-    let stats = runtime.engine.pod_stats(&id).await.map_err(|error| status::engine(&error))?;
+    let stats = runtime.engine.stats().pod_stats(&id).await.map_err(|error| status::engine(&error))?;
     Ok(PodSandboxStatsResponse { stats: Some(encode::stats::of_pod(&stats)) })
 }

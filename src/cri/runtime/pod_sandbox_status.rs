@@ -18,9 +18,9 @@ pub(super) async fn answer(
     let engine = &runtime.engine;
     // Taken first: an event that comes while the views are made is newer than this answer.
     let timestamp = encode::now();
-    let pod = engine.pod_status(&id).map_err(|error| status::engine(&error))?;
+    let pod = engine.pods().pod_status(&id).map_err(|error| status::engine(&error))?;
     let info = if request.verbose {
-        engine.pod_info(&pod.id).map_err(|error| status::engine(&error))?
+        engine.pods().pod_info(&pod.id).map_err(|error| status::engine(&error))?
     } else {
         Default::default()
     };
@@ -28,6 +28,7 @@ pub(super) async fn answer(
         status: Some(encode::sandbox::status(&pod)),
         info,
         containers_statuses: engine
+            .containers()
             .container_statuses(&pod.id)
             .iter()
             .map(encode::container::status)

@@ -17,6 +17,7 @@ pub(super) async fn answer(
     named::pod(&runtime.engine, &request.pod_sandbox_id);
     let pod = runtime
         .engine
+        .pods()
         .ready_pod(&request.pod_sandbox_id, "forward a port of")
         .map_err(|error| status::engine(&error))?;
     let url = runtime.urls.issue(Ticket::PortForward { pod, ports });

@@ -13,6 +13,6 @@ pub(super) async fn answer(
     let id = request.container_id;
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
     named::container(&runtime.engine, &id);
-    runtime.engine.remove_container(&id).await.map_err(|error| status::engine(&error))?;
+    runtime.engine.containers().remove_container(&id).await.map_err(|error| status::engine(&error))?;
     Ok(RemoveContainerResponse {})
 }

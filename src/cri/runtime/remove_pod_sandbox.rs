@@ -13,6 +13,6 @@ pub(super) async fn answer(
     let id = request.pod_sandbox_id;
     requests::id("pod_sandbox_id", &id).map_err(|error| status::decode(&error))?;
     named::pod(&runtime.engine, &id);
-    runtime.engine.remove_pod(&id).await.map_err(|error| status::engine(&error))?;
+    runtime.engine.pods().remove_pod(&id).await.map_err(|error| status::engine(&error))?;
     Ok(RemovePodSandboxResponse {})
 }

@@ -19,6 +19,7 @@ pub(super) async fn answer(
     Span::current().record("pod", format_args!("{}/{}", name.namespace, name.name).to_string());
     let id = runtime
         .engine
+        .pods()
         .run_pod(config, request.runtime_handler)
         .await
         .map_err(|error| status::engine(&error))?;

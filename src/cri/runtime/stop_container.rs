@@ -14,6 +14,6 @@ pub(super) async fn answer(
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
     let grace = requests::seconds("timeout", request.timeout).map_err(|error| status::decode(&error))?;
     named::container(&runtime.engine, &id);
-    runtime.engine.stop_container(&id, grace).await.map_err(|error| status::engine(&error))?;
+    runtime.engine.containers().stop_container(&id, grace).await.map_err(|error| status::engine(&error))?;
     Ok(StopContainerResponse {})
 }

@@ -16,7 +16,7 @@ pub(super) async fn answer(
         .and_then(|()| resources::change(&Field::root("linux"), request.linux))
         .map_err(|error| status::decode(&error))?;
     named::container(&runtime.engine, &id);
-    let updated = runtime.engine.update_container(&id, change, request.annotations).await;
+    let updated = runtime.engine.containers().update_container(&id, change, request.annotations).await;
     updated.map_err(|error| status::engine(&error))?;
     Ok(UpdateContainerResourcesResponse {})
 }

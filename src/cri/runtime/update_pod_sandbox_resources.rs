@@ -18,7 +18,7 @@ pub(super) async fn answer(
         .and_then(|()| Ok((decode("overhead", request.overhead)?, decode("resources", request.resources)?)));
     let (overhead, sum) = limits.map_err(|error| status::decode(&error))?;
     named::pod(&runtime.engine, &id);
-    let updated = runtime.engine.update_pod(&id, overhead, sum).await;
+    let updated = runtime.engine.pods().update_pod(&id, overhead, sum).await;
     updated.map_err(|error| status::engine(&error))?;
     Ok(UpdatePodSandboxResourcesResponse {})
 }

@@ -5,7 +5,7 @@ use super::prepare::Draft;
 use crate::error::EngineError;
 use crate::objects::{Pod, lock};
 use crate::record;
-use crate::{Engine, blocking};
+use crate::{Containers, blocking};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -32,17 +32,17 @@ impl Ahead {
     }
 }
 
-impl Engine {
+impl Containers {
     /// Begins with them where that pays. What cannot be made is met again, and told, when the limits are set.
     pub(super) fn begin_cgroups(self: &Arc<Self>, draft: &Draft) -> Option<(Ahead, JoinHandle<()>)> {
-        let made_here = self.tree.driver() == oci::cgroup::Driver::Cgroupfs
+        let made_here = self.core.tree.driver() == oci::cgroup::Driver::Cgroupfs
             && !draft.live.handlers.of(&draft.pod).is_foreign()
-            && !self.cgroups.is_unified();
+            && !self.core.cgroups.is_unified();
         if !made_here {
             return None;
         }
         let (ahead, made) = Ahead::new();
-        let (engine, pod, id) = (self.clone(), draft.pod.clone(), draft.id.to_string());
+        let (this, pod, id) = (self.clone(), draft.pod.clone(), draft.id.to_string());
         let task = tokio::task::spawn_blocking(move || {
             // The journal of what follows, where the spec itself is not there yet: recovery goes by the name alone.
             let spec = pod.files.spec(&id);
@@ -53,7 +53,7 @@ impl Engine {
             if failpoint::reach!("engine.create.noted").is_err() {
                 return;
             }
-            match engine.cgroups.make(&pod.cgroup.container(&id)) {
+            match this.core.cgroups.make(&pod.cgroup.container(&id)) {
                 // There is room for it, and the other end may have gone.
                 Ok(()) if failpoint::reach!("engine.create.cgroups").is_ok() => drop(made.send(())),
                 Ok(()) => {}
@@ -69,9 +69,9 @@ impl Engine {
         pod: &Arc<Pod>,
         id: &str,
     ) -> Result<(), EngineError> {
-        let (engine, pod, id) = (self.clone(), pod.clone(), id.to_owned());
+        let (this, pod, id) = (self.clone(), pod.clone(), id.to_owned());
         blocking("taking back cgroups", move || {
-            engine.cgroups.remove(&pod.cgroup.container(&id))?;
+            this.core.cgroups.remove(&pod.cgroup.container(&id))?;
             record::remove(&pod.files.spec(&id))
         })
         .await

@@ -1,7 +1,7 @@
 //! Attach: a running container's streams, from now on.
 
 use super::open_exec::{missing, split_stdin};
-use crate::Engine;
+use crate::Containers;
 use crate::error::EngineError;
 use crate::objects::Container;
 use crate::stdio::{self, Input, Output, Terminal};
@@ -54,7 +54,7 @@ impl SharedStdin {
     }
 }
 
-impl Engine {
+impl Containers {
     /// Joins a running container's streams. A terminal's streams are one, whatever is asked for.
     ///
     /// # Errors

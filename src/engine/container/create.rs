@@ -2,7 +2,7 @@
 //! point where only exec is missing. A failure leaves nothing.
 
 use super::prepare::Draft;
-use crate::Engine;
+use crate::Containers;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
 use crate::mirror::Key;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 type ContainerTicket = Ticket<ContainerName, Arc<ContainerConfig>>;
 
-impl Engine {
+impl Containers {
     /// Makes a container in a ready pod and returns its id. An identical request joins the one in flight, or gets
     /// the container that stands.
     pub async fn create_container(
@@ -23,7 +23,7 @@ impl Engine {
         config: ContainerConfig,
         sandbox_config: Option<SandboxConfig>,
     ) -> Result<ContainerId, EngineError> {
-        let pod = self.registry.pod(sandbox_id)?;
+        let pod = self.core.registry.pod(sandbox_id)?;
         check_ready(&pod)?;
         if sandbox_config.is_some_and(|theirs| theirs.metadata != pod.config().metadata) {
             return Err(EngineError::Invalid {
@@ -32,18 +32,19 @@ impl Engine {
             });
         }
         let mounted = config.mounts.iter().filter_map(|mount| mount.image.as_ref());
-        mounted.chain([&config.image]).try_for_each(|image| self.check_image_handler(image))?;
+        mounted.chain([&config.image]).try_for_each(|image| self.core.check_image_handler(image))?;
         let id = ContainerId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
         let name = (pod.id.clone(), config.metadata.clone());
-        match self.container_names.claim(&name, config.clone(), id.as_str()) {
+        match self.names.claim(&name, config.clone(), id.as_str()) {
             Claim::New(ticket) => {
-                let engine = self.clone();
+                let this = self.clone();
                 let subject = format!("{} {id} in {}", config.metadata.name, pod.id);
-                self.carry_out("CreateContainer", &subject, async move {
-                    engine.make_container(id, pod, config, ticket).await
-                })
-                .await
+                self.core
+                    .carry_out("CreateContainer", &subject, async move {
+                        this.make_container(id, pod, config, ticket).await
+                    })
+                    .await
             }
             Claim::Join(join) => join.wait().await.map(ContainerId::new),
             Claim::Held { id, same } => self.held_container(&name, id, same),
@@ -57,7 +58,7 @@ impl Engine {
         id: String,
         same: bool,
     ) -> Result<ContainerId, EngineError> {
-        let state = self.registry.container(&id).map(|container| container.state());
+        let state = self.core.registry.container(&id).map(|container| container.state());
         match state {
             Ok(ContainerState::Created | ContainerState::Running { .. }) if same => Ok(ContainerId::new(id)),
             Ok(state) => Err(taken(name, &id, state.name())),
@@ -73,7 +74,7 @@ impl Engine {
         ticket: ContainerTicket,
     ) -> Result<ContainerId, EngineError> {
         let _pod = pod.op.read().await;
-        match self.stage("create", self.build_container(&id, &pod, config, &ticket)).await {
+        match self.core.stage("create", self.build_container(&id, &pod, config, &ticket)).await {
             Ok(()) => {
                 failpoint::pass!("engine.create.published");
                 ticket.keep();
@@ -81,8 +82,8 @@ impl Engine {
             }
             Err(error) => {
                 ticket.stage("undoing a failure");
-                let Some(container) = self.registry.any_container(id.as_str()) else {
-                    self.images.release(id.as_str());
+                let Some(container) = self.core.registry.any_container(id.as_str()) else {
+                    self.core.images.release(id.as_str());
                     return Err(ticket.fail(error));
                 };
                 let undone = self.remove_held_container(&container).await;
@@ -110,12 +111,13 @@ impl Engine {
         self.check_pid_namespace(pod, &config)?;
         ticket.stage("planning");
         let image = self
+            .core
             .images
             .find(&config.image.image)?
             .ok_or_else(|| EngineError::NoSuchImage(config.image.image.clone()))?;
-        self.images.hold(&image.id, id.as_str())?;
-        let draft = Draft::new(id, pod, config, image, self.live.load_full());
-        let (container, plan) = self.stage("plan", self.prepare(draft)).await?;
+        self.core.images.hold(&image.id, id.as_str())?;
+        let draft = Draft::new(id, pod, config, image, self.core.live.load_full());
+        let (container, plan) = self.core.stage("plan", self.prepare(draft)).await?;
         ticket.stage("setting up its root");
         let supervisor = pod.live_supervisor("create container", id.as_str())?;
         let answered = async {
@@ -126,14 +128,14 @@ impl Engine {
                 () = pod.ending.cancelled() => Err(stopping(pod)),
             }
         };
-        let pid = self.stage("root", answered).await;
+        let pid = self.core.stage("root", answered).await;
         container.set_pid(pid.map_err(|error| self.blame_limit(&container, error))?);
         failpoint::reach!("engine.create.answered")?;
         container.publish();
-        self.events.tell(&container, EventKind::Created);
+        self.core.events.tell(&container, EventKind::Created);
         let saved = container.save()?;
         failpoint::reach!("engine.create.saved")?;
-        self.mirror.put(Key::Container(id.to_string()), saved);
+        self.core.mirror.put(Key::Container(id.to_string()), saved);
         Ok(())
     }
 
@@ -152,7 +154,7 @@ impl Engine {
             }
             NamespaceMode::Target => {
                 let id = namespaces.target_id.as_deref().unwrap_or_default();
-                match self.registry.any_container(id) {
+                match self.core.registry.any_container(id) {
                     Some(target) if target.pod.id != pod.id => {
                         refuse("the target is a container of another pod")
                     }

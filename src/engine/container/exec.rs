@@ -7,14 +7,14 @@ use crate::objects::{Container, ExecTemplate};
 use crate::operations::{self, EXEC_SYNC};
 use crate::supervisor::{Executed, SupervisorError};
 use crate::view::ExecOutput;
-use crate::{Engine, blocking};
+use crate::{Containers, blocking};
 use model::{Argv, ContainerState};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::msg::ErrorCode;
 use wire::plan::ExecPlan;
 
-impl Engine {
+impl Containers {
     /// Runs a command in a running container and waits for it. A timeout kills everything that the command
     /// started and is an error; `None` waits for ever.
     pub async fn exec_sync(
@@ -23,12 +23,12 @@ impl Engine {
         command: Argv,
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
-        let container = self.registry.container(id)?;
+        let container = self.core.registry.container(id)?;
         if !matches!(container.state(), ContainerState::Running { .. }) {
             return Err(EngineError::wrong_state("run a command in", &container));
         }
-        let engine = self.clone();
-        self.detached(EXEC_SYNC, id, async move { engine.exec(&container, command, timeout).await }).await
+        let this = self.clone();
+        self.core.detached(EXEC_SYNC, id, async move { this.exec(&container, command, timeout).await }).await
     }
 
     async fn exec(
@@ -38,7 +38,7 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<ExecOutput, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
-        let live = self.live();
+        let live = self.core.live();
         let mut plan = self.exec_plan(container, command.clone(), timeout, &live).await?;
         let line = || CommandLine { argv: command.clone(), tty: false, size: None };
         let file = exec_file(container, line, &live).await?;
@@ -97,11 +97,11 @@ impl Engine {
 
     /// How the container's processes run, from the spec that a former daemon wrote.
     async fn template(self: &Arc<Self>, container: &Arc<Container>) -> Result<ExecTemplate, EngineError> {
-        let (engine, held) = (self.clone(), container.clone());
+        let (this, held) = (self.clone(), container.clone());
         let _stage = operations::stage("reading its spec");
         blocking("reading a runtime spec", move || {
             let spec = held.read_spec()?;
-            let cgroup = engine.cgroups.joined(&held.cgroup());
+            let cgroup = this.core.cgroups.joined(&held.cgroup());
             let mut process = oci::plan::process(&spec)?;
             process.seccomp_agent = super::agent(&held, &spec)?;
             Ok(ExecTemplate::new(process, cgroup))

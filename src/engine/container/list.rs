@@ -2,28 +2,28 @@
 
 use crate::error::EngineError;
 use crate::view::{ContainerFilter, ContainerView};
-use crate::{Engine, blocking};
+use crate::{Containers, blocking};
 use std::collections::BTreeMap;
 
-impl Engine {
+impl Containers {
     /// One container, with the limits that the kernel has.
     pub fn container_status(&self, id: &str) -> Result<ContainerView, EngineError> {
-        Ok(self.limits.shown(&*self.registry.container(id)?))
+        Ok(self.core.limits.shown(&*self.core.registry.container(id)?))
     }
 
     /// The containers of a pod, newest first, with the limits that the kernel has.
     pub fn container_statuses(&self, pod: &str) -> Vec<ContainerView> {
-        self.limits.shown_of(&self.registry, pod)
+        self.core.limits.shown_of(&self.core.registry, pod)
     }
 
     /// The containers that fit, newest first.
     pub fn list_containers(&self, filter: &ContainerFilter) -> Vec<ContainerView> {
-        self.registry.list_containers(filter)
+        self.core.registry.list_containers(filter)
     }
 
     /// Verbose details of a container: one JSON document under `info`, with the members that crictl's users know.
     pub async fn container_info(&self, id: &str) -> Result<BTreeMap<String, String>, EngineError> {
-        let container = self.registry.container(id)?;
+        let container = self.core.registry.container(id)?;
         let path = container.pod.files.spec(&container.id);
         let spec: serde_json::Value = blocking("reading a runtime spec", move || {
             let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;

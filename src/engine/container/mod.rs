@@ -20,14 +20,15 @@ pub use attach::{AttachSession, SharedStdin};
 pub use open_exec::{ExecEnd, ExecSession, OpenExec};
 pub(crate) use stop::hint;
 
-use crate::Engine;
+use crate::Core;
 use crate::error::{EngineError, chain};
-use crate::events::EventKind;
 use crate::mirror::Key;
+use crate::names::Names;
 use crate::objects::{Container, Pod, lock};
-use crate::record::PodRecord;
+use crate::registry::ContainerName;
+use crate::strangers::Strangers;
 use crate::supervisor::SupervisorError;
-use model::{Bytes, ContainerEvent, ContainerState, Exit, SandboxState};
+use model::{Bytes, ContainerConfig, ContainerEvent, ContainerState, Exit};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,15 +37,26 @@ use wire::plan::SeccompAgent;
 
 /// Why a container ended whose supervisor did: said where nobody else can say it.
 pub(crate) const SUPERVISOR_KILLED: &str = "the pod's supervisor was killed";
-/// How long a process may take to be gone once its socket is closed.
-const MOMENT: Duration = Duration::from_millis(200);
+
+/// The use cases of containers.
+pub struct Containers {
+    core: Arc<Core>,
+    pub(crate) names: Names<ContainerName, Arc<ContainerConfig>>,
+    strangers: Strangers,
+}
+
+impl Containers {
+    pub(crate) fn new(core: Arc<Core>) -> Result<Self, EngineError> {
+        Ok(Self { core, names: Names::default(), strangers: Strangers::new()? })
+    }
+}
 
 /// Whom the container's filter asks. Its bundle, to an agent, is where the spec lies.
 fn agent(container: &Container, spec: &Spec) -> Result<Option<SeccompAgent>, EngineError> {
     Ok(oci::seccomp::agent(spec, &container.id, &container.pod.files.containers())?)
 }
 
-impl Engine {
+impl Containers {
     /// A shim reports an exit: the record first, then everybody who waits.
     pub(crate) fn exited(&self, record: &ExitRecord) {
         self.ended(record, "");
@@ -52,7 +64,7 @@ impl Engine {
 
     /// The same with a word for people on why, where the record has none.
     fn ended(&self, record: &ExitRecord, why: &str) {
-        let Some(container) = self.registry.any_container(&record.id) else {
+        let Some(container) = self.core.registry.any_container(&record.id) else {
             tracing::debug!(container_id = %record.id, "an exit of a container that is removed");
             return;
         };
@@ -69,7 +81,7 @@ impl Engine {
         }
         if self.publish(&container, ContainerEvent::Exited(exit.clone())) {
             failpoint::pass!("engine.exit.published");
-            self.metrics.exit(&exit.reason, exit.code);
+            self.core.metrics.exit(&exit.reason, exit.code);
             tell_exit(&container, record.started_at_ns, &exit);
         }
     }
@@ -80,10 +92,10 @@ impl Engine {
         let applied = container.apply(event);
         let is_news = !matches!(applied, Err(EngineError::Transition(_)));
         if is_news && container.is_published() {
-            self.events.tell_state(container);
+            self.core.events.tell_state(container);
         }
         match applied {
-            Ok(bytes) => self.mirror.put(Key::Container(container.id.clone()), bytes),
+            Ok(bytes) => self.core.mirror.put(Key::Container(container.id.clone()), bytes),
             // The same news came on two ways: as an answer and as an event.
             Err(EngineError::Transition(error)) => tracing::debug!(container_id = %container.id, %error),
             Err(error) => {
@@ -93,39 +105,9 @@ impl Engine {
         is_news
     }
 
-    /// The connection to a pod's supervisor is closed, and nobody told it to end. When it lives, it is connected
-    /// to again; otherwise nothing supervises its processes any more, so they are killed and the pod is not ready.
-    pub(crate) fn supervisor_lost(self: &Arc<Self>, pod: &Arc<Pod>) {
-        let (engine, pod) = (self.clone(), pod.clone());
-        tokio::spawn(async move {
-            let _op = pod.op.write().await;
-            let Some(lost) = pod.supervisor().filter(|supervisor| supervisor.is_lost()) else { return };
-            if !lost.gone(MOMENT).await {
-                match Box::pin(engine.reconnect(&pod)).await {
-                    Ok(()) => return,
-                    Err(error) => {
-                        tracing::error!(pod_id = %pod.id, error = chain(&error), "the supervisor is out of reach");
-                        lost.kill();
-                        lost.gone(Duration::from_secs(engine.live().settings.kill_timeout_seconds)).await;
-                    }
-                }
-            }
-            tracing::error!(pod_id = %pod.id, "the supervisor is gone: its containers are ended");
-            pod.stop_counting();
-            pod.set_supervisor(None);
-            pod.set_pause(None);
-            engine.orphaned(&pod, SUPERVISOR_KILLED).await;
-            let not_ready = |record: &mut PodRecord| record.state = SandboxState::NotReady;
-            if let Some(bytes) = pod.update_regardless(not_ready) {
-                engine.mirror.put(Key::Pod(pod.id.clone()), bytes);
-            }
-            engine.events.tell_pod(&pod, EventKind::Stopped);
-        });
-    }
-
     /// Ends what still runs in a pod without a supervisor, with the exit that the supervisor wrote where it did.
     pub(crate) async fn orphaned(self: &Arc<Self>, pod: &Arc<Pod>, why: &'static str) {
-        for container in self.registry.containers_of(&pod.id) {
+        for container in self.core.registry.containers_of(&pod.id) {
             if !matches!(container.state(), ContainerState::Exited { .. }) {
                 self.bury(&container, why).await;
             }
@@ -135,9 +117,9 @@ impl Engine {
     /// Kills a container that nobody supervises and records its end; `why` is for people, where the supervisor did not
     /// write how it ended.
     pub(crate) async fn bury(self: &Arc<Self>, container: &Arc<Container>, why: &'static str) {
-        let (engine, held) = (self.clone(), container.clone());
+        let (this, held) = (self.clone(), container.clone());
         let killed = crate::blocking("killing orphans", move || {
-            engine.cgroups.kill(&held.cgroup())?;
+            this.core.cgroups.kill(&held.cgroup())?;
             let written = std::fs::read(held.pod.files.exit(&held.id)).ok();
             Ok(written.and_then(|bytes| wire::exit::decode(&bytes).ok()))
         })
@@ -205,7 +187,7 @@ fn tell_exit(container: &Container, started_at: i64, exit: &Exit) {
     );
 }
 
-impl Engine {
+impl Containers {
     /// A container that its own limit of memory has ended before it was made: the request's fault, in plain words.
     /// Others are as [`explained`].
     fn blame_limit(&self, container: &Container, error: EngineError) -> EngineError {
@@ -218,7 +200,7 @@ impl Engine {
         let starved = match &error {
             EngineError::Supervisor(SupervisorError::Refused { code: ErrorCode::Setup, errno, .. }) => {
                 (*errno == ENOMEM && limit < TINY)
-                    || self.cgroups.oom_count(&container.cgroup()).is_ok_and(|kills| kills > 0)
+                    || self.core.cgroups.oom_count(&container.cgroup()).is_ok_and(|kills| kills > 0)
             }
             _ => false,
         };

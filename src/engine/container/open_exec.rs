@@ -1,7 +1,7 @@
 //! Exec: a command whose streams the caller holds.
 
 use super::exec::exec_file;
-use crate::Engine;
+use crate::Containers;
 use crate::error::EngineError;
 use crate::handlers::CommandLine;
 use crate::objects::Container;
@@ -56,7 +56,7 @@ impl ExecEnd {
     }
 }
 
-impl Engine {
+impl Containers {
     /// The whole id of a running container, for verbs that come later.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     pub(crate) fn running(&self, id: &str, operation: &'static str) -> Result<Arc<Container>, EngineError> {
-        let container = self.registry.container(id)?;
+        let container = self.core.registry.container(id)?;
         if matches!(container.state(), ContainerState::Running { .. }) {
             return Ok(container);
         }
@@ -79,12 +79,12 @@ impl Engine {
     /// When the container does not run, or the command cannot: see [`EngineError::command_exit_code`].
     pub async fn open_exec(self: &Arc<Self>, id: &str, exec: OpenExec) -> Result<ExecSession, EngineError> {
         let container = self.running(id, "run a command in")?;
-        let engine = self.clone();
+        let this = self.clone();
         let work = async move {
             let _stage = operations::stage("opening its streams");
-            engine.open_exec_in(container, exec).await
+            this.open_exec_in(container, exec).await
         };
-        self.detached(COMMAND, id, work).await
+        self.core.detached(COMMAND, id, work).await
     }
 
     async fn open_exec_in(
@@ -93,7 +93,7 @@ impl Engine {
         exec: OpenExec,
     ) -> Result<ExecSession, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
-        let live = self.live();
+        let live = self.core.live();
         let line = || CommandLine { argv: exec.command.clone(), tty: exec.tty, size: exec.size };
         let file = exec_file(&container, line, &live).await?;
         let mut plan = self.exec_plan(&container, exec.command, None, &live).await?;
@@ -109,7 +109,7 @@ impl Engine {
         let Opened { number, descriptors } = supervisor.open_exec(command).await?;
         let held = container.clone();
         let waited = async move { supervisor.wait_exec(&held.id, number).await };
-        let waited = self.operations.track(COMMAND, container.id.clone(), waited);
+        let waited = self.core.operations.track(COMMAND, container.id.clone(), waited);
         let end = ExecEnd(tokio::spawn(async move {
             // The runtime reads its files while the command begins.
             let _file = file;

@@ -12,7 +12,7 @@ use crate::live::Live;
 use crate::objects::{Container, ExecTemplate, Pod, lock};
 use crate::record::{self, ContainerRecord};
 use crate::strangers::{Blocked, Lasting};
-use crate::{Engine, now};
+use crate::{Containers, now};
 use image::Image;
 use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxId};
 use oci_spec::runtime::Spec;
@@ -85,16 +85,16 @@ struct Found {
     volumes: Volumes,
 }
 
-impl Engine {
+impl Containers {
     /// Decides everything, then records it, then makes what the shim needs to find.
     pub(super) async fn prepare(
         self: &Arc<Self>,
         draft: Arc<Draft>,
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
         let (ahead, begun) = self.begin_cgroups(&draft).unzip();
-        let (engine, held) = (self.clone(), draft.clone());
+        let (this, held) = (self.clone(), draft.clone());
         let ahead = ahead.unwrap_or_else(Ahead::nothing);
-        let work = move |lasting: &Lasting| engine.decide_and_make(&held, &ahead, lasting);
+        let work = move |lasting: &Lasting| this.decide_and_make(&held, &ahead, lasting);
         let made = self.strangers.run(&draft.pod, work).await;
         let made = made.map_err(|why| draft.blocked(&why)).flatten();
         match (made, begun) {
@@ -102,7 +102,7 @@ impl Engine {
                 // Nothing is taken back before all of it is there.
                 let ended = begun.await.map_err(|_| EngineError::TaskDied("making cgroups"));
                 // One that is registered is undone as a whole.
-                let is_registered = self.registry.any_container(draft.id.as_str()).is_some();
+                let is_registered = self.core.registry.any_container(draft.id.as_str()).is_some();
                 let undone = match ended {
                     Ok(()) if !is_registered => self.unmake_cgroups(&draft.pod, draft.id.as_str()).await,
                     ended => ended,
@@ -197,7 +197,7 @@ impl Engine {
         };
         let container = Container::new(record, pod.clone());
         *lock(&container.sources) = made;
-        self.registry.add_container(container.clone());
+        self.core.registry.add_container(container.clone());
         // Until the record is written, the spec alone is the journal of a container under construction.
         record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
         failpoint::reach!("engine.create.recorded")?;
@@ -216,7 +216,7 @@ impl Engine {
         let (sandbox_id, sandbox) = (SandboxId::new(pod.id.as_str()), &*pod.config());
         let cgroup = &pod.cgroup.container(id.as_str()).to_string();
         let netns = pod.netns();
-        let rootfs = self.paths.rootfs();
+        let rootfs = self.core.paths.rootfs();
         let (resolv_conf, hostname, hosts) =
             (pod.files.resolv_conf(), pod.files.hostname(), pod.files.hosts());
         let shm = match sandbox.linux.security.namespaces.ipc {
@@ -227,7 +227,7 @@ impl Engine {
             NamespaceMode::Pod => pod.pid(),
             NamespaceMode::Target => {
                 let target = config.security.namespaces.target_id.as_deref().unwrap_or_default();
-                self.registry.container(target)?.pid()
+                self.core.registry.container(target)?.pid()
             }
             NamespaceMode::Container | NamespaceMode::Node => None,
         };
@@ -253,11 +253,11 @@ impl Engine {
                 pid_of,
             },
             cgroup,
-            labels: &self.labels.of_container(pod, config)?,
+            labels: &self.core.labels.of_container(pod, config)?,
             host_devices: live.handlers.host_devices(&pod.handler()),
             rlimits: &live.handlers.rlimits(&pod.handler(), crate::userns::root_of(sandbox).is_some())?,
             rootfs: &rootfs,
-            unified_cgroups: self.cgroups.is_unified(),
+            unified_cgroups: self.core.cgroups.is_unified(),
             settings: &live.planning,
         })?;
         let subject =
@@ -273,7 +273,7 @@ impl Engine {
         spec: &Spec,
         volumes: &[oci::spec::AnonymousVolume],
     ) -> Result<(), EngineError> {
-        let layers = self.paths.container(&container.id);
+        let layers = self.core.paths.container(&container.id);
         for dir in [&layers, &layers.join("upper"), &layers.join("work")] {
             fs::DirBuilder::new()
                 .mode(0o755)
@@ -294,7 +294,7 @@ impl Engine {
         (ahead, live): (&Ahead, &Live),
     ) -> Result<ContainerPlan, EngineError> {
         let record = container.record();
-        let layers = self.paths.container(&record.id);
+        let layers = self.core.paths.container(&record.id);
         let (upper, work) = (layers.join("upper"), layers.join("work"));
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let resources = resources.map(oci::cgroup::Resources::from_spec).transpose()?.unwrap_or_default();
@@ -302,11 +302,11 @@ impl Engine {
         let handler = live.handlers.of(&container.pod);
         let cgroup = if handler.is_foreign() {
             // It makes the cgroup itself.
-            self.cgroups.plan(&container.cgroup())
+            self.core.cgroups.plan(&container.cgroup())
         } else if ahead.stand() {
-            self.cgroups.limit(&container.cgroup(), &resources)?
+            self.core.cgroups.limit(&container.cgroup(), &resources)?
         } else {
-            let made = self.cgroups.create(&container.cgroup(), &resources)?;
+            let made = self.core.cgroups.create(&container.cgroup(), &resources)?;
             failpoint::reach!("engine.create.cgroups")?;
             made
         };

@@ -6,7 +6,7 @@ use crate::handlers::Home;
 use crate::mirror::Key;
 use crate::objects::{Container, Pod};
 use crate::supervisor::SupervisorError;
-use crate::{Engine, blocking};
+use crate::{Containers, blocking};
 use model::{ContainerState, Signal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,20 @@ use wire::msg::ErrorCode;
 /// How long another verb may take that is at work on a container which is to be removed.
 const MOMENT: Duration = Duration::from_secs(2);
 
-impl Engine {
+impl Containers {
     /// Removes a container, killing it first where it lives; unknown ones are fine.
     pub async fn remove_container(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
-        let container = match self.registry.container(id) {
+        let container = match self.core.registry.container(id) {
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
             found => found?,
         };
-        let engine = self.clone();
-        self.carry_out("RemoveContainer", id, async move {
-            let _pod = container.pod.op.read().await;
-            engine.remove_held_container(&container).await
-        })
-        .await
+        let this = self.clone();
+        self.core
+            .carry_out("RemoveContainer", id, async move {
+                let _pod = container.pod.op.read().await;
+                this.remove_held_container(&container).await
+            })
+            .await
     }
 
     /// Removes a container of a pod whose lock is held.
@@ -42,7 +43,7 @@ impl Engine {
             self.kill(container).await?;
         }
         if let Some(supervisor) = container.pod.supervisor() {
-            let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
+            let limit = Duration::from_secs(self.core.live().settings.kill_timeout_seconds);
             match tokio::time::timeout(limit, supervisor.remove(&container.id)).await {
                 Ok(Err(
                     SupervisorError::Refused { code: ErrorCode::NotFound, .. } | SupervisorError::Gone { .. },
@@ -62,20 +63,20 @@ impl Engine {
         }
         // Whoever holds the lock hears of it.
         let _ = self.signal(container, Signal::KILL, true).await;
-        let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
+        let limit = Duration::from_secs(self.core.live().settings.kill_timeout_seconds);
         tokio::time::timeout(limit, container.op.lock()).await.map_err(|_| self.unkillable(container))
     }
 
     /// Frees what a container without processes holds, and forgets it.
     pub(crate) async fn clear(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
-        let (engine, held) = (self.clone(), container.clone());
+        let (this, held) = (self.clone(), container.clone());
         blocking("removing a container's files", move || {
-            engine.drop_bundle(&held.pod, &held.id)?;
+            this.drop_bundle(&held.pod, &held.id)?;
             if !held.pod.is_released() {
-                engine.tree.remove(&held)?;
+                this.core.tree.remove(&held)?;
             }
             failpoint::reach!("engine.remove.cgroup")?;
-            engine.set_aside(&engine.paths.container(&held.id), &held.id)?;
+            this.core.set_aside(&this.core.paths.container(&held.id), &held.id)?;
             failpoint::reach!("engine.remove.aside")?;
             let files = &held.pod.files;
             // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
@@ -86,16 +87,16 @@ impl Engine {
             Ok(())
         })
         .await?;
-        self.images.release(&container.id);
+        self.core.images.release(&container.id);
         failpoint::pass!("engine.remove.released");
-        self.mirror.delete(Key::Container(container.id.clone()));
-        self.registry.drop_container(&container.id);
+        self.core.mirror.delete(Key::Container(container.id.clone()));
+        self.core.registry.drop_container(&container.id);
         failpoint::pass!("engine.remove.forgotten");
         let record = container.record();
         if container.is_published() {
-            self.events.tell(container, EventKind::Deleted);
+            self.core.events.tell(container, EventKind::Deleted);
         }
-        self.container_names.free(&(record.sandbox_id, record.config.metadata.clone()), &container.id);
+        self.names.free(&(record.sandbox_id, record.config.metadata.clone()), &container.id);
         Ok(())
     }
 
@@ -105,6 +106,6 @@ impl Engine {
         if !bundle.exists() {
             return Ok(());
         }
-        self.live().handlers.of(pod).discard(Home { id, bundle: &bundle })
+        self.core.live().handlers.of(pod).discard(Home { id, bundle: &bundle })
     }
 }

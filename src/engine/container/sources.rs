@@ -1,20 +1,20 @@
 //! Directories that are made for mounts whose paths of the host do not exist. They stay, as users expect; those of a
 //! container that does not come to be go again.
 
-use crate::Engine;
+use crate::Containers;
 use crate::objects::{Container, lock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-impl Engine {
+impl Containers {
     /// Removes those that are empty and that no other container mounts.
     pub(super) async fn unmake_sources(self: &Arc<Self>, container: &Container) {
         let made = std::mem::take(&mut *lock(&container.sources));
         if made.is_empty() {
             return;
         }
-        let (engine, id) = (self.clone(), container.id.clone());
-        if self.strangers.run(&container.pod, move |_| engine.unmake(&id, &made)).await.is_err() {
+        let (this, id) = (self.clone(), container.id.clone());
+        if self.strangers.run(&container.pod, move |_| this.unmake(&id, &made)).await.is_err() {
             tracing::debug!(container_id = %container.id, "sources are removed behind, or stay");
         }
     }
@@ -32,7 +32,7 @@ impl Engine {
     }
 
     fn is_mounted_elsewhere(&self, own: &str, dir: &Path) -> bool {
-        self.registry.all_containers().iter().filter(|other| other.id != own).any(|other| {
+        self.core.registry.all_containers().iter().filter(|other| other.id != own).any(|other| {
             let record = other.record();
             let mut paths = record.config.mounts.iter().filter_map(|mount| mount.host_path.as_ref());
             paths.any(|path| path.as_path().starts_with(dir))

@@ -3,26 +3,27 @@
 use crate::error::EngineError;
 use crate::handlers::Home;
 use crate::objects::Container;
-use crate::{Engine, blocking};
+use crate::{Containers, blocking};
 use model::{ContainerEvent, ContainerState};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::msg::ErrorCode;
 
-impl Engine {
+impl Containers {
     /// Starts a created container; one that runs already is fine.
     pub async fn start_container(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
-        let container = self.registry.container(id)?;
-        let engine = self.clone();
-        self.carry_out("StartContainer", id, async move {
-            let _op = container.op.lock().await;
-            match container.state() {
-                ContainerState::Created => engine.stage("start", engine.start(&container)).await,
-                ContainerState::Running { .. } => Ok(()),
-                ContainerState::Exited { .. } => Err(EngineError::wrong_state("start", &container)),
-            }
-        })
-        .await
+        let container = self.core.registry.container(id)?;
+        let this = self.clone();
+        self.core
+            .carry_out("StartContainer", id, async move {
+                let _op = container.op.lock().await;
+                match container.state() {
+                    ContainerState::Created => this.core.stage("start", this.start(&container)).await,
+                    ContainerState::Running { .. } => Ok(()),
+                    ContainerState::Exited { .. } => Err(EngineError::wrong_state("start", &container)),
+                }
+            })
+            .await
     }
 
     async fn start(&self, container: &Arc<Container>) -> Result<(), EngineError> {
@@ -55,7 +56,7 @@ impl Engine {
         if container.record().config.cdi_devices.is_empty() {
             return;
         }
-        let (handler, held) = (self.live().handlers.of(&container.pod), container.clone());
+        let (handler, held) = (self.core.live().handlers.of(&container.pod), container.clone());
         let tell = move || {
             handler.started(Home { id: &held.id, bundle: &held.bundle() }, held.pid());
             Ok(())

@@ -1,6 +1,6 @@
 //! StopContainer: the stop signal once, the grace that was asked for, then SIGKILL to all of it.
 
-use crate::Engine;
+use crate::Containers;
 use crate::error::EngineError;
 use crate::objects::Container;
 use crate::operations;
@@ -11,22 +11,22 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use wire::msg::ErrorCode;
 
-impl Engine {
+impl Containers {
     /// Ends a running container, or one that is being started; unknown and ended ones are fine, one that was never started
     /// stays as it is.
     /// Several stops may wait at once: the signal goes out once and the shortest grace wins.
     pub async fn stop_container(self: &Arc<Self>, id: &str, grace: Duration) -> Result<(), EngineError> {
-        let container = match self.registry.container(id) {
+        let container = match self.core.registry.container(id) {
             Err(EngineError::NoSuchContainer(_)) => return Ok(()),
             found => found?,
         };
-        let engine = self.clone();
-        self.carry_out("StopContainer", id, async move {
+        let this = self.clone();
+        self.core.carry_out("StopContainer", id, async move {
             let Some(grace) = begun(&container, grace).await else { return Ok(()) };
             if !grace.is_zero() {
                 if !container.stop_sent.swap(true, Ordering::Relaxed) {
                     let signal = container.record().stop_signal;
-                    if let Err(error) = engine.signal(&container, signal, false).await {
+                    if let Err(error) = this.signal(&container, signal, false).await {
                         container.stop_sent.store(false, Ordering::Relaxed);
                         tracing::warn!(container_id = %container.id, error = crate::chain(&error), "cannot be signalled");
                     }
@@ -37,7 +37,7 @@ impl Engine {
                     return Ok(());
                 }
             }
-            let killed = engine.kill(&container).await;
+            let killed = this.kill(&container).await;
             failpoint::pass!("engine.stop.killed");
             killed
         })
@@ -47,7 +47,7 @@ impl Engine {
     /// SIGKILL to every process of a container, and waits until its end is known. Where the supervisor cannot do it,
     /// the cgroup is thawed and killed from here.
     pub(crate) async fn kill(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
-        let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
+        let limit = Duration::from_secs(self.core.live().settings.kill_timeout_seconds);
         let _stage = operations::stage("kill");
         match self.signal(container, Signal::KILL, true).await {
             Ok(()) if ended(container, limit / 2).await => return Ok(()),
@@ -60,10 +60,10 @@ impl Engine {
                 tracing::warn!(container_id = %container.id, error, "is killed through its cgroup");
             }
         }
-        let (engine, cgroup) = (self.clone(), container.cgroup());
+        let (this, cgroup) = (self.clone(), container.cgroup());
         let killed = crate::blocking("killing a cgroup", move || {
-            engine.cgroups.thaw(&cgroup)?;
-            Ok(engine.cgroups.kill(&cgroup)?)
+            this.core.cgroups.thaw(&cgroup)?;
+            Ok(this.core.cgroups.kill(&cgroup)?)
         });
         // A process in state D keeps the kill waiting too.
         let _ = tokio::time::timeout(limit / 2, killed).await;
@@ -77,7 +77,7 @@ impl Engine {
     pub(super) fn unkillable(&self, container: &Container) -> EngineError {
         EngineError::Unkillable {
             id: container.id.clone(),
-            seconds: self.live().settings.kill_timeout_seconds,
+            seconds: self.core.live().settings.kill_timeout_seconds,
             hint: hint(container.pid()),
         }
     }

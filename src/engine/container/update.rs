@@ -4,13 +4,13 @@ use crate::error::EngineError;
 use crate::limits;
 use crate::mirror::Key;
 use crate::objects::{Container, lock};
-use crate::{Engine, blocking};
+use crate::{Containers, blocking};
 use model::{ContainerState, OomScore, Resources};
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-impl Engine {
+impl Containers {
     /// Changes the limits of a container that has not ended: those that are not 0 or empty. Either all of them are
     /// changed or none. `annotations` are kept with the container and mean nothing here.
     pub async fn update_container(
@@ -19,17 +19,18 @@ impl Engine {
         change: Resources,
         annotations: BTreeMap<String, String>,
     ) -> Result<(), EngineError> {
-        let (engine, container) = (self.clone(), self.registry.container(id)?);
-        self.carry_out("UpdateContainerResources", id, async move {
-            let _pod = container.pod.op.read().await;
-            let _op = container.op.lock().await;
-            if matches!(container.state(), ContainerState::Exited { .. }) {
-                return Err(EngineError::wrong_state("update the resources of", &container));
-            }
-            let held = container.clone();
-            blocking("updating limits", move || engine.update_limits(&held, &change, annotations)).await
-        })
-        .await
+        let (this, container) = (self.clone(), self.core.registry.container(id)?);
+        self.core
+            .carry_out("UpdateContainerResources", id, async move {
+                let _pod = container.pod.op.read().await;
+                let _op = container.op.lock().await;
+                if matches!(container.state(), ContainerState::Exited { .. }) {
+                    return Err(EngineError::wrong_state("update the resources of", &container));
+                }
+                let held = container.clone();
+                blocking("updating limits", move || this.update_limits(&held, &change, annotations)).await
+            })
+            .await
     }
 
     fn update_limits(
@@ -40,21 +41,22 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let before = container.record().resources().clone();
         let after = limits::merge(&before, change)?;
-        let wanted = self.limits.cgroup_limits(&limits::changed(&before, &after, change))?;
+        let wanted = self.core.limits.cgroup_limits(&limits::changed(&before, &after, change))?;
         let spec = self.updated_spec(container, &after)?;
         let path = container.cgroup();
-        let old = limits::only(self.cgroups.limits(&path, &wanted)?, &wanted);
+        let old = limits::only(self.core.cgroups.limits(&path, &wanted)?, &wanted);
         let applied = self
+            .core
             .cgroups
             .update(&path, &wanted)
             .map_err(EngineError::from)
             .and_then(|()| Ok(failpoint::reach!("engine.update.limited")?))
             .and_then(|()| self.record_limits(container, &spec, &after, annotations));
         if let Err(failure) = applied {
-            return Err(failure.and_left(self.cgroups.update(&path, &old).map_err(EngineError::from)));
+            return Err(failure.and_left(self.core.cgroups.update(&path, &old).map_err(EngineError::from)));
         }
         if let Some(template) = container.exec.get() {
-            *lock(&template.cgroup) = self.cgroups.joined(&path);
+            *lock(&template.cgroup) = self.core.cgroups.joined(&path);
         }
         if before.oom_score_adj != after.oom_score_adj {
             self.adjust_oom_scores(container, after.oom_score_adj.get());
@@ -71,7 +73,7 @@ impl Engine {
             id: container.id.clone(),
             source,
         })?;
-        let limits = oci::spec::resources(resources, &self.live().planning, false);
+        let limits = oci::spec::resources(resources, &self.core.live().planning, false);
         if let Some(held) = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()) {
             held.set_cpu(limits.cpu().clone())
                 .set_memory(*limits.memory())
@@ -97,7 +99,7 @@ impl Engine {
         failpoint::reach!("engine.update.specified")?;
         let bytes = container.set_resources(resources.clone(), annotations)?;
         failpoint::pass!("engine.update.recorded");
-        self.mirror.put(Key::Container(container.id.clone()), bytes);
+        self.core.mirror.put(Key::Container(container.id.clone()), bytes);
         Ok(())
     }
 
@@ -107,7 +109,7 @@ impl Engine {
         let file = |pid: i32| format!("/proc/{pid}/oom_score_adj");
         let read = |pid: i32| std::fs::read_to_string(file(pid)).ok();
         let Some(first) = container.pid().and_then(read) else { return };
-        for pid in self.cgroups.procs(&container.cgroup()) {
+        for pid in self.core.cgroups.procs(&container.cgroup()) {
             if read(pid).is_some_and(|text| text == first)
                 && let Err(error) = std::fs::write(file(pid), score.to_string())
             {

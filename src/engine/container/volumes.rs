@@ -1,6 +1,6 @@
 //! What images contribute to a container's mounts: images as volumes, and the volumes that its own image declares.
 
-use crate::Engine;
+use crate::Containers;
 use crate::error::EngineError;
 use crate::record::MountedImage;
 use image::Image;
@@ -22,7 +22,7 @@ pub(super) struct Volumes {
     pub(super) anonymous: Vec<AnonymousVolume>,
 }
 
-impl Engine {
+impl Containers {
     /// Finds the images that a request mounts, and keeps them until the container is gone.
     pub(super) fn volumes(
         &self,
@@ -38,7 +38,7 @@ impl Engine {
             volumes.mounted.push(mounted);
         }
         if !image.config.volumes.is_empty() {
-            let base = base(&self.paths.container(id.as_str()));
+            let base = base(&self.core.paths.container(id.as_str()));
             volumes.anonymous = oci::spec::anonymous_volumes(&image.config.volumes, &config.mounts, &base)?;
         }
         Ok(volumes)
@@ -54,9 +54,9 @@ impl Engine {
             move |source: EngineError| EngineError::ImageVolume { mount, field, source: Box::new(source) }
         };
         let held = || {
-            let found = self.images.find(name)?;
+            let found = self.core.images.find(name)?;
             let found = found.ok_or_else(|| EngineError::NoSuchImage(name.to_owned()))?;
-            Ok(self.images.hold(&found.id, id.as_str())?)
+            Ok(self.core.images.hold(&found.id, id.as_str())?)
         };
         let image = held().map_err(failed("image"))?;
         let view = RootView::of(&image.rootfs);
@@ -65,7 +65,7 @@ impl Engine {
             failed("image_sub_path")(EngineError::NoSuchDirectory { path: sub_path.to_owned() })
         })?;
         if layers.len() < 2 {
-            layers.push(self.paths.empty());
+            layers.push(self.core.paths.empty());
         }
         // What PullImage answers, whatever the names of the image are.
         let image_ref = image.id.clone();

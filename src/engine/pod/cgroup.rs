@@ -31,7 +31,7 @@ pub(crate) struct Tree {
 impl Engine {
     /// Whether pods get scopes of systemd.
     pub fn uses_systemd(&self) -> bool {
-        self.tree.driver() == Driver::Systemd
+        self.core.tree.driver() == Driver::Systemd
     }
 }
 

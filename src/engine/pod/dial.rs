@@ -1,17 +1,17 @@
 //! PortForward: connections to the ports of a pod.
 
-use crate::Engine;
+use crate::Pods;
 use crate::error::EngineError;
 use model::SandboxState;
 use tokio::net::TcpStream;
 
-impl Engine {
+impl Pods {
     /// The whole id of a ready pod, for verbs that come later.
     ///
     /// # Errors
     /// When there is none, or it is not ready.
     pub fn ready_pod(&self, id: &str, operation: &'static str) -> Result<String, EngineError> {
-        let pod = self.registry.pod(id)?;
+        let pod = self.core.registry.pod(id)?;
         match pod.state() {
             SandboxState::Ready => Ok(pod.id.clone()),
             SandboxState::Creating => Err(EngineError::NoSuchPod(id.to_owned())),
@@ -26,7 +26,7 @@ impl Engine {
     /// Returns when a pod is not ready any more, or is removed.
     pub async fn pod_left(&self, id: &str) {
         // One that is not there has left.
-        if let Ok(pod) = self.registry.pod(id) {
+        if let Ok(pod) = self.core.registry.pod(id) {
             pod.left().await;
         }
     }
@@ -37,7 +37,7 @@ impl Engine {
     /// When nobody listens at either.
     pub async fn dial(&self, id: &str, port: u16) -> Result<TcpStream, EngineError> {
         let id = self.ready_pod(id, "forward a port of")?;
-        let pod = self.registry.pod(&id)?;
+        let pod = self.core.registry.pod(&id)?;
         let supervisor = pod.live_supervisor("forward a port of", &id)?;
         supervisor.dial(pod.netns(), port).await
     }

@@ -1,15 +1,15 @@
 //! PodSandboxStatus and ListPodSandbox.
 
-use crate::Engine;
+use crate::Pods;
 use crate::error::EngineError;
 use crate::view::{PodFilter, PodView};
 use model::SandboxState;
 use std::collections::BTreeMap;
 
-impl Engine {
+impl Pods {
     /// One pod.
     pub fn pod_status(&self, id: &str) -> Result<PodView, EngineError> {
-        let pod = self.registry.pod(id)?;
+        let pod = self.core.registry.pod(id)?;
         if pod.state() == SandboxState::Creating {
             return Err(EngineError::NoSuchPod(id.to_owned()));
         }
@@ -18,12 +18,12 @@ impl Engine {
 
     /// The pods that fit, newest first.
     pub fn list_pods(&self, filter: &PodFilter) -> Vec<PodView> {
-        self.registry.list_pods(filter)
+        self.core.registry.list_pods(filter)
     }
 
     /// Verbose details of a pod: one JSON document under `info`, as crictl's users know it.
     pub fn pod_info(&self, id: &str) -> Result<BTreeMap<String, String>, EngineError> {
-        let pod = self.registry.pod(id)?;
+        let pod = self.core.registry.pod(id)?;
         let record = pod.record();
         let limits = record.limits();
         let info = serde_json::json!({

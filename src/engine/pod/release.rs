@@ -7,12 +7,12 @@ use crate::mirror::Key;
 use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::supervisor::Supervisor;
-use crate::{Engine, blocking};
+use crate::{Pods, blocking};
 use model::{ContainerState, SandboxState};
 use std::sync::Arc;
 use std::time::Duration;
 
-impl Engine {
+impl Pods {
     /// Frees everything that the pod holds on the host: processes, network, namespaces, mounts, cgroups. Its
     /// records stay.
     pub(crate) async fn release(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
@@ -26,26 +26,26 @@ impl Engine {
         }
         failpoint::pass!("engine.release.marked");
         pod.stop_counting();
-        failures.extend(self.stage("kill_containers", self.kill_containers(pod)).await);
+        failures.extend(self.core.stage("kill_containers", self.kill_containers(pod)).await);
         failpoint::pass!("engine.release.killed");
         let (network, shim) = tokio::join!(
-            self.stage("cni_del", self.detach(pod)),
-            self.stage("supervisor_end", self.end_supervisor(pod)),
+            self.core.stage("cni_del", self.detach(pod)),
+            self.core.stage("supervisor_end", self.end_supervisor(pod)),
         );
         failures.extend(network.err());
         failures.extend(shim.err());
-        let (engine, held) = (self.clone(), pod.clone());
+        let (this, held) = (self.clone(), pod.clone());
         let rest =
-            self.stage("unmount", blocking("taking down a pod", move || Ok(engine.release_host(&held))));
+            self.core.stage("unmount", blocking("taking down a pod", move || Ok(this.release_host(&held))));
         match rest.await {
             Ok(more) => failures.extend(more),
             Err(error) => failures.push(error),
         }
-        failures.extend(self.stage("scope_end", self.tree.release_scope(pod)).await.err());
+        failures.extend(self.core.stage("scope_end", self.core.tree.release_scope(pod)).await.err());
         // What the shim did not get to bury before it ended.
-        self.orphaned(pod, "").await;
+        self.containers.orphaned(pod, "").await;
         if was_ready {
-            self.events.tell_pod(pod, EventKind::Stopped);
+            self.core.events.tell_pod(pod, EventKind::Stopped);
         }
         if !failures.is_empty() {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);
@@ -56,7 +56,7 @@ impl Engine {
             record.released = true;
         };
         if let Some(bytes) = pod.update_regardless(released) {
-            self.mirror.put(Key::Pod(pod.id.clone()), bytes);
+            self.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
         }
         failpoint::pass!("engine.release.recorded");
         Ok(())
@@ -64,11 +64,11 @@ impl Engine {
 
     /// Kills every container that lives and waits for its end to be known.
     async fn kill_containers(self: &Arc<Self>, pod: &Arc<Pod>) -> Vec<EngineError> {
-        let containers = self.registry.containers_of(&pod.id);
+        let containers = self.core.registry.containers_of(&pod.id);
         let kills = containers
             .into_iter()
             .filter(|container| !matches!(container.state(), ContainerState::Exited { .. }))
-            .map(|container| async move { self.kill(&container).await });
+            .map(|container| async move { self.containers.kill(&container).await });
         futures::future::join_all(kills).await.into_iter().filter_map(Result::err).collect()
     }
 
@@ -76,11 +76,11 @@ impl Engine {
         let record = pod.record();
         let Some(network) = files::network_of(&record) else { return Ok(()) };
         // Boxed: executing plugins makes for a large future.
-        let detached = Box::pin(self.network.detach(&network, record.attachment.as_ref())).await;
+        let detached = Box::pin(self.core.network.detach(&network, record.attachment.as_ref())).await;
         detached.map_err(EngineError::of_network(&network))?;
         failpoint::reach!("engine.release.detached")?;
         let pin = network.netns;
-        let node = Arc::clone(&self.network);
+        let node = Arc::clone(&self.core.network);
         blocking("removing a network namespace", move || {
             node.remove_namespace(&pin)
                 .map_err(EngineError::sys(format!("remove the network namespace {pin:?}")))?;
@@ -90,7 +90,7 @@ impl Engine {
     }
 
     async fn end_supervisor(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {
-        let limit = Duration::from_secs(self.live().settings.kill_timeout_seconds);
+        let limit = Duration::from_secs(self.core.live().settings.kill_timeout_seconds);
         let Some(supervisor) = pod.supervisor() else { return Ok(()) };
         let asked = tokio::time::timeout(limit, supervisor.shutdown()).await;
         if !matches!(asked, Ok(Ok(()))) {
@@ -113,10 +113,10 @@ impl Engine {
         failures.extend(self.host.unmount(&pod.files.own()).err());
         failpoint::pass!("engine.release.unmounted");
         failures.extend(crate::record::remove(&pod.files.socket()).err());
-        for container in self.registry.containers_of(&pod.id) {
-            failures.extend(self.tree.remove(&container).err());
+        for container in self.core.registry.containers_of(&pod.id) {
+            failures.extend(self.core.tree.remove(&container).err());
         }
-        self.tree.release(&pod.id, pod.record().cgroups);
+        self.core.tree.release(&pod.id, pod.record().cgroups);
         failpoint::pass!("engine.release.cgroups");
         failures
     }

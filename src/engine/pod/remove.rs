@@ -1,6 +1,7 @@
 //! RemovePodSandbox.
 
-use crate::Engine;
+use crate::Core;
+use crate::Pods;
 use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::mirror::Key;
@@ -10,41 +11,42 @@ use std::path::Path;
 use std::sync::Arc;
 use sys::tree::Trash;
 
-impl Engine {
+impl Pods {
     /// Stops a pod that is not stopped, removes its containers and forgets it; unknown pods are fine.
     pub async fn remove_pod(self: &Arc<Self>, id: &str) -> Result<(), EngineError> {
-        let pod = match self.registry.pod(id) {
+        let pod = match self.core.registry.pod(id) {
             Err(EngineError::NoSuchPod(_)) => return Ok(()),
             found => found?,
         };
-        let engine = self.clone();
-        self.carry_out("RemovePodSandbox", id, async move {
-            pod.ending.cancel();
-            let _op = pod.op.write().await;
-            engine.release(&pod).await?;
-            for container in engine.registry.containers_of(&pod.id) {
-                engine.remove_held_container(&container).await?;
-            }
-            engine.forget(&pod)
-        })
-        .await
+        let this = self.clone();
+        self.core
+            .carry_out("RemovePodSandbox", id, async move {
+                pod.ending.cancel();
+                let _op = pod.op.write().await;
+                this.release(&pod).await?;
+                for container in this.core.registry.containers_of(&pod.id) {
+                    this.containers.remove_held_container(&container).await?;
+                }
+                this.forget(&pod)
+            })
+            .await
     }
 
     /// Removes a pod's records and frees its name.
     pub(crate) fn forget(&self, pod: &Pod) -> Result<(), EngineError> {
         // Out of sight at once, so that a crash leaves a whole pod or none.
-        self.set_aside(pod.files.dir(), &pod.id)?;
+        self.core.set_aside(pod.files.dir(), &pod.id)?;
         failpoint::reach!("engine.forget.aside")?;
-        self.mirror.delete(Key::Pod(pod.id.clone()));
-        self.registry.drop_pod(&pod.id);
+        self.core.mirror.delete(Key::Pod(pod.id.clone()));
+        self.core.registry.drop_pod(&pod.id);
         failpoint::pass!("engine.forget.dropped");
-        self.events.tell_pod(pod, EventKind::Deleted);
-        self.pod_names.free(&pod.config().metadata, &pod.id);
+        self.core.events.tell_pod(pod, EventKind::Deleted);
+        self.names.free(&pod.config().metadata, &pod.id);
         Ok(())
     }
 }
 
-impl Engine {
+impl Core {
     /// Takes the directory of a removed pod or container out of the way at once; its files, which may be many, are
     /// deleted behind.
     pub(crate) fn set_aside(&self, dir: &Path, id: &str) -> Result<(), EngineError> {

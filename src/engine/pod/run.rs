@@ -10,7 +10,7 @@ use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::registry::PodName;
 use crate::supervisor::{Hello, Notice, Supervisor, SupervisorError};
-use crate::{Engine, blocking};
+use crate::{Pods, blocking};
 use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
 use std::sync::{Arc, Weak};
 use sys::shim_spawn::ShimProcess;
@@ -22,7 +22,7 @@ const SHIM_OOM_SCORE_ADJ: i32 = -999;
 
 type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String)>;
 
-impl Engine {
+impl Pods {
     /// Makes a pod ready and returns its id. An identical request joins the one in flight, or gets the pod that
     /// stands.
     pub async fn run_pod(
@@ -30,26 +30,23 @@ impl Engine {
         config: SandboxConfig,
         handler: String,
     ) -> Result<SandboxId, EngineError> {
-        self.live().handlers.find(&handler)?.check_pod(&config)?;
+        self.core.live().handlers.find(&handler)?.check_pod(&config)?;
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
         let record = self.new_record(&id, config.clone(), handler.clone())?;
-        self.check_user_namespace(&config)?;
-        self.labels.check(config.linux.security.selinux.as_ref())?;
+        self.core.check_user_namespace(&config)?;
+        self.core.labels.check(config.linux.security.selinux.as_ref())?;
         self.check_sysctls(&config)?;
         if let Some(network) = files::network_of(&record) {
-            self.network.validate(&network)?;
+            self.core.network.validate(&network)?;
         }
-        match self.pod_names.claim(&config.metadata, (config.clone(), handler.clone()), id.as_str()) {
+        match self.names.claim(&config.metadata, (config.clone(), handler.clone()), id.as_str()) {
             Claim::New(ticket) => {
-                let engine = self.clone();
+                let this = self.clone();
                 let subject = format!("{}/{} {id}", config.metadata.namespace, config.metadata.name);
-                self.carry_out(
-                    "RunPodSandbox",
-                    &subject,
-                    async move { engine.make_pod(record, ticket).await },
-                )
-                .await
+                self.core
+                    .carry_out("RunPodSandbox", &subject, async move { this.make_pod(record, ticket).await })
+                    .await
             }
             Claim::Join(join) => join.wait().await.map(SandboxId::new),
             Claim::Held { id, same } => self.held_pod(&config.metadata, id, same),
@@ -58,7 +55,7 @@ impl Engine {
     }
 
     fn held_pod(&self, name: &PodName, id: String, same: bool) -> Result<SandboxId, EngineError> {
-        let ready = self.registry.pod(&id).is_ok_and(|pod| pod.state() == SandboxState::Ready);
+        let ready = self.core.registry.pod(&id).is_ok_and(|pod| pod.state() == SandboxState::Ready);
         if same && ready {
             return Ok(SandboxId::new(id));
         }
@@ -72,9 +69,9 @@ impl Engine {
         handler: String,
     ) -> Result<PodRecord, EngineError> {
         let networked = config.linux.security.namespaces.network == NamespaceMode::Pod;
-        let cgroup_parent = self.tree.parent(id.as_str(), &config.linux.cgroup_parent)?;
+        let cgroup_parent = self.core.tree.parent(id.as_str(), &config.linux.cgroup_parent)?;
         let mut record = PodRecord::new(id.as_str(), config, handler, cgroup_parent);
-        record.netns = networked.then(|| self.live().settings.netns_dir.join(netns_name(id.as_str())));
+        record.netns = networked.then(|| self.core.live().settings.netns_dir.join(netns_name(id.as_str())));
         Ok(record)
     }
 
@@ -83,9 +80,9 @@ impl Engine {
         mut record: PodRecord,
         ticket: PodTicket,
     ) -> Result<SandboxId, EngineError> {
-        let made = self.labels.choose_level(&record.config).and_then(|level| {
+        let made = self.core.labels.choose_level(&record.config).and_then(|level| {
             record.selinux_level = level.as_ref().map_or("", oci::selinux::Reserved::level).to_owned();
-            let pod = Pod::new(record, &self.paths)?;
+            let pod = Pod::new(record, &self.core.paths)?;
             // Nobody else knows the pod yet.
             let _ = level.map(|level| pod.level.set(level));
             Ok(pod)
@@ -94,14 +91,14 @@ impl Engine {
             Ok(pod) => pod,
             Err(error) => return Err(ticket.fail(error)),
         };
-        self.registry.add_pod(pod.clone());
+        self.core.registry.add_pod(pod.clone());
         let _op = pod.op.write().await;
         match self.build(&pod, &ticket).await {
             Ok(bytes) => {
-                self.mirror.put(Key::Pod(pod.id.clone()), bytes);
+                self.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
                 pod.publish();
-                self.events.tell_pod(&pod, EventKind::Created);
-                self.events.tell_pod(&pod, EventKind::Started);
+                self.core.events.tell_pod(&pod, EventKind::Created);
+                self.core.events.tell_pod(&pod, EventKind::Started);
                 failpoint::pass!("engine.run.published");
                 ticket.keep();
                 Ok(SandboxId::new(pod.id.as_str()))
@@ -126,7 +123,7 @@ impl Engine {
     async fn build(self: &Arc<Self>, pod: &Arc<Pod>, ticket: &PodTicket) -> Result<Vec<u8>, EngineError> {
         ticket.stage("recording");
         // Settings that took the handler away may have come before this pod was known to hold it.
-        self.live().handlers.find(&pod.handler())?;
+        self.core.live().handlers.find(&pod.handler())?;
         self.journal(pod)?;
         failpoint::reach!("engine.run.recorded")?;
         ticket.stage("setting up the network and the supervisor");
@@ -137,8 +134,8 @@ impl Engine {
             std::mem::swap(&mut first, &mut second);
         }
         let (attached, launched) = tokio::join!(
-            self.stage("network", self.attach(pod, first)),
-            self.stage("supervisor", self.launch(pod, second)),
+            self.core.stage("network", self.attach(pod, first)),
+            self.core.stage("supervisor", self.launch(pod, second)),
         );
         if let (Err(_), Err(second)) = (&attached, &launched) {
             tracing::warn!(pod_id = %pod.id, error = chain(second), "the supervisor failed beside the network");
@@ -168,13 +165,13 @@ impl Engine {
         }
         failpoint::reach!("engine.run.directories")?;
         self.protect(pod)?;
-        let cgroups = self.tree.dirs(pod);
+        let cgroups = self.core.tree.dirs(pod);
         pod.update(|record| record.cgroups = cgroups).map(drop)
     }
 
     /// Gives the pod's directory the mode that it is to have, also where an earlier daemon gave it another.
     pub(crate) fn protect(&self, pod: &Pod) -> Result<(), EngineError> {
-        let is_foreign = self.live().handlers.of(pod).is_foreign();
+        let is_foreign = self.core.live().handlers.of(pod).is_foreign();
         files::protect(&*self.host, pod.files.dir(), &pod.config(), is_foreign)
     }
 
@@ -191,20 +188,20 @@ impl Engine {
             Err(_) => return Ok(None),
         };
         let makes = side.is_some();
-        let node = Arc::clone(&self.network);
+        let node = Arc::clone(&self.core.network);
         let open = move || {
             let opened = if makes { node.create_namespace(&pin) } else { node.adopt_namespace(&pin) };
             opened.map_err(EngineError::sys(format!("make the network namespace {pin:?}")))
         };
-        let netns = self.stage("netns", blocking("making a network namespace", open)).await?;
+        let netns = self.core.stage("netns", blocking("making a network namespace", open)).await?;
         failpoint::reach!("engine.run.netns")?;
         if let Some(side) = side {
             side.ready();
         }
         let _attaching = self.attaching.read().await;
         // Boxed: executing plugins makes for a large future.
-        let attach = Box::pin(self.network.attach_open(&network, netns.clone()));
-        let attached = self.stage("cni_add", attach).await;
+        let attach = Box::pin(self.core.network.attach_open(&network, netns.clone()));
+        let attached = self.core.stage("cni_add", attach).await;
         let attachment = attached.map_err(EngineError::of_network(&network))?;
         failpoint::reach!("engine.run.attached")?;
         let asked = self.sysctls(&pod.config()).attached;
@@ -216,12 +213,12 @@ impl Engine {
 
     /// Starts the shim and lets it enter the pod's namespaces.
     async fn launch(self: &Arc<Self>, pod: &Arc<Pod>, side: Netns) -> Result<(), EngineError> {
-        let (engine, held) = (self.clone(), pod.clone());
+        let (this, held) = (self.clone(), pod.clone());
         let (cgroup, process) =
-            self.stage("spawn", blocking("starting a supervisor", move || engine.spawn(&held))).await?;
+            self.core.stage("spawn", blocking("starting a supervisor", move || this.spawn(&held))).await?;
         let cgroup = match cgroup {
             Some(cgroup) => cgroup,
-            None => match self.stage("scope", self.tree.enter_scope(pod, process.pid)).await {
+            None => match self.core.stage("scope", self.core.tree.enter_scope(pod, process.pid)).await {
                 Ok(cgroup) => cgroup,
                 Err(error) => {
                     self.launcher.kill(process).await;
@@ -248,9 +245,9 @@ impl Engine {
             pause: &self.pause_binary,
             exits: &pod.files.exits(),
             oom_score_adj: SHIM_OOM_SCORE_ADJ,
-            label: &self.labels.of_pod(pod).process,
+            label: &self.core.labels.of_pod(pod).process,
         })?;
-        let mut stands = self.stage("namespaces", supervisor.sandbox(plan)).await?;
+        let mut stands = self.core.stage("namespaces", supervisor.sandbox(plan)).await?;
         pod.set_pause(stands.pause_pid);
         failpoint::reach!("engine.run.entered")?;
         // The supervisor and the pause meet the same limits.
@@ -267,12 +264,12 @@ impl Engine {
     /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
     fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
-        let label = self.labels.of_pod(pod).mount;
-        files::mount_own(&*self.host, &pod.files, &config, self.live().settings.shm_size, &label)?;
+        let label = self.core.labels.of_pod(pod).mount;
+        files::mount_own(&*self.host, &pod.files, &config, self.core.live().settings.shm_size, &label)?;
         failpoint::reach!("engine.run.mounted")?;
         files::write_names(&pod.files, &pod.id, &config)?;
         failpoint::reach!("engine.run.named")?;
-        let cgroup = self.tree.make(pod)?;
+        let cgroup = self.core.tree.make(pod)?;
         failpoint::reach!("engine.run.cgroups")?;
         self.limit_pod(pod, &pod.record().limits())?;
         failpoint::reach!("engine.run.limited")?;
@@ -287,13 +284,13 @@ impl Engine {
         pod: &Arc<Pod>,
         started: Option<ShimProcess>,
     ) -> Result<(Arc<dyn Supervisor>, Hello), EngineError> {
-        let engine: Weak<Self> = Arc::downgrade(self);
+        let this: Weak<Self> = Arc::downgrade(self);
         let held = Arc::downgrade(pod);
         let notify = move |notice| {
-            let (Some(engine), Some(pod)) = (engine.upgrade(), held.upgrade()) else { return };
+            let (Some(this), Some(pod)) = (this.upgrade(), held.upgrade()) else { return };
             match notice {
-                Notice::Exited(record) => engine.exited(&record),
-                Notice::Lost => engine.supervisor_lost(&pod),
+                Notice::Exited(record) => this.containers.exited(&record),
+                Notice::Lost => this.supervisor_lost(&pod),
             }
         };
         self.launcher.connect(&pod.id, &pod.files, started, Box::new(notify)).await

@@ -1,7 +1,7 @@
 //! Kernel parameters of pods. Those of a request for the network are written once the pod is attached: an interface has
 //! none before it is there, and what attaches the pod writes some itself.
 
-use crate::Engine;
+use crate::Pods;
 use crate::error::EngineError;
 use model::SandboxConfig;
 use oci::OciError;
@@ -10,10 +10,10 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-impl Engine {
+impl Pods {
     /// The parameters of a pod.
     pub(super) fn sysctls(&self, config: &SandboxConfig) -> PodSysctls {
-        pod_sysctls(config, &self.live().default_sysctls)
+        pod_sysctls(config, &self.core.live().default_sysctls)
     }
 
     /// Refuses what cannot be set, before anything is made. Of the network's, that shows when it is there.

@@ -5,11 +5,11 @@ use crate::limits;
 use crate::mirror::Key;
 use crate::objects::Pod;
 use crate::record::PodLimits;
-use crate::{Engine, blocking};
+use crate::{Pods, blocking};
 use model::{Resources, SandboxState};
 use std::sync::Arc;
 
-impl Engine {
+impl Pods {
     /// Takes the limits of a ready pod as a whole. A pod whose cgroup is this runtime's own gets them; where the
     /// request named a `cgroup_parent`, its owner (the kubelet) sizes it, and they are kept to be shown.
     pub async fn update_pod(
@@ -18,25 +18,26 @@ impl Engine {
         overhead: Option<Resources>,
         resources: Option<Resources>,
     ) -> Result<(), EngineError> {
-        let (engine, pod) = (self.clone(), self.registry.pod(id)?);
-        self.carry_out("UpdatePodSandboxResources", id, async move {
-            let _op = pod.op.write().await;
-            match pod.state() {
-                SandboxState::Ready => {}
-                SandboxState::Creating => return Err(EngineError::NoSuchPod(pod.id.clone())),
-                SandboxState::NotReady => {
-                    return Err(EngineError::WrongState {
-                        operation: "update the resources of",
-                        id: format!("pod sandbox {}", pod.id),
-                        state: "not ready".to_owned(),
-                    });
+        let (this, pod) = (self.clone(), self.core.registry.pod(id)?);
+        self.core
+            .carry_out("UpdatePodSandboxResources", id, async move {
+                let _op = pod.op.write().await;
+                match pod.state() {
+                    SandboxState::Ready => {}
+                    SandboxState::Creating => return Err(EngineError::NoSuchPod(pod.id.clone())),
+                    SandboxState::NotReady => {
+                        return Err(EngineError::WrongState {
+                            operation: "update the resources of",
+                            id: format!("pod sandbox {}", pod.id),
+                            state: "not ready".to_owned(),
+                        });
+                    }
                 }
-            }
-            let held = pod.clone();
-            let change = PodLimits { overhead, resources };
-            blocking("updating limits", move || engine.update_pod_limits(&held, change)).await
-        })
-        .await
+                let held = pod.clone();
+                let change = PodLimits { overhead, resources };
+                blocking("updating limits", move || this.update_pod_limits(&held, change)).await
+            })
+            .await
     }
 
     fn update_pod_limits(&self, pod: &Pod, change: PodLimits) -> Result<(), EngineError> {
@@ -50,7 +51,7 @@ impl Engine {
         match applied.and_then(|()| pod.update(|record| record.updated = Some(after))) {
             Ok(bytes) => {
                 failpoint::pass!("engine.resize.recorded");
-                self.mirror.put(Key::Pod(pod.id.clone()), bytes);
+                self.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
                 Ok(())
             }
             Err(failure) => Err(failure.and_left(self.limit_pod(pod, &before))),
@@ -66,6 +67,6 @@ impl Engine {
         if total == Resources::default() {
             return Ok(());
         }
-        Ok(self.cgroups.update(pod.cgroup.parent(), &self.limits.cgroup_limits(&total)?)?)
+        Ok(self.core.cgroups.update(pod.cgroup.parent(), &self.core.limits.cgroup_limits(&total)?)?)
     }
 }

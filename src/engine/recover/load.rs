@@ -2,7 +2,7 @@
 //! record is damaged.
 
 use super::names;
-use crate::Engine;
+use crate::Recovery;
 use crate::error::{EngineError, chain};
 use crate::mirror::{Key, Records};
 use crate::objects::{Container, Pod};
@@ -22,21 +22,21 @@ pub(super) struct Loaded {
     pub(super) whole: bool,
 }
 
-impl Engine {
+impl Recovery {
     /// Registers every pod and container on record.
     pub(super) fn load(&self, durable: &Records) -> Result<Loaded, EngineError> {
         let mut loaded = Loaded { pods: Vec::new(), half_made: HashMap::new(), whole: true };
-        for name in names(&self.paths.pods())? {
-            let files = PodFiles::new(&self.paths, &name);
+        for name in names(&self.core.paths.pods())? {
+            let files = PodFiles::new(&self.core.paths, &name);
             if name.starts_with(REMOVED) {
-                self.trash.discard(files.dir().to_path_buf());
+                self.core.trash.discard(files.dir().to_path_buf());
                 continue;
             }
             match read_or_copy::<PodRecord>(&files.pod(), &name, durable.get(&Key::Pod(name.clone()))) {
                 Some(record) => self.load_pod(record, &files, durable, &mut loaded)?,
                 None if files.pod().with_extension("json.bad").exists() => loaded.whole = false,
                 // The daemon died before it wrote the first record, and so before it made anything else.
-                None => self.trash.discard(files.dir().to_path_buf()),
+                None => self.core.trash.discard(files.dir().to_path_buf()),
             }
         }
         Ok(loaded)
@@ -50,7 +50,7 @@ impl Engine {
         loaded: &mut Loaded,
     ) -> Result<(), EngineError> {
         let id = record.id.clone();
-        let pod = match Pod::new(record, &self.paths) {
+        let pod = match Pod::new(record, &self.core.paths) {
             Ok(pod) => pod,
             Err(error) => {
                 tracing::error!(pod_id = %id, error = chain(&error), "a pod is left aside");
@@ -58,16 +58,16 @@ impl Engine {
                 return Ok(());
             }
         };
-        if let Err(error) = self.protect(&pod) {
+        if let Err(error) = self.pods.protect(&pod) {
             tracing::warn!(pod_id = %id, error = chain(&error), "the mode of the pod's directory is not repaired");
         }
         let record = pod.record();
         if !record.selinux_level.is_empty() {
             // Nobody else has touched the pod yet.
-            let _ = pod.level.set(self.labels.reserve(&record.selinux_level));
+            let _ = pod.level.set(self.core.labels.reserve(&record.selinux_level));
         }
-        self.pod_names.adopt(record.config.metadata.clone(), (record.config, record.handler), &pod.id);
-        self.registry.add_pod(pod.clone());
+        self.pods.names.adopt(record.config.metadata.clone(), (record.config, record.handler), &pod.id);
+        self.core.registry.add_pod(pod.clone());
         loaded.pods.push(pod.clone());
         let found = match names(&files.containers()) {
             Ok(found) => found,
@@ -84,7 +84,7 @@ impl Engine {
         }
         // After a reboot the durable copies came back without specs.
         for id in found.iter().filter_map(|name| name.strip_suffix(".json")) {
-            if self.registry.any_container(id).is_none()
+            if self.core.registry.any_container(id).is_none()
                 && let Some(record) = record::load::<ContainerRecord>(&files.container(id))
             {
                 self.load_container(record, &pod);
@@ -95,14 +95,14 @@ impl Engine {
 
     fn load_container(&self, record: ContainerRecord, pod: &Arc<Pod>) {
         let key = (record.sandbox_id.clone(), record.config.metadata.clone());
-        self.container_names.adopt(key, record.config.clone(), &record.id);
-        self.images.hold_rootfs(&record.id, &record.rootfs);
+        self.containers.names.adopt(key, record.config.clone(), &record.id);
+        self.core.images.hold_rootfs(&record.id, &record.rootfs);
         for volume in &record.image_volumes {
-            self.images.hold_rootfs(&record.id, &volume.rootfs);
+            self.core.images.hold_rootfs(&record.id, &volume.rootfs);
         }
         let container = Container::new(record, pod.clone());
         container.publish();
-        self.registry.add_container(container);
+        self.core.registry.add_container(container);
     }
 }
 

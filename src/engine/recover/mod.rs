@@ -5,16 +5,23 @@ mod adopt;
 mod load;
 mod restore;
 
-use crate::Engine;
 use crate::error::{EngineError, chain};
 use crate::mirror::{Key, Records};
 use crate::objects::Pod;
 use crate::record::{self, PodRanges};
+use crate::{Containers, Core, Pods};
 use model::SandboxState;
 use std::path::Path;
 use std::sync::Arc;
 
-impl Engine {
+/// Taking over, once in the life of a daemon.
+pub(crate) struct Recovery {
+    pub(crate) core: Arc<Core>,
+    pub(crate) containers: Arc<Containers>,
+    pub(crate) pods: Arc<Pods>,
+}
+
+impl Recovery {
     /// Recovers what clients ask for first, which talks to shims only. What may wait for plugins and disks goes on
     /// behind.
     ///
@@ -43,13 +50,14 @@ impl Engine {
         }
         failpoint::pass!("engine.recover.swept");
         tracing::info!(pods = count, milliseconds = begin.elapsed().as_millis(), "took over what was there");
-        let engine = self.clone();
-        tokio::spawn(async move { engine.tidy(half_made, loaded.whole).await });
+        let this = self.clone();
+        tokio::spawn(async move { this.tidy(half_made, loaded.whole).await });
         Ok(())
     }
 
     fn restore_ranges(&self, bytes: &[u8]) {
-        match record::decode::<PodRanges>(bytes).map(|PodRanges(ranges)| self.network.set_pod_cidrs(&ranges))
+        match record::decode::<PodRanges>(bytes)
+            .map(|PodRanges(ranges)| self.core.network.set_pod_cidrs(&ranges))
         {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(error = chain(&error), "the recorded pod ranges are not taken"),
@@ -66,7 +74,7 @@ impl Engine {
             }
         }
         failpoint::pass!("engine.recover.undone");
-        if let Err(error) = self.tree.release_default_parent().await {
+        if let Err(error) = self.core.tree.release_default_parent().await {
             tracing::warn!(error = chain(&error), "the parent of pods without one is not freed");
         }
         self.keep_networks();
@@ -74,33 +82,34 @@ impl Engine {
             tracing::warn!("records are damaged: nothing that seems to belong to no pod is freed");
             return;
         }
-        let images = self.images.clone();
+        let images = self.core.images.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = images.sweep() {
                 tracing::warn!(error = chain(&error), "unused layers are not all removed");
             }
         });
         // A pod that is being attached is not among the valid ones yet.
-        let _alone = self.attaching.write().await;
+        let _alone = self.pods.attaching.write().await;
         let attached: Vec<(String, String)> = self
+            .core
             .registry
             .pods()
             .iter()
             .filter(|pod| !pod.is_released())
             .map(|pod| (pod.id.clone(), net::IFNAME.to_owned()))
             .collect();
-        if let Err(error) = Box::pin(self.network.gc(&attached)).await {
+        if let Err(error) = Box::pin(self.core.network.gc(&attached)).await {
             tracing::warn!(error = chain(&error), "attachments of lost pods may be left");
         }
         failpoint::pass!("engine.recover.tidied");
     }
 
     /// Has the packet rules of pods kept, for those that are there at each time.
-    fn keep_networks(self: &Arc<Self>) {
-        let engine = Arc::downgrade(self);
-        self.network.keep(move || {
-            let Some(engine) = engine.upgrade() else { return Vec::new() };
-            let pods = engine.registry.pods().into_iter().filter(|pod| !pod.is_released());
+    fn keep_networks(&self) {
+        let core = Arc::downgrade(&self.core);
+        self.core.network.keep(move || {
+            let Some(core) = core.upgrade() else { return Vec::new() };
+            let pods = core.registry.pods().into_iter().filter(|pod| !pod.is_released());
             let mut records: Vec<_> = pods.map(|pod| pod.record()).collect();
             records.sort_by_key(|record| record.created_at);
             records.into_iter().filter_map(|record| record.attachment.clone()).collect()
@@ -109,10 +118,10 @@ impl Engine {
 
     /// Deletes writable layers without a record: removed ones whose deletion was cut short, and half-made ones.
     fn sweep(&self) -> Result<(), EngineError> {
-        let dir = self.paths.layers();
+        let dir = self.core.paths.layers();
         for name in names(&dir)? {
-            if self.registry.any_container(&name).is_none() {
-                self.trash.discard(dir.join(&name));
+            if self.core.registry.any_container(&name).is_none() {
+                self.core.trash.discard(dir.join(&name));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! After a reboot the runtime state is gone: the durable copies say which pods and containers there were.
 
-use crate::Engine;
+use crate::Recovery;
 use crate::error::{EngineError, chain};
 use crate::mirror::{Key, Records};
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
@@ -8,12 +8,12 @@ use model::SandboxState;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-impl Engine {
+impl Recovery {
     /// Brings the runtime records and the durable ones together: after a reboot the durable ones count, before one
     /// the runtime records do.
     pub(super) fn restore(&self, durable: &Records) -> Result<(), EngineError> {
         let boot = std::fs::read(BOOT_ID).map_err(EngineError::io("read", BOOT_ID))?;
-        let mark = self.paths.state.join("boot-id");
+        let mark = self.core.paths.state.join("boot-id");
         if std::fs::read(&mark).is_ok_and(|written| written == boot) {
             self.drop_removed(durable);
             return Ok(());
@@ -42,13 +42,13 @@ impl Engine {
             }
             Err(error) => {
                 tracing::error!(?key, %error, "a durable record is damaged and dropped");
-                self.mirror.delete(key.clone());
+                self.core.mirror.delete(key.clone());
             }
         }
     }
 
     fn restore_pod(&self, mut record: PodRecord) -> Result<(), EngineError> {
-        let files = PodFiles::new(&self.paths, &record.id);
+        let files = PodFiles::new(&self.core.paths, &record.id);
         if files.pod().exists() {
             return Ok(());
         }
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     fn restore_container(&self, record: &ContainerRecord) -> Result<(), EngineError> {
-        let files = PodFiles::new(&self.paths, &record.sandbox_id);
+        let files = PodFiles::new(&self.core.paths, &record.sandbox_id);
         let path = files.container(&record.id);
         if path.exists() || !files.containers().exists() {
             return Ok(());
@@ -72,13 +72,14 @@ impl Engine {
     fn drop_removed(&self, durable: &Records) {
         for (key, bytes) in durable {
             let there = match key {
-                Key::Pod(id) => PodFiles::new(&self.paths, id).dir().exists(),
-                Key::Container(id) => record::decode::<ContainerRecord>(bytes)
-                    .is_ok_and(|record| PodFiles::new(&self.paths, &record.sandbox_id).spec(id).exists()),
+                Key::Pod(id) => PodFiles::new(&self.core.paths, id).dir().exists(),
+                Key::Container(id) => record::decode::<ContainerRecord>(bytes).is_ok_and(|record| {
+                    PodFiles::new(&self.core.paths, &record.sandbox_id).spec(id).exists()
+                }),
                 Key::PodRanges => true,
             };
             if !there {
-                self.mirror.delete(key.clone());
+                self.core.mirror.delete(key.clone());
             }
         }
     }

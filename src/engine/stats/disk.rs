@@ -3,7 +3,7 @@
 //! Counting means walking. A walk is at most a twentieth of the time: until the next is due, readers get the last count
 //! with its time. A count that took long is renewed behind the scenes.
 
-use super::Reader;
+use super::Stats;
 use super::layer::{SHARE, measure};
 use crate::error::EngineError;
 use crate::objects::lock;
@@ -32,7 +32,7 @@ struct Counted {
     took: Duration,
 }
 
-impl Reader {
+impl Stats {
     /// Bytes and inodes of everything that containers have written.
     pub(crate) async fn containers_on_disk(self: &Arc<Self>) -> Result<FsUsage, EngineError> {
         let known = lock(&self.disk.0).counted.clone();

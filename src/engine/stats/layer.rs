@@ -1,7 +1,7 @@
 //! How much a container has written to its own layer. Counting means walking, so it is done behind the scenes: one
 //! layer at a time, each at most a twentieth of the time, and a reader gets the last count with its time.
 
-use super::Reader;
+use super::Stats;
 use crate::error::EngineError;
 use crate::now;
 use crate::objects::{Container, lock};
@@ -51,7 +51,7 @@ struct Queue {
     running: bool,
 }
 
-impl Reader {
+impl Stats {
     /// The last count of a container's layer. Blocks for a small first count only; an old one is renewed behind.
     pub(super) fn layer(self: &Arc<Self>, container: &Arc<Container>) -> LayerUsage {
         let ended = matches!(container.state(), ContainerState::Exited { .. });
@@ -83,7 +83,7 @@ impl Reader {
 }
 
 /// Counts what waits until nothing does.
-fn count_waiting(reader: &Weak<Reader>) {
+fn count_waiting(reader: &Weak<Stats>) {
     while let Some(reader) = reader.upgrade() {
         let next = {
             let mut queue = lock(&reader.waiting.0);
@@ -105,7 +105,7 @@ fn count_waiting(reader: &Weak<Reader>) {
     }
 }
 
-fn count(reader: &Reader, container: &Container, known: &mut Known, most: u64, ended: bool) {
+fn count(reader: &Stats, container: &Container, known: &mut Known, most: u64, ended: bool) {
     let begin = Instant::now();
     match measure(&reader.layers.join(&container.id).join("upper"), most) {
         Ok(Some((bytes, inodes))) => {

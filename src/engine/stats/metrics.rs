@@ -1,10 +1,10 @@
 //! ListPodSandboxMetrics: everything that cAdvisor would have counted of pods and containers.
 
-use super::{ContainerStats, PodStats, Processes, Reader};
+use super::{ContainerStats, PodStats, Processes, Stats};
+use crate::blocking;
 use crate::error::{EngineError, chain};
 use crate::objects::{Container, lock};
 use crate::view::PodFilter;
-use crate::{Engine, blocking};
 use model::ContainerState;
 use oci::cgroup::{Counted, Detail};
 use std::path::Path;
@@ -78,13 +78,13 @@ impl Load {
     }
 }
 
-impl Engine {
+impl Stats {
     /// ListMetricDescriptors: what this host counts at all. Looks at the host's files.
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn counted(&self) -> Result<Counted, EngineError> {
-        let stats = self.stats.clone();
+    pub async fn counted(self: &Arc<Self>) -> Result<Counted, EngineError> {
+        let stats = self.clone();
         blocking("reading what is counted", move || Ok(stats.limits.cgroups.counted())).await
     }
 
@@ -92,13 +92,13 @@ impl Engine {
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn pod_figures(&self) -> Result<Vec<PodFigures>, EngineError> {
-        let stats = self.stats.clone();
+    pub async fn pod_figures(self: &Arc<Self>) -> Result<Vec<PodFigures>, EngineError> {
+        let stats = self.clone();
         blocking("reading counters", move || Ok(stats.figures())).await
     }
 }
 
-impl Reader {
+impl Stats {
     fn figures(self: &Arc<Self>) -> Vec<PodFigures> {
         let filesystem = self.layers_filesystem();
         let figures = |stats: PodStats| {

@@ -21,13 +21,13 @@ pub(crate) use traffic::Traffic;
 use disk::Disk;
 use layer::Waiting;
 
+use crate::blocking;
 use crate::error::{EngineError, chain};
 use crate::limits::InForce;
 use crate::objects::{Container, Pod};
 use crate::registry::Registry;
 use crate::settings::Paths;
 use crate::view::{ContainerFilter, ContainerView, PodFilter, PodView};
-use crate::{Engine, blocking};
 use model::{ContainerState, SandboxState};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ pub struct PodStats {
     pub containers: Vec<ContainerStats>,
 }
 
-/// What reads usage.
-pub(crate) struct Reader {
+/// The use cases of usage: reads it, and remembers what takes long to count.
+pub struct Stats {
     registry: Arc<Registry>,
     limits: Arc<InForce>,
     /// The directory of the containers' layers.
@@ -70,13 +70,13 @@ pub(crate) struct Reader {
     disk: Disk,
 }
 
-impl Engine {
+impl Stats {
     /// ContainerStats.
     ///
     /// # Errors
     /// When there is none of the id, or its counters cannot be read.
-    pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, EngineError> {
-        let (stats, container) = (self.stats.clone(), self.registry.container(id)?);
+    pub async fn container_stats(self: &Arc<Self>, id: &str) -> Result<ContainerStats, EngineError> {
+        let (stats, container) = (self.clone(), self.registry.container(id)?);
         blocking("reading counters", move || stats.of(&container)).await
     }
 
@@ -85,10 +85,10 @@ impl Engine {
     /// # Errors
     /// When the reading ends unexpectedly.
     pub async fn list_container_stats(
-        &self,
+        self: &Arc<Self>,
         filter: ContainerFilter,
     ) -> Result<Vec<ContainerStats>, EngineError> {
-        let stats = self.stats.clone();
+        let stats = self.clone();
         blocking("reading counters", move || Ok(stats.of_all(&filter))).await
     }
 
@@ -96,8 +96,8 @@ impl Engine {
     ///
     /// # Errors
     /// When there is none of the id, it is not ready, or its counters cannot be read.
-    pub async fn pod_stats(&self, id: &str) -> Result<PodStats, EngineError> {
-        let (stats, pod) = (self.stats.clone(), self.registry.pod(id)?);
+    pub async fn pod_stats(self: &Arc<Self>, id: &str) -> Result<PodStats, EngineError> {
+        let (stats, pod) = (self.clone(), self.registry.pod(id)?);
         match pod.state() {
             SandboxState::Ready => {}
             SandboxState::Creating => return Err(EngineError::NoSuchPod(id.to_owned())),
@@ -116,13 +116,13 @@ impl Engine {
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn list_pod_stats(&self, filter: PodFilter) -> Result<Vec<PodStats>, EngineError> {
-        let stats = self.stats.clone();
+    pub async fn list_pod_stats(self: &Arc<Self>, filter: PodFilter) -> Result<Vec<PodStats>, EngineError> {
+        let stats = self.clone();
         blocking("reading counters", move || Ok(stats.of_pods(filter))).await
     }
 }
 
-impl Reader {
+impl Stats {
     pub(crate) fn new(registry: Arc<Registry>, limits: Arc<InForce>, paths: &Paths) -> Self {
         Self { registry, limits, layers: paths.layers(), waiting: Waiting::default(), disk: Disk::default() }
     }

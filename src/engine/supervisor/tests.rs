@@ -226,11 +226,14 @@ async fn a_shim_is_spawned_with_its_socket_and_known_by_its_arguments_when_it_is
     let launcher = ShimLauncher::new("/bin/cat".into());
     let files = PodFiles::new(&paths, "p");
     assert!(launcher.spawn("p", &files).is_err(), "its directory is not there");
+    let begin = std::time::Instant::now();
     std::fs::create_dir_all(files.dir()).unwrap();
     let process = launcher.spawn("p", &files).unwrap();
     assert!(files.socket().exists());
-    let refused = launcher.connect("p", &files, Some(process), Box::new(|_| {})).await.err().unwrap();
+    let connected = launcher.connect("p", &files, Some(process), Box::new(|_| {}));
+    let refused = connected.await.err().unwrap();
     assert!(!refused.to_string().is_empty());
+    assert!(begin.elapsed() < Duration::from_secs(20), "one that has died is not waited for");
     let log = std::fs::read_to_string(files.shim_log()).unwrap();
     assert!(log.contains("cannot open") || log.contains("No such file"), "{log}");
 }
@@ -242,11 +245,12 @@ async fn a_shim_that_is_lost_is_known_by_its_arguments() {
     // A program that waits for ever: it reads a pipe that nobody writes to, and that is called as a pod is.
     let pipe = dir.path().join("pipe");
     mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    let (pod, paths) = (pipe.to_str().unwrap(), Paths { state: dir.path().into(), data: dir.path().into() });
-    let files = PodFiles::new(&paths, "p");
-    std::fs::create_dir_all(files.dir()).unwrap();
-    let launcher = ShimLauncher::new("/bin/cat".into());
-    let process = launcher.spawn(pod, &files).unwrap();
+    let pod = pipe.to_str().unwrap();
+    let args = ["corten-shim", pod].map(|text| std::ffi::CString::new(text).unwrap());
+    let listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+    let listener = std::os::fd::AsFd::as_fd(&listener);
+    let process = sys::shim_spawn::spawn_shim(Path::new("/bin/cat"), listener, None, &args, &[]).unwrap();
+    let launcher = ShimLauncher::new("/nowhere".into());
     let lives = || {
         std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).is_ok_and(|line| !line.is_empty())
     };

@@ -12,7 +12,7 @@ fn in_state(world: &World, state: &str) -> (String, String) {
     let pod = world.pod(state);
     let id = world.container(&pod, "app");
     if state != "created" {
-        world.on(world.engine().start_container(&id)).unwrap();
+        world.on(world.engine().containers().start_container(&id)).unwrap();
     }
     if state == "exited" {
         world.node.exit(&id, 3);
@@ -41,11 +41,13 @@ fn every_verb_in_every_state_does_what_the_kubelet_counts_on() {
                 model::Resources { oom_score_adj: model::OomScore::new(5).unwrap(), ..Default::default() };
             let outcome = world.on(async {
                 match verb {
-                    "start" => engine.start_container(&id).await,
-                    "stop" => engine.stop_container(&id, short).await,
-                    "exec" => engine.exec_sync(&id, super::command("true"), None).await.map(drop),
-                    "reopen" => engine.reopen_log(&id).await,
-                    _ => engine.update_container(&id, resources, Default::default()).await,
+                    "start" => engine.containers().start_container(&id).await,
+                    "stop" => engine.containers().stop_container(&id, short).await,
+                    "exec" => {
+                        engine.containers().exec_sync(&id, super::command("true"), None).await.map(drop)
+                    }
+                    "reopen" => engine.containers().reopen_log(&id).await,
+                    _ => engine.containers().update_container(&id, resources, Default::default()).await,
                 }
             });
             match (after, outcome) {
@@ -55,9 +57,9 @@ fn every_verb_in_every_state_does_what_the_kubelet_counts_on() {
                     assert_eq!(world.state(&id), after, "{verb} of a {state} one");
                 }
             }
-            world.on(engine.remove_container(&id)).unwrap();
+            world.on(engine.containers().remove_container(&id)).unwrap();
             assert_eq!(world.state(&id), "unknown");
-            world.on(engine.remove_pod(&pod)).unwrap();
+            world.on(engine.pods().remove_pod(&pod)).unwrap();
         }
     }
     world.nothing_left();
@@ -67,12 +69,12 @@ fn every_verb_in_every_state_does_what_the_kubelet_counts_on() {
 fn verbs_on_what_is_not_there_are_fine_where_they_take_away_and_not_found_elsewhere() {
     let world = World::new();
     let engine = world.engine();
-    world.on(engine.stop_container("absent", Duration::ZERO)).unwrap();
-    world.on(engine.remove_container("absent")).unwrap();
+    world.on(engine.containers().stop_container("absent", Duration::ZERO)).unwrap();
+    world.on(engine.containers().remove_container("absent")).unwrap();
     let outcomes = [
-        world.on(engine.start_container("absent")),
-        world.on(engine.reopen_log("absent")),
-        world.on(engine.exec_sync("absent", super::command("true"), None)).map(drop),
+        world.on(engine.containers().start_container("absent")),
+        world.on(engine.containers().reopen_log("absent")),
+        world.on(engine.containers().exec_sync("absent", super::command("true"), None)).map(drop),
         world.try_container("absent", "app").map(drop),
     ];
     for outcome in outcomes {
@@ -94,12 +96,15 @@ fn whatever_becomes_of_a_create_that_fails_nothing_is_left_of_it() {
         let pod = world.pod("web");
         world.node.on(Verb::Create, act.clone());
         assert!(world.try_container(&pod, "app").is_err(), "{act:?}");
-        assert!(world.engine().list_containers(&crate::ContainerFilter::default()).is_empty(), "{act:?}");
+        assert!(
+            world.engine().containers().list_containers(&crate::ContainerFilter::default()).is_empty(),
+            "{act:?}"
+        );
         let layers = std::fs::read_dir(world.path("data/containers")).unwrap().count();
         world.until("its layer is gone", || {
             layers == 0 || world.left().iter().all(|left| !left.contains("data/"))
         });
-        world.on(world.engine().remove_pod(&pod)).unwrap();
+        world.on(world.engine().pods().remove_pod(&pod)).unwrap();
         world.nothing_left();
     }
 }
@@ -126,7 +131,7 @@ fn a_create_whose_cgroups_cannot_be_taken_back_says_first_why_it_failed() {
         planted.unwrap()
     };
     let (engine, id) = (world.engine(), pod.clone());
-    let made = world.spawn(async move { engine.create_container(&id, config, None).await });
+    let made = world.spawn(async move { engine.containers().create_container(&id, config, None).await });
     let planted = plant();
     let error = world.on(made).unwrap().unwrap_err();
     let text = crate::chain(&error);
@@ -134,7 +139,7 @@ fn a_create_whose_cgroups_cannot_be_taken_back_says_first_why_it_failed() {
     assert!(first.contains("/no/profile") && left.contains("is still busy"), "{text}");
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
     std::fs::remove_file(planted).unwrap();
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
 }
 
 #[test]
@@ -143,9 +148,9 @@ fn what_is_asked_of_a_container_that_has_ended_is_told_how_it_ended() {
     let (_, id) = in_state(&world, "exited");
     let engine = world.engine();
     let errors = [
-        world.on(engine.start_container(&id)).unwrap_err(),
-        world.on(engine.exec_sync(&id, super::command("true"), None)).map(drop).unwrap_err(),
-        world.on(engine.reopen_log(&id)).unwrap_err(),
+        world.on(engine.containers().start_container(&id)).unwrap_err(),
+        world.on(engine.containers().exec_sync(&id, super::command("true"), None)).map(drop).unwrap_err(),
+        world.on(engine.containers().reopen_log(&id)).unwrap_err(),
     ];
     for error in errors {
         assert!(error.to_string().ends_with(": it is exited (Error, exit code 3)"), "{error}");
@@ -157,7 +162,7 @@ fn an_answer_of_another_kind_to_a_start_is_no_success() {
     let world = World::new();
     let (_, id) = in_state(&world, "created");
     world.node.on(Verb::Start, Act::WrongReply);
-    let error = world.on(world.engine().start_container(&id)).unwrap_err();
+    let error = world.on(world.engine().containers().start_container(&id)).unwrap_err();
     assert!(error.to_string().contains("answered something else"), "{error}");
     assert!(error.to_string().contains(&id), "{error}");
 }
@@ -168,12 +173,12 @@ fn an_exit_that_overtakes_the_answer_to_the_start_is_told_in_order() {
     let (_, id) = in_state(&world, "created");
     let mut events = world.engine().subscribe();
     world.node.on(Verb::Start, Act::ExitFirst(7));
-    world.on(world.engine().start_container(&id)).unwrap();
+    world.on(world.engine().containers().start_container(&id)).unwrap();
     world.await_state(&id, "exited");
     let told = [world.on(events.next()).unwrap(), world.on(events.next()).unwrap()];
     assert_eq!(told.each_ref().map(|event| event.kind), [EventKind::Started, EventKind::Stopped]);
     assert!(told[0].timestamp < told[1].timestamp);
-    let state = world.engine().container_status(&id).unwrap().state;
+    let state = world.engine().containers().container_status(&id).unwrap().state;
     assert!(matches!(state, model::ContainerState::Exited { exit, .. } if exit.code == 7));
 }
 
@@ -187,7 +192,7 @@ fn a_program_that_cannot_be_run_leaves_an_exit_before_the_error() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         node.exit(&held, 128);
     });
-    let error = world.on(world.engine().start_container(&id)).unwrap_err();
+    let error = world.on(world.engine().containers().start_container(&id)).unwrap_err();
     assert_eq!(error.command_exit_code(), Some(127));
     assert_eq!(world.state(&id), "exited");
 }
@@ -197,8 +202,8 @@ fn a_container_that_ignores_its_signal_is_killed_after_the_grace() {
     let world = World::new();
     let (_, id) = in_state(&world, "running");
     world.node.ignore(15);
-    world.on(world.engine().stop_container(&id, Duration::from_millis(30))).unwrap();
-    let state = world.engine().container_status(&id).unwrap().state;
+    world.on(world.engine().containers().stop_container(&id, Duration::from_millis(30))).unwrap();
+    let state = world.engine().containers().container_status(&id).unwrap().state;
     assert!(matches!(state, model::ContainerState::Exited { exit, .. } if exit.signal == Some(9)));
 }
 
@@ -209,7 +214,7 @@ fn several_stops_send_the_signal_once() {
     world.node.ignore(15);
     let stop = |grace| {
         let (engine, id) = (world.engine(), id.clone());
-        world.spawn(async move { engine.stop_container(&id, grace).await })
+        world.spawn(async move { engine.containers().stop_container(&id, grace).await })
     };
     let waiting = stop(Duration::from_secs(60));
     world.until("the signal is sent", || world.node.count(Verb::Signal) == 1);
@@ -225,10 +230,11 @@ fn a_stop_that_overtakes_a_start_stops_what_is_started() {
     let gate = Gate::new();
     world.node.on(Verb::Start, Act::Wait(gate.clone()));
     let (engine, held) = (world.engine(), id.clone());
-    let start = world.spawn(async move { engine.start_container(&held).await });
+    let start = world.spawn(async move { engine.containers().start_container(&held).await });
     world.on(gate.reached());
     let (engine, held) = (world.engine(), id.clone());
-    let stop = world.spawn(async move { engine.stop_container(&held, Duration::from_secs(60)).await });
+    let stop =
+        world.spawn(async move { engine.containers().stop_container(&held, Duration::from_secs(60)).await });
     std::thread::sleep(Duration::from_millis(20));
     assert!(!stop.is_finished(), "it is answered though it has stopped nothing");
     gate.open();
@@ -243,9 +249,9 @@ fn what_never_comes_to_run_is_killed_when_the_grace_is_over() {
     let (_, id) = in_state(&world, "created");
     world.node.on(Verb::Start, Act::Hang);
     let (engine, held) = (world.engine(), id.clone());
-    let start = world.spawn(async move { engine.start_container(&held).await });
+    let start = world.spawn(async move { engine.containers().start_container(&held).await });
     world.until("the start is asked for", || world.node.count(Verb::Start) == 1);
-    world.on(world.engine().stop_container(&id, Duration::from_millis(30))).unwrap();
+    world.on(world.engine().containers().stop_container(&id, Duration::from_millis(30))).unwrap();
     assert_eq!(world.state(&id), "exited");
     start.abort();
 }
@@ -254,7 +260,7 @@ fn what_never_comes_to_run_is_killed_when_the_grace_is_over() {
 fn a_stop_leaves_what_was_never_started() {
     let world = World::new();
     let (_, id) = in_state(&world, "created");
-    world.on(world.engine().stop_container(&id, Duration::ZERO)).unwrap();
+    world.on(world.engine().containers().stop_container(&id, Duration::ZERO)).unwrap();
     assert_eq!((world.state(&id), world.node.count(Verb::Signal)), ("created".to_owned(), 0));
 }
 
@@ -265,8 +271,8 @@ fn a_supervisor_that_does_not_signal_does_not_keep_a_removal_from_its_end() {
         let (pod, id) = in_state(&world, "running");
         world.node.on(Verb::Signal, act.clone());
         // What cannot be killed this time is at the next.
-        let _ = world.on(world.engine().remove_container(&id));
-        world.on(world.engine().remove_pod(&pod)).unwrap();
+        let _ = world.on(world.engine().containers().remove_container(&id));
+        world.on(world.engine().pods().remove_pod(&pod)).unwrap();
         world.nothing_left();
     }
 }
@@ -279,7 +285,7 @@ fn identical_creates_are_one_and_a_client_that_leaves_cancels_nothing() {
     world.node.on(Verb::Create, Act::Late(gate.clone()));
     let create = || {
         let (engine, pod) = (world.engine(), pod.clone());
-        world.spawn(async move { engine.create_container(&pod, container("app"), None).await })
+        world.spawn(async move { engine.containers().create_container(&pod, container("app"), None).await })
     };
     let (first, second) = (create(), create());
     world.on(gate.reached());
@@ -293,7 +299,7 @@ fn identical_creates_are_one_and_a_client_that_leaves_cancels_nothing() {
     assert_eq!(world.container(&pod, "app"), id.as_str());
     let mut other = container("app");
     other.args = vec!["other".to_owned()];
-    let refused = world.on(world.engine().create_container(&pod, other, None)).unwrap_err();
+    let refused = world.on(world.engine().containers().create_container(&pod, other, None)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
 }
 
@@ -301,7 +307,7 @@ fn identical_creates_are_one_and_a_client_that_leaves_cancels_nothing() {
 fn a_command_hears_of_its_end_or_of_why_there_is_none() {
     let world = World::new();
     let (_, id) = in_state(&world, "running");
-    let run = |limit| world.on(world.engine().exec_sync(&id, super::command("true"), limit));
+    let run = |limit| world.on(world.engine().containers().exec_sync(&id, super::command("true"), limit));
     assert_eq!(run(None).unwrap().stdout, b"out");
     assert_eq!(run(Some(Duration::from_millis(1))).unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     world.node.on(Verb::Exec, Act::Refuse(ErrorCode::Exec, 2));
@@ -319,7 +325,8 @@ fn what_is_under_way_is_finished_before_the_daemon_ends() {
     let gate = Gate::new();
     world.node.on(Verb::Create, Act::Wait(gate.clone()));
     let (engine, held) = (world.engine(), pod.clone());
-    let asked = world.spawn(async move { engine.create_container(&held, container("app"), None).await });
+    let asked =
+        world.spawn(async move { engine.containers().create_container(&held, container("app"), None).await });
     world.on(gate.reached());
     asked.abort();
     let engine = world.engine();
@@ -329,5 +336,5 @@ fn what_is_under_way_is_finished_before_the_daemon_ends() {
     assert!(!settled.is_finished());
     gate.open();
     world.on(settled).unwrap();
-    assert_eq!(world.engine().list_containers(&crate::ContainerFilter::default()).len(), 1);
+    assert_eq!(world.engine().containers().list_containers(&crate::ContainerFilter::default()).len(), 1);
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// Has the cgroup of a container count something.
 fn count(world: &World, container: &str) -> PathBuf {
-    let cgroup = world.engine().registry.container(container).unwrap().cgroup().to_string();
+    let cgroup = world.engine().core.registry.container(container).unwrap().cgroup().to_string();
     let file = world.path("cgroup").join(cgroup.trim_start_matches('/')).join("cpuacct.usage");
     std::fs::write(&file, "1000000\n").unwrap();
     file
@@ -20,30 +20,33 @@ fn count(world: &World, container: &str) -> PathBuf {
 fn what_has_ended_uses_nothing_and_keeps_its_layer() {
     let world = World::new();
     let engine = world.engine();
-    let pod = world.on(engine.run_pod(networked("web"), String::new())).unwrap();
+    let pod = world.on(engine.pods().run_pod(networked("web"), String::new())).unwrap();
     let (running, ended) = (world.running(pod.as_str(), "running"), world.running(pod.as_str(), "ended"));
     let counters = [&running, &ended].map(|id| count(&world, id));
-    assert!(world.on(engine.container_stats(&ended)).unwrap().usage.is_some());
+    assert!(world.on(engine.stats().container_stats(&ended)).unwrap().usage.is_some());
     world.node.exit(&ended, 0);
     world.await_state(&ended, "exited");
-    let all = world.on(engine.list_container_stats(ContainerFilter::default())).unwrap();
+    let all = world.on(engine.stats().list_container_stats(ContainerFilter::default())).unwrap();
     let usage = |id: &str| all.iter().find(|stats| stats.container.id == id).unwrap().usage;
     assert_eq!((all.len(), usage(&running).is_some(), usage(&ended).is_some()), (2, true, false));
     assert!(all.iter().all(|stats| stats.layer.counted.is_some()));
-    let pods = world.on(engine.list_pod_stats(PodFilter::default())).unwrap();
+    let pods = world.on(engine.stats().list_pod_stats(PodFilter::default())).unwrap();
     assert_eq!((pods.len(), pods[0].containers.len()), (1, 2));
     assert_eq!(pods[0].interfaces.as_ref().unwrap().len(), 1);
-    let figures = world.on(engine.pod_figures()).unwrap();
+    let figures = world.on(engine.stats().pod_figures()).unwrap();
     assert_eq!((figures.len(), figures[0].containers.len()), (1, 1), "of what runs");
     let one = &figures[0].containers[0];
     assert_eq!((one.stats.container.id.as_str(), one.processes.count), (running.as_str(), 0));
     assert!(one.filesystem.size > 0 && one.cgroup.contains(&running));
     counters.into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
-    world.on(engine.stop_pod(pod.as_str())).unwrap();
-    assert!(world.on(engine.list_pod_stats(PodFilter::default())).unwrap().is_empty());
-    assert_eq!(world.on(engine.pod_stats(pod.as_str())).unwrap_err().kind(), ErrorKind::FailedPrecondition);
-    assert_eq!(world.on(engine.pod_stats("absent")).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(world.on(engine.container_stats("absent")).unwrap_err().kind(), ErrorKind::NotFound);
+    world.on(engine.pods().stop_pod(pod.as_str())).unwrap();
+    assert!(world.on(engine.stats().list_pod_stats(PodFilter::default())).unwrap().is_empty());
+    assert_eq!(
+        world.on(engine.stats().pod_stats(pod.as_str())).unwrap_err().kind(),
+        ErrorKind::FailedPrecondition
+    );
+    assert_eq!(world.on(engine.stats().pod_stats("absent")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(world.on(engine.stats().container_stats("absent")).unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -52,13 +55,13 @@ fn a_pod_that_is_being_made_has_no_stats_and_no_status() {
     let gate = Gate::new();
     world.node.on(Verb::Sandbox, Act::Wait(gate.clone()));
     let engine = world.engine();
-    let making = world.spawn(async move { engine.run_pod(networked("web"), String::new()).await });
+    let making = world.spawn(async move { engine.pods().run_pod(networked("web"), String::new()).await });
     world.on(gate.reached());
-    let (engine, id) = (world.engine(), world.engine().registry.pods()[0].id.clone());
+    let (engine, id) = (world.engine(), world.engine().core.registry.pods()[0].id.clone());
     let outcomes = [
-        world.on(engine.pod_stats(&id)).map(drop),
-        engine.pod_status(&id).map(drop),
-        engine.ready_pod(&id, "look at").map(drop),
+        world.on(engine.stats().pod_stats(&id)).map(drop),
+        engine.pods().pod_status(&id).map(drop),
+        engine.pods().ready_pod(&id, "look at").map(drop),
         world.try_container(&id, "app").map(drop),
     ];
     for outcome in outcomes {
@@ -73,13 +76,13 @@ fn a_layer_that_grows_is_counted_again_behind_the_scenes() {
     let world = World::with(|settings, _| settings.layer_usage_seconds = 0);
     let (_, container) = add(&world, 1);
     let engine = world.engine();
-    let layer = || world.on(engine.container_stats(&container.id)).unwrap().layer.counted.unwrap();
+    let layer = || world.on(engine.stats().container_stats(&container.id)).unwrap().layer.counted.unwrap();
     assert_eq!(layer().1, 1, "the directory alone");
     let upper = world.path("data/containers").join(&container.id).join("upper");
     std::fs::write(upper.join("file"), [7; 9000]).unwrap();
     world.until("it is counted", || layer().1 == 2);
     assert!(layer().0 >= 9000);
-    let layers = || world.on(engine.image_fs()).unwrap().1;
+    let layers = || world.on(engine.images().image_fs()).unwrap().1;
     world.until("all together are counted", || layers().bytes >= 9000);
     assert!(layers().inodes >= 3);
     std::fs::remove_dir_all(&upper).unwrap();
@@ -89,9 +92,9 @@ fn a_layer_that_grows_is_counted_again_behind_the_scenes() {
 #[test]
 fn what_the_host_counts_is_told() {
     let world = World::new();
-    let counted = world.on(world.engine().counted()).unwrap();
+    let counted = world.on(world.engine().stats().counted()).unwrap();
     assert!(!format!("{counted:?}").is_empty());
-    let figures = world.on(world.engine().pod_figures()).unwrap();
+    let figures = world.on(world.engine().stats().pod_figures()).unwrap();
     assert!(figures.is_empty());
 }
 
@@ -102,7 +105,7 @@ fn a_subscriber_that_is_too_far_behind_is_cut_off_and_told_by_how_much() {
     let engine = world.engine();
     let mut events = engine.subscribe();
     for _ in 0..1030 {
-        engine.events.tell_pod(&pod, EventKind::Started);
+        engine.core.events.tell_pod(&pod, EventKind::Started);
     }
     let cut = world.on(events.next()).unwrap_err();
     assert!(matches!(cut, EngineError::Lagging { missed } if missed > 0), "{cut}");

@@ -85,7 +85,7 @@ impl World {
     /// Gives it an image whose containers run as told.
     pub(crate) fn load(&self, name: &str, run: &serde_json::Value) {
         let archive = Box::new(std::io::Cursor::new(archive(run)));
-        self.on(self.engine().images().load(archive, Some(name))).unwrap();
+        self.on(self.engine().core.images.load(archive, Some(name))).unwrap();
     }
 
     /// Starts a daemon where none is.
@@ -122,7 +122,7 @@ impl World {
     /// Ends the daemon as SIGKILL does: nothing is waited for. Supervisors live on.
     pub(crate) fn kill(&mut self) {
         let (runtime, engine) = self.daemon.take().unwrap();
-        let gone = Arc::downgrade(&engine);
+        let gone = Arc::downgrade(&engine.core);
         drop(engine);
         runtime.shutdown_timeout(Duration::from_secs(10));
         let until = Instant::now() + Duration::from_secs(10);
@@ -181,7 +181,7 @@ impl World {
 
     /// Makes a pod; its id.
     pub(crate) fn try_pod(&self, name: &str) -> Result<String, EngineError> {
-        let made = self.on(self.engine().run_pod(pod(name), String::new()));
+        let made = self.on(self.engine().pods().run_pod(pod(name), String::new()));
         made.map(|id| id.as_str().to_owned())
     }
 
@@ -192,20 +192,20 @@ impl World {
 
     /// Makes a container; its id.
     pub(crate) fn try_container(&self, pod: &str, name: &str) -> Result<String, EngineError> {
-        let made = self.on(self.engine().create_container(pod, container(name), None));
+        let made = self.on(self.engine().containers().create_container(pod, container(name), None));
         made.map(|id| id.as_str().to_owned())
     }
 
     /// Makes a container that runs; its id.
     pub(crate) fn running(&self, pod: &str, name: &str) -> String {
         let id = self.container(pod, name);
-        self.on(self.engine().start_container(&id)).unwrap();
+        self.on(self.engine().containers().start_container(&id)).unwrap();
         id
     }
 
     /// The name of a container's state.
     pub(crate) fn state(&self, container: &str) -> String {
-        match self.engine().container_status(container) {
+        match self.engine().containers().container_status(container) {
             Ok(view) => view.state.name().to_owned(),
             Err(_) => "unknown".to_owned(),
         }

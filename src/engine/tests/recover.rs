@@ -5,7 +5,7 @@ use crate::supervisor::fake::{Act, Gate, Verb};
 use model::SandboxState;
 
 fn pod_state(world: &World, id: &str) -> Option<SandboxState> {
-    world.engine().pod_status(id).ok().map(|pod| pod.state)
+    world.engine().pods().pod_status(id).ok().map(|pod| pod.state)
 }
 
 #[test]
@@ -23,8 +23,8 @@ fn pods_and_containers_are_adopted_as_they_are() {
     assert_eq!(states, ["created", "running", "exited"]);
     assert_eq!(world.pod("web"), pod, "the names are held as before");
     assert_eq!(world.container(&pod, "created"), created);
-    world.on(world.engine().start_container(&created)).unwrap();
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().containers().start_container(&created)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
 }
 
@@ -37,13 +37,13 @@ fn what_happens_while_no_daemon_is_there_is_known_to_the_next() {
     world.node.exit(&app, 9);
     world.node.kill(&lost);
     world.start();
-    let state = world.engine().container_status(&app).unwrap().state;
+    let state = world.engine().containers().container_status(&app).unwrap().state;
     assert!(matches!(state, model::ContainerState::Exited { exit, .. } if exit.code == 9));
     assert_eq!(pod_state(&world, &ended), Some(SandboxState::Ready));
     assert_eq!(pod_state(&world, &lost), Some(SandboxState::NotReady));
     assert_eq!(world.state(&gone), "exited");
     for pod in [ended, lost] {
-        world.on(world.engine().remove_pod(&pod)).unwrap();
+        world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     }
     world.nothing_left();
 }
@@ -54,12 +54,12 @@ fn a_pod_that_was_being_made_is_taken_down() {
     for (verb, act) in [(Verb::Connect, Act::Wait(Gate::new())), (Verb::Sandbox, Act::Hang)] {
         world.node.on(verb, act);
         let (engine, asked) = (world.engine(), world.node.count(verb));
-        world.spawn(async move { engine.run_pod(networked("web"), String::new()).await });
+        world.spawn(async move { engine.pods().run_pod(networked("web"), String::new()).await });
         world.until("it hangs", || world.node.count(verb) > asked);
         world.restart();
         world.nothing_left();
     }
-    world.on(world.engine().run_pod(networked("web"), String::new())).unwrap();
+    world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap();
 }
 
 #[test]
@@ -69,11 +69,11 @@ fn a_container_that_was_being_made_is_taken_down_and_its_pod_stays() {
     for act in [Act::Hang, Act::Late(Gate::new())] {
         world.node.on(Verb::Create, act);
         let (engine, held, asked) = (world.engine(), pod.clone(), world.node.count(Verb::Create));
-        world.spawn(async move { engine.create_container(&held, container("app"), None).await });
+        world.spawn(async move { engine.containers().create_container(&held, container("app"), None).await });
         world.until("it hangs", || world.node.count(Verb::Create) > asked);
         std::thread::sleep(std::time::Duration::from_millis(20));
         world.restart();
-        assert!(world.engine().list_containers(&crate::ContainerFilter::default()).is_empty());
+        assert!(world.engine().containers().list_containers(&crate::ContainerFilter::default()).is_empty());
         assert!(world.node.containers().is_empty(), "{:?}", world.node.containers());
         assert_eq!(pod_state(&world, &pod), Some(SandboxState::Ready));
     }
@@ -83,7 +83,7 @@ fn a_container_that_was_being_made_is_taken_down_and_its_pod_stays() {
 #[test]
 fn a_reboot_leaves_what_was_there_listed_as_ended() {
     let mut world = World::new();
-    let pod = world.on(world.engine().run_pod(networked("web"), String::new())).unwrap();
+    let pod = world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap();
     let id = world.running(pod.as_str(), "app");
     world.reboot();
     assert_eq!(pod_state(&world, pod.as_str()), Some(SandboxState::NotReady));
@@ -92,7 +92,7 @@ fn a_reboot_leaves_what_was_there_listed_as_ended() {
         !world.network.attached().is_empty(),
         "what a reboot leaves of a network is still to be released"
     );
-    world.on(world.engine().remove_pod(pod.as_str())).unwrap();
+    world.on(world.engine().pods().remove_pod(pod.as_str())).unwrap();
     world.nothing_left();
 }
 
@@ -101,9 +101,9 @@ fn what_was_removed_does_not_come_back_after_a_reboot() {
     let mut world = World::new();
     let pod = world.pod("web");
     world.container(&pod, "app");
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.reboot();
-    assert!(world.engine().list_pods(&crate::PodFilter::default()).is_empty());
+    assert!(world.engine().pods().list_pods(&crate::PodFilter::default()).is_empty());
     world.nothing_left();
 }
 
@@ -129,17 +129,17 @@ fn what_a_supervisor_says_counts_more_than_what_was_written_last() {
     let gate = Gate::new();
     world.node.on(Verb::Start, Act::Late(gate.clone()));
     let (engine, id) = (world.engine(), started.clone());
-    world.spawn(async move { engine.start_container(&id).await });
+    world.spawn(async move { engine.containers().start_container(&id).await });
     world.on(gate.reached());
     world.kill();
     world.node.forget(&forgotten);
     world.start();
     assert_eq!(world.state(&started), "running", "the answer was lost, the start was not");
-    let state = world.engine().container_status(&forgotten).unwrap().state;
+    let state = world.engine().containers().container_status(&forgotten).unwrap().state;
     assert!(matches!(state, model::ContainerState::Exited { exit, .. } if exit.code == 137));
-    world.on(world.engine().exec_sync(&started, super::command("true"), None)).unwrap();
+    world.on(world.engine().containers().exec_sync(&started, super::command("true"), None)).unwrap();
     assert_eq!(world.node.commands().len(), 1, "how it runs was read from its spec");
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
 }
 
@@ -164,7 +164,7 @@ fn a_half_made_pod_goes_also_without_its_supervisor_and_stays_listed_where_it_ca
     for unmounts in [true, false] {
         world.node.on(Verb::Sandbox, Act::Hang);
         let (engine, asked) = (world.engine(), world.node.count(Verb::Sandbox));
-        world.spawn(async move { engine.run_pod(networked("web"), String::new()).await });
+        world.spawn(async move { engine.pods().run_pod(networked("web"), String::new()).await });
         world.until("it hangs", || world.node.count(Verb::Sandbox) > asked);
         world.kill();
         world.node.living().iter().for_each(|pod| world.node.kill(pod));
@@ -176,10 +176,10 @@ fn a_half_made_pod_goes_also_without_its_supervisor_and_stays_listed_where_it_ca
             world.nothing_left();
         }
     }
-    let listed = || world.engine().list_pods(&crate::PodFilter::default());
+    let listed = || world.engine().pods().list_pods(&crate::PodFilter::default());
     world.until("it is listed", || listed().len() == 1);
     assert_eq!(listed()[0].state, SandboxState::NotReady);
-    world.on(world.engine().remove_pod(&listed()[0].id)).unwrap();
+    world.on(world.engine().pods().remove_pod(&listed()[0].id)).unwrap();
     world.nothing_left();
 }
 
@@ -188,7 +188,7 @@ fn a_pod_that_was_stopped_is_stopped_still_and_what_has_no_record_is_nobodys() {
     let mut world = World::new();
     let pod = world.pod("web");
     let id = world.running(&pod, "app");
-    world.on(world.engine().stop_pod(&pod)).unwrap();
+    world.on(world.engine().pods().stop_pod(&pod)).unwrap();
     world.kill();
     for left in ["state/pods/0123", "state/pods/.removed-4567", "data/containers/89ab"] {
         std::fs::create_dir_all(world.path(left)).unwrap();
@@ -198,8 +198,8 @@ fn a_pod_that_was_stopped_is_stopped_still_and_what_has_no_record_is_nobodys() {
     assert_eq!(world.node.count(Verb::Connect), connected, "there is nobody to talk to");
     assert_eq!(pod_state(&world, &pod), Some(SandboxState::NotReady));
     assert_eq!(world.state(&id), "exited");
-    assert_eq!(world.engine().list_pods(&crate::PodFilter::default()).len(), 1);
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    assert_eq!(world.engine().pods().list_pods(&crate::PodFilter::default()).len(), 1);
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
 }
 
@@ -209,7 +209,7 @@ fn ranges_of_pods_are_known_to_the_next_daemon() {
     let ranges: Vec<ipnet::IpNet> = vec!["10.99.0.0/24".parse().unwrap()];
     world.engine().update_runtime_config(&ranges).unwrap();
     world.restart();
-    let pod = world.on(world.engine().run_pod(networked("web"), String::new())).unwrap();
-    let attachment = world.engine().registry.pod(pod.as_str()).unwrap().record().attachment.unwrap();
+    let pod = world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap();
+    let attachment = world.engine().core.registry.pod(pod.as_str()).unwrap().record().attachment.unwrap();
     assert!(format!("{attachment:?}").contains("10.99.0.0/24"), "{attachment:?}");
 }

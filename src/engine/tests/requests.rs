@@ -37,7 +37,7 @@ fn with_image(image: &str, sub_path: &str) -> ContainerConfig {
 impl World {
     /// Makes a container as told; its id.
     fn create(&self, pod: &str, config: ContainerConfig) -> Result<String, EngineError> {
-        let made = self.on(self.engine().create_container(pod, config, None));
+        let made = self.on(self.engine().containers().create_container(pod, config, None));
         made.map(|id| id.as_str().to_owned())
     }
 }
@@ -47,7 +47,7 @@ fn a_container_joins_the_pid_namespaces_that_it_may() {
     let world = World::new();
     let mut alone = pod("alone");
     alone.linux.security.namespaces.pid = NamespaceMode::Container;
-    let alone = world.on(world.engine().run_pod(alone, String::new())).unwrap();
+    let alone = world.on(world.engine().pods().run_pod(alone, String::new())).unwrap();
     let shared = world.pod("shared");
     let running = world.running(&shared, "running");
     let mut config = container("created");
@@ -82,7 +82,9 @@ fn a_container_joins_the_pid_namespaces_that_it_may() {
 fn a_container_that_asks_for_what_is_not_there_is_refused_and_leaves_nothing() {
     let world = World::new();
     let (engine, one) = (world.engine(), world.pod("one"));
-    let other = world.on(engine.create_container(&one, container("app"), Some(pod("other")))).unwrap_err();
+    let other = world
+        .on(engine.containers().create_container(&one, container("app"), Some(pod("other"))))
+        .unwrap_err();
     assert!(other.to_string().contains("names another pod"), "{other}");
     let mut config = container("app");
     config.image.image = "test.local/absent:1".to_owned();
@@ -93,10 +95,10 @@ fn a_container_that_asks_for_what_is_not_there_is_refused_and_leaves_nothing() {
     let mut config = container("app");
     config.security.user = Some(model::User::Name("nobody-knows".to_owned()));
     assert!(world.create(&one, config).is_err());
-    world.on(engine.stop_pod(&one)).unwrap();
+    world.on(engine.pods().stop_pod(&one)).unwrap();
     assert_eq!(world.try_container(&one, "app").unwrap_err().kind(), ErrorKind::FailedPrecondition);
     assert_eq!(world.node.count(Verb::Create), 0, "nobody was asked");
-    world.on(engine.remove_pod(&one)).unwrap();
+    world.on(engine.pods().remove_pod(&one)).unwrap();
     world.nothing_left();
 }
 
@@ -112,7 +114,7 @@ fn a_source_that_is_made_goes_with_a_container_that_does_not_come_to_be_and_with
         world.create(&pod, mounting(name, dir)).unwrap_err();
         assert_eq!(dir.exists(), stays, "{name}");
     }
-    world.on(world.engine().remove_container(&id)).unwrap();
+    world.on(world.engine().containers().remove_container(&id)).unwrap();
     assert!(shared.is_dir(), "it stays, as users expect");
 }
 
@@ -123,12 +125,12 @@ fn a_container_that_cannot_be_undone_is_listed_until_it_is_removed() {
     world.node.on(Verb::Create, Act::Refuse(ErrorCode::Setup, 22));
     world.node.on(Verb::Remove, Act::Refuse(ErrorCode::Io, 5));
     world.try_container(&pod, "app").unwrap_err();
-    let listed = world.engine().list_containers(&crate::ContainerFilter::default());
+    let listed = world.engine().containers().list_containers(&crate::ContainerFilter::default());
     assert_eq!(listed.len(), 1);
     let again = world.try_container(&pod, "app").unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
     assert!(again.to_string().contains(&listed[0].id), "{again}");
-    world.on(world.engine().remove_container(&listed[0].id)).unwrap();
+    world.on(world.engine().containers().remove_container(&listed[0].id)).unwrap();
     world.container(&pod, "app");
 }
 
@@ -139,7 +141,8 @@ fn a_different_request_for_a_name_that_is_being_made_hears_of_the_holder() {
     let gate = Gate::new();
     world.node.on(Verb::Create, Act::Wait(gate.clone()));
     let (engine, held) = (world.engine(), pod.clone());
-    let making = world.spawn(async move { engine.create_container(&held, container("app"), None).await });
+    let making =
+        world.spawn(async move { engine.containers().create_container(&held, container("app"), None).await });
     world.on(gate.reached());
     let mut other = container("app");
     other.tty = true;
@@ -156,12 +159,12 @@ fn a_log_lies_below_the_pods_directory_and_the_way_there_is_marked() {
     let world = World::new();
     let mut config = pod("web");
     config.log_directory = Some(path(&world.path("logs")));
-    let pod = world.on(world.engine().run_pod(config, String::new())).unwrap();
+    let pod = world.on(world.engine().pods().run_pod(config, String::new())).unwrap();
     let made =
         world.create(pod.as_str(), ContainerConfig { log_path: "app/0.log".to_owned(), ..container("a") });
     let id = made.unwrap();
     let expected = world.path("logs").join("app/0.log").display().to_string();
-    assert_eq!(world.engine().container_status(&id).unwrap().log_path, expected);
+    assert_eq!(world.engine().containers().container_status(&id).unwrap().log_path, expected);
     let told = String::from_utf8(world.node.plan(&id).unwrap().stdio.log_path).unwrap();
     assert!(told.ends_with("/logs/./app/0.log"), "{told}");
     let silent = world.container(pod.as_str(), "silent");
@@ -179,17 +182,17 @@ fn an_image_is_a_volume_and_held_also_by_the_next_daemon() {
         assert!(refused.to_string().starts_with(&begin), "{refused}");
     }
     let id = world.create(&pod, with_image(IMAGE, "")).unwrap();
-    let image = world.engine().image_status(IMAGE).unwrap().unwrap();
-    let shown = |world: &World| world.engine().container_status(&id).unwrap().image_volumes;
+    let image = world.engine().images().image_status(IMAGE).unwrap().unwrap();
+    let shown = |world: &World| world.engine().containers().container_status(&id).unwrap().image_volumes;
     assert_eq!(shown(&world), [(0, image.id.clone())].into());
     world.restart();
     assert_eq!(shown(&world), [(0, image.id.clone())].into());
-    world.on(world.engine().remove_image(IMAGE)).unwrap();
-    assert!(world.engine().image_status(IMAGE).unwrap().is_none());
+    world.on(world.engine().images().remove_image(IMAGE)).unwrap();
+    assert!(world.engine().images().image_status(IMAGE).unwrap().is_none());
     for layer in image.rootfs.directories() {
         assert!(layer.join("motd").exists(), "a container still uses it");
     }
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
 }
 
@@ -204,10 +207,10 @@ fn volumes_that_an_image_declares_are_made_and_go_with_the_container() {
     let id = world.create(&pod, config).unwrap();
     let volumes = world.path("data/containers").join(&id).join("volumes");
     assert_eq!(std::fs::read_dir(&volumes).unwrap().count(), 1);
-    assert_eq!(world.engine().container_status(&id).unwrap().stop_signal.get(), 2);
+    assert_eq!(world.engine().containers().container_status(&id).unwrap().stop_signal.get(), 2);
     let mut anonymous = world.node.plan(&id).unwrap().mounts.into_iter();
     assert!(anonymous.any(|mount| mount.target == b"/var/data"));
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
 }
 
@@ -215,14 +218,14 @@ fn volumes_that_an_image_declares_are_made_and_go_with_the_container() {
 fn images_are_listed_found_and_removed_by_their_names() {
     let world = World::new();
     let engine = world.engine();
-    assert_eq!(engine.list_images(None).unwrap().len(), 1);
-    assert_eq!(engine.list_images(Some(IMAGE)).unwrap().len(), 1);
-    assert!(engine.list_images(Some("test.local/other:1")).unwrap().is_empty());
-    assert!(engine.image_status("test.local/other:1").unwrap().is_none());
-    assert!(world.on(engine.pull_image("not a reference", None)).is_err());
-    world.on(engine.remove_image("test.local/other:1")).unwrap();
-    world.on(engine.remove_image(IMAGE)).unwrap();
-    assert!(engine.list_images(None).unwrap().is_empty());
+    assert_eq!(engine.images().list_images(None).unwrap().len(), 1);
+    assert_eq!(engine.images().list_images(Some(IMAGE)).unwrap().len(), 1);
+    assert!(engine.images().list_images(Some("test.local/other:1")).unwrap().is_empty());
+    assert!(engine.images().image_status("test.local/other:1").unwrap().is_none());
+    assert!(world.on(engine.images().pull_image("not a reference", None)).is_err());
+    world.on(engine.images().remove_image("test.local/other:1")).unwrap();
+    world.on(engine.images().remove_image(IMAGE)).unwrap();
+    assert!(engine.images().list_images(None).unwrap().is_empty());
 }
 
 #[test]
@@ -231,13 +234,13 @@ fn the_limits_of_a_pod_are_set_where_its_cgroup_is_the_runtimes_own() {
     let engine = world.engine();
     let (own, mut given) = (world.pod("own"), pod("given"));
     given.linux.cgroup_parent = "/kubepods/podx".to_owned();
-    let given = world.on(engine.run_pod(given, String::new())).unwrap();
+    let given = world.on(engine.pods().run_pod(given, String::new())).unwrap();
     let shares = |shares| Some(Resources { cpu_shares: CpuShares::new(shares).ok(), ..Resources::default() });
-    let update = |pod: &str, asked| world.on(engine.update_pod(pod, None, shares(asked)));
-    let told = |pod: &str| engine.pod_info(pod).unwrap()["info"].clone();
+    let update = |pod: &str, asked| world.on(engine.pods().update_pod(pod, None, shares(asked)));
+    let told = |pod: &str| engine.pods().pod_info(pod).unwrap()["info"].clone();
     assert!(update(&own, 512).is_err(), "there is no such file");
     assert!(!told(&own).contains("512"), "what is not in force is not shown");
-    let pod = engine.registry.pod(&own).unwrap();
+    let pod = engine.core.registry.pod(&own).unwrap();
     let dir = world.path("cgroup").join(pod.cgroup.parent().to_string().trim_start_matches('/'));
     let file = dir.join("cpu.shares");
     std::fs::write(&file, "999").unwrap();
@@ -247,7 +250,7 @@ fn the_limits_of_a_pod_are_set_where_its_cgroup_is_the_runtimes_own() {
     std::fs::remove_file(&file).unwrap();
     update(given.as_str(), 256).unwrap();
     assert!(told(given.as_str()).contains("256"), "its owner sets it; here it is kept to be shown");
-    world.on(engine.stop_pod(&own)).unwrap();
+    world.on(engine.pods().stop_pod(&own)).unwrap();
     assert_eq!(update(&own, 300).unwrap_err().kind(), ErrorKind::FailedPrecondition);
     assert_eq!(update("absent", 300).unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -259,14 +262,14 @@ fn a_parent_that_several_pods_asked_for_goes_with_the_last_of_them() {
     let asking = |name: &str, parent: &str| {
         let mut config = pod(name);
         config.linux.cgroup_parent = parent.to_owned();
-        world.on(engine.run_pod(config, String::new()))
+        world.on(engine.pods().run_pod(config, String::new()))
     };
     assert_eq!(asking("bad", "a/../b").unwrap_err().kind(), ErrorKind::InvalidArgument);
     let (one, other) = (asking("one", "/shared/x").unwrap(), asking("other", "/shared/x").unwrap());
     let parent = world.path("cgroup/shared/x");
-    world.on(engine.remove_pod(one.as_str())).unwrap();
+    world.on(engine.pods().remove_pod(one.as_str())).unwrap();
     assert!(parent.is_dir());
-    world.on(engine.remove_pod(other.as_str())).unwrap();
+    world.on(engine.pods().remove_pod(other.as_str())).unwrap();
     assert!(!parent.exists());
     world.nothing_left();
 }
@@ -276,7 +279,7 @@ fn kernel_parameters_that_cannot_be_set_are_refused_by_name() {
     let world = World::new();
     let (name, mut config) = ("fs.mqueue.nothing_such", networked("web"));
     config.linux.sysctls = [(SysctlName::new(name).unwrap(), SysctlValue::new("1").unwrap())].into();
-    let refused = world.on(world.engine().run_pod(config, String::new())).unwrap_err();
+    let refused = world.on(world.engine().pods().run_pod(config, String::new())).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidArgument, "{refused}");
     assert!(refused.to_string().contains(name), "{refused}");
     assert_eq!(world.node.count(Verb::Spawn), 0);
@@ -289,7 +292,7 @@ fn a_pod_with_users_of_its_own_is_refused_where_the_host_has_none_to_give() {
     let range = IdMapping { host_id: 100_000, container_id: 0, length: 65_536 };
     config.linux.security.namespaces.users = Some(UserNamespace { uids: range, gids: range });
     // The supervisor's program is this test, which cannot try it.
-    let refused = world.on(world.engine().run_pod(config, String::new())).unwrap_err();
+    let refused = world.on(world.engine().pods().run_pod(config, String::new())).unwrap_err();
     assert!(refused.to_string().contains("userns_options"), "{refused}");
     assert!(world.engine().status().info["userNamespaces"].starts_with("no: "));
 }

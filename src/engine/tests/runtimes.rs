@@ -41,7 +41,7 @@ fn world() -> World {
 }
 
 fn other(world: &World) -> String {
-    let made = world.on(world.engine().run_pod(pod("web"), "other".to_owned()));
+    let made = world.on(world.engine().pods().run_pod(pod("web"), "other".to_owned()));
     made.unwrap().as_str().to_owned()
 }
 
@@ -68,10 +68,10 @@ fn a_container_of_another_runtime_finds_its_bundle_and_leaves_nothing() {
     assert!(start.ends_with(&format!(" start {id}")), "{start}");
     let spec = std::fs::read_to_string(bundle.join("config.json")).unwrap();
     assert!(spec.contains(r#""ociVersion":"1.0.2""#), "{spec}");
-    world.on(world.engine().remove_container(&id)).unwrap();
+    world.on(world.engine().containers().remove_container(&id)).unwrap();
     assert_eq!(calls(&world, "delete"), 1);
     assert!(!bundle.exists());
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
 }
 
@@ -83,7 +83,7 @@ fn a_runtime_that_fails_keeps_nothing_from_going() {
     let state = world.path("state/handlers/other").join(&id);
     std::fs::create_dir_all(&state).unwrap();
     std::fs::write(program(&world).with_extension("sh.broken"), "").unwrap();
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     assert!(!state.exists(), "what the runtime knew of it is gone too");
     world.nothing_left();
 }
@@ -93,7 +93,7 @@ fn a_command_is_the_runtimes_with_files_that_go_and_a_failure_that_says_why() {
     let world = world();
     let id = world.running(&other(&world), "app");
     let engine = world.engine();
-    world.on(engine.exec_sync(&id, super::command("true"), None)).unwrap();
+    world.on(engine.containers().exec_sync(&id, super::command("true"), None)).unwrap();
     let plan = world.node.commands().pop().unwrap();
     let line = words(&plan.runtime);
     assert!(line.contains(" exec --process ") && line.ends_with(&id), "{line}");
@@ -104,11 +104,15 @@ fn a_command_is_the_runtimes_with_files_that_go_and_a_failure_that_says_why() {
     assert!(!path("--process").exists(), "it goes with the command");
     // A command that fails is one that ran, but where the runtime has written why it did not.
     world.node.end_commands_with(1);
-    assert_eq!(world.on(engine.exec_sync(&id, super::command("false"), None)).unwrap().exit_code, 1);
+    assert_eq!(
+        world.on(engine.containers().exec_sync(&id, super::command("false"), None)).unwrap().exit_code,
+        1
+    );
     let gate = Gate::new();
     world.node.on(Verb::Exec, Act::Late(gate.clone()));
     let (held, asked) = (engine.clone(), id.clone());
-    let running = world.spawn(async move { held.exec_sync(&asked, super::command("x"), None).await });
+    let running =
+        world.spawn(async move { held.containers().exec_sync(&asked, super::command("x"), None).await });
     world.on(gate.reached());
     let plan = world.node.commands().pop().unwrap();
     let at = plan.runtime.iter().position(|word| word == b"--log").unwrap();
@@ -128,7 +132,7 @@ fn a_command_in_a_terminal_has_its_size_and_name() {
     let exec = crate::OpenExec { command: super::command("sh"), tty: true, streams, size: Some((99, 33)) };
     let gate = Gate::new();
     world.node.on(Verb::WaitExec, Act::Wait(gate.clone()));
-    let session = world.on(world.engine().open_exec(&id, exec)).unwrap();
+    let session = world.on(world.engine().containers().open_exec(&id, exec)).unwrap();
     let plan = world.node.commands().pop().unwrap();
     let at = plan.runtime.iter().position(|word| word == b"--process").unwrap();
     let process = std::fs::read_to_string(std::str::from_utf8(&plan.runtime[at + 1]).unwrap()).unwrap();
@@ -145,7 +149,7 @@ fn why_a_runtime_failed_it_has_written_down() {
     let bundle = world.path("state/pods").join(&pod).join("containers").join(format!("{id}.bundle"));
     std::fs::write(bundle.join("log.json"), r#"{"level":"error","msg":"the moon is full"}"#).unwrap();
     world.node.on(Verb::Start, Act::Refuse(ErrorCode::Setup, 22));
-    let failed = world.on(world.engine().start_container(&id)).unwrap_err();
+    let failed = world.on(world.engine().containers().start_container(&id)).unwrap_err();
     assert!(failed.to_string().ends_with(": the moon is full"), "{failed}");
 }
 
@@ -161,7 +165,7 @@ fn a_limit_of_memory_that_is_too_small_is_the_requests_fault() {
         let resources = Resources { memory_limit: Bytes::new(limit).ok(), ..Resources::default() };
         let config = ContainerConfig { resources, ..container("app") };
         world.node.on(Verb::Create, Act::Refuse(ErrorCode::Setup, errno));
-        let failed = world.on(world.engine().create_container(&pod, config, None)).unwrap_err();
+        let failed = world.on(world.engine().containers().create_container(&pod, config, None)).unwrap_err();
         assert_eq!(failed.kind(), kind, "{limit} {errno}: {failed}");
     }
 }
@@ -178,7 +182,7 @@ fn what_a_runtime_has_not_got_is_refused_before_anything_is_made() {
         (pod("web"), "directory", "/etc is no program"),
         (pod("web"), "absent", "not configured"),
     ] {
-        let refused = world.on(world.engine().run_pod(config, handler.to_owned())).unwrap_err();
+        let refused = world.on(world.engine().pods().run_pod(config, handler.to_owned())).unwrap_err();
         assert!(refused.to_string().contains(word), "{refused}");
     }
     assert_eq!(world.node.count(Verb::Spawn), 0);
@@ -191,7 +195,7 @@ fn what_a_runtime_has_not_got_is_refused_before_anything_is_made() {
         ..Mount::default()
     };
     let config = ContainerConfig { mounts: vec![mount], ..container("app") };
-    let refused = world.on(world.engine().create_container(&pod, config, None)).unwrap_err();
+    let refused = world.on(world.engine().containers().create_container(&pod, config, None)).unwrap_err();
     assert!(refused.to_string().contains("has no idmapped mounts"), "{refused}");
     let names: Vec<String> = world.engine().status().handlers.into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["", "directory", "gone", "native", "other"]);
@@ -217,18 +221,18 @@ fn hooks_of_a_device_run_around_the_container_and_go_with_it() {
     let pod = world.pod("web");
     let config =
         ContainerConfig { cdi_devices: vec!["test.local/device=one".to_owned()], ..container("app") };
-    let id = world.on(world.engine().create_container(&pod, config, None)).unwrap();
+    let id = world.on(world.engine().containers().create_container(&pod, config, None)).unwrap();
     let plan = world.node.plan(id.as_str()).unwrap();
     assert_eq!(plan.hooks.unwrap().create_runtime.len(), 1, "the launcher runs these");
     assert!(plan.runtime.is_none() && !world.path("poststart").exists());
-    world.on(world.engine().start_container(id.as_str())).unwrap();
+    world.on(world.engine().containers().start_container(id.as_str())).unwrap();
     let told = |stage: &str| -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(world.path(stage)).unwrap()).unwrap()
     };
     let state = told("poststart");
     assert_eq!((&state["id"], &state["status"]), (&id.as_str().into(), &"running".into()));
     assert!(state["pid"].as_i64().unwrap() > 0);
-    world.on(world.engine().remove_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     assert_eq!(told("poststop")["status"], "stopped");
     assert!(!world.path("createRuntime").exists(), "not the engine's to run");
     world.nothing_left();

@@ -15,8 +15,8 @@ pub(super) fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
     let parent = format!("/stats/{id}");
     let mut record = PodRecord::new(&id, Arc::new(pod(&id)), String::new(), parent);
     record.state = SandboxState::Ready;
-    let pod = Pod::new(record, &engine.paths).unwrap();
-    engine.registry.add_pod(pod.clone());
+    let pod = Pod::new(record, &engine.core.paths).unwrap();
+    engine.core.registry.add_pod(pod.clone());
     let record = ContainerRecord {
         id: format!("c{number:063x}"),
         sandbox_id: id,
@@ -36,13 +36,13 @@ pub(super) fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
     };
     let container = Container::new(record, pod.clone());
     container.publish();
-    engine.registry.add_container(container.clone());
+    engine.core.registry.add_container(container.clone());
     for path in [pod.cgroup.parent(), &container.cgroup()] {
         let dir = world.path("cgroup").join(path.to_string().trim_start_matches('/'));
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join("cpuacct.usage"), "1000000\n").unwrap();
     }
-    std::fs::create_dir_all(engine.paths.container(&container.id).join("upper")).unwrap();
+    std::fs::create_dir_all(engine.core.paths.container(&container.id).join("upper")).unwrap();
     (pod, container)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
 fn best(world: &World, pods: usize) -> Duration {
     let list = || {
         let begin = Instant::now();
-        let stats = world.on(world.engine().list_pod_stats(PodFilter::default())).unwrap();
+        let stats = world.on(world.engine().stats().list_pod_stats(PodFilter::default())).unwrap();
         let took = begin.elapsed();
         assert_eq!(stats.len(), pods);
         for stats in stats {
@@ -81,7 +81,7 @@ fn the_containers_of_a_pod_are_found_by_the_pod_and_go_with_it() {
     let engine = world.engine();
     let of = |pod: &str| {
         let mut ids: Vec<_> =
-            engine.registry.containers_of(pod).iter().map(|found| found.id.clone()).collect();
+            engine.core.registry.containers_of(pod).iter().map(|found| found.id.clone()).collect();
         ids.sort();
         ids
     };
@@ -92,12 +92,16 @@ fn the_containers_of_a_pod_are_found_by_the_pod_and_go_with_it() {
     assert_eq!((of(&one), of(&other)), (of_one.to_vec(), vec![of_other.clone()]));
     let filter =
         |pod: &str| crate::ContainerFilter { sandbox_id: Some(pod.to_owned()), ..Default::default() };
-    assert_eq!(engine.list_containers(&filter(&other)).len(), 1);
-    assert_eq!(engine.list_containers(&filter(one.get(..12).unwrap())).len(), 2, "a prefix is enough");
-    assert_eq!(engine.list_containers(&filter("")).len(), 3);
-    world.on(engine.remove_container(&of_one[0])).unwrap();
+    assert_eq!(engine.containers().list_containers(&filter(&other)).len(), 1);
+    assert_eq!(
+        engine.containers().list_containers(&filter(one.get(..12).unwrap())).len(),
+        2,
+        "a prefix is enough"
+    );
+    assert_eq!(engine.containers().list_containers(&filter("")).len(), 3);
+    world.on(engine.containers().remove_container(&of_one[0])).unwrap();
     assert_eq!(of(&one), [of_one[1].clone()]);
-    world.on(engine.remove_pod(&one)).unwrap();
+    world.on(engine.pods().remove_pod(&one)).unwrap();
     assert_eq!((of(&one).len(), of(&other)), (0, vec![of_other]));
 }
 

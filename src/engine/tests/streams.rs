@@ -15,7 +15,7 @@ fn exec(tty: bool, streams: Streams) -> OpenExec {
 fn streams_carry_what_is_written_and_end_with_their_writer() {
     let world = World::new();
     let id = world.running(&world.pod("web"), "app");
-    let session = world.on(world.engine().open_exec(&id, exec(false, ALL))).unwrap();
+    let session = world.on(world.engine().containers().open_exec(&id, exec(false, ALL))).unwrap();
     let [mut stdin, mut stdout, stderr] = <[_; 3]>::try_from(world.node.streams()).unwrap();
     let (input, output) = (session.stdin.unwrap(), session.stdout.unwrap());
     world.on(input.write_all(b"to the command")).unwrap();
@@ -32,7 +32,8 @@ fn streams_carry_what_is_written_and_end_with_their_writer() {
     drop(stdin);
     assert_eq!(world.on(input.write_all(b"more")).unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
     world.node.end_commands_with(3);
-    let session = world.on(world.engine().open_exec(&id, exec(false, Streams::default()))).unwrap();
+    let session =
+        world.on(world.engine().containers().open_exec(&id, exec(false, Streams::default()))).unwrap();
     assert!(session.stdin.is_none() && session.stdout.is_none() && session.stderr.is_none());
     assert_eq!(world.on(session.end.wait()).unwrap(), 3);
 }
@@ -41,7 +42,7 @@ fn streams_carry_what_is_written_and_end_with_their_writer() {
 fn a_terminal_is_one_stream_with_a_size_and_a_name() {
     let world = World::new();
     let id = world.running(&world.pod("web"), "app");
-    let session = world.on(world.engine().open_exec(&id, exec(true, ALL))).unwrap();
+    let session = world.on(world.engine().containers().open_exec(&id, exec(true, ALL))).unwrap();
     assert!(session.stdin.is_some() && session.stderr.is_none());
     let plan = world.node.commands().pop().unwrap();
     assert_eq!(plan.size, (80, 24));
@@ -54,7 +55,9 @@ fn a_terminal_is_one_stream_with_a_size_and_a_name() {
     terminal.resize(0, 24).unwrap();
     assert!(terminal.resize(100, 40).is_err(), "what stands in for a terminal is none");
     let silent = Streams { stdin: false, ..ALL };
-    assert!(world.on(world.engine().open_exec(&id, exec(true, silent))).unwrap().stdin.is_none());
+    assert!(
+        world.on(world.engine().containers().open_exec(&id, exec(true, silent))).unwrap().stdin.is_none()
+    );
 }
 
 #[test]
@@ -63,18 +66,18 @@ fn a_client_joins_the_streams_that_the_container_has() {
     let pod = world.pod("web");
     let running = |name: &str, tty: bool| {
         let config = ContainerConfig { stdin: true, stdin_once: true, tty, ..container(name) };
-        let id = world.on(world.engine().create_container(&pod, config, None)).unwrap();
-        world.on(world.engine().start_container(id.as_str())).unwrap();
+        let id = world.on(world.engine().containers().create_container(&pod, config, None)).unwrap();
+        world.on(world.engine().containers().start_container(id.as_str())).unwrap();
         id.as_str().to_owned()
     };
     let plain = running("plain", false);
-    let session = world.on(world.engine().open_attach(&plain, ALL)).unwrap();
+    let session = world.on(world.engine().containers().open_attach(&plain, ALL)).unwrap();
     assert!(session.stdin.is_some() && session.stdout.is_some() && session.stderr.is_some());
     assert!(session.terminal.is_none() && session.shared.ends_with_client());
-    let none = world.on(world.engine().open_attach(&plain, Streams::default())).unwrap();
+    let none = world.on(world.engine().containers().open_attach(&plain, Streams::default())).unwrap();
     assert!(none.stdout.is_some() && none.stdin.is_none() && none.stderr.is_none(), "the sign of the end");
     let terminal = running("terminal", true);
-    let session = world.on(world.engine().open_attach(&terminal, ALL)).unwrap();
+    let session = world.on(world.engine().containers().open_attach(&terminal, ALL)).unwrap();
     assert!(session.stdin.is_some() && session.terminal.is_some() && session.stderr.is_none());
     assert!(!session.shared.ends_with_client());
 }
@@ -85,9 +88,9 @@ fn a_supervisor_that_is_out_of_descriptors_is_told_of() {
     let id = world.running(&world.pod("web"), "app");
     world.node.starve();
     let failures = [
-        world.on(world.engine().open_exec(&id, exec(false, ALL))).err().unwrap(),
-        world.on(world.engine().open_exec(&id, exec(true, ALL))).err().unwrap(),
-        world.on(world.engine().open_attach(&id, ALL)).err().unwrap(),
+        world.on(world.engine().containers().open_exec(&id, exec(false, ALL))).err().unwrap(),
+        world.on(world.engine().containers().open_exec(&id, exec(true, ALL))).err().unwrap(),
+        world.on(world.engine().containers().open_attach(&id, ALL)).err().unwrap(),
     ];
     for failure in failures {
         let told = crate::chain(&failure);
@@ -101,11 +104,11 @@ fn what_streams_are_for_must_be_there_and_is_listed_while_it_lasts() {
     let engine = world.engine();
     let pod = world.pod("web");
     let (created, running) = (world.container(&pod, "created"), world.running(&pod, "running"));
-    assert_eq!(engine.running_container(&running[..12], "attach to").unwrap(), running);
-    let refused = engine.running_container(&created, "attach to").unwrap_err();
+    assert_eq!(engine.containers().running_container(&running[..12], "attach to").unwrap(), running);
+    let refused = engine.containers().running_container(&created, "attach to").unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::FailedPrecondition);
     assert!(refused.to_string().starts_with("cannot attach to container"), "{refused}");
-    assert_eq!(engine.ready_pod(&pod[..12], "forward a port of").unwrap(), pod);
+    assert_eq!(engine.pods().ready_pod(&pod[..12], "forward a port of").unwrap(), pod);
     for (verb, word) in [(SessionVerb::Attach, "Attach"), (SessionVerb::PortForward, "PortForward")] {
         let session = engine.session(verb, &running, std::future::pending::<()>());
         let listed = engine.operations();

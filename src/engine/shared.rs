@@ -1,0 +1,99 @@
+//! What all use cases share.
+
+use crate::error::{EngineError, chain};
+use crate::events::Events;
+use crate::limits::InForce;
+use crate::live;
+use crate::metrics::Metrics;
+use crate::mirror::Mirror;
+use crate::operations::{self, Operations};
+use crate::pod::Tree;
+use crate::registry::Registry;
+use crate::selinux::Labelling;
+use crate::settings::Paths;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use tracing::Instrument as _;
+
+/// State and means of every use case.
+pub(crate) struct Core {
+    pub(crate) live: live::Shared,
+    pub(crate) paths: Paths,
+    pub(crate) shim_binary: PathBuf,
+    pub(crate) images: Arc<image::ImageStore>,
+    pub(crate) network: Arc<net::Network>,
+    pub(crate) cgroups: Arc<oci::cgroup::Host>,
+    pub(crate) limits: Arc<InForce>,
+    pub(crate) tree: Tree,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) mirror: Mirror,
+    pub(crate) metrics: Metrics,
+    pub(crate) operations: Arc<Operations>,
+    pub(crate) trash: sys::tree::Trash,
+    pub(crate) labels: Labelling,
+    pub(crate) events: Events,
+    /// Mutating verbs under way.
+    pub(crate) work: tokio_util::task::TaskTracker,
+    /// Whether pods can have user namespaces, once it was tried.
+    pub(crate) user_namespaces: OnceLock<Result<(), String>>,
+}
+
+impl Core {
+    /// Compiles the usual filters before the first pod needs them.
+    pub(crate) fn warm_up(&self) {
+        let usual = [self.live().planning.default_capabilities, oci::caps::CapSet::EMPTY];
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = oci::apparmor::warm_up() {
+                tracing::warn!(
+                    error = chain(&error),
+                    "containers without a profile of their own cannot start"
+                );
+            }
+            for caps in usual {
+                if let Err(error) = oci::seccomp::default_program(caps) {
+                    tracing::error!(
+                        error = chain(&error),
+                        "the built-in system call filter does not compile"
+                    );
+                }
+            }
+        });
+    }
+
+    /// Runs a mutating verb to its end even when the client hangs up; the daemon waits for it when it ends.
+    pub(crate) fn carry_out<T: Send + 'static, W>(
+        &self,
+        verb: &'static str,
+        subject: &str,
+        work: W,
+    ) -> impl Future<Output = Result<T, EngineError>> + Send + use<T, W>
+    where
+        W: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let work = self.operations.track(verb, subject.to_owned(), work);
+        let task = self.work.spawn(work.in_current_span());
+        async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }
+    }
+
+    /// Runs a command's verb to its end even when the client hangs up.
+    pub(crate) async fn detached<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        subject: &str,
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let work = self.operations.track(verb, subject.to_owned(), work);
+        tokio::spawn(work.in_current_span()).await.map_err(|_| EngineError::TaskDied(verb))?
+    }
+
+    /// Times one stage of a verb.
+    pub(crate) async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
+        let begin = Instant::now();
+        let _stage = operations::stage(name);
+        let result = work.await;
+        self.metrics.stage(name, begin.elapsed());
+        result
+    }
+}
