@@ -3,6 +3,8 @@
 //! The state directory lies on a tmpfs on real hosts, so a record costs microseconds; `mirror` carries the
 //! records to durable storage behind the scenes, for what must be known after a reboot.
 
+#[cfg(test)]
+mod golden;
 mod header;
 
 use crate::error::EngineError;
