@@ -40,10 +40,12 @@ fn text(status: &ConfigStatus) -> String {
     } else {
         "in force"
     };
+    let problems = status.on_this_host.iter().map(|problem| format!("on this host         {problem}\n"));
     format!(
-        "files                {}\nstate                {state}\nwaiting for restart  {}\n",
+        "files                {}\nstate                {state}\nwaiting for restart  {}\n{}",
         listed(&files),
-        listed(&status.waiting_for_restart)
+        listed(&status.waiting_for_restart),
+        problems.collect::<String>()
     )
 }
 
@@ -55,8 +57,10 @@ mod tests {
     fn what_waits_is_named() {
         let status =
             ConfigStatus { waiting_for_restart: vec!["daemon.workers".into()], ..Default::default() };
-        let text = text(&status);
-        assert!(text.contains("files                none\nstate                in force\n"), "{text}");
-        assert!(text.ends_with("waiting for restart  daemon.workers\n"), "{text}");
+        let said = text(&status);
+        assert!(said.contains("files                none\nstate                in force\n"), "{said}");
+        assert!(said.ends_with("waiting for restart  daemon.workers\n"), "{said}");
+        let said = text(&ConfigStatus { on_this_host: vec!["a".into(), "b".into()], ..status });
+        assert!(said.ends_with("daemon.workers\non this host         a\non this host         b\n"), "{said}");
     }
 }

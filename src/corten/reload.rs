@@ -2,7 +2,7 @@
 //! begins from then on; what takes a restart is told by its key. Files that are refused change nothing, and the daemon says
 //! so in its log, its metrics and to `corten config status` until they are right.
 
-use crate::config::{self, Config, Fingerprint, Loaded, Update};
+use crate::config::{self, Config, Fingerprint, HostProblems, Update};
 use crate::error::chain;
 use crate::logging::LevelHandle;
 use crate::metrics::ConfigMetrics;
@@ -28,8 +28,18 @@ pub(crate) struct ConfigStatus {
     pub(crate) read_at: u64,
     /// Keys whose new values wait for a restart.
     pub(crate) waiting_for_restart: Vec<String>,
+    /// What of the settings does not fit this host.
+    #[serde(default)]
+    pub(crate) on_this_host: Vec<String>,
     /// Why the files as they are now are refused.
     pub(crate) refused: Option<String>,
+}
+
+impl ConfigStatus {
+    /// Of files that have just been read.
+    pub(crate) fn new(files: Vec<PathBuf>, on_this_host: Vec<String>) -> Self {
+        Self { files, read_at: now(), on_this_host, ..Self::default() }
+    }
 }
 
 /// Where the configuration comes from.
@@ -64,6 +74,7 @@ pub(crate) struct Reloader {
 /// What came of files that are right.
 struct Read {
     files: Vec<PathBuf>,
+    problems: HostProblems,
     /// Keys that have changed.
     changed: Vec<&'static str>,
     /// Keys that wait for a restart.
@@ -88,11 +99,10 @@ impl Reloader {
     pub(crate) fn new(
         source: Source,
         config: Config,
-        files: Vec<PathBuf>,
+        status: ConfigStatus,
         takers: Takers,
         metrics: ConfigMetrics,
     ) -> Arc<Self> {
-        let status = ConfigStatus { files, read_at: now(), ..ConfigStatus::default() };
         let (config, status) = (ArcSwap::from_pointee(config), Mutex::new(status));
         Arc::new(Self { source, takers, config, status, metrics, reading: tokio::sync::Mutex::default() })
     }
@@ -127,12 +137,17 @@ impl Reloader {
 
     async fn try_reload(&self) -> Result<Read, Refused> {
         let Source { file, defaults } = &self.source;
-        let Loaded { config, files, .. } = config::load_over(defaults, file.as_deref())?;
-        let Update { config, changed, waiting } = config::update(&self.config.load(), &config)?;
+        let loaded = config::load_over(defaults, file.as_deref())?;
+        let Update { config, changed, waiting } = config::update(&self.config.load(), &loaded.config)?;
         if !changed.is_empty() {
             self.take_over(config).await?;
         }
-        Ok(Read { files, changed, waiting })
+        // It reads certificates, and asks the host this and that.
+        let files = loaded.files.clone();
+        let look = tokio::task::spawn_blocking(move || config::check_host(&loaded));
+        // The settings are in force, whatever becomes of this.
+        let problems = look.await.unwrap_or_default();
+        Ok(Read { files, problems, changed, waiting })
     }
 
     /// First what may be refused, so that then nothing has changed.
@@ -147,22 +162,24 @@ impl Reloader {
         Ok(())
     }
 
-    fn accept(&self, cause: &'static str, Read { files, changed, waiting }: Read) {
+    fn accept(&self, cause: &'static str, Read { files, problems, changed, waiting }: Read) {
         self.metrics.accepted(changed.len(), waiting.len());
         let waiting: Vec<String> = waiting.iter().map(|key| (*key).to_owned()).collect();
-        let known = {
-            let mut status = self.lock();
-            let known = std::mem::replace(&mut status.waiting_for_restart, waiting.clone());
-            (status.files, status.read_at, status.refused) = (files, now(), None);
-            known
+        let status = ConfigStatus {
+            waiting_for_restart: waiting.clone(),
+            ..ConfigStatus::new(files, problems.lines())
         };
+        let known = std::mem::replace(&mut *self.lock(), status);
         if changed.is_empty() {
             tracing::info!(cause, "the configuration is read again, nothing changes");
         } else {
             tracing::info!(cause, changed = changed.join(", "), "the configuration is read again");
         }
-        if !waiting.is_empty() && waiting != known {
+        if !waiting.is_empty() && waiting != known.waiting_for_restart {
             tracing::warn!(keys = waiting.join(", "), "changed settings take a restart of the daemon");
+        }
+        for problem in problems.to_tell().iter().filter(|problem| !known.on_this_host.contains(problem)) {
+            tracing::warn!("on this host: {problem}");
         }
     }
 

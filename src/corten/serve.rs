@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::lock::DirectoryLock;
 use crate::logging::{self, LevelHandle};
 use crate::metrics::{self, ConfigMetrics, PodCollector, server};
-use crate::reload::{Reloader, Source, Takers};
+use crate::reload::{ConfigStatus, Reloader, Source, Takers};
 use crate::signals::Signals;
 use crate::socket::Socket;
 use crate::{admin, state, systemd_notify};
@@ -48,8 +48,8 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     sys::malloc::limit(HEAPS, HEAP_SPARE);
     let level = logging::start(&config.log)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), ?files, "corten starts");
-    for problem in problems.lines() {
-        tracing::warn!("{problem}");
+    for problem in problems.to_tell() {
+        tracing::warn!("on this host: {problem}");
     }
     state::prepare(&config.state_dir, state::STATE_MODE)?;
     state::prepare(&config.data_dir, state::DATA_MODE)?;
@@ -58,7 +58,8 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     paths(&config).claim()?;
     let runtime = runtime(config.daemon.workers)?;
     let source = Source { file: file.map(Path::to_owned), defaults: defaults.to_owned() };
-    let outcome = runtime.block_on(Box::pin(run(Begun { config, files, source, level })));
+    let outcome =
+        runtime.block_on(Box::pin(run(Begun { config, files, problems: problems.lines(), source, level })));
     runtime.shutdown_timeout(LAST_WORK);
     outcome
 }
@@ -79,11 +80,13 @@ fn runtime(workers: usize) -> Result<Runtime, Error> {
 struct Begun {
     config: Config,
     files: Vec<PathBuf>,
+    /// What of the settings does not fit the host.
+    problems: Vec<String>,
     source: Source,
     level: LevelHandle,
 }
 
-async fn run(Begun { config, files, source, level }: Begun) -> Result<(), Error> {
+async fn run(Begun { config, files, problems, source, level }: Begun) -> Result<(), Error> {
     let signals = Signals::catch()?;
     let registry = metrics::registry()?;
     let health = Arc::new(server::Health::default());
@@ -106,7 +109,8 @@ async fn run(Begun { config, files, source, level }: Begun) -> Result<(), Error>
     let stop = CancellationToken::new();
     let takers =
         Takers { level, engine: engine.clone(), images: images.clone(), network, streams: streams.tuning() };
-    let reloader = Reloader::new(source, config.clone(), files, takers, ConfigMetrics::register(&registry)?);
+    let status = ConfigStatus::new(files, problems);
+    let reloader = Reloader::new(source, config.clone(), status, takers, ConfigMetrics::register(&registry)?);
     tokio::spawn(reloader.clone().watch());
     tokio::spawn(admin::Server::new(images, reloader.clone()).serve(administration, stop.clone()));
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };

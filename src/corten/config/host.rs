@@ -33,7 +33,7 @@ enum Weight {
 }
 
 /// All settings that do not fit this host.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct HostProblems(Vec<HostProblem>);
 
 impl fmt::Display for HostProblems {
@@ -45,7 +45,7 @@ impl fmt::Display for HostProblems {
 impl std::error::Error for HostProblems {}
 
 impl HostProblems {
-    /// What the daemon has to warn of when it starts.
+    /// Those with which the daemon starts.
     ///
     /// # Errors
     /// Those with which it does not.
@@ -53,7 +53,13 @@ impl HostProblems {
         let (fatal, others): (Vec<_>, Vec<_>) =
             self.0.into_iter().partition(|problem| problem.weight == Weight::PreventsStart);
         Self(fatal).none()?;
-        Ok(Self(others.into_iter().filter(|problem| problem.weight == Weight::Warned).collect()))
+        Ok(Self(others))
+    }
+
+    /// A line for each of which nobody but the reader of the files tells.
+    pub(crate) fn to_tell(&self) -> Vec<String> {
+        let own = self.0.iter().filter(|problem| problem.weight != Weight::Told);
+        own.map(ToString::to_string).collect()
     }
 
     /// A line for each.

@@ -257,7 +257,7 @@ fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
         status(&host),
         (
             serde_json::json!({"files": [file], "read_at": status(&host).0["read_at"],
-        "waiting_for_restart": [], "refused": null}),
+        "waiting_for_restart": [], "on_this_host": [], "refused": null}),
             true
         )
     );
@@ -278,6 +278,12 @@ fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
     host.logged("\"keys\":\"daemon.workers\"");
     assert_eq!(status(&host).0["waiting_for_restart"], serde_json::json!(["daemon.workers"]));
     assert!(metric(&host, "corten_config_waiting_for_restart 1") && metric(&host, "corten_config_refused 0"));
+    // So does what would keep the daemon from starting again.
+    replace(&host, "workers = 3", "workers = 3\n[stream]\naddress = \"192.0.2.1:0\"");
+    host.logged("`stream.address`: 192.0.2.1 is no address of this host");
+    let lacking = status(&host).0["on_this_host"].to_string();
+    assert!(lacking.contains("handlers.other.binary") && lacking.contains("192.0.2.1"), "{lacking}");
+    replace(&host, "\n[stream]\naddress = \"192.0.2.1:0\"", "");
 
     // A wrong file keeps the old settings and says why, until it is right again.
     replace(&host, "workers = 3", "wokers = 3");
@@ -332,6 +338,7 @@ fn what_pulls_cannot_use_is_told_when_the_daemon_starts() {
     let mut daemon = host.start();
     host.told("READY=1");
     host.logged("reg.example/hosts.toml:2: ca: must be a path or a list of paths");
+    assert!(status(&host).0["on_this_host"][0].as_str().unwrap().contains("hosts.toml:2"));
     daemon.signal(rustix::process::Signal::TERM);
     assert!(daemon.end().success(), "{}", host.log());
 }
