@@ -33,6 +33,7 @@ test: ## All of it: lint, unit and integration tests as root on this kernel, e2e
 	@$(MAKE) --no-print-directory lint
 	@e2e/build.sh
 	@e2e/failpoints.sh
+	@e2e/previous.sh
 	@e2e/test.sh root
 	@e2e/test.sh e2e
 	@$(MAKE) --no-print-directory critest
@@ -51,6 +52,7 @@ coverage: ## Which lines of the engine its tests without root run (TEST=src/engi
 
 e2e: ## The end-to-end scenarios, on target/dist (TEST=restart for some; RUNTIME=containerd: on the peer)
 	@e2e/setup.sh test
+	@e2e/previous.sh
 	@e2e/test.sh e2e $(TEST)
 
 kill: ## The kill matrix of e2e/tests/kill: at every failpoint daemon or supervisor die, or a step fails (CORTEN_FAILPOINT=engine.run for some)

@@ -38,9 +38,9 @@ pub fn failpoints() -> PathBuf {
 }
 
 /// The programs of the release before this one, laid out as in `target/dist`: `CORTEN_PREVIOUS`, else what
-/// `e2e/previous.sh` has built of the newest tag; `None` where there is neither.
+/// `e2e/previous.sh` has built; `None` where there is neither.
 pub fn previous() -> Option<PathBuf> {
-    let built = repository().join("target/previous/dist");
+    let built = repository().join(".cache/previous/dist");
     match std::env::var_os("CORTEN_PREVIOUS") {
         Some(named) => Some(PathBuf::from(named)),
         None => built.join("corten").exists().then_some(built),

@@ -6,7 +6,7 @@ use e2e::client::Cri;
 use e2e::pods::shell;
 use e2e::proto::security_profile::ProfileType;
 use e2e::proto::{
-    ContainerConfig, ContainerState, LinuxContainerResources, Mount, PodSandboxConfig, SecurityProfile,
+    ContainerConfig, LinuxContainerResources, Mount, PodSandboxConfig, SecurityProfile,
     UpdateContainerResourcesRequest,
 };
 use e2e::runtime::Kind;
@@ -95,24 +95,40 @@ async fn is_stopped(cri: &Cri, id: &str) {
     assert_eq!(cri.container_status(id).await.unwrap().exit_code, 9);
 }
 
-#[test]
-fn pods_of_the_release_before_are_served_after_the_upgrade() {
-    let Some(mut world) = corten() else { return };
-    let previous = tools::previous().unwrap_or_else(|| {
-        println!("there is no release before this one: its own programs stand for it");
-        tools::dist()
-    });
+/// The programs of the release before, if they are built.
+fn previous() -> Option<PathBuf> {
+    let built = tools::previous();
+    if built.is_none() {
+        let why = "the release before is not built: e2e/previous.sh does it where the clone has its commit";
+        need::skip(need::Need::System, why);
+    }
+    built
+}
+
+/// Ends the daemon, and has others begin where nothing is left of it.
+fn begin_with(world: &mut World, programs: &Path) {
     world.daemon.stop().unwrap();
     let place = world.daemon.place().clone();
     for dir in [&place.state, &place.data] {
         fs::remove_dir_all(dir).unwrap();
     }
-    world.daemon.install(&previous);
+    world.daemon.install(programs);
     world.daemon.restart().unwrap();
+}
 
+/// A pod that a daemon leaves behind.
+struct Left {
+    config: PodSandboxConfig,
+    pod: String,
+    talking: String,
+    ending: String,
+}
+
+/// A pod with a container that talks, and one that ends with 7 once the daemon has been stopped.
+fn leave(world: &mut World) -> Left {
     let config = world.pod("before").unwrap();
     let go = world.isolation.directory("go").unwrap();
-    let (pod, talking, ending) = world.tokio.block_on(async {
+    let left = world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         cri.pull(BUSYBOX, None).await.unwrap();
         let pod = cri.run_pod(&config).await.unwrap();
@@ -121,30 +137,63 @@ fn pods_of_the_release_before_are_served_after_the_upgrade() {
         let host_path = go.display().to_string();
         ends.mounts.push(Mount { container_path: "/go".into(), host_path, ..Mount::default() });
         let ending = started(&cri, &pod, &config, &ends).await;
-        (pod, talking, ending)
+        Left { config, pod, talking, ending }
     });
     world.daemon.stop().unwrap();
     fs::write(go.join("on"), "").unwrap();
     says(&world.log("before", "ends"), "over");
-    world.daemon.install(&tools::dist());
-    world.daemon.restart().unwrap();
+    left
+}
 
-    talks(&world, &talking);
-    let streamed = world.crictl().unwrap().run(&["exec", &talking, "echo", "streamed"]).unwrap();
+/// What was left is served to its end, and makes more.
+fn take_over(world: &World, left: &Left) {
+    talks(world, &left.talking);
+    let streamed = world.crictl().unwrap().run(&["exec", &left.talking, "echo", "streamed"]).unwrap();
     assert_eq!(streamed.trim(), "streamed");
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
-        assert_eq!(wait_exited(&cri, &ending, SOON).await.unwrap().exit_code, 7);
-        is_served(&cri, &talking).await;
-        let more = started(&cri, &pod, &config, &plain("more", TALKS)).await;
+        assert_eq!(wait_exited(&cri, &left.ending, SOON).await.unwrap().exit_code, 7);
+        is_served(&cri, &left.talking).await;
+        let more = started(&cri, &left.pod, &left.config, &plain("more", TALKS)).await;
         is_served(&cri, &more).await;
-        is_stopped(&cri, &talking).await;
-        cri.end_pod(&pod).await.unwrap();
+        is_stopped(&cri, &left.talking).await;
+        cri.end_pod(&left.pod).await.unwrap();
         assert!(cri.pods().await.unwrap().is_empty() && cri.containers().await.unwrap().is_empty());
     });
-    let said: Vec<_> =
-        logs::read(&world.log("before", "talks")).unwrap().into_iter().map(|line| line.text).collect();
+    let lines = logs::read(&world.log("before", "talks")).unwrap();
+    let said: Vec<_> = lines.into_iter().map(|line| line.text).collect();
     assert_eq!(said, ["begun", "got this", "asked"]);
+}
+
+#[test]
+fn pods_and_state_of_the_release_before_are_taken_over() {
+    let Some(mut world) = corten() else { return };
+    let Some(previous) = previous() else { return };
+    begin_with(&mut world, &previous);
+    let left = leave(&mut world);
+    world.daemon.install(&tools::dist());
+    world.daemon.restart().unwrap();
+    take_over(&world, &left);
+}
+
+#[test]
+fn the_release_before_takes_over_state_that_it_reads_and_refuses_other() {
+    let Some(mut world) = corten() else { return };
+    let Some(previous) = previous() else { return };
+    begin_with(&mut world, &previous);
+    let reads = version(&world);
+    begin_with(&mut world, &tools::dist());
+    let writes = version(&world);
+    let left = leave(&mut world);
+    world.daemon.install(&previous);
+    if reads == writes {
+        is_refused_where_newer(&mut world, &left.pod, &left.talking);
+        world.daemon.restart().unwrap();
+        take_over(&world, &left);
+    } else {
+        assert!(reads < writes);
+        is_refused(&mut world, &["data/version", "a newer release wrote it"]);
+    }
 }
 
 #[test]
@@ -227,20 +276,34 @@ fn state(world: &World) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     found
 }
 
-#[test]
-fn state_of_a_newer_release_is_refused_and_nothing_is_changed() {
-    let Some(mut world) = corten() else { return };
-    let config = world.pod("newer").unwrap();
-    let (pod, id) = world.tokio.block_on(async {
-        let cri = world.daemon.client().await.unwrap();
-        cri.pull(BUSYBOX, None).await.unwrap();
-        let pod = cri.run_pod(&config).await.unwrap();
-        let id = started(&cri, &pod, &config, &plain("main", TALKS)).await;
-        (pod, id)
-    });
-    world.daemon.stop().unwrap();
+/// The version of the state that the daemon has left.
+fn version(world: &World) -> u32 {
+    let text = fs::read_to_string(world.daemon.place().data.join("version")).unwrap();
+    text.strip_prefix("corten state ").unwrap().trim().parse().unwrap()
+}
+
+/// The daemon does not start, says so in these words, and changes nothing.
+fn is_refused(world: &mut World, words: &[&str]) {
+    let before = state(world);
+    let told = world.daemon.refused().unwrap();
+    for word in words {
+        assert!(told.contains(word), "{word:?} is not in: {told}");
+    }
+    let after = state(world);
+    let changed: Vec<_> = before
+        .iter()
+        .filter(|(path, kept)| after.get(*path) != Some(kept))
+        .map(|(path, _)| path)
+        .chain(after.keys().filter(|path| !before.contains_key(*path)))
+        .collect();
+    assert!(changed.is_empty(), "{changed:?}");
+}
+
+/// One file after the other is of the next version.
+fn is_refused_where_newer(world: &mut World, pod: &str, id: &str) {
     let place = world.daemon.place().clone();
-    let records = place.state.join("pods").join(&pod);
+    let records = place.state.join("pods").join(pod);
+    let (reads, newer) = (version(world), version(world) + 1);
     for path in [
         place.data.join("version"),
         place.state.join("version"),
@@ -250,30 +313,21 @@ fn state_of_a_newer_release_is_refused_and_nothing_is_changed() {
         let ours = fs::read(&path).unwrap();
         let text = String::from_utf8(ours.clone()).unwrap();
         let (first, rest) = text.split_once('\n').unwrap();
-        let newer = first.strip_suffix(" 1").unwrap();
-        fs::write(&path, format!("{newer} 2\n{rest}")).unwrap();
-        let before = state(&world);
-        let told = world.daemon.refused().unwrap();
-        for words in ["is of version 2 of the state", "reads version 1", "install that release again"] {
-            assert!(told.contains(words) && told.contains(path.to_str().unwrap()), "{told}");
-        }
-        let after = state(&world);
-        let changed: Vec<_> = before
-            .iter()
-            .filter(|(path, kept)| after.get(*path) != Some(kept))
-            .map(|(path, _)| path)
-            .chain(after.keys().filter(|path| !before.contains_key(*path)))
-            .collect();
-        assert!(changed.is_empty(), "{changed:?}");
+        let kind = first.strip_suffix(&format!(" {reads}")).unwrap();
+        fs::write(&path, format!("{kind} {newer}\n{rest}")).unwrap();
+        let (is, can) =
+            (format!("is of version {newer} of the state"), format!("this corten reads version {reads}"));
+        let file = path.display().to_string();
+        is_refused(world, &[&is, &can, &file, "install that release again"]);
         fs::write(&path, ours).unwrap();
     }
+}
+
+#[test]
+fn state_of_a_newer_release_is_refused_and_nothing_is_changed() {
+    let Some(mut world) = corten() else { return };
+    let left = leave(&mut world);
+    is_refused_where_newer(&mut world, &left.pod, &left.talking);
     world.daemon.restart().unwrap();
-    world.tokio.block_on(async {
-        let cri = world.daemon.client().await.unwrap();
-        let status = cri.container_status(&id).await.unwrap();
-        assert_eq!(status.state(), ContainerState::ContainerRunning);
-        is_served(&cri, &id).await;
-        is_stopped(&cri, &id).await;
-        cri.end_pod(&pod).await.unwrap();
-    });
+    take_over(&world, &left);
 }

@@ -73,6 +73,38 @@ fn frames_of_every_release_are_read_and_written_as_they_were() {
     }
 }
 
+/// FNV-1a over names and frames: what differs by accident differs in it.
+fn sum(frames: &BTreeMap<String, Vec<u8>>) -> String {
+    let bytes = frames.iter().flat_map(|(name, frame)| name.bytes().chain([0]).chain(frame.iter().copied()));
+    let sum = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{sum:016x}")
+}
+
+#[test]
+fn frames_of_a_release_are_as_they_were_released() {
+    let list = std::fs::read_to_string(directory().join("releases.txt")).unwrap();
+    let mut frames: BTreeMap<_, _> = releases()
+        .into_iter()
+        .map(|(path, frames)| (path.file_name().unwrap().to_str().unwrap().to_owned(), frames))
+        .collect();
+    for line in list.lines().filter(|line| !line.starts_with('#')) {
+        let [version, commit, released] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{line:?} is not version, commit and sum")
+        };
+        assert_eq!(commit.len(), 40, "{line:?} names no whole commit");
+        let frames = frames.remove(version).unwrap_or_else(|| panic!("the frames of {version} are gone"));
+        assert_eq!(
+            sum(&frames),
+            released,
+            "frames of {version} were edited, added or removed: it is released"
+        );
+    }
+    // What is left is of no release, and can only be what becomes the next.
+    frames.remove(env!("CARGO_PKG_VERSION"));
+    assert!(frames.is_empty(), "releases.txt lacks {:?}", frames.keys());
+}
+
 #[test]
 fn what_this_version_writes_is_what_the_newest_frames_say() {
     let releases = releases();

@@ -5,6 +5,8 @@ mod dial;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod golden;
 mod native;
 mod request;
 #[cfg(test)]
