@@ -6,6 +6,7 @@
 mod containers;
 mod figures;
 mod host;
+mod live;
 mod pods;
 mod recover;
 mod requests;
