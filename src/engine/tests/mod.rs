@@ -7,6 +7,7 @@ mod containers;
 mod figures;
 mod host;
 mod live;
+mod orders;
 mod pods;
 mod recover;
 mod requests;
