@@ -160,15 +160,21 @@ fn may_talk(stream: &UnixStream) -> bool {
     }
 }
 
-fn refuse_live(path: &Path) -> Result<(), SocketError> {
+/// Whether a socket can be put there, as far as nobody answers on it.
+///
+/// # Errors
+/// Something else than a socket is there.
+pub(crate) fn check(path: &Path) -> Result<(), SocketError> {
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(SocketError::Io { operation: "look at", path: path.to_owned(), source }),
-        Ok(file) if !file.file_type().is_socket() => {
-            return Err(SocketError::NotASocket { path: path.to_owned() });
-        }
-        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(SocketError::Io { operation: "look at", path: path.to_owned(), source }),
+        Ok(file) if !file.file_type().is_socket() => Err(SocketError::NotASocket { path: path.to_owned() }),
+        Ok(_) => Ok(()),
     }
+}
+
+fn refuse_live(path: &Path) -> Result<(), SocketError> {
+    check(path)?;
     let Ok(stream) = net::UnixStream::connect(path) else { return Ok(()) };
     let holder = match rustix::net::sockopt::socket_peercred(&stream) {
         Ok(peer) => format!("process {}", peer.pid.as_raw_nonzero()),

@@ -61,15 +61,24 @@ pub(crate) fn prepare(path: &Path, mode: u32) -> Result<(), StateError> {
         Err(source) => return Err(failed("make")(source)),
     }
     let metadata = fs::metadata(path).map_err(failed("look at"))?;
-    if !metadata.is_dir() {
+    check(path, &metadata)?;
+    if metadata.mode() & 0o7777 != mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
+    }
+    Ok(())
+}
+
+/// Whether what is there can be a directory of the daemon's.
+///
+/// # Errors
+/// It is no directory, or belongs to another user than this process.
+pub(crate) fn check(path: &Path, found: &fs::Metadata) -> Result<(), StateError> {
+    if !found.is_dir() {
         return Err(StateError::NotADirectory { path: path.to_owned() });
     }
     let expected = rustix::process::geteuid().as_raw();
-    if metadata.uid() != expected {
-        return Err(StateError::Owner { path: path.to_owned(), owner: metadata.uid(), expected });
-    }
-    if metadata.mode() & 0o7777 != mode {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("set the mode of"))?;
+    if found.uid() != expected {
+        return Err(StateError::Owner { path: path.to_owned(), owner: found.uid(), expected });
     }
     Ok(())
 }

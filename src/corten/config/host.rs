@@ -6,7 +6,9 @@ use super::error::Place;
 use super::sections::MetricsAddress;
 use super::{Loaded, directories};
 use crate::error::chain;
+use crate::{socket, state};
 use std::fmt;
+use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -121,6 +123,7 @@ impl Looking<'_> {
                 self.fatal(key, problem);
             }
         }
+        self.own(&told);
         let lists = [
             ("network.bin_dirs", config.network.bin_dirs.as_slice()),
             ("runtime.cdi_spec_dirs", &config.runtime.cdi_spec_dirs),
@@ -129,6 +132,25 @@ impl Looking<'_> {
         ];
         for (key, paths) in lists {
             paths.iter().for_each(|path| self.add(key, directories::unreadable(path), Weight::Warned));
+        }
+    }
+
+    /// Directories and sockets of the daemon's own, where something is there already.
+    fn own(&mut self, told: &[&Path]) {
+        let config = &self.loaded.config;
+        let is_told = |path: &Path| told.iter().any(|outer| path.starts_with(outer));
+        for (key, path) in [("state_dir", &config.state_dir), ("data_dir", &config.data_dir)] {
+            // Another user than the daemon's cannot say whose they are to be.
+            let found = fs::metadata(path).ok().filter(|_| rustix::process::geteuid().is_root());
+            let wrong = found.filter(|_| !is_told(path)).and_then(|found| state::check(path, &found).err());
+            self.fatal(key, wrong.map(|error| chain(&error)));
+        }
+        let mut sockets = vec![("socket", config.socket.as_path())];
+        if let MetricsAddress::Unix(path) = &config.metrics.address {
+            sockets.push(("metrics.address", path));
+        }
+        for (key, path) in sockets.into_iter().filter(|(_, path)| !is_told(path)) {
+            self.fatal(key, socket::check(path).err().map(|error| chain(&error)));
         }
     }
 

@@ -154,6 +154,8 @@ fn the_check_tells_of_directories_and_addresses_that_cannot_be() {
         ),
         ("state_dir = \"DIR/file\"\n", "corten.toml:1: `state_dir`: file is no directory"),
         ("socket = \"DIR/file/sock\"\n", "corten.toml:1: `socket`: file is no directory"),
+        ("socket = \"DIR/file\"\n", "corten.toml:1: `socket`: file exists and is no socket"),
+        ("metrics.address = \"DIR\"\n", "corten.toml:1: `metrics.address`: "),
         ("runtime.netns_dir = \"/sys/netns\"\n", "corten.toml:1: `runtime.netns_dir`: /sys lies on sysfs"),
         ("network.conf_dir = \"DIR/link\"\n", "corten.toml:1: `network.conf_dir`: link is a link to nowhere"),
         ("images.certs_dir = \"DIR/file\"\n", "corten.toml:1: `images.certs_dir`: file is no directory"),
@@ -171,6 +173,18 @@ fn the_check_tells_of_directories_and_addresses_that_cannot_be() {
         assert!(found && lines.len() == 1, "{settings} gives {lines:?}");
     }
     assert!(!path("nowhere").exists(), "nothing is made");
+}
+
+#[test]
+fn the_check_tells_whose_the_daemons_directories_are() {
+    if !need::root("it takes root to give a directory away") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("theirs")).unwrap();
+    std::os::unix::fs::chown(directory.path().join("theirs"), Some(65534), None).unwrap();
+    let lines = lacks(directory.path(), "data_dir = \"DIR/theirs\"\n");
+    assert_eq!(lines, ["corten.toml:1: `data_dir`: theirs belongs to user 65534, not to 0"]);
 }
 
 #[test]
