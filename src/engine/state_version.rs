@@ -27,6 +27,8 @@ impl Paths {
             check_file(mark)?;
         }
         self.check_records()?;
+        sys::fs::sweep_temporaries(&self.state);
+        sys::fs::sweep_temporaries(&self.data);
         let line = record::first_line(KIND);
         for mark in &marks {
             if !fs::read(mark).is_ok_and(|written| written == line) {

@@ -47,6 +47,8 @@ pub const POINTS: &[Point] = &[
     passes("net.add.undone"),
     passes("shim.run.started"),
     fails("shim.sandbox.entered"),
+    fails("launch.pause.pivoted"),
+    passes("shim.sandbox.paused"),
     passes("shim.sandbox.ready"),
     // Between daemon and supervisor: the first frame is a greeting, then they are as the verbs are.
     passes("engine.frame.sent"),
@@ -123,6 +125,15 @@ pub const POINTS: &[Point] = &[
     // RemovePodSandbox.
     fails("engine.forget.aside"),
     passes("engine.forget.dropped"),
+    passes("sys.trash.taken"),
+    passes("sys.trash.removed"),
+    // Whatever is recorded, in its order.
+    fails("sys.write.written"),
+    // A supervisor that has died.
+    passes("engine.lost.buried"),
+    passes("engine.lost.recorded"),
+    // A daemon that has died.
+    passes("shim.daemon.left"),
     // Durable copies.
     passes("engine.mirror.committed"),
     // A daemon that takes over.
@@ -130,6 +141,7 @@ pub const POINTS: &[Point] = &[
     passes("engine.recover.loaded"),
     passes("engine.recover.connected"),
     passes("engine.recover.adopted"),
+    passes("engine.recover.lost"),
     passes("engine.recover.dropped"),
     passes("engine.recover.swept"),
     passes("engine.recover.undone"),

@@ -41,6 +41,7 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     null::set_standard(child.null, &[0, 1, 2])?;
     let mut kept = vec![status.as_raw_fd(), program.as_raw_fd()];
     kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
+    kept.extend(failpoint::descriptor());
     fd::close_all_but(&kept)?;
     crate::set_oom_score(status.as_fd(), plan.pause_process.oom_score_adj)?;
     if let Some(userns) = child.userns {
@@ -56,6 +57,7 @@ fn enter(child: &PauseChild<'_>) -> Result<Never, Failure> {
     let (mounts, procfs) = (resolve::open(b"/proc/self/ns/mnt", flag::O_RDONLY)?, pids::new_procfs()?);
     mount::attach(root.as_fd(), target.as_fd())?;
     mount::pivot_into(root.as_fd(), false)?;
+    failpoint::reach!("launch.pause.pivoted")?;
     leave_procfs(status, mounts, procfs)?;
     fd::close_all_on_exec()?;
     let argv = exec::Program::new(&[b"/pause".to_vec()], &[])?;

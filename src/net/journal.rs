@@ -31,6 +31,7 @@ impl Journal {
         // Also that of an earlier daemon: addresses and ports of pods are nobody else's business.
         fs::set_permissions(state_dir, fs::Permissions::from_mode(0o700))
             .map_err(NetError::state("set the mode of", state_dir))?;
+        sys::fs::sweep_temporaries(&dir);
         Ok(Self { dir })
     }
 

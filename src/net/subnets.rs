@@ -39,6 +39,7 @@ impl SubnetStore {
     pub(crate) fn open(settings: &NetworkSettings) -> Result<Self> {
         let dir = &settings.data_dir;
         fs::create_dir_all(dir).map_err(NetError::state("create", dir))?;
+        sys::fs::sweep_temporaries(dir);
         let path = dir.join("subnets.json");
         let known = match fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {

@@ -52,6 +52,7 @@ impl Shim {
     }
 
     fn hang_up(&mut self, token: u64) {
+        failpoint::pass!("shim.daemon.left");
         if let Some(conn) = self.conns.remove(&token) {
             self.reactor.drop_conn(token, &conn);
         }

@@ -59,6 +59,7 @@ impl Shim {
             (None, None)
         } else {
             let (pause, joined) = self.start_pause(plan, userns.as_ref().map(AsFd::as_fd), &mut warnings)?;
+            failpoint::pass!("shim.sandbox.paused");
             (Some(pause), Some(Rc::new(joined)))
         };
         let userns = userns.map(|userns| (plan.ids.clone(), userns));

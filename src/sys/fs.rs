@@ -1,5 +1,6 @@
 //! Files that are whole or not there, and room for what must be written on a full disk.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -24,12 +25,30 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> SysResult<()> {
         .open(temporary)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(SysError::io("write", temporary))
+        .and_then(|()| Ok(failpoint::reach!("sys.write.written")?))
         .and_then(|()| std::fs::rename(temporary, path).map_err(SysError::io("rename", path)));
     if written.is_err() {
         // The first error is the one to report; a temporary file that cannot be removed is found by its name.
         let _ = std::fs::remove_file(temporary);
     }
     written
+}
+
+/// Removes the temporary files that writers have left in a directory which were killed in [`write_atomic`]. Nobody may be
+/// writing there. What cannot be removed stays: it is in nobody's way.
+pub fn sweep_temporaries(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if is_temporary(&entry.file_name()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether it is the name of a temporary file.
+#[must_use]
+pub fn is_temporary(name: &OsStr) -> bool {
+    let number = name.to_str().and_then(|name| name.strip_suffix(".tmp")?.rsplit('.').next());
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// Room on a filesystem, taken up by a file: who has to write when everything is full gives it up first.
@@ -121,6 +140,13 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
         assert!(write_atomic(&dir.join("no/where"), b"", 0o600).is_err());
+        std::fs::write(dir.join("record.71.tmp"), b"half").unwrap();
+        std::fs::write(dir.join("record.tmp"), b"somebody's").unwrap();
+        sweep_temporaries(&dir);
+        let mut left: Vec<_> =
+            std::fs::read_dir(&dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["record", "record.tmp"]);
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

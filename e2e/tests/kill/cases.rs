@@ -26,28 +26,52 @@ const DELAYED: [&str; 6] = [
 ];
 
 /// Those that are reached by several verbs, or for several plugins, and how often at least.
-const REPEATED: [(&str, u32); 6] = [
+const REPEATED: [(&str, u32); 8] = [
     ("engine.frame.sent", 9),
     ("engine.frame.answered", 9),
     ("shim.frame.asked", 9),
     ("shim.frame.answered", 9),
     ("net.add.called", 2),
     ("net.del.called", 2),
+    ("engine.remove.unlinked", 3),
+    ("sys.write.written", 11),
 ];
 
+/// Where a full disk is met first.
+const FULL: [&str; 8] = [
+    "engine.run.recorded",
+    "engine.create.recorded",
+    "engine.create.saved",
+    "net.add.recorded",
+    "cni.lease.written",
+    "image.layer.unpacked",
+    "image.pull.committed",
+    "sys.write.written",
+];
+
+/// Those of a pod whose containers share a PID namespace.
+const SHARED: [&str; 2] = ["launch.pause.pivoted", "shim.sandbox.paused"];
+
+/// Supervisors die beside these: the pods' that were told, too.
+const LOST: [&str; 3] = ["engine.lost.buried", "engine.lost.recorded", "engine.recover.lost"];
+
 /// What must go wrong in the same daemon, or supervisor, for a failpoint to be reached.
-const BESIDE: [(&str, &str); 3] = [
+const BESIDE: [(&str, &str); 6] = [
     ("engine.run.undone", "engine.run.attached=error(EIO)@1"),
     ("net.add.undone", "net.add.called=error(EIO)@2"),
     ("engine.create.undone", "engine.create.answered=error(EIO)@1"),
+    ("engine.lost.buried", "shim.start.told=abort@1"),
+    ("engine.lost.recorded", "shim.start.told=abort@1"),
+    ("shim.daemon.left", "engine.start.recorded=abort@1"),
 ];
 
 /// What the daemon before has to die of, so that the next one reaches a step of its recovery.
-const BEFORE: [(&str, &str); 4] = [
-    ("engine.recover.connected", "engine.start.recorded"),
-    ("engine.recover.adopted", "engine.start.recorded"),
-    ("engine.recover.dropped", "engine.create.layers"),
-    ("engine.recover.undone", "engine.run.attached"),
+const BEFORE: [(&str, &str); 5] = [
+    ("engine.recover.connected", "engine.start.recorded=abort@1"),
+    ("engine.recover.adopted", "engine.start.recorded=abort@1"),
+    ("engine.recover.lost", "engine.start.recorded=abort@1;shim.daemon.left=abort@1"),
+    ("engine.recover.dropped", "engine.create.layers=abort@1"),
+    ("engine.recover.undone", "engine.run.attached=abort@1"),
 ];
 
 fn value<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
@@ -65,7 +89,7 @@ impl Case {
     pub(crate) fn settings(&self) -> Vec<String> {
         let own = format!("{}={}@{}", self.name, self.action, self.time);
         let beside = value(&BESIDE, self.name).map(|other| format!("{own};{other}"));
-        let before = value(&BEFORE, self.name).map(|name| format!("{name}=abort@1"));
+        let before = value(&BEFORE, self.name).map(str::to_owned);
         before.into_iter().chain([beside.unwrap_or(own)]).collect()
     }
 
@@ -76,7 +100,12 @@ impl Case {
 
     /// Whether pods end by it whose ids were told: their supervisor dies.
     pub(crate) fn ends_pods(&self) -> bool {
-        self.action == "abort" && self.name.starts_with("shim.")
+        self.action == "abort" && (self.name.starts_with("shim.") || LOST.contains(&self.name))
+    }
+
+    /// Whether the pod's containers share a PID namespace.
+    pub(crate) fn shares_pids(&self) -> bool {
+        SHARED.contains(&self.name)
     }
 
     /// Whether the daemon dies of it.
@@ -101,6 +130,9 @@ fn of(point: &'static Point) -> Vec<Case> {
     let mut actions = vec!["abort"];
     if point.can_fail {
         actions.push("error(EIO)");
+    }
+    if FULL.contains(&point.name) {
+        actions.push("error(ENOSPC)");
     }
     if DELAYED.contains(&point.name) {
         actions.push("delay(300ms)");

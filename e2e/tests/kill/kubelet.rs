@@ -2,14 +2,12 @@
 //! what it was told, and looks for it behind every death of the daemon.
 
 use crate::cases::Case;
+use crate::verbs::{namespaces_of, remove_image, resize, say_hello, update};
 use e2e::client::Cri;
 use e2e::error::Error;
 use e2e::logs;
-use e2e::pods::{shell, with_host_port};
-use e2e::proto::{
-    ContainerState, ImageSpec, LinuxContainerResources, PodSandbox, PodSandboxConfig, PodSandboxState,
-    RemoveImageRequest, UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
-};
+use e2e::pods::{secured, shell, with_host_port};
+use e2e::proto::{ContainerState, NamespaceMode, PodSandbox, PodSandboxConfig, PodSandboxState};
 use e2e::world::{BUSYBOX, World};
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -81,6 +79,11 @@ impl Node {
             let mut config = with_host_port(self.world.pod(&name).unwrap(), 30_000, 80);
             config.metadata.as_mut().unwrap().attempt = attempt;
             config.log_directory = format!("{}/{attempt}", config.log_directory);
+            if case.shares_pids() {
+                let linux = config.linux.get_or_insert_default();
+                let security = linux.security_context.get_or_insert_default();
+                security.namespace_options.get_or_insert_default().pid = NamespaceMode::Pod.into();
+            }
             if self.live_in(&config, case).is_ok() {
                 break;
             }
@@ -231,6 +234,8 @@ impl Node {
         for attempt in 0..ATTEMPTS {
             let mut container = shell(name, BUSYBOX, script);
             container.metadata.as_mut().unwrap().attempt = attempt;
+            let namespaces = namespaces_of(config);
+            container = secured(container, |security| security.namespace_options = namespaces);
             container.log_path = format!("{name}-{attempt}.log");
             let log = PathBuf::from(&config.log_directory).join(&container.log_path);
             let id = self.of(pod, pod, "CreateContainer", |cri, pod| {
@@ -366,38 +371,4 @@ impl Node {
             std::thread::sleep(AGAIN);
         }
     }
-}
-
-/// A command whose process dies before it is the program has an exit code that says so: the kubelet probes again.
-async fn say_hello(cri: Cri, id: String) -> Result<Vec<u8>, Error> {
-    let reply = cri.exec(&id, &["/bin/echo", "hello"], 30).await?;
-    let ran = reply.exit_code == 0;
-    if ran { Ok(reply.stdout) } else { Err(Error::Incomplete { method: "ExecSync", part: "exit code 0" }) }
-}
-
-async fn remove_image(cri: Cri) -> Result<(), Error> {
-    let image = Some(ImageSpec { image: BUSYBOX.to_owned(), ..ImageSpec::default() });
-    let removed = cri.images.clone().remove_image(RemoveImageRequest { image }).await;
-    removed.map(drop).map_err(|status| Error::Rpc { method: "RemoveImage", status: Box::new(status) })
-}
-
-async fn resize(cri: Cri, id: String) -> Result<(), Error> {
-    let resources =
-        LinuxContainerResources { memory_limit_in_bytes: 300 << 20, ..LinuxContainerResources::default() };
-    let request =
-        UpdatePodSandboxResourcesRequest { pod_sandbox_id: id, overhead: None, resources: Some(resources) };
-    let updated = cri.runtime.clone().update_pod_sandbox_resources(request).await;
-    let failed = |status| Error::Rpc { method: "UpdatePodSandboxResources", status: Box::new(status) };
-    updated.map(drop).map_err(failed)
-}
-
-async fn update(cri: Cri, id: String) -> Result<(), Error> {
-    let linux =
-        LinuxContainerResources { memory_limit_in_bytes: 64 << 20, ..LinuxContainerResources::default() };
-    let request =
-        UpdateContainerResourcesRequest { container_id: id, linux: Some(linux), ..Default::default() };
-    let updated = cri.runtime.clone().update_container_resources(request).await;
-    updated
-        .map(drop)
-        .map_err(|status| Error::Rpc { method: "UpdateContainerResources", status: Box::new(status) })
 }

@@ -7,6 +7,7 @@
 
 mod cases;
 mod kubelet;
+mod verbs;
 
 use cases::Case;
 use e2e::baseline::Snapshot;

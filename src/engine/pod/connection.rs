@@ -41,10 +41,12 @@ impl Pods {
             pod.set_supervisor(None);
             pod.set_pause(None);
             this.containers.orphaned(&pod, SUPERVISOR_KILLED).await;
+            failpoint::pass!("engine.lost.buried");
             let not_ready = |record: &mut PodRecord| record.state = SandboxState::NotReady;
             if let Some(bytes) = pod.update_regardless(not_ready) {
                 this.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
             }
+            failpoint::pass!("engine.lost.recorded");
             this.core.events.tell_pod(&pod, EventKind::Stopped);
         });
     }

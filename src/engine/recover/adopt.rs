@@ -39,6 +39,7 @@ impl Recovery {
         tracing::warn!(pod_id = %pod.id, error = chain(&error), "the pod is not ready any more");
         self.pods.launcher.kill_lost(&pod.id).await;
         self.containers.orphaned(&pod, "the pod's supervisor was gone when the daemon started").await;
+        failpoint::pass!("engine.recover.lost");
         self.drop_half_made(&pod, half_made).await;
         if let Some(bytes) =
             pod.update_regardless(|record: &mut PodRecord| record.state = SandboxState::NotReady)

@@ -74,6 +74,10 @@ impl Recovery {
             Err(_) if !files.containers().exists() => return Ok(()),
             Err(error) => return Err(error),
         };
+        for name in found.iter().filter(|name| sys::fs::is_temporary(name.as_ref())) {
+            // A record that was being written when the daemon was killed.
+            record::remove(&files.containers().join(name))?;
+        }
         for id in found.iter().filter_map(|name| name.strip_suffix(".spec")) {
             let path = files.container(id);
             match read_or_copy::<ContainerRecord>(&path, id, durable.get(&Key::Container(id.to_owned()))) {

@@ -58,7 +58,9 @@ fn empty(state: &Mutex<State>, failed: fn(&Path, &SysError)) {
             next
         };
         let Some(path) = next else { return };
+        failpoint::pass!("sys.trash.taken");
         let removed: SysResult<()> = remove(&path);
+        failpoint::pass!("sys.trash.removed");
         if let Err(error) = removed {
             failed(&path, &error);
         }
