@@ -46,9 +46,7 @@ pub enum EngineError {
         path: String,
     },
     /// The name belongs to something else.
-    #[error(
-        "the name {name} is held by {holder} with another configuration, or one that has ended ({stage})"
-    )]
+    #[error("the name {name} is held by {holder}, {}", held(stage))]
     NameTaken {
         /// The name asked for.
         name: String,
@@ -251,6 +249,18 @@ pub enum EngineError {
 impl From<failpoint::Injected> for EngineError {
     fn from(injected: failpoint::Injected) -> Self {
         Self::Sys { operation: "reach a failpoint".to_owned(), source: injected.into() }
+    }
+}
+
+/// Why a name that is held in that state, or at that stage of being made, is not free, and what to do.
+fn held(stage: &str) -> String {
+    match stage {
+        "not ready" | "exited" => format!("which is {stage}: remove it first"),
+        "ready" | "created" | "running" => {
+            format!("which is {stage} and was asked for with another configuration: remove it first")
+        }
+        "being removed" => "which is being removed: try again".to_owned(),
+        making => format!("which is being made with another configuration ({making})"),
     }
 }
 

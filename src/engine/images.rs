@@ -59,7 +59,8 @@ impl Images {
     /// RemoveImage; one that is not there is fine.
     pub async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
         let removal = self.core.images.remove(reference);
-        Ok(self.core.operations.track("RemoveImage", reference.to_owned(), removal).await?)
+        self.core.operations.track("RemoveImage", reference.to_owned(), removal).await?;
+        Ok(())
     }
 
     /// ImageFsInfo: the space of images, and that of the containers' writable layers.

@@ -181,6 +181,7 @@ impl Engine {
             trash: pod::trash(),
             work: tokio_util::task::TaskTracker::new(),
             user_namespaces: std::sync::OnceLock::new(),
+            told_restriction: std::sync::atomic::AtomicBool::new(false),
         });
         let containers = Arc::new(Containers::new(core.clone())?);
         Ok(Self {

@@ -226,6 +226,8 @@ pub(crate) struct Container {
     pub(crate) sources: Mutex<Vec<std::path::PathBuf>>,
     /// The stop signal goes out once, however often stop is asked for.
     pub(crate) stop_sent: AtomicBool,
+    /// A start is under way.
+    pub(crate) starting: AtomicBool,
     pub(crate) exec: tokio::sync::OnceCell<ExecTemplate>,
     /// Its stdin has been ended; who holds an end of it lets go.
     pub(crate) stdin_closed: watch::Sender<bool>,
@@ -260,6 +262,7 @@ impl Container {
             pod,
             op: tokio::sync::Mutex::new(()),
             stop_sent: AtomicBool::new(false),
+            starting: AtomicBool::new(false),
             exec: tokio::sync::OnceCell::new(),
             sources: Mutex::default(),
             stdin_closed: watch::Sender::new(false),

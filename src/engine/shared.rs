@@ -13,6 +13,7 @@ use crate::selinux::Labelling;
 use crate::settings::Paths;
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tracing::Instrument as _;
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) work: tokio_util::task::TaskTracker,
     /// Whether pods can have user namespaces, once it was tried.
     pub(crate) user_namespaces: OnceLock<Result<(), String>>,
+    /// That the host restricts a setting of every pod was told.
+    pub(crate) told_restriction: AtomicBool,
 }
 
 impl Core {

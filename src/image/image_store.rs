@@ -132,18 +132,18 @@ impl ImageStore {
 
     /// Removes the image that [`Self::find`] finds, with all its tags; an absent one is no error. It is gone for
     /// clients at once, and the room that it took is free when this returns, unless a container holds the image: then it
-    /// is when none does any more.
+    /// is when none does any more. Returns what was removed.
     ///
     /// # Errors
     /// As [`Self::find`], and when the database or the disk fails.
-    pub async fn remove(&self, text: &str) -> Result<(), ImageError> {
-        let Some(image) = self.find(text)? else { return Ok(()) };
+    pub async fn remove(&self, text: &str) -> Result<Option<Arc<Image>>, ImageError> {
+        let Some(image) = self.find(text)? else { return Ok(None) };
         let store = Arc::clone(&self.store);
-        let id = image.id.clone();
         let removed = tokio::task::spawn_blocking(move || {
-            store.hide(&id)?;
-            tracing::info!(id, "image removed");
-            store.sweep(false)
+            store.hide(&image.id)?;
+            tracing::info!(id = image.id, names = image.names().join(" "), "image removed");
+            store.sweep(false)?;
+            Ok(Some(image))
         });
         removed.await.unwrap_or(Err(ImageError::Interrupted { operation: "removing the image" }))
     }

@@ -96,7 +96,7 @@ impl Birth<'_> {
         }
         pass.new_session()?;
         if self.tty {
-            pass.set_controlling(std::io::stdin())?;
+            pass.set_controlling()?;
         }
         Ok(())
     }

@@ -19,8 +19,9 @@ const LOADS_FILTERS: u64 = 1 << 21;
 /// Takes on user, capabilities, limits and the seccomp filter, then runs the program: in this process, or in the one
 /// that takes its place.
 ///
-/// Once the filter is in force nothing is called but by the pass, and nothing is freed: a filter may refuse or kill for
-/// anything, and what it does is told as the program's end and not as one before its start.
+/// Once the filter is in force nothing is called on the way to the program but by the pass, and nothing is freed: a filter
+/// may refuse or kill for anything, and what it does is told as the program's end and not as one before its start. Only
+/// hooks run under it, and a failure is put into words, which may take memory.
 pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> ! {
     let program = match exec::Program::new(&plan.argv, &plan.env) {
         Ok(program) => program,

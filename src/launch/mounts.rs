@@ -176,8 +176,14 @@ fn attach(plan: &MountPlan, tree: &OwnedFd, target: &OwnedFd, directory: bool) -
     let attached = mount::attach(tree.as_fd(), target.as_fd());
     if attached.is_err() && fd::identity(target)?.is_dir() != directory {
         let path = String::from_utf8_lossy(&plan.target);
-        let kinds = if directory { "a directory on a file" } else { "a file on a directory" };
-        return Err(Failure::setup(errno::ENOTDIR, format!("mount {path}: {kinds} cannot be mounted")));
+        let (source, place) = if directory { ("directory", "file") } else { ("file", "directory") };
+        let source = match &plan.source {
+            MountSource::Bind { path, .. } => format!("the {source} {}", String::from_utf8_lossy(path)),
+            _ => format!("a {source}"),
+        };
+        let problem =
+            format!("mount {path}: {source} cannot be mounted on it, which is a {place} in the image");
+        return Err(Failure::setup(errno::ENOTDIR, problem));
     }
     attached.context("mount", &plan.target)
 }

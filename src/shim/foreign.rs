@@ -214,7 +214,10 @@ fn owner(ids: &IdMaps, process: &ProcessPlan) -> Option<(u32, u32)> {
 
 /// Reads a process's number from the file that a runtime has written, and takes it in.
 fn take_in(path: &Path) -> SysResult<Child> {
-    let text = std::fs::read_to_string(path).map_err(SysError::io("read", path))?;
+    // A program that is no OCI runtime ends well and leaves nothing.
+    let none =
+        SysError::io("find the process that the runtime's command create should have left: read", path);
+    let text = std::fs::read_to_string(path).map_err(none)?;
     let pid: i32 = text.trim().parse().map_err(|_| SysError::new("read process id", path, errno::EINVAL))?;
     Ok(Child { pid, pidfd: process::pidfd_open(pid)? })
 }

@@ -134,14 +134,13 @@ impl Pass {
         check("setsid", b"", unsafe { libc::syscall(libc::SYS_setsid, 0, 0, 0, 0, 0, self.0) })
     }
 
-    /// Makes a terminal the controlling one of the calling session leader.
+    /// Makes stdin, a terminal, the controlling one of the calling session leader.
     ///
     /// # Errors
     /// `EPERM` for a process that leads no session.
-    pub fn set_controlling(&self, terminal: impl AsFd) -> SysResult<()> {
-        let terminal = terminal.as_fd().as_raw_fd();
+    pub fn set_controlling(&self) -> SysResult<()> {
         // SAFETY: TIOCSCTTY takes its argument by value.
-        let result = unsafe { libc::syscall(libc::SYS_ioctl, terminal, libc::TIOCSCTTY, 0, 0, 0, self.0) };
+        let result = unsafe { libc::syscall(libc::SYS_ioctl, 0, libc::TIOCSCTTY, 0, 0, 0, self.0) };
         check("set controlling terminal", b"", result)
     }
 
@@ -177,7 +176,7 @@ impl Pass {
         }
     }
 
-    /// Sends one message. As with [`Pass::wait_for_word`], it is a call that programs seldom make.
+    /// Sends one message, by the call of that kind that programs make least often.
     ///
     /// # Errors
     /// `EPIPE` when the other end is closed.

@@ -4,6 +4,7 @@ use crate::{hosts, world};
 use e2e::command::{self, Finished};
 use e2e::runtime::Kind;
 use e2e::world::World;
+use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
@@ -237,7 +238,15 @@ fn images_are_looked_after_from_the_command_line() {
     assert!(done(&world, &["prune", "--all"]).contains(id));
     assert!(!done(&world, &["ls"]).contains(name));
     done(&world, &["pull", name]);
-    done(&world, &["rm", name]);
+    // All its names go with one, and are told.
+    let archive = world.isolation.directory("again").unwrap().join("app.tar");
+    done(&world, &["save", "--output", archive.to_str().unwrap(), name]);
+    done(&world, &["load", archive.to_str().unwrap(), "--name", "registry.test/team/again:1"]);
+    let removed = done(&world, &["rm", name]);
+    assert_eq!(
+        removed.lines().collect::<BTreeSet<_>>(),
+        BTreeSet::from([name, "registry.test/team/again:1"])
+    );
     assert!(!image(&world, &["rm", name]).status.success());
 }
 

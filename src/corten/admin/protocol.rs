@@ -112,6 +112,9 @@ pub(crate) struct Sought {
     pub(crate) name: String,
     /// Whether it was there.
     pub(crate) found: bool,
+    /// All the names that went with it.
+    #[serde(default)]
+    pub(crate) names: Vec<String>,
 }
 
 /// The header that names the image of an archive.

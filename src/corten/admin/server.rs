@@ -97,9 +97,9 @@ impl Server {
     async fn remove(&self, request: RemoveRequest) -> Answer {
         let mut outcome = Vec::with_capacity(request.images.len());
         for name in request.images {
-            let found = self.images.find(&name)?.is_some();
-            self.images.remove(&name).await?;
-            outcome.push(Sought { name, found });
+            let removed = self.images.remove(&name).await?;
+            let names = removed.as_ref().map(|image| image.names().to_vec()).unwrap_or_default();
+            outcome.push(Sought { name, found: removed.is_some(), names });
         }
         ok(&outcome)
     }

@@ -215,7 +215,7 @@ impl Session {
         let missing: Vec<String> =
             outcome.iter().filter(|sought| !sought.found).map(|sought| sought.name.clone()).collect();
         self.tell_all(&outcome, |outcome| {
-            outcome.iter().filter(|sought| sought.found).map(|sought| format!("{}\n", sought.name)).collect()
+            outcome.iter().flat_map(|sought| &sought.names).map(|name| format!("{name}\n")).collect()
         })?;
         if missing.is_empty() { Ok(()) } else { Err(Error::NoSuchImage(missing.join(", "))) }
     }

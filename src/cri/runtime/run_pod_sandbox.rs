@@ -11,12 +11,15 @@ pub(super) async fn answer(
     runtime: &Runtime,
     request: RunPodSandboxRequest,
 ) -> Result<RunPodSandboxResponse, Status> {
+    // Before anything is refused: the log names the pod.
+    if let Some(name) = request.config.as_ref().and_then(|config| config.metadata.as_ref()) {
+        let pod = format!("{}/{}", name.namespace, name.name);
+        Span::current().record("pod", pod.escape_debug().to_string());
+    }
     let config =
         sandbox::sandbox(&Field::root("config"), request.config).map_err(|error| status::decode(&error))?;
     text::printable(&Field::root("runtime_handler"), &request.runtime_handler)
         .map_err(|error| status::decode(&error))?;
-    let name = &config.metadata;
-    Span::current().record("pod", format_args!("{}/{}", name.namespace, name.name).to_string());
     let id = runtime
         .engine
         .pods()

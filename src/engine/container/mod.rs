@@ -78,6 +78,8 @@ impl Containers {
         let mut exit = exit(record);
         if exit.message.is_empty() {
             why.clone_into(&mut exit.message);
+        } else {
+            exit.message = told_by_runtime(&container, exit.message);
         }
         if self.publish(&container, ContainerEvent::Exited(exit.clone())) {
             failpoint::pass!("engine.exit.published");
@@ -181,7 +183,7 @@ fn tell_exit(container: &Container, started_at: i64, exit: &Exit) {
         code = exit.code,
         signal = exit.signal,
         reason = exit.reason,
-        message = (!exit.message.is_empty()).then_some(exit.message.as_str()),
+        problem = (!exit.message.is_empty()).then_some(exit.message.as_str()),
         ran = (started_at != 0).then(|| format!("{:.3}s", ran.as_secs_f64())),
         "the container ended"
     );
@@ -218,13 +220,23 @@ impl Containers {
 fn explained(container: &Container, error: EngineError) -> EngineError {
     match error {
         EngineError::Supervisor(SupervisorError::Refused { verb, subject, code, errno, message }) => {
-            let message = match crate::handlers::last_error(&container.bundle()) {
-                Some(said) => format!("{message}: {said}"),
-                None => message,
-            };
+            let message = told_by_runtime(container, message);
             SupervisorError::Refused { verb, subject, code, errno, message }.into()
         }
         other => other,
+    }
+}
+
+/// A failure with the handler whose program it is of, and what that has said of it; others stay as they are.
+fn told_by_runtime(container: &Container, message: String) -> String {
+    let bundle = container.bundle();
+    if !bundle.exists() {
+        return message;
+    }
+    let handler = container.pod.handler();
+    match crate::handlers::last_error(&bundle) {
+        Some(said) => format!("handler {handler}: {message}: {said}"),
+        None => format!("handler {handler}: {message}; what it printed is in the container's log"),
     }
 }
 

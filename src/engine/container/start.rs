@@ -6,6 +6,7 @@ use crate::objects::Container;
 use crate::{Containers, blocking};
 use model::{ContainerEvent, ContainerState};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wire::msg::ErrorCode;
 
@@ -18,7 +19,12 @@ impl Containers {
             .carry_out("StartContainer", id, async move {
                 let _op = container.op.lock().await;
                 match container.state() {
-                    ContainerState::Created => this.core.stage("start", this.start(&container)).await,
+                    ContainerState::Created => {
+                        container.starting.store(true, Ordering::Relaxed);
+                        let started = this.core.stage("start", this.start(&container)).await;
+                        container.starting.store(false, Ordering::Relaxed);
+                        started
+                    }
                     ContainerState::Running { .. } => Ok(()),
                     ContainerState::Exited { .. } => Err(EngineError::wrong_state("start", &container)),
                 }

@@ -106,7 +106,8 @@ async fn begun(container: &Container, grace: Duration) -> Option<Duration> {
     if matches!(container.state(), ContainerState::Created) {
         let _stage = operations::stage("start");
         if tokio::time::timeout(grace, container.op.lock()).await.is_err() {
-            return Some(Duration::ZERO);
+            // Others may hold it, too: what is not being started stays as it is.
+            return container.starting.load(Ordering::Relaxed).then_some(Duration::ZERO);
         }
         left = grace.saturating_sub(since.elapsed());
     }

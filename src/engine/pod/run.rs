@@ -12,6 +12,7 @@ use crate::registry::PodName;
 use crate::supervisor::{Hello, Notice, Supervisor, SupervisorError};
 use crate::{Pods, blocking};
 use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use sys::shim_spawn::ShimProcess;
 use tokio::sync::oneshot;
@@ -253,7 +254,11 @@ impl Pods {
         // The supervisor and the pause meet the same limits.
         stands.warnings.dedup();
         for warning in stands.warnings {
-            tracing::info!(pod_id = %pod.id, warning, "the host restricts a setting");
+            if self.core.told_restriction.swap(true, Ordering::Relaxed) {
+                tracing::debug!(pod_id = %pod.id, warning, "the host restricts a setting");
+            } else {
+                tracing::info!(pod_id = %pod.id, warning, "the host restricts a setting, for all pods");
+            }
         }
         if let Some(side) = side {
             side.ready();
@@ -275,6 +280,9 @@ impl Pods {
         failpoint::reach!("engine.run.limited")?;
         let process = self.launcher.spawn(&pod.id, &pod.files)?;
         failpoint::pass!("engine.run.spawned");
+        if cgroup.is_some() {
+            self.launcher.greet(&pod.id, &pod.files, &process);
+        }
         Ok((cgroup, process))
     }
 

@@ -101,9 +101,10 @@ impl SupervisorError {
             Self::TooLong { .. } => ErrorKind::InvalidArgument,
             Self::Refused { code, .. } => match code {
                 ErrorCode::NotFound => ErrorKind::NotFound,
-                ErrorCode::BadState => ErrorKind::FailedPrecondition,
+                // A program that is not there, or cannot be run, is for whoever made the image or the command to mend.
+                ErrorCode::BadState | ErrorCode::Exec => ErrorKind::FailedPrecondition,
                 ErrorCode::Invalid => ErrorKind::InvalidArgument,
-                ErrorCode::Setup | ErrorCode::Exec | ErrorCode::Io => ErrorKind::Internal,
+                ErrorCode::Setup | ErrorCode::Io => ErrorKind::Internal,
             },
         }
     }

@@ -136,9 +136,11 @@ pub(crate) trait Supervisor: Send + Sync {
 
 /// Where supervisors come from.
 pub(crate) trait Launcher: Send + Sync {
-    /// Starts the supervisor of a pod, whose directory is there, until it can be talked to: [`Launcher::connect`] or
-    /// [`Launcher::kill`] follows. Blocks.
+    /// Starts the supervisor of a pod, whose directory is there: [`Launcher::connect`] or [`Launcher::kill`] follows.
+    /// Blocks.
     fn spawn(&self, pod: &str, files: &PodFiles) -> Result<ShimProcess, EngineError>;
+    /// Begins with connecting to one that was started, where nothing has to be done to it before. Blocks for a moment.
+    fn greet(&self, _pod: &str, _files: &PodFiles, _started: &ShimProcess) {}
     /// Connects to a pod's supervisor and hears what it holds; news come to `notify` from then on. One that was `started`
     /// just now and cannot be talked to is ended.
     fn connect<'a>(

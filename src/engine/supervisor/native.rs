@@ -36,6 +36,8 @@ const SHIM_NAME: &str = "corten-shim";
 /// How long a shim may take to answer its first question. One that has ended closes its connection, so this is only for
 /// one that hangs; to take a slow machine for that would end the pods of a daemon that comes back.
 const GREETING: Duration = Duration::from_secs(60);
+/// How long a thread waits for the same.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How long it may take to send a signal: one in a frozen cgroup never answers.
 const SIGNAL: Duration = Duration::from_secs(2);
 /// How long one that cannot be talked to may take to die.
@@ -170,11 +172,17 @@ impl Launcher for ShimLauncher {
             .map_err(EngineError::sys(format!("start {:?}", self.binary)))?;
         // Held here, it would keep a connection waiting that a shim which has ended takes from nobody.
         drop(listener);
+        Ok(process)
+    }
+
+    fn greet(&self, pod: &str, files: &PodFiles, started: &ShimProcess) {
         let greeted = dial(files)
             .map_err(EngineError::io("connect to", files.socket()))
-            .and_then(|stream| Ok(Greeted::new(pod, stream, GREETING)?));
-        lock(&self.greeted).insert(process.pid, greeted);
-        Ok(process)
+            .and_then(|stream| Ok(Greeted::new(pod, stream, MOMENT)?));
+        // One that takes longer is waited for without a thread.
+        if !matches!(&greeted, Err(EngineError::Supervisor(SupervisorError::Silent { .. }))) {
+            lock(&self.greeted).insert(started.pid, greeted);
+        }
     }
 
     fn connect<'a>(

@@ -194,6 +194,7 @@ fn a_program_that_cannot_be_run_leaves_an_exit_before_the_error() {
     });
     let error = world.on(world.engine().containers().start_container(&id)).unwrap_err();
     assert_eq!(error.command_exit_code(), Some(127));
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "the node is not to blame");
     assert_eq!(world.state(&id), "exited");
 }
 
@@ -301,6 +302,8 @@ fn identical_creates_are_one_and_a_client_that_leaves_cancels_nothing() {
     other.args = vec!["other".to_owned()];
     let refused = world.on(world.engine().containers().create_container(&pod, other, None)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+    let told = "which is created and was asked for with another configuration: remove it first";
+    assert!(refused.to_string().ends_with(told), "{refused}");
 }
 
 #[test]

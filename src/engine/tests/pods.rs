@@ -84,6 +84,7 @@ fn identical_requests_are_one_and_different_ones_hear_of_the_holder() {
     other.hostname = "elsewhere".to_owned();
     let refused = world.on(world.engine().pods().run_pod(other, String::new())).unwrap_err();
     assert_eq!(refused.kind(), model::ErrorKind::AlreadyExists);
+    assert!(refused.to_string().contains("which is being made with another configuration"), "{refused}");
     gate.open();
     let (first, second) = (world.on(first).unwrap().unwrap(), world.on(second).unwrap().unwrap());
     assert_eq!(first.as_str(), second.as_str());

@@ -33,6 +33,15 @@ pub struct Image {
 }
 
 impl Image {
+    /// What people know it by: its tags, or its digests where none is left, or its id.
+    pub fn names(&self) -> &[String] {
+        match (self.repo_tags.as_slice(), self.repo_digests.as_slice()) {
+            ([], []) => std::slice::from_ref(&self.id),
+            ([], digests) => digests,
+            (tags, _) => tags,
+        }
+    }
+
     /// Its repository digest in the repository that one of these names asks for, earlier ones first; else its first
     /// one, else its id.
     pub fn reference_for(&self, names: &[&str]) -> &str {
