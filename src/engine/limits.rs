@@ -50,7 +50,7 @@ impl InForce {
         };
         let force = self
             .cgroup_limits(&view.resources)
-            .and_then(|like| Ok(self.cgroups.limits(&container.cgroup(), &like)?));
+            .and_then(|like| Ok(container.pod.accounts(&self.cgroups).limits(&container.cgroup(), &like)?));
         match force {
             Ok(force) => view.resources = actual(&view.resources, &force, view.pid.and_then(score)),
             Err(error) => {

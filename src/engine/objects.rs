@@ -6,7 +6,7 @@ use crate::error::EngineError;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
 use crate::stats::{Layer, Load, Sampler};
-use crate::supervisor::{Supervisor, SupervisorError};
+use crate::supervisor::{Accounts, Supervisor, SupervisorError};
 use crate::view::{ContainerView, PodView, UserView};
 use model::{ContainerEvent, ContainerState, Resources, SandboxState};
 use oci::cgroup::{CgroupPath, Driver, PodCgroup};
@@ -145,6 +145,12 @@ impl Pod {
             verb,
             subject: subject.to_owned(),
         })
+    }
+
+    /// Who keeps the pod's accounts.
+    pub(crate) fn accounts(&self, host: &Arc<oci::cgroup::Host>) -> Arc<dyn Accounts> {
+        let own = lock(&self.supervisor).as_ref().and_then(|supervisor| supervisor.accounts());
+        own.unwrap_or_else(|| host.clone())
     }
 
     /// The supervisor's process.

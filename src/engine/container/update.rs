@@ -44,16 +44,15 @@ impl Containers {
         let wanted = self.core.limits.cgroup_limits(&limits::changed(&before, &after, change))?;
         let spec = self.updated_spec(container, &after)?;
         let path = container.cgroup();
-        let old = limits::only(self.core.cgroups.limits(&path, &wanted)?, &wanted);
-        let applied = self
-            .core
-            .cgroups
-            .update(&path, &wanted)
+        let accounts = container.pod.accounts(&self.core.cgroups);
+        let old = limits::only(accounts.limits(&path, &wanted)?, &wanted);
+        let applied = accounts
+            .limit(&path, &wanted)
             .map_err(EngineError::from)
             .and_then(|()| Ok(failpoint::reach!("engine.update.limited")?))
             .and_then(|()| self.record_limits(container, &spec, &after, annotations));
         if let Err(failure) = applied {
-            return Err(failure.and_left(self.core.cgroups.update(&path, &old).map_err(EngineError::from)));
+            return Err(failure.and_left(accounts.limit(&path, &old).map_err(EngineError::from)));
         }
         if let Some(template) = container.exec.get() {
             *lock(&template.cgroup) = self.core.cgroups.joined(&path);
@@ -109,7 +108,7 @@ impl Containers {
         let file = |pid: i32| format!("/proc/{pid}/oom_score_adj");
         let read = |pid: i32| std::fs::read_to_string(file(pid)).ok();
         let Some(first) = container.pid().and_then(read) else { return };
-        for pid in self.core.cgroups.procs(&container.cgroup()) {
+        for pid in container.pod.accounts(&self.core.cgroups).processes(&container.cgroup()) {
             if read(pid).is_some_and(|text| text == first)
                 && let Err(error) = std::fs::write(file(pid), score.to_string())
             {

@@ -67,6 +67,7 @@ impl Pods {
         if total == Resources::default() {
             return Ok(());
         }
-        Ok(self.core.cgroups.update(pod.cgroup.parent(), &self.core.limits.cgroup_limits(&total)?)?)
+        let limits = self.core.limits.cgroup_limits(&total)?;
+        Ok(pod.accounts(&self.core.cgroups).limit(pod.cgroup.parent(), &limits)?)
     }
 }

@@ -121,7 +121,7 @@ impl Stats {
             }
         }
         Ok(PodFigures {
-            detail: self.limits.cgroups.detail(pod.cgroup.parent())?,
+            detail: pod.accounts(&self.limits.cgroups).detail(pod.cgroup.parent())?,
             cgroup: pod.cgroup.parent().to_string(),
             containers,
             stats,
@@ -134,12 +134,12 @@ impl Stats {
         mut stats: ContainerStats,
         filesystem: &Filesystem,
     ) -> Result<ContainerFigures, EngineError> {
-        let cgroup = container.cgroup();
+        let (cgroup, accounts) = (container.cgroup(), container.pod.accounts(&self.limits.cgroups));
         stats.container = self.limits.shown(container);
-        let processes = Processes::read(&self.limits.cgroups.procs(&cgroup), stats.container.pid);
+        let processes = Processes::read(&accounts.processes(&cgroup), stats.container.pid);
         let threads = processes.threads;
         Ok(ContainerFigures {
-            detail: self.limits.cgroups.detail(&cgroup)?,
+            detail: accounts.detail(&cgroup)?,
             cgroup: cgroup.to_string(),
             load: container.load.next(Instant::now(), threads.running, threads.uninterruptible),
             processes,

@@ -159,18 +159,22 @@ impl Stats {
                 container.sampler.close();
                 None
             }
-            _ => container.sampler.read(&self.limits.cgroups, &container.cgroup(), view.created_at)?,
+            _ => {
+                let accounts = container.pod.accounts(&self.limits.cgroups);
+                container.sampler.read(&*accounts, &container.cgroup(), view.created_at)?
+            }
         };
         Ok(ContainerStats { usage, layer: self.layer(container), container: view })
     }
 
     fn of_pod(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<PodStats, EngineError> {
         let view = pod.view();
-        let usage = pod.sampler.read(&self.limits.cgroups, pod.cgroup.parent(), view.created_at)?;
+        let accounts = pod.accounts(&self.limits.cgroups);
+        let usage = pod.sampler.read(&*accounts, pod.cgroup.parent(), view.created_at)?;
         let mut containers = self.registry.containers_of(&view.id);
         let processes = |container: &Arc<Container>| match container.state() {
             ContainerState::Exited { .. } => 0,
-            _ => self.limits.cgroups.procs(&container.cgroup()).len() as u64,
+            _ => accounts.processes(&container.cgroup()).len() as u64,
         };
         let processes = containers.iter().map(processes).sum();
         containers.retain(|container| container.is_published());

@@ -2,7 +2,8 @@
 
 use crate::error::EngineError;
 use crate::objects::lock;
-use oci::cgroup::{CgroupPath, Host, Meter, Stats};
+use crate::supervisor::{Accounts, Counters};
+use oci::cgroup::{CgroupPath, Stats};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -42,7 +43,7 @@ impl Sampler {
     /// Reads the cgroup; `None` when it is gone. `since` is when it was made, as Unix time in nanoseconds.
     pub(crate) fn read(
         &self,
-        host: &Host,
+        accounts: &dyn Accounts,
         path: &CgroupPath,
         since: i64,
     ) -> Result<Option<Usage>, EngineError> {
@@ -53,7 +54,7 @@ impl Sampler {
         let read = match &state.meter {
             Some(kept) => kept.0.read()?,
             None => {
-                let meter = host.meter(path)?;
+                let meter = accounts.counters(path)?;
                 let read = meter.read()?;
                 state.meter = read.and_then(|_| Kept::keep(meter));
                 read
@@ -96,10 +97,10 @@ fn a_second(used_ns: u64, in_ns: u128) -> u64 {
 }
 
 /// A meter whose descriptors are counted.
-struct Kept(Meter);
+struct Kept(Box<dyn Counters>);
 
 impl Kept {
-    fn keep(meter: Meter) -> Option<Self> {
+    fn keep(meter: Box<dyn Counters>) -> Option<Self> {
         let count = meter.descriptors();
         if KEPT.fetch_add(count, Ordering::Relaxed) + count > KEPT_MAX {
             KEPT.fetch_sub(count, Ordering::Relaxed);

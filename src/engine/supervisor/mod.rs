@@ -1,5 +1,6 @@
 //! What the engine needs of a pod's supervisor, whoever that is: the shim, or in tests one that lives in memory.
 
+mod accounts;
 mod connection;
 mod dial;
 mod error;
@@ -12,6 +13,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accounts::{Accounts, Counters};
 pub use error::SupervisorError;
 pub(crate) use native::ShimLauncher;
 
@@ -120,6 +122,10 @@ pub(crate) trait Supervisor: Send + Sync {
     fn shutdown(&self) -> Answer<'_, ()>;
     /// Connects to a port of the pod, whose network namespace is pinned there, where it has one of its own.
     fn dial(&self, netns: Option<PathBuf>, port: u16) -> BoxFuture<'_, Result<TcpStream, EngineError>>;
+    /// Who keeps the pod's accounts; `None`: the host's cgroups.
+    fn accounts(&self) -> Option<Arc<dyn Accounts>> {
+        None
+    }
     /// What the pod's interfaces carry, its own first; none once that is counted no more. Blocks.
     fn interfaces(&self) -> io::Result<Vec<Interface>>;
     /// Counts no more: it would keep the network namespace.

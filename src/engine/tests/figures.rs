@@ -5,7 +5,7 @@ use super::{World, networked};
 use crate::events::EventKind;
 use crate::supervisor::fake::{Act, Gate, Verb};
 use crate::{ContainerFilter, EngineError, PodFilter};
-use model::ErrorKind;
+use model::{CpuShares, ErrorKind, Resources};
 use std::path::PathBuf;
 
 /// Has the cgroup of a container count something.
@@ -111,4 +111,26 @@ fn a_subscriber_that_is_too_far_behind_is_cut_off_and_told_by_how_much() {
     assert!(matches!(cut, EngineError::Lagging { missed } if missed > 0), "{cut}");
     assert_eq!(cut.kind(), ErrorKind::ResourceExhausted);
     assert!(matches!(world.on(events.next()), Err(EngineError::Ending)), "nothing comes after it");
+}
+
+#[test]
+fn a_supervisor_that_keeps_its_pods_accounts_is_asked_in_the_place_of_the_host() {
+    let world = World::new();
+    world.node.keep_accounts();
+    let engine = world.engine();
+    let pod = world.pod("web");
+    let id = world.running(&pod, "app");
+    let cgroup = engine.core.registry.container(&id).unwrap().cgroup().to_string();
+    let stats = world.on(engine.stats().pod_stats(&pod)).unwrap();
+    assert_eq!(stats.containers[0].usage.unwrap().stats.cpu_usage_ns, cgroup.len() as u64);
+    assert!(stats.usage.is_some());
+    assert_eq!(stats.processes, 2);
+    assert_eq!(world.on(engine.stats().pod_figures()).unwrap()[0].containers[0].processes.count, 2);
+    let shares = |shares| Resources { cpu_shares: CpuShares::new(shares).ok(), ..Resources::default() };
+    world.on(engine.containers().update_container(&id, shares(300), Default::default())).unwrap();
+    world.on(engine.pods().update_pod(&pod, None, Some(shares(400)))).unwrap();
+    let shown = engine.containers().container_status(&id).unwrap().resources;
+    assert_eq!(shown.cpu_shares.map(CpuShares::get), Some(300));
+    let files = std::fs::read_dir(world.path("cgroup").join(cgroup.trim_start_matches('/'))).unwrap();
+    assert_eq!(files.count(), 0, "the host's cgroup has no limit");
 }

@@ -1,6 +1,7 @@
 //! Supervisors that live in memory: they keep containers as a shim does, outlive an engine as shims outlive a daemon, and
 //! do what a test scripts.
 
+mod accounts;
 mod launch;
 mod supervisor;
 
@@ -102,6 +103,10 @@ struct Node {
     plans: BTreeMap<String, ContainerPlan>,
     /// What commands were run by.
     commands: Vec<ExecPlan>,
+    /// Supervisors keep the accounts of their pods.
+    keeps_accounts: bool,
+    /// By the names of cgroups.
+    limits: BTreeMap<String, oci::cgroup::Resources>,
     /// What commands end with.
     exit_code: i32,
     /// The other ends of streams that were handed out.
@@ -181,6 +186,11 @@ impl FakeNode {
     /// The plans of commands so far.
     pub(crate) fn commands(&self) -> Vec<ExecPlan> {
         lock(&self.0).commands.clone()
+    }
+
+    /// From now on supervisors keep the accounts of their pods themselves.
+    pub(crate) fn keep_accounts(&self) {
+        lock(&self.0).keeps_accounts = true;
     }
 
     /// From now on commands end so.

@@ -4,12 +4,15 @@ use super::{Act, FakeNode, Held, Node, Verb, gone, name};
 use crate::error::EngineError;
 use crate::objects::lock;
 use crate::stats::Interface;
-use crate::supervisor::{Answer, Command, Executed, Opened, Standing, Started, Supervisor, SupervisorError};
+use crate::supervisor::{
+    Accounts, Answer, Command, Executed, Opened, Standing, Started, Supervisor, SupervisorError,
+};
 use futures::future::BoxFuture;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -245,6 +248,11 @@ impl Supervisor for FakeSupervisor {
 
     fn dial(&self, _: Option<PathBuf>, port: u16) -> BoxFuture<'_, Result<TcpStream, EngineError>> {
         Box::pin(crate::supervisor::dial::dial(&self.pod, None, port))
+    }
+
+    fn accounts(&self) -> Option<Arc<dyn Accounts>> {
+        let keeps = lock(&self.node.0).keeps_accounts;
+        keeps.then(|| Arc::new(self.node.clone()) as Arc<dyn Accounts>)
     }
 
     fn interfaces(&self) -> io::Result<Vec<Interface>> {

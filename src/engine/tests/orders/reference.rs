@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Pod {
     pub(super) id: String,
     pub(super) is_ready: bool,
+    /// How often its network can fail to be released before it is released without the pod.
+    pub(super) failures_left: u32,
     pub(super) containers: BTreeMap<usize, Container>,
 }
 
@@ -36,6 +38,16 @@ pub(super) struct Reference {
 }
 
 impl Pod {
+    pub(super) fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), is_ready: true, failures_left: 2, containers: BTreeMap::new() }
+    }
+
+    /// The machine went down: its network namespace is gone, too.
+    pub(super) fn outlive(&mut self) {
+        self.end();
+        self.failures_left = 0;
+    }
+
     /// It is not ready any more: what it ran has ended.
     pub(super) fn end(&mut self) {
         self.is_ready = false;

@@ -154,8 +154,7 @@ fn run(trial: &mut Trial, pod: usize, fault: Fault) {
             assert_eq!(made.is_ok(), succeeds, "{made:?}");
             if let Ok(id) = made {
                 trial.told.made.insert(id.as_str().to_owned());
-                let made = Pod { id: id.as_str().to_owned(), is_ready: true, containers: Default::default() };
-                trial.reference.pods.insert(pod, made);
+                trial.reference.pods.insert(pod, Pod::new(id.as_str()));
             }
         }
     }
@@ -185,13 +184,20 @@ fn end(trial: &mut Trial, pod: usize, fault: Fault, removes: bool) {
     let Some(known) = trial.reference.pods.get_mut(&pod) else { return };
     let (engine, id) = (world.engine(), known.id.clone());
     let released = engine.core.registry.pod(&id).unwrap().is_released();
-    let ended = with_host(world, fault, HostStep::Unmount, net::Command::Del, !released, || {
+    let fails = match fault {
+        Fault::Host => !released,
+        Fault::Network => !released && known.failures_left > 0,
+        _ => false,
+    };
+    let ended = with_host(world, fault, HostStep::Unmount, net::Command::Del, fails, || {
         world.on(async {
             if removes { engine.pods().remove_pod(&id).await } else { engine.pods().stop_pod(&id).await }
         })
     });
-    let fails = !released && matches!(fault, Fault::Host | Fault::Network);
     assert_eq!(ended.is_err(), fails, "{ended:?}");
+    if fails && fault == Fault::Network {
+        known.failures_left -= 1;
+    }
     known.end();
     if removes && !fails {
         trial.reference.remove_pod(pod);
@@ -312,7 +318,7 @@ fn kill(trial: &mut Trial, pod: usize) {
 fn restart(trial: &mut Trial, meanwhile: Meanwhile) {
     if let Meanwhile::Reboot = meanwhile {
         trial.world.reboot();
-        trial.reference.pods.values_mut().for_each(Pod::end);
+        trial.reference.pods.values_mut().for_each(Pod::outlive);
         return trial.begin_again();
     }
     trial.world.kill();

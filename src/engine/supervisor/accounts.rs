@@ -1,0 +1,58 @@
+//! What a pod's processes use, and what they may use: as the host's cgroups tell, or a supervisor that keeps it elsewhere.
+
+use oci::OciResult;
+use oci::cgroup::{CgroupPath, Detail, Host, Meter, Resources, Stats};
+
+/// Counters that are read again and again.
+pub(crate) trait Counters: Send + Sync {
+    /// Descriptors that they keep open.
+    fn descriptors(&self) -> usize;
+    /// What they say; `None` once what they count is gone.
+    fn read(&self) -> OciResult<Option<Stats>>;
+}
+
+/// Of a pod as a whole and of its containers, by the names of their cgroups. All of this blocks.
+pub(crate) trait Accounts: Send + Sync {
+    /// Begins to count.
+    fn counters(&self, of: &CgroupPath) -> OciResult<Box<dyn Counters>>;
+    /// Everything that is counted, for metrics.
+    fn detail(&self, of: &CgroupPath) -> OciResult<Detail>;
+    /// The processes, as far as the host knows them.
+    fn processes(&self, of: &CgroupPath) -> Vec<i32>;
+    /// The limits in force, of those that are `like` these.
+    fn limits(&self, of: &CgroupPath, like: &Resources) -> OciResult<Resources>;
+    /// Changes limits: either all of them or none.
+    fn limit(&self, of: &CgroupPath, to: &Resources) -> OciResult<()>;
+}
+
+impl Counters for Meter {
+    fn descriptors(&self) -> usize {
+        Self::descriptors(self)
+    }
+
+    fn read(&self) -> OciResult<Option<Stats>> {
+        Self::read(self)
+    }
+}
+
+impl Accounts for Host {
+    fn counters(&self, of: &CgroupPath) -> OciResult<Box<dyn Counters>> {
+        Ok(Box::new(self.meter(of)?))
+    }
+
+    fn detail(&self, of: &CgroupPath) -> OciResult<Detail> {
+        Self::detail(self, of)
+    }
+
+    fn processes(&self, of: &CgroupPath) -> Vec<i32> {
+        self.procs(of)
+    }
+
+    fn limits(&self, of: &CgroupPath, like: &Resources) -> OciResult<Resources> {
+        Self::limits(self, of, like)
+    }
+
+    fn limit(&self, of: &CgroupPath, to: &Resources) -> OciResult<()> {
+        self.update(of, to)
+    }
+}
