@@ -83,10 +83,10 @@ pub(crate) fn check(file: Option<&Path>, no_host: bool) -> Result<(), Error> {
     print(&text)
 }
 
-/// Prints to stdout; a reader that has gone away (`| head`) is no failure.
+/// Prints to stdout, and nothing that acts on a terminal; a reader that has gone away (`| head`) is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(engine::printable(text).as_bytes()).and_then(|()| out.flush()) {
         Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Print { source }),
         _ => Ok(()),
     }

@@ -138,5 +138,5 @@ pub(crate) fn report(error: &Error) {
         reasons => reasons.iter().map(|reason| format!("corten: {error}: {reason}\n")).collect(),
     };
     // Nobody is left to tell when stderr is closed.
-    let _ = io::Write::write_all(&mut io::stderr(), text.as_bytes());
+    let _ = io::Write::write_all(&mut io::stderr(), engine::printable(&text).as_bytes());
 }

@@ -3,8 +3,8 @@
 use crate::objects::Container;
 use crate::settings::SettingError;
 use crate::supervisor::SupervisorError;
-pub use model::chain;
 use model::{ErrorKind, InvalidTransition};
+pub use model::{chain, printable};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -39,7 +39,7 @@ mod userns;
 mod view;
 
 pub use container::{AttachSession, Containers, ExecEnd, ExecSession, OpenExec, SharedStdin};
-pub use error::{EngineError, chain};
+pub use error::{EngineError, chain, printable};
 pub use events::{Event, EventKind, Subscription};
 pub use gauges::Gauges;
 pub use handlers::{HandlerKind, HandlerSettings};

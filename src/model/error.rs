@@ -1,5 +1,7 @@
 //! What kind of failure an error is; each crate's error says it through a `kind()` of its own.
 
+use std::borrow::Cow;
+
 /// The kind of a failure. The gRPC edge (`cri`) is the one place that turns it into a status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -25,7 +27,8 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// An error with all its causes on one line; a cause that the error already quotes is not repeated.
+/// An error with all its causes on one line; a cause that the error already quotes is not repeated. What of it strangers
+/// have written acts on no terminal.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -37,5 +40,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = next.source();
     }
-    text
+    match crate::printable(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(told) => told,
+    }
 }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod idmap;
 pub mod limits;
 pub mod path;
+mod printable;
 pub mod rootfs;
 pub mod sandbox;
 pub mod security;
@@ -32,6 +33,7 @@ pub use limits::{
     Bytes, CgroupFile, CpuList, CpuPeriod, CpuQuota, CpuShares, HugePages, OomScore, PageSize, Resources,
 };
 pub use path::AbsPath;
+pub use printable::printable;
 pub use rootfs::Rootfs;
 pub use sandbox::{
     DnsConfig, LinuxSandbox, PortMapping, Protocol, SandboxConfig, SandboxMetadata, SandboxState,

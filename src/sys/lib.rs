@@ -27,6 +27,7 @@ pub mod peers;
 pub mod poll;
 pub mod privilege;
 pub mod process;
+pub mod regular;
 pub mod resolve;
 pub mod shim_spawn;
 pub mod socket;

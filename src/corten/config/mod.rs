@@ -84,6 +84,9 @@ pub(crate) fn state_dir(named: Option<&Path>) -> PathBuf {
     set.map_or_else(|| Config::default().state_dir, PathBuf::from)
 }
 
+/// The longest file that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
 /// Files on the way to settings.
 struct Reading {
     root: Node,
@@ -96,12 +99,14 @@ impl Reading {
         let main = named.unwrap_or(Path::new(DEFAULT_FILE));
         let mut reading = Self { root: Node::empty(), files: Vec::new(), mistakes: Vec::new() };
         reading.take(Path::new("(command line)"), Ok(defaults.to_owned()));
-        match fs::read_to_string(main) {
+        match sys::regular::read_text(main, LONGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {}
             text => reading.file(main, text),
         }
         match drop_ins(main) {
-            Ok(paths) => paths.iter().for_each(|path| reading.file(path, fs::read_to_string(path))),
+            Ok(paths) => {
+                paths.iter().for_each(|path| reading.file(path, sys::regular::read_text(path, LONGEST)))
+            }
             Err(error) => reading.mistakes.push(error),
         }
         reading

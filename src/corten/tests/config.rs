@@ -40,6 +40,19 @@ fn a_refused_file_fails_the_check_and_the_daemon_alike() {
     }
 }
 
+#[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("corten.toml");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let checked = Command::new("timeout")
+        .args(["10", env!("CARGO_BIN_EXE_corten"), "config", "check", "--config", fifo.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(checked.status.code(), Some(1), "it waits for a writer");
+    assert!(text(&checked.stderr).contains("not a regular file"), "{}", text(&checked.stderr));
+}
+
 /// What the check and the daemon say of a file; they must say the same.
 fn refusal(text_of_file: &str) -> String {
     let directory = tempfile::tempdir().unwrap();

@@ -114,7 +114,9 @@ pub enum ManifestError {
 }
 
 fn there_is(available: &[String]) -> String {
-    match available {
+    // They are of an image.
+    let available: Vec<String> = available.iter().map(|one| one.escape_debug().to_string()).collect();
+    match available.as_slice() {
         [] => "there is none for any platform".to_owned(),
         [one] => format!("there is one for {one} only"),
         several => format!("there are some for {} only", several.join(", ")),
