@@ -26,7 +26,8 @@ pub struct Attachment {
     pub config: Arc<NetworkConfigList>,
     /// Which of its plugins ran in process; DEL goes the same way, as the two may keep state apart.
     pub in_process: Vec<bool>,
-    /// The last plugin's result, verbatim; `None` until ADD has succeeded.
+    /// The last plugin's result, verbatim; `None` until ADD has succeeded, or has failed and what its plugins had done by
+    /// then could not be undone.
     pub result: Option<Value>,
     /// The pod's addresses: the first of each family, the primary one first.
     pub ips: Vec<IpAddr>,
@@ -60,6 +61,17 @@ impl Attachment {
             return Err(NetError::NoAddress { network, ifname: self.ifname.clone() });
         }
         Ok(())
+    }
+
+    /// Whether ADD has succeeded.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.result.is_some() && !self.ips.is_empty()
+    }
+
+    /// Forgets the plugins after the first ones.
+    pub(crate) fn keep_first(&mut self, count: usize) {
+        Arc::make_mut(&mut self.config).plugins.truncate(count);
+        self.in_process.truncate(count);
     }
 
     /// The pod's namespace and name, for the log.

@@ -19,8 +19,7 @@ pub(crate) struct Removal<'a> {
     pub(crate) netns: Option<NetnsRef>,
     /// The configuration in force, by which a plugin that fails is asked again.
     pub(crate) in_force: Option<&'a Loaded>,
-    /// So many plugins ran in ADD; the others have left nothing, whatever they say.
-    pub(crate) ran: usize,
+    pub(crate) reached: Reached,
     /// It has been tried before: failures are told by whoever tries.
     pub(crate) again: bool,
 }
@@ -28,8 +27,32 @@ pub(crate) struct Removal<'a> {
 impl<'a> Removal<'a> {
     /// Of a whole attachment whose namespace is gone.
     pub(crate) fn of(attachment: &'a Attachment) -> Self {
-        let ran = attachment.config.plugins.len();
-        Self { attachment, netns: None, in_force: None, ran, again: false }
+        let reached = Reached { ran: attachment.config.plugins.len(), refused: None };
+        Self { attachment, netns: None, in_force: None, reached, again: false }
+    }
+}
+
+/// How far the ADD of an attachment came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reached {
+    /// So many plugins ran; the others have left nothing, whatever they say.
+    ran: usize,
+    /// The plugin that refused ADD for what it is, before anything was done: nothing is lost where it refuses DEL, too.
+    refused: Option<usize>,
+}
+
+impl Reached {
+    /// A plugin's ADD is over.
+    fn note(&mut self, index: usize, failure: Option<&NetError>) {
+        if !matches!(failure, Some(NetError::PluginNotFound { .. })) {
+            self.ran = index + 1;
+        }
+        self.refused = failure.is_some_and(NetError::is_final).then_some(index);
+    }
+
+    /// So many plugins may have left something.
+    fn count(&self) -> usize {
+        self.refused.map_or(self.ran, |refused| self.ran.min(refused))
     }
 }
 
@@ -41,34 +64,31 @@ impl Caller {
     /// delete, best effort.
     ///
     /// # Errors
-    /// What the failing plugin said; [`NetError::Residue`] when deleting failed too.
+    /// What the failing plugin said; [`NetError::Residue`] when deleting failed too: the attachment is then that of the
+    /// plugins which may have left something.
     pub(crate) async fn add(&self, attachment: &mut Attachment, netns: NetnsRef) -> Result<()> {
-        let mut ran = 0;
-        let Err(error) = self.add_all(attachment, &netns, &mut ran).await else { return Ok(()) };
-        let removal = Removal { netns: Some(netns), ran, ..Removal::of(attachment) };
+        let mut reached = Reached { ran: 0, refused: None };
+        let Err(error) = self.add_all(attachment, &netns, &mut reached).await else { return Ok(()) };
+        let removal = Removal { netns: Some(netns), reached, ..Removal::of(attachment) };
         let undone = self.del(&removal).await;
         failpoint::pass!("net.add.undone");
-        match undone {
-            Ok(()) => Err(error),
-            // Refused for what it is, before anything was done.
-            Err(cleanup) if error.is_final() && cleanup.is_final() => {
-                let (pod, error_text) = (attachment.pod(), cleanup.to_string());
-                tracing::debug!(pod, error = error_text, "cni DEL refuses what ADD has refused");
-                Err(error)
-            }
-            Err(cleanup) => Err(NetError::Residue { attach: Box::new(error), cleanup: Box::new(cleanup) }),
-        }
+        let Err(cleanup) = undone else { return Err(error) };
+        attachment.keep_first(reached.count());
+        Err(NetError::Residue { attach: Box::new(error), cleanup: Box::new(cleanup) })
     }
 
-    async fn add_all(&self, attachment: &mut Attachment, netns: &NetnsRef, ran: &mut usize) -> Result<()> {
+    async fn add_all(
+        &self,
+        attachment: &mut Attachment,
+        netns: &NetnsRef,
+        reached: &mut Reached,
+    ) -> Result<()> {
         let mut dns = Dns::default();
         for (index, plugin) in attachment.config.plugins.iter().enumerate() {
             let conf = inject(attachment, plugin, attachment.result.as_ref());
             let invocation = invocation(attachment, Command::Add, conf, Some(netns.clone()));
             let outcome = self.call(invocation, mode(attachment, index)).await;
-            if !matches!(outcome, Err(NetError::PluginNotFound { .. })) {
-                *ran = index + 1;
-            }
+            reached.note(index, outcome.as_ref().err());
             let outcome = outcome?;
             failpoint::reach!("net.add.called")?;
             if let Some(value) = outcome {
@@ -99,7 +119,10 @@ impl Caller {
                 // By the specification: there is nothing to clean up.
                 Err(NetError::Plugin { source, .. }) if source.code == CniError::UNKNOWN_CONTAINER => {}
                 Err(_) if self.del_in_force(removal, plugin).await => {}
-                Err(error) if first.is_ok() && index < removal.ran => first = Err(error),
+                Err(error) if removal.reached.refused == Some(index) && error.is_final() => {
+                    tracing::debug!(%error, pod = attachment.pod(), "cni DEL refuses what ADD has refused");
+                }
+                Err(error) if first.is_ok() && index < removal.reached.ran => first = Err(error),
                 Err(error) if removal.again => {
                     tracing::debug!(%error, pod = attachment.pod(), "cni DEL fails");
                 }

@@ -175,7 +175,14 @@ impl Network {
                 }
                 Ok(attachment)
             }
-            Err(error) if error.leaves_residue() => Err(error),
+            Err(error) if error.leaves_residue() => {
+                // From now on it says what is left, with the result that DEL has to be given.
+                if let Err(unwritten) = self.journal.write(&attachment) {
+                    let (id, pod) = (&attachment.container_id, attachment.pod());
+                    tracing::warn!(error = %unwritten, id, pod, "cannot record what a failed cni ADD has left");
+                }
+                Err(error)
+            }
             Err(error) => match self.journal.remove(&attachment.container_id, &attachment.ifname) {
                 Ok(()) => Err(error),
                 Err(left) => Err(NetError::Residue { attach: Box::new(error), cleanup: Box::new(left) }),

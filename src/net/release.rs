@@ -38,7 +38,7 @@ impl Network {
             self.journal.remove(&recorded.container_id, &recorded.ifname)?;
             return Ok(failpoint::reach!("net.del.forgotten")?);
         };
-        let may_help = is_there && recorded.result.is_some() && !error.is_final();
+        let may_help = is_there && recorded.is_attached() && !error.is_final();
         if may_help && self.left.count_failure(&recorded.container_id) < ATTEMPTS {
             return Err(error);
         }

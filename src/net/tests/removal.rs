@@ -37,6 +37,42 @@ async fn a_failed_clean_up_keeps_no_pod_and_is_tried_again() {
     eventually("all is well", || network.status().message.is_empty()).await;
 }
 
+/// The directory of plugins changes in the middle of an ADD.
+#[tokio::test]
+async fn only_the_plugin_whose_add_failed_is_excused_from_the_clean_up() {
+    let node = Node::new();
+    node.address_plugin("a");
+    let vanish = "[ $CNI_COMMAND = ADD ] && rm $D/bin/b";
+    node.plugin("b", &format!("{vanish} && echo '{RESULT}'; exit 0"));
+    node.conf("10.conflist", &list("1.0.0", &["a", "b", "absent"]));
+    let network = node.open();
+    let error = network.attach(&with_namespace("c1")).await.unwrap_err();
+    assert!(error.leaves_residue(), "{error}");
+    assert_eq!(node.calls(), ["a ADD", "b ADD", "a DEL"]);
+    network.detach(&with_namespace("c1"), None).await.unwrap();
+    let told = network.status().message;
+    assert!(told.contains("default/web on net1 (c1-eth0.left): cni DEL b: no such plugin"), "{told}");
+    node.address_plugin("b");
+    eventually("its binary is back", || node.journal() == 0).await;
+    assert_eq!(node.stdin("b", "DEL")["prevResult"]["x-own"], 7, "what b had made is found by that");
+}
+
+#[tokio::test]
+async fn a_plugin_that_refuses_both_hides_no_failure_before_it() {
+    let node = Node::new();
+    node.plugin("a", &format!("[ $CNI_COMMAND = ADD ] && echo '{RESULT}' && exit 0; [ -e $D/well ] && exit 0; echo busy >&2; exit 3"));
+    node.plugin("b", r#"echo '{"cniVersion": "1.0.0", "code": 7, "msg": "no mode"}'; exit 1"#);
+    node.conf("10.conflist", &list("1.0.0", &["a", "b"]));
+    let network = node.open();
+    let error = network.attach(&with_namespace("c1")).await.unwrap_err();
+    assert!(error.leaves_residue(), "{error}");
+    assert!(error.to_string().ends_with("cni DEL a: exit status: 3: busy"), "{error}");
+    network.detach(&with_namespace("c1"), None).await.unwrap();
+    assert!(network.status().message.contains("cni DEL a: exit status: 3: busy"), "{:?}", network.status());
+    fs::write(node.path("well"), "").unwrap();
+    eventually("b, which has nothing, is not waited for", || node.journal() == 0).await;
+}
+
 #[tokio::test]
 async fn what_is_left_outlives_a_restart_and_goes_with_gc() {
     let node = Node::new();
