@@ -105,7 +105,7 @@ impl Reading {
         }
         match drop_ins(main) {
             Ok(paths) => {
-                paths.iter().for_each(|path| reading.file(path, sys::regular::read_text(path, LONGEST)))
+                paths.iter().for_each(|path| reading.file(path, sys::regular::read_text(path, LONGEST)));
             }
             Err(error) => reading.mistakes.push(error),
         }
