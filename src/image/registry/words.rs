@@ -100,11 +100,18 @@ fn certificate(problem: &CertificateError, file: &str) -> String {
         }
         CertificateError::NotValidForNameContext { presented, .. } => {
             let names: Vec<&str> = presented.iter().take(5).map(|name| plain(name)).collect();
-            let names = if names.is_empty() { "no name at all".to_owned() } else { names.join(", ") };
-            format!("has a certificate for another host: {names}")
+            if names.is_empty() {
+                return "has a certificate without any name: it needs the host's as a subjectAltName, a common name does \
+                    not count"
+                    .to_owned();
+            }
+            format!("has a certificate for another host: {}", names.join(", "))
         }
         CertificateError::NotValidForName => "has a certificate for another host".to_owned(),
-        CertificateError::BadSignature => "has a certificate whose signature is wrong".to_owned(),
+        CertificateError::BadSignature => format!(
+            "has a certificate that the authority of its issuer's name has not signed: if that authority was made anew, \
+             put its present file in the place of `ca` in {file}"
+        ),
         other => format!("has a certificate that is not accepted: {other}"),
     }
 }
@@ -112,4 +119,20 @@ fn certificate(problem: &CertificateError, file: &str) -> String {
 /// `name` of `DnsName("name")`.
 fn plain(name: &str) -> &str {
     name.split('"').nth(1).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rustls::pki_types::ServerName;
+
+    #[test]
+    fn words_on_certificates_say_what_to_do() {
+        let expected = ServerName::try_from("registry.test").unwrap();
+        let nameless = CertificateError::NotValidForNameContext { expected, presented: Vec::new() };
+        assert!(certificate(&nameless, "certs.d/r/hosts.toml").contains("subjectAltName"));
+        let again = certificate(&CertificateError::BadSignature, "certs.d/r/hosts.toml");
+        assert!(again.ends_with("in the place of `ca` in certs.d/r/hosts.toml"), "{again}");
+    }
 }
