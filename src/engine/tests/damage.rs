@@ -24,7 +24,7 @@ fn what_a_damaged_record_without_a_copy_was_about_is_left_alone_until_it_is_mend
     damaged.iter().for_each(|path| std::fs::write(path, "{").unwrap());
     std::fs::remove_file(world.path("data/state.redb")).unwrap();
     world.start();
-    assert_eq!(listed(&world), [other.clone()]);
+    assert_eq!(listed(&world), [other.as_str()]);
     assert!(world.engine().containers().list_containers(&ContainerFilter::default()).is_empty());
     // What belongs to nobody is taken down behind the start.
     std::thread::sleep(std::time::Duration::from_millis(100));
@@ -74,9 +74,9 @@ fn a_removal_that_did_not_become_durable_holds_all_the_same_and_what_stays_is_th
     world.kill();
     std::fs::write(&copies, before).unwrap();
     world.start();
-    assert_eq!(listed(&world), [stays.clone()]);
+    assert_eq!(listed(&world), [stays.as_str()]);
     world.reboot();
-    assert_eq!(listed(&world), [stays.clone()], "the copy of what was removed is gone, the other is not");
+    assert_eq!(listed(&world), [stays.as_str()], "the copy of what was removed is gone, the other is not");
     assert_eq!(world.engine().pods().pod_status(&stays).unwrap().state, SandboxState::NotReady);
     assert_eq!(world.state(&kept), "exited");
 }
