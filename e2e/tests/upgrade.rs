@@ -192,7 +192,8 @@ fn the_release_before_takes_over_state_that_it_reads_and_refuses_other() {
         take_over(&world, &left);
     } else {
         assert!(reads < writes);
-        is_refused(&mut world, &["data/version", "a newer release wrote it"]);
+        let file = world.daemon.place().state.join("version").display().to_string();
+        is_refused(&mut world, &[&file, "a newer release wrote it"]);
     }
 }
 

@@ -358,9 +358,12 @@ fn advice(found: u32) -> &'static str {
     if found > crate::record::VERSION {
         "a newer release wrote it, and nothing was changed; install that release again, or drain the node and empty both \
          directories before going back"
-    } else {
+    } else if found == 0 {
         "a build before 0.1.0 wrote it, and nothing was changed; remove all pods with that build, and empty both \
          directories"
+    } else {
+        "a release wrote it that is too old for this one, and nothing was changed; upgrade by way of a release between \
+         them, or remove all pods with the old one and empty both directories"
     }
 }
 
