@@ -129,13 +129,19 @@ async fn over_the_limit(
 
 /// The file of the daemon with other handlers; waits until `corten config status` calls it refused, or not.
 fn reconfigure(world: &World, handlers: &str, refused: bool) -> serde_json::Value {
-    let (program, config) = world.daemon.invocation();
+    let (_, config) = world.daemon.invocation();
     let text = std::fs::read_to_string(config).unwrap();
     let before = text.find("[handlers").map_or(text.as_str(), |at| &text[..at]);
     std::fs::write(config.with_extension("new"), format!("{before}{handlers}")).unwrap();
     std::fs::rename(config.with_extension("new"), config).unwrap();
     let daemon = nix::unistd::Pid::from_raw(world.daemon.pid());
     nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGHUP).unwrap();
+    until_status(world, refused)
+}
+
+/// Waits until `corten config status` calls the file refused, or not.
+fn until_status(world: &World, refused: bool) -> serde_json::Value {
+    let (program, config) = world.daemon.invocation();
     let begin = std::time::Instant::now();
     loop {
         let mut line = std::process::Command::new(program);
@@ -164,7 +170,7 @@ fn handlers_come_while_the_daemon_runs_and_go_once_no_pod_needs_them() {
     });
     let refused = reconfigure(&world, &section("late", "crun"), true);
     let reason = refused["refused"].as_str().unwrap_or_default();
-    assert!(reason.contains("handlers.other") && reason.contains("while 1 pods run by it"), "{refused}");
+    assert!(reason.contains("handlers.other") && reason.contains("while 1 pod runs by it"), "{refused}");
     reconfigure(&world, &(section("other", "runc") + &section("late", "crun")), false);
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
@@ -182,6 +188,18 @@ fn handlers_come_while_the_daemon_runs_and_go_once_no_pod_needs_them() {
             assert!(begin.elapsed() < SOON);
         }
     });
+    // What a pod holds back is made when it goes, without a word of anybody.
+    let last = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.run_pod_by(&world.pod("last").unwrap(), "late").await.unwrap()
+    });
+    let refused = reconfigure(&world, "", true);
+    let reason = refused["refused"].as_str().unwrap_or_default();
+    assert!(reason.contains("handlers.late") && reason.contains("/last)"), "{refused}");
+    world.tokio.block_on(async {
+        world.daemon.client().await.unwrap().end_pod(&last).await.unwrap();
+    });
+    until_status(&world, false);
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(crate) fn status(file: Option<&Path>, socket: Option<PathBuf>, json: bool) -
     let socket = match socket {
         Some(socket) => socket,
         // The daemon runs, whatever has become of its files.
-        None => admin::socket(&config::state_dir(file)),
+        None => admin::socket(&config::state_dir(file)?),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Error::Runtime { what: "the asynchronous runtime", source })?;

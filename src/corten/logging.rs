@@ -1,6 +1,6 @@
 //! Logs on stderr: text or JSON, and under systemd with the priority that journald reads.
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, nearest};
 use std::fmt;
 use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
@@ -20,6 +20,17 @@ pub(crate) enum LoggingError {
     /// A part of `log.level` is none.
     #[error("`{0}` is neither a level nor part=level; levels are off, error, warn, info, debug, trace")]
     Level(String),
+    /// A part that nothing has.
+    #[error(
+        "`{part}` is no part that writes to the log{}; parts are {}, and of libraries {}",
+        nearest(part, &OWN).map(|nearest| format!(", did you mean `{nearest}`?")).unwrap_or_default(),
+        OWN.join(", "),
+        LIBRARIES.join(", ")
+    )]
+    Part {
+        /// The part.
+        part: String,
+    },
     /// Something logs already.
     #[error("logging was started before")]
     Started(#[from] TryInitError),
@@ -43,16 +54,19 @@ impl LevelHandle {
 }
 
 /// The crates of this workspace, which are what `debug` and `trace` are about: frames of HTTP/2 tell nobody anything.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "cni", "corten", "cri", "engine", "image", "launch", "model", "net", "oci", "proto", "stream", "sys",
-    "systemd", "wire",
+    "systemd", "web", "wire",
 ];
+
+/// Libraries of others that write to the log.
+const LIBRARIES: [&str; 7] = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "tonic", "tower"];
 
 /// Reads `log.level`: a level, or a list of `part=level` with at most one level for all other parts, which is `info`
 /// when left out. A library of somebody else's is louder than `info` only where it is named.
 ///
 /// # Errors
-/// A word is no level. The subscriber's own parser would take it for the name of a part.
+/// A word is no level, or a part none that writes to the log. The subscriber's own parser would take either.
 pub(crate) fn levels(text: &str) -> Result<Targets, LoggingError> {
     let mut targets = Targets::new().with_default(LevelFilter::INFO);
     // The level for all first, whatever the order: the parts are its exceptions.
@@ -76,10 +90,17 @@ pub(crate) fn levels(text: &str) -> Result<Targets, LoggingError> {
                 .fold(targets.with_default(LevelFilter::INFO), |all, part| all.with_target(*part, level)),
             None => targets.with_default(level),
             Some("") => return Err(LoggingError::Level(directive.to_owned())),
-            Some(part) => targets.with_target(part, level),
+            Some(part) if is_part(part) => targets.with_target(part, level),
+            Some(part) => return Err(LoggingError::Part { part: part.to_owned() }),
         };
     }
     Ok(targets)
+}
+
+/// Whether something writes to the log below this name.
+fn is_part(part: &str) -> bool {
+    let whole = part.split("::").next().unwrap_or(part);
+    OWN.contains(&whole) || LIBRARIES.contains(&whole)
 }
 
 /// Starts logging for the whole process.
@@ -179,6 +200,33 @@ mod tests {
         assert!(targets.would_enable("net::watch", &Level::TRACE), "in any order");
         let targets = levels("net=trace").unwrap();
         assert!(targets.would_enable("cri", &Level::INFO) && !targets.would_enable("cri", &Level::DEBUG));
+    }
+
+    #[test]
+    fn every_crate_that_writes_to_the_log_is_a_part() {
+        let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut found = 0;
+        for entry in std::fs::read_dir(crates).unwrap() {
+            let path = entry.unwrap().path();
+            let Ok(text) = std::fs::read_to_string(path.join("Cargo.toml")) else { continue };
+            if text.contains("tracing.workspace") {
+                found += 1;
+                assert!(is_part(path.file_name().unwrap().to_str().unwrap()), "{}", path.display());
+            }
+        }
+        assert!(found > 5, "{found} crates");
+    }
+
+    #[test]
+    fn a_part_that_nothing_has_is_told_with_those_that_there_are() {
+        let error = levels("info,nett=debug").unwrap_err().to_string();
+        assert!(
+            error
+                .starts_with("`nett` is no part that writes to the log, did you mean `net`?; parts are cni,"),
+            "{error}"
+        );
+        assert!(error.contains("web, wire, and of libraries h2,"), "{error}");
+        assert!(levels("engine::pod=debug,h2=off").is_ok() && levels("pod=debug").is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::error::chain;
 use crate::logging::LevelHandle;
 use crate::metrics::ConfigMetrics;
 use arc_swap::ArcSwap;
-use engine::Engine;
+use engine::{Engine, EngineError};
 use image::ImageStore;
 use net::Network;
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sys::sync::lock;
+use tokio::sync::watch;
 
 /// How often files are looked at whose directory cannot be watched.
 const POLL: Duration = Duration::from_secs(10);
+
+/// How often is looked whether pods have gone that hold a change back.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What is known of the configuration in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +71,8 @@ pub(crate) struct Reloader {
     config: ArcSwap<Config>,
     status: Mutex<ConfigStatus>,
     metrics: ConfigMetrics,
+    /// What is refused for the sake of pods, until they have gone.
+    held: watch::Sender<Option<engine::Settings>>,
     /// One at a time.
     reading: tokio::sync::Mutex<()>,
 }
@@ -104,7 +110,8 @@ impl Reloader {
         metrics: ConfigMetrics,
     ) -> Arc<Self> {
         let (config, status) = (ArcSwap::from_pointee(config), Mutex::new(status));
-        Arc::new(Self { source, takers, config, status, metrics, reading: tokio::sync::Mutex::default() })
+        let (held, reading) = (watch::Sender::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { source, takers, config, status, metrics, held, reading })
     }
 
     /// The settings in force.
@@ -124,6 +131,7 @@ impl Reloader {
     /// Reads the files again.
     pub(crate) async fn reload(&self, cause: &'static str) {
         let _one_at_a_time = self.reading.lock().await;
+        self.held.send_replace(None);
         match self.try_reload().await {
             Ok(read) => self.accept(cause, read),
             Err(error) => {
@@ -153,7 +161,12 @@ impl Reloader {
     /// First what may be refused, so that then nothing has changed.
     async fn take_over(&self, config: Config) -> Result<(), Refused> {
         let Takers { level, engine, images, network, streams } = &self.takers;
-        engine.reconfigure(config.engine()).await?;
+        if let Err(error) = engine.reconfigure(config.engine()).await {
+            if matches!(error, EngineError::HandlerInUse(_)) {
+                self.held.send_replace(Some(config.engine()));
+            }
+            return Err(error.into());
+        }
         level.set(&config.log.level)?;
         images.reconfigure(config.images.clone());
         network.reconfigure(&config.network);
@@ -183,6 +196,18 @@ impl Reloader {
         }
     }
 
+    /// Ends once no pod holds back what was refused for its sake.
+    async fn let_go(&self) {
+        let mut held = self.held.subscribe();
+        loop {
+            let wanted = held.wait_for(Option::is_some).await.ok().and_then(|wanted| wanted.clone());
+            if wanted.is_some_and(|wanted| self.takers.engine.lets_handlers_go(&wanted)) {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Follows the files until the task is ended.
     pub(crate) async fn watch(self: Arc<Self>) {
         let file = self.source.file.as_deref();
@@ -197,9 +222,18 @@ impl Reloader {
                 known = found;
                 self.reload("its files have changed").await;
             }
-            let changed = match watch {
-                Ok(mut watch) => watch.changed().await,
-                Err(error) => Err(error),
+            let changed = async {
+                match watch {
+                    Ok(mut watch) => watch.changed().await,
+                    Err(error) => Err(error),
+                }
+            };
+            let changed = tokio::select! {
+                changed = changed => changed,
+                () = self.let_go() => {
+                    self.reload("the pods that it waited for have gone").await;
+                    continue;
+                }
             };
             if let Err(error) = changed {
                 tracing::debug!(%error, "the configuration cannot be watched, and is looked at now and then");

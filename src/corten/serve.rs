@@ -97,8 +97,7 @@ async fn run(Begun { config, files, problems, source, level }: Begun) -> Result<
     let socket = Socket::open(&config.socket)?;
     let administration = Socket::open(&admin::socket(&config.state_dir))?;
     if let Some(endpoint) = endpoint {
-        let address = endpoint.local_address();
-        tracing::info!(address = address.map(tracing::field::display), "serving metrics");
+        tracing::info!(address = endpoint.place(), "serving metrics");
         tokio::spawn(endpoint.serve(registry.clone(), health.clone(), web::Limits::default()));
     }
     tracing::info!(base = streams.base(), "serving streams");

@@ -90,6 +90,7 @@ impl Socket {
                 path: path.to_owned(),
                 source: Box::new(source),
             })?;
+            tracing::info!(directory = %parent.display(), "made the directory of a socket");
         }
         refuse_live(path)?;
         let private = private_directory(path).map_err(failed("make a private directory for"))?;
@@ -100,6 +101,11 @@ impl Socket {
         let file = fs::symlink_metadata(path).map_err(failed("look at"))?;
         let listener = UnixListener::from_std(listener).map_err(failed("poll"))?;
         Ok(Self { listener, file: SocketFile { path: path.to_owned(), inode: (file.dev(), file.ino()) } })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.file.path
     }
 
     /// The next connection of a client that may talk to the daemon: the daemon's own user or root. Others are cut

@@ -66,6 +66,9 @@ pub enum EngineError {
     /// A setting makes no sense.
     #[error("cannot use the settings")]
     Setting(#[from] SettingError),
+    /// A handler would go, or become another, by which pods run.
+    #[error("cannot use the settings")]
+    HandlerInUse(#[source] SettingError),
     /// A runtime handler cannot be used as it is configured.
     #[error("runtime handler {name:?}: {problem}")]
     Handler {
@@ -315,6 +318,7 @@ impl EngineError {
             | Self::Unkillable { .. }
             | Self::Teardown { .. }
             | Self::Setting(_)
+            | Self::HandlerInUse(_)
             | Self::Handler { .. }
             | Self::Metrics(_)
             | Self::Random(_)

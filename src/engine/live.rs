@@ -1,10 +1,10 @@
 //! Settings that may change while the daemon runs, with what is made of them. Whoever uses several looks at one state.
 
-use crate::Core;
-use crate::Engine;
 use crate::error::EngineError;
-use crate::handlers::Handlers;
+use crate::handlers::{HandlerSettings, Handlers};
+use crate::pod::default_sysctls;
 use crate::settings::{SettingError, Settings};
+use crate::{Core, Engine, blocking};
 use arc_swap::{ArcSwap, Guard};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,14 +43,17 @@ impl Live {
             Some(former) => former.adjusters.clone(),
             None => Arc::new(settings.adjusters()),
         };
-        Ok(Self {
-            planning: settings.planning()?,
-            default_sysctls: crate::pod::sysctls::defaults(&settings)?,
-            adjusters,
-            handlers,
-            settings,
-        })
+        let default_sysctls = match same(|former, new| former.default_sysctls == new.default_sysctls) {
+            Some(former) => former.default_sysctls.clone(),
+            None => try_sysctls(settings.clone()).await?,
+        };
+        Ok(Self { planning: settings.planning()?, default_sysctls, adjusters, handlers, settings })
     }
+}
+
+async fn try_sysctls(settings: Settings) -> Result<model::Sysctls, EngineError> {
+    let ask = move || Ok(default_sysctls::try_out(&settings)?.in_force()?);
+    blocking("trying kernel parameters", ask).await
 }
 
 fn has_same_handlers(former: &Settings, new: &Settings) -> bool {
@@ -71,7 +74,8 @@ impl Engine {
     /// cgroups, SELinux and the default handler, by which pods run that name none, are those of the start.
     ///
     /// # Errors
-    /// Settings that make no sense, or take away a handler of which there are pods. Then nothing changes.
+    /// Settings that make no sense, or that the kernel refuses; [`EngineError::HandlerInUse`] where they take away a handler
+    /// of which there are pods. Then nothing changes.
     pub async fn reconfigure(&self, settings: Settings) -> Result<(), EngineError> {
         let former = self.core.live.load_full();
         let default_handler = former.settings.default_handler.clone();
@@ -91,25 +95,41 @@ impl Engine {
         unused
     }
 
+    /// Whether no pod runs by a handler that these settings take away, or make another one.
+    pub fn lets_handlers_go(&self, settings: &Settings) -> bool {
+        self.check_handlers_in_use(&self.core.live().settings, settings).is_ok()
+    }
+
     /// Pods are ended by the runtime that began them, which keeps their state where it was told to.
     fn check_handlers_in_use(&self, former: &Settings, new: &Settings) -> Result<(), EngineError> {
-        let mut pods: BTreeMap<String, usize> = BTreeMap::new();
+        let stays = |name: &String, old: &HandlerSettings| {
+            new.handlers.get(name).is_some_and(|new| new.kind == old.kind && new.root == old.root)
+        };
+        let mut going: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for pod in self.core.registry.pods() {
             let name = pod.handler();
             let name = if name.is_empty() { former.default_handler.clone() } else { name };
-            *pods.entry(name).or_default() += 1;
-        }
-        for (name, old) in &former.handlers {
-            let Some(count) = pods.get(name) else { continue };
-            let stays =
-                new.handlers.get(name).is_some_and(|new| new.kind == old.kind && new.root == old.root);
-            if !stays {
-                let key = format!("handlers.{name}");
-                let problem =
-                    format!("cannot go, or have another type or root, while {count} pods run by it");
-                return Err(SettingError::new(key, problem).into());
+            if former.handlers.get(&name).is_some_and(|old| !stays(&name, old)) {
+                let pod = pod.config();
+                let name_of_pod = format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+                going.entry(name).or_default().push(name_of_pod);
             }
         }
-        Ok(())
+        let Some((name, pods)) = going.into_iter().next() else { return Ok(()) };
+        let problem = format!(
+            "cannot go, or have another type or root, while {}; it is tried again once there is none",
+            run_by_it(&pods)
+        );
+        Err(EngineError::HandlerInUse(SettingError::new(format!("handlers.{name}"), problem)))
+    }
+}
+
+fn run_by_it(pods: &[String]) -> String {
+    match pods {
+        [pod] => format!("1 pod runs by it ({pod})"),
+        pods => {
+            let first = pods.iter().min().map(String::as_str).unwrap_or_default();
+            format!("{} pods run by it ({first} is one)", pods.len())
+        }
     }
 }

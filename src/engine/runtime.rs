@@ -3,6 +3,7 @@
 use crate::Engine;
 use crate::error::{EngineError, chain};
 use crate::mirror::Key;
+use crate::pod::default_sysctls;
 use crate::record::{self, PodRanges};
 use crate::settings::{CgroupDriver, HostProblem, Settings};
 use crate::view::{HandlerInfo, RuntimeStatus};
@@ -73,6 +74,7 @@ impl Settings {
         let on_overlay = data.and_then(preflight::on_overlay);
         problems.extend(on_overlay.map(|problem| HostProblem::tolerated("data_dir", problem)));
         problems.extend(handlers::check_host(self));
+        problems.extend(default_sysctls::check_host(self));
         problems
     }
 }

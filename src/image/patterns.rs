@@ -56,10 +56,25 @@ fn problem(pattern: &str, subject: Subject) -> Option<String> {
     if pattern.contains(char::is_whitespace) {
         return Some(format!("{pattern:?} contains a space, which no name of an image has"));
     }
+    if is_ambiguous(pattern) {
+        let image = mended(&format!("docker.io/library/{}", lower_case(pattern)), subject);
+        let registry = pattern.replacen('*', "*/*", 1);
+        return Some(format!(
+            "{pattern:?} is compared with {}, and so fits no image of Docker Hub: write {image:?}, or for registries of \
+             such names {registry:?}",
+            subject.form()
+        ));
+    }
     let mended = mended(pattern, subject);
     (mended != pattern).then(|| {
         format!("{pattern:?} fits no image, it is compared with {}: write {mended:?}", subject.form())
     })
+}
+
+/// Whether a pattern begins as the short name of an image does, and so would fit only registries that begin likewise.
+fn is_ambiguous(pattern: &str) -> bool {
+    let is_host = pattern.starts_with("localhost") || pattern.contains(['.', '[', '/', '@']);
+    !is_host && pattern.contains('*') && !pattern.starts_with(['*', '?', ':'])
 }
 
 /// The pattern as it has to be written to fit what was most likely meant; itself where it can fit something.
@@ -170,6 +185,22 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_as_a_short_name_is_told_with_both_that_it_may_mean() {
+        for (subject, pattern, image, registry) in [
+            (Subject::Shown, "bb:*", "docker.io/library/bb:*", "bb:*/*"),
+            (Subject::Tagged, "bb:*", "docker.io/library/bb:*", "bb:*/*"),
+            (Subject::Name, "bb*", "docker.io/library/bb*", "bb*/*"),
+            (Subject::Name, "bb:*", "docker.io/library/bb", "bb:*/*"),
+            (Subject::Tagged, "B*:latest", "docker.io/library/b*:latest", "B*/*:latest"),
+        ] {
+            let said = problem(pattern, subject).unwrap_or_else(|| panic!("{pattern}"));
+            assert!(said.contains(&format!("write {image:?}, or")), "{said}");
+            assert!(said.ends_with(&format!("{registry:?}")), "{said}");
+            assert_eq!(problem(image, subject), None, "what is proposed is taken");
+        }
+    }
+
+    #[test]
     fn what_fits_an_image_is_never_refused() {
         let digest = format!("sha256:{}", "0".repeat(64));
         let references = [
@@ -196,6 +227,13 @@ mod tests {
                 }
                 for pattern in patterns_of(text) {
                     assert!(glob::matches(&pattern, text), "{pattern} {text}");
+                    if is_ambiguous(&pattern) {
+                        // As registries it may be written so that nobody takes it for something else.
+                        let registry = pattern.replacen('*', "*/*", 1);
+                        assert!(glob::matches(&registry, text), "{registry} {text}");
+                        assert_eq!(problem(&registry, subject), None, "{registry} fits {text}");
+                        continue;
+                    }
                     assert_eq!(problem(&pattern, subject), None, "{pattern} fits {text}");
                 }
             }

@@ -22,7 +22,9 @@ pub(super) fn from_node<T: DeserializeOwned + Default>(root: &mut Node) -> (T, V
             Err(error) => error,
         };
         let path: Vec<String> = error.path.iter().rev().cloned().collect();
-        mistakes.push(error.locate(root));
+        if !error.follows(root, &path) {
+            mistakes.push(error.locate(root));
+        }
         if !root.refuse(&path) {
             break;
         }
@@ -46,6 +48,10 @@ enum Reason {
     Value {
         text: String,
         nearest: Option<&'static str>,
+    },
+    /// A section lacks it.
+    Missing {
+        field: &'static str,
     },
     /// A value of another type.
     Type {
@@ -96,11 +102,12 @@ impl Kind {
 }
 
 /// What settings take whose type says it in words of its own.
-const FORMS: [(&str, &str); 2] = [
+const FORMS: [(&str, &str); 3] = [
     (
         "network.subnets",
         "a subnet such as \"10.88.0.0/16\" or \"fd10:88::/64\", whose prefix has at most 32 bits, or 128 with IPv6",
     ),
+    ("metrics.address", super::sections::METRICS_ADDRESS),
     ("stream.address", "an IP address with a port, for example \"127.0.0.1:0\""),
 ];
 
@@ -133,6 +140,12 @@ impl DeError {
         self
     }
 
+    /// Whether it comes of a mistake that is known: what is missing is there, and refused.
+    fn follows(&self, root: &Node, path: &[String]) -> bool {
+        let Reason::Missing { field } = &self.reason else { return false };
+        root.at(path).and_then(|section| section.at(&[(*field).to_owned()])).is_some_and(|node| node.refused)
+    }
+
     fn locate(self, root: &Node) -> ConfigError {
         let place = self.place.unwrap_or_else(|| root.place.clone());
         let parts: Vec<_> = self.path.into_iter().rev().collect();
@@ -147,6 +160,10 @@ impl DeError {
             }
             Reason::Type { expected, found } => {
                 let reason = format!("expected {}, found {found}", expected.describe(&key));
+                ConfigError::Value { place, key, reason, nearest: None }
+            }
+            Reason::Missing { field } => {
+                let reason = format!("`{field}` is missing");
                 ConfigError::Value { place, key, reason, nearest: None }
             }
             Reason::Value { text, nearest } => {
@@ -176,6 +193,7 @@ impl fmt::Display for DeError {
         match &self.reason {
             Reason::UnknownKey { .. } => f.write_str("unknown key"),
             Reason::Value { text, .. } => f.write_str(text),
+            Reason::Missing { field } => write!(f, "`{field}` is missing"),
             Reason::Type { expected, found } => {
                 write!(f, "expected {}, found {found}", expected.describe(""))
             }
@@ -203,6 +221,10 @@ impl serde::de::Error for DeError {
             text: format!("`{variant}` is not one of {}", expected.join(", ")),
             nearest: nearest(variant, expected),
         })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(Reason::Missing { field })
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {

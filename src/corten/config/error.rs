@@ -41,13 +41,15 @@ pub(crate) enum ConfigError {
     },
     /// The file is another runtime's.
     #[error(
-        "{place}: this looks like {whose}: Corten has settings of its own, see `corten config default` and the README"
+        "{place}: this looks like {whose}: Corten has settings of its own, see `corten config default` and {guide}"
     )]
     Foreign {
         /// Where that shows.
         place: Place,
         /// Whose file it seems to be.
         whose: &'static str,
+        /// Where it is said what becomes of its settings.
+        guide: &'static str,
     },
     /// A key that no setting has.
     #[error("{place}: unknown key `{key}`{}", hint(nearest.as_deref()))]
@@ -130,7 +132,7 @@ fn hint(nearest: Option<&str>) -> String {
 
 /// The candidate that looks most like the word: with one slip in three letters, or with words left out (`limit` for
 /// `pids_limit`) where only one has them. Anything further off would be a riddle.
-pub(super) fn nearest(word: &str, candidates: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn nearest(word: &str, candidates: &[&'static str]) -> Option<&'static str> {
     let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
     let best = candidates.iter().copied().min_by_key(|candidate| distance(candidate))?;
     if distance(best) <= word.chars().count().max(3) / 3 {

@@ -112,6 +112,13 @@ pub(crate) fn update(current: &Config, new: &Config) -> Result<Update, toml::de:
     Ok(Update { config, changed, waiting })
 }
 
+/// Whether a setting of this name is true or false.
+pub(super) fn is_switch(name: &str) -> bool {
+    let name = name.rsplit('.').next().unwrap_or(name);
+    let is_it = |section: &Value| section.get(name).is_some_and(Value::is_bool);
+    table(&Config::default()).values().any(is_it)
+}
+
 fn table(config: &Config) -> Table {
     // Its types have string keys and no number that TOML lacks.
     Table::try_from(config).unwrap_or_default()

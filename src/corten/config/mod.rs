@@ -10,13 +10,14 @@ mod directories;
 mod error;
 mod host;
 mod live;
+mod overridden;
 mod sections;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 use error::ConfigError;
-pub(crate) use error::Mistakes;
+pub(crate) use error::{Mistakes, nearest};
 pub(crate) use host::{HostProblems, check as check_host};
 pub(crate) use live::{Update, update};
 pub(crate) use sections::{Config, Log, LogFormat, MetricsAddress};
@@ -68,20 +69,28 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, Mistakes> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_over(defaults: &str, named: Option<&Path>) -> Result<Loaded, Mistakes> {
-    let Reading { mut root, files, mistakes } = Reading::of(defaults, named);
+    let Reading { mut root, files, parts, mistakes } = Reading::of(defaults, named);
     // What the settings of such a file would be is anybody's guess.
     if !mistakes.is_empty() {
         return Err(Mistakes(mistakes));
     }
-    let config = settings(&mut root, &files)?;
+    let config = settings(&mut root, &files, &parts)?;
     Ok(Loaded { config, files, root })
 }
 
-/// The state directory that the files name, as far as they can be read: by it a daemon is found that refuses them.
-pub(crate) fn state_dir(named: Option<&Path>) -> PathBuf {
-    let Reading { root, .. } = Reading::of("", named);
+/// The state directory that the files name, as far as they make sense: by it a daemon is found that refuses them.
+///
+/// # Errors
+/// The file that might name it cannot be read.
+pub(crate) fn state_dir(named: Option<&Path>) -> Result<PathBuf, Mistakes> {
+    let main = named.unwrap_or(Path::new(DEFAULT_FILE));
+    let Reading { root, mistakes, .. } = Reading::of("", named);
+    let is_unread = |mistake: &ConfigError| matches!(mistake, ConfigError::Read { path, .. } if path == main);
+    if let Some(unread) = mistakes.into_iter().find(is_unread) {
+        return Err(Mistakes(vec![unread]));
+    }
     let set = root.at(&["state_dir".to_owned()]).and_then(Node::text);
-    set.map_or_else(|| Config::default().state_dir, PathBuf::from)
+    Ok(set.map_or_else(|| Config::default().state_dir, PathBuf::from))
 }
 
 /// The longest file that is read, in bytes.
@@ -91,13 +100,16 @@ const LONGEST: u64 = 1 << 20;
 struct Reading {
     root: Node,
     files: Vec<PathBuf>,
+    /// What each of them says by itself, after the defaults.
+    parts: Vec<Node>,
     mistakes: Vec<ConfigError>,
 }
 
 impl Reading {
     fn of(defaults: &str, named: Option<&Path>) -> Self {
         let main = named.unwrap_or(Path::new(DEFAULT_FILE));
-        let mut reading = Self { root: Node::empty(), files: Vec::new(), mistakes: Vec::new() };
+        let (files, parts, mistakes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut reading = Self { root: Node::empty(), files, parts, mistakes };
         reading.take(Path::new("(command line)"), Ok(defaults.to_owned()));
         match sys::regular::read_text(main, LONGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {}
@@ -121,6 +133,7 @@ impl Reading {
         match text {
             Ok(text) => {
                 let (node, mistakes) = Node::parse(path, &text);
+                self.parts.push(node.clone());
                 self.root.merge(node);
                 self.mistakes.extend(mistakes);
             }
@@ -129,8 +142,21 @@ impl Reading {
     }
 }
 
-/// What the tree says; `files` is the order in which mistakes are told.
-fn settings(root: &mut Node, files: &[PathBuf]) -> Result<Config, Mistakes> {
+/// What the tree of these parts says; `files` is the order in which mistakes are told.
+fn settings(root: &mut Node, files: &[PathBuf], parts: &[Node]) -> Result<Config, Mistakes> {
+    let (config, mut mistakes) = evaluate(root);
+    mistakes.extend(overridden::mistakes(parts, &mistakes));
+    if mistakes.is_empty() {
+        return Ok(config);
+    }
+    mistakes.sort_by_key(|mistake| {
+        mistake.place().map(|place| (files.iter().position(|file| **file == *place.file), place.line))
+    });
+    Err(Mistakes(mistakes))
+}
+
+/// The settings, and everything that is wrong with them.
+fn evaluate(root: &mut Node) -> (Config, Vec<ConfigError>) {
     let (mut config, mut mistakes): (Config, _) = de::from_node(root);
     if root.place_of("images.root").is_none() {
         config.images.root = config.data_dir.join("images");
@@ -143,13 +169,7 @@ fn settings(root: &mut Node, files: &[PathBuf]) -> Result<Config, Mistakes> {
         key: invalid.key,
         reason: invalid.reason,
     }));
-    if mistakes.is_empty() {
-        return Ok(config);
-    }
-    mistakes.sort_by_key(|mistake| {
-        mistake.place().map(|place| (files.iter().position(|file| **file == *place.file), place.line))
-    });
-    Err(Mistakes(mistakes))
+    (config, mistakes)
 }
 
 /// What follows from the daemon's directories.

@@ -129,6 +129,10 @@ pub(crate) enum MetricsAddress {
     Unix(PathBuf),
 }
 
+/// What an address for metrics is.
+pub(super) const METRICS_ADDRESS: &str =
+    "an IP address with a port, for example 127.0.0.1:10290, the absolute path of a socket, or nothing";
+
 impl FromStr for MetricsAddress {
     type Err = &'static str;
 
@@ -138,8 +142,7 @@ impl FromStr for MetricsAddress {
         } else if text.starts_with('/') {
             Ok(Self::Unix(text.into()))
         } else {
-            let wanted = "expected an IP address with a port, for example 127.0.0.1:10290, the absolute path of a socket, or nothing";
-            text.parse().map(Self::Tcp).map_err(|_| wanted)
+            text.parse().map(Self::Tcp).map_err(|_| METRICS_ADDRESS)
         }
     }
 }

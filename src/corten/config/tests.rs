@@ -63,7 +63,7 @@ fn keys(prefix: &str, value: &Json, found: &mut Vec<String>) {
 fn the_printed_defaults_are_the_defaults() {
     let (mut root, mistakes) = Node::parse(Path::new("corten.toml"), DEFAULT_TEXT);
     assert!(mistakes.is_empty(), "{mistakes:?}");
-    assert_eq!(json(&settings(&mut root, &[]).unwrap()), json(&Config::default()));
+    assert_eq!(json(&settings(&mut root, &[], &[]).unwrap()), json(&Config::default()));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn the_printed_defaults_name_and_explain_every_key() {
 #[test]
 fn without_any_file_the_defaults_apply() {
     let mut root = Node::empty();
-    assert_eq!(json(&settings(&mut root, &[]).unwrap()), json(&Config::default()));
+    assert_eq!(json(&settings(&mut root, &[], &[]).unwrap()), json(&Config::default()));
     assert_eq!(json(&Etc::new("").load().config), json(&Config::default()));
 }
 
@@ -104,8 +104,9 @@ fn the_state_directory_is_known_of_files_that_are_refused() {
         ("state_dir = 5\n", "/run/corten"),
         ("", "/run/corten"),
     ] {
-        assert_eq!(state_dir(Some(&Etc::new(main).main())), Path::new(wanted), "{main}");
+        assert_eq!(state_dir(Some(&Etc::new(main).main())).unwrap(), Path::new(wanted), "{main}");
     }
+    assert!(state_dir(Some(Path::new("/nonexistent/corten.toml"))).is_err());
 }
 
 #[test]

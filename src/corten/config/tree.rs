@@ -160,7 +160,10 @@ impl Source<'_> {
         let before = &self.text[..offset.min(self.text.len())];
         let start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = self.text[start..].lines().next().unwrap_or_default().trim();
-        let value = line.split_once('=').map(|(_, value)| value.trim());
+        let value = line.split_once('=').map(|(_, value)| value.split('#').next().unwrap_or_default().trim());
+        if let Some(yes) = value.and_then(|value| truth(value, name_of(line))) {
+            return format!("expected true or false: write `{} = {yes}`", name_of(line));
+        }
         if let Some(word) = value.filter(|value| is_bare_word(value)) {
             return format!("text needs quotes: write `{} = {word:?}`", name_of(line));
         }
@@ -175,14 +178,15 @@ impl Source<'_> {
 
     /// Recognises the files of the runtimes that people come from.
     fn refuse_foreign(&self, table: &DeTable<'_>) -> Result<(), ConfigError> {
+        let containerd = ("containerd's config.toml", "docs/from-containerd.md");
         let marks = [
-            ("plugins", "containerd's config.toml"),
-            ("disabled_plugins", "containerd's config.toml"),
-            ("crio", "CRI-O's crio.conf"),
+            ("plugins", containerd),
+            ("disabled_plugins", containerd),
+            ("crio", ("CRI-O's crio.conf", "docs/from-cri-o.md")),
         ];
-        for (mark, whose) in marks {
+        for (mark, (whose, guide)) in marks {
             if let Some((key, _)) = table.iter().find(|(key, _)| key.get_ref() == mark) {
-                return Err(ConfigError::Foreign { place: self.place(key.span().start), whose });
+                return Err(ConfigError::Foreign { place: self.place(key.span().start), whose, guide });
             }
         }
         Ok(())
@@ -229,6 +233,18 @@ fn name_of(line: &str) -> &str {
 /// Whether a line sets the key.
 fn defines(line: &str, key: &str) -> bool {
     line.split_once('=').is_some_and(|(name, _)| name.trim() == key)
+}
+
+/// What a word that TOML does not know means as the value of a setting that is true or false.
+fn truth(word: &str, name: &str) -> Option<bool> {
+    let word = word.to_ascii_lowercase();
+    match word.as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        "yes" | "on" if super::live::is_switch(name) => Some(true),
+        "no" | "off" if super::live::is_switch(name) => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether a value is a word without quotes, and none of those that TOML knows.

@@ -8,7 +8,6 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use prometheus::{Registry, TextEncoder};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
@@ -52,11 +51,13 @@ impl Endpoint {
         })
     }
 
-    /// The address, where there is one: a port of 0 in the settings lets the kernel choose.
-    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+    /// Where it is reached: a port of 0 in the settings lets the kernel choose.
+    pub(crate) fn place(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(_) => None,
+            Self::Tcp(listener) => {
+                listener.local_addr().map(|address| address.to_string()).unwrap_or_default()
+            }
+            Self::Unix(socket) => socket.path().display().to_string(),
         }
     }
 
@@ -124,6 +125,7 @@ impl Figures {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
     use std::time::{Duration, Instant};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpStream, UnixStream};
@@ -138,7 +140,7 @@ mod tests {
     async fn start_with(limits: Limits) -> (SocketAddr, Arc<Health>, JoinHandle<()>) {
         let any = MetricsAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
         let endpoint = Endpoint::open(&any).await.unwrap().unwrap();
-        let address = endpoint.local_address().unwrap();
+        let address = endpoint.place().parse().unwrap();
         let health = Arc::new(Health::default());
         let registry = crate::metrics::registry().unwrap();
         let task = tokio::spawn(endpoint.serve(registry, health.clone(), limits));

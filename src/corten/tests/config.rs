@@ -180,6 +180,10 @@ fn the_check_tells_of_directories_and_addresses_that_cannot_be() {
             "metrics.address = \"192.0.2.1:9\"\n",
             "corten.toml:1: `metrics.address`: 192.0.2.1 is no address of this",
         ),
+        (
+            "handlers.a = { type = \"native\", rlimits = { nofile = \"9999999999\" } }\n",
+            "corten.toml:1: `handlers.a.rlimits`: the host allows less: nofile is at most ",
+        ),
     ] {
         let lines = lacks(directory.path(), settings);
         let found = lines.iter().any(|line| line.contains(expected));
@@ -198,6 +202,25 @@ fn the_check_tells_whose_the_daemons_directories_are() {
     std::os::unix::fs::chown(directory.path().join("theirs"), Some(65534), None).unwrap();
     let lines = lacks(directory.path(), "data_dir = \"DIR/theirs\"\n");
     assert_eq!(lines, ["corten.toml:1: `data_dir`: theirs belongs to user 65534, not to 0"]);
+}
+
+#[test]
+fn the_check_asks_the_kernel_for_what_every_pod_would_get() {
+    if !need::root("namespaces are made") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let settings =
+        "[runtime]\ndefault_sysctls = { \"net.core.somaxconn\" = \"abc\", \"net.core.bogus\" = \"1\" }\n";
+    let lines = lacks(directory.path(), settings);
+    let at = "corten.toml:2: `runtime.default_sysctls`: ";
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], format!("{at}\"net.core.somaxconn\": the kernel does not take \"abc\""));
+    assert_eq!(lines[1], format!("{at}\"net.core.bogus\": this kernel has none: pods do without it"));
+    let file = directory.path().join("corten.toml");
+    let served = corten(&["serve", "--config", file.to_str().unwrap()]);
+    assert_eq!(served.status.code(), Some(1));
+    assert!(text(&served.stderr).contains("does not take \"abc\""), "{}", text(&served.stderr));
 }
 
 #[test]
@@ -278,6 +301,16 @@ fn a_missing_file_fails_the_check() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = text(&output.stderr);
     assert!(stderr.contains("cannot read /nonexistent/corten.toml: No such file"), "{stderr}");
+}
+
+#[test]
+fn a_missing_file_is_told_by_whoever_looks_for_the_daemon_with_it() {
+    for command in [&["config", "status"][..], &["image", "ls"][..]] {
+        let output = corten(&[command, &["--config", "/nonexistent/corten.toml"]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains("cannot read /nonexistent/corten.toml: No such file"), "{said}");
+    }
 }
 
 #[test]

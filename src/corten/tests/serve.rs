@@ -163,6 +163,8 @@ fn a_daemon_says_when_it_is_ready_and_ends_well_on_sigterm() {
     let mut metrics = String::new();
     client.read_to_string(&mut metrics).unwrap();
     assert!(metrics.contains("\ncorten_pods{state=\"ready\"} 0\n"), "{metrics}");
+    let address = host.path("run/metrics.sock");
+    host.logged(&format!("\"message\":\"serving metrics\",\"address\":\"{}\"", address.display()));
     daemon.signal(rustix::process::Signal::TERM);
     host.told("STOPPING=1");
     assert_eq!(daemon.end().code(), Some(0), "{}", host.log());
@@ -285,9 +287,22 @@ fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
     assert!(lacking.contains("handlers.other.binary") && lacking.contains("192.0.2.1"), "{lacking}");
     replace(&host, "\n[stream]\naddress = \"192.0.2.1:0\"", "");
 
+    // What the kernel would refuse to every pod is refused before.
+    let parameters = "[runtime]\ndefault_sysctls = { \"net.core.somaxconn\" = \"abc\" }";
+    replace(&host, "[runtime]", parameters);
+    host.logged("runtime.default_sysctls: \\\"net.core.somaxconn\\\": the kernel does not take \\\"abc\\\"");
+    assert!(!status(&host).1);
+    replace(&host, parameters, "[runtime]");
+    let begin = Instant::now();
+    while !status(&host).1 {
+        assert!(begin.elapsed() < PATIENCE, "{}", host.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+
     // A wrong file keeps the old settings and says why, until it is right again.
     replace(&host, "workers = 3", "wokers = 3");
     host.logged("the configuration is refused, nothing changes");
+    host.logged("unknown key `daemon.wokers`");
     let (refused, well) = status(&host);
     assert!(
         !well && refused["refused"].as_str().unwrap().contains("unknown key `daemon.wokers`"),
@@ -304,7 +319,7 @@ fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
     assert!(right["refused"].is_null() && right["waiting_for_restart"] == serde_json::json!([]), "{right}");
     assert!(
         metric(&host, "corten_config_refused 0")
-            && metric(&host, "corten_config_reloads_total{outcome=\"refused\"} 1")
+            && metric(&host, "corten_config_reloads_total{outcome=\"refused\"} 2")
     );
 
     // Drop-ins are followed, too.

@@ -110,7 +110,7 @@ pub(crate) fn check(settings: &Settings) -> Vec<SettingError> {
     problems
 }
 
-/// The programs of handlers that this host lacks.
+/// The programs of handlers that this host lacks, and limits of processes that it does not allow.
 pub(crate) fn check_host(settings: &Settings) -> Vec<HostProblem> {
     let programs = settings.handlers.iter().filter(|(_, handler)| handler.kind == HandlerKind::Oci);
     let missing = programs.filter_map(|(name, handler)| {
@@ -120,7 +120,7 @@ pub(crate) fn check_host(settings: &Settings) -> Vec<HostProblem> {
             format!("{}: {problem}: pods of this handler are refused until it is there", path.display());
         Some(HostProblem::tolerated(format!("handlers.{name}.binary"), problem))
     });
-    missing.collect()
+    missing.chain(rlimits::check_host(settings)).collect()
 }
 
 /// How a handler runs containers.

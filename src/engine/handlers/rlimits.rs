@@ -1,10 +1,12 @@
 //! Limits of processes, by handler.
 
-use crate::settings::{SettingError, Settings};
+use crate::settings::{HostProblem, SettingError, Settings};
 use oci::OciResult;
 use oci::rlimits::{Ceilings, Rlimits};
 use oci_spec::runtime::PosixRlimit;
 use std::collections::BTreeMap;
+
+const KEY: &str = "runtime.rlimits";
 
 /// What the settings say, with what the host allows.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ impl ByHandler {
             let limits = Rlimits::parse(&key, values);
             limits.map_err(|error| SettingError::of(key, error))
         };
-        let usual = parse("runtime.rlimits".to_owned(), &settings.rlimits)?;
+        let usual = parse(KEY.to_owned(), &settings.rlimits)?;
         let mut named = BTreeMap::new();
         for (name, one) in settings.handlers.iter().filter(|(_, one)| !one.rlimits.is_empty()) {
             let own = parse(format!("handlers.{name}.rlimits"), &one.rlimits)?;
@@ -33,14 +35,8 @@ impl ByHandler {
         // Without the file the process may less than it may.
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let most = Ceilings::detect(oci::caps::overrides_resources(&status));
-        for limits in named.values().chain([&usual]) {
-            let above = limits.above(&most);
-            if !above.is_empty() {
-                tracing::warn!(
-                    limits = above.join(", "),
-                    "the host does not allow limits of processes as configured"
-                );
-            }
+        for (key, above) in above(settings, &most) {
+            tracing::warn!(key, limits = above, "the host does not allow limits of processes as configured");
         }
         Ok(Self { usual, named, most, confined: Ceilings::detect(false) })
     }
@@ -49,4 +45,25 @@ impl ByHandler {
         let ceilings = if confined { &self.confined } else { &self.most };
         self.named.get(name).unwrap_or(&self.usual).spec(ceilings)
     }
+}
+
+/// Limits that no process of this host can have.
+pub(super) fn check_host(settings: &Settings) -> Vec<HostProblem> {
+    // Whoever asks may be allowed less than the daemon.
+    let most = Ceilings::detect(true);
+    let tell = |(key, above)| {
+        HostProblem::tolerated(key, format!("the host allows less: {above}, which processes get"))
+    };
+    above(settings, &most).map(tell).collect()
+}
+
+/// By key, what the settings say beyond these limits.
+fn above<'a>(settings: &'a Settings, most: &'a Ceilings) -> impl Iterator<Item = (String, String)> + 'a {
+    let usual = (KEY.to_owned(), &settings.rlimits);
+    let own = settings.handlers.iter().map(|(name, one)| (format!("handlers.{name}.rlimits"), &one.rlimits));
+    std::iter::once(usual).chain(own).filter_map(|(key, values)| {
+        // What is no limit is told of any host.
+        let above = Rlimits::parse(&key, values).ok()?.above(most);
+        (!above.is_empty()).then(|| (key, above.join(", ")))
+    })
 }

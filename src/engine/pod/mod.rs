@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod connection;
+pub(crate) mod default_sysctls;
 mod dial;
 mod files;
 mod list;
@@ -9,7 +10,7 @@ mod release;
 mod remove;
 pub(crate) mod run;
 mod stop;
-pub(crate) mod sysctls;
+mod sysctls;
 mod update;
 
 pub(crate) use cgroup::Tree;

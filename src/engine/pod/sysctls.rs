@@ -10,6 +10,9 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+/// The setting of those that pods get by default.
+pub(super) const KEY: &str = "runtime.default_sysctls";
+
 impl Pods {
     /// The parameters of a pod.
     pub(super) fn sysctls(&self, config: &SandboxConfig) -> PodSysctls {
@@ -20,7 +23,7 @@ impl Pods {
     pub(super) fn check_sysctls(&self, config: &SandboxConfig) -> Result<(), EngineError> {
         for (name, _) in self.sysctls(config).first {
             if !file(&name).exists() {
-                return Err(refused(&name, "this kernel has none".to_owned()));
+                return Err(refused(&name, none_here()));
             }
         }
         Ok(())
@@ -38,18 +41,30 @@ pub(super) fn write(netns: &net::Namespace, sysctls: &Sysctls) -> Result<(), Eng
 }
 
 /// Of the namespaces that the calling thread is in.
-fn set(name: &[u8], value: &[u8]) -> io::Result<()> {
+pub(super) fn set(name: &[u8], value: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).open(file(name))?.write_all(value)
 }
 
 fn explain(name: &[u8], value: &[u8], error: io::Error) -> EngineError {
-    match error.kind() {
-        ErrorKind::NotFound => refused(name, "this kernel has none".to_owned()),
-        ErrorKind::InvalidInput => {
-            refused(name, format!("the kernel does not take {:?}", String::from_utf8_lossy(value)))
-        }
-        _ => EngineError::io("write", file(name))(error),
+    match unsettable(value, &error) {
+        Some(reason) => refused(name, reason),
+        None => EngineError::io("write", file(name))(error),
     }
+}
+
+/// Why a parameter cannot be set, where that is the fault of whoever asks for it.
+pub(super) fn unsettable(value: &[u8], error: &io::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::NotFound => Some(none_here()),
+        ErrorKind::InvalidInput => {
+            Some(format!("the kernel does not take {:?}", String::from_utf8_lossy(value)))
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn none_here() -> String {
+    "this kernel has none".to_owned()
 }
 
 fn refused(name: &[u8], reason: String) -> EngineError {
@@ -59,17 +74,4 @@ fn refused(name: &[u8], reason: String) -> EngineError {
 
 fn file(name: &[u8]) -> PathBuf {
     Path::new("/proc/sys").join(String::from_utf8_lossy(name).replace('.', "/"))
-}
-
-/// What pods get by default; what this kernel has not got is left out, and told once.
-pub(crate) fn defaults(settings: &crate::Settings) -> Result<model::Sysctls, EngineError> {
-    let mut defaults = oci::plan::default_sysctls("runtime.default_sysctls", &settings.default_sysctls)?;
-    defaults.retain(|name, _| {
-        let is_there = file(name.as_str().as_bytes()).exists();
-        if !is_there {
-            tracing::warn!(%name, "this kernel has no such parameter: pods do without runtime.default_sysctls of it");
-        }
-        is_there
-    });
-    Ok(defaults)
 }

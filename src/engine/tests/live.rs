@@ -85,7 +85,7 @@ fn a_handler_comes_at_once_and_goes_once_no_pod_needs_it() {
             settings.handlers.remove(gone);
         });
         let said = crate::chain(&refused.unwrap_err());
-        assert!(said.contains(&format!("handlers.{gone}")) && said.contains("1 pods run by it"), "{said}");
+        assert!(said.contains(&format!("handlers.{gone}")) && said.contains("1 pod runs by it"), "{said}");
         // It may not become another one either.
         let refused = changed(&world, |settings| {
             with_late(settings);

@@ -55,7 +55,8 @@ fn wrong_types_and_words_are_refused_with_their_line() {
         ),
         (
             "[metrics]\naddress = \"localhost:9\"",
-            "corten.toml:2: `metrics.address`: expected an IP address with a port, for example 127.0.0.1:10290",
+            "corten.toml:2: `metrics.address`: expected an IP address with a port, for example 127.0.0.1:10290, the absolute \
+             path of a socket, or nothing, found \"localhost:9\"",
         ),
         (
             "[runtime]\ndefault_capabilities = [1]",
@@ -89,6 +90,16 @@ fn usual_mistakes_are_told_with_what_mends_them() {
             "[log]\nlevel = \"info\"\nlevel = \"debug\"\n",
             "corten.toml:3: `level` stands here a second time, the first is in line 2",
         ),
+        ("[log]\nlevel = info # all\n", "corten.toml:2: text needs quotes: write `level = \"info\"`"),
+        (
+            "[runtime]\nseccomp_default = True\n",
+            "corten.toml:2: expected true or false: write `seccomp_default = true`",
+        ),
+        (
+            "[runtime]\nselinux = off # yet\n",
+            "corten.toml:2: expected true or false: write `selinux = false`",
+        ),
+        ("[log]\nlevel = off\n", "corten.toml:2: text needs quotes: write `level = \"off\"`"),
         ("version = 3\n[plugins]\n", "corten.toml:2: this looks like containerd's config.toml"),
         ("[crio.runtime]\nx = 1\n", "corten.toml:1: this looks like CRI-O's crio.conf"),
     ];
@@ -227,6 +238,47 @@ fn settings_of_a_mistake_are_not_held_against_others() {
 }
 
 #[test]
+fn another_runtime_s_file_is_told_with_the_guide_that_comes_with_the_sources() {
+    for (main, guide) in [("[plugins]\n", "docs/from-containerd.md"), ("[crio]\n", "docs/from-cri-o.md")] {
+        let text = refusal(main);
+        assert!(text.ends_with(guide), "{text}");
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(guide).exists(), "{guide}");
+    }
+}
+
+#[test]
+fn a_value_that_is_refused_is_not_missing_too() {
+    let text = refusal("[handlers.a]\ntype = \"vm\"\nbinary = \"/bin/a\"\n");
+    assert_eq!(text, "corten.toml:2: `handlers.a.type`: `vm` is not one of native, oci");
+    let text = refusal("[handlers.a]\nbinary = \"/bin/a\"\n");
+    assert_eq!(text, "corten.toml:1: `handlers.a`: `type` is missing");
+}
+
+#[test]
+fn what_a_later_file_overrides_is_looked_at_too() {
+    let etc = Etc::new("[log]\nlevel = \"info\"\n");
+    etc.drop_in("10-a.toml", "[log]\nlevel = 3\n[network]\nmtu = 1\n");
+    etc.drop_in("20-b.toml", "[log]\nlevel = \"debug\"\n[network]\nmtu = 1400\n");
+    let said = load(Some(&etc.main())).unwrap_err().lines();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(
+        said[0].ends_with("conf.d/10-a.toml:2: `log.level`: expected text in quotes, found 3"),
+        "{said:#?}"
+    );
+    assert!(said[1].contains("conf.d/10-a.toml:4: `network.mtu`: 1 is not within"), "{said:#?}");
+    // What makes sense together need not alone, nor what another file has instead.
+    let etc = Etc::new(
+        "[runtime]\ndefault_handler = \"a\"\ncgroup_parent = \"/pods\"\n[handlers.a]\nbinary = \"/bin/a\"\n",
+    );
+    etc.drop_in("10-a.toml", "[handlers.a]\ntype = \"oci\"\n[stream]\ntls_cert_file = \"/a\"\n");
+    etc.drop_in(
+        "20-b.toml",
+        "[stream]\ntls_key_file = \"/b\"\n[runtime]\ncgroup_driver = \"systemd\"\ncgroup_parent = \"pods.slice\"\n",
+    );
+    etc.load();
+}
+
+#[test]
 fn a_second_subnet_of_a_family_is_refused() {
     let text = refusal("[network]\nsubnets = [\"10.88.0.0/16\", \"fd10:88::/64\", \"10.89.0.0/16\"]\n");
     assert!(
@@ -252,6 +304,16 @@ fn patterns_that_fit_no_image_are_refused() {
         ),
         ("require_digest = [\"prod.example/app:v1\"]", "require_digest`: ", "write \"prod.example/app\""),
         ("pinned = [\"pause\"]", "pinned`: ", "write \"docker.io/library/pause:*\""),
+        (
+            "pinned = [\"bb:*\"]",
+            "pinned`: ",
+            "write \"docker.io/library/bb:*\", or for registries of such names \"bb:*/*\"",
+        ),
+        (
+            "require_digest = [\"bb*\"]",
+            "require_digest`: ",
+            "\"docker.io/library/bb*\", or for registries of such names \"bb*/*\"",
+        ),
     ];
     for (setting, key, proposal) in table {
         let text = refusal(&format!("[images]\n{setting}\n"));
