@@ -122,10 +122,25 @@ pub(crate) enum Error {
     },
 }
 
+/// The kernel refuses a user what root may do.
+fn wants_root(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(one) = cause {
+        let denied =
+            one.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied);
+        if denied {
+            return !rustix::process::geteuid().is_root() && !one.to_string().contains("as root");
+        }
+        cause = one.source();
+    }
+    false
+}
+
 /// Says why the process fails: in the log where there is one, else on stderr, where each mistake has a line.
 pub(crate) fn report(error: &Error) {
+    let why = if wants_root(error) { format!("{}: run this as root", chain(error)) } else { chain(error) };
     if tracing::dispatcher::has_been_set() {
-        tracing::error!("{}", chain(error));
+        tracing::error!("{why}");
         return;
     }
     let reasons = match error {
@@ -134,7 +149,7 @@ pub(crate) fn report(error: &Error) {
         _ => Vec::new(),
     };
     let text = match reasons.as_slice() {
-        [] => format!("corten: {}\n", chain(error)),
+        [] => format!("corten: {why}\n"),
         reasons => reasons.iter().map(|reason| format!("corten: {error}: {reason}\n")).collect(),
     };
     // Nobody is left to tell when stderr is closed.

@@ -53,6 +53,31 @@ fn what_is_no_file_is_refused_and_not_waited_for() {
     assert!(text(&checked.stderr).contains("not a regular file"), "{}", text(&checked.stderr));
 }
 
+#[test]
+fn who_is_not_root_is_told_to_be() {
+    use std::os::unix::process::CommandExt;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "state_dir = \"{0}/run\"\ndata_dir = \"{0}/data\"\n[runtime]\nshim = \"/bin/true\"\npause = \"/bin/true\"\n",
+        directory.path().display()
+    );
+    std::fs::write(directory.path().join("corten.toml"), settings).unwrap();
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let program = directory.path().join("corten");
+    std::fs::copy(env!("CARGO_BIN_EXE_corten"), &program).unwrap();
+    let file = directory.path().join("corten.toml");
+    let tried = Command::new(program)
+        .args(["serve", "--config", file.to_str().unwrap()])
+        .uid(65534)
+        .gid(65534)
+        .output();
+    let told = text(&tried.unwrap().stderr).to_owned();
+    assert!(told.ends_with(": run this as root\n"), "{told}");
+}
+
 /// What the check and the daemon say of a file; they must say the same.
 fn refusal(text_of_file: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
