@@ -1,5 +1,6 @@
 //! The host's end: the bridge, and the veth that is its port.
 
+use super::clash;
 use super::conf::Bridge;
 use super::container::address;
 use super::random_mac;
@@ -14,8 +15,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use sys::SysResult;
 use sys::netlink::{
-    Address, AddressInfo, Batch, BridgeLink, LinkInfo, Mac, OPER_UP, Peer, PortFlags, Socket, VethPair,
-    addresses, is_local, link_info, link_infos,
+    AddressInfo, Batch, BridgeLink, LinkInfo, Mac, OPER_UP, Peer, PortFlags, Socket, VethPair, addresses,
+    is_local, link_info, link_infos,
 };
 use sys::netns::Netns;
 use sys::sync::lock;
@@ -184,8 +185,8 @@ fn bridge(host: &Host<'_>, conf: &Bridge) -> Result<BridgeState, CniError> {
     let mut batch = Batch::new();
     if !conf.owner.is_empty() && alias.is_empty() {
         batch.set_alias(&conf.name, index, &conf.owner);
-    } else if !is_owner(conf, &alias) {
-        return Err(clash(conf, &format!("belongs to another daemon ({alias})")));
+    } else if !clash::is_owner(conf, &alias) {
+        return Err(clash::of_another_daemon(&host.socket, conf, (index, &alias)));
     }
     if !up {
         batch.set_up(&conf.name, index, true);
@@ -209,48 +210,6 @@ fn bridge(host: &Host<'_>, conf: &Bridge) -> Result<BridgeState, CniError> {
     Ok(state)
 }
 
-/// Owners that are daemons begin so; other aliases are none.
-const DAEMON: &str = "corten:";
-
-/// Whether nobody else says that the bridge is his.
-fn is_owner(conf: &Bridge, alias: &str) -> bool {
-    conf.owner.is_empty() || alias == conf.owner || !alias.starts_with(DAEMON)
-}
-
-fn clash(conf: &Bridge, what: &str) -> CniError {
-    let name = &conf.name;
-    config(format!(
-        "bridge {name} {what}: another network has made it. Give this one another bridge by a configuration in \
-         network.conf_dir, or remove that bridge: ip link del {name}"
-    ))
-}
-
-/// Verifies that a bridge of that name, where there is one, is free for gateways of which it will have some.
-pub(super) fn free_for(host: &Socket, conf: &Bridge, gateways: &[IpNet]) -> Result<(), CniError> {
-    let mut batch = Batch::new();
-    let found = host.run(batch.get_link(&conf.name).tolerate(ENODEV)).map_err(system)?;
-    let Some(link) = link_info(&found) else { return Ok(()) };
-    if link.kind != "bridge" {
-        return Err(config(format!("{:?} exists and is not a bridge", conf.name)));
-    }
-    if !is_owner(conf, &link.alias) {
-        return Err(clash(conf, &format!("belongs to another daemon ({})", link.alias)));
-    }
-    let wanted: Vec<Address> = gateways.iter().map(|gateway| address(*gateway)).collect();
-    let own = addresses_of(host, link.index).map_err(system)?.into_iter().map(|found| found.address);
-    let in_the_way = |other: &Address| {
-        !conf.force_address && !wanted.contains(other) && gateways.iter().any(|one| excludes(*other, *one))
-    };
-    match own.into_iter().find(in_the_way) {
-        Some(other) => Err(another_address(conf, other)),
-        None => Ok(()),
-    }
-}
-
-fn another_address(conf: &Bridge, other: Address) -> CniError {
-    clash(conf, &format!("has the address {}/{}", other.ip, other.prefix))
-}
-
 /// Gives the bridge the gateways' addresses, and lets the host forward.
 pub(super) fn become_gateway(
     host: &Host<'_>,
@@ -259,7 +218,7 @@ pub(super) fn become_gateway(
     gateways: &[IpNet],
 ) -> Result<(), CniError> {
     if gateways.iter().any(|gateway| !bridge.gateways.contains(gateway)) {
-        clear_the_way(&host.socket, conf, bridge, gateways)?;
+        clash::clear_the_way(&host.socket, conf, bridge.index, gateways)?;
         let mut state = bridge.clone();
         state.gateways = gateways.to_vec();
         host.remember(conf, &state);
@@ -276,42 +235,6 @@ pub(super) fn become_gateway(
         }
     }
     Ok(())
-}
-
-/// Removes or refuses addresses of the bridge that exclude a gateway's: another IPv4 address, or an IPv6
-/// address of an overlapping network.
-fn clear_the_way(
-    host: &Socket,
-    conf: &Bridge,
-    bridge: &BridgeState,
-    gateways: &[IpNet],
-) -> Result<(), CniError> {
-    let mut batch = Batch::new();
-    let found = addresses(&host.run(batch.get_addresses()).map_err(system)?);
-    let own: Vec<Address> =
-        found.iter().filter(|found| found.index == bridge.index).map(|found| found.address).collect();
-    let wanted: Vec<Address> = gateways.iter().map(|gateway| address(*gateway)).collect();
-    for gateway in gateways {
-        let in_the_way = own.iter().filter(|other| !wanted.contains(other) && excludes(**other, *gateway));
-        for other in in_the_way {
-            if !conf.force_address {
-                return Err(another_address(conf, *other));
-            }
-            let mut batch = Batch::new();
-            host.run(batch.delete_address(&conf.name, bridge.index, *other)).map_err(system)?;
-        }
-    }
-    Ok(())
-}
-
-fn excludes(other: Address, gateway: IpNet) -> bool {
-    match IpNet::new(other.ip, other.prefix) {
-        Ok(other) if other.addr().is_ipv4() != gateway.addr().is_ipv4() => false,
-        Ok(other) => {
-            gateway.addr().is_ipv4() || other.contains(&gateway.addr()) || gateway.contains(&other.addr())
-        }
-        Err(_) => false,
-    }
 }
 
 fn forward(ipv4: bool) -> Result<(), CniError> {

@@ -1,6 +1,7 @@
 //! The bridge plugin: a veth pair between the container and a bridge of the host.
 
 mod check;
+mod clash;
 mod conf;
 mod container;
 mod host;
@@ -203,17 +204,17 @@ pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
     if conf.ipam == host_local::TYPE { host_local::validate(call) } else { Ok(()) }
 }
 
-/// Verifies the configuration and that the bridge is not another network's, and asks IPAM.
+/// Verifies the configuration and that the bridge and its subnets are not another network's, and asks IPAM.
 ///
 /// # Errors
-/// [`CniError::NOT_AVAILABLE`] when the configuration is wrong or the bridge is taken; what IPAM says.
+/// [`CniError::NOT_AVAILABLE`] when the configuration is wrong or the bridge or a subnet is taken; what IPAM says.
 pub(crate) fn status(plugins: &Plugins, call: &Invocation) -> Result<(), CniError> {
     let unavailable = |error: CniError| CniError::new(CniError::NOT_AVAILABLE, error.msg);
     let conf = Bridge::read(call).map_err(unavailable)?;
     let knows = conf.is_gateway && conf.ipam == host_local::TYPE;
     let gateways = if knows { host_local::gateways(call).map_err(unavailable)? } else { Vec::new() };
     let host = Socket::route().map_err(system)?;
-    host::free_for(&host, &conf, &gateways).map_err(unavailable)?;
+    clash::free_for(&host, &conf, &gateways).map_err(unavailable)?;
     if conf.ipam.is_empty() { Ok(()) } else { delegate::run(plugins, call, &conf.ipam, Command::Status) }
 }
 

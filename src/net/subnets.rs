@@ -76,7 +76,10 @@ impl SubnetStore {
         match &self.known.chosen {
             Some(nets) if nets.len() == families => nets.clone(),
             _ => {
-                let nets = choose(&host_routes(), ipv6);
+                // Pods of an earlier set may still have its addresses.
+                let mut taken = host_routes();
+                taken.extend(self.known.sets.iter().flatten());
+                let nets = choose(&taken, ipv6);
                 self.known.chosen = Some(nets.clone());
                 nets
             }
@@ -172,5 +175,9 @@ mod tests {
         let mut store = SubnetStore::open(&settings).unwrap();
         assert_eq!(store.select(&settings, &[]).unwrap(), first);
         assert_eq!(store.select(&settings, &cidrs).unwrap().number, 1);
+        let both = NetworkSettings { ipv6: true, ..settings };
+        let third = store.select(&both, &[]).unwrap();
+        assert_eq!((third.number, third.nets.len()), (2, 2));
+        assert!(!third.nets.contains(&first.nets[0]), "pods of the first set may still be there: {third:?}");
     }
 }

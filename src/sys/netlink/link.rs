@@ -1,7 +1,7 @@
 //! Links: veth pairs, bridges, and the settings of any interface.
 
 use super::message::{Writer, attr, read_str, read_u32};
-use super::{ACK, AF_INET, AF_INET6, Batch, CREATE, EXCL, Reply};
+use super::{ACK, AF_INET, AF_INET6, Batch, CREATE, DUMP, EXCL, Reply};
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -282,6 +282,11 @@ impl Batch {
     /// Asks for an interface by index.
     pub fn get_link_index(&mut self, index: u32) -> &mut Self {
         self.message(("find link", ""), RTM_GETLINK, ACK, |w| header(w, 0, index, 0, 0))
+    }
+
+    /// Asks for every interface.
+    pub fn get_links(&mut self) -> &mut Self {
+        self.message(("list links", ""), RTM_GETLINK, DUMP, |w| header(w, 0, 0, 0, 0))
     }
 
     /// Removes an interface (and with a veth its other end, which makes the kernel wait ~20 ms).
