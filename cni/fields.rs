@@ -14,6 +14,15 @@ pub struct UnknownField {
     pub field: String,
     /// Why it is not done.
     pub reason: &'static str,
+    /// The key that may be meant, where it is none.
+    pub meant: Option<&'static str>,
+}
+
+impl UnknownField {
+    /// Whether it is a key that the plugin does not have, which nobody may have; otherwise its value is not done.
+    pub fn is_unknown(&self) -> bool {
+        self.reason == UNKNOWN
+    }
 }
 
 impl fmt::Display for UnknownField {
@@ -83,7 +92,7 @@ const IPAM: &[&str] = &[
 pub fn understands(conf: &PluginConfig) -> Result<(), UnknownField> {
     let map = conf.as_map();
     let plugin = conf.plugin_type();
-    let (fields, capabilities): (&[&str], &[&str]) = match plugin {
+    let (fields, capabilities): (&[&'static str], &[&str]) = match plugin {
         "bridge" => (BRIDGE, &["mac", "ips", "ipRanges"]),
         "host-local" => (&[], &["ips", "ipRanges"]),
         "portmap" => (PORTMAP, &["portMappings", "snat"]),
@@ -116,16 +125,27 @@ fn known(
     plugin: &str,
     prefix: &str,
     map: &Map<String, Value>,
-    known: &[&[&str]],
+    known: &[&[&'static str]],
 ) -> Result<(), UnknownField> {
     match map.keys().find(|key| !known.iter().any(|fields| fields.contains(&key.as_str()))) {
         None => Ok(()),
-        Some(field) => Err(unknown(plugin, &format!("{prefix}{field}"), UNKNOWN)),
+        Some(field) => {
+            let all = known.iter().copied().flatten();
+            let meant = all.copied().find(|key| letters(key) == letters(field));
+            Err(UnknownField { meant, ..unknown(plugin, &format!("{prefix}{field}"), UNKNOWN) })
+        }
     }
 }
 
+/// By which keys are alike that differ in the order or in the case of their letters.
+fn letters(key: &str) -> Vec<u8> {
+    let mut letters = key.to_ascii_lowercase().into_bytes();
+    letters.sort_unstable();
+    letters
+}
+
 fn unknown(plugin: &str, field: &str, reason: &'static str) -> UnknownField {
-    UnknownField { plugin: plugin.to_owned(), field: field.to_owned(), reason }
+    UnknownField { plugin: plugin.to_owned(), field: field.to_owned(), reason, meant: None }
 }
 
 /// The first field of a bridge's configuration whose value is not done.
@@ -191,6 +211,21 @@ mod tests {
         ] {
             assert_eq!(field_of(conf.clone()), None, "{conf}");
         }
+    }
+
+    #[test]
+    fn what_may_be_meant_is_named() {
+        for (conf, meant) in [
+            (json!({"type": "bridge", "isGateWay": true}), Some("isGateway")),
+            (json!({"type": "bridge", "brigde": "b"}), Some("bridge")),
+            (json!({"type": "bridge", "ipam": {"type": "host-local", "datadir": "/d"}}), Some("dataDir")),
+            (json!({"type": "bridge", "new": 1}), None),
+        ] {
+            let unknown = understands(&PluginConfig::try_from(conf).unwrap()).unwrap_err();
+            assert_eq!((unknown.meant, unknown.is_unknown()), (meant, true), "{unknown}");
+        }
+        let vlan = understands(&PluginConfig::try_from(json!({"type": "bridge", "vlan": 5})).unwrap());
+        assert!(!vlan.unwrap_err().is_unknown());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::conf::Loaded;
 use crate::exec::{self, Execution};
 use crate::host::Host;
 use crate::metrics::{Metrics, Mode};
+use crate::obstacle::Exception;
 use crate::{NetError, NetworkSettings, Result, in_process, obstacle};
 use arc_swap::ArcSwap;
 use cni::types::{CniError, CniResult, Command, Invocation, PluginConfig, TypesError};
@@ -43,6 +44,11 @@ impl Caller {
     pub(crate) fn obstacle(&self, loaded: &Loaded) -> Option<String> {
         let obstacle = obstacle::obstacle(&self.settings.load(), loaded)?;
         Some(format!("NetworkNotReady: {obstacle}"))
+    }
+
+    /// The plugins of a network that are executed though there are built-in ones of their type.
+    pub(crate) fn exceptions(&self, loaded: &Loaded) -> Vec<Exception> {
+        obstacle::exceptions(&self.settings.load(), loaded)
     }
 
     /// Carries out a call. An ADD returns its result in the version of the configuration; other commands

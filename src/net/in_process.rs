@@ -2,15 +2,35 @@
 
 use crate::host::Host;
 use crate::{NetError, Result};
+use cni::UnknownField;
 use cni::types::{CniError, CniResult, Invocation, PluginConfig};
 use std::sync::Arc;
 use tokio::task::JoinError;
 
-/// Whether the library can stand in for the plugin's binary: it knows the type and does all that the
-/// configuration asks. A delegated IPAM plugin of another kind would run outside of our deadlines.
+/// Why the library cannot stand in for a plugin's binary.
+pub(crate) enum Beyond {
+    /// It has no plugin of that type.
+    OtherPlugin,
+    /// A delegated IPAM plugin of another kind would run outside of our deadlines.
+    Ipam(String),
+    /// It does not do all that the configuration asks.
+    Field(UnknownField),
+}
+
+/// Whether the library can stand in for the plugin's binary: it knows the type and does all that the configuration asks.
 pub(crate) fn supports(conf: &PluginConfig) -> bool {
+    beyond(conf).is_none()
+}
+
+/// What it cannot stand in for.
+pub(crate) fn beyond(conf: &PluginConfig) -> Option<Beyond> {
+    match cni::understands(conf) {
+        Err(unknown) if unknown.field == "type" => return Some(Beyond::OtherPlugin),
+        Err(unknown) => return Some(Beyond::Field(unknown)),
+        Ok(()) => {}
+    }
     let ipam = conf.get("ipam").and_then(|ipam| ipam.get("type")).and_then(serde_json::Value::as_str);
-    matches!(ipam, None | Some("" | "host-local")) && cni::understands(conf).is_ok()
+    ipam.filter(|ipam| !matches!(*ipam, "" | "host-local")).map(|ipam| Beyond::Ipam(ipam.to_owned()))
 }
 
 /// Calls a plugin, on a blocking thread where there is something to do. Only ADD has a result.

@@ -3,8 +3,9 @@
 
 use crate::chain::{network_invocation, with_network};
 use crate::conf::{ConfDir, Loaded};
+use crate::in_process::{self, Beyond};
 use crate::metrics::Mode;
-use crate::{NetworkSettings, exec, in_process};
+use crate::{NetworkSettings, exec};
 use cni::types::{Command, PluginConfig};
 
 /// How a plugin of a configuration is to run.
@@ -14,6 +15,42 @@ pub(crate) fn mode(settings: &NetworkSettings, conf: &PluginConfig, builtin: boo
     } else {
         Mode::Executed
     }
+}
+
+/// Why the binary of a plugin is executed that runs in the daemon mostly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exception {
+    pub(crate) text: String,
+    /// Perhaps nobody knows the key.
+    pub(crate) is_suspect: bool,
+}
+
+/// The plugins of a configuration that are executed though there are built-in ones of their type.
+pub(crate) fn exceptions(settings: &NetworkSettings, loaded: &Loaded) -> Vec<Exception> {
+    if loaded.builtin || !settings.in_process {
+        return Vec::new();
+    }
+    loaded.list.plugins.iter().filter_map(|plugin| exception(settings, plugin)).collect()
+}
+
+fn exception(settings: &NetworkSettings, plugin: &PluginConfig) -> Option<Exception> {
+    let kind = plugin.plugin_type();
+    let (why, is_suspect) = match in_process::beyond(plugin)? {
+        Beyond::OtherPlugin => return None,
+        Beyond::Ipam(ipam) => (format!("the built-in {kind} does not run IPAM plugin {ipam}"), false),
+        Beyond::Field(unknown) if unknown.is_unknown() => {
+            let meant = unknown.meant.map(|key| format!(" ({key} may be meant)")).unwrap_or_default();
+            (format!("key {} is not known to the built-in {kind}{meant}", unknown.field), true)
+        }
+        Beyond::Field(unknown) => {
+            (format!("the built-in {kind} does not do {} ({})", unknown.field, unknown.reason), false)
+        }
+    };
+    let executed = match exec::find(kind, &settings.bin_dirs) {
+        Some(path) => format!("{} is executed", path.display()),
+        None => format!("a binary {kind} would be executed"),
+    };
+    Some(Exception { text: format!("{why}, so that {executed} instead"), is_suspect })
 }
 
 /// A configuration that a plugin in process refuses, or a plugin that would have to be executed and is not there.
@@ -36,13 +73,19 @@ fn missing(settings: &NetworkSettings, loaded: &Loaded) -> Option<String> {
         mode(settings, conf, loaded.builtin) == Mode::Executed
             && exec::find(conf.plugin_type(), &settings.bin_dirs).is_none()
     };
-    let plugin = loaded.list.plugins.iter().find(absent)?.plugin_type();
-    Some(format!("no CNI plugin {plugin} in {}", exec::search_path(&settings.bin_dirs)))
+    let conf = loaded.list.plugins.iter().find(absent)?;
+    let missing =
+        format!("no CNI plugin {} in {}", conf.plugin_type(), exec::search_path(&settings.bin_dirs));
+    let exception = settings.in_process.then(|| exception(settings, conf)).flatten();
+    Some(match exception {
+        Some(exception) => format!("{missing}: {}", exception.text),
+        None => missing,
+    })
 }
 
 impl NetworkSettings {
-    /// What is wrong with the configurations of this host: files that are passed over for a mistake, and why the one that
-    /// would be in force cannot serve. Nothing is called or made for it.
+    /// What is wrong with the configurations of this host: files that are passed over for a mistake, why the one that
+    /// would be in force cannot serve, and keys of it that the built-in plugins do not know. Nothing is called or made for it.
     pub fn check_host(&self) -> Vec<String> {
         let scan = match ConfDir::new(self.conf_dir.clone()).scan() {
             Ok(scan) => scan,
@@ -50,7 +93,15 @@ impl NetworkSettings {
         };
         let broken =
             scan.broken.iter().map(|broken| format!("{}: {}", broken.path.display(), broken.problem));
-        let obstacle = scan.chosen.as_ref().and_then(|loaded| obstacle(self, loaded));
-        broken.chain(obstacle).collect()
+        let mut problems: Vec<String> = broken.collect();
+        if let Some(loaded) = &scan.chosen {
+            let file = loaded.path.display();
+            let suspects = exceptions(self, loaded).into_iter().filter(|exception| exception.is_suspect);
+            match obstacle(self, loaded) {
+                Some(obstacle) => problems.push(obstacle),
+                None => problems.extend(suspects.map(|exception| format!("{file}: {}", exception.text))),
+            }
+        }
+        problems
     }
 }

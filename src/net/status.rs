@@ -1,6 +1,7 @@
 //! Whether pods can get a network, as CRI Status reports it.
 
 use crate::conf::{Broken, Loaded};
+use crate::obstacle::Exception;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ pub struct NetworkStatus {
     pub ready: bool,
     /// One word for programs; empty when ready.
     pub reason: String,
-    /// For people: why it is not ready, or which configuration files are broken beside the one in force.
+    /// For people: why it is not ready, which configuration files are broken beside the one in force, and which keys
+    /// of that one the built-in plugins do not know.
     pub message: String,
 }
 
@@ -27,6 +29,8 @@ pub(crate) struct Current {
     pub(crate) unreadable: Option<String>,
     /// Why the plugins cannot serve.
     pub(crate) plugins: Option<String>,
+    /// The plugins that are executed though there are built-in ones.
+    pub(crate) exceptions: Vec<Exception>,
     /// The built-in network would be used, but a configuration of the operator's was in force before: that one, and
     /// the file that remembers it.
     pub(crate) was_configured: Option<(String, PathBuf)>,
@@ -41,15 +45,17 @@ impl Current {
                 message: self.absence(conf_dir),
             };
         }
-        let broken = self.broken_text();
-        match &self.plugins {
-            Some(problem) => {
-                let message = [problem.clone(), broken].into_iter().filter(|part| !part.is_empty());
-                let message = message.collect::<Vec<_>>().join("; ");
-                NetworkStatus { ready: false, reason: NOT_READY.to_owned(), message }
-            }
-            None => NetworkStatus { ready: true, reason: String::new(), message: broken },
-        }
+        let ready = self.plugins.is_none();
+        let problem = self.plugins.clone().unwrap_or_default();
+        // What is not done is no fault of a network that serves; otherwise it may explain a foreign plugin's words.
+        let told = self.exceptions.iter().filter(|exception| exception.is_suspect || !ready);
+        let told = told.map(|exception| exception.text.clone()).filter(|text| !problem.contains(text));
+        let mut parts = vec![problem.clone()];
+        parts.extend(told);
+        parts.push(self.broken_text());
+        parts.retain(|part| !part.is_empty());
+        let reason = if ready { String::new() } else { NOT_READY.to_owned() };
+        NetworkStatus { ready, reason, message: parts.join("; ") }
     }
 
     /// Why there is no configuration.

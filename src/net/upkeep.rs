@@ -53,6 +53,16 @@ impl Network {
                 None
             }
         };
+        next.exceptions =
+            next.loaded.as_ref().map(|loaded| self.caller.exceptions(loaded)).unwrap_or_default();
+        for exception in next.exceptions.iter().filter(|new| !state.current.exceptions.contains(new)) {
+            let why = &exception.text;
+            if exception.is_suspect {
+                tracing::warn!(why, "a CNI plugin does not run in the daemon");
+            } else {
+                tracing::info!(why, "a CNI plugin does not run in the daemon");
+            }
+        }
         let absence = next.loaded.is_none().then(|| next.absence(&self.settings().conf_dir));
         if let Some(why) = absence.as_ref().filter(|why| state.told_absence.as_ref() != Some(why)) {
             tracing::warn!(why, "no network configuration is in force, pods have to wait");

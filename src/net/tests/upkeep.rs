@@ -10,7 +10,7 @@ async fn status_is_asked_in_the_background() {
     node.plugin("a", r#"[ -e $D/well ] && exit 0; echo '{"cniVersion": "1.1.0", "code": 50, "msg": "no controller"}'; exit 1"#);
     node.conf("10.conflist", &list("1.1.0", &["a"]));
     let network = node.open();
-    eventually("asked", || network.status().message.contains("cni STATUS a: no controller (code 50)")).await;
+    eventually("asked", || network.status().message.contains("cni STATUS a: no controller")).await;
     assert_eq!(network.status().reason, "NetworkPluginNotReady");
     assert_eq!(node.stdin("a", "STATUS"), json!({"type": "a", "name": "net1", "cniVersion": "1.1.0"}));
     let env = node.env("a", "STATUS");
@@ -133,4 +133,41 @@ fn settings_have_defaults_and_no_unknown_keys() {
     let settings: crate::NetworkSettings = serde_json::from_value(json!({"in_process": false})).unwrap();
     assert_eq!(settings, crate::NetworkSettings { in_process: false, ..crate::NetworkSettings::default() });
     assert!(serde_json::from_value::<crate::NetworkSettings>(json!({"conf_dirs": "/x"})).is_err());
+}
+
+#[tokio::test]
+async fn what_makes_a_built_in_plugin_be_executed_is_told() {
+    let mut node = Node::new();
+    let suspect = r#"{"type": "bridge", "bridge": "real0", "isGateWay": true}"#;
+    let list = |plugin: &str| format!(r#"{{"name": "n", "cniVersion": "1.1.0", "plugins": [{plugin}]}}"#);
+    node.conf("10.conflist", &list(suspect));
+    let network = node.open();
+    let why = "key isGateWay is not known to the built-in bridge (isGateway may be meant)";
+    let absent = network.status();
+    assert!(!absent.ready && absent.message.contains("no CNI plugin bridge in "), "{absent:?}");
+    assert_eq!(absent.message.matches(why).count(), 1, "{absent:?}");
+    assert_eq!(node.settings.check_host().len(), 1, "{:?}", node.settings.check_host());
+
+    node.plugin(
+        "bridge",
+        r#"[ -e $D/well ] && exit 0; echo '{"code": 3, "msg": "missing containerID"}'; exit 1"#,
+    );
+    let path = node.settings.bin_dirs[0].join("bridge");
+    let executed = format!("{why}, so that {} is executed instead", path.display());
+    let told = |part: &str| network.status().message.contains(part);
+    eventually("asked", || told("missing containerID") && told(&executed)).await;
+    std::fs::write(node.path("well"), "").unwrap();
+    eventually("it serves", || network.status().ready).await;
+    assert_eq!(network.status().message, executed);
+    let checked = node.settings.check_host();
+    assert!(checked[0].contains("10.conflist: ") && checked[0].ends_with(&executed), "{checked:?}");
+
+    // What the binaries of others do and ours do not is nobody's mistake.
+    node.conf("10.conflist", &list(r#"{"type": "bridge", "bridge": "real0", "vlan": 5}"#));
+    eventually("in force", || network.status().ready && network.status().message.is_empty()).await;
+    assert_eq!(node.settings.check_host(), Vec::<String>::new());
+    std::fs::remove_file(&path).unwrap();
+    eventually("no binary", || told("the built-in bridge does not do vlan (vlan filtering")).await;
+    node.settings.in_process = false;
+    assert!(!node.settings.check_host()[0].contains("built-in"), "{:?}", node.settings.check_host());
 }
