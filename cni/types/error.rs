@@ -20,6 +20,9 @@ pub struct CniError {
     pub details: String,
 }
 
+/// The first code that the specification leaves to plugins.
+const OWN_CODES: u32 = 100;
+
 impl CniError {
     /// The plugin does not speak the configuration's version.
     pub const INCOMPATIBLE_VERSION: u32 = 1;
@@ -85,11 +88,16 @@ impl From<failpoint::Injected> for CniError {
 
 impl fmt::Display for CniError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.msg)?;
-        if !self.details.is_empty() {
-            write!(f, "; {}", self.details)?;
+        let parts = [self.msg.as_str(), self.details.as_str()];
+        let said: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        f.write_str(&said.join("; "))?;
+        match self.code {
+            Self::TRY_AGAIN_LATER => f.write_str(" (it may work later)"),
+            // What a plugin's own codes mean, its documentation says.
+            OWN_CODES..Self::INTERNAL => write!(f, " (the plugin's code {})", self.code),
+            _ if said.is_empty() => write!(f, "no message, CNI error code {}", self.code),
+            _ => Ok(()),
         }
-        write!(f, " (code {})", self.code)
     }
 }
 

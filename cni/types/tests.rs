@@ -197,7 +197,7 @@ fn errors_have_the_shape_of_the_specification() {
     let error = CniError::new(CniError::TRY_AGAIN_LATER, "busy").with_details("lock").with_version("1.1.0");
     let value = serde_json::to_value(&error).unwrap();
     assert_eq!(value, json!({"cniVersion": "1.1.0", "code": 11, "msg": "busy", "details": "lock"}));
-    assert_eq!(error.to_string(), "busy; lock (code 11)");
+    assert_eq!(error.to_string(), "busy; lock (it may work later)");
     assert_eq!(error.kind(), model::ErrorKind::Unavailable);
     let version = CniError::from(Version::parse("7").unwrap_err());
     assert_eq!(version.code, CniError::INCOMPATIBLE_VERSION);

@@ -312,7 +312,7 @@ fn a_failure_in_process_leaves_no_address() {
         let network = node.open();
         let pod = Pod::new(&node, "failing", 18_090);
         let error = network.attach(&pod.network).await.unwrap_err();
-        assert_eq!(error.to_string(), "cni ADD bad: no (code 100)");
+        assert_eq!(error.to_string(), "cni ADD bad: no (the plugin's code 100)");
         assert!(leases(&data.join("real")).is_empty());
         assert_eq!(node.journal(), 0);
     });
