@@ -37,7 +37,7 @@ impl ImageStore {
     pub fn open(config: ImageConfig, registry: &prometheus::Registry) -> Result<Arc<Self>, ImageError> {
         let metrics = Metrics::register(registry)?;
         let store = Arc::new(store::open(config)?);
-        let puller = Arc::new(Puller::new(Arc::clone(&store), metrics));
+        let puller = Arc::new(Puller::new(Arc::clone(&store), metrics)?);
         Ok(Arc::new(Self { store, puller }))
     }
 
@@ -245,6 +245,12 @@ impl ImageStore {
             let Some(store) = store.upgrade() else { return };
             store.sweep_in_background();
         }
+    }
+
+    /// Has something else than the C library know the addresses of hosts.
+    #[cfg(test)]
+    pub(crate) fn look_up_with(&self, lookup: Box<crate::registry::Lookup>) {
+        assert!(self.puller.look_up_with(lookup).is_ok());
     }
 
     /// Whether no task in the background uses the store.

@@ -6,6 +6,7 @@
 //! Of each layer an outline stays (`unpack::outline`), by which it can be held against its diff id (`verify`) and saved
 //! (`save`).
 
+mod aside;
 mod config;
 mod digest;
 mod error;

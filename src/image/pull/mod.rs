@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::policy;
 use crate::progress::{ProgressTable, PullProgress, PullState};
 use crate::reference::Reference;
-use crate::registry::{Login, Session, Transport};
+use crate::registry::{Login, Resolver, Session, Transport};
 use crate::store::{ImageRecord, Store};
 use arc_swap::ArcSwap;
 use documents::Documents;
@@ -82,13 +82,16 @@ pub(crate) struct Puller {
 }
 
 impl Puller {
-    pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Self {
+    /// # Errors
+    /// When there can be no threads for look-ups of names.
+    pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Result<Self, ImageError> {
         let config = store.config();
         let slots = Slots::new(config.layer_slots());
         let turns = ArcSwap::from_pointee(Turns::new(config.max_pulls));
-        let transport = ArcSwap::from_pointee(Transport::new(&config, metrics.clone()));
+        let names = Arc::new(Resolver::new()?);
+        let transport = ArcSwap::from_pointee(Transport::new(&config, metrics.clone(), names));
         drop(config);
-        Self {
+        Ok(Self {
             store,
             metrics,
             transport,
@@ -98,7 +101,16 @@ impl Puller {
             // A client that hangs up leaves a pull that its retry finds done, or well under way.
             pulls: Flights::new(false),
             layers: Flights::new(true),
-        }
+        })
+    }
+
+    /// Has something else than the C library know the addresses of hosts.
+    #[cfg(test)]
+    pub(crate) fn look_up_with(&self, lookup: Box<crate::registry::Lookup>) -> Result<(), ImageError> {
+        let names = Arc::new(Resolver::with(lookup)?);
+        let transport = Transport::new(&self.store.config(), self.metrics.clone(), names);
+        self.transport.store(Arc::new(transport));
+        Ok(())
     }
 
     /// Takes over other settings, for pulls and layers to come; those under way keep theirs.

@@ -8,6 +8,7 @@ mod hosts;
 mod metrics;
 mod mirrors;
 mod mock;
+mod names;
 mod resume;
 mod save;
 mod scripted;

@@ -56,11 +56,13 @@ impl Client {
         let registry = reference.registry();
         let mut tls = client_config(&host)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let dial_timeout = host.dial_timeout.unwrap_or(transport.dial_timeout);
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .connect_timeout(host.dial_timeout.unwrap_or(transport.dial_timeout))
+            .connect_timeout(dial_timeout)
+            .dns_resolver(transport.names.within(dial_timeout))
             .http2_adaptive_window(true)
             .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
             .build()

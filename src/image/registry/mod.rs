@@ -5,6 +5,7 @@ mod auth;
 pub(crate) mod challenge;
 mod client;
 mod credentials;
+mod names;
 mod pace;
 mod progress;
 mod redirect;
@@ -19,6 +20,9 @@ pub use credentials::Credentials;
 use auth::TokenCache;
 pub(crate) use client::Client;
 pub(crate) use credentials::Login;
+#[cfg(test)]
+pub(crate) use names::Lookup;
+pub(crate) use names::Resolver;
 use pace::Pace;
 
 use crate::config::ImageConfig;
@@ -59,16 +63,18 @@ pub(crate) trait Sink: Send {
 pub(crate) struct Transport {
     pub tokens: Arc<TokenCache>,
     pub pace: Arc<Pace>,
+    pub names: Arc<Resolver>,
     pub metrics: Metrics,
     pub dial_timeout: Duration,
     pub progress_timeout: Duration,
 }
 
 impl Transport {
-    pub(crate) fn new(config: &ImageConfig, metrics: Metrics) -> Self {
+    pub(crate) fn new(config: &ImageConfig, metrics: Metrics, names: Arc<Resolver>) -> Self {
         Self {
             tokens: Arc::default(),
             pace: Arc::new(Pace::new(config.registry_qps, config.registry_burst)),
+            names,
             metrics,
             dial_timeout: config.dial_timeout(),
             progress_timeout: config.progress_timeout(),
@@ -79,7 +85,8 @@ impl Transport {
     pub(crate) fn with(&self, config: &ImageConfig) -> Self {
         let pace = Pace::new(config.registry_qps, config.registry_burst);
         let pace = if self.pace.is_as_fast_as(&pace) { self.pace.clone() } else { Arc::new(pace) };
-        Self { tokens: self.tokens.clone(), pace, ..Self::new(config, self.metrics.clone()) }
+        let new = Self::new(config, self.metrics.clone(), self.names.clone());
+        Self { tokens: self.tokens.clone(), pace, ..new }
     }
 }
 

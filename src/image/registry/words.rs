@@ -1,6 +1,7 @@
 //! What went wrong on the way to a host, in words that say what to do.
 
 use super::answer::Answer;
+use super::names::NameError;
 use crate::hosts::is_authority;
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
 use std::error::Error;
@@ -17,8 +18,11 @@ pub(super) fn unreachable(error: &reqwest::Error, registry: &str) -> Answer {
     }
 }
 
-/// The chain of causes without the address, whose query may be a signature.
+/// The chain of causes without the address, whose query may be a signature. That a name has no address says it all.
 pub(crate) fn causes(error: &reqwest::Error) -> String {
+    if let Some(error) = name_error(error) {
+        return error.to_string();
+    }
     let mut text = if error.is_timeout() {
         "timed out".to_owned()
     } else if error.is_connect() {
@@ -36,6 +40,17 @@ pub(crate) fn causes(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+fn name_error(error: &reqwest::Error) -> Option<&NameError> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(found) = cause.downcast_ref() {
+            return Some(found);
+        }
+        source = cause.source();
+    }
+    None
 }
 
 /// The failure of TLS among the causes. One inside of an I/O error is none of that one's sources.
