@@ -136,7 +136,7 @@ impl Engine {
         let look = move || Ok(Arc::new(preflight::Preflight::new(&looking, &data)));
         let preflight = blocking("looking at the host", look).await?;
         let metrics = metrics::Metrics::register(metrics)?;
-        let (mirror, durable) = mirror::Mirror::open(&paths.data.join("state.redb"), metrics.unwritten())?;
+        let (mirror, durable) = mirror::Mirror::open(&paths.store(), metrics.unwritten())?;
         let live = live::Live::new(settings, &paths.state, None).await?;
         let opened = Opened { preflight, metrics, mirror, live };
         let engine = Self::assemble(seams, stores, paths, opened)?;

@@ -35,10 +35,7 @@ impl Mirror {
     /// Opens the store and returns what it holds; a damaged one is set aside and a new one made. `unwritten` tells how
     /// many records could not be written.
     pub(crate) fn open(path: &Path, unwritten: IntGauge) -> Result<(Self, Records), EngineError> {
-        // The database asserts on some kinds of damage. To open it for writing would change it.
-        if let Ok(Ok(records)) = std::panic::catch_unwind(|| peek(path)) {
-            check(&records, path)?;
-        }
+        recognise(path)?;
         let loaded = std::panic::catch_unwind(|| load(path));
         let (database, records) = match loaded {
             Ok(Ok(loaded)) => loaded,
@@ -87,6 +84,15 @@ impl Drop for Mirror {
 
 fn failed(operation: &'static str, error: redb::Error) -> EngineError {
     EngineError::Store { operation, source: Box::new(error) }
+}
+
+/// Refuses a store with a record of another version, and changes nothing.
+pub(crate) fn recognise(path: &Path) -> Result<(), EngineError> {
+    // The database asserts on some kinds of damage. To open it for writing would change it.
+    match std::panic::catch_unwind(|| peek(path)) {
+        Ok(Ok(records)) => check(&records, path),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses records of another version.
@@ -204,6 +210,17 @@ fn commit(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     Ok(())
 }
 
+/// Makes a store as builds before 0.1.0 did, with one record.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) fn write_former(path: &Path, key: &str) {
+    let table: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("records");
+    let database = builder().create(path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(table).unwrap().insert(key, b"{\"version\":3}".as_slice()).unwrap();
+    transaction.commit().unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -251,6 +268,26 @@ mod tests {
         let before = files();
         assert!(matches!(open(&path), Err(EngineError::OtherState { found: 2, .. })));
         assert!(files() == before, "the store is not what it was");
+    }
+
+    #[test]
+    fn a_store_of_a_build_before_the_first_release_is_recognised() {
+        let open_former = |key: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("state.redb");
+            write_former(&path, key);
+            let before = std::fs::read(&path).unwrap();
+            let opened = open(&path).map(|(_, records)| records);
+            assert!(
+                opened.is_ok() || std::fs::read(&path).unwrap() == before,
+                "the store is not what it was"
+            );
+            opened
+        };
+        for key in ["pod/a", "container/b"] {
+            assert!(matches!(open_former(key), Err(EngineError::OtherState { found: 0, .. })), "{key}");
+        }
+        assert!(open_former("runtime/pod-cidrs").unwrap().is_empty(), "there is no pod to be lost");
     }
 
     #[test]

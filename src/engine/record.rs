@@ -250,7 +250,8 @@ fn refused(id: &str) -> impl FnOnce(serde_json::Error) -> EngineError {
     move |source| EngineError::Record { operation: "encode", id: id.to_owned(), source }
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+/// Puts bytes in the place of a file, as a whole or not at all.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
     sys::fs::write_atomic(path, bytes, 0o600).map_err(EngineError::sys(format!("write {path:?}")))
 }
 

@@ -224,6 +224,11 @@ impl Paths {
         self.pods().join(id)
     }
 
+    /// The durable copies of records.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.data.join("state.redb")
+    }
+
     /// Where the writable layers of containers are.
     pub fn layers(&self) -> PathBuf {
         self.data.join("containers")

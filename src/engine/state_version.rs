@@ -2,6 +2,7 @@
 //! list pods that run as gone, and free what they use.
 
 use crate::error::EngineError;
+use crate::mirror;
 use crate::pod::REMOVED;
 use crate::record::{self, PodFiles, VERSION};
 use crate::settings::Paths;
@@ -27,6 +28,8 @@ impl Paths {
             check_file(mark)?;
         }
         self.check_records()?;
+        // After a reboot nothing but the durable copies tells of the pods.
+        mirror::recognise(&self.store())?;
         sys::fs::sweep_temporaries(&self.state);
         sys::fs::sweep_temporaries(&self.data);
         let line = record::first_line(KIND);
@@ -159,6 +162,18 @@ mod tests {
                 assert_eq!(node.files(), before);
             }
         }
+    }
+
+    #[test]
+    fn durable_copies_of_another_version_are_left_as_they_are() {
+        let node = Node::new();
+        mirror::write_former(&node.paths.store(), "pod/a");
+        let before = node.files();
+        let refused = node.paths.claim().unwrap_err().to_string();
+        let words =
+            "state.redb is of version 0 of the state, and this corten reads version 1: a build before 0.1.0";
+        assert!(refused.contains(words), "{refused}");
+        assert!(node.files() == before, "something has changed");
     }
 
     #[test]

@@ -39,7 +39,6 @@ impl Problem {
 
 /// What pods have left behind that are gone.
 pub(crate) struct Left {
-    first_pause: Duration,
     state: Mutex<LeftState>,
 }
 
@@ -57,7 +56,7 @@ impl Left {
     pub(crate) fn new(first_pause: Duration, any: bool) -> Self {
         let next = any.then(Instant::now);
         let state = LeftState { next, pause: first_pause, ..LeftState::default() };
-        Self { first_pause, state: Mutex::new(state) }
+        Self { state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, LeftState> {
@@ -65,19 +64,19 @@ impl Left {
     }
 
     /// Something has changed: what failed before may succeed now.
-    pub(crate) fn hurry(&self) {
+    pub(crate) fn hurry(&self, first_pause: Duration) {
         let mut state = self.state();
-        state.pause = self.first_pause;
+        state.pause = first_pause;
         if state.next.is_some() || !state.problems.is_empty() {
             state.next = Some(Instant::now());
         }
     }
 
     /// Something was left.
-    pub(crate) fn more(&self, problem: Problem) {
+    pub(crate) fn more(&self, problem: Problem, first_pause: Duration) {
         let mut state = self.state();
-        state.pause = self.first_pause;
-        state.next = Some(Instant::now() + self.first_pause);
+        state.pause = first_pause;
+        state.next = Some(Instant::now() + first_pause);
         state.problems.retain(|known| known.path != problem.path);
         state.problems.push(problem);
     }
@@ -172,7 +171,7 @@ mod tests {
         let file = dir.path().join("c1-eth0.left");
         std::fs::write(&file, "").unwrap();
         let left = Left::new(Duration::ZERO, false);
-        left.more(problem(&file, false));
+        left.more(problem(&file, false), Duration::ZERO);
         assert!(left.is_due());
         left.tried(std::slice::from_ref(&file), vec![problem(&file, false)]);
         assert!(left.is_due());
@@ -182,7 +181,7 @@ mod tests {
 
         left.tried(std::slice::from_ref(&file), vec![problem(&file, true)]);
         assert_eq!((left.is_due(), left.text()), (false, None), "a day later");
-        left.hurry();
+        left.hurry(Duration::ZERO);
         assert!(left.is_due(), "another configuration may do");
 
         left.tried(std::slice::from_ref(&file), vec![problem(&file, false)]);
@@ -199,7 +198,7 @@ mod tests {
         let files: Vec<_> = (0..5).map(|number| dir.path().join(format!("c{number}.left"))).collect();
         for file in &files {
             std::fs::write(file, "").unwrap();
-            left.more(problem(file, false));
+            left.more(problem(file, false), Duration::ZERO);
         }
         left.tried(&files[..1], Vec::new());
         let told = left.text().unwrap();

@@ -54,7 +54,7 @@ impl Network {
 
     fn leave(&self, attachment: &Attachment, why: &NetError) {
         match self.journal.leave(attachment) {
-            Ok(left) => self.left.more(Problem::new(&left, why)),
+            Ok(left) => self.left.more(Problem::new(&left, why), self.settings().status_interval()),
             Err(error) => {
                 let (id, pod) = (&attachment.container_id, attachment.pod());
                 tracing::warn!(%error, id, pod, "cannot record what a pod has left of its network");

@@ -45,7 +45,7 @@ impl Network {
             (Some(new), _) => {
                 next.plugins = self.unknown_yet(&new);
                 log_change(&new, next.plugins.as_deref());
-                self.left.hurry();
+                self.left.hurry(self.settings().status_interval());
                 Some(new)
             }
             (None, _) => {

@@ -4,11 +4,19 @@ use crate::error::EngineError;
 use crate::limits;
 use crate::mirror::Key;
 use crate::objects::{Container, lock};
+use crate::record;
 use crate::{Containers, blocking};
 use model::{ContainerState, OomScore, Resources};
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// A container's spec around a change.
+struct Specs {
+    /// As it lies on the disk.
+    former: Vec<u8>,
+    next: Spec,
+}
 
 impl Containers {
     /// Changes the limits of a container that has not ended: those that are not 0 or empty. Either all of them are
@@ -42,7 +50,7 @@ impl Containers {
         let before = container.record().resources().clone();
         let after = limits::merge(&before, change)?;
         let wanted = self.core.limits.cgroup_limits(&limits::changed(&before, &after, change))?;
-        let spec = self.updated_spec(container, &after)?;
+        let specs = self.updated_spec(container, &after)?;
         let path = container.cgroup();
         let accounts = container.pod.accounts(&self.core.cgroups);
         let old = limits::only(accounts.limits(&path, &wanted)?, &wanted);
@@ -50,7 +58,7 @@ impl Containers {
             .limit(&path, &wanted)
             .map_err(EngineError::from)
             .and_then(|()| Ok(failpoint::reach!("engine.update.limited")?))
-            .and_then(|()| self.record_limits(container, &spec, &after, annotations));
+            .and_then(|()| self.record_limits(container, &specs, &after, annotations));
         if let Err(failure) = applied {
             return Err(failure.and_left(accounts.limit(&path, &old).map_err(EngineError::from)));
         }
@@ -64,7 +72,7 @@ impl Containers {
     }
 
     /// The container's spec with the new limits.
-    fn updated_spec(&self, container: &Container, resources: &Resources) -> Result<Spec, EngineError> {
+    fn updated_spec(&self, container: &Container, resources: &Resources) -> Result<Specs, EngineError> {
         let path = container.pod.files.spec(&container.id);
         let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
         let mut spec: Spec = serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
@@ -84,19 +92,22 @@ impl Containers {
         {
             process.set_oom_score_adj(Some(resources.oom_score_adj.get_i32()));
         }
-        Ok(spec)
+        Ok(Specs { former: bytes, next: spec })
     }
 
     fn record_limits(
         &self,
         container: &Container,
-        spec: &Spec,
+        specs: &Specs,
         resources: &Resources,
         annotations: BTreeMap<String, String>,
     ) -> Result<(), EngineError> {
-        crate::record::write(&container.pod.files.spec(&container.id), &container.id, spec)?;
-        failpoint::reach!("engine.update.specified")?;
-        let bytes = container.set_resources(resources.clone(), annotations)?;
+        let path = container.pod.files.spec(&container.id);
+        record::write(&path, &container.id, &specs.next)?;
+        let bytes = failpoint::reach!("engine.update.specified")
+            .map_err(EngineError::from)
+            .and_then(|()| container.set_resources(resources.clone(), annotations))
+            .map_err(|failure| failure.and_left(record::replace(&path, &specs.former)))?;
         failpoint::pass!("engine.update.recorded");
         self.core.mirror.put(Key::Container(container.id.clone()), bytes);
         Ok(())

@@ -9,9 +9,11 @@ const PODS: Table = TableDefinition::new("pods");
 const CONTAINERS: Table = TableDefinition::new("containers");
 const NODE: Table = TableDefinition::new("node");
 const POD_RANGES: &str = "pod-ranges";
+/// Where builds before 0.1.0 kept everything, as `pod/ID` and `container/ID`: read to be recognised, never written.
+const FORMER: Table = TableDefinition::new("records");
 
 /// Every table.
-pub(super) const TABLES: [Table; 3] = [PODS, CONTAINERS, NODE];
+pub(super) const TABLES: [Table; 4] = [PODS, CONTAINERS, NODE, FORMER];
 
 /// What a durable record is of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +39,14 @@ impl Key {
     /// What lies there; `None` for what no release has put there.
     pub(super) fn at(table: Table, name: &str) -> Option<Self> {
         use redb::TableHandle as _;
+        if table.name() == FORMER.name() {
+            let (kind, id) = name.split_once('/')?;
+            return match kind {
+                "pod" => Some(Self::Pod(id.to_owned())),
+                "container" => Some(Self::Container(id.to_owned())),
+                _ => None,
+            };
+        }
         let keys = [Self::Pod(name.to_owned()), Self::Container(name.to_owned()), Self::PodRanges];
         keys.into_iter().find(|key| {
             let (own, id) = key.place();

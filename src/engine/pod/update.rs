@@ -7,6 +7,7 @@ use crate::objects::Pod;
 use crate::record::PodLimits;
 use crate::{Pods, blocking};
 use model::{Resources, SandboxState};
+use oci::cgroup;
 use std::sync::Arc;
 
 impl Pods {
@@ -46,28 +47,44 @@ impl Pods {
             overhead: change.overhead.or_else(|| before.overhead.clone()),
             resources: change.resources.or_else(|| before.resources.clone()),
         };
-        let applied =
-            self.limit_pod(pod, &after).and_then(|()| Ok(failpoint::reach!("engine.resize.limited")?));
+        let wanted = self.cgroup_limits(pod, &after)?;
+        // What the kernel has: the record before may name less than is written now.
+        let old = match &wanted {
+            Some(wanted) => {
+                let force = pod.accounts(&self.core.cgroups).limits(pod.cgroup.parent(), wanted)?;
+                Some(limits::only(force, wanted))
+            }
+            None => None,
+        };
+        let applied = self
+            .write_limits(pod, wanted.as_ref())
+            .and_then(|()| Ok(failpoint::reach!("engine.resize.limited")?));
         match applied.and_then(|()| pod.update(|record| record.updated = Some(after))) {
             Ok(bytes) => {
                 failpoint::pass!("engine.resize.recorded");
                 self.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
                 Ok(())
             }
-            Err(failure) => Err(failure.and_left(self.limit_pod(pod, &before))),
+            Err(failure) => Err(failure.and_left(self.write_limits(pod, old.as_ref()))),
         }
     }
 
     /// Sets the limits of a pod whose cgroup is this runtime's own.
     pub(crate) fn limit_pod(&self, pod: &Pod, asked: &PodLimits) -> Result<(), EngineError> {
-        if !pod.config().linux.cgroup_parent.is_empty() {
-            return Ok(());
-        }
+        self.write_limits(pod, self.cgroup_limits(pod, asked)?.as_ref())
+    }
+
+    /// What the pod's cgroup is to have; `None` where there is nothing to write, or its owner is somebody else.
+    fn cgroup_limits(&self, pod: &Pod, asked: &PodLimits) -> Result<Option<cgroup::Resources>, EngineError> {
         let total = limits::pod(asked.resources.as_ref(), asked.overhead.as_ref());
-        if total == Resources::default() {
-            return Ok(());
+        if !pod.config().linux.cgroup_parent.is_empty() || total == Resources::default() {
+            return Ok(None);
         }
-        let limits = self.core.limits.cgroup_limits(&total)?;
-        Ok(pod.accounts(&self.core.cgroups).limit(pod.cgroup.parent(), &limits)?)
+        self.core.limits.cgroup_limits(&total).map(Some)
+    }
+
+    fn write_limits(&self, pod: &Pod, limits: Option<&cgroup::Resources>) -> Result<(), EngineError> {
+        let Some(limits) = limits else { return Ok(()) };
+        Ok(pod.accounts(&self.core.cgroups).limit(pod.cgroup.parent(), limits)?)
     }
 }

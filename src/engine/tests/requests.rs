@@ -256,6 +256,27 @@ fn the_limits_of_a_pod_are_set_where_its_cgroup_is_the_runtimes_own() {
 }
 
 #[test]
+fn a_change_of_a_pod_that_cannot_be_recorded_is_taken_back_from_its_cgroup() {
+    let world = World::new();
+    let engine = world.engine();
+    let id = world.pod("web");
+    let pod = engine.core.registry.pod(&id).unwrap();
+    let dir = world.path("cgroup").join(pod.cgroup.parent().to_string().trim_start_matches('/'));
+    let shares = dir.join("cpu.shares");
+    std::fs::write(&shares, "999").unwrap();
+    let record = world.path("state/pods").join(&id).join("pod.json");
+    let aside = world.path("aside");
+    std::fs::rename(&record, &aside).unwrap();
+    std::fs::create_dir(&record).unwrap();
+    let change = Resources { cpu_shares: CpuShares::new(512).ok(), ..Resources::default() };
+    assert!(world.on(engine.pods().update_pod(&id, None, Some(change))).is_err());
+    assert_eq!(std::fs::read_to_string(&shares).unwrap(), "999", "nobody had asked for it before");
+    std::fs::remove_dir(&record).unwrap();
+    std::fs::rename(aside, record).unwrap();
+    std::fs::remove_file(shares).unwrap();
+}
+
+#[test]
 fn a_parent_that_several_pods_asked_for_goes_with_the_last_of_them() {
     let world = World::new();
     let engine = world.engine();

@@ -74,6 +74,20 @@ async fn a_plugin_that_refuses_both_hides_no_failure_before_it() {
 }
 
 #[tokio::test]
+async fn what_is_left_is_tried_again_as_often_as_the_settings_in_force_say() {
+    let mut node = Node::new();
+    node.settings.status_interval_seconds = 3600;
+    node.plugin("a", "echo broken >&2; exit 3");
+    node.conf("10.conflist", &list("1.0.0", &["a"]));
+    let network = node.open();
+    network.reconfigure(&crate::NetworkSettings { status_interval_seconds: 1, ..node.settings.clone() });
+    assert!(network.attach(&with_namespace("c1")).await.unwrap_err().leaves_residue());
+    network.detach(&with_namespace("c1"), None).await.unwrap();
+    let before = node.calls().len();
+    eventually("tried again", || node.calls().len() > before).await;
+}
+
+#[tokio::test]
 async fn what_is_left_outlives_a_restart_and_goes_with_gc() {
     let node = Node::new();
     node.plugin("a", &format!("[ -e $D/well ] && exit 0; [ $CNI_COMMAND = ADD ] || exit 1; echo '{RESULT}'"));
