@@ -183,6 +183,8 @@ fn priority(level: Level) -> &'static str {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
 
     #[test]
     fn levels_are_read_for_all_and_by_part() {
@@ -227,6 +229,29 @@ mod tests {
         );
         assert!(error.contains("web, wire, and of libraries h2,"), "{error}");
         assert!(levels("engine::pod=debug,h2=off").is_ok() && levels("pod=debug").is_err());
+    }
+
+    #[test]
+    fn all_crates_of_the_daemon_are_its_own() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let manifest = |name: &str| {
+            let places = [workspace.join("src").join(name), workspace.join(name)];
+            let text =
+                places.iter().find_map(|place| std::fs::read_to_string(place.join("Cargo.toml")).ok())?;
+            Some(text.parse::<toml::Table>().unwrap())
+        };
+        let (mut found, mut next) = (BTreeSet::new(), vec!["corten".to_owned()]);
+        while let Some(name) = next.pop() {
+            let Some(manifest) = manifest(&name) else { continue };
+            if found.insert(name) {
+                let needed = manifest.get("dependencies").and_then(toml::Value::as_table);
+                next.extend(needed.into_iter().flat_map(|table| table.keys().cloned()));
+            }
+        }
+        // It says nothing.
+        found.remove("failpoint");
+        let lacking: Vec<_> = found.iter().filter(|name| !OWN.contains(&name.as_str())).collect();
+        assert!(lacking.is_empty(), "{lacking:?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sys::sync::lock;
 use tokio::sync::watch;
 
-/// How often files are looked at whose directory cannot be watched.
+/// How often files are looked at that no watch tells of.
 const POLL: Duration = Duration::from_secs(10);
 
 /// How often is looked whether pods have gone that hold a change back.
@@ -98,6 +98,8 @@ enum Refused {
     Compare(#[from] toml::de::Error),
     #[error("set the level of the log")]
     Logging(#[from] crate::logging::LoggingError),
+    #[error("{} is gone: put it back, or restart to run on the defaults", .0.display())]
+    Gone(PathBuf),
 }
 
 impl Reloader {
@@ -146,6 +148,12 @@ impl Reloader {
     async fn try_reload(&self) -> Result<Read, Refused> {
         let Source { file, defaults } = &self.source;
         let loaded = config::load_over(defaults, file.as_deref())?;
+        // At the start it need not be there. That it goes is no wish to run on the defaults: it may be on its way back.
+        let main = main_file(file.as_deref());
+        let had = |files: &[PathBuf]| files.iter().any(|path| path == main);
+        if had(&self.lock().files) && !had(&loaded.files) {
+            return Err(Refused::Gone(main.to_owned()));
+        }
         let Update { config, changed, waiting } = config::update(&self.config.load(), &loaded.config)?;
         if !changed.is_empty() {
             self.take_over(config).await?;
@@ -208,23 +216,25 @@ impl Reloader {
         }
     }
 
-    /// Follows the files until the task is ended.
-    pub(crate) async fn watch(self: Arc<Self>) {
-        let file = self.source.file.as_deref();
-        let main = file.unwrap_or(Path::new(config::DEFAULT_FILE));
+    /// Follows the files until the task is ended. `known` is how they were before they were read.
+    pub(crate) async fn watch(self: Arc<Self>, mut known: Fingerprint) {
+        let file = self.source.file.clone();
+        let main = main_file(file.as_deref());
         let directory = main.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut known: Fingerprint = config::fingerprint(file);
         loop {
             // Watched first and looked at then, so that no change falls between the two.
             let watch = net::Watch::new(directory);
-            let found = config::fingerprint(file);
+            let named = file.clone();
+            let look = tokio::task::spawn_blocking(move || config::fingerprint(named.as_deref()));
+            let Ok(found) = look.await else { return };
             if found != known {
                 known = found;
                 self.reload("its files have changed").await;
             }
             let changed = async {
                 match watch {
-                    Ok(mut watch) => watch.changed().await,
+                    // Where a link leads to, nothing is watched.
+                    Ok(mut watch) => tokio::time::timeout(POLL, watch.changed()).await.unwrap_or(Ok(())),
                     Err(error) => Err(error),
                 }
             };
@@ -241,6 +251,10 @@ impl Reloader {
             }
         }
     }
+}
+
+fn main_file(named: Option<&Path>) -> &Path {
+    named.unwrap_or(Path::new(config::DEFAULT_FILE))
 }
 
 fn now() -> u64 {

@@ -1,6 +1,6 @@
 //! `corten serve`: build, run, drain.
 
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Fingerprint, Loaded};
 use crate::error::Error;
 use crate::lock::DirectoryLock;
 use crate::logging::{self, LevelHandle};
@@ -40,6 +40,8 @@ const LAST_WORK: Duration = Duration::from_secs(1);
 /// Whatever keeps it from serving; once it serves, it ends well.
 pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     failpoint::arm()?;
+    // What changes from here on is read again once the daemon serves.
+    let known = config::fingerprint(file);
     let loaded = config::load_over(defaults, file)?;
     let problems = config::check_host(&loaded).allow_start()?;
     let Loaded { config, files, .. } = loaded;
@@ -58,8 +60,8 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     paths(&config).claim()?;
     let runtime = runtime(config.daemon.workers)?;
     let source = Source { file: file.map(Path::to_owned), defaults: defaults.to_owned() };
-    let outcome =
-        runtime.block_on(Box::pin(run(Begun { config, files, problems: problems.lines(), source, level })));
+    let begun = Begun { config, files, problems: problems.lines(), source, known, level };
+    let outcome = runtime.block_on(Box::pin(run(begun)));
     runtime.shutdown_timeout(LAST_WORK);
     outcome
 }
@@ -83,10 +85,12 @@ struct Begun {
     /// What of the settings does not fit the host.
     problems: Vec<String>,
     source: Source,
+    /// How the files were before they were read.
+    known: Fingerprint,
     level: LevelHandle,
 }
 
-async fn run(Begun { config, files, problems, source, level }: Begun) -> Result<(), Error> {
+async fn run(Begun { config, files, problems, source, known, level }: Begun) -> Result<(), Error> {
     let signals = Signals::catch()?;
     let registry = metrics::registry()?;
     let health = Arc::new(server::Health::default());
@@ -110,7 +114,7 @@ async fn run(Begun { config, files, problems, source, level }: Begun) -> Result<
         Takers { level, engine: engine.clone(), images: images.clone(), network, streams: streams.tuning() };
     let status = ConfigStatus::new(files, problems);
     let reloader = Reloader::new(source, config.clone(), status, takers, ConfigMetrics::register(&registry)?);
-    tokio::spawn(reloader.clone().watch());
+    tokio::spawn(reloader.clone().watch(known));
     tokio::spawn(admin::Server::new(images, reloader.clone()).serve(administration, stop.clone()));
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());

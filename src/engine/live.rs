@@ -87,7 +87,8 @@ impl Engine {
         self.check_handlers_in_use(&former.settings, &next.settings)?;
         let next = Arc::new(next);
         self.core.live.store(next.clone());
-        // A pod that came meanwhile either sees this or is seen here.
+        // A pod that came meanwhile either sees this or is seen here. Where one is seen that needs what would go, the new
+        // settings have been in force for the moment between, and what began in it goes by them.
         let unused = self.check_handlers_in_use(&former.settings, &next.settings);
         if unused.is_err() {
             self.core.live.store(former);

@@ -3,7 +3,7 @@
 use crate::config::MetricsAddress;
 use crate::error::Error;
 use crate::socket::Socket;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use prometheus::{Registry, TextEncoder};
@@ -11,9 +11,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use web::{Body, Limits, Site, full, plain};
+
+/// So many scrapes wait for the one that reads /proc: each keeps its connection, and the rest are for `/healthz`.
+const WAITING: usize = 8;
+/// Seconds after which one that found too many waiting may come again.
+const AGAIN: HeaderValue = HeaderValue::from_static("5");
 
 /// What the daemon says about itself at `/healthz`.
 #[derive(Debug, Default)]
@@ -63,7 +68,12 @@ impl Endpoint {
 
     /// Serves without an end.
     pub(crate) async fn serve(self, registry: Registry, health: Arc<Health>, limits: Limits) {
-        let site = Arc::new(Figures { registry, health, gathering: Mutex::new(()) });
+        let site = Arc::new(Figures {
+            registry,
+            health,
+            gathering: Semaphore::new(1),
+            waiting: Semaphore::new(WAITING),
+        });
         let stop = CancellationToken::new();
         match self {
             Self::Unix(socket) => web::serve(socket, site, limits, stop).await,
@@ -77,7 +87,8 @@ struct Figures {
     registry: Registry,
     health: Arc<Health>,
     /// One scrape at a time reads /proc.
-    gathering: Mutex<()>,
+    gathering: Semaphore,
+    waiting: Semaphore,
 }
 
 impl Site for Figures {
@@ -100,8 +111,14 @@ impl Site for Figures {
 
 impl Figures {
     async fn metrics(&self) -> Response<Body> {
+        let Ok(_waits) = self.waiting.try_acquire() else {
+            let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at a time");
+            response.headers_mut().insert(RETRY_AFTER, AGAIN);
+            return response;
+        };
         let gathered = {
-            let _one_at_a_time = self.gathering.lock().await;
+            // Never closed.
+            let _one_at_a_time = self.gathering.acquire().await;
             let registry = self.registry.clone();
             tokio::task::spawn_blocking(move || TextEncoder::new().encode_to_string(&registry.gather())).await
         };
@@ -228,6 +245,61 @@ mod tests {
         let mut rest = Vec::new();
         // By a reset, where it had sent something.
         let _ = slow[0].read_to_end(&mut rest).await;
+        task.abort();
+    }
+
+    /// A metric that is not to be had until the sender is gone.
+    struct Stuck {
+        gauge: prometheus::IntGauge,
+        gate: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    }
+
+    impl prometheus::core::Collector for Stuck {
+        fn desc(&self) -> Vec<&prometheus::core::Desc> {
+            self.gauge.desc()
+        }
+
+        fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+            let _ = self.gate.lock().unwrap().recv();
+            self.gauge.collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn scrapes_that_wait_leave_room_for_questions_about_health() {
+        let any = MetricsAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let endpoint = Endpoint::open(&any).await.unwrap().unwrap();
+        let address: SocketAddr = endpoint.place().parse().unwrap();
+        let (holds, gate) = std::sync::mpsc::channel();
+        let registry = Registry::new();
+        let gauge = prometheus::IntGauge::new("stuck", "stuck").unwrap();
+        registry.register(Box::new(Stuck { gauge, gate: gate.into() })).unwrap();
+        let limits =
+            Limits { connections: CONNECTIONS, fresh: Duration::from_millis(20), ..Limits::default() };
+        let task = tokio::spawn(endpoint.serve(registry, Arc::default(), limits));
+        let scrapes: Vec<_> = (0..2 * CONNECTIONS)
+            .map(|_| tokio::spawn(async move { get(address, "/metrics").await }))
+            .collect();
+        let refused = async {
+            while scrapes.iter().filter(|scrape| !scrape.is_finished()).count() > WAITING {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, refused).await.unwrap();
+        let health = tokio::time::timeout(patience, get(address, "/healthz")).await.unwrap();
+        assert!(health.starts_with("HTTP/1.1 503") && health.contains("not serving"), "{health}");
+        drop(holds);
+        let mut served = 0;
+        for scrape in scrapes {
+            let reply = scrape.await.unwrap();
+            if reply.starts_with("HTTP/1.1 200") {
+                served += 1;
+            } else {
+                assert!(reply.starts_with("HTTP/1.1 503") && reply.contains("retry-after: 5"), "{reply}");
+            }
+        }
+        assert_eq!(served, WAITING);
         task.abort();
     }
 

@@ -1,6 +1,9 @@
 //! The life of a daemon as its supervisor sees it: readiness, a rival, reload, drain, death and return. Needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "serve/files.rs"]
+mod files;
+
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -62,10 +65,16 @@ impl Host {
     }
 
     fn start(&self) -> Daemon {
+        self.run(
+            Command::new(env!("CARGO_BIN_EXE_corten"))
+                .args(["serve", "--config"])
+                .arg(self.path("corten.toml")),
+        )
+    }
+
+    fn run(&self, command: &mut Command) -> Daemon {
         let log = std::fs::File::create(self.path("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_corten"))
-            .args(["serve", "--config"])
-            .arg(self.path("corten.toml"))
+        let child = command
             .env("NOTIFY_SOCKET", self.path("notify"))
             .env("WATCHDOG_USEC", "200000")
             .stdin(Stdio::null())
@@ -203,8 +212,19 @@ fn a_killed_daemon_leaves_nothing_in_its_successor_s_way() {
 #[test]
 fn the_lock_that_a_dead_daemon_s_child_still_holds_is_waited_for() {
     let Some(host) = Host::new() else { return };
+    let (mut dead, inherited) = held(&host);
+    let mut daemon = host.start();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(daemon.0.try_wait().unwrap(), None, "{}", host.log());
+    drop(inherited);
+    host.told("READY=1");
+    dead.wait().unwrap();
+}
+
+/// A daemon that has died, and its lock, which is held as by a child of its own.
+fn held(host: &Host) -> (Child, std::fs::File) {
     // Its parent has not asked for its exit status yet, as happens under a supervisor.
-    let mut dead = Command::new("true").spawn().unwrap();
+    let dead = Command::new("true").spawn().unwrap();
     let status = format!("/proc/{}/stat", dead.id());
     let end = Instant::now() + PATIENCE;
     while !std::fs::read_to_string(&status).unwrap().contains(") Z ") {
@@ -215,12 +235,7 @@ fn the_lock_that_a_dead_daemon_s_child_still_holds_is_waited_for() {
     std::fs::write(host.path("run/corten.lock"), format!("{}\n", dead.id())).unwrap();
     let inherited = std::fs::File::open(host.path("run/corten.lock")).unwrap();
     inherited.lock().unwrap();
-    let mut daemon = host.start();
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(daemon.0.try_wait().unwrap(), None, "{}", host.log());
-    drop(inherited);
-    host.told("READY=1");
-    dead.wait().unwrap();
+    (dead, inherited)
 }
 
 /// A setting of the file, in the place of another.

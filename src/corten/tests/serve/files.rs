@@ -1,0 +1,69 @@
+//! The configuration files of a daemon that runs, where following them takes some care.
+
+use super::{Host, held, metric, replace};
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+#[test]
+fn what_changes_while_the_daemon_starts_is_read_again() {
+    let Some(host) = Host::new() else { return };
+    let (mut dead, inherited) = held(&host);
+    let _daemon = host.start();
+    host.logged("corten starts");
+    replace(&host, "[images]", "[images]\nmax_pulls = 7");
+    drop(inherited);
+    host.told("READY=1");
+    host.logged("\"changed\":\"images.max_pulls\"");
+    dead.wait().unwrap();
+}
+
+#[test]
+fn a_file_behind_a_link_is_followed() {
+    let Some(host) = Host::new() else { return };
+    // The directory of the link, in which nothing changes.
+    fs::create_dir(host.path("etc")).unwrap();
+    let (link, real) = (host.path("etc/corten.toml"), host.path("corten.toml"));
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let _daemon = host.run(Command::new(env!("CARGO_BIN_EXE_corten")).args(["serve", "--config"]).arg(link));
+    host.told("READY=1");
+    let text = fs::read_to_string(&real).unwrap();
+    fs::write(&real, text.replace("[images]", "[images]\nmax_pulls = 7")).unwrap();
+    host.logged("\"changed\":\"images.max_pulls\"");
+}
+
+#[test]
+fn a_default_file_that_goes_takes_no_settings_with_it() {
+    let Some(host) = Host::new() else { return };
+    let directory = host.path("etc/corten");
+    fs::create_dir_all(&directory).unwrap();
+    fs::rename(host.path("corten.toml"), directory.join("corten.toml")).unwrap();
+    let etc = host.path("etc");
+    // No file is named, so that it need not be there.
+    let program = env!("CARGO_BIN_EXE_corten");
+    let script = format!("mount --bind {} /etc && exec {program} serve --no-builtin-network", etc.display());
+    let daemon = host.run(Command::new("unshare").args(["-m", "sh", "-c", &script]));
+    host.told("READY=1");
+    let drop_in = directory.join("conf.d/50.toml");
+    fs::create_dir(directory.join("conf.d")).unwrap();
+    fs::write(&drop_in, "[images]\nmax_pulls = 7\n").unwrap();
+    host.logged("\"changed\":\"images.max_pulls\"");
+
+    fs::rename(directory.join("corten.toml"), host.path("aside")).unwrap();
+    host.logged("/etc/corten/corten.toml is gone: put it back, or restart to run on the defaults");
+    assert!(metric(&host, "corten_config_refused 1"));
+    fs::rename(host.path("aside"), directory.join("corten.toml")).unwrap();
+    host.logged("the configuration is read again, nothing changes");
+    assert!(metric(&host, "corten_config_refused 0"));
+    // A drop-in may go: what it says is then what the rest says.
+    fs::remove_file(drop_in).unwrap();
+    let gone = || host.log().matches("\"changed\":\"images.max_pulls\"").count() == 2;
+    for _ in 0..6000 {
+        if gone() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(gone(), "{}", host.log());
+    drop(daemon);
+}
