@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 /// The extension of files of attachments whose pods are gone.
 const LEFT: &str = "left";
 
+#[derive(Clone)]
 pub(crate) struct Journal {
     dir: PathBuf,
 }

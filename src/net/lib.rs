@@ -18,6 +18,7 @@ mod exec;
 #[cfg(any(test, feature = "test-support"))]
 mod fake;
 mod host;
+mod host_ports;
 mod in_process;
 mod journal;
 mod kept;

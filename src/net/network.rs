@@ -173,6 +173,7 @@ impl Network {
                     // Plugins of others may want to see the result when a daemon that lost it detaches.
                     self.journal.write(&attachment)?;
                 }
+                self.tell_shared_ports(&attachment);
                 Ok(attachment)
             }
             Err(error) if error.leaves_residue() => {

@@ -1,4 +1,4 @@
-use super::harness::{Node, RESULT, eventually, list, pod};
+use super::harness::{Log, Node, RESULT, eventually, list, pod};
 use crate::{Attachment, NetError, PodNetwork};
 use model::{DnsConfig, PortMapping, Protocol};
 use serde_json::{Value, json};
@@ -189,4 +189,41 @@ async fn what_cannot_be_passed_on_is_refused_before_anything_runs() {
     }
     assert!(node.calls().is_empty());
     assert_eq!(node.journal(), 0);
+}
+
+#[tokio::test]
+async fn ports_of_the_host_that_somebody_has_already_are_told() {
+    let (log, _guard) = Log::of_this_thread();
+    let node = Node::new();
+    node.address_plugin("a");
+    let list = r#"{"name": "net1", "cniVersion": "1.0.0", "plugins": [
+        {"type": "a", "capabilities": {"portMappings": true}}]}"#;
+    node.conf("10.conflist", list);
+    let network = node.open();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().port();
+    let with_port = |id: &str, host_port: u16| {
+        let mapping = PortMapping { protocol: Protocol::Tcp, container_port: 80, host_port, host_ip: None };
+        PodNetwork { name: format!("web-{id}"), port_mappings: vec![mapping], ..pod(id) }
+    };
+    network.attach(&with_port("c1", taken)).await.unwrap();
+    let listens = format!("listener=\"127.0.0.1:{taken}/tcp\"");
+    let of = |words: &[&str]| {
+        let text = log.text();
+        text.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    };
+    let program = ["WARN", "default/web-c1", listens.as_str()];
+    eventually("the program is told", || of(&program) == 1).await;
+    assert_eq!(of(&["two pods"]), 0, "{}", log.text());
+    network.attach(&with_port("c2", taken)).await.unwrap();
+    let both = ["WARN", "two pods want", "default/web-c1", "default/web-c2", &format!("{taken}/tcp")];
+    eventually("both pods are told", || of(&both) == 1).await;
+
+    // Nobody else has it: the last look is over when the next has told something.
+    drop(listener);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    network.attach(&with_port("c3", free)).await.unwrap();
+    network.attach(&with_port("c4", taken)).await.unwrap();
+    eventually("looked", || of(&["two pods want", "default/web-c4"]) == 2).await;
+    assert_eq!(of(&["default/web-c3"]), 0, "{}", log.text());
 }

@@ -1,11 +1,10 @@
 //! Pods whose DEL fails: each can be removed, and what it leaves is deleted later.
 
-use super::harness::{Node, RESULT, eventually, list, pod};
+use super::harness::{Log, Node, RESULT, eventually, list, pod};
 use super::plugins::{Pod, on_own_host};
 use crate::{NetError, PodNetwork};
 use serde_json::json;
 use std::fs;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// A pod whose namespace is there: any will do for plugins that are scripts.
@@ -176,10 +175,7 @@ async fn what_is_never_released_is_told_for_a_day_and_given_up_by_its_file() {
 
 #[tokio::test]
 async fn failures_are_logged_once_with_pod_network_and_error() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::of_this_thread();
     let node = Node::new();
     node.plugin(
         "a",
@@ -196,26 +192,6 @@ async fn failures_are_logged_once_with_pod_network_and_error() {
     for line in failures {
         let names = ["WARN", "default/web", "c1", "net1", "cni DEL a: exit status: 1"];
         assert!(names.iter().all(|name| line.contains(name)), "{line}");
-    }
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
