@@ -227,10 +227,11 @@ pub(crate) fn gc(plugins: &Plugins, call: &Invocation) -> Result<(), CniError> {
     let conf = Removal::read(call);
     let stale = tag::stale(call, &host_local::valid_attachments(call)?);
     let masqueraded = masquerade::remove(&plugins.filter, &stale);
+    let pruned = masquerade::prune(&plugins.filter);
     let checked = spoof::remove(&plugins.filter, &stale);
     let freed =
         if conf.ipam.is_empty() { Ok(()) } else { delegate::run(plugins, call, &conf.ipam, Command::Gc) };
-    all_of([masqueraded.err(), checked.err(), freed.err()].into_iter().flatten())
+    all_of([masqueraded.err(), pruned.err(), checked.err(), freed.err()].into_iter().flatten())
 }
 
 fn interface(name: &str, mac: Mac) -> Interface {

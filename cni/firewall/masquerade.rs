@@ -21,6 +21,9 @@ const TABLE: Table = Table {
     build,
 };
 
+/// The names of the chains of subnets begin so.
+const CHAINS: &str = "outside_";
+
 const IPV4: &[u8] = &[2];
 const IPV6: &[u8] = &[10];
 
@@ -64,7 +67,7 @@ fn build(tx: &mut Transaction<'_>) {
 
 fn chain_name(subnet: IpNet) -> String {
     // Colons are no part of names in nft's language.
-    format!("outside_{subnet}").replace(':', "_")
+    format!("{CHAINS}{subnet}").replace(':', "_")
 }
 
 fn build_chain(tx: &mut Transaction<'_>, name: &str, subnet: IpNet) {
@@ -130,4 +133,9 @@ pub(crate) fn release(filter: &Filter, addresses: &[IpNet], tag: &str) -> Result
 /// Removes what has a tag that satisfies the condition.
 pub(crate) fn remove(filter: &Filter, condition: impl Fn(&str) -> bool) -> Result<(), CniError> {
     TABLE.remove(filter, condition)
+}
+
+/// Removes what is left of subnets that no attachment has any more.
+pub(crate) fn prune(filter: &Filter) -> Result<(), CniError> {
+    TABLE.prune(filter, CHAINS)
 }

@@ -5,6 +5,7 @@
 
 mod heal;
 pub(crate) mod masquerade;
+mod prune;
 mod queue;
 pub(crate) mod spoof;
 

@@ -277,6 +277,39 @@ fn gc_removes_what_is_not_valid() {
 }
 
 #[test]
+fn gc_removes_the_chains_of_subnets_that_nobody_has() {
+    on_host("prune", |host| {
+        let chains = || {
+            let socket = Socket::netfilter().unwrap();
+            let rules = sys::nft::rules(&socket, sys::nft::Family::Inet, "corten_masquerade").unwrap();
+            rules.into_iter().filter(|chain| chain.starts_with("outside_")).collect::<Vec<_>>()
+        };
+        let mut other = host.bridge_conf();
+        other["name"] = "othernet".into();
+        other["bridge"] = "br-other".into();
+        other["ipam"]["ranges"] = json!([[{"subnet": "10.124.0.0/24"}]]);
+        let conf = host.bridge_conf();
+        let (stays, goes) = (host.container("stays"), host.container("goes"));
+        stays.add(&conf);
+        goes.add(&other);
+        goes.del(&other);
+        assert_eq!(chains().len(), 3, "{:?}", chains());
+        host.plugins.run(&stays.call(Command::Gc, &gc_conf(&conf, &["stays"]))).unwrap();
+        let mut left = chains();
+        left.sort();
+        assert_eq!(left, ["outside_10.123.0.0/24", "outside_fd00_123__/64"]);
+        // Who comes back gets it anew.
+        let result = goes.add(&other);
+        goes.run(Command::Check, &with_result(&other, &result)).unwrap();
+        assert_eq!(chains().len(), 3);
+        goes.del(&other);
+        stays.del(&conf);
+        host.plugins.run(&stays.call(Command::Gc, &gc_conf(&conf, &[]))).unwrap();
+        assert_eq!(chains(), [""; 0]);
+    });
+}
+
+#[test]
 fn without_ipam_the_interface_is_only_brought_up_or_not_even_that() {
     on_host("layer2", |host| {
         let conf = |down: bool| -> Value {

@@ -4,8 +4,8 @@ use super::element::{ELEMENT_KEY, Element, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
 use super::expr::Expressions;
 use super::uapi::{self, chain, rule, set};
 use super::{
-    DATA_VALUE, DEL_ELEMENT, DEL_RULE, Family, GET_GENERATION, GET_RULE, HEADER, LIST_ITEM, NEW_CHAIN,
-    NEW_ELEMENT, NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
+    DATA_VALUE, DEL_CHAIN, DEL_ELEMENT, DEL_RULE, Family, GET_GENERATION, GET_RULE, HEADER, LIST_ITEM,
+    NEW_CHAIN, NEW_ELEMENT, NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
 };
 use crate::netlink::{ACK, Batch, CREATE, DUMP, EXCL, Socket, Writer, attr, read_be32, read_str};
 use crate::{SysError, SysResult};
@@ -184,6 +184,15 @@ impl<'a> Transaction<'a> {
         self.push(("flush nft chain", name), DEL_RULE, 0, |w| {
             w.attr_str(rule::TABLE, table);
             w.attr_str(rule::CHAIN, name);
+        });
+    }
+
+    /// Removes a chain with its rules. The kernel refuses that while something leads to it.
+    pub fn delete_chain(&mut self, name: &str) {
+        let table = self.table;
+        self.push(("delete nft chain", name), DEL_CHAIN, 0, |w| {
+            w.attr_str(chain::TABLE, table);
+            w.attr_str(chain::NAME, name);
         });
     }
 
