@@ -46,9 +46,53 @@ pub(crate) fn all_of(failures: impl IntoIterator<Item = CniError>) -> Result<(),
 /// The configuration in the form that a plugin reads.
 pub(crate) fn read<T: DeserializeOwned>(call: &Invocation) -> Result<T, CniError> {
     let plugin = call.conf.plugin_type();
-    serde_json::from_value(Value::Object(call.conf.as_map().clone())).map_err(|error| {
-        CniError::new(CniError::DECODING_FAILURE, format!("{plugin} configuration: {error}"))
+    T::deserialize(call.conf.as_map()).map_err(|error| {
+        let place = culprit::<T>(Value::Object(call.conf.as_map().clone()), &error.to_string());
+        CniError::new(CniError::DECODING_FAILURE, format!("{plugin} configuration: {place}{error}"))
     })
+}
+
+/// A larger configuration than people write is not searched.
+const MOST_SEARCHED: usize = 64;
+
+/// Where the value is for which a configuration cannot be read, which the parser does not say: the innermost one without
+/// which it says something else.
+fn culprit<T: DeserializeOwned>(mut conf: Value, error: &str) -> String {
+    let (mut pointer, mut place) = (String::new(), String::new());
+    while let Some((child, shown)) = children(&conf, &pointer).into_iter().find(|(child, _)| {
+        let mut rest = conf.clone();
+        remove(&mut rest, &pointer, child);
+        T::deserialize(&rest).err().is_none_or(|other| other.to_string() != error)
+    }) {
+        pointer = format!("{pointer}/{}", child.replace('~', "~0").replace('/', "~1"));
+        place.push_str(&shown);
+    }
+    match conf.pointer_mut(&pointer).map(Value::take) {
+        _ if pointer.is_empty() => String::new(),
+        None | Some(Value::Object(_) | Value::Array(_)) => format!("{}: ", place.trim_start_matches('.')),
+        Some(value) => format!("{} {value}: ", place.trim_start_matches('.')),
+    }
+}
+
+/// The keys or indices of what is there, and how a path shows each.
+fn children(conf: &Value, pointer: &str) -> Vec<(String, String)> {
+    match conf.pointer(pointer) {
+        Some(Value::Object(map)) if map.len() <= MOST_SEARCHED => {
+            map.keys().map(|key| (key.clone(), format!(".{key}"))).collect()
+        }
+        Some(Value::Array(items)) if items.len() <= MOST_SEARCHED => {
+            (0..items.len()).map(|at| (at.to_string(), format!("[{at}]"))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn remove(conf: &mut Value, pointer: &str, child: &str) {
+    match (conf.pointer_mut(pointer), child.parse::<usize>()) {
+        (Some(Value::Object(map)), _) => drop(map.remove(child)),
+        (Some(Value::Array(items)), Ok(at)) if at < items.len() => drop(items.remove(at)),
+        _ => {}
+    }
 }
 
 /// The container's namespace, opened.

@@ -216,3 +216,25 @@ fn two_that_remember_apart_give_nothing_out_twice() {
     assert!(super::check(&one, &of("b")).is_ok() && super::check(&one, &of("a")).is_err());
     assert!(!dir.path().join("net/10.9.0.5").exists() && !dir.path().join("net/10.9.0.2").exists());
 }
+
+#[test]
+fn a_value_that_cannot_be_read_is_named_with_its_place() {
+    for (ipam, said) in [
+        (
+            json!({"ranges": [[{"subnet": "10.1.0.0/16"}, {"subnet": "10.2.0.0/33"}]]}),
+            r#"ipam.ranges[0][1].subnet "10.2.0.0/33": invalid IP address syntax"#,
+        ),
+        (
+            json!({"subnet": "10.1.0.0/16", "gateway": "10.1.0.256"}),
+            r#"ipam.gateway "10.1.0.256": invalid IP address syntax"#,
+        ),
+        (
+            json!({"subnet": "10.1.0.0/16", "routes": [{"dst": "0.0.0.0/0"}, {"dst": 7}]}),
+            "ipam.routes[1].dst 7: ",
+        ),
+        (json!({"ranges": {"subnet": "10.1.0.0/16"}}), "ipam.ranges: invalid type: map"),
+    ] {
+        let error = validate(&call(Path::new("/nowhere"), "c", ipam, json!({}))).unwrap_err();
+        assert!(error.msg.starts_with(&format!("bridge configuration: {said}")), "{error}");
+    }
+}
