@@ -202,6 +202,7 @@ impl ImageError {
             Self::Undescribed { .. } => ErrorKind::ResourceExhausted,
             Self::Policy { .. } => ErrorKind::PermissionDenied,
             Self::NoSuchImage(_) => ErrorKind::NotFound,
+            Self::Hosts(HostsError::Unanswered { .. }) => ErrorKind::Unavailable,
             Self::Hosts(_) => ErrorKind::FailedPrecondition,
             Self::Registry { kind, .. } => *kind,
             Self::Manifest { source, .. } => source.kind(),

@@ -1,7 +1,6 @@
 //! How a reference would be pulled, without pulling it.
 
-use crate::error::ImageError;
-use crate::hosts::{self, Host, origin};
+use crate::hosts::{Host, origin};
 use crate::manifest::Platform;
 use crate::policy;
 use crate::reference::Reference;
@@ -68,17 +67,14 @@ pub struct ExplainedLayer {
     pub bytes: u64,
 }
 
-/// Explains the reference with these credentials.
-///
-/// # Errors
-/// When the configuration of the registry's hosts is unusable.
+/// Explains the reference with these credentials, and with the hosts that were found, where.
 pub(crate) fn explain(
     store: &Store,
     reference: &Reference,
     login: Option<&Login>,
-) -> Result<Explanation, ImageError> {
+    (configuration, found): (Option<PathBuf>, Vec<Host>),
+) -> Explanation {
     let config = store.config();
-    let (configuration, found) = hosts::resolve_with_source(&config.certs_dir, reference)?;
     let proxies = Matcher::from_env();
     let hosts = found.iter().map(|host| {
         let belongs = login.filter(|login| login.belongs_to(&host.base, reference.registry()));
@@ -100,7 +96,7 @@ pub(crate) fn explain(
         }
     });
     let (image, layers) = known(store, reference);
-    Ok(Explanation {
+    Explanation {
         reference: reference.to_string(),
         registry: reference.registry().to_owned(),
         repository: reference.repository().to_owned(),
@@ -110,7 +106,7 @@ pub(crate) fn explain(
         platform: Platform::host().text(),
         image,
         layers,
-    })
+    }
 }
 
 fn proxy(proxies: &Matcher, host: &Host) -> Option<String> {

@@ -208,14 +208,16 @@ impl ImageStore {
     /// # Errors
     /// `InvalidArgument` for a malformed reference or malformed credentials, `FailedPrecondition` for an
     /// unusable `hosts.toml`.
-    pub fn explain(
+    pub async fn explain(
         &self,
         reference: &str,
         credentials: Option<&Credentials>,
     ) -> Result<Explanation, ImageError> {
         let reference = parse(reference)?;
         let login = credentials.map(Login::new).transpose()?.flatten();
-        explain::explain(&self.store, &reference, login.as_ref())
+        let certs_dir = self.store.config().certs_dir.clone();
+        let found = self.puller.files.hosts_with_source(&certs_dir, &reference).await?;
+        Ok(explain::explain(&self.store, &reference, login.as_ref(), found))
     }
 
     /// What images take, image by image.

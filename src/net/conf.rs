@@ -2,8 +2,8 @@
 
 use cni::types::{NetworkConfigList, PluginConfig, TypesError};
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,10 +55,6 @@ pub(crate) struct ConfDir {
 enum FileError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("not a regular file")]
-    NotRegular,
-    #[error("larger than {MAX_BYTES} bytes")]
-    TooLarge,
     #[error("{0}")]
     Types(#[from] TypesError),
     #[error("{}: {source}", path.display())]
@@ -140,16 +136,7 @@ fn files_in(dir: &Path, extensions: &[&str]) -> io::Result<Vec<PathBuf>> {
 }
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, FileError> {
-    // Looked at before it is opened, because opening a FIFO waits.
-    if !fs::metadata(path)?.is_file() {
-        return Err(FileError::NotRegular);
-    }
-    let mut text = Vec::new();
-    File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(FileError::TooLarge);
-    }
-    Ok(text)
+    Ok(sys::regular::read(path, MAX_BYTES)?)
 }
 
 fn stamp_of(path: &Path) -> Stamp {

@@ -73,7 +73,8 @@ impl Server {
             (&Method::POST, "/v1/inspect") => self.inspect(&body::<String>(request).await?),
             (&Method::POST, "/v1/explain") => {
                 let PullRequest { reference, secrets } = body(request).await?;
-                ok(&self.images.explain(&reference, secrets.map(Into::into).as_ref())?)
+                let credentials = secrets.map(Into::into);
+                ok(&self.images.explain(&reference, credentials.as_ref()).await?)
             }
             (&Method::POST, "/v1/pull") => self.pull(body(request).await?),
             (&Method::POST, "/v1/verify") => self.verify(body(request).await?),

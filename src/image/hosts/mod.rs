@@ -4,6 +4,7 @@
 //! `reg.example:5000` and `_default` counts. It is read anew at each pull, so that a change needs no restart.
 
 mod check;
+mod files;
 mod parse;
 mod signatures;
 mod tls;
@@ -11,7 +12,8 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use tls::{client_config, is_authority};
+pub(crate) use files::Files;
+pub(crate) use tls::is_authority;
 
 use crate::reference::Reference;
 use reqwest::Url;
@@ -19,6 +21,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tls::client_config;
+
+/// The most bytes of a file of the operator.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// One host that may serve a registry's content.
 #[derive(Debug, Clone)]
@@ -64,6 +70,24 @@ pub enum HostsError {
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
+    },
+    /// A filesystem keeps whoever reads it waiting.
+    #[error("read what {} says of {registry}: the filesystem did not answer within {waited:?}", path.display())]
+    Unanswered {
+        /// The directory of all registries.
+        path: PathBuf,
+        /// The registry whose directory and files were to be read.
+        registry: String,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The thread that read ended without a result.
+    #[error("read what {} says of {registry}: interrupted", path.display())]
+    Interrupted {
+        /// The directory of all registries.
+        path: PathBuf,
+        /// The registry whose directory and files were to be read.
+        registry: String,
     },
     /// It is no TOML.
     #[error("{}:{line}: {problem}", path.display())]
@@ -144,7 +168,7 @@ pub(crate) fn resolve_with_source(
 /// What a directory says of a registry, and the file or directory that says it; `None` where it is not there.
 fn of_directory(directory: &Path, registry: &str) -> Result<Option<(PathBuf, Vec<Host>)>, HostsError> {
     let path = directory.join("hosts.toml");
-    match std::fs::read_to_string(&path) {
+    match sys::regular::read_text(&path, MAX_BYTES) {
         Ok(text) => {
             let hosts = parse_text(&path, &text, registry)?;
             Ok(Some((path, hosts)))

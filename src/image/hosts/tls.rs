@@ -1,7 +1,7 @@
 //! The TLS configuration of a host.
 
 use super::signatures;
-use super::{Host, HostsError};
+use super::{Host, HostsError, MAX_BYTES};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -50,9 +50,11 @@ pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let key = key.as_ref().unwrap_or(certificate);
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(KEY, key, error))?;
+            let text = read(KEY, key)?;
+            let chain = certificates(CERTIFICATE, certificate)?;
+            let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| unusable(KEY, key, error))?;
             builder
-                .with_client_auth_cert(certificates(CERTIFICATE, certificate)?, private)
+                .with_client_auth_cert(chain, private)
                 .map_err(|error| problem(CERTIFICATE, certificate, &error))
         }
     }
@@ -62,18 +64,20 @@ fn problem(role: &'static str, path: &Path, error: &dyn std::fmt::Display) -> Ho
     HostsError::Certificate { role, path: path.to_owned(), problem: error.to_string() }
 }
 
-fn unreadable(role: &'static str, path: &Path, error: pem::Error) -> HostsError {
+fn read(role: &'static str, path: &Path) -> Result<Vec<u8>, HostsError> {
+    sys::regular::read(path, MAX_BYTES).map_err(|error| problem(role, path, &error))
+}
+
+fn unusable(role: &'static str, path: &Path, error: pem::Error) -> HostsError {
     match error {
-        pem::Error::Io(error) => problem(role, path, &error),
         pem::Error::NoItemsFound => problem(role, path, &"it holds none"),
         other => problem(role, path, &format!("it is no PEM file: {other}")),
     }
 }
 
 fn certificates(role: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, HostsError> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| unreadable(role, path, error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(role, path)?).collect();
+    let found = found.map_err(|error| unusable(role, path, error))?;
     if found.is_empty() {
         return Err(problem(role, path, &"it holds no certificate"));
     }

@@ -16,7 +16,7 @@ use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
 use crate::flight::Flights;
-use crate::hosts;
+use crate::hosts::Files;
 use crate::metrics::Metrics;
 use crate::policy;
 use crate::progress::{ProgressTable, PullProgress, PullState};
@@ -71,6 +71,8 @@ impl Turns {
 pub(crate) struct Puller {
     store: Arc<Store>,
     metrics: Metrics,
+    /// What is read of operators' files.
+    pub(crate) files: Files,
     transport: ArcSwap<Transport>,
     progress: Arc<ProgressTable>,
     /// Pulls under way.
@@ -83,7 +85,7 @@ pub(crate) struct Puller {
 
 impl Puller {
     /// # Errors
-    /// When there can be no threads for look-ups of names.
+    /// When there can be no threads for look-ups of names and for files of operators.
     pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Result<Self, ImageError> {
         let config = store.config();
         let slots = Slots::new(config.layer_slots());
@@ -94,6 +96,7 @@ impl Puller {
         Ok(Self {
             store,
             metrics,
+            files: Files::new()?,
             transport,
             progress: Arc::default(),
             turns,
@@ -167,8 +170,9 @@ impl Puller {
         let config = self.store.config();
         policy::check(&config, reference)
             .map_err(|source| ImageError::Policy { reference: reference.to_string(), source })?;
-        let hosts = hosts::resolve(&config.certs_dir, reference)?;
+        let certs_dir = config.certs_dir.clone();
         drop(config);
+        let hosts = self.files.hosts(&certs_dir, reference).await?;
         let session = Session::new(reference, hosts, login, &self.transport.load())?;
         let _turn = self.turns.load_full().wait().await;
         let resolved = Documents::fetch(&session, reference).await?;

@@ -4,6 +4,7 @@
 mod archive;
 mod damage;
 mod faults;
+mod files;
 mod hosts;
 mod metrics;
 mod mirrors;

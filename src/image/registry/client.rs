@@ -7,12 +7,13 @@ use super::retry::Patience;
 use super::words::causes;
 use super::{Document, MAX_CONFIG, MAX_MANIFEST, Transport};
 use crate::digest::Digest;
-use crate::hosts::{Host, HostsError, client_config, origin};
+use crate::hosts::{Host, HostsError, origin};
 use crate::manifest::{ACCEPT, Descriptor};
 use crate::reference::Reference;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Response, Url};
+use rustls::ClientConfig;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,13 +49,12 @@ pub(super) struct Ask<'a> {
 
 impl Client {
     pub(crate) fn new(
-        host: Host,
+        (host, mut tls): (Host, ClientConfig),
         reference: &Reference,
         login: Option<&Login>,
         transport: Arc<Transport>,
     ) -> Result<Self, HostsError> {
         let registry = reference.registry();
-        let mut tls = client_config(&host)?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let dial_timeout = host.dial_timeout.unwrap_or(transport.dial_timeout);
         let http = reqwest::Client::builder()

@@ -35,6 +35,7 @@ use crate::reference::Reference;
 use bytes::Bytes;
 use model::ErrorKind;
 use progress::{ENOUGH, Meter, Stop};
+use rustls::ClientConfig;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -117,14 +118,14 @@ pub(crate) enum Brought {
 impl Session {
     pub(crate) fn new(
         reference: &Reference,
-        hosts: Vec<Host>,
+        hosts: Vec<(Host, ClientConfig)>,
         login: Option<&Login>,
         transport: &Arc<Transport>,
     ) -> Result<Self, HostsError> {
         let mut endpoints = Vec::with_capacity(hosts.len());
-        for host in hosts {
+        for (host, tls) in hosts {
             let (resolve, pull) = (host.resolve, host.pull);
-            let client = Client::new(host, reference, login, Arc::clone(transport))?;
+            let client = Client::new((host, tls), reference, login, Arc::clone(transport))?;
             endpoints.push(Endpoint { client, resolve, pull, given_up: OnceLock::new() });
         }
         Ok(Self { reference: reference.clone(), endpoints, transport: Arc::clone(transport) })
