@@ -27,6 +27,11 @@ fn a_file_behind_a_link_is_followed() {
     std::os::unix::fs::symlink(&real, &link).unwrap();
     let _daemon = host.run(Command::new(env!("CARGO_BIN_EXE_corten")).args(["serve", "--config"]).arg(link));
     host.told("READY=1");
+    // What follows is found by looking again, and not by the look after the start.
+    fs::create_dir(host.path("etc/conf.d")).unwrap();
+    fs::write(host.path("etc/conf.d/50.toml"), "[images]\nprogress_timeout_seconds = 61\n").unwrap();
+    host.logged("the configuration is read again");
+    std::thread::sleep(std::time::Duration::from_millis(300));
     let text = fs::read_to_string(&real).unwrap();
     fs::write(&real, text.replace("[images]", "[images]\nmax_pulls = 7")).unwrap();
     host.logged("\"changed\":\"images.max_pulls\"");
