@@ -3,10 +3,14 @@
 use crate::error::StreamError;
 use crate::settings::Settings;
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
+
+/// The longest file of a certificate or key that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 impl Settings {
     /// Whether the files of the certificate and its key are there and fit each other.
@@ -26,17 +30,20 @@ pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, Strea
         (false, false) => {}
         _ => return Err(StreamError::HalfTls),
     }
-    let unreadable = |path: &std::path::Path| {
+    let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| StreamError::Pem { path, source }
     };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
+    let read = |path: &Path| {
+        sys::regular::read(path, LONGEST).map_err(|error| unreadable(path)(pem::Error::Io(error)))
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(certificate)?)
+        .collect::<Result<_, _>>()
         .map_err(unreadable(certificate))?;
     if chain.is_empty() {
         return Err(StreamError::NoCertificate(certificate.clone()));
     }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(unreadable(key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -47,4 +54,20 @@ pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, Strea
         source,
     })?;
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let fifo = std::env::temp_dir().join(format!("corten-tls-{}", std::process::id()));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let settings = Settings { tls_cert_file: fifo.clone(), tls_key_file: fifo, ..Settings::default() };
+        let refused = settings.check_host().unwrap_err();
+        std::fs::remove_file(&settings.tls_key_file).unwrap();
+        assert!(model::chain(&refused).contains("not a regular file"), "{refused}");
+    }
 }
