@@ -44,7 +44,9 @@ fn releases() -> Vec<(PathBuf, BTreeMap<String, Vec<u8>>)> {
 fn decoded(bytes: &[u8], at: &str) -> Frame {
     let mut decoder = FrameDecoder::new();
     decoder.push(bytes);
-    let frame = decoder.next_frame().unwrap_or_else(|error| panic!("{at} is not read any more: {error}"));
+    let frame = decoder.next_frame().unwrap_or_else(|error| {
+        panic!("{at} is not read any more: {error} (a new field goes behind a `+`, at the very end)")
+    });
     frame.unwrap_or_else(|| panic!("{at} is half a frame"))
 }
 
@@ -140,7 +142,11 @@ fn no_message_no_variant_and_no_field_is_without_a_frame() {
             }
         }
     }
-    assert_eq!(witness::silent(), Vec::<String>::new(), "no golden frame says anything of these");
+    assert_eq!(
+        witness::silent(),
+        Vec::<String>::new(),
+        "no golden frame says anything of these: give them values in samples.rs, then write the frames"
+    );
 }
 
 #[test]

@@ -41,7 +41,8 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
         seccomp_flags: filter.map_or(0, |filter| filter.flags),
         apparmor: process.apparmor_profile().clone().unwrap_or_default().into_bytes(),
         selinux: process.selinux_label().clone().unwrap_or_default().into_bytes(),
-        ..ProcessPlan::default()
+        // Who has the bundle adds it.
+        seccomp_agent: None,
     })
 }
 

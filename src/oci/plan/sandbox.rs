@@ -81,6 +81,17 @@ fn pause_process(inputs: &SandboxInputs<'_>) -> OciResult<ProcessPlan> {
     let filter =
         if confined { Some(seccomp::program(&seccomp::default_profile(CapSet::EMPTY)?)?) } else { None };
     Ok(ProcessPlan {
+        // Its program needs neither arguments nor an environment, and no capability.
+        argv: Vec::new(),
+        env: Vec::new(),
+        umask: None,
+        bounding: 0,
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+        ambient: 0,
+        rlimits: Vec::new(),
+        seccomp_agent: None,
         cwd: b"/".to_vec(),
         uid: user.uid,
         gid: user.gid,
@@ -93,7 +104,6 @@ fn pause_process(inputs: &SandboxInputs<'_>) -> OciResult<ProcessPlan> {
             .unwrap_or_default()
             .into_bytes(),
         selinux: inputs.label.as_bytes().to_vec(),
-        ..ProcessPlan::default()
     })
 }
 
