@@ -49,7 +49,7 @@ CORTEN_SKIPS=$skips timeout -k 30 "${TEST_TIMEOUT:-3000}" \
 if [ -e "$report" ]; then
     echo "test: the ten that took longest, in seconds:"
     sed -n 's/.*<testcase name="\([^"]*\)" classname="\([^"]*\)".* time="\([0-9.]*\)".*/\3 \2 \1/p' "$report" |
-        sort -rn | head -n 10 | awk '{ printf "  %7.2f  %s %s\n", $1, $2, $3 }'
+        sort -rn | awk 'NR <= 10 { printf "  %7.2f  %s %s\n", $1, $2, $3 }'
 fi
 if [ -s "$skips" ]; then
     sort -u "$skips" -o "$skips"
