@@ -131,8 +131,15 @@ async fn over_the_limit(
 fn reconfigure(world: &World, handlers: &str, refused: bool) -> serde_json::Value {
     let (_, config) = world.daemon.invocation();
     let text = std::fs::read_to_string(config).unwrap();
-    let before = text.find("[handlers").map_or(text.as_str(), |at| &text[..at]);
-    std::fs::write(config.with_extension("new"), format!("{before}{handlers}")).unwrap();
+    let mut of_handlers = false;
+    let others: String = text
+        .split_inclusive('\n')
+        .filter(|line| {
+            of_handlers = if line.starts_with('[') { line.starts_with("[handlers") } else { of_handlers };
+            !of_handlers
+        })
+        .collect();
+    std::fs::write(config.with_extension("new"), format!("{others}\n{handlers}")).unwrap();
     std::fs::rename(config.with_extension("new"), config).unwrap();
     let daemon = nix::unistd::Pid::from_raw(world.daemon.pid());
     nix::sys::signal::kill(daemon, nix::sys::signal::Signal::SIGHUP).unwrap();
