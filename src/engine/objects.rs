@@ -223,6 +223,14 @@ impl ExecTemplate {
     }
 }
 
+/// What is still to be told of a container.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Its record is removed: what comes late, as the exit of one that was removed while it was created, would bring
+    /// it back.
+    pub(crate) ended: bool,
+}
+
 /// A container.
 pub(crate) struct Container {
     pub(crate) id: String,
@@ -238,7 +246,7 @@ pub(crate) struct Container {
     /// Its stdin has been ended; who holds an end of it lets go.
     pub(crate) stdin_closed: watch::Sender<bool>,
     /// Held while a state changes and is told of, so that events come in the order of the states.
-    pub(crate) news: Mutex<()>,
+    pub(crate) news: Mutex<News>,
     pub(crate) sampler: Sampler,
     pub(crate) layer: Layer,
     pub(crate) load: Load,
@@ -272,7 +280,7 @@ impl Container {
             exec: tokio::sync::OnceCell::new(),
             sources: Mutex::default(),
             stdin_closed: watch::Sender::new(false),
-            news: Mutex::new(()),
+            news: Mutex::default(),
             sampler: Sampler::default(),
             layer: Layer::default(),
             load: Load::default(),
@@ -315,12 +323,13 @@ impl Container {
         (pid > 0 && !matches!(self.state(), ContainerState::Exited { .. })).then_some(pid)
     }
 
-    /// Applies an event: compute, write, publish. Returns the bytes written.
-    pub(crate) fn apply(&self, event: ContainerEvent) -> Result<Vec<u8>, EngineError> {
+    /// Applies an event: compute, write, publish. Returns the bytes written; `None` for a container whose record is
+    /// removed.
+    pub(crate) fn apply(&self, event: ContainerEvent, news: &News) -> Result<Option<Vec<u8>>, EngineError> {
         let mut held = lock(&self.record);
         let mut next = held.clone();
         next.state = held.state.apply(event)?;
-        let written = record::save(&self.pod.files.container(&self.id), &self.id, &next);
+        let written = self.write(&next, news);
         // An exit is published even where the disk refuses it: the shim's own exit record is durable.
         *held = next;
         self.state.send_replace(held.state.clone());
@@ -354,10 +363,16 @@ impl Container {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Writes the record as it is.
-    pub(crate) fn save(&self) -> Result<Vec<u8>, EngineError> {
-        let held = lock(&self.record);
-        record::save(&self.pod.files.container(&self.id), &self.id, &*held)
+    /// Writes the record as it is; `None` for a container whose record is removed.
+    pub(crate) fn save(&self, news: &News) -> Result<Option<Vec<u8>>, EngineError> {
+        self.write(&lock(&self.record), news)
+    }
+
+    fn write(&self, record: &ContainerRecord, news: &News) -> Result<Option<Vec<u8>>, EngineError> {
+        if news.ended {
+            return Ok(None);
+        }
+        record::save(&self.pod.files.container(&self.id), &self.id, record).map(Some)
     }
 
     pub(crate) fn view(&self) -> ContainerView {

@@ -7,7 +7,7 @@ use crate::error::{EngineError, chain};
 use crate::events::EventKind;
 use crate::mirror::Key;
 use crate::names::{Claim, Ticket};
-use crate::objects::Pod;
+use crate::objects::{Container, Pod, lock};
 use crate::registry::ContainerName;
 use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxState};
 use std::sync::Arc;
@@ -133,9 +133,17 @@ impl Containers {
         failpoint::reach!("engine.create.answered")?;
         container.publish();
         self.core.events.tell(&container, EventKind::Created);
-        let saved = container.save()?;
+        self.record(&container)
+    }
+
+    /// Puts a container on record, unless a client that saw it in a list has removed it meanwhile.
+    fn record(&self, container: &Container) -> Result<(), EngineError> {
+        let news = lock(&container.news);
+        let saved = container.save(&news)?;
         failpoint::reach!("engine.create.saved")?;
-        self.core.mirror.put(Key::Container(id.to_string()), saved);
+        if let Some(saved) = saved {
+            self.core.mirror.put(Key::Container(container.id.clone()), saved);
+        }
         Ok(())
     }
 

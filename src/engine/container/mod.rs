@@ -90,14 +90,15 @@ impl Containers {
 
     /// Applies an event and tells everybody who waits; says whether it was news.
     pub(crate) fn publish(&self, container: &Container, event: ContainerEvent) -> bool {
-        let _in_order = lock(&container.news);
-        let applied = container.apply(event);
+        let news = lock(&container.news);
+        let applied = container.apply(event, &news);
         let is_news = !matches!(applied, Err(EngineError::Transition(_)));
-        if is_news && container.is_published() {
+        if is_news && !news.ended && container.is_published() {
             self.core.events.tell_state(container);
         }
         match applied {
-            Ok(bytes) => self.core.mirror.put(Key::Container(container.id.clone()), bytes),
+            Ok(Some(bytes)) => self.core.mirror.put(Key::Container(container.id.clone()), bytes),
+            Ok(None) => {}
             // The same news came on two ways: as an answer and as an event.
             Err(EngineError::Transition(error)) => tracing::debug!(container_id = %container.id, %error),
             Err(error) => {

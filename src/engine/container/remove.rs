@@ -4,7 +4,7 @@ use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::handlers::Home;
 use crate::mirror::Key;
-use crate::objects::{Container, Pod};
+use crate::objects::{Container, Pod, lock};
 use crate::supervisor::SupervisorError;
 use crate::{Containers, blocking};
 use model::{ContainerState, Signal};
@@ -78,6 +78,7 @@ impl Containers {
             failpoint::reach!("engine.remove.cgroup")?;
             this.core.set_aside(&this.core.paths.container(&held.id), &held.id)?;
             failpoint::reach!("engine.remove.aside")?;
+            lock(&held.news).ended = true;
             let files = &held.pod.files;
             // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
             for path in [files.exit(&held.id), files.container(&held.id), files.spec(&held.id)] {

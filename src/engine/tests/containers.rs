@@ -3,7 +3,7 @@
 use super::{World, container};
 use crate::events::EventKind;
 use crate::supervisor::fake::{Act, Gate, Verb};
-use model::ErrorKind;
+use model::{ContainerEvent, ErrorKind, Exit};
 use std::time::Duration;
 use wire::msg::ErrorCode;
 
@@ -319,6 +319,39 @@ fn a_command_hears_of_its_end_or_of_why_there_is_none() {
     assert!(run(None).unwrap_err().to_string().contains("answered something else"));
     world.node.on(Verb::Exec, Act::Die);
     assert!(run(None).unwrap_err().to_string().contains("is gone while"));
+}
+
+#[test]
+fn an_exit_that_is_heard_of_after_the_removal_brings_nothing_back() {
+    let mut world = World::new();
+    let (pod, id) = in_state(&world, "created");
+    let container = world.engine().core.registry.container(&id).unwrap();
+    let mut events = world.engine().subscribe();
+    // What its end is told by comes late.
+    world.node.forget(&id);
+    world.on(world.engine().containers().remove_container(&id)).unwrap();
+    let exit = Exit {
+        code: 137,
+        signal: Some(9),
+        oom_killed: false,
+        finished_at: crate::now(),
+        reason: "Error".to_owned(),
+        message: String::new(),
+    };
+    world.engine().containers().publish(&container, ContainerEvent::Exited(exit));
+    let heard = world.on(events.next()).unwrap();
+    assert_eq!((&heard.id, heard.kind), (&id, EventKind::Deleted));
+    drop(container);
+    assert!(
+        world.on(async { tokio::time::timeout(Duration::from_millis(50), events.next()).await }).is_err()
+    );
+    drop(events);
+    world.restart();
+    assert!(world.engine().containers().list_containers(&crate::ContainerFilter::default()).is_empty());
+    world.reboot();
+    assert!(world.engine().containers().list_containers(&crate::ContainerFilter::default()).is_empty());
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+    world.nothing_left();
 }
 
 #[test]

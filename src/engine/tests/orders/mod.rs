@@ -8,9 +8,9 @@ mod told;
 use super::World;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use reference::Reference;
+use reference::{Pod, Reference};
 use std::fmt;
-use steps::{Step, step, take};
+use steps::{Fault, Meanwhile, Step, step, take};
 use told::Told;
 
 /// One node with what it ought to look like.
@@ -47,6 +47,7 @@ impl Trial {
     /// A daemon starts where one was.
     fn begin_again(&mut self) {
         self.told = Told::new(&self.world);
+        self.reference.pods.values_mut().for_each(Pod::is_met_anew);
     }
 }
 
@@ -69,6 +70,18 @@ fn run(steps: &[Step]) {
         trial.world.on(trial.world.engine().pods().remove_pod(&pod.id)).unwrap();
     }
     trial.world.nothing_left();
+}
+
+/// Orders that once went otherwise than the reference said.
+#[test]
+fn orders_that_were_wrong_once_are_right() {
+    use Fault::{Host, Network, Nothing};
+    let stop = |fault| Step::StopPod(0, fault);
+    let anew = || Step::Restart(Meanwhile::Nothing);
+    run(&[Step::Run(0, Nothing), stop(Host), stop(Network)]);
+    run(&[Step::Run(0, Nothing), stop(Host), anew(), stop(Network)]);
+    run(&[Step::Run(0, Nothing), stop(Network), anew(), stop(Network), stop(Network), stop(Network)]);
+    run(&[Step::Run(0, Nothing), Step::Create(0, 1, Nothing), Step::Remove(0, 1, Nothing), anew()]);
 }
 
 #[test]

@@ -5,12 +5,17 @@ use crate::{ContainerFilter, PodFilter, StateKind};
 use model::{ContainerState, SandboxState};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How often a client hears of a network that cannot be released, but for the last time.
+const FAILURES: u32 = 2;
+
 /// A pod.
 pub(super) struct Pod {
     pub(super) id: String,
     pub(super) is_ready: bool,
     /// How often its network can fail to be released before it is released without the pod.
     pub(super) failures_left: u32,
+    /// Without it no failure is worth another attempt.
+    has_namespace: bool,
     pub(super) containers: BTreeMap<usize, Container>,
 }
 
@@ -39,13 +44,31 @@ pub(super) struct Reference {
 
 impl Pod {
     pub(super) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), is_ready: true, failures_left: 2, containers: BTreeMap::new() }
+        Self {
+            id: id.to_owned(),
+            is_ready: true,
+            failures_left: FAILURES,
+            has_namespace: true,
+            containers: BTreeMap::new(),
+        }
+    }
+
+    /// By a daemon that knows nothing of failures before its time.
+    pub(super) fn is_met_anew(&mut self) {
+        if self.has_namespace {
+            self.failures_left = FAILURES;
+        }
+    }
+
+    pub(super) fn lose_namespace(&mut self) {
+        self.has_namespace = false;
+        self.failures_left = 0;
     }
 
     /// The machine went down: its network namespace is gone, too.
     pub(super) fn outlive(&mut self) {
         self.end();
-        self.failures_left = 0;
+        self.lose_namespace();
     }
 
     /// It is not ready any more: what it ran has ended.

@@ -195,8 +195,11 @@ fn end(trial: &mut Trial, pod: usize, fault: Fault, removes: bool) {
         })
     });
     assert_eq!(ended.is_err(), fails, "{ended:?}");
-    if fails && fault == Fault::Network {
-        known.failures_left -= 1;
+    match fault {
+        Fault::Network if fails => known.failures_left -= 1,
+        // Its network was released before.
+        Fault::Host if fails => known.lose_namespace(),
+        _ => {}
     }
     known.end();
     if removes && !fails {
