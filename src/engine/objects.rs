@@ -226,8 +226,7 @@ impl ExecTemplate {
 /// What is still to be told of a container.
 #[derive(Debug, Default)]
 pub(crate) struct News {
-    /// Its record is removed: what comes late, as the exit of one that was removed while it was created, would bring
-    /// it back.
+    /// Its record is removed: what comes late, as the exit of one that was never started, would bring it back.
     pub(crate) ended: bool,
 }
 
@@ -323,8 +322,7 @@ impl Container {
         (pid > 0 && !matches!(self.state(), ContainerState::Exited { .. })).then_some(pid)
     }
 
-    /// Applies an event: compute, write, publish. Returns the bytes written; `None` for a container whose record is
-    /// removed.
+    /// Applies an event: compute, write, publish. Returns the bytes written, if its record is not removed.
     pub(crate) fn apply(&self, event: ContainerEvent, news: &News) -> Result<Option<Vec<u8>>, EngineError> {
         let mut held = lock(&self.record);
         let mut next = held.clone();
@@ -363,16 +361,14 @@ impl Container {
         self.published.load(Ordering::Acquire)
     }
 
-    /// Writes the record as it is; `None` for a container whose record is removed.
+    /// Writes the record as it is, if it is not removed.
     pub(crate) fn save(&self, news: &News) -> Result<Option<Vec<u8>>, EngineError> {
         self.write(&lock(&self.record), news)
     }
 
     fn write(&self, record: &ContainerRecord, news: &News) -> Result<Option<Vec<u8>>, EngineError> {
-        if news.ended {
-            return Ok(None);
-        }
-        record::save(&self.pod.files.container(&self.id), &self.id, record).map(Some)
+        let path = self.pod.files.container(&self.id);
+        (!news.ended).then(|| record::save(&path, &self.id, record)).transpose()
     }
 
     pub(crate) fn view(&self) -> ContainerView {

@@ -74,7 +74,9 @@ impl Recovery {
             let there = match key {
                 Key::Pod(id) => PodFiles::new(&self.core.paths, id).dir().exists(),
                 Key::Container(id) => record::decode::<ContainerRecord>(bytes).is_ok_and(|record| {
-                    PodFiles::new(&self.core.paths, &record.sandbox_id).spec(id).exists()
+                    let files = PodFiles::new(&self.core.paths, &record.sandbox_id);
+                    // What came back after a reboot has no spec.
+                    files.spec(id).exists() || files.container(id).exists()
                 }),
                 Key::PodRanges => true,
             };

@@ -76,12 +76,16 @@ fn run(steps: &[Step]) {
 #[test]
 fn orders_that_were_wrong_once_are_right() {
     use Fault::{Host, Network, Nothing};
+    use Meanwhile::Reboot;
     let stop = |fault| Step::StopPod(0, fault);
     let anew = || Step::Restart(Meanwhile::Nothing);
     run(&[Step::Run(0, Nothing), stop(Host), stop(Network)]);
     run(&[Step::Run(0, Nothing), stop(Host), anew(), stop(Network)]);
     run(&[Step::Run(0, Nothing), stop(Network), anew(), stop(Network), stop(Network), stop(Network)]);
-    run(&[Step::Run(0, Nothing), Step::Create(0, 1, Nothing), Step::Remove(0, 1, Nothing), anew()]);
+    let made = || [Step::Run(0, Nothing), Step::Create(0, 1, Nothing)];
+    let then = |more: [Step; 3]| run(&made().into_iter().chain(more).collect::<Vec<_>>());
+    then([Step::Remove(0, 1, Nothing), anew(), anew()]);
+    then([Step::Restart(Reboot), anew(), Step::Restart(Reboot)]);
 }
 
 #[test]
