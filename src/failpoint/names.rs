@@ -92,6 +92,10 @@ pub const POINTS: &[Point] = &[
     passes("shim.exec.forked"),
     fails("launch.exec.joined"),
     fails("launch.exec.entered"),
+    // Attach.
+    fails("shim.attach.piped"),
+    passes("shim.attach.opened"),
+    passes("shim.attach.left"),
     // UpdateContainerResources, UpdatePodSandboxResources.
     fails("engine.update.limited"),
     fails("engine.update.specified"),

@@ -44,8 +44,8 @@ impl Shim {
         else {
             return true;
         };
-        let mut over = false;
-        if all || !self.is_held_up(id) {
+        let (mut over, was_held) = (false, self.pod.is_held(id));
+        if all || !was_held {
             (watched.fd, over) = self.pump(watched.fd, all, |shim, bytes| {
                 if let Some(handles) = shim.containers.get_mut(id) {
                     handles.stdio.log.write(stream, bytes);
@@ -53,15 +53,18 @@ impl Shim {
                 shim.repeat(id, stream, bytes)
             });
         }
-        if !over && self.is_held_up(id) {
-            self.reactor.set_interest(&watched, false, false);
-        }
         if over {
             self.reactor.unwatch(watched);
             if let Some(handles) = self.containers.get_mut(id) {
                 handles.stdio.log.finish(stream);
             }
         } else if let Some(handles) = self.containers.get_mut(id) {
+            // What was decided meanwhile has found nothing in its place.
+            match self.pod.is_held(id) {
+                is_held if is_held == was_held => {}
+                true => self.reactor.pause(&watched),
+                false => self.reactor.set_interest(&watched, true, false),
+            }
             *slot(&mut handles.stdio.outputs, stream) = Some(watched);
         }
         over

@@ -81,8 +81,6 @@ pub(crate) struct Stdio {
     pub(crate) outputs: [Option<Watched>; 2],
     pub(crate) log: Log,
     pub(crate) stdin: Option<OwnedFd>,
-    /// Stdin ends with the first attached client that has it.
-    pub(crate) stdin_once: bool,
     /// Its one output is the master of its terminal.
     pub(crate) tty: bool,
 }
@@ -98,13 +96,7 @@ impl Handles {
                 joined: None,
             },
             first: First { child: Some(child), root: None, successor: None },
-            stdio: Stdio {
-                outputs: [None, None],
-                log,
-                stdin: None,
-                stdin_once: plan.stdio.stdin_once,
-                tty: plan.stdio.tty,
-            },
+            stdio: Stdio { outputs: [None, None], log, stdin: None, tty: plan.stdio.tty },
             status: None,
             agent: agent.map(|one| one.socket.clone()).unwrap_or_default(),
             memory: None,

@@ -56,7 +56,6 @@ impl Shim {
         if let Some(conn) = self.conns.remove(&token) {
             self.reactor.drop_conn(token, &conn);
         }
-        self.forget_clients_of(token);
         self.feed(Event::HungUp(token));
     }
 

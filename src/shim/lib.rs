@@ -23,12 +23,13 @@
 //! `pod` knows where everything stands and decides what is to be done: a state machine without a system call, tried in
 //! memory. All else does it: `shim` is the loop, `reactor` what it waits for, `perform` carries out the pod's actions,
 //! `daemons` and `conn` are the daemon's side, `requests` what it asks beside the pod; `container`, `execs`, `sandbox`, `succession` and `burial` hold processes and
-//! descriptors; `attach` the clients of a container; `log` the CRI log file; `capture` an exec's output; the talk with a
+//! descriptors; `attach` the pipes of a container's clients, `clients` what they have yet to get; `log` the CRI log file; `capture` an exec's output; the talk with a
 //! child is `launch::channel`. `probe` finds out what the host can do.
 
 mod attach;
 mod burial;
 mod capture;
+mod clients;
 mod conn;
 mod container;
 mod daemons;

@@ -32,6 +32,9 @@ impl Shim {
                 let (streams, tty) = (*streams, *tty);
                 self.run_command(number, first, &Command { plan, streams, tty, is_open: true });
             }
+            (Course::Attach(number), Request::Attach { id, streams }) => {
+                self.open_client(number, id, *streams);
+            }
             (_, request) => self.serve(ticket, request),
         }
     }
@@ -63,7 +66,6 @@ impl Shim {
             Action::Close { id, count } => self.close(&id, count),
             Action::DiscardLog(id) => self.discard_log(&id),
             Action::Release(id) => self.release(&id),
-            Action::EndClients(id) => self.end_clients(&id),
             Action::WriteExit(record) => self.write_exit(&record),
             Action::Forget(id) => self.forget(&id),
             Action::HearExec(number) => self.hear_exec(number),
@@ -73,6 +75,15 @@ impl Shim {
             Action::CloseExec(number, container) => self.close_exec(number, &container),
             Action::Answer { ticket, number, reply } => self.answer_exec(ticket, number, reply),
             Action::ForgetExec(number) => drop(self.execs.remove(&number)),
+            Action::PassPipes(ticket, number) => self.pass_pipes(ticket, number),
+            Action::AwaitRoom(number) => self.await_room(number),
+            Action::CloseClient(number) => self.close_client(number),
+            Action::CloseStdin(id) => drop(self.close_stdin(&id)),
+            Action::Hold(id) => self.hold(&id),
+            Action::Resume(id) => self.resume(&id),
+            Action::ReportStalled(id) => {
+                crate::report(&format!("container {id}: an attached client that does not read is dropped"));
+            }
         }
     }
 }

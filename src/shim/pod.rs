@@ -6,6 +6,7 @@
 
 mod action;
 mod burial;
+mod client;
 mod container;
 mod event;
 mod exec;
@@ -20,7 +21,7 @@ use wire::msg::{ContainerSnapshot, Reply};
 
 pub(crate) use action::{Action, Course};
 pub(crate) use container::Container;
-pub(crate) use event::{Birth, Count, End, Event, ExecFact, Fact, Remains, Rest};
+pub(crate) use event::{Birth, ClientFact, Count, End, Event, ExecFact, Fact, Remains, Rest};
 pub(crate) use exec::Exec;
 
 /// A pod that does not die in this time is left behind.
@@ -50,6 +51,7 @@ pub(crate) struct Pod {
     // In boxes: a map has room for eleven from the first on.
     containers: BTreeMap<String, Box<Container>>,
     execs: BTreeMap<u64, Box<Exec>>,
+    clients: BTreeMap<u64, client::Client>,
     /// How commands ended that nobody has asked about yet, with the connection that may.
     outcomes: BTreeMap<u64, (u64, Reply)>,
     conns: BTreeSet<u64>,
@@ -71,12 +73,15 @@ impl Pod {
             }
             Event::Container(id, fact) => self.on_fact(now, &id, fact),
             Event::Exec(number, fact) => self.on_exec(now, number, fact),
+            Event::Client(number, fact) => self.on_client(now, number, fact),
+            Event::Silenced(id) => self.end_clients(&id),
             Event::Connected(conn) => {
                 self.conns.insert(conn);
             }
             Event::HungUp(conn) => {
                 self.conns.remove(&conn);
                 self.outcomes.retain(|_, (owner, _)| *owner != conn);
+                self.leave_with(conn);
             }
             Event::Reaped(end) => self.on_reaped(end),
             Event::ReapedAgain(end) => {
@@ -91,7 +96,8 @@ impl Pod {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let containers = self.containers.values().filter_map(|one| one.deadline());
         let execs = self.execs.values().filter_map(|one| one.deadline());
-        containers.chain(execs).chain(self.shutdown.as_ref().map(|shutdown| shutdown.by)).min()
+        let clients = self.clients.values().filter_map(client::Client::deadline);
+        containers.chain(execs).chain(clients).chain(self.shutdown.as_ref().map(|shutdown| shutdown.by)).min()
     }
 
     /// Who is to be told that the pod has ended, once it has.
@@ -121,6 +127,11 @@ impl Pod {
         self.containers.get(id).map(Box::as_ref)
     }
 
+    /// The output of one of its containers is left alone for a client that is behind.
+    pub(crate) fn is_held(&self, id: &str) -> bool {
+        self.containers.get(id).is_some_and(|container| container.is_held())
+    }
+
     /// The process of one of its commands, until that is reaped.
     pub(crate) fn exec_process(&self, number: u64) -> Option<i32> {
         self.execs.get(&number).and_then(|exec| exec.pid())
@@ -133,6 +144,7 @@ impl Pod {
             }
         }
         self.on_exec_timers(now);
+        self.on_client_timers(now);
     }
 
     fn on_fact(&mut self, now: Instant, id: &str, fact: Fact) {

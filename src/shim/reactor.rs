@@ -38,8 +38,8 @@ pub(crate) enum Source {
     ExecStatus(u64),
     /// An output of a command.
     ExecOutput(u64, Stream),
-    /// A pipe to an attached client.
-    Attached(u64),
+    /// A pipe to an attached client: which client's, and which of its pipes.
+    Attached(u64, usize),
 }
 
 /// A descriptor in the poller.
@@ -156,7 +156,12 @@ impl Reactor {
         let _ = self.poller.set_interest(&watched.fd, watched.token, readable, writable);
     }
 
-    /// The same for a connection; `false` when it is of no use any more.
+    /// Lets a descriptor rest: it is told once at most, also of its end, until there is interest in it again.
+    pub(crate) fn pause(&self, watched: &Watched) {
+        let _ = self.poller.pause(&watched.fd, watched.token);
+    }
+
+    /// Whether a connection is waited for to become readable, and writable; `false` when it is of no use any more.
     pub(crate) fn set_conn_interest(&self, token: u64, conn: impl AsFd, wanted: Interest) -> bool {
         self.poller.set_interest(conn, token, wanted.readable, wanted.writable).is_ok()
     }

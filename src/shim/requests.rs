@@ -56,7 +56,6 @@ impl Shim {
             Request::Sandbox(plan) => self.set_up_sandbox(plan).map(Some),
             Request::ReopenLog { id } => self.reopen_log(id).map(|()| Some(Reply::Ok)),
             Request::CloseStdin { id } => self.close_stdin(id).map(|()| Some(Reply::Ok)),
-            Request::Attach { id, streams } => self.attach(ticket, id, *streams).map(|()| None),
             // The pod's own.
             Request::Create(_)
             | Request::Start { .. }
@@ -64,6 +63,7 @@ impl Shim {
             | Request::Exec(_)
             | Request::OpenExec { .. }
             | Request::WaitExec { .. }
+            | Request::Attach { .. }
             | Request::Remove { .. }
             | Request::Shutdown => Ok(None),
         };
@@ -123,7 +123,8 @@ impl Shim {
         handles.stdio.log.reopen().map_err(|error| failed(ErrorCode::Io, &error))
     }
 
-    fn close_stdin(&mut self, id: &str) -> Result<(), Reply> {
+    /// Ends a container's stdin, but for clients that have it.
+    pub(crate) fn close_stdin(&mut self, id: &str) -> Result<(), Reply> {
         self.containers.get_mut(id).ok_or_else(|| unknown(id))?.stdio.stdin = None;
         Ok(())
     }

@@ -60,9 +60,7 @@ pub(crate) fn run() -> SysResult<()> {
     let mut shim = Shim::new(single)?;
     failpoint::pass!("shim.run.started");
     while !shim.is_done() {
-        let clients = shim.clients.values().filter_map(Client::deadline);
-        let deadline = clients.chain(shim.pod.deadline()).min();
-        shim.reactor.wait(deadline)?;
+        shim.reactor.wait(shim.pod.deadline())?;
         while let Some(source) = shim.reactor.take_ready() {
             shim.dispatch(source);
         }
@@ -114,7 +112,7 @@ impl Shim {
             Source::Console(id) => self.on_console(&id),
             Source::ExecStatus(number) => self.hear_exec(number),
             Source::ExecOutput(number, stream) => self.on_exec_output(number, stream),
-            Source::Attached(number) => self.on_attached(number),
+            Source::Attached(number, index) => self.on_attached(number, index),
         }
     }
 
@@ -130,7 +128,6 @@ impl Shim {
         if self.pod.deadline().is_some_and(|at| at <= now) {
             self.feed(Event::Timer);
         }
-        self.drop_stalled_clients(now);
     }
 
     /// Reads what an output holds and passes it on; `true` at its end. A full turn's worth is left for later

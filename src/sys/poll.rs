@@ -49,6 +49,15 @@ impl Poller {
         self.0.modify(fd, &mut event).map_err(SysError::nix("epoll_ctl", ""))
     }
 
+    /// Lets `fd` rest until its interest is changed: of its end it is told once more at most, however long that stands.
+    ///
+    /// # Errors
+    /// `ENOENT` when it was not added.
+    pub fn pause(&self, fd: impl AsFd, token: u64) -> SysResult<()> {
+        let mut event = EpollEvent::new(EpollFlags::EPOLLONESHOT, token);
+        self.0.modify(fd, &mut event).map_err(SysError::nix("epoll_ctl", ""))
+    }
+
     /// Waits for `fd` no longer. Closing a descriptor does the same, unless a child has inherited it.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! what it was told, and looks for it behind every death of the daemon.
 
 use crate::cases::Case;
-use crate::verbs::{namespaces_of, remove_image, resize, say_hello, update};
+use crate::verbs::{namespaces_of, remove_image, resize, say_hello, update, watch};
 use e2e::client::Cri;
 use e2e::error::Error;
 use e2e::logs;
@@ -159,6 +159,7 @@ impl Node {
         let (main, log) = self.run_container(pod, config, "main", MAIN)?;
         let said = self.of(pod, &main, "ExecSync", say_hello)?;
         assert_eq!(said, b"hello\n");
+        self.of(pod, &main, "Attach", watch)?;
         self.of(pod, &main, "UpdateContainerResources", update)?;
         self.of(pod, pod, "UpdatePodSandboxResources", resize)?;
         let (short, _) = self.run_container(pod, config, "short", &format!("exit {CODE}"))?;

@@ -3,9 +3,10 @@
 use e2e::client::Cri;
 use e2e::error::Error;
 use e2e::proto::{
-    ImageSpec, LinuxContainerResources, NamespaceOption, PodSandboxConfig, RemoveImageRequest,
+    AttachRequest, ImageSpec, LinuxContainerResources, NamespaceOption, PodSandboxConfig, RemoveImageRequest,
     UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
 };
+use e2e::raw::{Raw, Said, Upgrade};
 use e2e::world::BUSYBOX;
 
 /// A command whose process dies before it is the program has an exit code that says so: the kubelet probes again.
@@ -13,6 +14,24 @@ pub(crate) async fn say_hello(cri: Cri, id: String) -> Result<Vec<u8>, Error> {
     let reply = cri.exec(&id, &["/bin/echo", "hello"], 30).await?;
     let ran = reply.exit_code == 0;
     if ran { Ok(reply.stdout) } else { Err(Error::Incomplete { method: "ExecSync", part: "exit code 0" }) }
+}
+
+/// Attach, until the container has said something; then the client leaves.
+pub(crate) async fn watch(cri: Cri, id: String) -> Result<(), Error> {
+    let request = AttachRequest { container_id: id, stdout: true, ..AttachRequest::default() };
+    let attached = cri.runtime.clone().attach(request).await;
+    let url = attached
+        .map_err(|status| Error::Rpc { method: "Attach", status: Box::new(status) })?
+        .into_inner()
+        .url;
+    let lost = |_| Error::Incomplete { method: "Attach", part: "output" };
+    let mut client = Raw::connect(&url, Upgrade::Channels).map_err(lost)?;
+    loop {
+        match client.hear().map_err(lost)? {
+            Said::Data(1, text, _) if !text.is_empty() => return Ok(()),
+            _ => {}
+        }
+    }
 }
 
 /// RemoveImage.

@@ -75,8 +75,6 @@ pub(crate) enum Action {
     DiscardLog(String),
     /// Lets go of everything that a dead container holds.
     Release(String),
-    /// The attached clients of a container get no more.
-    EndClients(String),
     /// Writes the exit file.
     WriteExit(ExitRecord),
     /// Drops the container and its exit file.
@@ -100,6 +98,20 @@ pub(crate) enum Action {
     },
     /// Drops a command.
     ForgetExec(u64),
+    /// Gives the daemon its ends of a client's pipes.
+    PassPipes(Ticket, u64),
+    /// Waits for room in those pipes of a client for which something is left, and in no others.
+    AwaitRoom(u64),
+    /// Closes the pipes to a client.
+    CloseClient(u64),
+    /// Ends a container's stdin.
+    CloseStdin(String),
+    /// Leaves a container's output alone.
+    Hold(String),
+    /// Goes on reading it.
+    Resume(String),
+    /// Says that a client of this container is dropped for not reading.
+    ReportStalled(String),
 }
 
 /// How a request is carried out. What it brings is not copied: whoever carries it out has it at hand.
@@ -116,6 +128,8 @@ pub(crate) enum Course {
         /// The first process of its container.
         first: i32,
     },
+    /// By opening the pipes of a client of this number.
+    Attach(u64),
     /// By the shim alone, which also answers.
     Serve,
 }

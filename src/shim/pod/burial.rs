@@ -168,7 +168,7 @@ impl Container {
             log_bytes_lost: remains.bytes_lost,
         };
         todo.push(Action::Release(self.id.clone()));
-        todo.push(Action::EndClients(self.id.clone()));
+        todo.push(Action::Then(Box::new(Event::Silenced(self.id.clone()))));
         todo.push(Action::WriteExit(record.clone()));
         match (&self.phase, &failure) {
             (Phase::Starting(ticket), Some(failure)) => todo.push(Action::Reply(*ticket, refused(failure))),

@@ -98,6 +98,10 @@ pub(crate) struct Container {
     pub(super) ended: Option<End>,
     pub(super) burial: Burial,
     pub(super) removers: Vec<Ticket>,
+    /// Its stdin ends with the first attached client that has it.
+    stdin_once: bool,
+    /// Its output is left alone for a client that is behind.
+    is_held: bool,
 }
 
 impl Container {
@@ -124,6 +128,8 @@ impl Container {
             ended: None,
             burial: Burial::default(),
             removers: Vec::new(),
+            stdin_once: plan.stdio.stdin_once,
+            is_held: false,
         }
     }
 
@@ -145,6 +151,21 @@ impl Container {
     /// Its first process, if its program runs.
     pub(crate) fn running(&self) -> Option<i32> {
         self.pid.filter(|_| matches!(self.phase, Phase::Running))
+    }
+
+    /// Its stdin ends with the first attached client that has it.
+    pub(super) fn stdin_once(&self) -> bool {
+        self.stdin_once
+    }
+
+    /// Its output is left alone.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Its output is to be left alone, or read again; `false` when it is so already.
+    pub(super) fn hold(&mut self, held: bool) -> bool {
+        std::mem::replace(&mut self.is_held, held) != held
     }
 
     /// Who waits for its removal.

@@ -22,6 +22,10 @@ pub(crate) enum Event {
     Container(String, Fact),
     /// Something about a command.
     Exec(u64, ExecFact),
+    /// Something about an attached client.
+    Client(u64, ClientFact),
+    /// The output of a container is over, and all of it is read.
+    Silenced(String),
     /// A daemon has come, by the token of its connection.
     Connected(u64),
     /// It has gone.
@@ -104,6 +108,19 @@ pub(crate) enum ExecFact {
         /// There was nothing.
         empty: bool,
     },
+}
+
+/// What happens to an attached client.
+#[derive(Debug)]
+pub(crate) enum ClientFact {
+    /// Its pipes stand.
+    Opened,
+    /// They could not be opened.
+    NotOpened(Reply),
+    /// So many bytes wait for room in its pipes.
+    Behind(usize),
+    /// Nobody reads them any more.
+    Gone,
 }
 
 /// How a container begins.

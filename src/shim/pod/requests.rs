@@ -16,11 +16,10 @@ impl Pod {
             Request::Create(plan) => self.create(ticket, plan),
             Request::Exec(plan) => self.exec(ticket, plan),
             Request::OpenExec { plan, .. } => self.open_exec(ticket, plan),
-            Request::Hello
-            | Request::Sandbox(_)
-            | Request::ReopenLog { .. }
-            | Request::CloseStdin { .. }
-            | Request::Attach { .. } => Ok(Course::Serve),
+            Request::Hello | Request::Sandbox(_) | Request::ReopenLog { .. } | Request::CloseStdin { .. } => {
+                Ok(Course::Serve)
+            }
+            Request::Attach { id, streams } => self.attach(ticket, id, *streams),
             Request::Start { id } => self.start(ticket, id).map(|()| self.course()),
             Request::Signal { id, signal, all } => {
                 self.signal(ticket, id, *signal, *all).map(|()| self.course())

@@ -2,9 +2,12 @@
 //! The pod in memory: single cases here, all orders of events in `orders`.
 
 mod checks;
+mod clients;
 mod commands;
+mod fake;
 mod orders;
 mod runtimes;
+mod streams;
 mod world;
 
 use std::time::Duration;
@@ -13,7 +16,8 @@ use wire::msg::{ContainerState, ErrorCode, Reply, Request};
 use wire::plan::PidNamespace;
 
 use super::{Event, Fact};
-use world::{By, World, failure, ids, plan};
+use fake::By;
+use world::{World, failure, ids, plan};
 
 fn is_error(reply: Option<&Reply>, wanted: ErrorCode) -> bool {
     matches!(reply, Some(Reply::Error { kind, .. }) if *kind == wanted)

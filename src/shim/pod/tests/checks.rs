@@ -4,7 +4,8 @@ use sys::process::SIGKILL;
 use wire::msg::{ExitRecord, Reply, Request};
 
 use super::super::Ticket;
-use super::world::{By, World};
+use super::fake::By;
+use super::world::World;
 
 impl World {
     /// A start is told before the end, and a container that is there once.

@@ -8,7 +8,8 @@ use wire::msg::{Reply, Request};
 use wire::plan::{ContainerPlan, PidNamespace};
 
 use super::super::Fact;
-use super::world::{By, World, failure, ids, plan};
+use super::fake::By;
+use super::world::{World, failure, ids, plan};
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 

@@ -6,8 +6,9 @@ use wire::msg::{ContainerState, ErrorCode, Reply, Request};
 use wire::plan::{ContainerPlan, RuntimePlan};
 
 use super::super::{End, Fact, Ticket};
+use super::fake::By;
 use super::is_error;
-use super::world::{By, World, failure, plan};
+use super::world::{World, failure, plan};
 
 impl World {
     pub(super) fn run_start(&mut self, id: &str) {

@@ -1,6 +1,6 @@
 //! A kernel and its processes in memory: carries out the pod's actions and lets it know what comes of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use launch::Failure;
@@ -9,7 +9,9 @@ use wire::msg::{ErrorCode, ExitRecord, Reply, Request};
 use wire::plan::{ContainerPlan, IdMap, IdMaps, PidNamespace};
 
 use super::super::{Action, Birth, Count, Course, End, Event, Fact, Pod, Remains, Rest, Ticket};
+use super::clients::Streaming;
 use super::commands::FakeExec;
+use super::fake::{By, Fake};
 
 pub(super) fn plan(id: &str) -> ContainerPlan {
     let mut plan =
@@ -29,56 +31,6 @@ pub(super) fn failure(message: &str) -> Failure {
     Failure { kind: ErrorCode::Setup, errno: 2, message: message.to_owned() }
 }
 
-/// Who ends a first process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
-    /// Itself, with this code.
-    Itself(i32),
-    /// The kernel, for want of memory.
-    Kernel,
-    /// The shim.
-    Us,
-    /// Somebody else's SIGKILL.
-    Somebody,
-}
-
-/// A container as it really is.
-#[derive(Debug, Default)]
-pub(super) struct Fake {
-    /// The first process, and the one that takes its place in secret.
-    pub(super) pid: i32,
-    pub(super) successor: Option<i32>,
-    pub(super) joins: bool,
-    /// The one that the shim has a descriptor of; 0: of none.
-    pub(super) known: i32,
-    pub(super) has_appeared: bool,
-    /// It has begun in a user namespace, and is with its second process.
-    pub(super) has_handed_over: bool,
-    /// It lives in a user namespace.
-    pub(super) is_mapped: bool,
-    /// What the child has said, unheard.
-    said: VecDeque<Fact>,
-    /// The status channel: the child's end is closed; the shim's is.
-    pub(super) has_hung_up: bool,
-    channel_closed: bool,
-    pub(super) told: bool,
-    /// OOM kills in its cgroup.
-    pub(super) kills: u64,
-    /// Those that the shim has seen it survive.
-    pub(super) outlived: u64,
-    /// Something outside holds its output.
-    pub(super) held: bool,
-    /// So many times its cgroup is found populated.
-    pub(super) left: u32,
-    /// No signal ends it.
-    pub(super) immortal: bool,
-    pub(super) by: Option<By>,
-    /// The process that a runtime's `create` leaves behind.
-    pub(super) leaves: Option<i32>,
-    /// The runtime's `start`.
-    pub(super) helper: i32,
-}
-
 pub(super) struct World {
     pub(super) pod: Pod,
     pub(super) now: Instant,
@@ -86,6 +38,8 @@ pub(super) struct World {
     next: i32,
     pub(super) fakes: BTreeMap<String, Fake>,
     pub(super) execs: BTreeMap<u64, FakeExec>,
+    /// What containers write, and who reads it.
+    pub(super) streaming: Streaming,
     /// The command that was forked last.
     pub(super) newest: Option<u64>,
     /// Ended, not reaped.
@@ -111,6 +65,7 @@ impl World {
             next: 1000,
             fakes: BTreeMap::new(),
             execs: BTreeMap::new(),
+            streaming: Streaming::default(),
             newest: None,
             zombies: Vec::new(),
             replies: BTreeMap::new(),
@@ -145,7 +100,12 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, request: Request) -> Ticket {
-        let ticket = Ticket { conn: 7, id: self.tickets.len() as u64 };
+        self.ask_on(7, request)
+    }
+
+    /// The same on a connection of this number.
+    pub(super) fn ask_on(&mut self, conn: u64, request: Request) -> Ticket {
+        let ticket = Ticket { conn, id: self.tickets.len() as u64 };
         self.tickets.push(ticket);
         let asked = request.clone();
         self.requests.push(request);
@@ -155,6 +115,9 @@ impl World {
             (Course::Run { number, .. }, Request::Exec(plan)) => self.fork_exec(number, plan, false),
             (Course::Run { number, .. }, Request::OpenExec { plan, .. }) => {
                 self.fork_exec(number, plan, true);
+            }
+            (Course::Attach(number), Request::Attach { id, streams }) => {
+                self.open_client(number, id, *streams);
             }
             _ => self.perform(Action::Reply(ticket, Reply::Ok)),
         }
@@ -321,7 +284,13 @@ impl World {
                 self.done.push(format!("announce {}", record.id));
                 self.announced.push(record);
             }
-            Action::Then(event) => self.feed(*event),
+            Action::Then(event) => {
+                if let Event::Silenced(id) = event.as_ref() {
+                    self.done.push(format!("end clients {id}"));
+                    self.streaming.silence(id);
+                }
+                self.feed(*event);
+            }
             Action::Hear(id) => self.hear(&id),
             Action::Tell(id) => {
                 let at_ns = self.wall();
@@ -354,6 +323,7 @@ impl World {
                 let alone = !kill || fake.left == 0;
                 fake.left = fake.left.saturating_sub(u32::from(kill));
                 let silent = !fake.held;
+                self.read_all(&id);
                 self.learn(&id, Fact::Emptied(Rest { alone, silent }));
             }
             Action::Close { id, count } => {
@@ -362,7 +332,6 @@ impl World {
             }
             Action::DiscardLog(id) => self.done.push(format!("discard log {id}")),
             Action::Release(id) => self.done.push(format!("release {id}")),
-            Action::EndClients(id) => self.done.push(format!("end clients {id}")),
             Action::WriteExit(record) => self.done.push(format!("write exit {}", record.id)),
             Action::Forget(id) => {
                 self.done.push(format!("forget {id}"));
@@ -375,6 +344,13 @@ impl World {
             | Action::CloseExec(..)
             | Action::Answer { .. }
             | Action::ForgetExec(_) => self.perform_exec(action),
+            Action::PassPipes(..)
+            | Action::AwaitRoom(_)
+            | Action::CloseClient(_)
+            | Action::CloseStdin(_)
+            | Action::Hold(_)
+            | Action::Resume(_)
+            | Action::ReportStalled(_) => self.perform_for_client(action),
             Action::RunStart(id) => self.run_start(&id),
             Action::Adopt(id, end) => self.adopt(&id, end),
             Action::WatchMemory(_) => {}
