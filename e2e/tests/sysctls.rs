@@ -52,6 +52,8 @@ fn parameters_are_there_when_the_network_is_and_have_defaults() {
             ("net.ipv4.conf.eth7.arp_filter", "1", "this kernel has none"),
             ("fs.mqueue.no_such", "1", "this kernel has none"),
             ("net.ipv4.ip_forward", "many", "the kernel does not take \"many\""),
+            ("kernel.sem", "x", "the kernel does not take \"x\""),
+            ("kernel.msgmax", "-1", "the kernel does not take \"-1\""),
         ] {
             let config = with(world.pod("refused").unwrap(), &[(name, value)]);
             let error = cri.run_pod(&config).await.unwrap_err().to_string();

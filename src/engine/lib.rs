@@ -138,6 +138,7 @@ impl Engine {
         let metrics = metrics::Metrics::register(metrics)?;
         let (mirror, durable) = mirror::Mirror::open(&paths.store(), metrics.unwritten())?;
         let live = live::Live::new(settings, &paths.state, None).await?;
+        live.handlers.tidy(&paths.state);
         let opened = Opened { preflight, metrics, mirror, live };
         let engine = Self::assemble(seams, stores, paths, opened)?;
         engine.core.warm_up();

@@ -1,4 +1,5 @@
-//! Settings that may change while the daemon runs, with what is made of them. Whoever uses several looks at one state.
+//! Settings that may change while the daemon runs, with what is made of them. Whoever uses several looks once, and
+//! hands what was found through the whole of a request.
 
 use crate::error::EngineError;
 use crate::handlers::{HandlerSettings, Handlers};
@@ -90,8 +91,9 @@ impl Engine {
         // A pod that came meanwhile either sees this or is seen here. Where one is seen that needs what would go, the new
         // settings have been in force for the moment between, and what began in it goes by them.
         let unused = self.check_handlers_in_use(&former.settings, &next.settings);
-        if unused.is_err() {
-            self.core.live.store(former);
+        match unused {
+            Ok(()) => next.handlers.tidy(&self.core.paths.state),
+            Err(_) => self.core.live.store(former),
         }
         unused
     }

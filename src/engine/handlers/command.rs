@@ -40,7 +40,7 @@ impl Runtime {
         state: &Path,
     ) -> Result<Self, EngineError> {
         let root = if settings.root.as_os_str().is_empty() {
-            state.join("handlers").join(name)
+            state.join(super::DIR).join(name)
         } else {
             settings.root.clone()
         };

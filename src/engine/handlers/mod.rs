@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 /// The name of the handler that is always there.
 const NATIVE: &str = "native";
+/// What runtimes keep that are not told where, below the state directory: a directory by the handler's name.
+const DIR: &str = "handlers";
 
 /// One handler; a `[handlers.NAME]` section of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,6 +167,16 @@ impl Handlers {
         }
         let rlimits = rlimits::ByHandler::new(settings)?;
         Ok(Self { default: settings.default_handler.clone(), named, host_devices, rlimits })
+    }
+
+    /// Removes what runtimes have left that are configured no more: directories in which nothing is.
+    pub(crate) fn tidy(&self, state: &Path) {
+        for entry in std::fs::read_dir(state.join(DIR)).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| !self.named.contains_key(name)) {
+                // One that holds something is somebody's.
+                let _ = std::fs::remove_dir(entry.path());
+            }
+        }
     }
 
     /// What of the host's devices a privileged container of a handler gets.

@@ -59,18 +59,25 @@ pub(crate) fn try_out(settings: &Settings) -> Result<Tried, SettingError> {
     if wanted.is_empty() {
         return Ok(Tried::default());
     }
-    // Namespaces are a thread's, and end with it.
-    let tried = std::thread::scope(|scope| {
-        let own = std::thread::Builder::new().name("parameters".to_owned());
-        own.spawn_scoped(scope, || try_here(&wanted)).ok()?.join().ok()?
-    });
+    let tried = apart(|| try_here(&wanted));
     // Whoever may make no namespaces finds nothing out.
     Ok(tried.unwrap_or_else(|| Tried { taken: wanted, ..Tried::default() }))
 }
 
-/// On a thread of its own. `None`: it may not leave the host's namespaces, whose parameters are not touched.
-fn try_here(wanted: &Sysctls) -> Option<Tried> {
-    sys::process::unshare(namespace::NET | namespace::IPC | namespace::UTS).ok()?;
+/// Does something in namespaces of its own. `None`: the process may not leave the host's, whose parameters are not touched.
+pub(super) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    // Namespaces are a thread's, and end with it.
+    std::thread::scope(|scope| {
+        let own = std::thread::Builder::new().name("parameters".to_owned());
+        let work = || {
+            sys::process::unshare(namespace::NET | namespace::IPC | namespace::UTS).ok()?;
+            Some(work())
+        };
+        own.spawn_scoped(scope, work).ok()?.join().ok()?
+    })
+}
+
+fn try_here(wanted: &Sysctls) -> Tried {
     let mut tried = Tried::default();
     for (name, value) in wanted {
         let (bytes, text) = (name.as_str().as_bytes(), value.as_str().as_bytes());
@@ -85,7 +92,7 @@ fn try_here(wanted: &Sysctls) -> Option<Tried> {
             }
         }
     }
-    Some(tried)
+    tried
 }
 
 #[cfg(test)]

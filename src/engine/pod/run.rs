@@ -4,6 +4,7 @@
 use super::{files, sysctls};
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
+use crate::live::Live;
 use crate::mirror::Key;
 use crate::names::{Claim, Ticket};
 use crate::objects::Pod;
@@ -12,6 +13,7 @@ use crate::registry::PodName;
 use crate::supervisor::{Hello, Notice, Supervisor, SupervisorError};
 use crate::{Pods, blocking};
 use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
+use oci::plan::PodSysctls;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use sys::shim_spawn::ShimProcess;
@@ -23,6 +25,12 @@ const SHIM_OOM_SCORE_ADJ: i32 = -999;
 
 type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String)>;
 
+/// What the settings say of a pod. They are looked at once, when its request is checked: what was checked is what is done.
+struct Terms {
+    live: Arc<Live>,
+    sysctls: PodSysctls,
+}
+
 impl Pods {
     /// Makes a pod ready and returns its id. An identical request joins the one in flight, or gets the pod that
     /// stands.
@@ -31,23 +39,24 @@ impl Pods {
         config: SandboxConfig,
         handler: String,
     ) -> Result<SandboxId, EngineError> {
-        self.core.live().handlers.find(&handler)?.check_pod(&config)?;
+        let live = self.core.live.load_full();
+        live.handlers.find(&handler)?.check_pod(&config)?;
         let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
-        let record = self.new_record(&id, config.clone(), handler.clone())?;
+        let record = self.new_record(&id, config.clone(), handler.clone(), &live)?;
         self.core.check_user_namespace(&config)?;
         self.core.labels.check(config.linux.security.selinux.as_ref())?;
-        self.check_sysctls(&config)?;
+        let sysctls = oci::plan::pod_sysctls(&config, &live.default_sysctls);
+        sysctls::check(&sysctls)?;
         if let Some(network) = files::network_of(&record) {
             self.core.network.validate(&network)?;
         }
         match self.names.claim(&config.metadata, (config.clone(), handler.clone()), id.as_str()) {
             Claim::New(ticket) => {
-                let this = self.clone();
+                let (this, terms) = (self.clone(), Arc::new(Terms { live, sysctls }));
                 let subject = format!("{}/{} {id}", config.metadata.namespace, config.metadata.name);
-                self.core
-                    .carry_out("RunPodSandbox", &subject, async move { this.make_pod(record, ticket).await })
-                    .await
+                let make = async move { this.make_pod(record, ticket, terms).await };
+                self.core.carry_out("RunPodSandbox", &subject, make).await
             }
             Claim::Join(join) => join.wait().await.map(SandboxId::new),
             Claim::Held { id, same } => self.held_pod(&config.metadata, id, same),
@@ -68,11 +77,12 @@ impl Pods {
         id: &SandboxId,
         config: Arc<SandboxConfig>,
         handler: String,
+        live: &Live,
     ) -> Result<PodRecord, EngineError> {
         let networked = config.linux.security.namespaces.network == NamespaceMode::Pod;
         let cgroup_parent = self.core.tree.parent(id.as_str(), &config.linux.cgroup_parent)?;
         let mut record = PodRecord::new(id.as_str(), config, handler, cgroup_parent);
-        record.netns = networked.then(|| self.core.live().settings.netns_dir.join(netns_name(id.as_str())));
+        record.netns = networked.then(|| live.settings.netns_dir.join(netns_name(id.as_str())));
         Ok(record)
     }
 
@@ -80,6 +90,7 @@ impl Pods {
         self: Arc<Self>,
         mut record: PodRecord,
         ticket: PodTicket,
+        terms: Arc<Terms>,
     ) -> Result<SandboxId, EngineError> {
         let made = self.core.labels.choose_level(&record.config).and_then(|level| {
             record.selinux_level = level.as_ref().map_or("", oci::selinux::Reserved::level).to_owned();
@@ -94,7 +105,7 @@ impl Pods {
         };
         self.core.registry.add_pod(pod.clone());
         let _op = pod.op.write().await;
-        match self.build(&pod, &ticket).await {
+        match self.build(&pod, &ticket, &terms).await {
             Ok(bytes) => {
                 self.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
                 pod.publish();
@@ -121,11 +132,16 @@ impl Pods {
     }
 
     /// Carries out the steps; whatever stands when one fails is found again through the record.
-    async fn build(self: &Arc<Self>, pod: &Arc<Pod>, ticket: &PodTicket) -> Result<Vec<u8>, EngineError> {
+    async fn build(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        ticket: &PodTicket,
+        terms: &Arc<Terms>,
+    ) -> Result<Vec<u8>, EngineError> {
         ticket.stage("recording");
-        // Settings that took the handler away may have come before this pod was known to hold it.
+        // Settings that took the handler away may have come before this pod was known to hold it: those of now are asked.
         self.core.live().handlers.find(&pod.handler())?;
-        self.journal(pod)?;
+        self.journal(pod, &terms.live)?;
         failpoint::reach!("engine.run.recorded")?;
         ticket.stage("setting up the network and the supervisor");
         let (ready, stands) = oneshot::channel();
@@ -135,8 +151,8 @@ impl Pods {
             std::mem::swap(&mut first, &mut second);
         }
         let (attached, launched) = tokio::join!(
-            self.core.stage("network", self.attach(pod, first)),
-            self.core.stage("supervisor", self.launch(pod, second)),
+            self.core.stage("network", self.attach(pod, first, terms)),
+            self.core.stage("supervisor", self.launch(pod, second, terms)),
         );
         if let (Err(_), Err(second)) = (&attached, &launched) {
             tracing::warn!(pod_id = %pod.id, error = chain(second), "the supervisor failed beside the network");
@@ -160,24 +176,29 @@ impl Pods {
     }
 
     /// Writes what is about to be made, before the first effect on the host.
-    fn journal(&self, pod: &Pod) -> Result<(), EngineError> {
+    fn journal(&self, pod: &Pod, live: &Live) -> Result<(), EngineError> {
         for dir in [pod.files.dir().to_owned(), pod.files.containers(), pod.files.exits()] {
             files::make_private(&dir)?;
         }
         failpoint::reach!("engine.run.directories")?;
-        self.protect(pod)?;
+        self.protect(pod, live)?;
         let cgroups = self.core.tree.dirs(pod);
         pod.update(|record| record.cgroups = cgroups).map(drop)
     }
 
     /// Gives the pod's directory the mode that it is to have, also where an earlier daemon gave it another.
-    pub(crate) fn protect(&self, pod: &Pod) -> Result<(), EngineError> {
-        let is_foreign = self.core.live().handlers.of(pod).is_foreign();
+    pub(crate) fn protect(&self, pod: &Pod, live: &Live) -> Result<(), EngineError> {
+        let is_foreign = live.handlers.of(pod).is_foreign();
         files::protect(&*self.host, pod.files.dir(), &pod.config(), is_foreign)
     }
 
     /// Makes the network namespace and attaches it to the pod network.
-    async fn attach(&self, pod: &Arc<Pod>, side: Netns) -> Result<Option<net::Attachment>, EngineError> {
+    async fn attach(
+        &self,
+        pod: &Arc<Pod>,
+        side: Netns,
+        terms: &Arc<Terms>,
+    ) -> Result<Option<net::Attachment>, EngineError> {
         let Some(network) = files::network_of(&pod.record()) else {
             side.ready();
             return Ok(None);
@@ -205,18 +226,24 @@ impl Pods {
         let attached = self.core.stage("cni_add", attach).await;
         let attachment = attached.map_err(EngineError::of_network(&network))?;
         failpoint::reach!("engine.run.attached")?;
-        let asked = self.sysctls(&pod.config()).attached;
-        if !asked.is_empty() {
-            blocking("setting a pod's parameters", move || sysctls::write(&netns, &asked)).await?;
+        if !terms.sysctls.attached.is_empty() {
+            let terms = terms.clone();
+            let write = move || sysctls::write(&netns, &terms.sysctls.attached);
+            blocking("setting a pod's parameters", write).await?;
         }
         Ok(Some(attachment))
     }
 
     /// Starts the shim and lets it enter the pod's namespaces.
-    async fn launch(self: &Arc<Self>, pod: &Arc<Pod>, side: Netns) -> Result<(), EngineError> {
-        let (this, held) = (self.clone(), pod.clone());
-        let (cgroup, process) =
-            self.core.stage("spawn", blocking("starting a supervisor", move || this.spawn(&held))).await?;
+    async fn launch(
+        self: &Arc<Self>,
+        pod: &Arc<Pod>,
+        side: Netns,
+        terms: &Arc<Terms>,
+    ) -> Result<(), EngineError> {
+        let (this, held, live) = (self.clone(), pod.clone(), terms.live.clone());
+        let spawn = blocking("starting a supervisor", move || this.spawn(&held, &live));
+        let (cgroup, process) = self.core.stage("spawn", spawn).await?;
         let cgroup = match cgroup {
             Some(cgroup) => cgroup,
             None => match self.core.stage("scope", self.core.tree.enter_scope(pod, process.pid)).await {
@@ -240,7 +267,7 @@ impl Pods {
             id: &SandboxId::new(pod.id.as_str()),
             config: &config,
             netns: netns.as_deref(),
-            sysctls: self.sysctls(&config).first,
+            sysctls: terms.sysctls.first.clone(),
             hostname: &files::hostname(&pod.id, &config),
             cgroup,
             pause: &self.pause_binary,
@@ -248,7 +275,11 @@ impl Pods {
             oom_score_adj: SHIM_OOM_SCORE_ADJ,
             label: &self.core.labels.of_pod(pod).process,
         })?;
-        let mut stands = self.core.stage("namespaces", supervisor.sandbox(plan)).await?;
+        let stands = self.core.stage("namespaces", supervisor.sandbox(plan)).await;
+        let mut stands = match stands {
+            Ok(stands) => stands,
+            Err(error) => return Err(sysctls::blame(error, terms.sysctls.first.clone()).await),
+        };
         pod.set_pause(stands.pause_pid);
         failpoint::reach!("engine.run.entered")?;
         // The supervisor and the pause meet the same limits.
@@ -267,10 +298,10 @@ impl Pods {
     }
 
     /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
-    fn spawn(&self, pod: &Pod) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
+    fn spawn(&self, pod: &Pod, live: &Live) -> Result<(Option<CgroupPlan>, ShimProcess), EngineError> {
         let config = pod.config();
         let label = self.core.labels.of_pod(pod).mount;
-        files::mount_own(&*self.host, &pod.files, &config, self.core.live().settings.shm_size, &label)?;
+        files::mount_own(&*self.host, &pod.files, &config, live.settings.shm_size, &label)?;
         failpoint::reach!("engine.run.mounted")?;
         files::write_names(&pod.files, &pod.id, &config)?;
         failpoint::reach!("engine.run.named")?;

@@ -1,33 +1,46 @@
 //! Kernel parameters of pods. Those of a request for the network are written once the pod is attached: an interface has
 //! none before it is there, and what attaches the pod writes some itself.
 
-use crate::Pods;
+use super::default_sysctls;
+use crate::blocking;
 use crate::error::EngineError;
-use model::SandboxConfig;
+use crate::supervisor::SupervisorError;
 use oci::OciError;
-use oci::plan::{PodSysctls, Sysctls, pod_sysctls};
+use oci::plan::{PodSysctls, Sysctls};
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use wire::msg::ErrorCode;
 
 /// The setting of those that pods get by default.
 pub(super) const KEY: &str = "runtime.default_sysctls";
 
-impl Pods {
-    /// The parameters of a pod.
-    pub(super) fn sysctls(&self, config: &SandboxConfig) -> PodSysctls {
-        pod_sysctls(config, &self.core.live().default_sysctls)
+/// Refuses what cannot be set, before anything is made. Of the network's, that shows when it is there.
+pub(super) fn check(sysctls: &PodSysctls) -> Result<(), EngineError> {
+    match sysctls.first.iter().find(|(name, _)| !file(name).exists()) {
+        Some((name, _)) => Err(refused(name, none_here())),
+        None => Ok(()),
     }
+}
 
-    /// Refuses what cannot be set, before anything is made. Of the network's, that shows when it is there.
-    pub(super) fn check_sysctls(&self, config: &SandboxConfig) -> Result<(), EngineError> {
-        for (name, _) in self.sysctls(config).first {
-            if !file(&name).exists() {
-                return Err(refused(&name, none_here()));
-            }
-        }
-        Ok(())
+/// Why a pod could not be set up: by one of its parameters, where the kernel refuses one.
+pub(super) async fn blame(error: SupervisorError, sysctls: Sysctls) -> EngineError {
+    if sysctls.is_empty() || error.code() != Some(ErrorCode::Setup) {
+        return error.into();
     }
+    let found = blocking("trying kernel parameters", move || Ok(first_refused(&sysctls))).await;
+    found.ok().flatten().unwrap_or_else(|| error.into())
+}
+
+/// The first one that the kernel refuses to a pod, with its reason: tried in namespaces that end with the try, so that this
+/// is for whoever knows that something is wrong. Blocks.
+fn first_refused(sysctls: &Sysctls) -> Option<EngineError> {
+    default_sysctls::apart(|| {
+        sysctls.iter().find_map(|(name, value)| {
+            let error = set(name, value).err()?;
+            Some(refused(name, unsettable(value, &error)?))
+        })
+    })?
 }
 
 /// Writes parameters of a network namespace. Blocks.
@@ -59,6 +72,11 @@ pub(super) fn unsettable(value: &[u8], error: &io::Error) -> Option<String> {
         ErrorKind::InvalidInput => {
             Some(format!("the kernel does not take {:?}", String::from_utf8_lossy(value)))
         }
+        // Too large for its kind, or closed to a pod.
+        _ if error.raw_os_error() == Some(sys::fd::errno::ERANGE) => {
+            Some(format!("the kernel does not take {:?}: {error}", String::from_utf8_lossy(value)))
+        }
+        ErrorKind::PermissionDenied => Some(format!("a pod may not set it: {error}")),
         _ => None,
     }
 }

@@ -58,7 +58,7 @@ impl Recovery {
                 return Ok(());
             }
         };
-        if let Err(error) = self.pods.protect(&pod) {
+        if let Err(error) = self.pods.protect(&pod, &self.core.live()) {
             tracing::warn!(pod_id = %id, error = chain(&error), "the mode of the pod's directory is not repaired");
         }
         let record = pod.record();

@@ -73,7 +73,7 @@ fn settings_that_make_no_sense_change_nothing() {
 
 #[test]
 fn a_handler_comes_at_once_and_goes_once_no_pod_needs_it() {
-    let world = world();
+    let mut world = world();
     let refused = by(&world, "early", "late").unwrap_err();
     assert!(matches!(refused, EngineError::UnknownHandler { .. }), "{refused}");
     let with_late = |settings: &mut Settings| drop(settings.handlers.insert("late".to_owned(), extra()));
@@ -94,6 +94,17 @@ fn a_handler_comes_at_once_and_goes_once_no_pod_needs_it() {
         assert!(refused.is_err());
         world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     }
+    // What their runtimes have left goes with them, where that is nothing.
+    let kept = world.path("state/handlers");
+    for name in ["extra", "late", "late/of-somebody"] {
+        std::fs::create_dir_all(kept.join(name)).unwrap();
+    }
+    changed(&world, |settings| settings.handlers.clear()).unwrap();
+    assert!(!kept.join("extra").exists() && kept.join("late/of-somebody").exists());
+    std::fs::remove_dir(kept.join("late/of-somebody")).unwrap();
+    world.restart();
+    // The world's own handler is configured again.
+    assert!(!kept.join("late").exists());
     changed(&world, |settings| settings.handlers.clear()).unwrap();
     for name in ["extra", "late"] {
         assert!(by(&world, "again", name).is_err());
@@ -113,6 +124,24 @@ fn a_handler_does_not_go_while_a_pod_begins_by_it() {
     assert!(crate::chain(&refused.unwrap_err()).contains("handlers.extra"));
     gate.open();
     world.on(beginning).unwrap().unwrap();
+}
+
+#[test]
+fn a_pod_that_begins_goes_by_the_settings_that_it_was_checked_by() {
+    let world = world();
+    let parameter = |value: &str| BTreeMap::from([("kernel.shm_rmid_forced".to_owned(), value.to_owned())]);
+    changed(&world, |settings| settings.default_sysctls = parameter("0")).unwrap();
+    let gate = Gate::new();
+    world.node.on(Verb::Connect, Act::Wait(gate.clone()));
+    let engine = world.engine();
+    let beginning = world.spawn(async move { engine.pods().run_pod(pod("slow"), String::new()).await });
+    world.on(gate.reached());
+    changed(&world, |settings| settings.default_sysctls = parameter("1")).unwrap();
+    gate.open();
+    let slow = world.on(beginning).unwrap().unwrap();
+    let written = |pod: &str| world.node.sandbox(pod).unwrap().sysctls;
+    assert_eq!(written(slow.as_str()), [(b"kernel.shm_rmid_forced".to_vec(), b"0".to_vec())]);
+    assert_eq!(written(&world.pod("next")), [(b"kernel.shm_rmid_forced".to_vec(), b"1".to_vec())]);
 }
 
 #[test]

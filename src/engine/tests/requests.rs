@@ -307,6 +307,32 @@ fn kernel_parameters_that_cannot_be_set_are_refused_by_name() {
 }
 
 #[test]
+fn values_of_parameters_that_the_kernel_does_not_take_are_refused_by_name() {
+    if !need::root("namespaces are made") {
+        return;
+    }
+    let world = World::new();
+    for (value, kind, told) in [
+        (
+            "x",
+            ErrorKind::InvalidArgument,
+            "config.linux.sysctls[\"kernel.sem\"]: the kernel does not take \"x\"",
+        ),
+        // What is wrong is something else then.
+        ("32000\t1024000000\t500\t32000", ErrorKind::Internal, "sandbox"),
+    ] {
+        let mut config = networked("web");
+        config.linux.sysctls =
+            [(SysctlName::new("kernel.sem").unwrap(), SysctlValue::new(value).unwrap())].into();
+        world.node.on(Verb::Sandbox, Act::Refuse(ErrorCode::Setup, 22));
+        let refused = world.on(world.engine().pods().run_pod(config, String::new())).unwrap_err();
+        assert_eq!(refused.kind(), kind, "{refused}");
+        assert!(refused.to_string().contains(told) || kind == ErrorKind::Internal, "{refused}");
+        world.nothing_left();
+    }
+}
+
+#[test]
 fn a_pod_with_users_of_its_own_is_refused_where_the_host_has_none_to_give() {
     let world = World::new();
     let mut config = networked("web");

@@ -144,8 +144,9 @@ impl Puller {
         let failed = |error| Attempt { host: None, resumed: false, anew: false, result: Err(error) };
         let descriptor = &wanted.layer;
         let config = self.store.config();
-        let keeps =
-            config.keep_layer_blobs || (wanted.source.is_remote() && config.keeps_download(descriptor.size));
+        let keeps_blob = config.keep_layer_blobs;
+        let keeps = keeps_blob || (wanted.source.is_remote() && config.keeps_download(descriptor.size));
+        drop(config);
         let partial = if keeps { self.store.partial(&descriptor.digest, descriptor.size) } else { Ok(None) };
         let partial = match partial {
             Ok(partial) => partial,
@@ -155,11 +156,12 @@ impl Puller {
         let mut attempt = self.stream(wanted, partial.as_ref()).await;
         attempt.resumed = from > 0;
         match (partial, &attempt.result) {
-            (Some(partial), Ok(())) => {
+            (Some(partial), Ok(())) if keeps_blob => {
                 if let Err(error) = self.keep_blob(partial).await {
                     attempt.result = Err(error);
                 }
             }
+            (Some(partial), Ok(())) => partial.discard(),
             (Some(partial), Err(error)) if attempt.anew || !is_passing(error) => partial.discard(),
             _ => {}
         }
@@ -217,12 +219,8 @@ impl Puller {
         }
     }
 
-    /// The compressed layer stays, or goes, as the setting says.
+    /// The compressed layer stays.
     async fn keep_blob(&self, partial: Partial) -> Result<(), ImageError> {
-        if !self.store.config().keep_layer_blobs {
-            partial.discard();
-            return Ok(());
-        }
         let store = Arc::clone(&self.store);
         let kept = tokio::task::spawn_blocking(move || {
             let target = store.layout.blob(partial.digest());

@@ -100,7 +100,7 @@ impl Host {
         }
     }
 
-    fn detail_v1(&self, path: &str) -> OciResult<Detail> {
+    pub(super) fn detail_v1(&self, path: &str) -> OciResult<Detail> {
         let read = |controller: &str, file: &str| match self.v1_of(controller) {
             Some(hierarchy) => hierarchy.read(path, file),
             None => Ok(None),

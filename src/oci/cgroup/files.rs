@@ -69,6 +69,18 @@ impl Hierarchy {
         self.writer(relative, file)?.write(value.as_ref())
     }
 
+    /// As [`Self::write`], for a value of a request: one that the kernel does not take is the request's fault.
+    pub(super) fn set(&self, relative: &str, file: &str, value: impl AsRef<str>) -> OciResult<()> {
+        let value = value.as_ref();
+        match self.write(relative, file, value) {
+            Err(OciError::Io { source, .. }) if is_no_value(&source) => {
+                let reason = format!("the kernel does not take {value:?} for {file}: {source}");
+                Err(OciError::invalid("linux.resources", reason))
+            }
+            other => other,
+        }
+    }
+
     /// A control file open for reading; `None` when it is not there.
     pub(super) fn reader(&self, relative: &str, file: &str) -> OciResult<Option<OwnedFd>> {
         let path = under(relative, file);
@@ -140,6 +152,11 @@ impl Writer {
             Err(error) => Err(OciError::io("write", format!("{value:?} to {}", self.path.display()))(error)),
         }
     }
+}
+
+/// Whether the kernel refuses a value for what it is.
+pub(super) fn is_no_value(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(sys::fd::errno::EINVAL | sys::fd::errno::ERANGE))
 }
 
 pub(super) fn under(relative: &str, name: &str) -> String {

@@ -109,11 +109,11 @@ impl Host {
         }
         let pids_limit = resources.pids_limit.filter(|limit| *limit > 0 || update);
         if let (Some(pids), Some(limit)) = (self.v1_of("pids"), pids_limit) {
-            pids.write(relative, "pids.max", pids_max(limit))?;
+            pids.set(relative, "pids.max", pids_max(limit))?;
         }
         if let Some(hugetlb) = self.v1_of("hugetlb") {
             for HugePages { size, limit } in &resources.hugepages {
-                hugetlb.write(relative, &format!("hugetlb.{size}.limit_in_bytes"), limit.to_string())?;
+                hugetlb.set(relative, &format!("hugetlb.{size}.limit_in_bytes"), limit.to_string())?;
             }
         }
         match self.v1_of("devices") {
@@ -132,18 +132,18 @@ pub(super) fn pids_max(limit: i64) -> String {
 
 fn write_cpu(cpu: &Hierarchy, path: &str, resources: &Resources, update: bool) -> OciResult<()> {
     if let Some(shares) = resources.cpu_shares {
-        cpu.write(path, "cpu.shares", shares.to_string())?;
+        cpu.set(path, "cpu.shares", shares.to_string())?;
     }
     let quota = resources.cpu_quota.filter(|quota| *quota > 0 || update);
     if update && resources.cpu_period.is_some() && quota.is_some() {
         // Neither value may exceed the pod's ratio beside the other's old value: lift the quota in between.
-        cpu.write(path, "cpu.cfs_quota_us", "-1")?;
+        cpu.set(path, "cpu.cfs_quota_us", "-1")?;
     }
     if let Some(period) = resources.cpu_period {
-        cpu.write(path, "cpu.cfs_period_us", period.to_string())?;
+        cpu.set(path, "cpu.cfs_period_us", period.to_string())?;
     }
     match quota {
-        Some(quota) => cpu.write(path, "cpu.cfs_quota_us", quota.to_string()),
+        Some(quota) => cpu.set(path, "cpu.cfs_quota_us", quota.to_string()),
         None => Ok(()),
     }
 }
@@ -211,7 +211,7 @@ fn write_memory(memory: &Hierarchy, path: &str, resources: &Resources, update: b
     }
     for (file, value) in writes {
         let Some(value) = value else { continue };
-        match memory.write(path, file, value.to_string()) {
+        match memory.set(path, file, value.to_string()) {
             // What it uses cannot be reclaimed.
             Err(OciError::Io { source, .. }) if source.raw_os_error() == Some(sys::fd::errno::EBUSY) => {
                 let usage =

@@ -1,12 +1,13 @@
 //! cgroup v2: one tree, whose controllers are handed down level by level.
 
-use super::files::Hierarchy;
+use super::files::{Hierarchy, is_no_value};
 use super::resources::{DeviceAccess, Resources, weight_of_shares};
 use super::v1::{bytes, pids_max, write_cpuset};
 use super::{CgroupPath, Host, device_program};
 use crate::error::{OciError, OciResult};
 use model::HugePages;
 use rustix::io::Errno;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use wire::plan::CgroupPlan;
 
@@ -114,12 +115,12 @@ pub(super) fn plan(v2: &Hierarchy, path: &CgroupPath) -> CgroupPlan {
 
 fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
     if let Some(shares) = resources.cpu_shares.filter(|shares| *shares != 0) {
-        v2.write(path, "cpu.weight", weight_of_shares(shares).to_string())?;
+        v2.set(path, "cpu.weight", weight_of_shares(shares).to_string())?;
     }
     if resources.cpu_quota.is_some_and(|quota| quota != 0) || resources.cpu_period.is_some() {
         let quota = resources.cpu_quota.filter(|quota| *quota > 0);
         let quota = quota.map_or_else(|| "max".to_owned(), |quota| quota.to_string());
-        v2.write(path, "cpu.max", format!("{quota} {}", resources.cpu_period.unwrap_or(DEFAULT_PERIOD)))?;
+        v2.set(path, "cpu.max", format!("{quota} {}", resources.cpu_period.unwrap_or(DEFAULT_PERIOD)))?;
     }
     write_cpuset(v2, path, resources)?;
     let swap = resources.swap_alone()?;
@@ -128,7 +129,7 @@ fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
     {
         let Some(value) = value else { continue };
         let text = if value < 0 { "max".to_owned() } else { value.to_string() };
-        match v2.write(path, file, text) {
+        match v2.set(path, file, text) {
             // A kernel without swap has nothing to limit.
             Err(OciError::Io { source, .. })
                 if file == "memory.swap.max" && source.raw_os_error() == Some(sys::fd::errno::ENOENT) => {}
@@ -136,13 +137,26 @@ fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
         }
     }
     if let Some(limit) = resources.pids_limit {
-        v2.write(path, "pids.max", pids_max(limit))?;
+        v2.set(path, "pids.max", pids_max(limit))?;
     }
     for HugePages { size, limit } in &resources.hugepages {
         let file = format!("hugetlb.{size}.max");
         if *limit > 0 || v2.exists(&super::files::under(path, &file)) {
-            v2.write(path, &file, limit.to_string())?;
+            v2.set(path, &file, limit.to_string())?;
         }
     }
-    resources.unified.iter().try_for_each(|(file, value)| v2.write(path, file.as_str(), value))
+    resources.unified.iter().try_for_each(|(file, value)| {
+        v2.write(path, file.as_str(), value).map_err(|error| match error {
+            OciError::Io { source, .. }
+                if is_no_value(&source)
+                    || matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+            {
+                OciError::invalid(
+                    format!("linux.resources.unified[{:?}]", file.as_str()),
+                    format!("the kernel does not take {value:?}: {source}"),
+                )
+            }
+            other => other,
+        })
+    })
 }

@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord};
-use wire::plan::{ContainerPlan, ExecPlan};
+use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
 /// What a supervisor, or whoever starts it, can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,6 +99,8 @@ struct Node {
     ignored: Vec<i32>,
     processes: i32,
     connections: u64,
+    /// What pods were made of.
+    sandboxes: BTreeMap<String, SandboxPlan>,
     /// What containers were made of.
     plans: BTreeMap<String, ContainerPlan>,
     /// What commands were run by.
@@ -176,6 +178,11 @@ impl FakeNode {
         if let Some(pod) = lock(&self.0).pods.get_mut(pod) {
             pod.connections.clear();
         }
+    }
+
+    /// The plan of a pod.
+    pub(crate) fn sandbox(&self, pod: &str) -> Option<SandboxPlan> {
+        lock(&self.0).sandboxes.get(pod).cloned()
     }
 
     /// The plan of a container.

@@ -122,8 +122,9 @@ impl FakeSupervisor {
 const RUNNING: &[ContainerState] = &[ContainerState::Running];
 
 impl Supervisor for FakeSupervisor {
-    fn sandbox(&self, _: SandboxPlan) -> Answer<'_, Standing> {
-        Box::pin(self.ask(Verb::Sandbox, &self.pod, |node| {
+    fn sandbox(&self, plan: SandboxPlan) -> Answer<'_, Standing> {
+        Box::pin(self.ask(Verb::Sandbox, &self.pod, move |node| {
+            node.sandboxes.insert(self.pod.clone(), plan);
             let pod = node.pods.get_mut(&self.pod).ok_or(ErrorCode::NotFound)?;
             if std::mem::replace(&mut pod.stands, true) {
                 return Err(ErrorCode::BadState);
