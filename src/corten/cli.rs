@@ -6,6 +6,7 @@ use crate::images_cli::ImageArgs;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A Kubernetes container runtime.
 #[derive(Debug, Parser)]
@@ -69,7 +70,7 @@ pub(crate) fn print_default() -> Result<(), Error> {
 
 /// `corten config check`: success means that `corten serve` would accept the same files, and lacks nothing on this host.
 pub(crate) fn check(file: Option<&Path>, no_host: bool) -> Result<(), Error> {
-    let loaded = config::load(file)?;
+    let loaded = Arc::new(config::load(file)?);
     if !no_host {
         config::check_host(&loaded).none()?;
     }

@@ -2,6 +2,7 @@
 //! `corten image …`.
 
 mod admin;
+mod aside;
 mod cli;
 mod config;
 mod config_cli;

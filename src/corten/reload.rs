@@ -2,7 +2,8 @@
 //! begins from then on; what takes a restart is told by its key. Files that are refused change nothing, and the daemon says
 //! so in its log, its metrics and to `corten config status` until they are right.
 
-use crate::config::{self, Config, Fingerprint, HostProblems, Update};
+use crate::aside;
+use crate::config::{self, Config, Fingerprint, HostProblems, Loaded, Look, Texts, Update};
 use crate::error::chain;
 use crate::logging::LevelHandle;
 use crate::metrics::ConfigMetrics;
@@ -13,7 +14,7 @@ use net::Network;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sys::sync::lock;
 use tokio::sync::watch;
 
@@ -22,6 +23,15 @@ const POLL: Duration = Duration::from_secs(10);
 
 /// How often is looked whether pods have gone that hold a change back.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long files must stay as they are before they are read: who writes one may stop and think.
+const SETTLED: Duration = Duration::from_millis(300);
+
+/// So long this is waited for.
+const WRITING: Duration = Duration::from_secs(30);
+
+/// How long a file is left alone that has become the beginning of what it was.
+const HELD: Duration = Duration::from_secs(5);
 
 /// What is known of the configuration in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +63,59 @@ pub(crate) struct Source {
     pub(crate) file: Option<PathBuf>,
     /// What the files override.
     pub(crate) defaults: String,
+    /// What the files said when they were read last and were right.
+    texts: Mutex<Texts>,
+}
+
+impl Source {
+    pub(crate) fn new(file: Option<&Path>, defaults: &str, texts: Texts) -> Self {
+        Self { file: file.map(Path::to_owned), defaults: defaults.to_owned(), texts: Mutex::new(texts) }
+    }
+
+    fn main(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new(config::DEFAULT_FILE))
+    }
+
+    async fn read(&self) -> Result<Loaded, Refused> {
+        let (file, defaults) = (self.file.clone(), self.defaults.clone());
+        let read = aside::run(move || config::load_over(&defaults, file.as_deref())).await;
+        Ok(read.ok_or_else(|| Refused::Unanswered(self.main().to_owned()))??)
+    }
+
+    /// How the files are; `None` while their filesystem does not answer.
+    async fn look(&self) -> Option<Fingerprint> {
+        let file = self.file.clone();
+        aside::run(move || config::fingerprint(file.as_deref())).await
+    }
+
+    /// How the files are once nobody writes them any more.
+    async fn settled(&self, mut found: Fingerprint) -> Fingerprint {
+        let until = Instant::now() + WRITING;
+        while Instant::now() < until {
+            tokio::time::sleep(SETTLED).await;
+            match self.look().await {
+                Some(now) if now != found => found = now,
+                _ => break,
+            }
+        }
+        found
+    }
+
+    /// Leaves files alone for a while that seem to be on their way to what they are to say. Whether they have changed since.
+    async fn are_in_writing(&self, known: &Fingerprint) -> bool {
+        // What is no configuration is told by whoever reads it next.
+        let Ok(loaded) = self.read().await else { return false };
+        let file = loaded.texts.cut(&lock(&self.texts)).map(|path| path.display().to_string());
+        let Some(file) = file else { return false };
+        tracing::warn!(
+            file,
+            seconds = HELD.as_secs(),
+            "a file has become the beginning of what it was, as happens while it is written: what it says counts \
+                once it has stayed so, or on SIGHUP"
+        );
+        tokio::time::sleep(HELD).await;
+        self.look().await.is_some_and(|now| now != *known)
+    }
 }
 
 /// What takes settings.
@@ -100,6 +163,13 @@ enum Refused {
     Logging(#[from] crate::logging::LoggingError),
     #[error("{} is gone: put it back, or restart to run on the defaults", .0.display())]
     Gone(PathBuf),
+    #[error(
+        "{} is empty and was not: put back what it is to say, or a comment where that is nothing; a restart takes \
+            it as it is", .0.display()
+    )]
+    Emptied(PathBuf),
+    #[error("read {} and what is beside it: the filesystem did not answer within {} s", .0.display(), aside::PATIENCE.as_secs())]
+    Unanswered(PathBuf),
 }
 
 impl Reloader {
@@ -146,24 +216,27 @@ impl Reloader {
     }
 
     async fn try_reload(&self) -> Result<Read, Refused> {
-        let Source { file, defaults } = &self.source;
-        let loaded = config::load_over(defaults, file.as_deref())?;
+        let loaded = Arc::new(self.source.read().await?);
         // At the start it need not be there. That it goes is no wish to run on the defaults: it may be on its way back.
-        let main = main_file(file.as_deref());
+        let main = self.source.main();
         let had = |files: &[PathBuf]| files.iter().any(|path| path == main);
         if had(&self.lock().files) && !had(&loaded.files) {
             return Err(Refused::Gone(main.to_owned()));
+        }
+        if let Some(path) = loaded.texts.emptied(&lock(&self.source.texts)) {
+            return Err(Refused::Emptied(path.to_owned()));
         }
         let Update { config, changed, waiting } = config::update(&self.config.load(), &loaded.config)?;
         if !changed.is_empty() {
             self.take_over(config).await?;
         }
-        // It reads certificates, and asks the host this and that.
+        lock(&self.source.texts).clone_from(&loaded.texts);
         let files = loaded.files.clone();
-        let look = tokio::task::spawn_blocking(move || config::check_host(&loaded));
-        // The settings are in force, whatever becomes of this.
-        let problems = look.await.unwrap_or_default();
-        Ok(Read { files, problems, changed, waiting })
+        let look = Look::default();
+        let own = look.clone();
+        // It reads certificates, and asks the host this and that. The settings are in force, whatever becomes of it.
+        let _ = aside::run(move || own.take(&loaded)).await;
+        Ok(Read { files, problems: look.found(), changed, waiting })
     }
 
     /// First what may be refused, so that then nothing has changed.
@@ -218,17 +291,18 @@ impl Reloader {
 
     /// Follows the files until the task is ended. `known` is how they were before they were read.
     pub(crate) async fn watch(self: Arc<Self>, mut known: Fingerprint) {
-        let file = self.source.file.clone();
-        let main = main_file(file.as_deref());
+        let main = self.source.main();
         let directory = main.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         loop {
             // Watched first and looked at then, so that no change falls between the two.
-            let watch = net::Watch::new(directory);
-            let named = file.clone();
-            let look = tokio::task::spawn_blocking(move || config::fingerprint(named.as_deref()));
-            let Ok(found) = look.await else { return };
-            if found != known {
-                known = found;
+            let watch = watch(directory.to_owned()).await;
+            if let Some(found) = self.source.look().await
+                && found != known
+            {
+                known = self.source.settled(found).await;
+                if self.source.are_in_writing(&known).await {
+                    continue;
+                }
                 self.reload("its files have changed").await;
             }
             let changed = async {
@@ -253,8 +327,14 @@ impl Reloader {
     }
 }
 
-fn main_file(named: Option<&Path>) -> &Path {
-    named.unwrap_or(Path::new(config::DEFAULT_FILE))
+/// A watch on a directory whose filesystem may not answer.
+async fn watch(directory: PathBuf) -> std::io::Result<net::Watch> {
+    let runtime = tokio::runtime::Handle::current();
+    let begin = move || {
+        let _entered = runtime.enter();
+        net::Watch::new(&directory)
+    };
+    aside::run(begin).await.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 fn now() -> u64 {

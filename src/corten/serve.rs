@@ -8,7 +8,8 @@ use crate::metrics::{self, ConfigMetrics, PodCollector, server};
 use crate::reload::{ConfigStatus, Reloader, Source, Takers};
 use crate::signals::Signals;
 use crate::socket::Socket;
-use crate::{admin, state, systemd_notify};
+use crate::systemd_notify::Systemd;
+use crate::{admin, state};
 use engine::Engine;
 use image::ImageStore;
 use net::Network;
@@ -42,9 +43,10 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     failpoint::arm()?;
     // What changes from here on is read again once the daemon serves.
     let known = config::fingerprint(file);
-    let loaded = config::load_over(defaults, file)?;
+    let loaded = Arc::new(config::load_over(defaults, file)?);
     let problems = config::check_host(&loaded).allow_start()?;
-    let Loaded { config, files, .. } = loaded;
+    let Loaded { config, files, texts, .. } = &*loaded;
+    let config = config.clone();
     // Modes are given where files are made; what the parent process had must not change them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::malloc::limit(HEAPS, HEAP_SPARE);
@@ -59,8 +61,8 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     let _data = DirectoryLock::take(&config.data_dir)?;
     paths(&config).claim()?;
     let runtime = runtime(config.daemon.workers)?;
-    let source = Source { file: file.map(Path::to_owned), defaults: defaults.to_owned() };
-    let begun = Begun { config, files, problems: problems.lines(), source, known, level };
+    let source = Source::new(file, defaults, texts.clone());
+    let begun = Begun { config, files: files.clone(), problems: problems.lines(), source, known, level };
     let outcome = runtime.block_on(Box::pin(run(begun)));
     runtime.shutdown_timeout(LAST_WORK);
     outcome
@@ -106,7 +108,8 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     }
     tracing::info!(base = streams.base(), "serving streams");
     tokio::spawn(ImageStore::keep_clean(Arc::downgrade(&images)));
-    tokio::spawn(systemd_notify::feed_watchdog());
+    let systemd = Arc::new(Systemd::new()?);
+    tokio::spawn(systemd.clone().feed_watchdog());
     tokio::spawn(trim_memory());
 
     let stop = CancellationToken::new();
@@ -115,14 +118,16 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     let status = ConfigStatus::new(files, problems);
     let reloader = Reloader::new(source, config.clone(), status, takers, ConfigMetrics::register(&registry)?);
     tokio::spawn(reloader.clone().watch(known));
-    tokio::spawn(admin::Server::new(images, reloader.clone()).serve(administration, stop.clone()));
+    tokio::spawn(
+        admin::Server::new(images, engine.clone(), reloader.clone()).serve(administration, stop.clone()),
+    );
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
     let mut served =
         pin!(cri::serve(incoming, (engine.clone(), streams.urls()), settings, &registry, stop.cancelled()));
     tokio::spawn(streams.serve());
     health.set_serving(true);
-    systemd_notify::ready("serving the CRI");
+    systemd.ready("serving the CRI");
     tracing::info!(socket = %config.socket.display(), "serving the CRI");
 
     let signal = tokio::select! {
@@ -131,7 +136,7 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     };
     tracing::info!(signal, "stops once requests in flight have ended; pods stay");
     health.set_serving(false);
-    systemd_notify::stopping().await;
+    systemd.stopping().await;
     stop.cancel();
     engine.end_subscriptions();
     drain(served, &engine, Duration::from_secs(reloader.config().daemon.drain_seconds)).await

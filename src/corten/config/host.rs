@@ -5,6 +5,7 @@
 use super::error::Place;
 use super::sections::MetricsAddress;
 use super::{Loaded, directories};
+use crate::aside::{self, PATIENCE};
 use crate::error::chain;
 use crate::{socket, state};
 use std::fmt;
@@ -12,6 +13,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 
 /// A setting that does not fit this host.
 #[derive(Debug)]
@@ -84,23 +87,53 @@ impl fmt::Display for HostProblem {
     }
 }
 
-/// Everything that does not fit.
-pub(crate) fn check(loaded: &Loaded) -> HostProblems {
-    let mut looking = Looking { loaded, found: Vec::new() };
-    looking.directories();
-    looking.addresses();
-    looking.files();
-    looking.engine();
-    HostProblems(looking.found)
+/// Everything that does not fit, and what has not answered.
+pub(crate) fn check(loaded: &Arc<Loaded>) -> HostProblems {
+    let look = Look::default();
+    let (own, loaded) = (look.clone(), loaded.clone());
+    // What there is of it is in the look.
+    let _ = aside::wait(move || own.take(&loaded));
+    look.found()
+}
+
+/// One look at the host. A filesystem may keep it waiting for ever, and what it has found is there all the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Look(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    found: Vec<HostProblem>,
+    /// What is asked just now, as the problem that it is when there is no answer.
+    open: Option<HostProblem>,
+}
+
+impl Look {
+    /// Looks. Blocks for as long as it takes.
+    pub(crate) fn take(&self, loaded: &Loaded) {
+        let looking = Looking { loaded, look: self };
+        looking.directories();
+        looking.addresses();
+        looking.files();
+        looking.engine();
+        lock(&self.0).open = None;
+    }
+
+    /// What was found so far, and what did not answer.
+    pub(crate) fn found(&self) -> HostProblems {
+        let mut seen = lock(&self.0);
+        let mut found = std::mem::take(&mut seen.found);
+        found.extend(seen.open.take());
+        HostProblems(found)
+    }
 }
 
 struct Looking<'a> {
     loaded: &'a Loaded,
-    found: Vec<HostProblem>,
+    look: &'a Look,
 }
 
 impl Looking<'_> {
-    fn directories(&mut self) {
+    fn directories(&self) {
         let config = &self.loaded.config;
         let mut made = vec![
             ("state_dir", config.state_dir.as_path()),
@@ -118,6 +151,7 @@ impl Looking<'_> {
             if told.iter().any(|outer| path.starts_with(outer)) {
                 continue;
             }
+            self.ask(key, path, Weight::PreventsStart);
             if let problem @ Some(_) = directories::unusable(path) {
                 told.push(path);
                 self.fatal(key, problem);
@@ -131,12 +165,15 @@ impl Looking<'_> {
             ("images.certs_dir", std::slice::from_ref(&config.images.certs_dir)),
         ];
         for (key, paths) in lists {
-            paths.iter().for_each(|path| self.add(key, directories::unreadable(path), Weight::Warned));
+            for path in paths {
+                self.ask(key, path, Weight::Warned);
+                self.add(key, directories::unreadable(path), Weight::Warned);
+            }
         }
     }
 
     /// Directories and sockets of the daemon's own, where something is there already.
-    fn own(&mut self, told: &[&Path]) {
+    fn own(&self, told: &[&Path]) {
         let config = &self.loaded.config;
         let is_told = |path: &Path| told.iter().any(|outer| path.starts_with(outer));
         for (key, path) in [("state_dir", &config.state_dir), ("data_dir", &config.data_dir)] {
@@ -154,7 +191,7 @@ impl Looking<'_> {
         }
     }
 
-    fn addresses(&mut self) {
+    fn addresses(&self) {
         let config = &self.loaded.config;
         if let MetricsAddress::Tcp(address) = config.metrics.address {
             self.fatal("metrics.address", foreign(address));
@@ -163,15 +200,18 @@ impl Looking<'_> {
     }
 
     /// Files of others that settings lead to.
-    fn files(&mut self) {
+    fn files(&self) {
         let config = &self.loaded.config;
+        self.ask("stream.tls_cert_file", &config.stream.tls_cert_file, Weight::PreventsStart);
         self.fatal("stream.tls_cert_file", config.stream.check_host().err().map(|error| chain(&error)));
         let is_readable = |path: &Path| directories::unreadable(path).is_none();
+        self.ask("images.certs_dir", &config.images.certs_dir, Weight::Warned);
         if is_readable(&config.images.certs_dir) {
             for error in config.images.check_host() {
                 self.add("images.certs_dir", Some(chain(&error)), Weight::Warned);
             }
         }
+        self.ask("network.conf_dir", &config.network.conf_dir, Weight::Warned);
         if is_readable(&config.network.conf_dir) {
             for problem in config.network.check_host() {
                 self.add("network.conf_dir", Some(problem), Weight::Told);
@@ -179,11 +219,21 @@ impl Looking<'_> {
         }
     }
 
-    fn engine(&mut self) {
+    fn engine(&self) {
         let config = &self.loaded.config;
         // One that cannot be is told already.
+        self.ask("data_dir", &config.data_dir, Weight::PreventsStart);
         let data = directories::unusable(&config.data_dir).is_none().then_some(config.data_dir.as_path());
-        for found in config.engine().check_host(data) {
+        let engine = config.engine();
+        let own = [("runtime.shim".to_owned(), &engine.shim), ("runtime.pause".to_owned(), &engine.pause)];
+        let others =
+            engine.handlers.iter().map(|(name, one)| (format!("handlers.{name}.binary"), &one.binary));
+        for (key, path) in own.into_iter().chain(others) {
+            self.ask(&key, path, Weight::Warned);
+            // Whether it answers is all that counts here.
+            let _ = fs::metadata(path);
+        }
+        for found in engine.check_host(data) {
             let engine::HostProblem { setting: engine::SettingError { key, problem }, prevents_start } =
                 found;
             let weight = if prevents_start { Weight::PreventsStart } else { Weight::Told };
@@ -191,14 +241,26 @@ impl Looking<'_> {
         }
     }
 
-    fn fatal(&mut self, key: &str, reason: Option<String>) {
+    fn fatal(&self, key: &str, reason: Option<String>) {
         self.add(key, reason, Weight::PreventsStart);
     }
 
-    fn add(&mut self, key: &str, reason: Option<String>, weight: Weight) {
+    fn add(&self, key: &str, reason: Option<String>, weight: Weight) {
         let Some(reason) = reason else { return };
-        let place = self.loaded.place(key);
-        self.found.push(HostProblem { place, key: key.to_owned(), reason, weight });
+        let problem = self.problem(key, reason, weight);
+        lock(&self.look.0).found.push(problem);
+    }
+
+    /// Notes whose answer is waited for.
+    fn ask(&self, key: &str, path: &Path, weight: Weight) {
+        let seconds = PATIENCE.as_secs();
+        let problem = format!("{}: the filesystem did not answer within {seconds} s", path.display());
+        let problem = self.problem(key, problem, weight);
+        lock(&self.look.0).open = Some(problem);
+    }
+
+    fn problem(&self, key: &str, reason: String, weight: Weight) -> HostProblem {
+        HostProblem { place: self.loaded.place(key), key: key.to_owned(), reason, weight }
     }
 }
 

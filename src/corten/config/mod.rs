@@ -14,13 +14,15 @@ mod overridden;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tree;
 
 use error::ConfigError;
 pub(crate) use error::{Mistakes, nearest};
-pub(crate) use host::{HostProblems, check as check_host};
+pub(crate) use host::{HostProblems, Look, check as check_host};
 pub(crate) use live::{Update, update};
 pub(crate) use sections::{Config, Log, LogFormat, MetricsAddress};
+pub(crate) use texts::Texts;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -45,6 +47,8 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// The files read, in the order in which they were merged.
     pub(crate) files: Vec<PathBuf>,
+    /// What they say.
+    pub(crate) texts: Texts,
     root: Node,
 }
 
@@ -69,13 +73,13 @@ pub(crate) fn load(named: Option<&Path>) -> Result<Loaded, Mistakes> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_over(defaults: &str, named: Option<&Path>) -> Result<Loaded, Mistakes> {
-    let Reading { mut root, files, parts, mistakes } = Reading::of(defaults, named);
+    let Reading { mut root, files, texts, parts, mistakes } = Reading::of(defaults, named);
     // What the settings of such a file would be is anybody's guess.
     if !mistakes.is_empty() {
         return Err(Mistakes(mistakes));
     }
     let config = settings(&mut root, &files, &parts)?;
-    Ok(Loaded { config, files, root })
+    Ok(Loaded { config, files, texts, root })
 }
 
 /// The state directory that the files name, as far as they make sense: by it a daemon is found that refuses them.
@@ -100,6 +104,7 @@ const LONGEST: u64 = 1 << 20;
 struct Reading {
     root: Node,
     files: Vec<PathBuf>,
+    texts: Texts,
     /// What each of them says by itself, after the defaults.
     parts: Vec<Node>,
     mistakes: Vec<ConfigError>,
@@ -108,8 +113,8 @@ struct Reading {
 impl Reading {
     fn of(defaults: &str, named: Option<&Path>) -> Self {
         let main = named.unwrap_or(Path::new(DEFAULT_FILE));
-        let (files, parts, mistakes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut reading = Self { root: Node::empty(), files, parts, mistakes };
+        let (files, texts, parts, mistakes) = (Vec::new(), Texts::default(), Vec::new(), Vec::new());
+        let mut reading = Self { root: Node::empty(), files, texts, parts, mistakes };
         reading.take(Path::new("(command line)"), Ok(defaults.to_owned()));
         match sys::regular::read_text(main, LONGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {}
@@ -125,6 +130,9 @@ impl Reading {
     }
 
     fn file(&mut self, path: &Path, text: std::io::Result<String>) {
+        if let Ok(text) = &text {
+            self.texts.add(path, text);
+        }
         self.take(path, text);
         self.files.push(path.to_owned());
     }

@@ -1,6 +1,8 @@
 //! The life of a daemon as its supervisor sees it: readiness, a rival, reload, drain, death and return. Needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "serve/admin.rs"]
+mod admin;
 #[path = "serve/files.rs"]
 mod files;
 
@@ -103,9 +105,13 @@ impl Host {
     }
 
     fn logged(&self, wanted: &str) {
+        self.until(|| self.log().contains(wanted), wanted);
+    }
+
+    fn until(&self, is_so: impl Fn() -> bool, what: &str) {
         let begin = Instant::now();
-        while !self.log().contains(wanted) {
-            assert!(begin.elapsed() < PATIENCE, "never logged {wanted}; the log:\n{}", self.log());
+        while !is_so() {
+            assert!(begin.elapsed() < PATIENCE, "never came {what}; the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -308,11 +314,7 @@ fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
     host.logged("runtime.default_sysctls: \\\"net.core.somaxconn\\\": the kernel does not take \\\"abc\\\"");
     assert!(!status(&host).1);
     replace(&host, parameters, "[runtime]");
-    let begin = Instant::now();
-    while !status(&host).1 {
-        assert!(begin.elapsed() < PATIENCE, "{}", host.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    host.until(|| status(&host).1, "a configuration that is right");
 
     // A wrong file keeps the old settings and says why, until it is right again.
     replace(&host, "workers = 3", "wokers = 3");
@@ -325,11 +327,7 @@ fn the_files_are_followed_and_what_is_wrong_changes_nothing() {
     );
     assert!(metric(&host, "corten_config_refused 1"));
     replace(&host, "[daemon]\nwokers = 3\n", "");
-    let begin = Instant::now();
-    while !status(&host).1 {
-        assert!(begin.elapsed() < PATIENCE, "{}", host.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    host.until(|| status(&host).1, "a configuration that is right");
     let right = status(&host).0;
     assert!(right["refused"].is_null() && right["waiting_for_restart"] == serde_json::json!([]), "{right}");
     assert!(
