@@ -1,6 +1,6 @@
 //! How a reference would be pulled, without pulling it.
 
-use crate::hosts::{Host, origin};
+use crate::hosts::{FoundHost, Host, origin};
 use crate::manifest::Platform;
 use crate::policy;
 use crate::reference::Reference;
@@ -56,6 +56,9 @@ pub struct ExplainedHost {
     pub headers: Vec<String>,
     /// Seconds that a connection may take.
     pub dial_timeout_seconds: f64,
+    /// Why it cannot be spoken to as its settings say.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// A layer in the store.
@@ -72,11 +75,11 @@ pub(crate) fn explain(
     store: &Store,
     reference: &Reference,
     login: Option<&Login>,
-    (configuration, found): (Option<PathBuf>, Vec<Host>),
+    (configuration, found): (Option<PathBuf>, Vec<FoundHost>),
 ) -> Explanation {
     let config = store.config();
     let proxies = Matcher::from_env();
-    let hosts = found.iter().map(|host| {
+    let hosts = found.iter().map(|FoundHost { host, problem }| {
         let belongs = login.filter(|login| login.belongs_to(&host.base, reference.registry()));
         ExplainedHost {
             address: format!("{}{}", origin(&host.base), host.base.path().trim_end_matches('/')),
@@ -88,11 +91,12 @@ pub(crate) fn explain(
                 (None, None) => "none".to_owned(),
             },
             proxy: proxy(&proxies, host),
-            ca: host.ca.clone(),
-            client: host.client.iter().map(|(certificate, _)| certificate.clone()).collect(),
+            ca: host.ca.iter().map(|pem| pem.path.clone()).collect(),
+            client: host.client.iter().map(|(certificate, _)| certificate.path.clone()).collect(),
             skip_verify: host.skip_verify,
             headers: host.headers.keys().map(ToString::to_string).collect(),
             dial_timeout_seconds: host.dial_timeout.unwrap_or(config.dial_timeout()).as_secs_f64(),
+            problem: problem.clone(),
         }
     });
     let (image, layers) = known(store, reference);

@@ -34,7 +34,7 @@ fn certificates_that_ca_names_are_trusted_of_every_curve_and_hash() {
         hosts(&world, &host, &server);
         let error = pull(&world, &image, None).unwrap_err();
         if world.daemon.kind() == Kind::Corten {
-            let words = format!("as `ca` in certs.d/{host}/hosts.toml");
+            let words = format!("as `ca` in {}/hosts.toml", world.daemon.place().certs.join(&host).display());
             assert!(error.contains(&words) && error.contains("a certificate"), "{name}: {error}");
         }
         hosts(&world, &host, &format!("{server}ca = \"{}\"\n", pair.certificate.display()));
@@ -58,7 +58,12 @@ fn what_is_wrong_with_a_certificate_is_told_in_words() {
         ("own", &own, &own.certificate, "for another host: other.test"),
         ("twin", &twin, &own.certificate, "an authority's own"),
         ("issued", &issued, &authority.certificate, "for another host: other.test"),
-        ("unknown", &issued, &own.certificate, "an authority that this node does not know"),
+        (
+            "unknown",
+            &issued,
+            &own.certificate,
+            "an authority that this node does not know; it is none of those in ",
+        ),
     ] {
         let registry = serve(&world, &kept, name, pair);
         let host = registry.address().to_string();
@@ -69,6 +74,7 @@ fn what_is_wrong_with_a_certificate_is_told_in_words() {
     let plain = world.registry.address().to_string();
     hosts(&world, "registry.test", &format!("server = \"https://{plain}\"\n"));
     let error = pull(&world, "registry.test/team/app:1", None).unwrap_err();
-    let words = "answers plain HTTP on that port; if that is meant, write http:// in certs.d/registry.test/hosts.toml";
-    assert!(error.contains(words), "{error}");
+    let file = world.daemon.place().certs.join("registry.test/hosts.toml");
+    let words = "answers plain HTTP on that port; if that is meant, write http:// in";
+    assert!(error.contains(&format!("{words} {}", file.display())), "{error}");
 }

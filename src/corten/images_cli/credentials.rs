@@ -3,7 +3,7 @@
 use crate::admin::Secrets;
 use crate::error::Error;
 use clap::Args;
-use image::Reference;
+use image::{Credentials, ImageError, Reference};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io::{self, Read as _};
@@ -87,7 +87,14 @@ impl CredentialArgs {
         let config: DockerConfig = serde_json::from_str(&text).map_err(|error| {
             refuse(format!("malformed at line {}, column {}", error.line(), error.column()))
         })?;
-        Ok(config.find(&registry, &path))
+        let found = config.find(&registry, &path);
+        match found.secrets.clone().map(|secrets| Credentials::from(secrets).check()) {
+            Some(Err(ImageError::Credentials(problem))) => {
+                Err(refuse(format!("its entry for {registry}: {problem}")))
+            }
+            Some(Err(error)) => Err(refuse(error.to_string())),
+            Some(Ok(())) | None => Ok(found),
+        }
     }
 
     fn given(&self, text: &str) -> Result<Found, Error> {
@@ -175,6 +182,24 @@ mod tests {
             "password":"p"},"empty.example":{}},"credHelpers":{"empty.example":"secretservice"}}"#;
         let config: DockerConfig = serde_json::from_str(text).unwrap();
         config.find(registry, Path::new("/x/config.json"))
+    }
+
+    #[test]
+    fn an_entry_that_is_wrong_is_told_with_its_file_and_registry() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        std::fs::write(&path, r#"{"auths":{"reg.example":{"auth":"c2VjcmV0"},"b.example":{"auth":"!!"}}}"#)
+            .unwrap();
+        let args = CredentialArgs { creds: None, password_stdin: false, authfile: Some(path.clone()) };
+        for (image, told) in [
+            ("reg.example/app", "its entry for reg.example: "),
+            ("b.example/app", "its entry for b.example: auth is not base64"),
+        ] {
+            let error = args.find(image).err().unwrap().to_string();
+            let start = format!("cannot use the credentials of {}: {told}", path.display());
+            assert!(error.starts_with(&start) && !error.contains("secret"), "{error}");
+        }
+        assert!(args.find("c.example/app").is_ok());
     }
 
     #[test]

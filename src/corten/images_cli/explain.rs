@@ -52,5 +52,8 @@ fn line(host: &ExplainedHost) -> String {
         parts.push(format!("headers {}", host.headers.join(", ")));
     }
     parts.push(format!("{} s to connect", host.dial_timeout_seconds));
+    if let Some(problem) = &host.problem {
+        parts.push(format!("cannot be asked: {problem}"));
+    }
     format!("{}: {}", host.address, parts.join("; "))
 }

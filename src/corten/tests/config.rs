@@ -259,7 +259,10 @@ fn the_check_tells_what_is_broken_in_the_files_that_settings_lead_to() {
     let settings =
         "images.certs_dir = \"DIR/certs.d\"\nnetwork.conf_dir = \"DIR/net.d\"\nnetwork.bin_dirs = []\n";
     assert!(lacks(directory.path(), settings).is_empty());
-    write("certs.d/_default/hosts.toml", "[host.\"https://mirror.example\"]\n\ncapabilites = [\"pull\"]\n");
+    write(
+        "certs.d/_default/hosts.toml",
+        "[host.\"https://mirror.example\"]\n\ncapabilites = [\"pull\"]\nskipverify = true\n",
+    );
     write("certs.d/a.example_5000_/hosts.toml", "ca = \"missing.pem\"\n");
     write("certs.d/b.example/hosts.toml", "server = \n");
     write("certs.d/c.example/hosts.toml", "ca = \"empty.pem\"\n");
@@ -272,10 +275,11 @@ fn the_check_tells_what_is_broken_in_the_files_that_settings_lead_to() {
     );
     let lines = lacks(directory.path(), settings);
     let expected = [
-        "corten.toml:1: `images.certs_dir`: certs.d/_default/hosts.toml:3: unknown key host.\"https://mirror.example\".capabilites",
-        "corten.toml:1: `images.certs_dir`: the ca certs.d/a.example_5000_/missing.pem: No such file",
+        "corten.toml:1: `images.certs_dir`: certs.d/_default/hosts.toml:3: unknown key host.\"https://mirror.example\".capabilites, did you mean `capabilities`?",
+        "corten.toml:1: `images.certs_dir`: certs.d/_default/hosts.toml:4: unknown key host.\"https://mirror.example\".skipverify, did",
+        "corten.toml:1: `images.certs_dir`: certs.d/a.example_5000_/hosts.toml:1: the ca certs.d/a.example_5000_/missing.pem: No such file",
         "corten.toml:1: `images.certs_dir`: certs.d/b.example/hosts.toml:1: ",
-        "corten.toml:1: `images.certs_dir`: the ca certs.d/c.example/empty.pem: it holds no certificate",
+        "corten.toml:1: `images.certs_dir`: certs.d/c.example/hosts.toml:1: the ca certs.d/c.example/empty.pem: it holds no certificate",
         "corten.toml:2: `network.conf_dir`: net.d/05-broken.conflist: ",
         "corten.toml:2: `network.conf_dir`: no CNI plugin calico in ",
     ];

@@ -49,9 +49,9 @@ fn of_registry(directory: &Path) -> Vec<HostsError> {
     match of_directory(directory, &registry(&name)) {
         Ok(found) => {
             let hosts = found.into_iter().flat_map(|(_, hosts)| hosts);
-            hosts.filter_map(|host| client_config(&host).err()).collect()
+            hosts.filter_map(|host| client_config(&host).err()).flat_map(HostsError::each).collect()
         }
-        Err(error) => vec![error],
+        Err(error) => error.each(),
     }
 }
 

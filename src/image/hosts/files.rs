@@ -20,6 +20,13 @@ const OF_A_REGISTRY: usize = 4;
 /// How long a filesystem may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A host, for whoever asks and does not pull.
+pub(crate) struct FoundHost {
+    pub(crate) host: Host,
+    /// Why TLS cannot be spoken to it.
+    pub(crate) problem: Option<String>,
+}
+
 /// Reads the files of registries, for all pulls.
 pub(crate) struct Files {
     aside: Aside,
@@ -62,10 +69,18 @@ impl Files {
         &self,
         certs_dir: &Path,
         reference: &Reference,
-    ) -> Result<(Option<PathBuf>, Vec<Host>), HostsError> {
+    ) -> Result<(Option<PathBuf>, Vec<FoundHost>), HostsError> {
         let (path, reference) = (certs_dir.to_owned(), reference.clone());
         let registry = reference.registry().to_owned();
-        self.read(certs_dir, &registry, move || resolve_with_source(&path, &reference)).await
+        let look = |host: Host| {
+            let problem = client_config(&host).err().map(|error| error.to_string());
+            FoundHost { host, problem }
+        };
+        let work = move || {
+            let (source, hosts) = resolve_with_source(&path, &reference)?;
+            Ok((source, hosts.into_iter().map(look).collect()))
+        };
+        self.read(certs_dir, &registry, work).await
     }
 
     async fn read<T: Send + 'static>(

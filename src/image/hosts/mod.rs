@@ -4,6 +4,7 @@
 //! `reg.example:5000` and `_default` counts. It is read anew at each pull, so that a change needs no restart.
 
 mod check;
+mod error;
 mod files;
 mod parse;
 mod signatures;
@@ -12,7 +13,8 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use files::Files;
+pub use error::HostsError;
+pub(crate) use files::{Files, FoundHost};
 pub(crate) use tls::is_authority;
 
 use crate::reference::Reference;
@@ -23,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tls::client_config;
 
+/// What says of a registry whom to ask for it.
+const FILE: &str = "hosts.toml";
 /// The most bytes of a file of the operator.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -36,9 +40,9 @@ pub(crate) struct Host {
     /// May serve manifests by digest, and blobs.
     pub pull: bool,
     /// PEM files with further roots.
-    pub ca: Vec<PathBuf>,
+    pub ca: Vec<Pem>,
     /// PEM files: certificate and key (`None`: both in one file).
-    pub client: Vec<(PathBuf, Option<PathBuf>)>,
+    pub client: Vec<(Pem, Option<Pem>)>,
     /// Takes any certificate.
     pub skip_verify: bool,
     /// Sent with each request to this host.
@@ -49,6 +53,16 @@ pub(crate) struct Host {
     pub namespace: Option<String>,
     /// Whether its address is written in a `hosts.toml`, and not what users named.
     pub configured: bool,
+    /// The `hosts.toml` that speaks of it, or would.
+    pub file: PathBuf,
+}
+
+/// A PEM file of the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pem {
+    pub path: PathBuf,
+    /// The line of the `hosts.toml` that names it; `None` where it is found without one.
+    pub line: Option<usize>,
 }
 
 /// Scheme, host and port of an address; nothing of its path, query or user.
@@ -58,85 +72,6 @@ pub(crate) fn origin(url: &Url) -> String {
         Some(port) => format!("{}://{host}:{port}", url.scheme()),
         None => format!("{}://{host}", url.scheme()),
     }
-}
-
-/// A `hosts.toml` that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum HostsError {
-    /// It cannot be read.
-    #[error("read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// A filesystem keeps whoever reads it waiting.
-    #[error("read what {} says of {registry}: the filesystem did not answer within {waited:?}", path.display())]
-    Unanswered {
-        /// The directory of all registries.
-        path: PathBuf,
-        /// The registry whose directory and files were to be read.
-        registry: String,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-    /// The thread that read ended without a result.
-    #[error("read what {} says of {registry}: interrupted", path.display())]
-    Interrupted {
-        /// The directory of all registries.
-        path: PathBuf,
-        /// The registry whose directory and files were to be read.
-        registry: String,
-    },
-    /// It is no TOML.
-    #[error("{}:{line}: {problem}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, from 1 on.
-        line: usize,
-        /// The parser's answer, in one line.
-        problem: String,
-    },
-    /// A key that the format does not have.
-    #[error("{}:{line}: unknown key {key}", path.display())]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, from 1 on.
-        line: usize,
-        /// The key with its table.
-        key: String,
-    },
-    /// A value that the key does not take.
-    #[error("{}:{line}: {key}: {expected}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, from 1 on.
-        line: usize,
-        /// The key with its table.
-        key: String,
-        /// What it takes.
-        expected: &'static str,
-    },
-    /// A certificate or key file is unusable.
-    #[error("the {role} {}: {problem}", path.display())]
-    Certificate {
-        /// What it is there for.
-        role: &'static str,
-        /// The PEM file.
-        path: PathBuf,
-        /// Why; never content of the file.
-        problem: String,
-    },
-    /// No TLS can be spoken.
-    #[error("set up TLS: {0}")]
-    Tls(String),
-    /// The registry's own name makes no address.
-    #[error("registry {0:?} makes no valid address")]
-    Address(String),
 }
 
 /// The hosts for a reference in the order to ask them; the registry's own is the last.
@@ -157,17 +92,19 @@ pub(crate) fn resolve_with_source(
     reference: &Reference,
 ) -> Result<(Option<PathBuf>, Vec<Host>), HostsError> {
     let registry = reference.registry();
-    for directory in candidates(certs_dir, registry) {
-        if let Some((path, hosts)) = of_directory(&directory, registry)? {
+    let candidates = candidates(certs_dir, registry);
+    for directory in &candidates {
+        if let Some((path, hosts)) = of_directory(directory, registry)? {
             return Ok((Some(path), hosts));
         }
     }
-    Ok((None, vec![default_host(registry)?]))
+    let file = candidates.first().map(|directory| directory.join(FILE)).unwrap_or_default();
+    Ok((None, vec![Host { file, ..default_host(registry)? }]))
 }
 
 /// What a directory says of a registry, and the file or directory that says it; `None` where it is not there.
 fn of_directory(directory: &Path, registry: &str) -> Result<Option<(PathBuf, Vec<Host>)>, HostsError> {
-    let path = directory.join("hosts.toml");
+    let path = directory.join(FILE);
     match sys::regular::read_text(&path, MAX_BYTES) {
         Ok(text) => {
             let hosts = parse_text(&path, &text, registry)?;
@@ -177,7 +114,7 @@ fn of_directory(directory: &Path, registry: &str) -> Result<Option<(PathBuf, Vec
             if !directory.is_dir() {
                 return Ok(None);
             }
-            let host = docker_certificates(directory, default_host(registry)?)?;
+            let host = Host { file: path, ..docker_certificates(directory, default_host(registry)?)? };
             Ok(Some((directory.to_owned(), vec![host])))
         }
         Err(source) => Err(HostsError::Read { path, source }),
@@ -204,6 +141,7 @@ fn candidates(certs_dir: &Path, registry: &str) -> Vec<PathBuf> {
 /// A directory without `hosts.toml` is read as Docker does: `*.crt` are roots, `x.cert` and `x.key` a pair.
 fn docker_certificates(directory: &Path, mut host: Host) -> Result<Host, HostsError> {
     let read = |source| HostsError::Read { path: directory.to_owned(), source };
+    let pem = |path| Pem { path, line: None };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(read)? {
         files.push(entry.map_err(read)?.path());
@@ -211,8 +149,8 @@ fn docker_certificates(directory: &Path, mut host: Host) -> Result<Host, HostsEr
     files.sort();
     for file in files {
         match file.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => host.ca.push(file),
-            Some("cert") => host.client.push((file.clone(), Some(file.with_extension("key")))),
+            Some("crt") => host.ca.push(pem(file)),
+            Some("cert") => host.client.push((pem(file.clone()), Some(pem(file.with_extension("key"))))),
             _ => {}
         }
     }
@@ -255,6 +193,7 @@ fn bare(base: Url, registry: &str) -> Host {
         dial_timeout: None,
         namespace,
         configured: false,
+        file: PathBuf::new(),
     }
 }
 

@@ -69,9 +69,10 @@ fn hosts_are_asked_in_the_order_of_the_file_and_the_server_last() {
     assert_eq!(hosts[0].dial_timeout, Some(Duration::from_secs(3)));
     let a = &hosts[1];
     assert!(a.skip_verify && a.pull && a.resolve);
-    assert_eq!(a.ca[0], Path::new("/etc/x.crt"));
-    assert!(a.ca[1].ends_with("reg.example_5000_/rel.crt"));
-    assert!(a.client[0].1.as_ref().unwrap().ends_with("c.key"));
+    assert_eq!(a.ca[0], Pem { path: "/etc/x.crt".into(), line: Some(10) });
+    assert!(a.ca[1].path.ends_with("reg.example_5000_/rel.crt"));
+    assert!(a.client[0].1.as_ref().unwrap().path.ends_with("c.key"));
+    assert!(a.file.ends_with("reg.example_5000_/hosts.toml"));
     assert_eq!(a.headers.get_all("x-two").iter().count(), 2);
     assert!(hosts.iter().all(|host| host.namespace.as_deref() == Some("reg.example:5000")));
 }
@@ -140,8 +141,75 @@ fn mistakes_name_the_file_and_the_key() {
 fn a_directory_of_dockers_has_certificates() {
     let files = [("reg.example/ca.crt", ""), ("reg.example/c.cert", ""), ("reg.example/c.key", "")];
     let hosts = resolve_with(&files, "reg.example/app").unwrap();
-    assert!(hosts[0].ca[0].ends_with("ca.crt"));
-    assert!(hosts[0].client[0].1.as_ref().unwrap().ends_with("c.key"));
+    assert!(hosts[0].ca[0].path.ends_with("ca.crt"));
+    assert!(hosts[0].client[0].1.as_ref().unwrap().path.ends_with("c.key"));
     let error = client_config(&hosts[0]).unwrap_err().to_string();
     assert!(error.contains("reg.example"), "{error}");
+}
+
+#[test]
+fn every_mistake_of_a_file_is_told_with_its_line() {
+    let text = "\
+        sever = 'https://x'\n\
+        skip_verify = 'yes'\n\
+        [host.'https://x']\n\
+        skipverify = true\n\
+        capabilities = ['pull', 'reslove']\n\
+        ca = [\n\
+          'a.pem',\n\
+          7,\n\
+        ]\n\
+        nonsense = 1\n";
+    let refused = |text: &str| resolve_with(&[("_default/hosts.toml", text)], "reg.example/app").unwrap_err();
+    let told: Vec<String> = refused(text).each().iter().map(ToString::to_string).collect();
+    let told: Vec<&str> =
+        told.iter().filter_map(|line| line.split_once("_default/hosts.toml:")).map(|it| it.1).collect();
+    let host = "host.\"https://x\"";
+    assert_eq!(
+        told,
+        [
+            "1: unknown key sever, did you mean `server`?".to_owned(),
+            "2: skip_verify: must be true or false".to_owned(),
+            format!("4: unknown key {host}.skipverify, did you mean `skip_verify`?"),
+            format!("5: {host}.capabilities: must be a list of \"pull\", \"resolve\" and \"push\""),
+            format!("8: {host}.ca: must be a path or a list of paths"),
+            format!("10: unknown key {host}.nonsense"),
+        ]
+    );
+    // Of what is no TOML, one a line.
+    let told = refused("server = \n[host.'https://x'\nca = 'x'\nclient = [ yes ]\n").each();
+    let lines: Vec<String> = told.iter().map(ToString::to_string).collect();
+    assert!(lines.len() >= 3, "{lines:?}");
+    let many: String = (0..50).map(|number| format!("k{number} = 1\n")).collect();
+    let whole = refused(&many).to_string();
+    assert!(whole.ends_with("; and 40 more") && whole.len() < 2000, "{whole}");
+}
+
+#[test]
+fn every_file_that_cannot_be_used_is_told_with_the_line_that_names_it() {
+    let key = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let directory = tempfile::tempdir().unwrap();
+    let own = directory.path().join("reg.example");
+    std::fs::create_dir(&own).unwrap();
+    for (name, text) in [
+        ("hosts.toml", "ca = ['gone.pem',\n 'empty.pem']\nclient = [['empty.pem',\n 'secret.key']]\n"),
+        ("empty.pem", ""),
+        ("secret.key", key),
+    ] {
+        std::fs::write(own.join(name), text).unwrap();
+    }
+    let hosts = resolve(directory.path(), &Reference::parse("reg.example/app").unwrap()).unwrap();
+    let told = client_config(&hosts[0]).unwrap_err().each();
+    let root = format!("{}/", own.display());
+    let told: Vec<String> = told.iter().map(|error| error.to_string().replace(&root, "")).collect();
+    let expected = [
+        "hosts.toml:1: the ca gone.pem: No such file",
+        "hosts.toml:2: the ca empty.pem: it holds no certificate",
+        "hosts.toml:3: the client certificate empty.pem: it holds no certificate",
+        "hosts.toml:4: the key of a client certificate secret.key: it is encrypted",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told} does not begin with {expected}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The TLS configuration of a host.
 
 use super::signatures;
-use super::{Host, HostsError, MAX_BYTES};
+use super::{Host, HostsError, MAX_BYTES, Pem};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -11,25 +11,25 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// What the files of a client are there for.
+const CA: &str = "ca";
 const CERTIFICATE: &str = "client certificate";
 const KEY: &str = "key of a client certificate";
+/// What a PEM file has of a key that takes a passphrase.
+const ENCRYPTED: &[u8] = b"ENCRYPTED PRIVATE KEY-----";
 
 /// The system's roots plus the host's own, its client certificate, and whether anything is verified.
 ///
 /// # Errors
 /// When a certificate or key file is unusable.
 pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
-    let mut roots = system_roots().clone();
-    let mut own = Vec::new();
-    for path in &host.ca {
-        for certificate in certificates("ca", path)? {
-            roots.add(certificate.clone()).map_err(|error| problem("ca", path, &error))?;
-            own.push(certificate);
-        }
+    let mut errors = Vec::new();
+    let (roots, own) = trusted(host, &mut errors);
+    let identity = identity(host, &mut errors);
+    if let Some(error) = HostsError::all(errors) {
+        return Err(error);
     }
     let provider = Arc::new(signatures::provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -41,47 +41,113 @@ pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
         builder.with_root_certificates(roots)
     } else {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        let path = host.ca.first().map_or(Path::new("ca"), PathBuf::as_path);
-        let inner = verifier.map_err(|error| problem("ca", path, &error))?;
+        let inner = verifier.map_err(|error| HostsError::Tls(error.to_string()))?;
         builder.dangerous().with_custom_certificate_verifier(Arc::new(OrNamed { inner, own }))
     };
-    // One client certificate is what TLS asks for; of several the first is used.
-    match host.client.first() {
-        None => Ok(builder.with_no_client_auth()),
-        Some((certificate, key)) => {
-            let key = key.as_ref().unwrap_or(certificate);
-            let text = read(KEY, key)?;
-            let chain = certificates(CERTIFICATE, certificate)?;
-            let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| unusable(KEY, key, error))?;
-            builder
-                .with_client_auth_cert(chain, private)
-                .map_err(|error| problem(CERTIFICATE, certificate, &error))
+    let Some(Identity { certificate, key, chain, private }) = identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    builder.with_client_auth_cert(chain, private).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            key.problem(&format!("it is not the key of the certificate {}", certificate.pem.path.display()))
+        }
+        other => certificate.problem(&other),
+    })
+}
+
+/// The system's roots and the host's own; the latter by themselves, too.
+fn trusted(host: &Host, errors: &mut Vec<HostsError>) -> (RootCertStore, Vec<CertificateDer<'static>>) {
+    let (mut roots, mut own) = (system_roots().clone(), Vec::new());
+    for pem in &host.ca {
+        let file = PemFile { host, role: CA, pem };
+        match file.certificates() {
+            Ok(found) => {
+                for certificate in found {
+                    match roots.add(certificate.clone()) {
+                        Ok(()) => own.push(certificate),
+                        Err(error) => errors.push(file.problem(&error)),
+                    }
+                }
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    (roots, own)
+}
+
+/// By what the host knows this node.
+struct Identity<'a> {
+    certificate: PemFile<'a>,
+    key: PemFile<'a>,
+    chain: Vec<CertificateDer<'static>>,
+    private: PrivateKeyDer<'static>,
+}
+
+/// One client certificate is what TLS asks for; of several the first is used.
+fn identity<'a>(host: &'a Host, errors: &mut Vec<HostsError>) -> Option<Identity<'a>> {
+    let (pem, key) = host.client.first()?;
+    let certificate = PemFile { host, role: CERTIFICATE, pem };
+    let key = PemFile { host, role: KEY, pem: key.as_ref().unwrap_or(pem) };
+    match (certificate.certificates(), key.key()) {
+        (Ok(chain), Ok(private)) => Some(Identity { certificate, key, chain, private }),
+        (chain, private) => {
+            // Where both are to be in one file that cannot be read, that is one mistake.
+            let is_one = chain.is_err() && key.pem.path == pem.path;
+            errors.extend(chain.err());
+            errors.extend(private.err().filter(|_| !is_one));
+            None
         }
     }
 }
 
-fn problem(role: &'static str, path: &Path, error: &dyn std::fmt::Display) -> HostsError {
-    HostsError::Certificate { role, path: path.to_owned(), problem: error.to_string() }
+/// A file, and what it is there for.
+#[derive(Clone, Copy)]
+struct PemFile<'a> {
+    host: &'a Host,
+    role: &'static str,
+    pem: &'a Pem,
 }
 
-fn read(role: &'static str, path: &Path) -> Result<Vec<u8>, HostsError> {
-    sys::regular::read(path, MAX_BYTES).map_err(|error| problem(role, path, &error))
-}
-
-fn unusable(role: &'static str, path: &Path, error: pem::Error) -> HostsError {
-    match error {
-        pem::Error::NoItemsFound => problem(role, path, &"it holds none"),
-        other => problem(role, path, &format!("it is no PEM file: {other}")),
+impl PemFile<'_> {
+    fn problem(&self, error: &dyn std::fmt::Display) -> HostsError {
+        HostsError::Certificate {
+            at: self.pem.line.map(|line| (self.host.file.clone(), line)),
+            role: self.role,
+            path: self.pem.path.clone(),
+            problem: error.to_string(),
+        }
     }
-}
 
-fn certificates(role: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, HostsError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(role, path)?).collect();
-    let found = found.map_err(|error| unusable(role, path, error))?;
-    if found.is_empty() {
-        return Err(problem(role, path, &"it holds no certificate"));
+    fn read(&self) -> Result<Vec<u8>, HostsError> {
+        sys::regular::read(&self.pem.path, MAX_BYTES).map_err(|error| self.problem(&error))
     }
-    Ok(found)
+
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, HostsError> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.read()?).collect();
+        let found = found.map_err(|error| self.unusable(error))?;
+        if found.is_empty() {
+            return Err(self.problem(&"it holds no certificate"));
+        }
+        Ok(found)
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>, HostsError> {
+        let text = self.read()?;
+        let is_encrypted = text.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED);
+        PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+            pem::Error::NoItemsFound if is_encrypted => {
+                self.problem(&"it is encrypted, and nobody is there to type the passphrase (`openssl pkey` writes it without)")
+            }
+            error => self.unusable(error),
+        })
+    }
+
+    fn unusable(&self, error: pem::Error) -> HostsError {
+        match error {
+            pem::Error::NoItemsFound => self.problem(&"it holds none"),
+            other => self.problem(&format!("it is no PEM file: {other}")),
+        }
+    }
 }
 
 /// The system's roots, read once: a machine without any still reaches registries over plain HTTP or

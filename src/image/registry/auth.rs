@@ -4,6 +4,7 @@ use super::answer::{Answer, TokenProblem, Tried};
 use super::credentials::{Login, Secret};
 use super::redirect::{self, MAX_REDIRECTS, is_redirect};
 use super::retry::Patience;
+use super::words::Trust;
 use super::{refusal, words};
 use crate::hosts::origin;
 use base64::Engine as _;
@@ -52,7 +53,7 @@ pub(super) struct Asker<'a> {
     pub login: Option<&'a Login>,
     /// What is said of credentials where there are none for this host.
     pub without: &'a Tried,
-    pub registry: &'a str,
+    pub trust: &'a Trust,
     pub timeout: Duration,
 }
 
@@ -222,7 +223,7 @@ impl Asker<'_> {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> TokenProblem {
-        match words::unreachable(error, self.registry) {
+        match words::unreachable(error, self.trust) {
             Answer::Unreachable { reason } => TokenProblem::Unreachable(reason),
             other => TokenProblem::Tls(other.to_string()),
         }

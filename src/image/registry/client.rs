@@ -4,7 +4,7 @@ use super::answer::{Answer, Tried};
 use super::credentials::Login;
 use super::progress::{Meter, Stop};
 use super::retry::Patience;
-use super::words::causes;
+use super::words::{Trust, causes};
 use super::{Document, MAX_CONFIG, MAX_MANIFEST, Transport};
 use crate::digest::Digest;
 use crate::hosts::{Host, HostsError, origin};
@@ -26,8 +26,7 @@ pub(crate) struct Client {
     pub(super) base: Url,
     pub(super) headers: HeaderMap,
     pub(super) namespace: Option<String>,
-    /// The registry that the reference names, whose directory configures this host.
-    pub(super) registry: String,
+    pub(super) trust: Trust,
     pub(super) repository: String,
     pub(super) login: Option<Login>,
     /// What is said of credentials that belong elsewhere, or of none.
@@ -79,10 +78,10 @@ impl Client {
         };
         Ok(Self {
             http,
+            trust: Trust::of(&host),
             base: host.base,
             headers: host.headers,
             namespace: host.namespace,
-            registry: registry.to_owned(),
             repository: reference.repository().to_owned(),
             login,
             without,

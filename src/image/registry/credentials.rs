@@ -31,6 +31,16 @@ impl fmt::Debug for Credentials {
     }
 }
 
+impl Credentials {
+    /// Whether they can be sent.
+    ///
+    /// # Errors
+    /// [`ImageError::Credentials`].
+    pub fn check(&self) -> Result<(), ImageError> {
+        Login::new(self).map(drop)
+    }
+}
+
 /// Checked credentials: what to send and where they belong.
 #[derive(Clone)]
 pub(crate) struct Login {

@@ -55,7 +55,7 @@ impl Client {
                         self.pause(time).await;
                         continue;
                     }
-                    None => return Err(self.at(&at, words::unreachable(&error, &self.registry))),
+                    None => return Err(self.at(&at, words::unreachable(&error, &self.trust))),
                 },
             };
             let status = response.status();
@@ -165,7 +165,7 @@ impl Client {
                     http: &self.http,
                     login: self.login.as_ref(),
                     without: &self.without,
-                    registry: &self.registry,
+                    trust: &self.trust,
                     timeout: self.transport.progress_timeout,
                 };
                 Some(self.transport.tokens.token(&asker, &request, again).await?)

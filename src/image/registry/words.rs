@@ -2,17 +2,47 @@
 
 use super::answer::Answer;
 use super::names::NameError;
-use crate::hosts::is_authority;
+use crate::hosts::{Host, is_authority};
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
 use std::error::Error;
+use std::path::PathBuf;
 
 /// Of a server that found nothing to use in what it was offered.
 const NO_SUITE: &str = "offers none of the TLS cipher suites that this node takes, which are those of AES-GCM and \
     ChaCha20-Poly1305, with ECDHE (not AES-CBC, and no exchange of keys by RSA or DHE): enable one of them there";
 
-/// The answer of a host that could not be spoken to; `registry` is the directory of its configuration.
-pub(super) fn unreachable(error: &reqwest::Error, registry: &str) -> Answer {
-    match tls_error(error).and_then(|error| tls(error, registry)) {
+/// Whom the node trusts to be a host, and where that is said.
+pub(super) struct Trust {
+    /// The `hosts.toml`.
+    file: PathBuf,
+    /// The authorities that it names.
+    ca: Vec<PathBuf>,
+}
+
+impl Trust {
+    pub(super) fn of(host: &Host) -> Self {
+        Self { file: host.file.clone(), ca: host.ca.iter().map(|pem| pem.path.clone()).collect() }
+    }
+
+    /// What to do so that a certificate is trusted.
+    fn remedy(&self, whose: &str) -> String {
+        let file = self.file.display();
+        match self.ca.as_slice() {
+            [] => format!("name {whose} as `ca` in {file}"),
+            known => {
+                let known: Vec<String> = known.iter().map(|path| path.display().to_string()).collect();
+                format!(
+                    "it is none of those in {}, which {file} names as `ca`: name {whose} there",
+                    known.join(", ")
+                )
+            }
+        }
+    }
+}
+
+/// The answer of a host that could not be spoken to.
+pub(super) fn unreachable(error: &reqwest::Error, trust: &Trust) -> Answer {
+    match tls_error(error).and_then(|error| tls(error, trust)) {
         Some(problem) => Answer::Tls { problem },
         None => Answer::Unreachable { reason: causes(error) },
     }
@@ -69,13 +99,14 @@ fn tls_error(error: &reqwest::Error) -> Option<&TlsError> {
     None
 }
 
-fn tls(error: &TlsError, registry: &str) -> Option<String> {
-    let file = format!("certs.d/{registry}/hosts.toml");
+fn tls(error: &TlsError, trust: &Trust) -> Option<String> {
+    let file = trust.file.display();
     Some(match error {
-        error if is_authority(error) => format!(
-            "has a certificate that is an authority's own; to trust it, name that very certificate as `ca` in {file}"
-        ),
-        TlsError::InvalidCertificate(problem) => certificate(problem, &file),
+        error if is_authority(error) => {
+            let remedy = trust.remedy("that very certificate");
+            format!("has a certificate that is an authority's own; to trust it, {remedy}")
+        }
+        TlsError::InvalidCertificate(problem) => certificate(problem, trust),
         TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
             format!("answers plain HTTP on that port; if that is meant, write http:// in {file}")
         }
@@ -102,10 +133,11 @@ fn tls(error: &TlsError, registry: &str) -> Option<String> {
     })
 }
 
-fn certificate(problem: &CertificateError, file: &str) -> String {
+fn certificate(problem: &CertificateError, trust: &Trust) -> String {
     match problem {
         CertificateError::UnknownIssuer => format!(
-            "has a certificate of an authority that this node does not know; name the authority's file as `ca` in {file}"
+            "has a certificate of an authority that this node does not know; {}",
+            trust.remedy("the authority's file")
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "has a certificate that has expired, or this node's clock is wrong".to_owned()
@@ -125,7 +157,8 @@ fn certificate(problem: &CertificateError, file: &str) -> String {
         CertificateError::NotValidForName => "has a certificate for another host".to_owned(),
         CertificateError::BadSignature => format!(
             "has a certificate that the authority of its issuer's name has not signed: if that authority was made anew, \
-             put its present file in the place of `ca` in {file}"
+             put its present file in the place of `ca` in {}",
+            trust.file.display()
         ),
         other => format!("has a certificate that is not accepted: {other}"),
     }
@@ -146,8 +179,18 @@ mod tests {
     fn words_on_certificates_say_what_to_do() {
         let expected = ServerName::try_from("registry.test").unwrap();
         let nameless = CertificateError::NotValidForNameContext { expected, presented: Vec::new() };
-        assert!(certificate(&nameless, "certs.d/r/hosts.toml").contains("subjectAltName"));
-        let again = certificate(&CertificateError::BadSignature, "certs.d/r/hosts.toml");
-        assert!(again.ends_with("in the place of `ca` in certs.d/r/hosts.toml"), "{again}");
+        let trust = |ca: &[&str]| Trust {
+            file: "/c/r/hosts.toml".into(),
+            ca: ca.iter().map(PathBuf::from).collect(),
+        };
+        assert!(certificate(&nameless, &trust(&[])).contains("subjectAltName"));
+        let again = certificate(&CertificateError::BadSignature, &trust(&["/c/r/old.pem"]));
+        assert!(again.ends_with("in the place of `ca` in /c/r/hosts.toml"), "{again}");
+        let unknown = certificate(&CertificateError::UnknownIssuer, &trust(&[]));
+        assert!(unknown.ends_with("; name the authority's file as `ca` in /c/r/hosts.toml"), "{unknown}");
+        let other = certificate(&CertificateError::UnknownIssuer, &trust(&["/c/r/a.pem", "/c/b.pem"]));
+        let told = "it is none of those in /c/r/a.pem, /c/b.pem, which /c/r/hosts.toml names as `ca`: name the authority's \
+            file there";
+        assert!(other.ends_with(told), "{other}");
     }
 }
