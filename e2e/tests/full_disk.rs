@@ -161,6 +161,11 @@ fn a_full_disk_can_be_emptied() {
     assert!(used() + (3 << 20) <= full, "{} of {full} bytes are still taken", used());
     fill(&data);
     let full = used();
+    if world.daemon.kind() == e2e::runtime::Kind::Corten {
+        let pull = async { world.daemon.client().await.unwrap().pull(names[0], None).await };
+        let refused = world.tokio.block_on(pull).unwrap_err().to_string();
+        assert!(refused.contains("`corten image df` shows what images take"), "{refused}");
+    }
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         cri.stop(&container, 0).await.unwrap();

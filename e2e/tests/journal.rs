@@ -21,6 +21,8 @@ fn every_step_of_a_pods_life_is_a_line_with_names_and_ids() {
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         let image = cri.pull(BUSYBOX, None).await.unwrap();
+        let missing = "127.0.0.1:1/no/such:1";
+        cri.pull(missing, None).await.unwrap_err();
         let config = world.pod("told").unwrap();
         let pod = cri.run_pod(&config).await.unwrap();
         let id = cri.create(&pod, &shell("main", BUSYBOX, "exit 7"), &config).await.unwrap();
@@ -41,6 +43,12 @@ fn every_step_of_a_pods_life_is_a_line_with_names_and_ids() {
             let words: Vec<&str> = words.into_iter().chain([method.as_str(), "answered"]).collect();
             assert_eq!(lines(&log, &words).len(), 1, "{words:?} in\n{log}");
         }
+        // However it ends, a pull is one line.
+        for (words, pulled) in [(["answered", &image], BUSYBOX), (["failed", "127.0.0.1:1"], missing)] {
+            let pulls = lines(&log, &["PullImage", pulled]);
+            assert!(pulls.len() == 1 && words.iter().all(|word| pulls[0].contains(word)), "{pulls:?}");
+        }
+        assert!(lines(&log, &["image pull"]).is_empty(), "{log}");
         let exits = lines(&log, &["the container ended"]);
         assert_eq!(exits.len(), 1, "{log}");
         for word in [pod_name, "container=\"main\"", "code=7", "reason=\"Error\"", "ran=", &id, &pod] {
@@ -90,11 +98,14 @@ fn commands_and_stops_in_flight_are_told_with_what_they_are_at() {
         scope.spawn(|| crictl.finish(&["exec", &id, "sleep", "20"]));
         scope.spawn(|| crictl.finish(&["attach", &id]));
         for verb in ["ExecSync", "Exec"] {
-            in_flight(&world, &[&format!("in flight: {verb} {id} for "), ", in command for "]);
+            in_flight(&world, &[&format!("in flight: {verb} test/busy/main {id} for "), ", in command for "]);
         }
-        in_flight(&world, &[&format!("in flight: Attach {id} for "), ", in session for "]);
+        in_flight(&world, &[&format!("in flight: Attach test/busy/main {id} for "), ", in session for "]);
         scope.spawn(|| crictl.finish(&["stop", "-t", "8", &id]));
-        in_flight(&world, &[&format!("in flight: StopContainer {id} for "), ", in grace for "]);
+        in_flight(
+            &world,
+            &[&format!("in flight: StopContainer test/busy/main {id} for "), ", in grace for "],
+        );
     });
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();

@@ -164,9 +164,38 @@ impl Engine {
         self.core.operations.track(verb, subject.to_owned(), work)
     }
 
-    /// What is under way, the oldest first.
+    /// Does something for an operator, which is listed meanwhile.
+    pub fn for_operator<T, W: Future<Output = T>>(
+        &self,
+        verb: &'static str,
+        subject: &str,
+        work: W,
+    ) -> impl Future<Output = T> + use<T, W> {
+        self.core.operations.track(verb, subject.to_owned(), work)
+    }
+
+    /// What is under way, the oldest first. Pods and containers that are named by id are named by name, too.
     pub fn operations(&self) -> Vec<OperationView> {
-        self.core.operations.view()
+        let named = self.core.operations.view().into_iter().map(|mut view| {
+            if let Some(name) = self.name_of(view.verb, &view.subject) {
+                view.subject = format!("{name} {}", view.subject);
+            }
+            view
+        });
+        named.collect()
+    }
+
+    fn name_of(&self, verb: &str, id: &str) -> Option<String> {
+        let container = match verb {
+            // Clients may have shortened it.
+            EXEC_SYNC | COMMAND | ATTACH => self.core.registry.container(id).ok(),
+            _ => self.core.registry.any_container(id),
+        };
+        let pod = container.as_ref().map(|container| container.pod.clone());
+        let pod = pod.or_else(|| self.core.registry.pod(id).ok().filter(|pod| *pod.id == *id))?;
+        let of_pod = &pod.config().metadata;
+        let own = container.map(|container| format!("/{}", container.record().config.metadata.name));
+        Some(format!("{}/{}{}", of_pod.namespace, of_pod.name, own.unwrap_or_default()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::reference::{Reference, ReferenceError};
 use crate::registry::HostAnswer;
 use crate::unpack::UnpackError;
 use model::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A failure of the image store or of a pull. No variant ever holds a secret.
@@ -143,6 +143,17 @@ pub enum ImageError {
     /// An archive cannot be written.
     #[error("write the archive: {0}")]
     Save(#[source] std::io::Error),
+    /// The disk has no room for it.
+    #[error(
+        "{source}: there is no room left below {}: `corten image df` shows what images take, `corten image prune` frees \
+         what nobody uses", root.display()
+    )]
+    Full {
+        /// Where images are.
+        root: PathBuf,
+        /// What could not be done.
+        source: Box<ImageError>,
+    },
     /// The joined download of another caller failed with this.
     #[error(transparent)]
     Joined(Arc<ImageError>),
@@ -199,7 +210,7 @@ impl ImageError {
             Self::ArchiveDigest { .. } | Self::Unsavable { .. } | Self::Damaged { .. } => {
                 ErrorKind::FailedPrecondition
             }
-            Self::Undescribed { .. } => ErrorKind::ResourceExhausted,
+            Self::Undescribed { .. } | Self::Full { .. } => ErrorKind::ResourceExhausted,
             Self::Policy { .. } => ErrorKind::PermissionDenied,
             Self::NoSuchImage(_) => ErrorKind::NotFound,
             Self::Hosts(HostsError::Unanswered { .. }) => ErrorKind::Unavailable,
@@ -214,6 +225,28 @@ impl ImageError {
                 _ => ErrorKind::Internal,
             },
             Self::Interrupted { .. } | Self::Record { .. } | Self::Metrics(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// With what to do about it, where images have filled their disk.
+    pub(crate) fn below(self, root: &Path) -> Self {
+        match self.is_full_disk() {
+            true => Self::Full { root: root.to_owned(), source: Box::new(self) },
+            false => self,
+        }
+    }
+
+    /// Whether the disk has no room for what was to be written.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let is_full = |error: &std::io::Error| matches!(error.kind(), StorageFull | QuotaExceeded);
+        match self {
+            Self::Layer { source: UnpackError::Io { source, .. }, .. }
+            | Self::Archive(UnpackError::Io { source, .. })
+            | Self::Io { source, .. } => is_full(source),
+            Self::Database { source, .. } => matches!(&**source, redb::Error::Io(error) if is_full(error)),
+            Self::Joined(error) => error.is_full_disk(),
+            _ => false,
         }
     }
 

@@ -67,6 +67,11 @@ where
         Ticket { flights: Arc::clone(self), key, number, result, joined: false }
     }
 
+    /// Whether somebody waits for the work with this key.
+    pub(crate) fn is_awaited(&self, key: &K) -> bool {
+        lock(&self.running).get(key).is_some_and(|flight| flight.waiting > 0)
+    }
+
     fn land(&self, key: &K, number: u64) {
         let mut running = lock(&self.running);
         if running.get(key).is_some_and(|flight| flight.number == number) {

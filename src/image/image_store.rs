@@ -191,7 +191,8 @@ impl ImageStore {
         name: Option<&str>,
     ) -> Result<Loaded, ImageError> {
         let name = name.map(parse).transpose()?;
-        self.puller.load(input, name).await
+        let loaded = self.puller.load(input, name).await;
+        loaded.map_err(|error| error.below(&self.store.config().root))
     }
 
     /// Prepares an archive of the images, by id, tag or digest: an OCI image layout, and at the same time what

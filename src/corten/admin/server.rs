@@ -3,6 +3,7 @@
 use super::protocol::{Failure, ImageView, NAME_HEADER, PullEvent, PullRequest, RemoveRequest, Sought};
 use crate::reload::Reloader;
 use crate::socket::Socket;
+use engine::Engine;
 use futures::{Stream, StreamExt as _};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited, StreamBody};
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use web::{Body, Limits, Site, full};
@@ -22,12 +23,17 @@ use web::{Body, Limits, Site, full};
 const MAX_REQUEST: usize = 1 << 20;
 /// How often a pull tells how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How long such a body may take: what is in it is short.
+const BODY: Duration = Duration::from_secs(10);
+/// How long the next piece of an archive may take.
+const PIECE: Duration = Duration::from_secs(600);
 
 pub(super) type Answer = Result<Response<Body>, Refusal>;
 
 /// Serves the administration of the images, and tells of the configuration.
 pub(crate) struct Server {
     pub(super) images: Arc<ImageStore>,
+    pub(super) engine: Arc<Engine>,
     reloader: Arc<Reloader>,
 }
 
@@ -50,8 +56,8 @@ impl From<ImageError> for Refusal {
 }
 
 impl Server {
-    pub(crate) fn new(images: Arc<ImageStore>, reloader: Arc<Reloader>) -> Self {
-        Self { images, reloader }
+    pub(crate) fn new(images: Arc<ImageStore>, engine: Arc<Engine>, reloader: Arc<Reloader>) -> Self {
+        Self { images, engine, reloader }
     }
 
     /// Serves until the token says stop; requests in flight end with the daemon.
@@ -84,7 +90,8 @@ impl Server {
             (&Method::POST, "/v1/prune") => {
                 let all = body(request).await?;
                 let images = Arc::clone(&self.images);
-                ok(&blocking(move || images.prune(all)).await?)
+                let prune = blocking(move || images.prune(all));
+                ok(&self.engine.for_operator("corten image prune", "", prune).await?)
             }
             _ => Err(Refusal(StatusCode::NOT_FOUND, format!("there is no {} {path} here", request.method()))),
         }
@@ -98,7 +105,8 @@ impl Server {
     async fn remove(&self, request: RemoveRequest) -> Answer {
         let mut outcome = Vec::with_capacity(request.images.len());
         for name in request.images {
-            let removed = self.images.remove(&name).await?;
+            let removal = self.images.remove(&name);
+            let removed = self.engine.for_operator("corten image rm", &name, removal).await?;
             let names = removed.as_ref().map(|image| image.names().to_vec()).unwrap_or_default();
             outcome.push(Sought { name, found: removed.is_some(), names });
         }
@@ -115,11 +123,17 @@ impl Server {
         // of the reason.
         tokio::spawn(async move {
             let mut wanted = true;
-            while let Some(frame) = body.frame().await {
-                let piece = match frame.map(Frame::into_data) {
-                    Ok(Ok(piece)) => Ok(piece),
-                    Ok(Err(_)) => continue,
-                    Err(error) => Err(io::Error::other(error)),
+            loop {
+                let piece = match tokio::time::timeout(PIECE, body.frame()).await {
+                    Ok(None) => return,
+                    Ok(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(piece) => Ok(piece),
+                        Err(_) => continue,
+                    },
+                    Ok(Some(Err(error))) => Err(io::Error::other(error)),
+                    Err(_) => {
+                        Err(io::Error::new(io::ErrorKind::TimedOut, "nothing more came of the archive"))
+                    }
                 };
                 let last = piece.is_err();
                 wanted = wanted && sender.send(piece).await.is_ok();
@@ -129,7 +143,8 @@ impl Server {
             }
         });
         let input = Box::new(Pieces { pieces, current: Bytes::new() });
-        ok(&self.images.load(input, name.as_deref()).await?)
+        let load = self.images.load(input, name.as_deref());
+        ok(&self.engine.for_operator("corten image load", name.as_deref().unwrap_or_default(), load).await?)
     }
 
     /// One line of JSON an event. A client that goes away leaves the pull running, as the CRI's do.
@@ -142,16 +157,15 @@ impl Server {
         };
         let reference = Reference::parse(&request.reference).map_err(refuse)?.to_string();
         let (sender, receiver) = mpsc::channel(4);
-        let images = Arc::clone(&self.images);
+        let (images, engine) = (Arc::clone(&self.images), Arc::clone(&self.engine));
         tokio::spawn(async move {
-            let mut pull = pin!(images.pull(&reference, request.secrets.map(Into::into)));
+            let begin = Instant::now();
+            let pull = images.pull(&reference, request.secrets.map(Into::into));
+            let mut pull = pin!(engine.for_operator("corten image pull", &reference, pull));
             let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
-            let last = loop {
+            let ended = loop {
                 tokio::select! {
-                    ended = &mut pull => break match ended {
-                        Ok(id) => PullEvent::Done(id),
-                        Err(error) => PullEvent::Failed(Failure { error: error.to_string() }),
-                    },
+                    ended = &mut pull => break ended,
                     _ = ticks.tick() => {
                         let now = images.pulls().into_iter().find(|pull| pull.reference == reference);
                         if let Some(progress) = now {
@@ -159,6 +173,17 @@ impl Server {
                             let _ = sender.try_send(PullEvent::Progress(progress));
                         }
                     }
+                }
+            };
+            let seconds = begin.elapsed().as_secs_f64();
+            let last = match ended {
+                Ok(id) => {
+                    tracing::info!(image = reference, image_id = id, seconds, "corten image pull: done");
+                    PullEvent::Done(id)
+                }
+                Err(error) => {
+                    tracing::warn!(image = reference, %error, seconds, "corten image pull: failed");
+                    PullEvent::Failed(Failure { error: error.to_string() })
                 }
             };
             let _ = sender.send(last).await;
@@ -204,7 +229,11 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 async fn body<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refusal> {
     let refuse = |error: String| Refusal(StatusCode::BAD_REQUEST, format!("the request: {error}"));
-    let whole = Limited::new(request.into_body(), MAX_REQUEST).collect().await;
+    let whole = Limited::new(request.into_body(), MAX_REQUEST).collect();
+    let whole = tokio::time::timeout(BODY, whole).await.map_err(|_| {
+        let problem = format!("the request: it has not come within {} s", BODY.as_secs());
+        Refusal(StatusCode::REQUEST_TIMEOUT, problem)
+    })?;
     let bytes = whole.map_err(|error| refuse(error.to_string()))?.to_bytes();
     serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))
 }

@@ -11,12 +11,13 @@ impl Server {
         let images = request.images.into_iter();
         let images = images.map(|image| (image.reference, image.secrets.map(Into::into))).collect();
         let (sender, receiver) = mpsc::unbounded_channel();
-        let store = Arc::clone(&self.images);
+        let (store, engine) = (Arc::clone(&self.images), Arc::clone(&self.engine));
         tokio::spawn(async move {
             let told = sender.clone();
             // As many events as images: a slow reader costs no more than they do.
             let tell = move |image| drop(told.send(VerifyEvent::Image(image)));
-            let last = match store.verify(images, request.repair, tell).await {
+            let verify = store.verify(images, request.repair, tell);
+            let last = match engine.for_operator("corten image verify", "", verify).await {
                 Ok(()) => VerifyEvent::Done,
                 Err(error) => VerifyEvent::Failed(Failure { error: error.to_string() }),
             };

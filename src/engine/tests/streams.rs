@@ -112,10 +112,33 @@ fn what_streams_are_for_must_be_there_and_is_listed_while_it_lasts() {
     for (verb, word) in [(SessionVerb::Attach, "Attach"), (SessionVerb::PortForward, "PortForward")] {
         let session = engine.session(verb, &running, std::future::pending::<()>());
         let listed = engine.operations();
-        assert_eq!((listed.len(), listed[0].verb, &listed[0].subject), (1, word, &running));
+        let named = format!("test/web/running {running}");
+        assert_eq!((listed.len(), listed[0].verb, &listed[0].subject), (1, word, &named));
         drop(session);
         assert!(engine.operations().is_empty());
     }
     assert_eq!(engine.pod_identity(&pod).unwrap().pod, "test/web");
     assert!(engine.pod_identity("absent").is_none());
+}
+
+#[test]
+fn what_is_under_way_in_a_container_is_told_with_its_names() {
+    use crate::supervisor::fake::{Act, Gate, Verb};
+    let world = World::new();
+    let id = world.running(&world.pod("web"), "app");
+    let gate = Gate::new();
+    world.node.on(Verb::Exec, Act::Wait(gate.clone()));
+    let (engine, begun) = (world.engine(), id.clone());
+    // Clients may shorten what they ask for.
+    let half = id[..20].to_owned();
+    let exec = world.spawn(async move { engine.containers().exec_sync(&half, command("true"), None).await });
+    world.on(gate.reached());
+    let told: Vec<String> = world.engine().operations().iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with(&format!("ExecSync test/web/app {} for ", &begun[..20])), "{told:?}");
+    gate.open();
+    world.on(exec).unwrap().unwrap();
+    let pull = world.engine().for_operator("corten image pull", "reg.example/app", std::future::ready(()));
+    assert!(world.engine().operations()[0].to_string().starts_with("corten image pull reg.example/app for "));
+    world.on(pull);
 }

@@ -132,19 +132,27 @@ impl Puller {
         login: Option<Login>,
     ) -> Result<String, ImageError> {
         let key = (reference.to_string(), login.as_ref().map(|login| login.fingerprint.clone()));
-        let this = Arc::clone(self);
+        let (this, own) = (Arc::clone(self), key.clone());
         let ticket = self.pulls.join(key, move || async move {
             let started = Instant::now();
             let state = this.progress.begin(&reference.to_string());
             this.metrics.pulling.inc();
             let result = this.run(&reference, login.as_ref(), &state).await;
+            let result = result.map_err(|error| error.below(&this.store.config().root));
             this.metrics.pulling.dec();
             drop(state);
             let seconds = started.elapsed().as_secs_f64();
             this.metrics.finished(result.as_ref().err(), seconds);
-            match &result {
-                Ok(id) => tracing::info!(%reference, id, seconds, "image pulled"),
-                Err(error) => tracing::warn!(%reference, %error, seconds, "image pull failed"),
+            // Whoever waits for it says so.
+            match (&result, this.pulls.is_awaited(&own)) {
+                (Ok(id), true) => tracing::debug!(%reference, id, seconds, "image pulled"),
+                (Err(error), true) => tracing::debug!(%reference, %error, seconds, "image pull failed"),
+                (Ok(id), false) => {
+                    tracing::info!(%reference, id, seconds, "image pulled, and its client has gone");
+                }
+                (Err(error), false) => {
+                    tracing::warn!(%reference, %error, seconds, "image pull failed, and its client has gone");
+                }
             }
             this.clean_up(result.as_ref().err());
             result.map_err(Arc::new)

@@ -66,7 +66,7 @@ impl Database {
         work: impl Fn(&redb::WriteTransaction) -> Result<(), ImageError>,
     ) -> Result<(), ImageError> {
         let mut redb = lock(&self.redb);
-        let mut attempt = || {
+        let mut attempt = || -> Result<(), ImageError> {
             let open = match redb.take() {
                 Some(open) => open,
                 None => {
@@ -80,7 +80,7 @@ impl Database {
             Ok(())
         };
         match attempt() {
-            Err(error) if may_use_reserve && is_full(&error) && self.reserve.release() => {
+            Err(error) if may_use_reserve && error.is_full_disk() && self.reserve.release() => {
                 let done = attempt();
                 self.hold_reserve();
                 done
@@ -170,11 +170,4 @@ impl Database {
             Ok(())
         })
     }
-}
-
-/// Whether the disk has no room for it.
-fn is_full(error: &ImageError) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    let ImageError::Database { source, .. } = error else { return false };
-    matches!(&**source, redb::Error::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded))
 }
