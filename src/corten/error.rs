@@ -87,6 +87,9 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// What the reader of an archive says.
+    #[error("{0}")]
+    Reader(String),
     /// An archive is packed in a way that the daemon does not unpack.
     #[error(
         "{} is neither a tar archive nor one packed with gzip or zstd, but packed with {packing}: unpack it first (`{program}`)",

@@ -1,48 +1,38 @@
 //! An archive as the daemon takes it: a file, stdin, or a directory that is archived on the way.
 
+use super::archive::Reader;
 use crate::error::Error;
 use hyper::body::Bytes;
 use image::Loaded;
-use std::fs::File;
-use std::io::{self, Read, Seek as _, Write};
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 /// Bytes that are sent at a time.
 const PIECE: usize = 256 << 10;
-/// Bytes that tell how a file is packed.
-const MAGIC: usize = 6;
 
-/// Opens the archive and reads it on a thread of its own.
+/// Opens the archive and reads it beside the caller.
 ///
 /// # Errors
 /// When it cannot be opened.
-pub(super) fn open(archive: &Path) -> Result<Receiver<io::Result<Bytes>>, Error> {
-    let failed = |source| Error::Archive { path: archive.to_owned(), source };
+pub(super) async fn open(archive: &Path) -> Result<Receiver<io::Result<Bytes>>, Error> {
     let (sender, receiver) = channel(4);
     if archive == Path::new("-") {
         std::thread::spawn(move || send(io::stdin().lock(), &sender));
-    } else if archive.is_dir() {
-        let directory = archive.to_owned();
-        std::thread::spawn(move || {
-            let mut builder = tar::Builder::new(Pieces { sender: sender.clone() });
-            builder.follow_symlinks(false);
-            let done = builder.append_dir_all("", &directory).and_then(|()| builder.finish());
-            if let Err(error) = done {
-                // Where the daemon refused before the end, it says why.
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
-    } else {
-        let mut file = File::open(archive).map_err(failed)?;
-        if file.metadata().is_ok_and(|found| found.is_file()) {
-            let mut begin = Vec::new();
-            (&mut file).take(MAGIC as u64).read_to_end(&mut begin).map_err(failed)?;
-            file.rewind().map_err(failed)?;
-            refuse(archive, &begin)?;
-        }
-        std::thread::spawn(move || send(file, &sender));
+        return Ok(receiver);
     }
+    let mut reader = Reader::open(archive).await?;
+    tokio::spawn(async move {
+        loop {
+            let piece = reader.next(PIECE).await.map(Bytes::from);
+            let is_last = piece.as_ref().map_or(true, Bytes::is_empty);
+            let is_end = matches!(&piece, Ok(piece) if piece.is_empty());
+            // Where the daemon refused before the end, it says why.
+            if is_end || sender.send(piece).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
     Ok(receiver)
 }
 
@@ -60,7 +50,7 @@ pub(super) fn nameless(loaded: &Loaded) {
 }
 
 /// Refuses what is known to be packed in another way than the daemon unpacks: it could only say that it is no archive.
-fn refuse(archive: &Path, begin: &[u8]) -> Result<(), Error> {
+pub(super) fn refuse(archive: &Path, begin: &[u8]) -> Result<(), Error> {
     let known: [(&[u8], &str, &str); 4] = [
         (b"\xfd7zXZ\0", "xz", "xz -d"),
         (b"BZh", "bzip2", "bzip2 -d"),
@@ -85,22 +75,5 @@ fn send(mut from: impl Read, sender: &Sender<io::Result<Bytes>>) {
         if end || sender.blocking_send(read).is_err() || last {
             return;
         }
-    }
-}
-
-/// Sends what is written.
-struct Pieces {
-    sender: Sender<io::Result<Bytes>>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = Bytes::copy_from_slice(bytes);
-        self.sender.blocking_send(Ok(piece)).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `corten image …`: looks after the images of a running daemon, over its administration socket.
 
+mod archive;
 mod credentials;
 mod explain;
 mod list;
@@ -75,6 +76,12 @@ enum ImageCommand {
         #[arg(long, value_name = "REFERENCE")]
         name: Option<String>,
     },
+    /// Write an archive to stdout, for `load`
+    #[command(hide = true, name = archive::COMMAND)]
+    ReadArchive {
+        /// The archive, or a directory with an image layout
+        archive: PathBuf,
+    },
     /// Save images into an archive that is an OCI image layout and what `docker save` writes at once
     Save {
         /// Ids, tags or digests
@@ -113,6 +120,9 @@ enum ImageCommand {
 /// # Errors
 /// When the daemon cannot be reached, or refuses.
 pub(crate) fn run(arguments: ImageArgs) -> Result<(), Error> {
+    if let ImageCommand::ReadArchive { archive } = &arguments.command {
+        return archive::run(archive);
+    }
     let socket = match arguments.admin {
         Some(socket) => socket,
         None => admin::socket(&config::load(arguments.config.as_deref())?.config.state_dir),
@@ -134,6 +144,8 @@ struct Session {
 impl Session {
     async fn run(mut self, command: ImageCommand) -> Result<(), Error> {
         match command {
+            // It asks no daemon.
+            ImageCommand::ReadArchive { archive } => archive::run(&archive),
             ImageCommand::Ls => self.list("/v1/images", list::images).await,
             ImageCommand::Df => {
                 let usage = self.client.get("/v1/usage").await?;
@@ -145,7 +157,7 @@ impl Session {
                 print(&if self.json { line_of(&view)? } else { pretty(&view)? })
             }
             ImageCommand::Load { archive, name } => {
-                let loaded = self.client.load(load::open(&archive)?, name.as_deref()).await?;
+                let loaded = self.client.load(load::open(&archive).await?, name.as_deref()).await?;
                 load::nameless(&loaded);
                 self.tell(&loaded, list::loaded)
             }

@@ -202,3 +202,43 @@ fn a_filesystem_that_falls_silent_at_any_step_holds_its_own_pod_for_a_bounded_ti
     });
     baseline.settle(&world.isolation, &world.daemon).unwrap();
 }
+
+/// Who waits for a filesystem that has taken a request cannot be killed; whoever typed the command waits for nothing.
+#[test]
+fn a_load_from_a_silent_filesystem_ends_when_it_is_told_to() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    use std::os::unix::process::ExitStatusExt;
+    let Some(world) = World::new().unwrap() else { return };
+    if world.daemon.kind() != e2e::runtime::Kind::Corten {
+        return;
+    }
+    let dir = world.isolation.root().join("archives");
+    let hung = Hung::mount(&dir, Some(0));
+    let (program, config) = world.daemon.invocation();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut load = std::process::Command::new(program)
+            .args(["image", "load"])
+            .arg(dir.join("archive.tar"))
+            .arg("--config")
+            .arg(config)
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        assert_eq!(load.try_wait().unwrap(), None);
+        kill(Pid::from_raw(load.id().cast_signed()), signal).unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            if let Some(status) = load.try_wait().unwrap() {
+                break status;
+            }
+            if std::time::Instant::now() > end {
+                drop(hung);
+                panic!("it waits for the filesystem");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(status.signal(), Some(signal as i32));
+    }
+    drop(hung);
+}
