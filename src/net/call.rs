@@ -1,14 +1,15 @@
 //! One call of one plugin, in process or executed, measured.
 
 use crate::attachment::pod_of;
+use crate::chain::Removal;
 use crate::conf::Loaded;
 use crate::exec::{self, Execution};
 use crate::host::Host;
 use crate::metrics::{Metrics, Mode};
 use crate::obstacle::Exception;
-use crate::{NetError, NetworkSettings, Result, in_process, obstacle};
+use crate::{NetError, NetworkSettings, Result, in_process, obstacle, stand_in};
 use arc_swap::ArcSwap;
-use cni::types::{CniError, CniResult, Command, Invocation, PluginConfig, TypesError};
+use cni::types::{CniError, CniResult, Command, Invocation, NetnsRef, PluginConfig, TypesError};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,6 +50,19 @@ impl Caller {
     /// The plugins of a network that are executed though there are built-in ones of their type.
     pub(crate) fn exceptions(&self, loaded: &Loaded) -> Vec<Exception> {
         obstacle::exceptions(&self.settings.load(), loaded)
+    }
+
+    /// What a removal has in the place of the pod's namespace that is gone, where a plugin has need of that.
+    pub(crate) async fn stand_in(&self, removal: &Removal<'_>) -> Option<NetnsRef> {
+        let addresses = stand_in::addresses(removal);
+        if addresses.is_empty() {
+            return None;
+        }
+        let (host, ifname) = (Arc::clone(&self.host), removal.attachment.ifname.clone());
+        let made = tokio::task::spawn_blocking(move || host.stand_in(&ifname, &addresses)).await.ok()?;
+        // The plugin frees what it can without.
+        made.inspect_err(|error| tracing::debug!(%error, "no namespace in the place of a pod's that is gone"))
+            .ok()
     }
 
     /// Carries out a call. An ADD returns its result in the version of the configuration; other commands

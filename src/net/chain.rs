@@ -4,7 +4,7 @@ use crate::attachment::merge_dns;
 use crate::call::Caller;
 use crate::conf::Loaded;
 use crate::metrics::Mode;
-use crate::{Attachment, NetError, Result};
+use crate::{Attachment, NetError, Result, stand_in};
 use cni::types::{
     CniError, CniResult, Command, Dns, Invocation, NetnsRef, NetworkConfigList, PluginConfig,
     ValidAttachment, Version,
@@ -109,11 +109,12 @@ impl Caller {
     pub(crate) async fn del(&self, removal: &Removal<'_>) -> Result<()> {
         let attachment = removal.attachment;
         let prev = attachment.result.as_ref().filter(|_| attachment.config.cni_version >= Version::V0_4_0);
+        let stand_in = self.stand_in(removal).await;
         let mut first = Ok(());
         for (index, plugin) in attachment.config.plugins.iter().enumerate().rev() {
             let conf = inject(attachment, plugin, prev);
-            let invocation = invocation(attachment, Command::Del, conf, removal.netns.clone());
-            let called = self.call_once_more(invocation, mode(attachment, index), removal.again).await;
+            let stand_in = stand_in.as_ref().filter(|_| stand_in::is_wanted_by(plugin));
+            let called = self.del_by(removal, index, conf, stand_in).await;
             match called.and_then(|_| Ok(failpoint::reach!("net.del.called")?)) {
                 Ok(()) => {}
                 // By the specification: there is nothing to clean up.
@@ -133,6 +134,30 @@ impl Caller {
             }
         }
         first
+    }
+
+    /// Has a plugin delete. In what stands in for the pod's namespace it does more, and fails where that is done already.
+    async fn del_by(
+        &self,
+        removal: &Removal<'_>,
+        index: usize,
+        conf: PluginConfig,
+        stand_in: Option<&NetnsRef>,
+    ) -> Result<Option<Value>> {
+        let mode = mode(removal.attachment, index);
+        let call = |netns: Option<&NetnsRef>| {
+            let netns = netns.cloned();
+            invocation(removal.attachment, Command::Del, conf.clone(), netns)
+        };
+        if let Some(netns) = stand_in {
+            match self.call_once_more(call(Some(netns)), mode, true).await {
+                Err(error) => {
+                    tracing::debug!(%error, pod = removal.attachment.pod(), "cni DEL fails in what stands in for the pod's namespace");
+                }
+                done => return done,
+            }
+        }
+        self.call_once_more(call(removal.netns.as_ref()), mode, removal.again).await
     }
 
     /// Has a plugin delete by its configuration in force, where that is another one than the attachment's. Whether it

@@ -2,11 +2,13 @@
 
 use crate::network::Network;
 use crate::spare::Spare;
+use crate::stand_in;
 use cni::types::{CniError, CniResult, Invocation, NetnsRef};
 use nix::sys::statfs::{FsType, statfs};
 use std::path::Path;
 use std::sync::Arc;
 use sys::SysResult;
+use sys::netlink::Address;
 use sys::netns::{self, Netns};
 
 /// The file system of namespace files (`NSFS_MAGIC` of linux/magic.h).
@@ -20,6 +22,8 @@ pub(crate) trait Host: Send + Sync {
     fn adopt(&self, pin: &Path) -> SysResult<NetnsRef>;
     /// Opens one that may be open.
     fn open(&self, netns: NetnsRef) -> SysResult<NetnsRef>;
+    /// Makes one that is found as long as it is held, with an interface of this name and these addresses.
+    fn stand_in(&self, ifname: &str, addresses: &[Address]) -> SysResult<NetnsRef>;
     /// Unpins one; that none is there is no error.
     fn remove(&self, pin: &Path) -> SysResult<()>;
     /// Whether one is pinned there.
@@ -56,6 +60,10 @@ impl Host for LocalHost {
     fn open(&self, netns: NetnsRef) -> SysResult<NetnsRef> {
         let handle = netns.open()?;
         Ok(NetnsRef { handle: Some(handle), ..netns })
+    }
+
+    fn stand_in(&self, ifname: &str, addresses: &[Address]) -> SysResult<NetnsRef> {
+        stand_in::make(ifname, addresses).map(opened)
     }
 
     fn remove(&self, pin: &Path) -> SysResult<()> {

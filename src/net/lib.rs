@@ -30,6 +30,7 @@ mod pod;
 mod release;
 mod settings;
 mod spare;
+mod stand_in;
 mod status;
 mod subnets;
 mod upkeep;

@@ -49,7 +49,7 @@ impl Netns {
         Ok(netns)
     }
 
-    /// Where it is pinned.
+    /// Where it is found.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -73,6 +73,12 @@ pub struct Unpinned {
 }
 
 impl Unpinned {
+    /// Keeps it by its descriptor alone: the path by which others find it leads to this process's.
+    pub fn hold(self) -> Netns {
+        let path = format!("/proc/{}/fd/{}", std::process::id(), self.fd.as_raw_fd());
+        Netns { path: path.into(), fd: self.fd, rtnl: self.rtnl }
+    }
+
     /// Pins it at a path at which nothing is, and whose directory exists.
     ///
     /// # Errors

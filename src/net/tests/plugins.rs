@@ -186,6 +186,47 @@ fn debians_plugins() {
     });
 }
 
+/// The bridge plugin's binary is missing when its pod goes, and back when the pod's namespace is no more.
+#[test]
+fn debians_bridge_leaves_no_rule_of_a_pod_that_was_gone_before_its_del() {
+    let absent = !Path::new("/usr/lib/cni/bridge").exists() || !Path::new("/usr/sbin/iptables").exists();
+    if absent {
+        need::skip(need::Need::Tools, "needs Debian's containernetworking-plugins and iptables");
+        return;
+    }
+    on_own_host(|mut node| async move {
+        let programs = node.path("debians");
+        fs::create_dir(&programs).unwrap();
+        for name in ["bridge", "host-local", "portmap"] {
+            fs::copy(Path::new("/usr/lib/cni").join(name), programs.join(name)).unwrap();
+        }
+        node.settings.bin_dirs = vec![programs.clone()];
+        node.settings.in_process = false;
+        let data = node.path("leases");
+        node.conf("10.conflist", &conflist("1.0.0", &data, DUAL));
+        let network = node.open();
+        let rules = || {
+            let list = |program: &str| {
+                let listed = std::process::Command::new(program).args(["-t", "nat", "-S"]).output().unwrap();
+                String::from_utf8(listed.stdout).unwrap()
+            };
+            let lines = list("iptables") + &list("ip6tables");
+            lines.lines().filter(|line| line.contains("pod-gone")).count()
+        };
+        let pod = Pod::new(&node, "pod-gone", 0);
+        let attachment = network.attach(&pod.network).await.unwrap();
+        assert!(rules() >= 2, "what this is about");
+        fs::rename(programs.join("bridge"), programs.join("aside")).unwrap();
+        network.detach(&pod.network, Some(&attachment)).await.unwrap();
+        assert_eq!(node.journal(), 1, "{:?}", network.status());
+        netns::remove(&pod.network.netns).unwrap();
+        drop(pod);
+        fs::rename(programs.join("aside"), programs.join("bridge")).unwrap();
+        eventually("it is released after all", || node.journal() == 0).await;
+        assert_eq!((rules(), leases(&data.join("real"))), (0, Vec::new()));
+    });
+}
+
 #[test]
 fn the_same_configuration_in_process() {
     on_own_host(|mut node| async move {
