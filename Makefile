@@ -8,23 +8,35 @@ TEST ?=
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz install dist package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build the daemon, the static shim and pause and the CNI plugins into target/dist
+build: ## Build the daemon, the static shim and pause and the CNI plugins into target/dist, as they are handed out
 	@e2e/setup.sh build
 	@e2e/build.sh
 
+install: ## Put target/dist where a node has it (DESTDIR=, PREFIX=/usr/local); after make build
+	@DESTDIR="$(DESTDIR)" PREFIX="$(or $(PREFIX),/usr/local)" packaging/install.sh
+
+dist: ## Tarball, .deb, .rpm, list of components, licence texts and checksums in target/packages
+	@e2e/setup.sh build package
+	@e2e/build.sh
+	@packaging/dist.sh
+
+package-test: ## The packages' life in a fresh Debian 12: install, a pod, upgrade under it, remove, purge; on target/dist
+	@e2e/setup.sh run package
+	@packaging/test.sh
+
 run: ## Show a pod from pull to removal on private directories, with the time of each step
 	@e2e/setup.sh run
-	@e2e/build.sh e2e
+	@e2e/build.sh --quick e2e
 	@target/release/e2e run
 
 serve: ## Start a registry and the daemon, print the crictl line, clean up on ^C
 	@e2e/setup.sh run
-	@e2e/build.sh e2e
+	@e2e/build.sh --quick e2e
 	@target/release/e2e serve
 
 test: export CORTEN_REQUIRE ?= root,tools
@@ -91,7 +103,8 @@ test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor:
 
 bench: ## Corten against containerd with runc and against the floor, in one run; prints tables
 	@e2e/setup.sh bench
-	@e2e/build.sh bench
+	@e2e/build.sh
+	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
 	@target/release/bench $(BENCH_FLAGS)
 	@target/release/bench pull
 

@@ -7,6 +7,7 @@
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
 #   e2e/setup.sh test     critest + the runner of the tests, Debian's and upstream's CNI plugins, runc and crun
+#   e2e/setup.sh package  what makes packages, and a Debian to try them in
 #   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
 #   e2e/setup.sh kubelet  bench + the kubelet
@@ -229,6 +230,7 @@ for what in "${@:-run}"; do
         cni_plugins
         peer
         ;;
+    package) packages binutils dpkg-dev mmdebstrap python3 rpm xz-utils ;;
     vm)
         packages qemu-system-x86 e2fsprogs kmod cpio apparmor sudo dbus
         guest
@@ -237,6 +239,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, package, vm, fuzz)" ;;
     esac
 done
