@@ -8,7 +8,7 @@ TEST ?=
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke bench reproducible lint audit fuzz install dist package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke cluster cluster-down cluster-test bench reproducible lint audit fuzz install dist package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,20 @@ kubelet-smoke: ## The real kubelet with static pods on Corten, then on container
 	@e2e/setup.sh kubelet
 	@e2e/build.sh
 	@cargo run --quiet --locked -p e2e --bin kubelet-smoke
+
+cluster: ## A cluster in the background: etcd, control plane, CoreDNS, kubelets on Corten (NODES=2; RUNTIME=containerd); prints KUBECONFIG
+	@e2e/setup.sh cluster
+	@[ -x target/dist/corten ] || e2e/build.sh
+	@cargo build --quiet --locked -p e2e --bin e2e
+	@target/debug/e2e cluster
+
+cluster-down: ## End it; nothing stays
+	@cargo build --quiet --locked -p e2e --bin e2e
+	@target/debug/e2e cluster-down
+
+cluster-test: ## Scenarios of a real cluster, on target/dist (TEST=rollout for some; RUNTIME=containerd: on the peer)
+	@e2e/setup.sh test cluster
+	@e2e/test.sh cluster $(TEST)
 
 test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm

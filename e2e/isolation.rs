@@ -96,6 +96,11 @@ impl Isolation {
 }
 
 impl Sweeper {
+    /// For an isolation with this directory and this mount namespace, as `/proc/PID/ns/mnt` names it.
+    pub fn new(root: &Path, namespace: &Path) -> Self {
+        Self { root: root.to_path_buf(), namespace: namespace.to_path_buf() }
+    }
+
     fn processes(&self) -> BTreeMap<i32, String> {
         let needle = format!("{}/", cgroup_parent(&self.root));
         let own = std::process::id().cast_signed();

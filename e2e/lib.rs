@@ -7,9 +7,11 @@
 pub mod baseline;
 pub mod certificates;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod crictl;
 pub mod error;
+pub mod ground;
 pub mod http;
 pub mod image;
 pub mod interrupt;

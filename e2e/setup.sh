@@ -11,6 +11,7 @@
 #   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
 #   e2e/setup.sh kubelet  bench + the kubelet
+#   e2e/setup.sh cluster  kubelet + etcd, the control plane, kube-proxy, kubectl, CoreDNS and agnhost
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
 #
 # Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
@@ -108,7 +109,7 @@ go_program() {
     say "building $name (once; into .cache/tools)"
     mkdir -p "$(dirname "$tools/$name")" "$(dirname "$stamp")"
     (cd "$module" && CGO_ENABLED=$cgo GOFLAGS="-buildvcs=false -mod=readonly" \
-        nice timeout -k 10 1500 go $verb -trimpath -ldflags='-s -w' "$@" -o "$tools/$name.new" "$package")
+        nice timeout -k 10 2400 go $verb -trimpath -ldflags='-s -w' "$@" -o "$tools/$name.new" "$package")
     mv "$tools/$name.new" "$tools/$name"
     printf '%s\n' "$key" >"$stamp"
 }
@@ -131,12 +132,22 @@ critest() {
     go_tool critest github.com/onsi/ginkgo/v2/ginkgo ginkgo 0
 }
 
-kubelet() {
-    local version minor base=k8s.io/component-base/version
-    version=$(version_of kubelet k8s.io/kubernetes)
+# kubernetes PACKAGE...: programs of Kubernetes, all of one version.
+kubernetes() {
+    local version minor package base=k8s.io/component-base/version
+    version=$(version_of kubernetes k8s.io/kubernetes)
     minor=${version#v1.}
-    go_tool kubelet k8s.io/kubernetes/cmd/kubelet kubelet 0 \
-        -ldflags="-s -w -X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=${minor%%.*}"
+    for package in "$@"; do
+        go_tool kubernetes "k8s.io/kubernetes/$package" "${package##*/}" 0 \
+            -ldflags="-s -w -X $base.gitVersion=$version -X $base.gitMajor=1 -X $base.gitMinor=${minor%%.*}"
+    done
+}
+
+# What a cluster consists of, beside the node's runtime; etcd in the version that the API server is tested with.
+cluster() {
+    go_tool kubernetes go.etcd.io/etcd/server/v3 etcd 0
+    go_tool kubernetes corten.example/gotools/kubernetes/coredns coredns 0
+    kubernetes cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,kubectl,kubelet} test/images/agnhost
 }
 
 cni_plugins() {
@@ -203,6 +214,13 @@ critest_needs() {
     critest
 }
 
+kubelet_needs() {
+    run_needs
+    packages iptables pkg-config libseccomp-dev
+    cni_plugins
+    peer
+}
+
 for what in "${@:-run}"; do
     case $what in
     nextest) nextest ;;
@@ -211,11 +229,13 @@ for what in "${@:-run}"; do
     run) run_needs ;;
     critest) critest_needs ;;
     kubelet)
-        run_needs
-        packages iptables pkg-config libseccomp-dev
-        cni_plugins
-        peer
-        kubelet
+        kubelet_needs
+        kubernetes cmd/kubelet
+        ;;
+    cluster)
+        kubelet_needs
+        packages openssl
+        cluster
         ;;
     test)
         critest_needs
@@ -239,6 +259,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, package, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, package, vm, fuzz)" ;;
     esac
 done

@@ -4,6 +4,7 @@
 #   e2e/test.sh fast [FILTER...]   what needs no root: unit and integration tests
 #   e2e/test.sh root [FILTER...]   unit and integration tests, all of them, as root
 #   e2e/test.sh e2e [FILTER...]    the scenarios, on target/dist
+#   e2e/test.sh cluster [FILTER...] those of a whole cluster
 #
 # A filter is a part of a test's name, or the name of its program (`restart` for e2e/tests/restart.rs).
 # CORTEN_REQUIRE=root,tools (fast: nothing, else: root) makes a failure of every test that is skipped for want of one of these (see src/need).
@@ -26,13 +27,13 @@ root)
     # The pause can be tested only as it is built for use.
     [ ! -x target/dist/corten-pause ] || export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
     ;;
-e2e)
+e2e | cluster)
     export CORTEN_REQUIRE=${CORTEN_REQUIRE-root}
     packages=(-p e2e)
-    profile=e2e
+    profile=$part
     ;;
 *)
-    sed -n '4,6s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

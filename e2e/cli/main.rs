@@ -1,5 +1,7 @@
-//! `make run` and `make serve`: Corten at work for a person to look at, with Debian's busybox and docker-registry.
+//! `make run`, `make serve` and `make cluster`: Corten at work for a person to look at, with Debian's busybox and docker-registry.
 
+mod cluster;
+mod cluster_down;
 mod demo;
 mod serve;
 
@@ -20,12 +22,22 @@ enum What {
     Run,
     /// Start a registry and a daemon, print the crictl line, and clean up on ^C
     Serve,
+    /// Start a cluster in the background, on the runtime that RUNTIME names, with NODES nodes
+    Cluster,
+    /// What `cluster` leaves in the background
+    #[command(hide = true)]
+    ClusterHold,
+    /// End the cluster and remove all of it
+    ClusterDown,
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().what {
         What::Run => demo::run(),
         What::Serve => serve::serve(),
+        What::Cluster => cluster::up(),
+        What::ClusterHold => cluster::hold(),
+        What::ClusterDown => cluster_down::down(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,10 +2,10 @@
 
 use crate::api::Api;
 use e2e::error::Context;
+use e2e::ground::{self, Ground};
 use e2e::isolation::Isolation;
 use e2e::world::World;
 use e2e::{Error, command, registry, tools};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -19,67 +19,22 @@ use std::time::{Duration, Instant};
 pub(crate) const NAME: &str = "node";
 /// The node's address, on a bridge of the world's own.
 const ADDRESS: &str = "10.89.0.1";
-/// Two directories whose names the kubelet does not let one choose.
-const OWN: [&str; 2] = ["/var/lib/kubelet", "/var/log/containers"];
 
-/// What the kubelet finds on its host. Made before the first look at it.
-#[derive(Debug)]
-pub(crate) struct Ground {
-    made: Vec<PathBuf>,
-}
-
-impl Ground {
-    /// Makes directories, cgroups and an address.
-    ///
-    /// # Errors
-    /// When a system call fails.
-    pub(crate) fn prepare(isolation: &Isolation) -> Result<Self, Error> {
-        let mut ground = Self { made: Vec::new() };
-        for directory in OWN {
-            let path = Path::new(directory);
-            if !path.exists() {
-                fs::create_dir_all(path).at("create", path)?;
-                ground.made.push(path.to_path_buf());
-            }
-            mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-                .map_err(|source| Error::System { operation: "mount a tmpfs", source })?;
-        }
-        let ip = tools::system("ip")?;
-        for line in [
-            "link add kubelet0 type bridge".to_owned(),
-            format!("address add {ADDRESS}/24 dev kubelet0"),
-            "link set kubelet0 up".to_owned(),
-        ] {
-            command::run(Command::new(&ip).args(line.split(' ')), Duration::from_secs(5))?;
-        }
-        for hierarchy in hierarchies() {
-            let own = hierarchy.join(isolation.cgroup_parent().trim_start_matches('/'));
-            fs::create_dir_all(&own).at("create", &own)?;
-        }
-        Ok(ground)
+/// What the kubelet finds on its host, made before the first look at it.
+///
+/// # Errors
+/// When a system call fails.
+pub(crate) fn prepare(isolation: &Isolation) -> Result<Ground, Error> {
+    let ground = Ground::prepare(isolation)?;
+    let ip = tools::system("ip")?;
+    for line in [
+        "link add kubelet0 type bridge".to_owned(),
+        format!("address add {ADDRESS}/24 dev kubelet0"),
+        "link set kubelet0 up".to_owned(),
+    ] {
+        command::run(Command::new(&ip).args(line.split(' ')), Duration::from_secs(5))?;
     }
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        for path in OWN {
-            // The namespace ends soon in any case.
-            let _ = umount2(path, MntFlags::MNT_DETACH);
-        }
-        for path in &self.made {
-            let _ = fs::remove_dir(path);
-        }
-    }
-}
-
-/// Where a cgroup has to be made: the unified tree, or every tree of version 1.
-fn hierarchies() -> Vec<PathBuf> {
-    let top = PathBuf::from("/sys/fs/cgroup");
-    if top.join("cgroup.controllers").exists() {
-        return vec![top];
-    }
-    let entries = fs::read_dir(&top).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.join("cgroup.procs").exists()).collect()
+    Ok(ground)
 }
 
 /// A running kubelet; dropping it kills it.
@@ -98,7 +53,7 @@ impl Kubelet {
     /// When it is not built, or not healthy within a minute.
     pub(crate) fn start(world: &World, log: &Path) -> Result<Self, Error> {
         let program = tools::go_tool("kubelet", "kubelet")?;
-        let root = Path::new(OWN[0]);
+        let root = Path::new(ground::KUBELET);
         let manifests = root.join("manifests");
         fs::create_dir_all(&manifests).at("create", &manifests)?;
         let address = registry::free_address()?;

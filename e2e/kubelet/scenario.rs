@@ -1,7 +1,7 @@
 //! What the kubelet is made to do, and what must come of it.
 
 use crate::manifests::{self, CODE, GREETING, MESSAGE};
-use crate::node::{Ground, Kubelet, NAME};
+use crate::node::{self, Kubelet, NAME};
 use e2e::Error;
 use e2e::interrupt::end_on_signals;
 use e2e::isolation::cgroup_directories;
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) fn run(log: &Path) -> Result<(), Error> {
     let Some(world) = World::new()? else { return Ok(()) };
     end_on_signals(world.isolation.sweeper(), Duration::from_secs(900))?;
-    let _ground = Ground::prepare(&world.isolation)?;
+    let _ground = node::prepare(&world.isolation)?;
     let outcome = play(&world, log);
     if outcome.is_err() {
         eprintln!("--- the daemon's log ends with ---\n{}\n---", world.daemon.log_tail());

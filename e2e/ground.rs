@@ -1,0 +1,65 @@
+//! What a kubelet finds on its host: directories whose names it does not let one choose, and a cgroup to begin with.
+
+use crate::error::{Context, Error};
+use crate::isolation::Isolation;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The kubelet's own directory.
+pub const KUBELET: &str = "/var/lib/kubelet";
+/// The directories that get a tmpfs of the isolation's own.
+const OWN: [&str; 2] = [KUBELET, "/var/log/containers"];
+
+/// The directories and the cgroup; dropping it takes them away.
+#[derive(Debug)]
+pub struct Ground {
+    made: Vec<PathBuf>,
+}
+
+impl Ground {
+    /// Makes them in an isolation that the calling thread has entered.
+    ///
+    /// # Errors
+    /// When a system call fails.
+    pub fn prepare(isolation: &Isolation) -> Result<Self, Error> {
+        let mut ground = Self { made: Vec::new() };
+        for directory in OWN {
+            let path = Path::new(directory);
+            if !path.exists() {
+                fs::create_dir_all(path).at("create", path)?;
+                ground.made.push(path.to_path_buf());
+            }
+            mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+                .map_err(|source| Error::System { operation: "mount a tmpfs", source })?;
+        }
+        for hierarchy in hierarchies() {
+            let own = hierarchy.join(isolation.cgroup_parent().trim_start_matches('/'));
+            fs::create_dir_all(&own).at("create", &own)?;
+        }
+        Ok(ground)
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        for path in OWN {
+            // The namespace ends soon in any case.
+            let _ = umount2(path, MntFlags::MNT_DETACH);
+        }
+        for path in &self.made {
+            // Another one may stand on it.
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+/// Where a cgroup has to be made: the unified tree, or every tree of version 1.
+fn hierarchies() -> Vec<PathBuf> {
+    let top = PathBuf::from("/sys/fs/cgroup");
+    if top.join("cgroup.controllers").exists() {
+        return vec![top];
+    }
+    let entries = fs::read_dir(&top).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.join("cgroup.procs").exists()).collect()
+}

@@ -1,0 +1,12 @@
+//! A real cluster on the runtime: the control plane, the kubelet and kubectl are Kubernetes' own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod clients;
+mod lives;
+mod network;
+mod pods;
+mod rollout;
+mod stage;
+mod upkeep;
+mod volumes;
+mod workloads;

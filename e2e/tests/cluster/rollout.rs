@@ -1,0 +1,146 @@
+//! An update rolls through thirty pods, under constant requests to their Service, while the runtime is killed twice.
+
+use crate::stage::{self, container, pod};
+use e2e::cluster::{Cluster, Kubectl};
+use e2e::http::Request;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const PODS: usize = 30;
+const CLIENTS: usize = 2;
+
+#[test]
+fn an_update_under_load_loses_no_request_while_the_runtime_is_killed() {
+    let Some(mut cluster) = stage::cluster("rollout") else { return };
+    cluster.kubectl.create(&[deployment(), service()]).unwrap();
+    rolled_out(&cluster.kubectl);
+    let service = cluster.kubectl.get(&["get", "service/web"]).unwrap();
+    let address: SocketAddr =
+        format!("{}:80", service["spec"]["clusterIP"].as_str().unwrap()).parse().unwrap();
+    let over = AtomicBool::new(false);
+    let begin = Instant::now();
+    let seen = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask(address, &over))).collect();
+        // Ends the clients also where this thread panics.
+        let _over = OnDrop(&over);
+        cluster.kubectl.run(&["set", "env", "deployment/web", "VERSION=2"]).unwrap();
+        for part in [PODS / 3, 2 * PODS / 3] {
+            updated(&cluster.kubectl, part);
+            cluster.node.world.daemon.kill().unwrap();
+            std::thread::sleep(Duration::from_secs(1));
+            cluster.node.world.daemon.restart().unwrap();
+        }
+        rolled_out(&cluster.kubectl);
+        // The last of the old pods end only now.
+        std::thread::sleep(Duration::from_secs(5));
+        over.store(true, Ordering::Relaxed);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+    });
+    let count = |version: &str| seen.iter().filter(|page| page.as_deref() == Ok(version)).count();
+    let failed: Vec<_> = seen.iter().filter_map(|page| page.as_ref().err()).collect();
+    println!(
+        "{:.1} s; {} requests answered by the old pods, {} by the new, {} failed",
+        begin.elapsed().as_secs_f64(),
+        count("1"),
+        count("2"),
+        failed.len()
+    );
+    assert!(failed.is_empty(), "{failed:?}");
+    assert!(count("1") > 0 && count("2") > 0);
+    assert_eq!(count("1") + count("2"), seen.len());
+    nothing_ran_twice(&cluster);
+}
+
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A request on a connection of its own after the other; the pages, or what went wrong.
+fn ask(address: SocketAddr, over: &AtomicBool) -> Vec<Result<String, String>> {
+    let mut seen = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let request = Request { method: "GET", target: "/", headers: &[], body: &[] };
+        seen.push(match request.send(address) {
+            Ok(reply) if reply.status == 200 => Ok(String::from_utf8_lossy(&reply.body).trim().to_owned()),
+            Ok(reply) => Err(format!("{reply:?}")),
+            Err(error) => Err(format!("{error:?}")),
+        });
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    seen
+}
+
+/// Every pod there is was made once: by its Deployment, by the kubelet and by the runtime.
+fn nothing_ran_twice(cluster: &Cluster) {
+    let made =
+        cluster.kubectl.get(&["get", "events", "--field-selector", "reason=SuccessfulCreate"]).unwrap();
+    let made: u64 = items(&made).iter().map(|event| event["count"].as_u64().unwrap_or(1)).sum();
+    assert_eq!(made, 2 * PODS as u64, "pods were made in another's place");
+    let pods = cluster.kubectl.get(&["get", "pods", "--selector", "app=web"]).unwrap();
+    let pods: Vec<_> =
+        items(&pods).iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
+    assert_eq!(pods.len(), PODS);
+    for pod in pods {
+        assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0, "{pod:#}");
+    }
+    let world = &cluster.node.world;
+    let sandboxes = world.tokio.block_on(async { world.daemon.client().await?.pods().await }).unwrap();
+    let again: Vec<_> =
+        sandboxes.iter().filter(|pod| pod.metadata.as_ref().is_some_and(|meta| meta.attempt > 0)).collect();
+    assert!(again.is_empty(), "pods were recreated: {again:?}");
+}
+
+fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn rolled_out(kubectl: &Kubectl) {
+    for _ in 0..3 {
+        if kubectl.run(&["rollout", "status", "deployment/web", "--timeout=100s"]).is_ok() {
+            return;
+        }
+    }
+    panic!("{}", kubectl.run(&["get", "pods", "--output=wide"]).unwrap());
+}
+
+fn updated(kubectl: &Kubectl, number: usize) {
+    let wanted = |web: &Value| {
+        let status = &web["status"];
+        (status["observedGeneration"] == web["metadata"]["generation"]
+            && status["updatedReplicas"].as_u64()? >= number as u64)
+            .then_some(())
+    };
+    kubectl.until("the update is on its way", &["get", "deployment/web"], stage::PATIENCE, wanted).unwrap();
+}
+
+fn deployment() -> Value {
+    let script = "mkdir /tmp/www && echo $VERSION >/tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www";
+    let mut web = container("web", script);
+    web["env"] = json!([{"name": "VERSION", "value": "1"}]);
+    web["readinessProbe"] = json!({"httpGet": {"port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10});
+    // As real ones have it: until kube-proxies know, requests still come.
+    web["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 4}}});
+    let mut template = pod("web", json!({"containers": [web], "terminationGracePeriodSeconds": 10}));
+    template["metadata"] = json!({"labels": {"app": "web"}});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {
+            "replicas": PODS, "selector": {"matchLabels": {"app": "web"}},
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": "20%"}},
+            "template": {"metadata": template["metadata"], "spec": template["spec"]},
+        },
+    })
+}
+
+fn service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    })
+}
