@@ -6,10 +6,10 @@ use crate::proto::runtime_service_client::RuntimeServiceClient;
 use crate::proto::{
     AuthConfig, Container, ContainerConfig, ContainerFilter, ContainerStats, ContainerStatus,
     ContainerStatusRequest, CreateContainerRequest, ExecSyncRequest, ExecSyncResponse, ImageSpec,
-    ListContainerStatsRequest, ListContainersRequest, ListPodSandboxRequest, PodSandbox, PodSandboxConfig,
-    PodSandboxStatus, PodSandboxStatusRequest, PullImageRequest, RemoveContainerRequest,
-    RemovePodSandboxRequest, RunPodSandboxRequest, StartContainerRequest, StatusRequest,
-    StopContainerRequest, StopPodSandboxRequest,
+    ListContainerStatsRequest, ListContainersRequest, ListPodSandboxRequest, ListPodSandboxStatsRequest,
+    PodSandbox, PodSandboxConfig, PodSandboxStats, PodSandboxStatus, PodSandboxStatusRequest,
+    PullImageRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
+    StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
 };
 use hyper_util::rt::TokioIo;
 use std::path::Path;
@@ -231,6 +231,16 @@ impl Cri {
         let reply =
             self.runtime.clone().list_container_stats(ListContainerStatsRequest { filter: None }).await;
         named("ListContainerStats")(reply).map(|reply| reply.stats)
+    }
+
+    /// ListPodSandboxStats without a filter.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub async fn pod_stats(&self) -> Result<Vec<PodSandboxStats>, Error> {
+        let reply =
+            self.runtime.clone().list_pod_sandbox_stats(ListPodSandboxStatsRequest { filter: None }).await;
+        named("ListPodSandboxStats")(reply).map(|reply| reply.stats)
     }
 
     /// ExecSync with a time-out in seconds (0: none).

@@ -7,6 +7,7 @@ mod figures;
 mod floor;
 mod pull;
 mod report;
+mod stats;
 mod subject;
 
 use clap::{Parser, Subcommand};
@@ -57,6 +58,15 @@ enum Part {
         #[arg(long)]
         on: Option<PathBuf>,
     },
+    /// Measure how long Corten takes to tell the usage of many pods
+    Stats {
+        /// Pods that run meanwhile
+        #[arg(long, default_value_t = 800)]
+        pods: usize,
+        /// Requests in flight while they start and end
+        #[arg(long, default_value_t = 8)]
+        workers: usize,
+    },
     /// The floor alone: one pod for each line of standard input
     #[command(hide = true)]
     Floor {
@@ -73,6 +83,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
         Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
+        Some(Part::Stats { pods, workers }) => stats::measure(*pods, *workers, LIMIT),
         Some(Part::Floor { root, parent }) => floor::serve(root, parent),
         None => bench(&cli),
     };

@@ -133,10 +133,8 @@ impl Subject {
         workers: usize,
         isolation: &Isolation,
     ) -> Result<(), Error> {
-        let configs =
-            (0..count).map(|number| self.config(&format!("many-{number}"))).collect::<Result<Vec<_>, _>>()?;
         let begin = Instant::now();
-        let pods = each(workers, configs.into_iter().map(|config| start(self.cri.clone(), config))).await?;
+        let pods = self.fill(count, workers).await?;
         let starts = rate(count, begin.elapsed());
         tokio::time::sleep(Duration::from_secs(1)).await;
         let supervisors: u64 = isolation
@@ -148,20 +146,34 @@ impl Subject {
         let daemon_pss = pss(self.daemon.pid());
         let stats = self.stats(count).await?;
         let begin = Instant::now();
-        let cri = self.cri.clone();
-        each(
-            workers,
-            pods.into_iter().map(|pod| {
-                let cri = cri.clone();
-                async move { cri.end_pod(&pod).await }
-            }),
-        )
-        .await?;
+        self.empty(pods, workers).await?;
         let ends = rate(count, begin.elapsed());
         #[allow(clippy::cast_precision_loss)]
         let pod_pss = supervisors as f64 / count as f64;
         self.parallel = Some(Parallel { starts, ends, pod_pss, daemon_pss, stats });
         Ok(())
+    }
+
+    /// Starts so many pods, several at a time; their ids.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) async fn fill(&self, count: usize, workers: usize) -> Result<Vec<String>, Error> {
+        let configs =
+            (0..count).map(|number| self.config(&format!("many-{number}"))).collect::<Result<Vec<_>, _>>()?;
+        each(workers, configs.into_iter().map(|config| start(self.cri.clone(), config))).await
+    }
+
+    /// Stops and removes pods, several at a time.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub(crate) async fn empty(&self, pods: Vec<String>, workers: usize) -> Result<(), Error> {
+        let end = |pod: String| {
+            let cri = self.cri.clone();
+            async move { cri.end_pod(&pod).await }
+        };
+        each(workers, pods.into_iter().map(end)).await.map(drop)
     }
 
     /// What ListContainerStats of so many containers takes, after a first one that nobody measures.

@@ -32,6 +32,7 @@ struct State {
     failing: HashMap<Command, CniError>,
     held: Vec<Command>,
     attached: BTreeMap<String, Ipv4Addr>,
+    kept: Option<Vec<String>>,
     given: u32,
 }
 
@@ -65,6 +66,16 @@ impl FakeHost {
     /// The containers that are attached, with their addresses.
     pub fn attached(&self) -> BTreeMap<String, IpAddr> {
         self.state().attached.iter().map(|(id, ip)| (id.clone(), IpAddr::V4(*ip))).collect()
+    }
+
+    /// The containers whose packet rules were looked after last, in order; `None` before the first time.
+    pub fn kept(&self) -> Option<Vec<String>> {
+        self.state().kept.clone()
+    }
+
+    /// Forgets what was looked after.
+    pub fn forget_kept(&self) {
+        self.state().kept = None;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,7 +149,10 @@ impl Host for FakeHost {
         }
     }
 
-    fn heal(&self, _: &[Invocation]) -> std::result::Result<bool, CniError> {
+    fn heal(&self, calls: &[Invocation]) -> std::result::Result<bool, CniError> {
+        let mut kept: Vec<String> = calls.iter().map(|call| call.container_id.clone()).collect();
+        kept.dedup();
+        self.state().kept = Some(kept);
         Ok(false)
     }
 

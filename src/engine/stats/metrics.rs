@@ -4,7 +4,7 @@ use super::{ContainerStats, PodStats, Processes, Stats};
 use crate::blocking;
 use crate::error::{EngineError, chain};
 use crate::objects::{Container, lock};
-use crate::view::PodFilter;
+use crate::view::{PodFilter, PodView};
 use model::ContainerState;
 use oci::cgroup::{Counted, Detail};
 use std::path::Path;
@@ -94,21 +94,19 @@ impl Stats {
     /// When the reading ends unexpectedly.
     pub async fn pod_figures(self: &Arc<Self>) -> Result<Vec<PodFigures>, EngineError> {
         let stats = self.clone();
-        blocking("reading counters", move || Ok(stats.figures())).await
+        let filesystem = blocking("looking at a filesystem", move || Ok(stats.layers_filesystem())).await?;
+        let stats = self.clone();
+        let read = move |pod: PodView| stats.figures(&pod, &filesystem);
+        self.lanes.read(self.ready(PodFilter::default()), read).await
     }
 }
 
 impl Stats {
-    fn figures(self: &Arc<Self>) -> Vec<PodFigures> {
-        let filesystem = self.layers_filesystem();
-        let figures = |stats: PodStats| {
-            let id = stats.pod.id.clone();
-            let failed = |error: &EngineError| {
-                tracing::warn!(pod_id = %id, error = chain(error), "the pod's figures cannot be read");
-            };
-            self.figures_of(stats, &filesystem).inspect_err(failed).ok()
+    fn figures(self: &Arc<Self>, pod: &PodView, filesystem: &Filesystem) -> Option<PodFigures> {
+        let failed = |error: &EngineError| {
+            tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's figures cannot be read");
         };
-        self.of_pods(PodFilter::default()).into_iter().filter_map(figures).collect()
+        self.figures_of(self.of_listed(pod)?, filesystem).inspect_err(failed).ok()
     }
 
     fn figures_of(&self, stats: PodStats, filesystem: &Filesystem) -> Result<PodFigures, EngineError> {

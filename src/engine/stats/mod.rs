@@ -1,6 +1,7 @@
 //! What containers and pods use: ContainerStats, PodSandboxStats and their lists.
 
 mod disk;
+mod lanes;
 mod layer;
 mod metrics;
 mod processes;
@@ -19,6 +20,7 @@ pub(crate) use sampler::Sampler;
 pub(crate) use traffic::Traffic;
 
 use disk::Disk;
+use lanes::Lanes;
 use layer::Waiting;
 
 use crate::blocking;
@@ -68,6 +70,7 @@ pub struct Stats {
     layers: PathBuf,
     waiting: Waiting,
     disk: Disk,
+    lanes: Lanes,
 }
 
 impl Stats {
@@ -89,7 +92,8 @@ impl Stats {
         filter: ContainerFilter,
     ) -> Result<Vec<ContainerStats>, EngineError> {
         let stats = self.clone();
-        blocking("reading counters", move || Ok(stats.of_all(&filter))).await
+        let read = move |view: ContainerView| stats.of_one(&stats.registry.any_container(&view.id)?);
+        self.lanes.read(self.registry.list_containers(&filter), read).await
     }
 
     /// PodSandboxStats of a ready pod.
@@ -118,30 +122,34 @@ impl Stats {
     /// When the reading ends unexpectedly.
     pub async fn list_pod_stats(self: &Arc<Self>, filter: PodFilter) -> Result<Vec<PodStats>, EngineError> {
         let stats = self.clone();
-        blocking("reading counters", move || Ok(stats.of_pods(filter))).await
+        self.lanes.read(self.ready(filter), move |pod| stats.of_listed(&pod)).await
     }
 }
 
 impl Stats {
     pub(crate) fn new(registry: Arc<Registry>, limits: Arc<InForce>, paths: &Paths) -> Self {
-        Self { registry, limits, layers: paths.layers(), waiting: Waiting::default(), disk: Disk::default() }
+        Self {
+            registry,
+            limits,
+            layers: paths.layers(),
+            waiting: Waiting::default(),
+            disk: Disk::default(),
+            lanes: Lanes::new(),
+        }
     }
 
-    fn of_pods(self: &Arc<Self>, filter: PodFilter) -> Vec<PodStats> {
-        let filter = PodFilter { state: Some(SandboxState::Ready), ..filter };
-        let read = |view: PodView| {
-            let pod = self.registry.pod(&view.id).ok()?;
-            let failed = |error: &EngineError| {
-                tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's usage cannot be read");
-            };
-            self.of_pod(&pod).inspect_err(failed).ok()
+    /// The ready pods that fit, newest first.
+    fn ready(&self, filter: PodFilter) -> Vec<PodView> {
+        self.registry.list_pods(&PodFilter { state: Some(SandboxState::Ready), ..filter })
+    }
+
+    /// The usage of a pod that was there just now; `None`, and a line in the log, where it cannot be read.
+    fn of_listed(self: &Arc<Self>, listed: &PodView) -> Option<PodStats> {
+        let pod = self.registry.pod(&listed.id).ok()?;
+        let failed = |error: &EngineError| {
+            tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's usage cannot be read");
         };
-        self.registry.list_pods(&filter).into_iter().filter_map(read).collect()
-    }
-
-    fn of_all(self: &Arc<Self>, filter: &ContainerFilter) -> Vec<ContainerStats> {
-        let read = |view: ContainerView| self.of_one(&self.registry.any_container(&view.id)?);
-        self.registry.list_containers(filter).into_iter().filter_map(read).collect()
+        self.of_pod(&pod).inspect_err(failed).ok()
     }
 
     /// A container's usage; `None`, and a line in the log, where it cannot be read.
@@ -171,15 +179,16 @@ impl Stats {
         let view = pod.view();
         let accounts = pod.accounts(&self.limits.cgroups);
         let usage = pod.sampler.read(&*accounts, pod.cgroup.parent(), view.created_at)?;
-        let mut containers = self.registry.containers_of(&view.id);
+        let all = self.registry.containers_of(&view.id);
+        let published = all.iter().filter(|container| container.is_published());
+        let mut containers: Vec<ContainerStats> =
+            published.filter_map(|container| self.of_one(container)).collect();
+        // After the counters, which are open now.
         let processes = |container: &Arc<Container>| match container.state() {
             ContainerState::Exited { .. } => 0,
-            _ => accounts.processes(&container.cgroup()).len() as u64,
+            _ => container.sampler.processes(&*accounts, &container.cgroup()),
         };
-        let processes = containers.iter().map(processes).sum();
-        containers.retain(|container| container.is_published());
-        let mut containers: Vec<ContainerStats> =
-            containers.iter().filter_map(|container| self.of_one(container)).collect();
+        let processes = all.iter().map(processes).sum();
         containers.sort_by_key(|stats| std::cmp::Reverse(stats.container.created_at));
         Ok(PodStats {
             usage,

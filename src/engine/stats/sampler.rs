@@ -4,16 +4,25 @@ use crate::error::EngineError;
 use crate::objects::lock;
 use crate::supervisor::{Accounts, Counters};
 use oci::cgroup::{CgroupPath, Stats};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// A rate over less than this says little: several clients that ask at once get the same one.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Descriptors that all samplers together keep open at most; what is beyond opens its files each time.
-const KEPT_MAX: usize = 8192;
+/// Descriptors that all samplers together keep open at most, however many the daemon may have.
+const KEPT_MOST: usize = 1 << 16;
 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+/// The same, half of what the daemon may have; what is beyond opens its files each time.
+fn kept_most() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        limit.map_or(KEPT_MOST, |limit| usize::try_from(limit / 2).unwrap_or(KEPT_MOST).min(KEPT_MOST))
+    })
+}
 
 /// What a cgroup uses, with the rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,6 +78,16 @@ impl Sampler {
         Ok(Some(Usage { timestamp, stats, nano_cores }))
     }
 
+    /// How many processes the cgroup has; none once the files are closed.
+    pub(crate) fn processes(&self, accounts: &dyn Accounts, path: &CgroupPath) -> u64 {
+        let state = lock(&self.0);
+        match &state.meter {
+            _ if state.closed => 0,
+            Some(kept) => kept.0.processes(),
+            None => accounts.processes(path).len() as u64,
+        }
+    }
+
     /// Closes the files for good.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.0);
@@ -102,7 +121,7 @@ struct Kept(Box<dyn Counters>);
 impl Kept {
     fn keep(meter: Box<dyn Counters>) -> Option<Self> {
         let count = meter.descriptors();
-        if KEPT.fetch_add(count, Ordering::Relaxed) + count > KEPT_MAX {
+        if KEPT.fetch_add(count, Ordering::Relaxed) + count > kept_most() {
             KEPT.fetch_sub(count, Ordering::Relaxed);
             return None;
         }

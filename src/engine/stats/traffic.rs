@@ -10,6 +10,9 @@ use std::sync::Mutex;
 /// The interface that the pod's address belongs to.
 const DEFAULT: &str = net::IFNAME;
 const BUFFER: usize = 16 << 10;
+/// The kernel fills at least a page with lines of less than 400 bytes: where it gives less than this, there are no more.
+/// To be told so costs as much as the reading.
+const LAST: usize = 2 << 10;
 
 /// Traffic of an interface since it was made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,21 +58,26 @@ impl Traffic {
             *state = State::Open(File::open(format!("/proc/{process}/net/dev"))?);
         }
         let State::Open(file) = &*state else { return Ok(Vec::new()) };
-        let mut text = vec![0; BUFFER];
-        let mut length = 0;
-        loop {
-            match file.read_at(text.get_mut(length..).unwrap_or_default(), length as u64)? {
-                0 => break,
-                count => length += count,
-            }
-        }
-        text.truncate(length);
+        let text = whole(|buffer, offset| file.read_at(buffer, offset))?;
         Ok(parse(&String::from_utf8_lossy(&text)))
     }
 
     /// Closes the file for good.
     pub(crate) fn close(&self) {
         *lock(&self.0) = State::Closed;
+    }
+}
+
+/// All of the table, as far as the buffer takes it.
+fn whole(mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<Vec<u8>> {
+    let (mut text, mut length) = (vec![0; BUFFER], 0);
+    loop {
+        let count = read(text.get_mut(length..).unwrap_or_default(), length as u64)?;
+        length += count;
+        if count < LAST {
+            text.truncate(length);
+            return Ok(text);
+        }
     }
 }
 
@@ -110,6 +118,25 @@ mod tests {
         assert_eq!(found[0].sent, Flow { bytes: 886, packets: 11, errors: 3, dropped: 4 });
         assert_eq!(found[1].sent, Flow { bytes: 5, packets: 6, errors: 7, dropped: 8 });
         assert!(parse("").is_empty());
+    }
+
+    #[test]
+    fn a_table_of_several_pages_is_read_to_its_end_and_a_short_one_once() {
+        for (lines, calls) in [(3, 1), (29, 1), (30, 2), (100, 3), (2000, 5)] {
+            let table: String = (0..lines).map(|line| format!("{line:>60}: 1 2 3 4\n")).collect();
+            let mut asked = 0;
+            let read = |buffer: &mut [u8], offset: u64| {
+                asked += 1;
+                // As many whole lines as fit into a page, or into the buffer.
+                let rest = table.as_bytes().get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+                let count = rest.len().min(buffer.len()).min(4096) / 70 * 70;
+                buffer[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            };
+            let text = whole(read).unwrap();
+            assert_eq!(text, table.as_bytes()[..table.len().min(BUFFER / 70 * 70)], "{lines}");
+            assert_eq!(asked, calls, "{lines}");
+        }
     }
 
     #[test]

@@ -5,10 +5,12 @@ use oci::cgroup::{CgroupPath, Detail, Host, Meter, Resources, Stats};
 
 /// Counters that are read again and again.
 pub(crate) trait Counters: Send + Sync {
-    /// Descriptors that they keep open.
+    /// Descriptors that they keep open at most.
     fn descriptors(&self) -> usize;
     /// What they say; `None` once what they count is gone.
     fn read(&self) -> OciResult<Option<Stats>>;
+    /// How many processes there are.
+    fn processes(&self) -> u64;
 }
 
 /// Of a pod as a whole and of its containers, by the names of their cgroups. All of this blocks.
@@ -32,6 +34,10 @@ impl Counters for Meter {
 
     fn read(&self) -> OciResult<Option<Stats>> {
         Self::read(self)
+    }
+
+    fn processes(&self) -> u64 {
+        Self::processes(self)
     }
 }
 

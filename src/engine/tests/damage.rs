@@ -98,3 +98,25 @@ fn attachments_of_nobody_are_released_and_those_of_pods_are_kept() {
     assert!(!world.network.calls().iter().any(is_del), "nobody asked for it");
     assert_eq!(listed(&world), [kept]);
 }
+
+#[test]
+fn a_record_that_is_there_counts_more_than_its_durable_copy_also_where_nobody_knows_of_a_boot() {
+    let mut world = World::new();
+    let pod = world.pod("web");
+    let id = world.running(&pod, "app");
+    world.kill();
+    let changed = |file: &str| {
+        let path = world.path(file);
+        let record = std::fs::read_to_string(&path).unwrap();
+        let created = record.split("\"created_at\":").nth(1).unwrap().split(',').next().unwrap();
+        std::fs::write(&path, record.replace(created, "7")).unwrap();
+    };
+    changed(&format!("state/pods/{pod}/pod.json"));
+    changed(&format!("state/pods/{pod}/containers/{id}.json"));
+    std::fs::remove_file(world.path("state/boot-id")).unwrap();
+    world.start();
+    let engine = world.engine();
+    assert_eq!(engine.pods().pod_status(&pod).unwrap().created_at, 7);
+    let container = engine.containers().container_status(&id).unwrap();
+    assert_eq!((container.created_at, container.state.name()), (7, "running"));
+}

@@ -213,3 +213,43 @@ fn ranges_of_pods_are_known_to_the_next_daemon() {
     let attachment = world.engine().core.registry.pod(pod.as_str()).unwrap().record().attachment.unwrap();
     assert!(format!("{attachment:?}").contains("10.99.0.0/24"), "{attachment:?}");
 }
+
+#[test]
+fn packet_rules_are_kept_for_the_pods_that_have_a_network_in_the_order_in_which_they_were_made() {
+    let mut world = World::new();
+    let mut made = Vec::new();
+    for name in ["one", "two", "three", "four", "stopped", "removed"] {
+        let pod = world.on(world.engine().pods().run_pod(networked(name), String::new())).unwrap();
+        made.push(pod.as_str().to_owned());
+    }
+    world.pod("of-the-host");
+    let removed = made.pop().unwrap();
+    world.on(world.engine().pods().remove_pod(&removed)).unwrap();
+    let stopped = made.pop().unwrap();
+    world.on(world.engine().pods().stop_pod(&stopped)).unwrap();
+    world.until("the others are kept", || world.network.kept().as_ref() == Some(&made));
+    world.kill();
+    world.network.forget_kept();
+    world.start();
+    world.until("they are looked after", || world.network.kept().is_some());
+    assert_eq!(world.network.kept(), Some(made), "and so they are by the next daemon");
+}
+
+#[test]
+fn a_level_that_a_pod_has_is_nobody_elses_under_the_next_daemon() {
+    let mut world = World::new();
+    let (labelled, other) = (world.pod("labelled"), world.pod("other"));
+    world.kill();
+    let path = world.path(&format!("state/pods/{labelled}/pod.json"));
+    let record = std::fs::read_to_string(&path).unwrap();
+    let with_level = record.replace("\"selinux_level\":\"\"", "\"selinux_level\":\"s0:c1,c2\"");
+    assert_ne!(record, with_level);
+    std::fs::write(&path, with_level).unwrap();
+    world.start();
+    let engine = world.engine();
+    let level = |pod: &str| {
+        let pod = engine.core.registry.pod(pod).unwrap();
+        pod.level.get().map(|reserved| reserved.level().to_owned())
+    };
+    assert_eq!((level(&labelled).as_deref(), level(&other)), (Some("s0:c1,c2"), None));
+}

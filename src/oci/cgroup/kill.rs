@@ -1,5 +1,6 @@
 //! Ending everything in a cgroup.
 
+use super::files::Hierarchy;
 use super::{CgroupPath, Host};
 use crate::error::{OciError, OciResult};
 use rustix::process::{Pid, Signal, kill_process};
@@ -60,8 +61,12 @@ impl Host {
 
     /// The processes of a container's cgroup and of everything below it; an absent cgroup has none.
     pub fn procs(&self, path: &CgroupPath) -> Vec<i32> {
-        let hierarchy = self.unified().or_else(|| self.v1_of("freezer")).or_else(|| self.v1_of("memory"));
-        hierarchy.map_or_else(Vec::new, |hierarchy| hierarchy.procs(path.relative()))
+        self.listing().map_or_else(Vec::new, |hierarchy| hierarchy.procs(path.relative()))
+    }
+
+    /// The hierarchy that says which processes a cgroup has.
+    pub(super) fn listing(&self) -> Option<&Hierarchy> {
+        self.unified().or_else(|| self.v1_of("freezer")).or_else(|| self.v1_of("memory"))
     }
 
     fn kill_each(&self, path: &CgroupPath) -> OciResult<()> {

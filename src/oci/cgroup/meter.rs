@@ -1,10 +1,13 @@
 //! The files that count a cgroup's usage, kept open: one read a file, without a path to walk.
 
+use super::members::Members;
 use super::stats::{Stats, of_v1, of_v2};
 use super::{CgroupPath, Host};
 use crate::error::{OciError, OciResult};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// Controller of v1 and file.
 const V1: [(&str, &str); 4] = [
@@ -30,12 +33,16 @@ const V2: [&str; 10] = [
 /// More than any of the files holds; each is made whole for one read.
 const BUFFER: usize = 16 << 10;
 
-/// A cgroup's counters, open. Holds up to ten descriptors.
+/// A cgroup's counters, open. Holds up to twelve descriptors.
 #[derive(Debug)]
 pub struct Meter {
     unified: bool,
     /// In the order of the tables; absent where the host does not have the file.
     files: Vec<Option<OwnedFd>>,
+    /// Where its processes are listed; `None` where nothing lists them.
+    dir: Option<PathBuf>,
+    /// Opened when they are counted first.
+    members: OnceLock<Option<Members>>,
     path: CgroupPath,
 }
 
@@ -67,12 +74,22 @@ impl Meter {
                 V1.iter().map(open).collect::<OciResult<_>>()?
             }
         };
-        Ok(Self { unified: host.is_unified(), files, path: path.clone() })
+        let dir = host.listing().map(|hierarchy| hierarchy.path(relative));
+        let members = OnceLock::new();
+        Ok(Self { unified: host.is_unified(), files, dir, members, path: path.clone() })
     }
 
-    /// How many descriptors it holds.
+    /// How many descriptors it holds at most.
     pub fn descriptors(&self) -> usize {
-        self.files.iter().flatten().count()
+        self.files.iter().flatten().count() + Members::DESCRIPTORS
+    }
+
+    /// How many processes the cgroup and those below it have; none once it is gone.
+    pub fn processes(&self) -> u64 {
+        let Some(dir) = &self.dir else { return 0 };
+        let members = self.members.get_or_init(|| Members::open(dir));
+        let counted = members.as_ref().and_then(Members::count);
+        counted.unwrap_or_else(|| sys::cgroup::processes(dir).len() as u64)
     }
 
     /// The usage now; `None` when the cgroup is gone.

@@ -13,6 +13,7 @@ mod freeze;
 mod host;
 mod kill;
 mod limits;
+mod members;
 mod meter;
 mod path;
 mod pod;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod hierarchies;
+mod members;
 
 use super::files::Hierarchy;
 use super::*;
@@ -102,6 +103,8 @@ fn a_real_cgroup_is_made_limited_updated_killed_and_removed() {
     let mut child = run_in(&plan, "sleep 100 & echo ready; wait");
     assert!(host.procs(&id).contains(&child.id().try_into().unwrap()));
     assert!(host.stats(&id).unwrap().pids >= 2);
+    let meter = host.meter(&id).unwrap();
+    assert_eq!(meter.processes(), host.procs(&id).len() as u64);
     assert_eq!(host.stats(&id).unwrap().memory_limit, Some(64 << 20));
     assert_eq!(host.oom_count(&id).unwrap(), 0);
     if host.mode() != Mode::Unified {
@@ -127,6 +130,7 @@ fn a_real_cgroup_is_made_limited_updated_killed_and_removed() {
     host.remove(&id).unwrap();
     host.remove(&id).unwrap();
     assert!(host.procs(&id).is_empty());
+    assert_eq!(meter.processes(), 0, "the files that are open tell that it is gone");
     assert_eq!(host.stats(&id).unwrap(), Stats::default());
 }
 

@@ -16,6 +16,10 @@ impl Counters for Counted {
     fn read(&self) -> OciResult<Option<Stats>> {
         Ok(Some(Stats { cpu_usage_ns: self.0, ..Stats::default() }))
     }
+
+    fn processes(&self) -> u64 {
+        2
+    }
 }
 
 /// Everything uses as much as its name is long.
