@@ -85,6 +85,6 @@ mod tests {
         for piece in ["1", "0\n2", "\n", "0\n", "300", "00\n"] {
             lines.add(piece.as_bytes());
         }
-        assert_eq!((lines.processes, lines.read), (3, 12));
+        assert_eq!((lines.processes, lines.read), (3, 13));
     }
 }
