@@ -2,8 +2,8 @@
 # The life of the packages in a fresh Debian 12: install, a pod by crictl, upgrade under it, remove, purge, nothing left.
 #
 # systemd is not process 1 there. What it does with the unit is done by this script: it starts the unit's ExecStart with
-# a socket for READY=1, stops the daemon alone, and starts it again after an upgrade. The scripts of the packages see no
-# systemd and leave that out; systemd-analyze judges the unit.
+# a socket for READY=1, stops the daemon alone, and starts it again after an upgrade. What the packages' scripts ask of
+# systemctl is written down by one that does nothing else; systemd-analyze judges the unit.
 #
 #   packaging/test.sh      as root, with target/dist and .cache/tools/crictl; MIRROR= names another of Debian's mirrors
 set -euo pipefail
@@ -162,13 +162,24 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 deb() { echo "/packages/corten_$version-$1_$(dpkg --print-architecture).deb"; }
 rpm_of() { echo "/packages/corten-$version-$1.$(uname -m).rpm"; }
 
+# asked WORDS: a script has asked that of systemctl since the last time that this was forgotten.
+asked() {
+    grep -qx "$1" "$root/packages/systemctl" || fail "systemctl was not asked to $1, but: $(tr '\n' ';' <"$root/packages/systemctl")"
+}
+forget() { : >"$root/packages/systemctl"; }
+
 image
-mkdir -p "$root/run/pods"
+mkdir -p "$root/run/pods" "$root/run/systemd/system"
+printf '#!/bin/sh\necho "$*" >>/packages/systemctl\n' >"$root/usr/bin/systemctl"
+chmod 755 "$root/usr/bin/systemctl"
 files >"$work/before"
 host >"$work/host"
 
 say "install"
 inside dpkg --install "$(deb 1)" >/dev/null
+asked "enable corten.service"
+asked "restart corten.service"
+forget
 systemd-analyze verify --man=no --root="$root" corten.service 2>"$work/verify" || true
 ! grep -i corten "$work/verify" || fail "systemd-analyze does not like the unit"
 inside corten config check --no-host >/dev/null || fail "the packaged configuration is refused"
@@ -181,7 +192,15 @@ first=$(process "$container")
 [ "$(inside crictl exec "$container" /bin/busybox echo hello)" = hello ] || fail "no command runs in the container"
 say "a pod runs"
 
+echo 'no_such_key = 1' >"$root/etc/corten/conf.d/60-wrong.toml"
+inside dpkg --install "$(deb 2)" >/dev/null 2>"$work/refused"
+grep -q no_such_key "$work/refused" || fail "an upgrade does not say what is wrong with the settings"
+! grep -q 'restart corten' "$root/packages/systemctl" || fail "an upgrade restarts the daemon with settings that it refuses"
+rm "$root/etc/corten/conf.d/60-wrong.toml"
+forget
 inside dpkg --install "$(deb 2)" >/dev/null
+asked "restart corten.service"
+! grep -q enable "$root/packages/systemctl" || fail "an upgrade enables what somebody may have disabled"
 [ -e "/proc/$daemon" ] || fail "an upgrade stopped the daemon before the new one could take over"
 stop
 lines=$(wc -l <"$root/run/pods/main.log")
@@ -197,9 +216,9 @@ say "upgraded under the pod, which goes on"
 
 stop
 inside dpkg --remove corten >/dev/null
+asked "disable --now corten.service"
 [ -e "$root/etc/corten/corten.toml" ] && [ -e "$root/etc/corten/conf.d/50-test.toml" ] || fail "remove took the configuration"
 [ -e "/proc/$first" ] || fail "remove ended the pod"
-cp -a "$root/var/lib/dpkg/info/corten.postrm" "$work/postrm"
 inside dpkg --install "$(deb 2)" >/dev/null
 start
 [ "$(process "$container")" = "$first" ] || fail "the pod is lost by removing and installing again"
@@ -223,14 +242,19 @@ say "purged: nothing is left"
 if command -v rpm >/dev/null && ls "$root"/packages/*.rpm >/dev/null 2>&1; then
     # Debian's rpm would rather not be asked, and has its database elsewhere.
     package_rpm() { rpm --root "$root" --dbpath /var/lib/rpm "$@" 2> >(grep -v 'use Alien\|However assuming' >&2); }
+    forget
     # Debian stands in for Red Hat: its dependencies have other names, so they are left out.
     package_rpm --nodeps --install "$(rpm_of 1 | sed "s,^,$root,")"
     inside corten config check --no-host >/dev/null
+    ! grep -q 'start corten\|enable' "$root/packages/systemctl" || fail "a first installation of the rpm starts the daemon"
     start
     stop
     package_rpm --nodeps --upgrade "$(rpm_of 2 | sed "s,^,$root,")"
+    asked "try-restart corten.service"
     [ -e "$root/usr/bin/corten" ] && [ -e "$root/etc/crictl.yaml" ] || fail "the upgrade of the rpm took files"
+    forget
     package_rpm --erase corten
+    asked "disable --now corten.service"
     # As Red Hat's packages do, it keeps what the daemon wrote.
     rm -rf --one-file-system "$root/var/lib/corten" "$root/run/corten" "$root/run/netns"
     files | diff "$work/before" - >"$work/left" || { cat "$work/left" >&2; fail "erasing the rpm leaves files"; }
