@@ -3,7 +3,7 @@
 use crate::error::{Context, Error};
 use crate::isolation::Isolation;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 /// The kubelet's own directory.
@@ -11,10 +11,15 @@ pub const KUBELET: &str = "/var/lib/kubelet";
 /// The directories that get a tmpfs of the isolation's own.
 const OWN: [&str; 2] = [KUBELET, "/var/log/containers"];
 
+/// What everybody who stands on these directories has a lock of: who removes a directory takes it from under the mounts
+/// of all namespaces.
+const LOCK: &str = "/var/lib";
+
 /// The directories and the cgroup; dropping it takes them away.
 #[derive(Debug)]
 pub struct Ground {
     made: Vec<PathBuf>,
+    lock: File,
 }
 
 impl Ground {
@@ -23,7 +28,9 @@ impl Ground {
     /// # Errors
     /// When a system call fails.
     pub fn prepare(isolation: &Isolation) -> Result<Self, Error> {
-        let mut ground = Self { made: Vec::new() };
+        let lock = File::open(LOCK).at("open", LOCK)?;
+        lock.lock_shared().at("lock", LOCK)?;
+        let mut ground = Self { made: Vec::new(), lock };
         for directory in OWN {
             let path = Path::new(directory);
             if !path.exists() {
@@ -47,9 +54,11 @@ impl Drop for Ground {
             // The namespace ends soon in any case.
             let _ = umount2(path, MntFlags::MNT_DETACH);
         }
-        for path in &self.made {
-            // Another one may stand on it.
-            let _ = fs::remove_dir(path);
+        if self.lock.try_lock().is_ok() {
+            for path in &self.made {
+                // What is in it by now is not ours.
+                let _ = fs::remove_dir(path);
+            }
         }
     }
 }

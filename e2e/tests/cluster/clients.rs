@@ -115,8 +115,10 @@ fn port_forward(stage: &Stage<'_>) {
     stage.ready("web");
     for command in protocols(|| stage.kubectl.command(&["port-forward", "pod/web", ":8080"])) {
         let mut child = spawn(command);
+        // Open until the end: it tells each connection there.
+        let mut told = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        told.read_line(&mut line).unwrap();
         let server = line.split(' ').find(|word| word.starts_with("127.0.0.1:")).expect("an address");
         let server: SocketAddr = server.parse().unwrap();
         for _ in 0..3 {

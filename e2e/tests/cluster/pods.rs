@@ -217,8 +217,9 @@ fn memory(stage: &Stage<'_>) {
 /// A container sees, and may signal, the processes of another one of its pod.
 fn shared_processes(stage: &Stage<'_>) {
     let mounts = json!([{"name": "work", "mountPath": "/work"}]);
+    // Kubernetes makes one dollar of two.
     let mut victim =
-        container("victim", "trap 'exit 9' USR1; echo $$ >/work/pid; while :; do sleep 0.1; done");
+        container("victim", "trap 'exit 9' USR1; echo $$$$ >/work/pid; while :; do sleep 0.1; done");
     let mut killer = container("killer", "until kill -USR1 $(cat /work/pid); do sleep 0.1; done");
     for it in [&mut victim, &mut killer] {
         it["volumeMounts"] = mounts.clone();

@@ -1,4 +1,5 @@
-//! The map of the code leads somewhere: every file that it names exists, and every RPC is on it.
+//! The map of the code leads somewhere: every file that it names exists, every RPC is on it, and so is a test of each
+//! thing that the kubelet depends on.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -31,4 +32,29 @@ fn every_rpc_is_on_the_map() {
     assert!(rpcs.len() > 40, "{rpcs:?}");
     let lost: Vec<&str> = rpcs.into_iter().filter(|rpc| !words.contains(rpc)).collect();
     assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[test]
+fn what_the_kubelet_depends_on_has_tests() {
+    let map = map();
+    let (_, section) = map.split_once("\n## What the kubelet depends on").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut numbers = Vec::new();
+    for row in section.lines() {
+        let [number, _, tests] = row.trim_matches('|').split('|').collect::<Vec<_>>()[..] else { continue };
+        let Ok(number) = number.trim().parse::<u8>() else { continue };
+        numbers.push(number);
+        let mut source = String::new();
+        let mut shown = 0;
+        for word in tests.split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                source = fs::read_to_string(root().join(word)).unwrap();
+            } else {
+                assert!(source.contains(&format!("fn {word}(")), "{number}: no test {word}");
+                shown += 1;
+            }
+        }
+        assert!(shown > 0, "{number}: no test");
+    }
+    assert_eq!(numbers, (1..=23).collect::<Vec<_>>());
 }
