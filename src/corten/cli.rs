@@ -27,6 +27,9 @@ pub(crate) enum Command {
         /// Wait for a CNI configuration where there is none, unless a file sets network.builtin_network
         #[arg(long)]
         no_builtin_network: bool,
+        /// Answer the kubelet's cAdvisor in containerd's place, unless a file sets kubelet.cadvisor_socket
+        #[arg(long)]
+        cadvisor: bool,
     },
     /// Look after the images of a running daemon
     Image(ImageArgs),

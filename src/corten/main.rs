@@ -3,6 +3,7 @@
 
 mod admin;
 mod aside;
+mod cadvisor;
 mod cli;
 mod config;
 mod config_cli;
@@ -25,9 +26,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Serve { config, no_builtin_network } => {
-            let defaults = if no_builtin_network { config::NO_BUILTIN_NETWORK } else { "" };
-            serve::serve(config.as_deref(), defaults)
+        Command::Serve { config, no_builtin_network, cadvisor } => {
+            let mut defaults = String::new();
+            defaults.push_str(if no_builtin_network { config::NO_BUILTIN_NETWORK } else { "" });
+            defaults.push_str(if cadvisor { config::CADVISOR } else { "" });
+            serve::serve(config.as_deref(), &defaults)
         }
         Command::Image(arguments) => images_cli::run(arguments),
         Command::Config(ConfigCommand::Default) => cli::print_default(),

@@ -9,7 +9,7 @@ use crate::reload::{ConfigStatus, Reloader, Source, Takers};
 use crate::signals::Signals;
 use crate::socket::Socket;
 use crate::systemd_notify::Systemd;
-use crate::{admin, state};
+use crate::{admin, cadvisor, state};
 use engine::Engine;
 use image::ImageStore;
 use net::Network;
@@ -99,6 +99,7 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     let endpoint = server::Endpoint::open(&config.metrics.address).await?;
     let Opened { engine, images, network } = open(&config, &registry).await?;
     registry.register(Box::new(PodCollector::new(engine.clone())?))?;
+    let cadvisor = open_cadvisor(&config);
     let streams = stream::Server::open(&config.stream, engine.clone()).await?;
     let socket = Socket::open(&config.socket)?;
     let administration = Socket::open(&admin::socket(&config.state_dir))?;
@@ -121,6 +122,9 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     tokio::spawn(
         admin::Server::new(images, engine.clone(), reloader.clone()).serve(administration, stop.clone()),
     );
+    if let Some(socket) = cadvisor {
+        tokio::spawn(answer_cadvisor(socket, engine.clone(), stop.clone()));
+    }
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
     let mut served =
@@ -157,6 +161,24 @@ async fn open(config: &Config, registry: &Registry) -> Result<Opened, Error> {
         Engine::open(config.engine(), paths(config), Arc::clone(&images), Arc::clone(&network), registry)
             .await?;
     Ok(Opened { engine, images, network })
+}
+
+/// Before the kubelet, which looks for it once. Without it pods run as well, and figures have no names.
+fn open_cadvisor(config: &Config) -> Option<Socket> {
+    let path = &config.kubelet.cadvisor_socket;
+    cadvisor::open(path, &config.state_dir, Path::new("/proc")).unwrap_or_else(|error| {
+        let error = crate::error::chain(&error);
+        tracing::warn!(error, socket = %path.display(), "the kubelet's cAdvisor is not answered");
+        None
+    })
+}
+
+async fn answer_cadvisor(socket: Socket, engine: Arc<Engine>, stop: CancellationToken) {
+    tracing::info!(socket = %socket.path().display(), "answering cAdvisor");
+    let incoming = socket.incoming(stop.clone());
+    if let Err(error) = cri::serve_cadvisor(incoming, engine, stop.cancelled()).await {
+        tracing::warn!(error = crate::error::chain(&error), "cAdvisor is not answered any more");
+    }
 }
 
 fn paths(config: &Config) -> engine::Paths {

@@ -1,4 +1,5 @@
-//! The gRPC edge: the CRI's two services on a Unix socket, and the only crate that sees prost and tonic.
+//! The gRPC edge: the CRI's two services on a Unix socket, on another one what cAdvisor asks of containerd (`cadvisor`), and
+//! the only crate that sees prost and tonic.
 //!
 //! A request goes through the layers (`layers`: trace, metrics, panics, size), is decoded and validated as a
 //! whole (`decode`), becomes one call of the engine (one file an RPC in `runtime` and `images`), and the
@@ -7,6 +8,7 @@
 //! What this version does not do is refused with the name of the field, before anything happens; the table of
 //! `decode/field_table.rs` covers every field of the configurations.
 
+mod cadvisor;
 mod decode;
 mod encode;
 #[cfg(fuzzing)]
@@ -21,6 +23,7 @@ mod services;
 mod signals;
 mod status;
 
+pub use cadvisor::serve_cadvisor;
 pub use decode::DecodeError;
 pub use proto;
 pub use server::{ServeError, Settings, serve};

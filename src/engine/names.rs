@@ -76,6 +76,12 @@ impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
         Claim::New(Ticket { entries: self.entries.clone(), key: Some(key.clone()), stage, done })
     }
 
+    /// Whether the object of an id is being made for its name.
+    pub(crate) fn is_being_made(&self, id: &str) -> bool {
+        let entries = lock(&self.entries);
+        entries.values().any(|entry| entry.id == id && entry.done.borrow().is_none())
+    }
+
     /// Takes a name for an object that a former daemon left.
     pub(crate) fn adopt(&self, key: K, config: C, id: &str) {
         let (_, done) = watch::channel(Some(Ok(())));

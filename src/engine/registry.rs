@@ -73,6 +73,11 @@ impl Registry {
         lock(&self.maps).containers.get(id).cloned()
     }
 
+    /// A pod by its whole id, also one that is still being made.
+    pub(crate) fn any_pod(&self, id: &str) -> Option<Arc<Pod>> {
+        lock(&self.maps).pods.get(id).cloned()
+    }
+
     /// All containers of a pod, also those that are still being made.
     pub(crate) fn containers_of(&self, pod: &str) -> Vec<Arc<Container>> {
         lock(&self.maps).by_pod.get(pod).cloned().unwrap_or_default()

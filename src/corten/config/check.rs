@@ -58,6 +58,22 @@ impl Findings<'_> {
                 self.refuse("metrics.address", "is the CRI's own socket".to_owned());
             }
         }
+        self.cadvisor(config);
+    }
+
+    fn cadvisor(&mut self, config: &Config) {
+        let (key, path) = ("kubelet.cadvisor_socket", &config.kubelet.cadvisor_socket);
+        if path.as_os_str().is_empty() {
+            return;
+        }
+        self.socket(key, path);
+        if *path == config.socket && self.are_right(&["socket", key]) {
+            self.refuse(key, "is the CRI's own socket".to_owned());
+        }
+        let is_metrics = matches!(&config.metrics.address, MetricsAddress::Unix(other) if other == path);
+        if is_metrics && self.are_right(&["metrics.address", key]) {
+            self.refuse(key, "is that of the metrics".to_owned());
+        }
     }
 
     fn images(&mut self, settings: &image::ImageConfig) {

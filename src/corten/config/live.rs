@@ -73,6 +73,7 @@ pub(super) const KEYS: &[(&str, When)] = &[
     ("stream.tls_cert_file", Restart),
     ("stream.tls_key_file", Restart),
     ("stream.idle_timeout_seconds", Live),
+    ("kubelet.cadvisor_socket", Restart),
     ("handlers", Live),
 ];
 

@@ -40,6 +40,9 @@ pub(crate) const DEFAULT_FILE: &str = "/etc/corten/corten.toml";
 /// What `corten serve --no-builtin-network` says before any file.
 pub(crate) const NO_BUILTIN_NETWORK: &str = "[network]\nbuiltin_network = false\n";
 
+/// What `corten serve --cadvisor` says before any file: where the kubelet's cAdvisor looks for containerd.
+pub(crate) const CADVISOR: &str = "[kubelet]\ncadvisor_socket = \"/run/containerd/containerd.sock\"\n";
+
 /// The configuration and where it came from.
 #[derive(Debug)]
 pub(crate) struct Loaded {

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) runtime: engine::Settings,
     /// Exec, attach and port forwarding.
     pub(crate) stream: stream::Settings,
+    /// What the kubelet needs beside the CRI.
+    pub(crate) kubelet: Kubelet,
     /// Ways of running containers beside the built-in one, by the name that a RuntimeClass gives.
     pub(crate) handlers: BTreeMap<String, engine::HandlerSettings>,
 }
@@ -55,6 +57,7 @@ impl Default for Config {
             network: net::NetworkSettings::default(),
             runtime: engine::Settings::default(),
             stream: stream::Settings::default(),
+            kubelet: Kubelet::default(),
             handlers: BTreeMap::new(),
         }
     }
@@ -76,6 +79,14 @@ impl Default for Daemon {
     fn default() -> Self {
         Self { workers: 0, drain_seconds: 30, max_request_bytes: 16 << 20 }
     }
+}
+
+/// What the kubelet needs beside the CRI.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Kubelet {
+    /// Where its cAdvisor is answered in containerd's place; empty: nowhere.
+    pub(crate) cadvisor_socket: PathBuf,
 }
 
 /// Logs.

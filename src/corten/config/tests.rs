@@ -141,7 +141,7 @@ fn every_address_for_metrics_reads_back() {
 fn the_unit_waits_for_a_network_plugin_unless_a_file_says_otherwise() {
     let unit = include_str!("../../../config/corten.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
-    assert!(start.ends_with(" serve --no-builtin-network"), "{start}");
+    assert!(start.ends_with(" serve --no-builtin-network --cadvisor"), "{start}");
     let etc = Etc::new("");
     let builtin = |defaults| load_over(defaults, Some(&etc.main())).unwrap().config.network.builtin_network;
     assert!(builtin(""), "corten serve alone has a network");

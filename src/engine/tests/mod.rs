@@ -7,6 +7,7 @@ mod containers;
 mod damage;
 mod figures;
 mod host;
+mod inhabitants;
 mod live;
 mod orders;
 mod pods;

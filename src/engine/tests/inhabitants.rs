@@ -1,0 +1,76 @@
+//! What is told of a cgroup by its name.
+
+use super::{World, container, pod};
+use crate::FirstProcess;
+use crate::names::Claim;
+use crate::supervisor::fake::{Act, Gate, Verb};
+use std::sync::Arc;
+use std::time::Duration;
+
+#[test]
+fn a_container_is_known_by_its_whole_id_as_long_as_it_is_there() {
+    let world = World::new();
+    let engine = world.engine();
+    let sandbox = world.pod("web");
+    let id = world.container(&sandbox, "app");
+    let found = world.on(engine.inhabitant(&id)).unwrap();
+    assert_eq!(found.sandbox_id, sandbox);
+    assert_eq!(found.pod.metadata.name, "web");
+    assert_eq!(found.container.unwrap().metadata.name, "app");
+    let Some(FirstProcess::Waits(pid)) = found.process else { panic!("{:?}", found.process) };
+    assert!(pid > 0);
+    world.on(engine.containers().start_container(&id)).unwrap();
+    let process = |id: &str| world.on(engine.inhabitant(id)).unwrap().process;
+    assert_eq!(process(&id), Some(FirstProcess::Runs(pid)));
+    let spec = world.on(engine.written_spec(&id)).unwrap().unwrap();
+    let spec: serde_json::Value = serde_json::from_slice(&spec).unwrap();
+    assert!(spec["process"]["env"].is_array(), "{spec}");
+
+    assert!(world.on(engine.inhabitant(&id[..63])).is_none(), "a prefix is no name of a cgroup");
+    world.on(engine.containers().stop_container(&id, Duration::ZERO)).unwrap();
+    assert!(matches!(process(&id), Some(FirstProcess::Ended(exit)) if exit.code == 137));
+    world.on(engine.containers().remove_container(&id)).unwrap();
+    assert!(world.on(engine.inhabitant(&id)).is_none());
+    assert_eq!(world.on(engine.written_spec(&id)).unwrap(), None);
+}
+
+#[test]
+fn a_pod_has_a_process_while_it_is_ready() {
+    let world = World::new();
+    let engine = world.engine();
+    let gate = Gate::new();
+    world.node.on(Verb::Sandbox, Act::Wait(gate.clone()));
+    let making = world.spawn({
+        let engine = engine.clone();
+        async move { engine.pods().run_pod(pod("web"), String::new()).await }
+    });
+    world.on(gate.reached());
+    let id = engine.core.registry.pods()[0].id.clone();
+    let found = world.on(engine.inhabitant(&id)).unwrap();
+    assert!(found.container.is_none() && found.process.is_none(), "{:?}", found.process);
+    gate.open();
+    world.on(making).unwrap().unwrap();
+    let process = || world.on(engine.inhabitant(&id)).unwrap().process;
+    assert!(matches!(process(), Some(FirstProcess::Runs(pid)) if pid > 0));
+    world.on(engine.pods().stop_pod(&id)).unwrap();
+    assert_eq!(process(), None);
+}
+
+/// Its cgroup can stand before anything but its name is known; cAdvisor asks once.
+#[test]
+fn a_container_that_is_on_its_way_is_waited_for() {
+    let world = World::new();
+    let engine = world.engine();
+    let sandbox = world.pod("web");
+    let (config, id) = (Arc::new(container("app")), "f".repeat(64));
+    let name = (sandbox, config.metadata.clone());
+    let Claim::New(ticket) = engine.containers.names.claim(&name, config, &id) else { panic!("it is free") };
+    let asking = world.spawn({
+        let (engine, id) = (engine.clone(), id.clone());
+        async move { engine.inhabitant(&id).await }
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!asking.is_finished());
+    drop(ticket);
+    assert!(world.on(asking).unwrap().is_none());
+}
