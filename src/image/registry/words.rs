@@ -28,7 +28,7 @@ impl Trust {
     fn remedy(&self, whose: &str) -> String {
         let file = self.file.display();
         match self.ca.as_slice() {
-            [] => format!("name {whose} as `ca` in {file}"),
+            [] => format!("to trust it, name {whose} as `ca` in {file}"),
             known => {
                 let known: Vec<String> = known.iter().map(|path| path.display().to_string()).collect();
                 format!(
@@ -104,7 +104,7 @@ fn tls(error: &TlsError, trust: &Trust) -> Option<String> {
     Some(match error {
         error if is_authority(error) => {
             let remedy = trust.remedy("that very certificate");
-            format!("has a certificate that is an authority's own; to trust it, {remedy}")
+            format!("has a certificate that is an authority's own; {remedy}")
         }
         TlsError::InvalidCertificate(problem) => certificate(problem, trust),
         TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -187,7 +187,10 @@ mod tests {
         let again = certificate(&CertificateError::BadSignature, &trust(&["/c/r/old.pem"]));
         assert!(again.ends_with("in the place of `ca` in /c/r/hosts.toml"), "{again}");
         let unknown = certificate(&CertificateError::UnknownIssuer, &trust(&[]));
-        assert!(unknown.ends_with("; name the authority's file as `ca` in /c/r/hosts.toml"), "{unknown}");
+        assert!(
+            unknown.ends_with("; to trust it, name the authority's file as `ca` in /c/r/hosts.toml"),
+            "{unknown}"
+        );
         let other = certificate(&CertificateError::UnknownIssuer, &trust(&["/c/r/a.pem", "/c/b.pem"]));
         let told = "it is none of those in /c/r/a.pem, /c/b.pem, which /c/r/hosts.toml names as `ca`: name the authority's \
             file there";
