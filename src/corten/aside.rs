@@ -8,46 +8,63 @@ use tokio::sync::oneshot;
 /// How long a filesystem may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many threads at most, most of which wait for what does not answer.
-const THREADS: usize = 8;
+/// For the files of the configuration.
+pub(crate) static FILES: Lane = Lane::new(4);
+/// For what the settings lead to.
+pub(crate) static HOST: Lane = Lane::new(2);
 
-static WORKING: AtomicUsize = AtomicUsize::new(0);
-
-/// Works beside the caller; `None` where that has not ended in time.
-pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (tell, told) = oneshot::channel();
-    start(move || drop(tell.send(work())))?;
-    tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
+/// Threads for one purpose, so many at most: where all wait for what does not answer, nothing more is begun.
+pub(crate) struct Lane {
+    working: AtomicUsize,
+    most: usize,
 }
 
-/// The same, for a caller that has nothing else to do.
-pub(crate) fn wait<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (tell, told) = mpsc::channel();
-    start(move || drop(tell.send(work())))?;
-    told.recv_timeout(PATIENCE).ok()
-}
+impl Lane {
+    const fn new(most: usize) -> Self {
+        Self { working: AtomicUsize::new(0), most }
+    }
 
-fn start(work: impl FnOnce() + Send + 'static) -> Option<()> {
-    let held = Held::take()?;
-    let work = move || {
-        work();
-        drop(held);
-    };
-    std::thread::Builder::new().name("settings".to_owned()).spawn(work).ok().map(drop)
-}
+    /// Works beside the caller; `None` where that has not ended in time, or is not begun.
+    pub(crate) async fn run<T: Send + 'static>(
+        &'static self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = oneshot::channel();
+        self.start(move || drop(tell.send(work())))?;
+        tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
+    }
 
-/// One of the threads.
-struct Held;
+    /// The same, for a caller that has nothing else to do.
+    pub(crate) fn wait<T: Send + 'static>(
+        &'static self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (tell, told) = mpsc::channel();
+        self.start(move || drop(tell.send(work())))?;
+        told.recv_timeout(PATIENCE).ok()
+    }
 
-impl Held {
-    fn take() -> Option<Self> {
-        let one_more = |working| (working < THREADS).then_some(working + 1);
-        WORKING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    fn start(&'static self, work: impl FnOnce() + Send + 'static) -> Option<()> {
+        let held = self.hold()?;
+        let work = move || {
+            work();
+            drop(held);
+        };
+        std::thread::Builder::new().name("settings".to_owned()).spawn(work).ok().map(drop)
+    }
+
+    fn hold(&'static self) -> Option<Held> {
+        let one_more = |working| (working < self.most).then_some(working + 1);
+        let held = self.working.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        held.ok().map(|_| Held(self))
     }
 }
 
+/// One of the threads.
+struct Held(&'static Lane);
+
 impl Drop for Held {
     fn drop(&mut self) {
-        WORKING.fetch_sub(1, Ordering::Relaxed);
+        self.0.working.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -78,14 +78,14 @@ impl Source {
 
     async fn read(&self) -> Result<Loaded, Refused> {
         let (file, defaults) = (self.file.clone(), self.defaults.clone());
-        let read = aside::run(move || config::load_over(&defaults, file.as_deref())).await;
+        let read = aside::FILES.run(move || config::load_over(&defaults, file.as_deref())).await;
         Ok(read.ok_or_else(|| Refused::Unanswered(self.main().to_owned()))??)
     }
 
     /// How the files are; `None` while their filesystem does not answer.
     async fn look(&self) -> Option<Fingerprint> {
         let file = self.file.clone();
-        aside::run(move || config::fingerprint(file.as_deref())).await
+        aside::FILES.run(move || config::fingerprint(file.as_deref())).await
     }
 
     /// How the files are once nobody writes them any more.
@@ -136,6 +136,8 @@ pub(crate) struct Reloader {
     metrics: ConfigMetrics,
     /// What is refused for the sake of pods, until they have gone.
     held: watch::Sender<Option<engine::Settings>>,
+    /// The last look at the host.
+    look: Mutex<Look>,
     /// One at a time.
     reading: tokio::sync::Mutex<()>,
 }
@@ -183,7 +185,7 @@ impl Reloader {
     ) -> Arc<Self> {
         let (config, status) = (ArcSwap::from_pointee(config), Mutex::new(status));
         let (held, reading) = (watch::Sender::default(), tokio::sync::Mutex::default());
-        Arc::new(Self { source, takers, config, status, metrics, held, reading })
+        Arc::new(Self { source, takers, config, status, metrics, held, look: Mutex::default(), reading })
     }
 
     /// The settings in force.
@@ -235,8 +237,18 @@ impl Reloader {
         let look = Look::default();
         let own = look.clone();
         // It reads certificates, and asks the host this and that. The settings are in force, whatever becomes of it.
-        let _ = aside::run(move || own.take(&loaded)).await;
-        Ok(Read { files, problems: look.found(), changed, waiting })
+        let _ = aside::HOST.run(move || own.take(&loaded)).await;
+        let problems = self.known(look).found();
+        Ok(Read { files, problems, changed, waiting })
+    }
+
+    /// The last look at the host that was one: where others wait for what does not answer, theirs holds.
+    fn known(&self, look: Look) -> Look {
+        let mut last = lock(&self.look);
+        if look.has_begun() {
+            *last = look;
+        }
+        last.clone()
     }
 
     /// First what may be refused, so that then nothing has changed.
@@ -334,7 +346,7 @@ async fn watch(directory: PathBuf) -> std::io::Result<net::Watch> {
         let _entered = runtime.enter();
         net::Watch::new(&directory)
     };
-    aside::run(begin).await.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()))
+    aside::FILES.run(begin).await.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 fn now() -> u64 {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use sys::sync::lock;
 
 /// A setting that does not fit this host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct HostProblem {
     /// Where it is set; `None` for a default.
     place: Option<Place>,
@@ -92,7 +92,7 @@ pub(crate) fn check(loaded: &Arc<Loaded>) -> HostProblems {
     let look = Look::default();
     let (own, loaded) = (look.clone(), loaded.clone());
     // What there is of it is in the look.
-    let _ = aside::wait(move || own.take(&loaded));
+    let _ = aside::HOST.wait(move || own.take(&loaded));
     look.found()
 }
 
@@ -103,6 +103,7 @@ pub(crate) struct Look(Arc<Mutex<Seen>>);
 #[derive(Debug, Default)]
 struct Seen {
     found: Vec<HostProblem>,
+    has_begun: bool,
     /// What is asked just now, as the problem that it is when there is no answer.
     open: Option<HostProblem>,
 }
@@ -110,6 +111,7 @@ struct Seen {
 impl Look {
     /// Looks. Blocks for as long as it takes.
     pub(crate) fn take(&self, loaded: &Loaded) {
+        lock(&self.0).has_begun = true;
         let looking = Looking { loaded, look: self };
         looking.directories();
         looking.addresses();
@@ -118,12 +120,15 @@ impl Look {
         lock(&self.0).open = None;
     }
 
-    /// What was found so far, and what did not answer.
+    /// Whether there was a thread for it.
+    pub(crate) fn has_begun(&self) -> bool {
+        lock(&self.0).has_begun
+    }
+
+    /// What was found so far, and what does not answer.
     pub(crate) fn found(&self) -> HostProblems {
-        let mut seen = lock(&self.0);
-        let mut found = std::mem::take(&mut seen.found);
-        found.extend(seen.open.take());
-        HostProblems(found)
+        let seen = lock(&self.0);
+        HostProblems(seen.found.iter().chain(&seen.open).cloned().collect())
     }
 }
 

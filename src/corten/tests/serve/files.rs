@@ -132,4 +132,6 @@ fn files_on_a_filesystem_that_does_not_answer_hold_up_no_other_setting() {
         daemon.signal(rustix::process::Signal::HUP);
         host.until(|| host.log().matches("\"changed\":\"log.level\"").count() == count, level);
     }
+    // However often it was asked.
+    assert!(status(&host).0["on_this_host"].to_string().contains(&told), "{}", status(&host).0);
 }
