@@ -18,7 +18,7 @@ fn describe(dir: &Path) {
     let hook = |name: &str, more: &str| {
         let out = dir.display();
         let script = format!(
-            "cat > {out}/{name}.json; echo {name} $(cat /proc/sys/kernel/hostname) >> {out}/order; {more}"
+            "cat > {out}/{name}.json; grep SigIgn /proc/self/status > {out}/{name}.ignored; echo {name} $(cat /proc/sys/kernel/hostname) >> {out}/order; {more}"
         );
         json!({ "hookName": name, "path": "/bin/sh", "args": ["sh", "-c", script],
             "env": ["PATH=/usr/bin:/bin"], "timeout": 60 })
@@ -106,6 +106,10 @@ fn runs_hooks(handler: &str) {
             let text = fs::read_to_string(dir.join(format!("{hook}.json"))).unwrap();
             let state: Value = serde_json::from_str(&text).unwrap();
             assert_eq!((&state["status"], &state["id"]), (&json!(status), &json!(id)), "{text}");
+        }
+        for hook in ["createRuntime", "createContainer", "poststart", "poststop"] {
+            let ignored = fs::read_to_string(dir.join(format!("{hook}.ignored"))).unwrap();
+            assert_eq!(ignored, "SigIgn:\t0000000000000000\n", "{hook}");
         }
         cri.end_pod(&pod).await.unwrap();
     });

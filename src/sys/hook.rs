@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::fd::namespace;
-use crate::{SysResult, resolve};
+use crate::{SysResult, poll, resolve};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// So much of what a hook complains of is told.
@@ -71,15 +71,8 @@ pub fn run(hook: &Hook<'_>, state: &[u8]) -> Result<(), String> {
     let (stdin, stderr) = streams(state).map_err(|error| format!("no memory for its streams: {error}"))?;
     let said = stderr.try_clone().map_err(|error| format!("no descriptor for its streams: {error}"))?;
     command.stdin(stdin).stdout(Stdio::null()).stderr(stderr);
-    if let Some(pid) = hook.beside {
-        // By path: in a PID namespace of its own a process cannot name one outside.
-        let open = |(name, kind): (&str, i32)| {
-            let path = format!("/proc/{pid}/ns/{name}");
-            Ok((resolve::open(path.as_bytes(), libc::O_RDONLY)?, kind))
-        };
-        let opened: SysResult<Vec<_>> = ENTERED.into_iter().map(open).collect();
-        enter_before_exec(&mut command, opened.map_err(|error| error.to_string())?);
-    }
+    let namespaces = hook.beside.map_or(Ok(Vec::new()), namespaces_of).map_err(|error| error.to_string())?;
+    prepare_exec(&mut command, namespaces);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let status = wait(&mut child, hook.limit).map_err(str::to_owned)?;
     if status.success() {
@@ -101,8 +94,23 @@ fn streams(state: &[u8]) -> io::Result<(File, File)> {
     Ok((stdin, memory(c"hook stderr")?))
 }
 
-fn enter_before_exec(command: &mut Command, namespaces: Vec<(OwnedFd, i32)>) {
+/// By path: in a PID namespace of its own a process cannot name one outside.
+fn namespaces_of(pid: i32) -> SysResult<Vec<(OwnedFd, i32)>> {
+    let open = |(name, kind): (&str, i32)| {
+        let path = format!("/proc/{pid}/ns/{name}");
+        Ok((resolve::open(path.as_bytes(), libc::O_RDONLY)?, kind))
+    };
+    ENTERED.into_iter().map(open).collect()
+}
+
+/// Namespaces, where there are any, and what the library leaves as it is: signals that are ignored here, or in whoever
+/// has started this program.
+fn prepare_exec(command: &mut Command, namespaces: Vec<(OwnedFd, i32)>) {
     let enter = move || {
+        poll::reset_signals().map_err(|error| io::Error::from_raw_os_error(error.errno))?;
+        if namespaces.is_empty() {
+            return Ok(());
+        }
         let all_entered = namespaces.iter().all(|(fd, kind)| {
             // SAFETY: setns takes no pointers, and is a system call, allowed between fork and exec.
             unsafe { libc::setns(fd.as_raw_fd(), *kind) == 0 }
@@ -152,6 +160,17 @@ mod tests {
         let said = std::fs::read_to_string(&out).unwrap();
         std::fs::remove_file(out).unwrap();
         assert_eq!(said, "{}\nb=c\n");
+    }
+
+    #[test]
+    fn a_hook_ignores_no_signals() {
+        // SAFETY: ignoring a signal that nothing here sends harms no other test.
+        let before = unsafe { libc::signal(libc::SIGUSR2, libc::SIG_IGN) };
+        let args = [b"sh".to_vec(), b"-c".to_vec(), b"kill -USR2 $$; exit 0".to_vec()];
+        let error = run(&shell(&args, &[], None), b"").unwrap_err();
+        // SAFETY: what was there before is put back.
+        unsafe { libc::signal(libc::SIGUSR2, before) };
+        assert!(error.contains(&format!("signal: {}", libc::SIGUSR2)), "{error}");
     }
 
     #[test]
