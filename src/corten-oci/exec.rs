@@ -1,18 +1,19 @@
 //! `exec`: a program beside a container's first one.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use launch::channel::{self, Status as Told};
-use launch::{ExecChild, Extras, run_exec};
+use launch::room::{self, Room};
+use launch::{Birthplace, ExecChild, Extras, run_exec};
 use oci::caps::CapSet;
 use oci::cgroup::Host;
-use oci_spec::runtime::{Process, Spec, User};
-use sys::fd::{as_path, flag};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec, User};
+use sys::fd::{as_path, duplicate, errno, flag};
 use sys::poll::Signals;
 use sys::process::{self, Child, Forked, Successor};
 use sys::socket;
-use wire::plan::{ExecPlan, IdMaps};
+use wire::plan::{CgroupPlan, ExecPlan, IdMaps};
 
 use crate::args;
 use crate::console::Console;
@@ -46,9 +47,16 @@ pub(crate) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<u8> {
     let signals = if args.detach { None } else { Some(Signals::new()?) };
     check::mapped(&spec)?;
     let ids = oci::plan::ids_of_spec(&spec);
-    let (successor, status) = launch(context, args, &record, (&plan, &ids), terminal)?;
-    let master = follow(context, status.as_fd(), terminal)?;
-    let child = take_in(&successor)?;
+    let may_be_traced = || may_be_traced(&dir, &ids);
+    let mut launched = launch(context, args, &record, (&plan, &ids), (terminal, &may_be_traced))?;
+    let master = launched.follow(context, &plan.cgroup, (terminal, &may_be_traced));
+    // It ends now, and takes a place in the container until it is waited for.
+    process::wait(&launched.first);
+    let child = take_in(&launched.successor);
+    if let (Err(_), Ok(child)) = (&master, &child) {
+        process::wait(child);
+    }
+    let (master, child) = (master?, child?);
     if let Some(path) = &args.pid_file {
         crate::pid_file::write(path, child.pid)?;
     }
@@ -81,8 +89,8 @@ fn launch(
     args: &args::Exec,
     record: &Record,
     (plan, ids): (&ExecPlan, &IdMaps),
-    tty: bool,
-) -> Result<(Successor, OwnedFd)> {
+    (tty, may_be_traced): (bool, &dyn Fn() -> bool),
+) -> Result<Launched> {
     let init = record.pidfd()?;
     let foreign = namespaces::foreign(record.pid)?;
     let root = format!("/proc/{}/root", record.pid);
@@ -92,9 +100,14 @@ fn launch(
     // The number was the container's while its namespaces and its root were looked at, for the descriptor still reaches it.
     process::signal(init.as_fd(), 0).map_err(|_| Error::NotRunning)?;
     let successor = Successor::new()?;
-    let (forked, joined_v2) = fork(&context.single, 0, plan.cgroup.v2.as_deref())?;
+    let (forked, birthplace) = fork_beside(context, &plan.cgroup, may_be_traced)?;
     match forked {
-        Forked::Parent(_) => Ok((successor, status.0)),
+        Forked::Parent(child) => {
+            let is_outside = birthplace == Birthplace::Outside;
+            let room =
+                if is_outside { Room::left_by(duplicate(child.pidfd.as_fd())?) } else { Room::default() };
+            Ok(Launched { first: child, successor, status: status.0, room })
+        }
         Forked::Child => run_exec(&ExecChild {
             plan,
             cgroup: &plan.cgroup,
@@ -105,7 +118,7 @@ fn launch(
             init: init.as_fd(),
             root: root.as_fd(),
             ids,
-            joined_v2,
+            birthplace,
             single: &context.single,
             successor: &successor,
             extras: Extras {
@@ -125,20 +138,74 @@ fn take_in(successor: &Successor) -> Result<Child> {
     Ok(Child { pid, pidfd: process::pidfd_open(pid)? })
 }
 
-/// Waits until the program runs; its terminal's master.
-fn follow(context: &Context<'_>, status: BorrowedFd<'_>, tty: bool) -> Result<Option<OwnedFd>> {
-    let mut master = None;
-    loop {
-        match channel::receive(status) {
-            Some(Told::Ready(passed)) => master = passed,
-            Some(Told::Warning(text)) => log::warning(context.global, &text),
-            Some(Told::Failed(failure)) => return Err(failure.into()),
-            Some(Told::Closed) if tty && master.is_none() => {
-                return Err(Error::Launch("the process ended while it was set up".to_owned()));
-            }
-            Some(Told::Closed) => return Ok(master),
-            Some(Told::Root(_) | Told::HandedOver(_) | Told::Mounts(_) | Told::Procfs(_)) | None => {}
+/// Forks into the v2 cgroup, or outside where that is full.
+fn fork_beside(
+    context: &Context<'_>,
+    cgroup: &CgroupPlan,
+    may_be_traced: &dyn Fn() -> bool,
+) -> Result<(Forked, Birthplace)> {
+    match fork(&context.single, 0, cgroup.v2.as_deref()) {
+        Ok((forked, true)) => Ok((forked, Birthplace::Place)),
+        Ok((forked, false)) => Ok((forked, Birthplace::Forker)),
+        Err(Error::Sys(error))
+            if error.errno == errno::EAGAIN && cgroup.v1.is_empty() && !may_be_traced() =>
+        {
+            Ok((process::fork(&context.single, 0, None)?, Birthplace::Outside))
         }
+        Err(error) => Err(error),
+    }
+}
+
+/// What is outside of its cgroup for a moment could be kept there, also by others of a PID namespace that is shared.
+fn may_be_traced(dir: &Dir, ids: &IdMaps) -> bool {
+    let Ok(spec) = dir.spec() else { return true };
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let is_own = namespaces
+        .into_iter()
+        .flatten()
+        .any(|namespace| namespace.typ() == LinuxNamespaceType::Pid && namespace.path().is_none());
+    !is_own || oci::plan::process(&spec).map_or(true, |first| room::is_refused(&first, !ids.is_empty()))
+}
+
+/// What is on its way to its program.
+struct Launched {
+    /// What makes it ready.
+    first: Child,
+    successor: Successor,
+    status: OwnedFd,
+    room: Room,
+}
+
+impl Launched {
+    /// Waits until the program runs; its terminal's master.
+    fn follow(
+        &mut self,
+        context: &Context<'_>,
+        cgroup: &CgroupPlan,
+        (tty, may_be_traced): (bool, &dyn Fn() -> bool),
+    ) -> Result<Option<OwnedFd>> {
+        let mut master = None;
+        loop {
+            match channel::receive(self.status.as_fd()) {
+                Some(Told::Ready(passed)) => master = passed,
+                Some(Told::Warning(text)) => log::warning(context.global, &text),
+                Some(Told::Failed(failure)) => return Err(failure.into()),
+                Some(Told::Crowded) => self.make_room(cgroup, may_be_traced),
+                Some(Told::Closed) if tty && master.is_none() => {
+                    return Err(Error::Launch("the process ended while it was set up".to_owned()));
+                }
+                Some(Told::Closed) => return Ok(master),
+                Some(Told::Root(_) | Told::HandedOver(_) | Told::Mounts(_) | Told::Procfs(_)) | None => {}
+            }
+        }
+    }
+
+    fn make_room(&mut self, cgroup: &CgroupPlan, may_be_traced: &dyn Fn() -> bool) {
+        let successor = self.successor.pid();
+        let pid = successor.unwrap_or(self.first.pid);
+        let made = !may_be_traced() && self.room.make(cgroup, pid, successor.is_some()).is_ok();
+        // It has ended in the meantime: that is told next.
+        let _ = channel::send_room(self.status.as_fd(), made);
     }
 }
 

@@ -3,11 +3,15 @@
 //! What appears in a container's PID namespace can be traced there by whoever has `CAP_SYS_PTRACE`: its memory, its
 //! descriptors and its root are the tracer's. So a process that joins one is made ready outside of it, down to its
 //! user, its capabilities and its root, and only then forks its successor into it, which has nothing to give.
+//!
+//! For that moment there are two where one was to be. Where a cgroup holds as many as it may, whoever supervises the
+//! launch takes the first out of it and the second in ([`crate::room`]).
 
+use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 
 use sys::SysResult;
-use sys::fd::namespace;
+use sys::fd::{errno, namespace};
 use sys::pass::{Call, Pass};
 use sys::process::{self, SingleThread, Successor};
 use wire::plan::ProcessPlan;
@@ -52,7 +56,7 @@ impl Ending<'_> {
         if let Some(birth) = self.birth.as_ref().filter(|_| !plan.no_new_privs || self.loads_early()) {
             let control = birth.tty.then_some(Call::Control);
             let wait = self.agent.is_some().then_some(Call::Wait);
-            further.extend([Call::Succeed].into_iter().chain(control).chain(wait));
+            further.extend([Call::Succeed, Call::Word].into_iter().chain(control).chain(wait));
         }
         self.pass.before(&plan.seccomp, &further)
     }
@@ -75,6 +79,8 @@ pub(super) struct Birth<'a> {
     pub(super) tty: bool,
     /// A process of the PID namespace, where that is yet to be entered.
     pub(super) pids: Option<BorrowedFd<'a>>,
+    /// This process is outside of the cgroup whose limit of processes counts, so that the new one has to be taken in.
+    pub(super) outside: Cell<bool>,
 }
 
 impl Birth<'_> {
@@ -84,12 +90,20 @@ impl Birth<'_> {
     }
 
     /// Returns in the successor; this process ends once nothing depends on it any more.
-    pub(super) fn take_place(&self, pass: &Pass, handing: Option<Handing>) -> Result<(), Failure> {
-        if !self.successor.fork(self.single, pass)? {
+    pub(super) fn take_place(
+        &self,
+        pass: &Pass,
+        status: BorrowedFd<'_>,
+        handing: Option<Handing>,
+    ) -> Result<(), Failure> {
+        if !self.fork(pass, status)? {
             if let Some(handing) = handing {
                 handing.wait_for(self.successor);
             }
             pass.exit(0);
+        }
+        if self.outside.get() && !channel::ask_for_room(pass, status) {
+            return Err(Failure::setup(errno::EAGAIN, "enter the cgroup: it is full".to_owned()));
         }
         if let Some(handing) = handing {
             handing.succeed(pass);
@@ -99,5 +113,22 @@ impl Birth<'_> {
             pass.set_controlling()?;
         }
         Ok(())
+    }
+
+    fn fork(&self, pass: &Pass, status: BorrowedFd<'_>) -> Result<bool, Failure> {
+        match self.successor.fork(self.single, pass) {
+            Err(error) if error.errno == errno::EAGAIN && self.leave(pass, status) => {
+                Ok(self.successor.fork(self.single, pass)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Has this process taken out of a cgroup that is full; `false` where that is not to be, or was done before.
+    pub(super) fn leave(&self, pass: &Pass, status: BorrowedFd<'_>) -> bool {
+        !self.outside.get() && {
+            self.outside.set(channel::ask_for_room(pass, status));
+            self.outside.get()
+        }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use sys::pass::Pass;
 use sys::process::Child;
 use sys::{SysResult, socket};
 use wire::msg::ErrorCode;
@@ -17,7 +18,9 @@ const HANDED_OVER: u8 = b'H';
 const ROOT: u8 = b'O';
 const MOUNTS: u8 = b'M';
 const PROCFS: u8 = b'P';
+const CROWDED: u8 = b'C';
 const GO: u8 = b'G';
+const REFUSED: u8 = b'N';
 /// A message longer than this is cut; paths of the kernel are shorter.
 const LIMIT: usize = 8192;
 
@@ -35,6 +38,8 @@ pub enum Status {
     Mounts(OwnedFd),
     /// That procfs.
     Procfs(OwnedFd),
+    /// It finds no place in a cgroup, or has been born outside of it, and waits for [`send_room`].
+    Crowded,
     /// It ends without running its program.
     Failed(Failure),
     /// It has become its program, or has ended.
@@ -84,6 +89,16 @@ pub fn send_handed_over(status: BorrowedFd<'_>, child: &Child) -> SysResult<()> 
     socket::send(status, &bytes, Some(child.pidfd.as_fd()))
 }
 
+/// Child to shim, and back: whether there is room now. Also under a filter.
+pub(super) fn ask_for_room(pass: &Pass, status: BorrowedFd<'_>) -> bool {
+    pass.send(status, &[CROWDED]).is_ok() && pass.wait_for_word(status) == Some(GO)
+}
+
+/// Shim to child: whether there is room now.
+pub fn send_room(status: BorrowedFd<'_>, made: bool) -> SysResult<()> {
+    socket::send(status, &[if made { GO } else { REFUSED }], None)
+}
+
 /// Shim to child.
 pub fn send_go(status: BorrowedFd<'_>) -> SysResult<()> {
     socket::send(status, &[GO], None)
@@ -119,6 +134,7 @@ pub fn receive(status: BorrowedFd<'_>) -> Option<Status> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(match (buffer.get(..length), passed) {
         (Some([READY]), passed) => Status::Ready(passed),
+        (Some([CROWDED]), _) => Status::Crowded,
         (Some([ROOT]), Some(root)) => Status::Root(root),
         (Some([MOUNTS]), Some(mounts)) => Status::Mounts(mounts),
         (Some([PROCFS]), Some(procfs)) => Status::Procfs(procfs),

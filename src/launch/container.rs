@@ -1,5 +1,6 @@
 //! The first process of a container.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -109,6 +110,7 @@ fn join<'a>(
         successor: joining.successor,
         tty: child.plan.stdio.tty,
         pids: asks.then_some(pids),
+        outside: Cell::new(false),
     })
 }
 

@@ -28,7 +28,7 @@ pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> ! {
         Err(error) => ending.fail(&start_failure(plan, &error)),
     };
     let ready = make_ready(plan, ending);
-    if ending.awaits_word && !ending.pass.wait_for_word(ending.status) {
+    if ending.awaits_word && ending.pass.wait_for_word(ending.status).is_none() {
         ending.pass.exit(0);
     }
     if let Err(failure) = &ready {
@@ -57,7 +57,7 @@ fn make_ready(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<(), Failure> {
         Ok(poll::reset_signals()?)
     })?;
     match &ending.birth {
-        Some(birth) => birth.take_place(&ending.pass, handing)?,
+        Some(birth) => birth.take_place(&ending.pass, ending.status, handing)?,
         None => handing.iter().for_each(Handing::wait),
     }
     if let Some(step) = ending.last_step {
@@ -126,7 +126,16 @@ pub(super) fn load_filter(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<Opt
     let program: &'static [u8] = ending.filter(plan).leak();
     if let Some(agent) = &ending.agent {
         let enter = || ending.birth.as_ref().map_or(Ok(()), Birth::enter);
-        return agent.load((program, plan.seccomp_flags), ending.status, enter).map(Some);
+        let load = || agent.load((program, plan.seccomp_flags), ending.status, enter).map(Some);
+        return match (load(), &ending.birth) {
+            // Its thread takes a place, too.
+            (Err(failure), Some(birth))
+                if failure.errno == errno::EAGAIN && birth.leave(&ending.pass, ending.status) =>
+            {
+                load()
+            }
+            (loaded, _) => loaded,
+        };
     }
     if plan.seccomp_flags & privilege::NEW_LISTENER != 0 {
         let problem = "load seccomp filter: it asks an agent, and none is named".to_owned();

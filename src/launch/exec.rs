@@ -1,5 +1,6 @@
 //! A process beside a container's first one.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use sys::fd::namespace;
@@ -12,6 +13,17 @@ use crate::birth::Birth;
 use crate::extras::Extras;
 use crate::labels::Labels;
 use crate::{Failure, Never, channel, creds, keyring, null};
+
+/// Where a fork has placed a command's first process, as far as v2 goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Birthplace {
+    /// In the cgroup that it is to join.
+    Place,
+    /// Where the forking process is: it joins by itself.
+    Forker,
+    /// Outside, as its cgroup is full: it stays there, and its successor is taken in.
+    Outside,
+}
 
 /// What the fork hands to the child.
 pub struct ExecChild<'a> {
@@ -33,8 +45,8 @@ pub struct ExecChild<'a> {
     pub root: BorrowedFd<'a>,
     /// The ids of the container's user namespace; empty: it has none.
     pub ids: &'a IdMaps,
-    /// The fork has placed the child in its v2 cgroup.
-    pub joined_v2: bool,
+    /// Where the fork has placed the child.
+    pub birthplace: Birthplace,
     /// For the fork into the container's PID namespace.
     pub single: &'a SingleThread,
     /// Where the number of the process goes that becomes the program.
@@ -60,7 +72,7 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
     kept.extend(failpoint::descriptor());
     kept.extend([child.init.as_raw_fd(), child.root.as_raw_fd()]);
     fd::close_all_but(&kept)?;
-    crate::join_cgroups(child.cgroup, child.joined_v2)?;
+    crate::join_cgroups(child.cgroup, child.birthplace != Birthplace::Forker)?;
     failpoint::reach!("launch.exec.joined")?;
     crate::set_oom_score(child.status.as_fd(), process.oom_score_adj)?;
     let labels = Labels::open(process)?;
@@ -85,7 +97,8 @@ fn enter(child: &ExecChild<'_>) -> Result<Never, Failure> {
         (handover, _) => handover.map(|handover| handover.over(None)),
     };
     child.successor.withhold()?;
-    let birth = Birth { single: child.single, successor: child.successor, tty: child.tty, pids };
+    let outside = Cell::new(child.birthplace == Birthplace::Outside);
+    let birth = Birth { single: child.single, successor: child.successor, tty: child.tty, pids, outside };
     creds::become_program(process, &child.extras.ending(child.status, labels, agent, Some(birth))?);
 }
 

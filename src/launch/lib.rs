@@ -23,6 +23,7 @@ mod mounts;
 mod null;
 mod pause;
 mod pids;
+pub mod room;
 mod rootfs;
 mod userns;
 
@@ -33,7 +34,7 @@ use wire::msg::ErrorCode;
 use wire::plan::CgroupPlan;
 
 pub use container::{ContainerChild, run as run_container};
-pub use exec::{ExecChild, run as run_exec};
+pub use exec::{Birthplace, ExecChild, run as run_exec};
 pub use extras::{Extras, Step};
 pub use foreign::{ForeignChild, Stage, run as run_foreign};
 pub use null::Null;

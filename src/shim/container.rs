@@ -19,6 +19,7 @@ use crate::requests::{error, failed};
 use crate::shim::Shim;
 use crate::time;
 use launch::channel::{self, Status};
+use launch::room::{self, Room};
 use launch::{Failure, Joined, Joining};
 
 /// What is held of one container.
@@ -46,6 +47,8 @@ pub(crate) struct Place {
     pub(crate) ids: IdMaps,
     /// It is in the host's PID namespace.
     pub(crate) on_host_pids: bool,
+    /// Who is in its PID namespace may be traced by it.
+    pub(crate) traces: bool,
     /// The PID namespace that it joins.
     pub(crate) joined: Option<Rc<Joined>>,
 }
@@ -73,6 +76,8 @@ pub(crate) struct First {
     /// Where the number of the process stands that takes the builder's place in a PID namespace that it joins; `None`
     /// once it is known.
     pub(crate) successor: Option<Successor>,
+    /// What was done for a place of that one.
+    pub(crate) room: Room,
 }
 
 /// Its input and output.
@@ -93,9 +98,10 @@ impl Handles {
                 cgroup: plan.cgroup.clone(),
                 ids: plan.ids.clone(),
                 on_host_pids: plan.pid_namespace == PidNamespace::Host,
+                traces: room::is_refused(&plan.process, !plan.ids.is_empty()),
                 joined: None,
             },
-            first: First { child: Some(child), root: None, successor: None },
+            first: First { child: Some(child), root: None, successor: None, room: Room::default() },
             stdio: Stdio { outputs: [None, None], log, stdin: None, tty: plan.stdio.tty },
             status: None,
             agent: agent.map(|one| one.socket.clone()).unwrap_or_default(),
@@ -193,6 +199,7 @@ impl Shim {
                 None => return,
                 Some(Status::HandedOver(_) | Status::Root(_) | Status::Ready(_)) if built => {}
                 Some(Status::Mounts(_) | Status::Procfs(_)) => {}
+                Some(Status::Crowded) => self.make_room(id),
                 Some(Status::Warning(text)) => crate::report(&format!("container {id}: {text}")),
                 Some(Status::Failed(failure)) => self.learn(id, Fact::Failed(failure)),
                 Some(Status::HandedOver(child)) => {
@@ -226,7 +233,9 @@ impl Shim {
     pub(crate) fn forget_process(&mut self, id: &str) {
         if let Some(handles) = self.containers.get_mut(id) {
             (handles.first.child, handles.first.root) = (None, None);
+            handles.first.room.clear();
         }
+        self.kill_launching(id);
     }
 
     /// Closes the channel to a child that says no more.

@@ -13,6 +13,7 @@ use wire::msg::{ErrorCode, Reply, Streams};
 use wire::plan::{CgroupPlan, ExecPlan};
 
 use crate::capture::Capture;
+use crate::crowd;
 use crate::exec_ends::Ends;
 use crate::log::Stream;
 use crate::pod::{Event, ExecFact, Ticket};
@@ -21,6 +22,7 @@ use crate::requests::failed;
 use crate::shim::Shim;
 use crate::tracking::track;
 use launch::channel::{self, Status};
+use launch::room::Room;
 use launch::{ExecChild, run_exec};
 
 /// A command as it is asked for.
@@ -47,13 +49,16 @@ impl<'a> Command<'a> {
 #[derive(Debug)]
 pub(crate) struct ExecHandles {
     /// Where the number of the one stands that takes its process's place in the container.
-    successor: Option<Successor>,
-    status: Option<Watched>,
+    pub(crate) successor: Option<Successor>,
+    pub(crate) status: Option<Watched>,
     outputs: [Option<Watched>; 2],
     captures: [Capture; 2],
     /// What the daemon gets once the program runs, until then.
     passed: Option<Vec<OwnedFd>>,
     tracked: Option<PathBuf>,
+    /// The cgroup that its program is in, and what was done for a place there.
+    pub(crate) joined: CgroupPlan,
+    pub(crate) room: Room,
 }
 
 impl Shim {
@@ -78,7 +83,7 @@ impl Shim {
         let begun = begun.and_then(|launched| self.connect(number, command, launched));
         match begun {
             Ok((mut handles, pid)) => {
-                handles.tracked = tracked;
+                (handles.tracked, handles.joined) = (tracked, joined);
                 self.execs.insert(number, Box::new(handles));
                 self.learn_exec(number, ExecFact::Forked(pid));
             }
@@ -94,10 +99,10 @@ impl Shim {
         ends: Ends,
     ) -> SysResult<Launched> {
         let (ours, theirs) = socket::message_pair()?;
-        let (child, successor) = self.fork_exec(plan, joined, &theirs, &ends)?;
+        let (child, successor, room) = self.fork_exec(plan, joined, &theirs, &ends)?;
         failpoint::pass!("shim.exec.forked");
         match self.reactor.watch(ours, Source::ExecStatus(number)) {
-            Ok(status) => Ok(Launched { child, successor, status, ends }),
+            Ok(status) => Ok(Launched { child, successor, room, status, ends }),
             Err(error) => Err(abandon(&child, error)),
         }
     }
@@ -109,7 +114,7 @@ impl Shim {
         command: &Command<'_>,
         launched: Launched,
     ) -> SysResult<(ExecHandles, i32)> {
-        let Launched { child, successor, status, ends } = launched;
+        let Launched { child, successor, room, status, ends } = launched;
         let (outputs, passed) = if command.is_open {
             ([None, None], Some(ends.into_passed()))
         } else {
@@ -118,7 +123,8 @@ impl Shim {
         let capture = || Capture::new(command.plan.output_cap);
         let captures = [capture(), capture()];
         let status = Some(status);
-        let handles = ExecHandles { successor, status, outputs, captures, passed, tracked: None };
+        let (tracked, joined) = (None, CgroupPlan::default());
+        let handles = ExecHandles { successor, status, outputs, captures, passed, tracked, joined, room };
         Ok((handles, child.pid))
     }
 
@@ -141,7 +147,7 @@ impl Shim {
         joined: &CgroupPlan,
         status: &OwnedFd,
         ends: &Ends,
-    ) -> SysResult<(Child, Option<Successor>)> {
+    ) -> SysResult<(Child, Option<Successor>, Room)> {
         let [out, err] = &ends.output;
         let stdio = [
             ends.stdin.as_ref().map(|(reader, _)| reader),
@@ -149,7 +155,7 @@ impl Shim {
             err.as_ref().map(|(_, writer)| writer),
         ];
         if !plan.runtime.is_empty() {
-            return Ok((self.fork_foreign_exec(plan, status, stdio, ends.tty)?, None));
+            return Ok((self.fork_foreign_exec(plan, status, stdio, ends.tty)?, None, Room::default()));
         }
         let container = self.containers.get(&plan.container);
         let (container, init, root) = container
@@ -158,7 +164,7 @@ impl Shim {
         let agent = plan.process.seccomp_agent.as_ref();
         let agent = agent.map(|agent| socket::connect_stream(as_path(&agent.socket))).transpose()?;
         let (successor, null) = (Successor::new()?, self.null()?);
-        let (forked, joined_v2) = self.fork(0, joined.v2.as_deref())?;
+        let (forked, birthplace) = self.fork_beside(joined)?;
         match forked {
             Forked::Child => run_exec(&ExecChild {
                 plan,
@@ -170,7 +176,7 @@ impl Shim {
                 init: init.pidfd.as_fd(),
                 root: root.as_fd(),
                 ids: &container.place.ids,
-                joined_v2,
+                birthplace,
                 single: &self.single,
                 successor: &successor,
                 extras: launch::Extras { agent: agent.as_ref().map(AsFd::as_fd), ..Default::default() },
@@ -178,7 +184,8 @@ impl Shim {
             Forked::Parent(child) => {
                 // What is forked next belongs to others.
                 successor.withhold()?;
-                Ok((child, Some(successor)))
+                let room = crowd::room(&child, birthplace)?;
+                Ok((child, Some(successor), room))
             }
         }
     }
@@ -203,6 +210,7 @@ impl Shim {
                         self.reactor.unwatch(status);
                     }
                 }
+                Some(Status::Crowded) => self.make_room_for_exec(number),
                 Some(_) => {}
             }
         }
@@ -254,7 +262,7 @@ impl Shim {
     }
 
     /// A command's process is the one that has taken its place in the container, once there is one.
-    fn succeed_exec(&mut self, number: u64) {
+    pub(crate) fn succeed_exec(&mut self, number: u64) {
         let Some(handles) = self.execs.get_mut(&number) else { return };
         if let Some(pid) = handles.successor.as_ref().and_then(Successor::pid) {
             handles.successor = None;
@@ -276,12 +284,17 @@ impl Shim {
         self.succeed_exec(number);
         let Some(handles) = self.execs.get(&number) else { return };
         let first = self.pod.exec_process(number);
+        let open = handles.room.clear();
         let empty = match (&handles.tracked, first) {
             (Some(dir), _) => cgroup::kill_all(dir),
             // Without a cgroup of its own its descendants are looked for.
             (None, Some(first)) => process::kill_tree(first),
             (None, None) => true,
         };
+        if let (true, Some(first)) = (open, first) {
+            // It has ended by itself: fine.
+            let _ = process::kill(first, SIGKILL);
+        }
         self.learn_exec(number, ExecFact::Killed { empty });
     }
 
@@ -293,6 +306,7 @@ impl Shim {
         let held = handles.outputs.iter_mut().chain([&mut handles.status]);
         let held: Vec<Watched> = held.filter_map(Option::take).collect();
         let tracked = handles.tracked.take();
+        handles.room.clear();
         for watched in held {
             self.reactor.unwatch(watched);
         }
@@ -322,6 +336,7 @@ impl Shim {
 struct Launched {
     child: Child,
     successor: Option<Successor>,
+    room: Room,
     status: Watched,
     ends: Ends,
 }

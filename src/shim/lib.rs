@@ -32,6 +32,7 @@ mod capture;
 mod clients;
 mod conn;
 mod container;
+mod crowd;
 mod daemons;
 mod exec_ends;
 mod execs;

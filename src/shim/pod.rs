@@ -137,6 +137,12 @@ impl Pod {
         self.execs.get(&number).and_then(|exec| exec.pid())
     }
 
+    /// The commands in a container that have not ended, with their processes.
+    pub(crate) fn execs_of(&self, id: &str) -> Vec<(u64, i32)> {
+        let own = self.execs.iter().filter(|(_, exec)| exec.container() == id);
+        own.filter_map(|(number, exec)| Some((*number, exec.pid()?))).collect()
+    }
+
     fn on_timer(&mut self, now: Instant) {
         for container in self.containers.values_mut() {
             if container.deadline().is_some_and(|at| at <= now) {

@@ -103,7 +103,7 @@ impl Shim {
                 Some(Status::HandedOver(sibling)) => child = sibling,
                 Some(Status::Mounts(told)) => mounts = Some(told),
                 Some(Status::Procfs(told)) => procfs = Some(told),
-                Some(Status::Ready(_) | Status::Root(_)) | None => {}
+                Some(Status::Ready(_) | Status::Root(_) | Status::Crowded) | None => {}
                 Some(Status::Closed) => break,
             }
         }

@@ -26,6 +26,27 @@ pub fn join_self(dir: &Path, file: &str) -> SysResult<()> {
     write(&dir.join(file), b"0", "join cgroup")
 }
 
+/// Moves a process into a cgroup, by `tasks` on v1 or `cgroup.procs` on v2.
+///
+/// # Errors
+/// The kernel's.
+pub fn join(dir: &Path, file: &str, pid: i32) -> SysResult<()> {
+    write(&dir.join(file), pid.to_string().as_bytes(), "join cgroup")
+}
+
+/// The cgroup above all others that are seen.
+pub fn outermost(dir: &Path) -> PathBuf {
+    let above = dir.ancestors().take_while(|above| above.join("cgroup.procs").exists());
+    above.last().unwrap_or(dir).to_path_buf()
+}
+
+/// The calling process's own v2 cgroup, below the outermost.
+pub fn own_v2(outermost: &Path) -> Option<PathBuf> {
+    let places = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = places.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(outermost.join(own))
+}
+
 /// The v2 cgroup for a process beside the first one of a container: the container's, unless it hands controllers down and
 /// so takes no processes itself. Then it is where the first process is, as with runc.
 pub fn beside(dir: &Path, first: i32) -> PathBuf {

@@ -159,9 +159,9 @@ impl Pass {
         }
     }
 
-    /// Waits for a message of one byte; `false` when the other end has hung up instead. It is a call that programs seldom
+    /// Waits for a message of one byte; `None` when the other end has hung up instead. It is a call that programs seldom
     /// make, since those that the pass is for become slower.
-    pub fn wait_for_word(&self, channel: impl AsFd) -> bool {
+    pub fn wait_for_word(&self, channel: impl AsFd) -> Option<u8> {
         let channel = channel.as_fd().as_raw_fd();
         let mut byte = [0_u8; 1];
         let mut place = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
@@ -171,7 +171,8 @@ impl Pass {
             let received =
                 unsafe { libc::syscall(libc::SYS_recvmmsg, channel, &raw mut message, 1, 0, 0, self.0) };
             if received >= 0 || crate::last_errno() != libc::EINTR {
-                return received == 1 && message.msg_len == 1;
+                let [byte] = byte;
+                return (received == 1 && message.msg_len == 1).then_some(byte);
             }
         }
     }
@@ -294,14 +295,14 @@ mod tests {
             privilege::set_no_new_privileges().unwrap();
             privilege::load_seccomp(&pass.before(&filter, &[Call::Word]), 0).unwrap();
             crate::socket::send(ours.as_fd(), b"G", None).unwrap();
-            if Pass::new().unwrap().wait_for_word(&theirs) {
+            if Pass::new().unwrap().wait_for_word(&theirs).is_some() {
                 return 1;
             }
-            if !pass.wait_for_word(&theirs) {
+            if pass.wait_for_word(&theirs) != Some(b'G') {
                 return 2;
             }
             drop(ours);
-            if pass.wait_for_word(&theirs) { 3 } else { 42 }
+            if pass.wait_for_word(&theirs).is_some() { 3 } else { 42 }
         });
         assert_eq!(code, Some(42));
     }

@@ -1,5 +1,6 @@
 //! Containers that rearrange cgroups, or end what supervises them.
 
+mod crowded;
 mod delegation;
 mod exhaustion;
 mod systemd;

@@ -64,6 +64,11 @@ impl Exec {
         self.pid
     }
 
+    /// Where it runs.
+    pub(super) fn container(&self) -> &str {
+        &self.container
+    }
+
     /// When its next timer fires.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.clock {

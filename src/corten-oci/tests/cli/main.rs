@@ -8,6 +8,7 @@ use harness::Bundle;
 use serde_json::{Value, json};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
 #[test]
 fn a_life_from_create_to_delete() {
@@ -202,6 +203,54 @@ fn limits_pauses_and_usage() {
     bundle.ok(&["kill", &bundle.id, "KILL"]);
     bundle.wait_for("stopped");
     bundle.ok(&["delete", &bundle.id]);
+}
+
+/// The control file of a process's limit of pids, and the number of those that there are.
+fn limit_of_pids(pid: i32) -> (PathBuf, u64) {
+    let places = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let v1 = Path::new("/sys/fs/cgroup/pids");
+    let (mount, tag) = if v1.exists() { (v1, ":pids:/") } else { (Path::new("/sys/fs/cgroup"), "0::/") };
+    let place = places.lines().find_map(|line| line.split_once(tag)).unwrap().1;
+    let count = std::fs::read_to_string(mount.join(place).join("pids.current")).unwrap();
+    (mount.join(place).join("pids.max"), count.trim().parse().unwrap())
+}
+
+#[test]
+fn a_program_beside_a_full_container_takes_no_place_but_its_own() {
+    let full = |more: &[&str]| {
+        let more = more.to_vec();
+        let bundle = Bundle::with("sleep 600", |config| {
+            for set in ["bounding", "effective", "permitted"] {
+                let known = &mut config["process"]["capabilities"][set];
+                if known.is_null() {
+                    *known = json!([]);
+                }
+                known.as_array_mut().unwrap().extend(more.iter().map(|name| json!(name)));
+            }
+            config["linux"]["resources"] = json!({ "pids": { "limit": 100 } });
+        })?;
+        bundle.create();
+        bundle.ok(&["start", &bundle.id]);
+        Some(bundle)
+    };
+    let Some(bundle) = full(&[]) else { return };
+    let pid = bundle.state()["pid"].as_i64().unwrap();
+    let (limit, count) = limit_of_pids(i32::try_from(pid).unwrap());
+    for free in [5, 1, 0] {
+        std::fs::write(&limit, (count + free).to_string()).unwrap();
+        assert_eq!(bundle.ok(&["exec", &bundle.id, "echo", "told"]), "told\n", "{free} free");
+        // Nothing of it waits to be reaped by somebody else.
+        assert_eq!(limit_of_pids(i32::try_from(pid).unwrap()).1, count, "{free} free");
+    }
+    bundle.ok(&["delete", "--force", &bundle.id]);
+    // Who could keep a process outside of the limit gets none there.
+    let Some(bundle) = full(&["CAP_SYS_PTRACE"]) else { return };
+    let pid = bundle.state()["pid"].as_i64().unwrap();
+    let (limit, count) = limit_of_pids(i32::try_from(pid).unwrap());
+    std::fs::write(&limit, (count + 1).to_string()).unwrap();
+    let error = bundle.fails(&["exec", &bundle.id, "true"]);
+    assert!(error.contains("temporarily unavailable"), "{error}");
+    bundle.ok(&["delete", "--force", &bundle.id]);
 }
 
 #[test]
