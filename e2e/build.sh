@@ -3,7 +3,7 @@
 # and pause, the CNI plugins.
 #
 #   e2e/build.sh                        as it is handed out: profile ship
-#   e2e/build.sh --quick [PROGRAM...]   in minutes less, larger and not slower; and these programs of e2e of the same dependencies
+#   e2e/build.sh --quick [PROGRAM...]   sooner on several cores, and larger; and these programs of e2e of the same dependencies
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
