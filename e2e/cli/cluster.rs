@@ -17,6 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// The host's end of the way into the cluster's network.
 pub(crate) const LINK: &str = "corten-cluster";
+/// In the environment of everything that the cluster consists of.
+pub(crate) const MARK: &str = "CORTEN_CLUSTER";
 /// The addresses of its two ends.
 const ENDS: [&str; 2] = ["10.213.1.1", "10.213.1.2"];
 /// The networks that lie behind it: nodes, pods, Services.
@@ -95,7 +97,13 @@ fn launch(directory: &Path) -> Result<Child, Error> {
     let errors = output.try_clone().at("duplicate", &log)?;
     let mut command = Command::new(&own);
     // ^C in the terminal is not meant for it.
-    command.arg("cluster-hold").process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors);
+    command
+        .arg("cluster-hold")
+        .env(MARK, "1")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors);
     let holder = command.spawn().at("start", &own)?;
     let pid = directory.join("pid");
     fs::write(&pid, holder.id().to_string()).at("write", &pid)?;

@@ -1,6 +1,6 @@
 //! The links between nodes: a bridge on the first, and a pair of interfaces for each other one.
 
-use crate::cluster::address::{self, BRIDGE};
+use crate::cluster::address::{self, BRIDGE, SERVICES};
 use crate::error::{Context, Error};
 use crate::{command, tools};
 use std::fs;
@@ -15,7 +15,9 @@ pub(crate) fn first() -> Result<(), Error> {
     forward()?;
     ip(&format!("link add {BRIDGE} type bridge"))?;
     ip(&format!("address add {}/24 dev {BRIDGE}", address::node(1)))?;
-    ip(&format!("link set {BRIDGE} up"))
+    ip(&format!("link set {BRIDGE} up"))?;
+    // There is no way out of here; what is sent to a Service needs one to begin with, and kube-proxy turns it around.
+    ip(&format!("route add {SERVICES} dev {BRIDGE}"))
 }
 
 /// On the first node: a link to another node whose namespace a thread is in, and the way to its pods.

@@ -19,6 +19,7 @@ fn an_update_under_load_loses_no_request_while_the_runtime_is_killed() {
     let service = cluster.kubectl.get(&["get", "service/web"]).unwrap();
     let address: SocketAddr =
         format!("{}:80", service["spec"]["clusterIP"].as_str().unwrap()).parse().unwrap();
+    e2e::wait::until("the Service answers", stage::PATIENCE, || page(address).is_ok()).unwrap();
     let over = AtomicBool::new(false);
     let begin = Instant::now();
     let seen = std::thread::scope(|scope| {
@@ -65,15 +66,19 @@ impl Drop for OnDrop<'_> {
 fn ask(address: SocketAddr, over: &AtomicBool) -> Vec<Result<String, String>> {
     let mut seen = Vec::new();
     while !over.load(Ordering::Relaxed) {
-        let request = Request { method: "GET", target: "/", headers: &[], body: &[] };
-        seen.push(match request.send(address) {
-            Ok(reply) if reply.status == 200 => Ok(String::from_utf8_lossy(&reply.body).trim().to_owned()),
-            Ok(reply) => Err(format!("{reply:?}")),
-            Err(error) => Err(format!("{error:?}")),
-        });
+        seen.push(page(address));
         std::thread::sleep(Duration::from_millis(10));
     }
     seen
+}
+
+fn page(address: SocketAddr) -> Result<String, String> {
+    let request = Request { method: "GET", target: "/", headers: &[], body: &[] };
+    match request.send(address) {
+        Ok(reply) if reply.status == 200 => Ok(String::from_utf8_lossy(&reply.body).trim().to_owned()),
+        Ok(reply) => Err(format!("{reply:?}")),
+        Err(error) => Err(format!("{error:?}")),
+    }
 }
 
 /// Every pod there is was made once: by its Deployment, by the kubelet and by the runtime.
