@@ -7,8 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use sys::fd::errno;
 use sys::socket;
-use wire::frame::{Body, Frame, FrameDecoder};
-use wire::msg::Request;
+use wire::frame::{Asked, FrameDecoder};
 
 /// With so much waiting for a daemon that is slow to read, no more requests are taken from it.
 const CLOGGED: usize = 32 << 20;
@@ -18,8 +17,8 @@ const BACKLOG: usize = 256 << 20;
 
 /// What reading has brought.
 pub(crate) struct Received {
-    /// Whole requests with their ids.
-    pub(crate) requests: Vec<(u64, Request)>,
+    /// Whole requests.
+    pub(crate) requests: Vec<Asked>,
     /// The connection is at its end, or does not speak the protocol.
     pub(crate) closed: bool,
 }
@@ -58,12 +57,10 @@ impl Conn {
                 Err(_) => received.closed = true,
             }
             loop {
-                match self.decoder.next_frame() {
-                    Ok(Some(Frame { id, body: Body::Request(request) })) => {
-                        received.requests.push((id, request));
-                    }
+                match self.decoder.next_request() {
+                    Ok(Some(asked)) => received.requests.push(asked),
                     Ok(None) => break,
-                    Ok(Some(_)) | Err(_) => {
+                    Err(_) => {
                         received.closed = true;
                         break;
                     }

@@ -2,12 +2,13 @@
 
 use std::os::fd::OwnedFd;
 
-use wire::frame;
-use wire::msg::{self, ExitRecord, Reply};
+use wire::frame::{self, Asked};
+use wire::msg::{self, ErrorCode, ExitRecord, Reply};
 
 use crate::conn::Conn;
 use crate::pod::{Event, Ticket};
 use crate::reactor::Interest;
+use crate::requests::error;
 use crate::shim::Shim;
 
 impl Shim {
@@ -31,9 +32,17 @@ impl Shim {
             return;
         }
         let received = conn.receive(&mut self.buffer);
-        for (id, request) in received.requests {
+        for Asked { id, request } in received.requests {
             failpoint::pass!("shim.frame.asked");
-            self.ask(Ticket { conn: token, id }, &request);
+            let ticket = Ticket { conn: token, id };
+            match request {
+                Ok(request) => self.ask(ticket, &request),
+                // A newer daemon's, which has not looked at the features.
+                Err(unknown) => {
+                    let text = format!("the pod's supervisor is older: {unknown}");
+                    self.reply(ticket, &error(ErrorCode::BadState, text));
+                }
+            }
         }
         if received.closed {
             self.hang_up(token);

@@ -26,6 +26,13 @@ pub enum DecodeError {
         /// What was being read.
         what: &'static str,
     },
+    /// A variant that this version does not know: a newer one's.
+    Unknown {
+        /// The enumeration.
+        what: &'static str,
+        /// The variant's number.
+        tag: u8,
+    },
     /// A frame longer than the reader accepts.
     TooLong {
         /// The length that the frame claims.
@@ -40,6 +47,9 @@ impl fmt::Display for DecodeError {
         match self {
             Self::Truncated { what } => write!(f, "message ends inside {what}"),
             Self::Malformed { what } => write!(f, "message holds a malformed {what}"),
+            Self::Unknown { what, tag } => {
+                write!(f, "message holds a {what} of number {tag}, which is not known here")
+            }
             Self::TooLong { length, limit } => {
                 write!(f, "frame of {length} bytes exceeds the limit of {limit}")
             }
@@ -81,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes of one structure; what the caller leaves unread belongs to a newer version.
-    pub(crate) fn record(&mut self, what: &'static str) -> Result<Reader<'a>, DecodeError> {
+    pub(crate) fn structure(&mut self, what: &'static str) -> Result<Reader<'a>, DecodeError> {
         let length = self.count(what)?;
         Ok(Reader::new(self.take(length, what)?))
     }
@@ -104,7 +114,7 @@ fn put_count(out: &mut Vec<u8>, count: usize) {
 }
 
 /// Writes a structure behind its own length.
-pub(crate) fn put_record(out: &mut Vec<u8>, name: &'static str, put: impl FnOnce(&mut Fields<'_>)) {
+pub(crate) fn put_structure(out: &mut Vec<u8>, name: &'static str, put: impl FnOnce(&mut Fields<'_>)) {
     let start = out.len();
     put_count(out, 0);
     let kept = out.len();

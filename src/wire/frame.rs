@@ -33,6 +33,15 @@ pub enum Body {
     Event(Event),
 }
 
+/// A request as a shim finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// For the reply.
+    pub id: u64,
+    /// What is asked, or what of it only a newer version knows.
+    pub request: Result<Request, DecodeError>,
+}
+
 /// A request as a frame, ready to be written.
 pub fn request(id: u64, message: &Request) -> Vec<u8> {
     encode(REQUEST, id, message)
@@ -96,6 +105,22 @@ impl FrameDecoder {
     /// The stream is not this protocol's, or a frame exceeds the limit. There is no way to go on: close the
     /// connection.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, DecodeError> {
+        self.next_with(decode)
+    }
+
+    /// The same for a shim, to which requests alone are sent. One with a variant of a newer version in it can be refused by
+    /// its number, and what comes behind it be read.
+    ///
+    /// # Errors
+    /// As for [`next_frame`](Self::next_frame); also for what is no request.
+    pub fn next_request(&mut self) -> Result<Option<Asked>, DecodeError> {
+        self.next_with(decode_request)
+    }
+
+    fn next_with<T>(
+        &mut self,
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
         let Some((prefix, rest)) = pending.split_first_chunk::<LENGTH>() else {
             self.compact();
@@ -109,12 +134,12 @@ impl FrameDecoder {
             self.compact();
             return Ok(None);
         };
-        let frame = decode(bytes)?;
+        let read = decode(bytes)?;
         self.start += LENGTH + length;
         if self.start == self.buffer.len() {
             self.compact();
         }
-        Ok(Some(frame))
+        Ok(Some(read))
     }
 
     /// Gives the bytes of finished frames back; a buffer that one large frame has grown is let go.
@@ -127,14 +152,31 @@ impl FrameDecoder {
     }
 }
 
-/// Decodes what lies behind a frame's length.
-fn decode(bytes: &[u8]) -> Result<Frame, DecodeError> {
+/// What stands in front of a message, and the rest.
+fn header(bytes: &[u8]) -> Result<(u8, u64, Reader<'_>), DecodeError> {
     if bytes.len() < HEADER {
         return Err(DecodeError::Truncated { what: "frame header" });
     }
     let mut reader = Reader::new(bytes);
     let kind = reader.tag("frame kind")?;
     let id = u64::get(&mut reader)?;
+    Ok((kind, id, reader))
+}
+
+fn decode_request(bytes: &[u8]) -> Result<Asked, DecodeError> {
+    let (REQUEST, id, mut reader) = header(bytes)? else {
+        return Err(DecodeError::Malformed { what: "frame kind" });
+    };
+    match Request::get(&mut reader) {
+        Ok(request) => Ok(Asked { id, request: Ok(request) }),
+        Err(error @ DecodeError::Unknown { .. }) => Ok(Asked { id, request: Err(error) }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Decodes what lies behind a frame's length.
+fn decode(bytes: &[u8]) -> Result<Frame, DecodeError> {
+    let (kind, id, mut reader) = header(bytes)?;
     let body = match kind {
         REQUEST => Body::Request(Request::get(&mut reader)?),
         REPLY => Body::Reply(Reply::get(&mut reader)?),

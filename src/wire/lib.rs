@@ -13,10 +13,10 @@ pub mod feature;
 pub mod frame;
 #[cfg(test)]
 mod golden;
+mod layout;
 pub mod msg;
 mod needs;
 pub mod plan;
-mod records;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

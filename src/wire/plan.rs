@@ -377,3 +377,6 @@ pub struct ExecPlan {
     /// Columns and rows that its terminal has from the beginning; 0: none yet.
     pub size: (u32, u32),
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,13 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(record) = exit::decode(bytes) {
         assert_eq!(exit::decode(&exit::encode(&record)), Ok(record));
     }
+    let mut decoder = FrameDecoder::with_limit(wire::REQUEST_LIMIT);
+    decoder.push(bytes);
+    while let Ok(Some(asked)) = decoder.next_request() {
+        if let Ok(request) = asked.request {
+            again(&Body::Request(request));
+        }
+    }
     let (head, tail) = bytes.split_at(bytes.len() / 2);
     let mut decoder = FrameDecoder::new();
     for piece in [head, tail] {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::exit;
-use crate::plan::ContainerPlan;
+use crate::plan::{ContainerPlan, PidNamespace};
 use crate::samples::{self, encoded, record};
 
 /// A small deterministic generator (xorshift), so that failures can be repeated.
@@ -144,4 +144,98 @@ fn an_exit_file_is_recognised_by_its_magic() {
     assert_eq!(exit::decode(&exit::encode(&record())), Ok(record()));
     assert!(exit::decode(b"").is_err());
     assert!(exit::decode(b"nonsense").is_err());
+}
+
+/// A Create whose PID namespace has this number, which is the one byte in which two of them differ.
+fn create_with(tag: u8) -> Vec<u8> {
+    let create = |pid_namespace| {
+        let plan = ContainerPlan { pid_namespace, ..ContainerPlan::default() };
+        request(3, &Request::Create(plan))
+    };
+    let (host, pod) = (create(PidNamespace::Host), create(PidNamespace::Pod));
+    let at = host.iter().zip(&pod).position(|(host, pod)| host != pod).unwrap();
+    let mut bytes = host;
+    bytes[at] = tag;
+    bytes
+}
+
+#[test]
+fn a_variant_of_a_newer_version_is_refused_by_name_and_nothing_behind_it_is_lost() {
+    let mut unknown = request(4, &Request::Hello);
+    unknown[LENGTH + HEADER] = 99;
+    let mut decoder = FrameDecoder::with_limit(1000);
+    for bytes in [create_with(77), unknown, request(5, &Request::Hello)] {
+        decoder.push(&bytes);
+    }
+    let asked = decoder.next_request().unwrap().unwrap();
+    let error = DecodeError::Unknown { what: "PidNamespace", tag: 77 };
+    assert_eq!(asked, Asked { id: 3, request: Err(error) });
+    assert_eq!(error.to_string(), "message holds a PidNamespace of number 77, which is not known here");
+    let asked = decoder.next_request().unwrap().unwrap();
+    assert_eq!(asked, Asked { id: 4, request: Err(DecodeError::Unknown { what: "Request", tag: 99 }) });
+    assert_eq!(decoder.next_request(), Ok(Some(Asked { id: 5, request: Ok(Request::Hello) })));
+    assert_eq!(decoder.next_request(), Ok(None));
+    // A daemon has no use for a message that it cannot read.
+    decoder.push(&create_with(77));
+    assert_eq!(decoder.next_frame(), Err(error));
+}
+
+#[test]
+fn what_is_no_request_or_torn_is_none_that_could_be_answered() {
+    let event = event(&Event::Exited(record()));
+    let mut torn = request(3, &Request::Hello);
+    torn[0] -= 1;
+    torn.pop();
+    let mut malformed = request(3, &Request::Start { id: "c".to_owned() });
+    *malformed.last_mut().unwrap() = 0xff;
+    for bytes in [event, torn, malformed] {
+        let mut decoder = FrameDecoder::new();
+        decoder.push(&bytes);
+        assert!(decoder.next_request().is_err(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_frame_as_long_as_the_limit_is_read() {
+    let bytes = request(3, &Request::Start { id: "c".to_owned() });
+    let mut decoder = FrameDecoder::with_limit(bytes.len() - LENGTH);
+    decoder.push(&bytes);
+    assert!(matches!(decoder.next_frame(), Ok(Some(_))));
+}
+
+#[test]
+fn what_a_long_frame_has_taken_is_given_back_with_it() {
+    let bytes = request(3, &Request::Start { id: "c".repeat(1 << 20) });
+    let mut decoder = FrameDecoder::new();
+    decoder.push(&bytes);
+    assert!(matches!(decoder.next_frame(), Ok(Some(_))));
+    assert_eq!(decoder.buffer.capacity(), 0);
+    // Also of one that came with half of the next.
+    decoder.push(&bytes);
+    decoder.push(&bytes[..7]);
+    assert!(matches!(decoder.next_frame(), Ok(Some(_))));
+    assert_eq!(decoder.next_frame(), Ok(None));
+    assert_eq!(decoder.buffer.len(), 7);
+}
+
+#[test]
+fn a_frame_without_room_for_its_number_has_no_header() {
+    for length in 0..HEADER {
+        let mut decoder = FrameDecoder::new();
+        decoder.push(&u32::try_from(length).unwrap().to_le_bytes());
+        decoder.push(&vec![0; length]);
+        assert_eq!(decoder.next_frame(), Err(DecodeError::Truncated { what: "frame header" }));
+    }
+}
+
+#[test]
+fn a_boolean_is_nothing_but_yes_or_no() {
+    let stop = |all| request(3, &Request::Signal { id: "c".to_owned(), signal: 15, all });
+    let mut bytes = stop(true);
+    assert_eq!(*bytes.last().unwrap(), 1);
+    assert_eq!(*stop(false).last().unwrap(), 0);
+    *bytes.last_mut().unwrap() = 2;
+    let mut decoder = FrameDecoder::new();
+    decoder.push(&bytes);
+    assert_eq!(decoder.next_frame(), Err(DecodeError::Malformed { what: "boolean" }));
 }

@@ -130,3 +130,11 @@ fn what_needs_no_feature_is_asked_of_every_shim() {
     let used: Vec<_> = witness::of_features().into_iter().filter(|(_, used)| *used).collect();
     assert_eq!(used, [], "these fields belong to no feature");
 }
+
+#[test]
+fn what_any_one_of_several_mounts_needs_is_needed() {
+    let Request::Create(mut plan) = mount(|mount| mount.cleared = 1) else { panic!("it is a Create") };
+    let plain = MountPlan { cleared: 0, ..plan.mounts[0].clone() };
+    plan.mounts.insert(0, plain);
+    assert_eq!(Request::Create(plan).needs(), Features::of(&[MountFlags]));
+}

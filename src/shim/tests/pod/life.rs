@@ -320,3 +320,22 @@ fn who_runs_it_by_hand_is_told_what_it_is() {
     assert_eq!(told.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&told.stderr).contains("corten-shim starts it"), "{told:?}");
 }
+
+#[test]
+fn what_a_newer_daemon_asks_is_refused_by_name_and_the_pod_goes_on() {
+    let Some(busybox) = busybox() else { return };
+    let mut pod = Pod::new(&busybox);
+    let mut unknown = wire::frame::request(1000, &Request::Hello);
+    // Behind length, kind and id stands which request it is.
+    unknown[4 + 1 + 8] = 99;
+    pod.conn.send_frame(&unknown);
+    let Reply::Error { kind: ErrorCode::BadState, message, .. } = pod.conn.wait(1000) else {
+        panic!("{}", pod.shim_log())
+    };
+    assert_eq!(
+        message,
+        "the pod's supervisor is older: message holds a Request of number 99, which is not known here"
+    );
+    let plan = pod.plan("c", "exit 3");
+    assert_eq!(pod.output(&plan).0.code, 3);
+}

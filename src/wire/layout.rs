@@ -1,6 +1,6 @@
 //! The encoding of every structure and message, field by field.
 
-use crate::codec::{Codec, DecodeError, Reader, put_record};
+use crate::codec::{Codec, DecodeError, Reader, put_structure};
 use crate::feature::Features;
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request, Streams};
 use crate::plan::{
@@ -11,17 +11,17 @@ use crate::plan::{
 /// A structure: its fields in order, behind their length. Fields behind `+` each belong to a feature
 /// ([`crate::needs`]): where they have their defaults they are left out, and so a request that needs no feature is, byte
 /// for byte, what it was before there were any.
-macro_rules! record {
+macro_rules! structure {
     ($type:ident { $($field:ident),* $(+ $newer:ident)* $(,)? }) => {
         impl Codec for $type {
             fn put(&self, out: &mut Vec<u8>) {
-                put_record(out, stringify!($type), |fields| {
+                put_structure(out, stringify!($type), |fields| {
                     $(fields.put(stringify!($field), &self.$field);)*
                     $(fields.put_newer(stringify!($newer), &self.$newer);)*
                 });
             }
             fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                let mut fields = reader.record(stringify!($type))?;
+                let mut fields = reader.structure(stringify!($type))?;
                 Ok(Self { $($field: Codec::get(&mut fields)?,)* $($newer: fields.newer()?,)* })
             }
         }
@@ -42,7 +42,7 @@ macro_rules! names {
             fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 match reader.tag(stringify!($type))? {
                     $($tag => Ok(Self::$variant),)*
-                    _ => Err(DecodeError::Malformed { what: stringify!($type) }),
+                    tag => Err(DecodeError::Unknown { what: stringify!($type), tag }),
                 }
             }
         }
@@ -64,7 +64,7 @@ macro_rules! variants {
                         #[cfg(test)]
                         crate::witness::variant(stringify!($type), Self::NAMES, stringify!($variant));
                         out.push($tag);
-                        put_record(out, concat!(stringify!($type), "::", stringify!($variant)), |_fields| {
+                        put_structure(out, concat!(stringify!($type), "::", stringify!($variant)), |_fields| {
                             $(
                                 $(_fields.put(stringify!($field), $field);)*
                                 $(_fields.put_newer(stringify!($newer), $newer);)*
@@ -76,14 +76,14 @@ macro_rules! variants {
             }
             fn get(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
                 let tag = reader.tag(stringify!($type))?;
-                let mut _fields = reader.record(stringify!($type))?;
+                let mut _fields = reader.structure(stringify!($type))?;
                 match tag {
                     $($tag => {
                         $($(let $field = Codec::get(&mut _fields)?;)* $(let $newer = _fields.newer()?;)*)?
                         $(let $inner = Codec::get(&mut _fields)?;)?
                         Ok(Self::$variant $({ $($field,)* $($newer),* })? $(( $inner ))?)
                     })*
-                    _ => Err(DecodeError::Malformed { what: stringify!($type) }),
+                    tag => Err(DecodeError::Unknown { what: stringify!($type), tag }),
                 }
             }
         }
@@ -100,7 +100,7 @@ impl Codec for Features {
     }
 }
 
-record!(ContainerPlan {
+structure!(ContainerPlan {
     id,
     stdio,
     cgroup,
@@ -118,18 +118,18 @@ record!(ContainerPlan {
     + runtime
     + hooks
 });
-record!(HooksPlan { create_runtime, create_container, start_container, state, beside });
-record!(HookPlan { path, args, env, timeout_seconds });
-record!(RuntimePlan { create, start, directory, pid_file, console, user_namespace, images });
-record!(IdMap { inside, outside, count });
-record!(IdMaps { uids, gids });
+structure!(HooksPlan { create_runtime, create_container, start_container, state, beside });
+structure!(HookPlan { path, args, env, timeout_seconds });
+structure!(RuntimePlan { create, start, directory, pid_file, console, user_namespace, images });
+structure!(IdMap { inside, outside, count });
+structure!(IdMaps { uids, gids });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
-record!(CgroupPlan { v1, v2, oom, kill });
-record!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation + directory + label });
+structure!(CgroupPlan { v1, v2, oom, kill });
+structure!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation + directory + label });
 variants!(MountSource { 0 = Filesystem { fstype, source, data }, 1 = Bind { path, recursive }, 2 = Cgroup, 3 = Overlay { layers + label } });
-record!(MountPlan { target, source, attributes, propagation + idmap + idmap_recursive + cleared + deep_attributes + deep_cleared });
-record!(DevicePlan { path, mode, major, minor, uid, gid });
-record!(ProcessPlan {
+structure!(MountPlan { target, source, attributes, propagation + idmap + idmap_recursive + cleared + deep_attributes + deep_cleared });
+structure!(DevicePlan { path, mode, major, minor, uid, gid });
+structure!(ProcessPlan {
     argv,
     env,
     cwd,
@@ -151,9 +151,9 @@ record!(ProcessPlan {
     + apparmor
     + selinux
 });
-record!(SeccompAgent { socket, before_pid, between_pids, after_pids });
-record!(Stdio { log_path, tty, stdin, stdin_once });
-record!(SandboxPlan {
+structure!(SeccompAgent { socket, before_pid, between_pids, after_pids });
+structure!(Stdio { log_path, tty, stdin, stdin_once });
+structure!(SandboxPlan {
     id,
     netns,
     new_ipc,
@@ -167,7 +167,7 @@ record!(SandboxPlan {
     oom_score_adj
     + ids
 });
-record!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms + runtime + size });
+structure!(ExecPlan { container, cgroup, process, timeout_ms, output_cap, drain_ms + runtime + size });
 
 variants!(Request {
     0 = Hello,
@@ -194,9 +194,9 @@ variants!(Reply {
     6 = Error { kind, errno, message },
     20 = Opened { number, descriptors },
 });
-record!(Streams { stdin, stdout, stderr });
+structure!(Streams { stdin, stdout, stderr });
 names!(ErrorCode { NotFound = 0, BadState = 1, Setup = 2, Exec = 3, Invalid = 4, Io = 5 });
 variants!(Event { 0 = Exited(record) });
-record!(ExitRecord { id, code, signal, oom, finished_at_ns, started_at_ns, start_error, log_bytes_lost });
+structure!(ExitRecord { id, code, signal, oom, finished_at_ns, started_at_ns, start_error, log_bytes_lost });
 names!(ContainerState { Creating = 0, Created = 1, Running = 2, Exited = 3 });
-record!(ContainerSnapshot { id, state, pid, created_at_ns, started_at_ns, exit });
+structure!(ContainerSnapshot { id, state, pid, created_at_ns, started_at_ns, exit });
