@@ -116,7 +116,6 @@ impl Container {
         if self.ended.is_none() || !self.is_alive() {
             return;
         }
-        self.burial.again = None;
         todo.push(Action::Empty { id: self.id.clone(), kill: self.is_settled() && !self.kind.owns_pids });
     }
 

@@ -4,7 +4,9 @@
 mod checks;
 mod clients;
 mod commands;
+mod ends;
 mod fake;
+mod flow;
 mod orders;
 mod runtimes;
 mod streams;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use wire::msg::{ContainerState, ErrorCode, Reply, Request};
 use wire::plan::PidNamespace;
 
-use super::{Event, Fact};
+use super::{Count, Event, Fact};
 use fake::By;
 use world::{World, failure, ids, plan};
 
@@ -48,9 +50,9 @@ fn a_container_is_created_started_and_buried_in_order() {
 #[test]
 fn what_is_asked_in_the_wrong_state_is_refused() {
     let mut world = World::new();
-    for (id, kind) in [("", ErrorCode::Invalid), ("../c", ErrorCode::Invalid), (".c", ErrorCode::Invalid)] {
+    for id in ["", "../c", ".c", "a/c", "a\0c"] {
         let create = world.create(&plan(id));
-        assert!(is_error(world.reply(create), kind), "{id:?}");
+        assert!(is_error(world.reply(create), ErrorCode::Invalid), "{id:?}");
     }
     let mut empty = plan("c");
     empty.process.argv.clear();
@@ -274,4 +276,114 @@ fn a_shutdown_waits_for_the_pod_and_then_no_longer() {
     assert_eq!(world.pod.has_ended(world.now), None);
     world.advance(Duration::from_millis(200));
     assert_eq!(world.pod.has_ended(world.now), Some(shutdown));
+}
+
+#[test]
+fn a_shutdown_that_nothing_else_ends_has_its_own_time() {
+    let mut world = World::new();
+    world.run("c");
+    world.fake("c").immortal = true;
+    assert_eq!(world.pod.deadline(), None);
+    let shutdown = world.ask(Request::Shutdown);
+    let by = world.pod.deadline().expect("nobody would wake the shim");
+    assert_eq!(world.pod.has_ended(by), Some(shutdown));
+}
+
+#[test]
+fn a_pod_lives_for_as_long_as_its_pause() {
+    let mut world = World::bare();
+    world.feed(Event::SandboxUp(Some(50)));
+    assert_eq!(world.pod.pause(), Some(50));
+    let shutdown = world.ask(Request::Shutdown);
+    assert!(world.done.contains(&"kill the pause".to_owned()), "{:?}", world.done);
+    assert_eq!(world.pod.has_ended(world.now), None);
+    world.end_process(50, 137, Some(9));
+    world.reap();
+    assert_eq!((world.pod.pause(), world.pod.has_ended(world.now)), (None, Some(shutdown)));
+}
+
+#[test]
+fn a_kill_of_ours_stays_ours_whatever_the_kernel_kills_before_the_end() {
+    let mut world = World::new();
+    world.run("c");
+    world.ask(Request::Signal { id: "c".to_owned(), signal: 9, all: false });
+    world.fake("c").kills += 1;
+    world.reap();
+    assert!(!world.announced[0].oom, "{:?}", world.announced);
+}
+
+#[test]
+fn who_has_taken_the_builder_s_place_is_in_the_greeting_at_once() {
+    let mut world = World::new();
+    world.create(&wire::plan::ContainerPlan { pid_namespace: PidNamespace::Pod, ..plan("c") });
+    world.ready("c");
+    world.ask(Request::Start { id: "c".to_owned() });
+    assert_eq!(world.pod.snapshots()[0].pid, 0, "the builder is nobody's first process any more");
+    world.appear("c");
+    let pid = world.pid("c");
+    world.learn("c", Fact::Succeeded(pid));
+    assert_eq!(world.pod.snapshots()[0].pid, pid);
+}
+
+#[test]
+fn what_cannot_be_supervised_is_killed() {
+    let mut world = World::new();
+    let create = world.create(&plan("c"));
+    world.learn("c", Fact::Broken(failure("epoll: no space")));
+    assert_eq!(world.fakes["c"].by, Some(By::Us));
+    world.reap();
+    assert!(is_error(world.reply(create), ErrorCode::Setup));
+}
+
+#[test]
+fn a_first_want_of_memory_is_looked_at_in_time_though_more_come() {
+    let mut world = World::new();
+    world.run("c");
+    world.learn("c", Fact::OutOfMemory);
+    let at = world.pod.deadline();
+    assert!(at.is_some());
+    world.advance(Duration::from_millis(60));
+    world.learn("c", Fact::OutOfMemory);
+    assert_eq!(world.pod.deadline(), at);
+}
+
+#[test]
+fn a_signal_that_kills_is_meant_for_who_takes_the_builder_s_place_too() {
+    let mut world = World::new();
+    world.create(&wire::plan::ContainerPlan { ids: ids(), ..plan("c") });
+    world.fake("c").immortal = true;
+    world.ask(Request::Signal { id: "c".to_owned(), signal: 9, all: false });
+    let fake = world.fake("c");
+    assert_eq!(fake.by, None);
+    (fake.immortal, fake.pid, fake.known) = (false, 500, 500);
+    world.learn("c", Fact::HandedOver(500));
+    assert_eq!(world.fakes["c"].by, Some(By::Us));
+}
+
+#[test]
+fn memory_is_watched_where_it_is_counted() {
+    for oom in [Some(b"/cgroup".to_vec()), None] {
+        let mut world = World::new();
+        let (mut plan, counted) = (plan("c"), oom.is_some());
+        plan.cgroup.oom = oom;
+        world.create(&plan);
+        world.ready("c");
+        world.ask(Request::Start { id: "c".to_owned() });
+        world.exec("c");
+        assert_eq!(world.done.contains(&"watch memory c".to_owned()), counted, "{:?}", world.done);
+    }
+}
+
+#[test]
+fn kills_that_were_survived_stay_so_where_the_count_cannot_be_read() {
+    let mut world = World::new();
+    world.run("c");
+    for kills in [5, 0] {
+        world.learn("c", Fact::Counted(Count { kills, dying: false, doomed: false }));
+    }
+    let fake = world.fake("c");
+    (fake.kills, fake.outlived) = (5, 5);
+    world.end("c", By::Itself(137));
+    world.reap();
+    assert!(!world.announced[0].oom);
 }

@@ -49,6 +49,8 @@ pub(super) struct FakeClient {
     behind_since: Option<Instant>,
     /// It went for its own sake, or that of its connection.
     has_left: bool,
+    /// Its container has ended.
+    is_over: bool,
     pub(super) was_given_up: bool,
     has_stdin: bool,
 }
@@ -86,9 +88,17 @@ fn index(stream: Stream) -> usize {
 }
 
 impl Streaming {
+    /// A container of this name begins, perhaps not the first one.
+    pub(super) fn renew(&mut self, id: &str) {
+        self.over.remove(id);
+    }
+
     /// A container's output is over: what its clients have by then, and what waits for them, is all there is.
     pub(super) fn silence(&mut self, id: &str) {
         self.over.insert(id.to_owned());
+        for client in self.clients.iter_mut().filter(|client| client.id == id) {
+            client.is_over = true;
+        }
         self.held.remove(id);
     }
 }
@@ -122,6 +132,7 @@ impl World {
             got: [Vec::new(), Vec::new()],
             behind_since: None,
             has_left: false,
+            is_over: false,
             was_given_up: false,
             has_stdin: streams.stdin,
         };
@@ -266,7 +277,7 @@ impl World {
     /// Whoever is let go has got everything, has gone itself, or was waited for for as long as is said.
     fn close_client(&mut self, number: u64) {
         let at = self.streaming.numbers.remove(&number).expect("closed twice");
-        let (stalled, is_over) = (self.streaming.stalled.take(), &self.streaming.over);
+        let stalled = self.streaming.stalled.take();
         let client = &mut self.streaming.clients[at];
         let behind = client.pipes.take().map_or(0, |pipes| pipes.behind());
         let waited = client.behind_since.is_some_and(|since| since + PATIENCE <= self.now);
@@ -275,7 +286,7 @@ impl World {
             assert_eq!(stalled.as_ref(), Some(&client.id));
             assert!(waited || behind > LIMIT, "given up too early: {client:?}");
         } else if !client.has_left {
-            assert!(is_over.contains(&client.id) && behind == 0, "let go with {behind} to come: {client:?}");
+            assert!(client.is_over && behind == 0, "let go with {behind} to come: {client:?}");
         }
         self.done.push(format!("close client {at}"));
     }

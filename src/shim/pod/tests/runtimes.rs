@@ -16,7 +16,9 @@ impl World {
             return self.learn(id, Fact::NotTold(World::no_fork()));
         }
         let (pid, at_ns) = (self.next_pid(), self.wall());
-        self.fake(id).helper = pid;
+        let fake = self.fake(id);
+        // It has a channel of its own.
+        (fake.helper, fake.has_hung_up, fake.channel_closed) = (pid, false, false);
         self.learn(id, Fact::HelperRuns(at_ns, pid));
     }
 
@@ -69,6 +71,10 @@ fn what_create_leaves_behind_is_the_first_process() {
     assert_eq!(world.reply(create), Some(&Reply::Created { pid: 500 }));
     let (start, helper) = start(&mut world);
     assert_eq!(world.reply(start), None);
+    world.fake("c").has_hung_up = true;
+    world.hear("c");
+    assert_eq!(world.reply(start), None, "the command runs, which is not the program");
+    assert!(world.fakes["c"].channel_closed);
     world.end_process(helper, 0, None);
     world.reap();
     assert!(matches!(world.reply(start), Some(Reply::Started { started_at_ns: 1.., pid: 0 })));
@@ -153,4 +159,30 @@ fn a_removal_reaches_what_create_leaves_behind() {
     world.reap();
     assert_eq!(world.reply(create), Some(&Reply::Created { pid: 500 }));
     assert_eq!(world.reply(remove), Some(&Reply::Ok), "{:?}", world.done);
+}
+
+#[test]
+fn what_is_left_of_a_runtime_s_container_is_killed_before_its_end_is_told() {
+    let mut world = World::new();
+    created(&mut world);
+    let (_, helper) = start(&mut world);
+    world.end_process(helper, 0, None);
+    world.reap();
+    world.fake("c").left = 1;
+    world.end("c", By::Itself(0));
+    world.reap();
+    assert!(world.announced.is_empty(), "the kernel kills nobody along with its first process");
+    world.advance(Duration::from_millis(2));
+    assert_eq!(world.announced.len(), 1);
+}
+
+#[test]
+fn nothing_of_a_container_is_killed_while_a_command_of_its_runtime_is_under_way() {
+    let mut world = World::new();
+    created(&mut world);
+    start(&mut world);
+    world.fake("c").left = 1;
+    world.end("c", By::Itself(0));
+    world.reap();
+    assert_eq!(world.fakes["c"].left, 1);
 }

@@ -300,7 +300,10 @@ impl World {
                 let fact = if fake.told { Fact::Told(at_ns) } else { Fact::NotTold(ended) };
                 self.learn(&id, fact);
             }
-            Action::CloseStatus(id) => self.fake(&id).channel_closed = true,
+            Action::CloseStatus(id) => {
+                let was_closed = std::mem::replace(&mut self.fake(&id).channel_closed, true);
+                assert!(!was_closed, "closed twice");
+            }
             Action::Count { id, known: _, doomed } => {
                 self.succeed(&id);
                 let fake = self.fake(&id);
@@ -353,8 +356,9 @@ impl World {
             | Action::ReportStalled(_) => self.perform_for_client(action),
             Action::RunStart(id) => self.run_start(&id),
             Action::Adopt(id, end) => self.adopt(&id, end),
-            Action::WatchMemory(_) => {}
-            Action::KillPause | Action::ForgetPause | Action::ForgetHelper(_) => {}
+            Action::WatchMemory(id) => self.done.push(format!("watch memory {id}")),
+            Action::KillPause => self.done.push("kill the pause".to_owned()),
+            Action::ForgetPause | Action::ForgetHelper(_) => {}
             Action::ForgetProcess(id) => self.fake(&id).known = 0,
         }
     }
