@@ -12,7 +12,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ "${1:-}" != --inside ]; then
     [ "$(id -u)" = 0 ] || { echo "package-test: run as root" >&2; exit 1; }
     work=$(mktemp -d /var/tmp/corten-package.XXXXXX)
-    trap 'rm -rf --one-file-system "$work"' EXIT
+    export parent=corten-package-$$
+    sweep() {
+        rm -rf --one-file-system "$work"
+        find /sys/fs/cgroup -depth -type d -path "*/$parent*" -exec rmdir {} \; 2>/dev/null || true
+    }
+    trap sweep EXIT
     base=$PWD/.cache/debian-12.tar
     if [ ! -e "$base" ]; then
         echo "package-test: making a Debian 12 (once; into .cache)"
@@ -42,7 +47,6 @@ if [ "${1:-}" != --inside ]; then
 fi
 
 work=$2 root=$2/root
-parent=corten-package-$$
 
 say() { echo "package-test: $*"; }
 fail() { echo "package-test: error: $*" >&2; tail -n 20 "$work/daemon.log" >&2 || true; exit 1; }
@@ -147,11 +151,6 @@ JSON
 process() { inside crictl inspect -o go-template --template '{{.info.pid}}' "$1"; }
 
 end_pod() { inside crictl stopp "$1" >/dev/null && inside crictl rmp "$1" >/dev/null; }
-
-sweep() {
-    find /sys/fs/cgroup -depth -type d -path "*/$parent*" -exec rmdir {} + 2>/dev/null || true
-}
-trap sweep EXIT
 
 # settings: of this root, which has no plugin for a network and no systemd for cgroups.
 settings() {
