@@ -227,6 +227,25 @@ async fn clients_may_name_the_server_by_its_socket() {
     assert_eq!(count(&daemon.registry, "ListImages", "OK"), 4.0);
 }
 
+#[test]
+fn methods_have_series_from_the_start_but_those_that_are_lacking() {
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::register(&registry).unwrap();
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let series = "corten_cri_requests_total{code=\"OK\",method=\"RunPodSandbox\"} 0";
+    assert!(text.lines().any(|line| line == series), "{text}");
+    let longest = "corten_cri_request_duration_seconds_bucket{method=\"RunPodSandbox\",le=\"240\"} 0";
+    assert!(text.lines().any(|line| line == longest), "{text}");
+    assert!(!text.contains("Checkpoint") && !text.contains("Restore"), "{text}");
+
+    let lacking = metrics.method("/runtime.v1.RuntimeService/CheckpointPod");
+    assert_eq!(lacking.name, "CheckpointPod", "the log has its name");
+    metrics.begin();
+    metrics.end(lacking, Code::Unimplemented, std::time::Duration::ZERO);
+    assert_eq!(count(&registry, "unknown", "Unimplemented"), 1.0);
+    assert_eq!(count(&registry, "CheckpointPod", "Unimplemented"), 0.0);
+}
+
 #[tokio::test]
 async fn metrics_are_registered_once() {
     let registry = prometheus::Registry::new();

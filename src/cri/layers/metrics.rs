@@ -1,14 +1,17 @@
 //! Counters of RPCs by method and code.
 
-use super::methods::{Class, METHODS};
+use super::methods::{Class, LACKING, METHODS};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::Code;
 
-/// From a cached status to a slow pull.
-const SECONDS: [f64; 14] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0, 60.0];
+/// From a cached status to the kubelet's patience with RunPodSandbox, which is four minutes.
+const SECONDS: [f64; 16] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0, 60.0, 120.0, 240.0,
+];
+/// What is counted of requests that are no method, or one that this version lacks.
+const UNKNOWN: &str = "unknown";
 
 /// What is counted of RPCs.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Method {
     pub(crate) name: &'static str,
     /// How often it is called.
     pub(crate) class: Class,
+    /// What its series are called.
+    label: &'static str,
     seconds: Histogram,
 }
 
@@ -48,12 +53,19 @@ impl Metrics {
         registry.register(Box::new(handled.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(in_flight.clone()))?;
-        let method = |name, class| Method { name, class, seconds: seconds.with_label_values(&[name]) };
+        let method =
+            |name, class, label| Method { name, class, label, seconds: seconds.with_label_values(&[label]) };
         let known = METHODS.iter().map(|(path, class)| {
             let name = path.rsplit_once('/').map_or(*path, |(_, name)| name);
-            (*path, method(name, *class))
+            let is_lacking = LACKING.contains(path);
+            if !is_lacking {
+                // The first success is a change, too.
+                handled.with_label_values(&[name, self::name(Code::Ok)]).reset();
+            }
+            (*path, method(name, *class, if is_lacking { UNKNOWN } else { name }))
         });
-        Ok(Self { methods: known.collect(), unknown: method("unknown", Class::Polling), handled, in_flight })
+        let methods = known.collect();
+        Ok(Self { methods, unknown: method(UNKNOWN, Class::Polling, UNKNOWN), handled, in_flight })
     }
 
     /// The method of a request's path. Paths that clients make up share one, so that they cannot fill memory.
@@ -69,7 +81,7 @@ impl Metrics {
     /// An RPC ended.
     pub(crate) fn end(&self, method: &Method, code: Code, took: Duration) {
         self.in_flight.dec();
-        self.handled.with_label_values(&[method.name, name(code)]).inc();
+        self.handled.with_label_values(&[method.label, name(code)]).inc();
         method.seconds.observe(took.as_secs_f64());
     }
 }
