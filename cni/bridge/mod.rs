@@ -182,7 +182,7 @@ pub(crate) fn heal(filter: &Filter, calls: &[&Invocation]) -> Result<bool, CniEr
         }
         let own = result.interfaces.iter().find(|own| own.name == call.ifname && !own.sandbox.is_empty());
         if let Some(mac) = own.filter(|_| conf.mac_spoof_check).and_then(|own| Mac::parse(&own.mac)) {
-            checked.push((host::veth_name(call), mac, tag::of(call)));
+            checked.push(spoof::Port { name: host::veth_name(call), mac, tag: tag::of(call) });
         }
     }
     let made = [masquerade::heal(filter, &masqueraded)?, spoof::heal(filter, &checked)?];

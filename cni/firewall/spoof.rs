@@ -46,9 +46,16 @@ pub(crate) fn add(filter: &Filter, port: &str, mac: Mac, tag: &str) -> Result<()
     TABLE.insert(filter, &[], &entries(port, mac, tag))
 }
 
-/// Makes what is missing of this for several ports: name, address and tag. Whether anything was.
-pub(crate) fn heal(filter: &Filter, ports: &[(String, Mac, String)]) -> Result<bool, CniError> {
-    let entries = ports.iter().flat_map(|(port, mac, tag)| entries(port, *mac, tag)).collect();
+/// A bridge port whose source is checked.
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) mac: Mac,
+    pub(crate) tag: String,
+}
+
+/// Makes what is missing of this for several ports. Whether anything was.
+pub(crate) fn heal(filter: &Filter, ports: &[Port]) -> Result<bool, CniError> {
+    let entries = ports.iter().flat_map(|port| entries(&port.name, port.mac, &port.tag)).collect();
     TABLE.heal(filter, &[], &entries)
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong in a use case, with what was being done to what.
 
-use crate::objects::Container;
+use crate::in_memory::Container;
 use crate::settings::SettingError;
 use crate::supervisor::SupervisorError;
 use model::{ErrorKind, InvalidTransition};

@@ -2,12 +2,13 @@
 
 use crate::Engine;
 use crate::error::EngineError;
+use crate::in_memory::{Container, Pod};
 use crate::limits::InForce;
-use crate::objects::{Container, Pod, lock};
 use crate::registry::Registry;
-use crate::view::{ContainerView, PodView};
+use crate::snapshot::{ContainerView, PodView};
 use model::ContainerState;
 use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 

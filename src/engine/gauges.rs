@@ -1,7 +1,7 @@
 //! Figures for the metrics, gathered when they are scraped.
 
 use crate::Engine;
-use crate::view::StateKind;
+use crate::filter::StateKind;
 use model::SandboxState;
 
 /// Counts at one moment.

@@ -1,7 +1,7 @@
 //! What a log calls pods and containers: always by name and id, each under a field of its own.
 
 use crate::Engine;
-use crate::objects::{Container, Pod};
+use crate::in_memory::{Container, Pod};
 
 /// The names and ids under which the log speaks of a pod, and of a container in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

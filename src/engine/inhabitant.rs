@@ -1,6 +1,6 @@
 //! What lives in a cgroup, for one who has found it and knows its name alone, which is an id: cAdvisor.
 
-use crate::objects::{Container, Pod};
+use crate::in_memory::{Container, Pod};
 use crate::{Engine, EngineError, blocking};
 use model::{ContainerConfig, ContainerState, Exit, SandboxConfig, SandboxState};
 use std::sync::Arc;

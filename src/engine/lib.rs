@@ -5,6 +5,7 @@
 mod container;
 mod error;
 mod events;
+mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gauges;
@@ -12,13 +13,13 @@ mod handlers;
 mod host;
 mod identity;
 mod images;
+mod in_memory;
 mod inhabitant;
 mod limits;
 mod live;
 mod metrics;
 mod mirror;
 mod names;
-mod objects;
 mod operations;
 mod pod;
 mod preflight;
@@ -29,6 +30,7 @@ mod runtime;
 mod selinux;
 mod settings;
 mod shared;
+mod snapshot;
 mod state_version;
 mod stats;
 mod stdio;
@@ -37,13 +39,13 @@ mod supervisor;
 #[cfg(test)]
 mod tests;
 mod userns;
-mod view;
 
-pub use container::{AttachSession, Containers, ExecEnd, ExecSession, OpenExec, SharedStdin};
+pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain, printable};
 pub use events::{Event, EventKind, Subscription};
+pub use filter::{ContainerFilter, PodFilter, StateKind};
 pub use gauges::Gauges;
-pub use handlers::{HandlerKind, HandlerSettings};
+pub use handlers::{HandlerInfo, HandlerKind, HandlerSettings};
 pub use identity::{ContainerIdentity, Identity};
 pub use images::Images;
 pub use inhabitant::{FirstProcess, Inhabitant};
@@ -51,17 +53,15 @@ pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Sta
 pub use operations::{OperationView, SessionVerb};
 pub use pod::Pods;
 pub use preflight::Unfit;
+pub use runtime::RuntimeStatus;
 pub use settings::{CgroupDriver, HostProblem, Paths, SettingError, Settings};
+pub use snapshot::{ContainerView, PodView, UserView};
 pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,
     Processes, Stats, Threads, Usage,
 };
 pub use stdio::{Input, Output, Terminal};
 pub use supervisor::SupervisorError;
-pub use view::{
-    ContainerFilter, ContainerView, ExecOutput, HandlerInfo, PodFilter, PodView, RuntimeStatus, StateKind,
-    UserView,
-};
 pub use wire::msg::Streams;
 
 use recover::Recovery;

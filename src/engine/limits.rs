@@ -1,9 +1,9 @@
 //! Limits that were asked for, brought together with those in force.
 
 use crate::error::{EngineError, chain};
-use crate::objects::Container;
+use crate::in_memory::Container;
 use crate::registry::Registry;
-use crate::view::ContainerView;
+use crate::snapshot::ContainerView;
 use model::limits::check_swap;
 use model::{Bytes, ContainerState, CpuList, CpuPeriod, CpuQuota, CpuShares, OomScore, Resources};
 use oci::cgroup;

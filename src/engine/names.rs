@@ -1,10 +1,10 @@
 //! Names that are taken: an identical retry joins the work in flight, anything else learns who holds the name.
 
 use crate::error::EngineError;
-use crate::objects::lock;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 use tokio::sync::watch;
 
 type Outcome = Option<Result<(), Arc<EngineError>>>;

@@ -2,13 +2,13 @@
 //! whoever asks what hangs. A verb stays here until its work ends, also when its client has left.
 
 use crate::Engine;
-use crate::objects::lock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// ExecSync.
 pub(crate) const EXEC_SYNC: &str = "ExecSync";

@@ -1,7 +1,6 @@
 //! Whether this host can run pods at all: tried when the daemon starts, so that Status says what is missing before the
 //! first container fails for it. What is mended is noticed while the daemon runs.
 
-use crate::objects::lock;
 use crate::settings::Settings;
 use oci::caps::CapSet;
 use rustix::io::Errno;
@@ -9,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// How long a failure is believed before it is tried again.
 const AGAIN: Duration = Duration::from_secs(10);

@@ -1,12 +1,14 @@
 //! All pods and containers, and how they are found.
 
 use crate::error::EngineError;
-use crate::objects::{Container, Pod, lock};
-use crate::view::{ContainerFilter, ContainerView, PodFilter, PodView, StateKind, has_labels};
+use crate::filter::{ContainerFilter, PodFilter, StateKind, has_labels};
+use crate::in_memory::{Container, Pod};
+use crate::snapshot::{ContainerView, PodView};
 use model::{ContainerMetadata, SandboxMetadata, SandboxState};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 
 /// The key of a container's name.
 pub(crate) type ContainerName = (String, ContainerMetadata);

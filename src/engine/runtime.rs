@@ -2,11 +2,11 @@
 
 use crate::Engine;
 use crate::error::{EngineError, chain};
+use crate::handlers::HandlerInfo;
 use crate::mirror::Key;
 use crate::pod::default_sysctls;
 use crate::record::{self, PodRanges};
 use crate::settings::{CgroupDriver, HostProblem, Settings};
-use crate::view::{HandlerInfo, RuntimeStatus};
 use crate::{handlers, preflight};
 use ipnet::IpNet;
 use oci::cgroup::Driver;
@@ -15,6 +15,19 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// Whether the runtime and its network are ready.
+#[derive(Debug, Clone)]
+pub struct RuntimeStatus {
+    /// What keeps this host from running pods.
+    pub unfit: Option<crate::Unfit>,
+    /// The network's part.
+    pub network: net::NetworkStatus,
+    /// The default handler first.
+    pub handlers: Vec<HandlerInfo>,
+    /// Verbose details: name and JSON.
+    pub info: BTreeMap<String, String>,
+}
 
 impl Engine {
     /// CRI Status: ready as a runtime unless the host cannot run pods; the network says so itself.

@@ -1,7 +1,7 @@
 //! SELinux labels of pods and containers: who has which, and what of the host's files gets them.
 
 use crate::error::EngineError;
-use crate::objects::Pod;
+use crate::in_memory::Pod;
 use model::{ContainerConfig, Mount, SandboxConfig, Selinux};
 use oci::selinux::{Labels, Levels, Policy, Reserved};
 use oci::spec::AnonymousVolume;

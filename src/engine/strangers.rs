@@ -2,7 +2,7 @@
 //! never answers, and what containers leave may take long to delete. What must go on never waits for a thread of it.
 
 use crate::error::EngineError;
-use crate::objects::Pod;
+use crate::in_memory::Pod;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -122,11 +122,10 @@ struct Built {
     state: Vec<u8>,
 }
 
-/// Everything but exec.
-fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
-    let ContainerChild { plan, status, .. } = *child;
-    let process = &plan.process;
-    let extras = &child.extras;
+/// Leaves the supervisor for the container's cgroups, namespaces and score. Returns which of the streams are the null
+/// device.
+fn enter(child: &ContainerChild<'_>) -> Result<Vec<RawFd>, Failure> {
+    let ContainerChild { plan, status, extras, .. } = child;
     if let Some(joining) = &child.joining {
         joining.successor.withhold()?;
     }
@@ -139,10 +138,18 @@ fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
     kept.extend(failpoint::descriptor());
     fd::close_all_but(&kept)?;
     failpoint::reach!("launch.create.joined")?;
-    crate::set_oom_score(status.as_fd(), process.oom_score_adj)?;
+    crate::set_oom_score(status.as_fd(), plan.process.oom_score_adj)?;
     extras.name_host()?;
     crate::host::write_sysctls(&plan.sysctls)?;
+    Ok(nulls)
+}
 
+/// Everything but exec.
+fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
+    let ContainerChild { plan, status, .. } = *child;
+    let process = &plan.process;
+    let extras = &child.extras;
+    let nulls = enter(child)?;
     let mut mapper = Mapper::new(child.single, child.userns.map(|fd| (&plan.ids, fd)));
     let mut sources = mounts::prepare(&plan.rootfs, &plan.mounts, &mut mapper)?;
     failpoint::reach!("launch.create.prepared")?;

@@ -12,15 +12,20 @@ use wire::plan::ProcessPlan;
 
 use crate::{Failure, host};
 
+/// A file of the calling process, what is to be written to it, and as what that is reported.
+struct Attribute {
+    file: File,
+    label: Vec<u8>,
+    op: &'static str,
+}
+
 /// Open files of the calling process, and what is to be written to each.
 #[derive(Default)]
 pub(super) struct Labels {
-    files: Vec<(File, Vec<u8>, &'static str)>,
+    files: Vec<Attribute>,
     /// For keys that are made, and not only after exec.
-    keys: Option<(File, Vec<u8>, &'static str)>,
+    keys: Option<Attribute>,
 }
-
-const SELINUX: &str = "apply SELinux label";
 
 impl Labels {
     /// Opens what the plan needs; nothing when it asks for no label. Only the process that opens them can use them.
@@ -35,20 +40,22 @@ impl Labels {
                 other => other?,
             };
             let request = [b"exec ", plan.apparmor.as_slice()].concat();
-            labels.files.push((file.into(), request, "apply AppArmor profile"));
+            labels.files.push(Attribute { file: file.into(), label: request, op: "apply AppArmor profile" });
         }
         if !plan.selinux.is_empty() {
-            let open = |path: &[u8]| host::open_proc(path, "open SELinux attribute");
-            labels.keys = Some((open(b"thread-self/attr/keycreate")?.into(), plan.selinux.clone(), SELINUX));
-            let file = open(b"thread-self/attr/exec")?;
-            labels.files.push((file.into(), plan.selinux.clone(), SELINUX));
+            let attribute = |path: &[u8]| -> Result<Attribute, Failure> {
+                let file = host::open_proc(path, "open SELinux attribute")?.into();
+                Ok(Attribute { file, label: plan.selinux.clone(), op: "apply SELinux label" })
+            };
+            labels.keys = Some(attribute(b"thread-self/attr/keycreate")?);
+            labels.files.push(attribute(b"thread-self/attr/exec")?);
         }
         Ok(labels)
     }
 
     /// The descriptors, which must stay open until [`Labels::apply`].
     pub(super) fn kept(&self) -> impl Iterator<Item = RawFd> {
-        self.files.iter().map(|(file, ..)| file.as_raw_fd())
+        self.files.iter().map(|attribute| attribute.file.as_raw_fd())
     }
 
     /// Gives the keys that this process makes their label.
@@ -62,7 +69,7 @@ impl Labels {
     }
 }
 
-fn write((file, label, op): &(File, Vec<u8>, &'static str)) -> Result<(), Failure> {
+fn write(Attribute { file, label, op }: &Attribute) -> Result<(), Failure> {
     let mut file = file;
     file.write_all(label).map_err(|error| {
         let label = String::from_utf8_lossy(label);

@@ -3,6 +3,7 @@
 use crate::conf::Loaded;
 use crate::metrics::Mode;
 use crate::network::Network;
+use crate::obstacle::Exception;
 use crate::status::Current;
 use crate::{Result, builtin, watch};
 use cni::types::Version;
@@ -55,14 +56,8 @@ impl Network {
         };
         next.exceptions =
             next.loaded.as_ref().map(|loaded| self.caller.exceptions(loaded)).unwrap_or_default();
-        for exception in next.exceptions.iter().filter(|new| !state.current.exceptions.contains(new)) {
-            let why = &exception.text;
-            if exception.is_suspect {
-                tracing::warn!(why, "a CNI plugin does not run in the daemon");
-            } else {
-                tracing::info!(why, "a CNI plugin does not run in the daemon");
-            }
-        }
+        let is_new = |exception: &&Exception| !state.current.exceptions.contains(exception);
+        next.exceptions.iter().filter(is_new).for_each(log_exception);
         let absence = next.loaded.is_none().then(|| next.absence(&self.settings().conf_dir));
         if let Some(why) = absence.as_ref().filter(|why| state.told_absence.as_ref() != Some(why)) {
             tracing::warn!(why, "no network configuration is in force, pods have to wait");
@@ -102,6 +97,15 @@ impl Network {
             }
             state.current.plugins = problem;
         }
+    }
+}
+
+fn log_exception(exception: &Exception) {
+    let why = &exception.text;
+    if exception.is_suspect {
+        tracing::warn!(why, "a CNI plugin does not run in the daemon");
+    } else {
+        tracing::info!(why, "a CNI plugin does not run in the daemon");
     }
 }
 

@@ -42,6 +42,14 @@ pub(crate) enum Value<'a> {
     Numbers(&'a [u32]),
 }
 
+/// A field of a message's head that is text, of a kind of text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Field<'a> {
+    pub(crate) code: u8,
+    pub(crate) kind: &'a str,
+    pub(crate) text: &'a str,
+}
+
 /// Whom a call is for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
@@ -142,20 +150,22 @@ impl Body {
 
     /// The whole message of a call with this body.
     pub(crate) fn call(&self, number: u32, target: Target, method: &str) -> Vec<u8> {
-        let fields = [(1, "o", target.path), (2, "s", target.interface), (3, "s", method)];
-        let name = target.name.map(|name| (6, "s", name));
+        let field = |code, kind, text| Field { code, kind, text };
+        let fields = [field(1, "o", target.path), field(2, "s", target.interface), field(3, "s", method)];
+        let name = target.name.map(|name| field(6, "s", name));
         self.message(1, number, &fields.into_iter().chain(name).collect::<Vec<_>>())
     }
 
-    /// A message of a kind, with fields of text by code and type.
-    fn message(&self, kind: u8, number: u32, fields: &[(u8, &str, &str)]) -> Vec<u8> {
+    /// A message of a kind.
+    fn message(&self, kind: u8, number: u32, fields: &[Field<'_>]) -> Vec<u8> {
         // Without flags, of version 1.
         let mut message = Self { bytes: vec![ORDER, kind, 0, 1], signature: String::new() };
         message.length(self.bytes.len());
         message.number(number);
-        let signature = (!self.signature.is_empty()).then_some((8, "g", self.signature.as_str()));
+        let signature =
+            (!self.signature.is_empty()).then_some(Field { code: 8, kind: "g", text: &self.signature });
         message.list(8, |list| {
-            for (code, kind, text) in fields.iter().copied().chain(signature) {
+            for Field { code, kind, text } in fields.iter().copied().chain(signature) {
                 list.align(8);
                 list.bytes.push(code);
                 list.kind(kind);

@@ -35,14 +35,14 @@ fn bytes(hex: &[&str]) -> Vec<u8> {
 pub(crate) fn answer(to: u32, job: Result<&str, &str>) -> Vec<u8> {
     let (kind, text, error) = match job {
         Ok(job) => (2, job, None),
-        Err(name) => (3, "its text", Some((4, "s", name))),
+        Err(name) => (3, "its text", Some(Field { code: 4, kind: "s", text: name })),
     };
     let mut body = Body::of(&[text]);
     if kind == 2 {
         body.signature = "o".to_owned();
     }
     // The number of the call is the only field that is no text: put in the place of one of the same length.
-    let fields: Vec<_> = [(200, "g", "")].into_iter().chain(error).collect();
+    let fields: Vec<_> = [Field { code: 200, kind: "g", text: "" }].into_iter().chain(error).collect();
     let mut bytes = body.message(kind, 1, &fields);
     let field = [&[5, 1, b'u', 0][..], &to.to_ne_bytes()].concat();
     assert_eq!(bytes[PREFIX..PREFIX + 8], [200, 1, b'g', 0, 0, 0, 0, 0]);
@@ -56,7 +56,9 @@ pub(crate) fn removed(job: &str, result: &str) -> Vec<u8> {
     body.number(7);
     [job, "a.scope", result].iter().for_each(|text| body.text(text));
     body.signature = "uoss".to_owned();
-    let manager = [(1, "o", MANAGER.path), (2, "s", MANAGER.interface), (3, "s", "JobRemoved")];
+    let field = |code, kind, text| Field { code, kind, text };
+    let manager =
+        [field(1, "o", MANAGER.path), field(2, "s", MANAGER.interface), field(3, "s", "JobRemoved")];
     body.message(4, 1, &manager)
 }
 

@@ -3,13 +3,14 @@
 
 use super::prepare::Draft;
 use crate::error::EngineError;
-use crate::objects::{Pod, lock};
+use crate::in_memory::Pod;
 use crate::record;
 use crate::{Containers, blocking};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 use tokio::task::JoinHandle;
 
 /// Cgroups that are being made, for the thread that is to set their limits.

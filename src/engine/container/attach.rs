@@ -3,7 +3,7 @@
 use super::open_exec::{missing, split_stdin};
 use crate::Containers;
 use crate::error::EngineError;
-use crate::objects::Container;
+use crate::in_memory::Container;
 use crate::stdio::{self, Input, Output, Terminal};
 use std::sync::Arc;
 use wire::msg::Streams;

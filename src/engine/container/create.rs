@@ -5,12 +5,13 @@ use super::prepare::Draft;
 use crate::Containers;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
+use crate::in_memory::{Container, Pod};
 use crate::mirror::Key;
 use crate::names::{Claim, Ticket};
-use crate::objects::{Container, Pod, lock};
 use crate::registry::ContainerName;
 use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxState};
 use std::sync::Arc;
+use sys::sync::lock;
 
 type ContainerTicket = Ticket<ContainerName, Arc<ContainerConfig>>;
 

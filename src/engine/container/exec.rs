@@ -2,17 +2,27 @@
 
 use crate::error::EngineError;
 use crate::handlers::{CommandLine, ExecFile, Home};
+use crate::in_memory::{Container, ExecTemplate};
 use crate::live::Live;
-use crate::objects::{Container, ExecTemplate};
 use crate::operations::{self, EXEC_SYNC};
 use crate::supervisor::{Executed, SupervisorError};
-use crate::view::ExecOutput;
 use crate::{Containers, blocking};
 use model::{Argv, ContainerState};
 use std::sync::Arc;
 use std::time::Duration;
 use wire::msg::ErrorCode;
 use wire::plan::ExecPlan;
+
+/// What a command in a container printed and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Standard output, cut off at the configured limit.
+    pub stdout: Vec<u8>,
+    /// Standard error, likewise.
+    pub stderr: Vec<u8>,
+    /// The exit code; 128 + signal when a signal ended it.
+    pub exit_code: i32,
+}
 
 impl Containers {
     /// Runs a command in a running container and waits for it. A timeout kills everything that the command

@@ -1,7 +1,8 @@
 //! ContainerStatus and ListContainers.
 
 use crate::error::EngineError;
-use crate::view::{ContainerFilter, ContainerView};
+use crate::filter::ContainerFilter;
+use crate::snapshot::ContainerView;
 use crate::{Containers, blocking};
 use std::collections::BTreeMap;
 

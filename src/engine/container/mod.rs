@@ -17,14 +17,15 @@ mod update;
 mod volumes;
 
 pub use attach::{AttachSession, SharedStdin};
+pub use exec::ExecOutput;
 pub use open_exec::{ExecEnd, ExecSession, OpenExec};
 pub(crate) use stop::hint;
 
 use crate::Core;
 use crate::error::{EngineError, chain};
+use crate::in_memory::{Container, Pod};
 use crate::mirror::Key;
 use crate::names::Names;
-use crate::objects::{Container, Pod, lock};
 use crate::registry::ContainerName;
 use crate::strangers::Strangers;
 use crate::supervisor::SupervisorError;
@@ -32,6 +33,7 @@ use model::{Bytes, ContainerConfig, ContainerEvent, ContainerState, Exit};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
+use sys::sync::lock;
 use wire::msg::{ErrorCode, ExitRecord};
 use wire::plan::SeccompAgent;
 

@@ -4,7 +4,7 @@ use super::exec::exec_file;
 use crate::Containers;
 use crate::error::EngineError;
 use crate::handlers::CommandLine;
-use crate::objects::Container;
+use crate::in_memory::Container;
 use crate::operations::{self, COMMAND};
 use crate::stdio::{self, Input, Output, Terminal};
 use crate::supervisor::{Command, Opened};

@@ -8,8 +8,8 @@ use super::create::stopping;
 use super::volumes::Volumes;
 use crate::error::EngineError;
 use crate::handlers::Home;
+use crate::in_memory::{Container, ExecTemplate, Pod};
 use crate::live::Live;
-use crate::objects::{Container, ExecTemplate, Pod, lock};
 use crate::record::{self, ContainerRecord};
 use crate::strangers::{Blocked, Lasting};
 use crate::{Containers, now};
@@ -21,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use sys::sync::lock;
 use wire::plan::{ContainerPlan, PidNamespace, Stdio};
 
 /// A container that is to be made.

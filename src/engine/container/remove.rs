@@ -3,13 +3,14 @@
 use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::handlers::Home;
+use crate::in_memory::{Container, Pod};
 use crate::mirror::Key;
-use crate::objects::{Container, Pod, lock};
 use crate::supervisor::SupervisorError;
 use crate::{Containers, blocking};
 use model::{ContainerState, Signal};
 use std::sync::Arc;
 use std::time::Duration;
+use sys::sync::lock;
 use tokio::sync::MutexGuard;
 use wire::msg::ErrorCode;
 

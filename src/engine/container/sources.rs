@@ -2,9 +2,10 @@
 //! container that does not come to be go again.
 
 use crate::Containers;
-use crate::objects::{Container, lock};
+use crate::in_memory::Container;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use sys::sync::lock;
 
 impl Containers {
     /// Removes those that are empty and that no other container mounts.

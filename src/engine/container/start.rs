@@ -2,7 +2,7 @@
 
 use crate::error::EngineError;
 use crate::handlers::Home;
-use crate::objects::Container;
+use crate::in_memory::Container;
 use crate::{Containers, blocking};
 use model::{ContainerEvent, ContainerState};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use crate::Containers;
 use crate::error::EngineError;
-use crate::objects::Container;
+use crate::in_memory::Container;
 use crate::operations;
 use crate::supervisor::SupervisorError;
 use model::{ContainerState, Signal};

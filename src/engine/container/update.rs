@@ -1,15 +1,16 @@
 //! UpdateContainerResources: what the request names is changed, the rest stays.
 
 use crate::error::EngineError;
+use crate::in_memory::Container;
 use crate::limits;
 use crate::mirror::Key;
-use crate::objects::{Container, lock};
 use crate::record;
 use crate::{Containers, blocking};
 use model::{ContainerState, OomScore, Resources};
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use sys::sync::lock;
 
 /// A container's spec around a change.
 struct Specs {

@@ -3,7 +3,7 @@
 use super::command::{LOG, Runtime, make};
 use super::handler::{CommandLine, Handler, Home};
 use crate::error::EngineError;
-use crate::view::HandlerInfo;
+use crate::handlers::HandlerInfo;
 use model::SandboxConfig;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Process, Spec};
 use serde::Deserialize;

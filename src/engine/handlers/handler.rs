@@ -2,7 +2,6 @@
 
 use super::bundle::ExecFile;
 use crate::error::EngineError;
-use crate::view::HandlerInfo;
 use model::{Argv, SandboxConfig};
 use oci_spec::runtime::Spec;
 use std::fmt::Debug;
@@ -26,6 +25,17 @@ pub(crate) struct CommandLine {
     pub(crate) tty: bool,
     /// Columns and rows of the terminal, where they are known.
     pub(crate) size: Option<(u16, u16)>,
+}
+
+/// A way of running containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerInfo {
+    /// The RuntimeClass handler; empty is the default.
+    pub name: String,
+    /// Recursive read-only mounts work.
+    pub recursive_read_only: bool,
+    /// User namespaces work.
+    pub user_namespaces: bool,
 }
 
 /// One way of running containers. All of this blocks.

@@ -8,12 +8,12 @@ mod native;
 mod rlimits;
 
 pub(crate) use bundle::{ExecFile, last_error};
+pub use handler::HandlerInfo;
 pub(crate) use handler::{CommandLine, Handler, Home};
 
 use crate::error::EngineError;
-use crate::objects::Pod;
+use crate::in_memory::Pod;
 use crate::settings::{HostProblem, SettingError, Settings};
-use crate::view::HandlerInfo;
 use command::Runtime;
 use oci::OciResult;
 use oci::rlimits::Rlimits;

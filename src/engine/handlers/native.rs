@@ -4,8 +4,8 @@
 use super::bundle::{self, ExecFile};
 use super::handler::{CommandLine, Handler, Home};
 use crate::error::EngineError;
+use crate::handlers::HandlerInfo;
 use crate::record;
-use crate::view::HandlerInfo;
 use model::SandboxConfig;
 use oci_spec::runtime::Spec;
 use std::fs;

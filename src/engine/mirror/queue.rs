@@ -2,10 +2,10 @@
 //! than there are records.
 
 use super::Key;
-use crate::objects::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// So long do changes gather before they are written together.
 const SETTLE: Duration = Duration::from_millis(300);

@@ -1,7 +1,7 @@
 //! The pod's part of the tree of cgroups, by whichever driver.
 
 use crate::error::EngineError;
-use crate::objects::{Container, Pod, lock};
+use crate::in_memory::{Container, Pod};
 use crate::registry::Registry;
 use crate::{Engine, blocking};
 use oci::cgroup::{self, CgroupPath, Driver, PodCgroup};
@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 use wire::plan::CgroupPlan;
 
 /// The setting that names the parent of pods that ask for none.

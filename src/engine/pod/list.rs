@@ -2,7 +2,8 @@
 
 use crate::Pods;
 use crate::error::EngineError;
-use crate::view::{PodFilter, PodView};
+use crate::filter::PodFilter;
+use crate::snapshot::PodView;
 use model::SandboxState;
 use std::collections::BTreeMap;
 

@@ -3,8 +3,8 @@
 use super::files;
 use crate::error::EngineError;
 use crate::events::EventKind;
+use crate::in_memory::Pod;
 use crate::mirror::Key;
-use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::supervisor::Supervisor;
 use crate::{Pods, blocking};

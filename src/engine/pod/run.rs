@@ -4,10 +4,10 @@
 use super::{files, sysctls};
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
+use crate::in_memory::Pod;
 use crate::live::Live;
 use crate::mirror::Key;
 use crate::names::{Claim, Ticket};
-use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::registry::PodName;
 use crate::supervisor::{Hello, Notice, Supervisor, SupervisorError};

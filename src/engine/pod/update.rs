@@ -1,9 +1,9 @@
 //! UpdatePodSandboxResources.
 
 use crate::error::EngineError;
+use crate::in_memory::Pod;
 use crate::limits;
 use crate::mirror::Key;
-use crate::objects::Pod;
 use crate::record::PodLimits;
 use crate::{Pods, blocking};
 use model::{Resources, SandboxState};

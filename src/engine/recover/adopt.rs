@@ -2,8 +2,8 @@
 
 use crate::Recovery;
 use crate::error::{EngineError, chain};
+use crate::in_memory::Pod;
 use crate::mirror::Key;
-use crate::objects::Pod;
 use crate::record::PodRecord;
 use crate::supervisor::SupervisorError;
 use model::SandboxState;

@@ -4,8 +4,8 @@
 use super::names;
 use crate::Recovery;
 use crate::error::{EngineError, chain};
+use crate::in_memory::{Container, Pod};
 use crate::mirror::{Key, Records};
-use crate::objects::{Container, Pod};
 use crate::pod::REMOVED;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
 use std::collections::HashMap;

@@ -6,8 +6,8 @@ mod load;
 mod restore;
 
 use crate::error::{EngineError, chain};
+use crate::in_memory::Pod;
 use crate::mirror::{Key, Records};
-use crate::objects::Pod;
 use crate::record::{self, PodRanges};
 use crate::{Containers, Core, Pods};
 use model::SandboxState;

@@ -6,11 +6,11 @@
 use super::Stats;
 use super::layer::{SHARE, measure};
 use crate::error::EngineError;
-use crate::objects::lock;
 use crate::{blocking, now};
 use model::FsUsage;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// Nobody waits longer than that for a second count.
 const PATIENCE: Duration = Duration::from_millis(50);

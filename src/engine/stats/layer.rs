@@ -3,13 +3,14 @@
 
 use super::Stats;
 use crate::error::EngineError;
+use crate::in_memory::Container;
 use crate::now;
-use crate::objects::{Container, lock};
 use model::ContainerState;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// So many entries are counted while a reader waits, the first time.
 const AT_ONCE: u64 = 512;

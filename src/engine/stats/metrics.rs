@@ -3,13 +3,15 @@
 use super::{ContainerStats, PodStats, Processes, Stats};
 use crate::blocking;
 use crate::error::{EngineError, chain};
-use crate::objects::{Container, lock};
-use crate::view::{PodFilter, PodView};
+use crate::filter::PodFilter;
+use crate::in_memory::Container;
+use crate::snapshot::PodView;
 use model::ContainerState;
 use oci::cgroup::{Counted, Detail};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
+use sys::sync::lock;
 
 /// The load average's time constant.
 const LOAD_SECONDS: f64 = 10.0;

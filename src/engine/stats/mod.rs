@@ -25,11 +25,12 @@ use layer::Waiting;
 
 use crate::blocking;
 use crate::error::{EngineError, chain};
+use crate::filter::{ContainerFilter, PodFilter};
+use crate::in_memory::{Container, Pod};
 use crate::limits::InForce;
-use crate::objects::{Container, Pod};
 use crate::registry::Registry;
 use crate::settings::Paths;
-use crate::view::{ContainerFilter, ContainerView, PodFilter, PodView};
+use crate::snapshot::{ContainerView, PodView};
 use model::{ContainerState, SandboxState};
 use std::path::PathBuf;
 use std::sync::Arc;

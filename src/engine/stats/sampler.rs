@@ -1,12 +1,12 @@
 //! Reading a cgroup's counters again and again, and the rate between two readings.
 
 use crate::error::EngineError;
-use crate::objects::lock;
 use crate::supervisor::{Accounts, Counters};
 use oci::cgroup::{CgroupPath, Stats};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 
 /// A rate over less than this says little: several clients that ask at once get the same one.
 const WINDOW: Duration = Duration::from_secs(1);

@@ -1,11 +1,11 @@
 //! What a pod's interfaces carry: `/proc/<supervisor>/net/dev`, which is the table of the pod's network namespace
 //! because the supervisor lives there. The file is kept open, so a reading is one system call.
 
-use crate::objects::lock;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
+use sys::sync::lock;
 
 /// The interface that the pod's address belongs to.
 const DEFAULT: &str = net::IFNAME;

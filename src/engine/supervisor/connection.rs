@@ -1,15 +1,17 @@
 //! The daemon's end of a pod's shim: one connection, many requests in flight, exits as they come.
 
 use super::error::SupervisorError;
-use super::request::{Ask, Greet, Greeting};
+use super::greeting::Greeted;
+use super::question::Question;
+use super::request::{Ask, Greeting};
 use super::{Notice, Notify};
-use crate::objects::lock;
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use sys::sync::lock;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -31,93 +33,24 @@ pub(super) struct Connection {
     pending: Arc<Pending>,
     next: AtomicU64,
     /// What the shim can do, as it said in its greeting.
-    features: OnceLock<Features>,
-}
-
-/// A shim that has answered the first question.
-pub(super) struct Greeted {
-    stream: std::os::unix::net::UnixStream,
-    decoder: FrameDecoder,
-    pub(super) greeting: Greeting,
-}
-
-impl Greeted {
-    /// Asks the first question; blocks until it is answered. For a thread that has nothing else to do: while a pod is
-    /// made, that is sooner than it takes until a worker of the runtime looks at a new socket.
-    pub(super) fn new(
-        pod: &str,
-        mut stream: std::os::unix::net::UnixStream,
-        limit: Duration,
-    ) -> Result<Self, SupervisorError> {
-        let subject = || pod.to_owned();
-        let gone = || SupervisorError::Gone { pod: subject(), verb: Greet::VERB, subject: subject() };
-        let (limits, mut decoder) = ((stream.set_read_timeout(Some(limit))), FrameDecoder::new());
-        limits.map_err(|_| gone())?;
-        stream.write_all(&wire::frame::request(0, &Greet.request())).map_err(|_| gone())?;
-        let mut buffer = [0; 1024];
-        loop {
-            match decoder.next_frame() {
-                Ok(Some(Frame { body: Body::Reply(reply), .. })) => {
-                    let wrong = || SupervisorError::WrongReply {
-                        pod: subject(),
-                        verb: Greet::VERB,
-                        subject: subject(),
-                    };
-                    let greeting = served(pod, Greet::answer(reply, Vec::new()).ok_or_else(wrong)?)?;
-                    return Ok(Self { stream, decoder, greeting });
-                }
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return Err(gone()),
-            }
-            match stream.read(&mut buffer) {
-                Ok(0) => return Err(gone()),
-                Ok(count) => decoder.push(buffer.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let seconds = limit.as_secs();
-                    let (pod, subject) = (subject(), subject());
-                    return Err(SupervisorError::Silent { pod, verb: Greet::VERB, subject, seconds });
-                }
-                Err(_) => return Err(gone()),
-            }
-        }
-    }
-}
-
-/// A greeting in a version of the protocol that is spoken.
-fn served(pod: &str, greeting: Greeting) -> Result<Greeting, SupervisorError> {
-    if (wire::OLDEST..=wire::VERSION).contains(&greeting.version) {
-        return Ok(greeting);
-    }
-    Err(SupervisorError::Foreign { pod: pod.to_owned(), version: greeting.version })
+    features: Features,
 }
 
 impl Connection {
-    /// A connection on which the first question is yet to be asked, by [`Connection::greet`].
-    pub(super) fn new(pod: &str, stream: UnixStream, notify: Notify) -> Self {
-        Self::with(pod, stream, FrameDecoder::new(), notify)
-    }
-
-    /// One on which it was.
-    pub(super) fn greeted(pod: &str, greeted: Greeted, notify: Notify) -> io::Result<(Self, Greeting)> {
+    /// A connection on which the first question has been answered; what comes unasked goes to `notify` from now on.
+    pub(super) fn new(pod: &str, greeted: Greeted<UnixStream>, notify: Notify) -> (Self, Greeting) {
         let Greeted { stream, decoder, greeting } = greeted;
-        stream.set_nonblocking(true)?;
-        let connection = Self::with(pod, UnixStream::from_std(stream)?, decoder, notify);
-        let _ = connection.features.set(greeting.features);
-        Ok((connection, greeting))
-    }
-
-    fn with(pod: &str, stream: UnixStream, decoder: FrameDecoder, notify: Notify) -> Self {
         let (reader, socket) = stream.into_split();
         let pending: Arc<Pending> = Arc::new(Mutex::new(Some(HashMap::new())));
         tokio::spawn(read(reader, decoder, pending.clone(), notify));
-        Self {
+        let connection = Self {
             pod: pod.to_owned(),
             writer: tokio::sync::Mutex::new(Writer { socket, frame: Vec::new(), written: 0 }),
             pending,
             next: AtomicU64::new(1),
-            features: OnceLock::new(),
-        }
+            features: greeting.features,
+        };
+        (connection, greeting)
     }
 
     pub(super) fn pod(&self) -> &str {
@@ -129,41 +62,22 @@ impl Connection {
         lock(&self.pending).is_none()
     }
 
-    /// The first question on a connection: events flow once it is answered.
-    pub(super) async fn greet(&self, limit: Duration) -> Result<Greeting, SupervisorError> {
-        let greeting = served(&self.pod, self.ask_within(limit, &self.pod, Greet).await?)?;
-        // Its features do not change: a second greeting says the same.
-        let _ = self.features.set(greeting.features);
-        Ok(greeting)
-    }
-
     /// Asks and waits for the answer. Whoever gives up takes nothing back: the request is carried out.
     pub(super) async fn ask<A: Ask>(&self, subject: &str, ask: A) -> Result<A::Answer, SupervisorError> {
-        let (pod, verb) = (|| self.pod.clone(), A::VERB);
-        let request = ask.request();
-        let lacking = request.needs().without(self.features.get().copied().unwrap_or_default());
+        let (question, request) = (Question::of::<A>(&self.pod, subject), ask.request());
+        let lacking = request.needs().without(self.features);
         if !lacking.is_empty() {
-            return Err(SupervisorError::Old { verb, subject: subject.to_owned(), lacking });
+            return Err(SupervisorError::Old { verb: A::VERB, subject: subject.to_owned(), lacking });
         }
-        let gone = || SupervisorError::Gone { pod: pod(), verb, subject: subject.to_owned() };
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let frame = wire::frame::request(number, &request);
         if frame.len() > wire::REQUEST_LIMIT {
             return Err(SupervisorError::TooLong { length: frame.len(), limit: wire::REQUEST_LIMIT });
         }
-        let answered = self.send(number, frame).await.ok_or_else(gone)?;
-        let answer = answered.await.map_err(|_| gone())?;
+        let answered = self.send(number, frame).await.ok_or_else(|| question.gone())?;
+        let (reply, passed) = answered.await.map_err(|_| question.gone())?;
         failpoint::pass!("engine.frame.answered");
-        match answer {
-            (Reply::Error { kind: code, errno, message }, _) => {
-                Err(SupervisorError::Refused { verb, subject: subject.to_owned(), code, errno, message })
-            }
-            (reply, passed) => A::answer(reply, passed).ok_or_else(|| SupervisorError::WrongReply {
-                pod: pod(),
-                verb,
-                subject: subject.to_owned(),
-            }),
-        }
+        question.answer::<A>(reply, passed)
     }
 
     /// The same for an answer that may take so long.
@@ -174,14 +88,7 @@ impl Connection {
         ask: A,
     ) -> Result<A::Answer, SupervisorError> {
         let answer = tokio::time::timeout(limit, self.ask(subject, ask)).await;
-        answer.unwrap_or_else(|_| {
-            Err(SupervisorError::Silent {
-                pod: self.pod.clone(),
-                verb: A::VERB,
-                subject: subject.to_owned(),
-                seconds: limit.as_secs(),
-            })
-        })
+        answer.unwrap_or_else(|_| Err(Question::of::<A>(&self.pod, subject).silent(limit)))
     }
 
     /// Sends a frame; `None` when the connection is closed. It is expected from the moment that some of it may be out.
@@ -220,7 +127,8 @@ impl Writer {
 async fn read(stream: OwnedReadHalf, mut decoder: FrameDecoder, pending: Arc<Pending>, notify: Notify) {
     let mut buffer = vec![0; 4096];
     let mut passed = VecDeque::new();
-    loop {
+    // The first answer may have come with more.
+    while take(&mut decoder, &mut passed, &pending, &notify) {
         let received = stream.as_ref().async_io(Interest::READABLE, || {
             sys::socket::read(stream.as_ref().as_fd(), &mut buffer, &mut passed)
                 .map_err(|error| io::Error::from_raw_os_error(error.errno))
@@ -228,9 +136,6 @@ async fn read(stream: OwnedReadHalf, mut decoder: FrameDecoder, pending: Arc<Pen
         match received.await {
             Ok(0) | Err(_) => break,
             Ok(count) => decoder.push(buffer.get(..count).unwrap_or_default()),
-        }
-        if !take(&mut decoder, &mut passed, &pending, &notify) {
-            break;
         }
     }
     drop(lock(&pending).take());
@@ -276,20 +181,29 @@ fn take(
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use super::super::request::{Remove, Start};
     use super::*;
-    use wire::msg::{ErrorCode, Request};
+    use std::io::{Read as _, Write as _};
+    use wire::msg::{ErrorCode, ExitRecord, Request};
 
     /// A connection, and the shim's end of it.
     fn pair() -> (Connection, std::os::unix::net::UnixStream) {
+        with(FrameDecoder::new(), Box::new(|_| {}))
+    }
+
+    fn with(decoder: FrameDecoder, notify: Notify) -> (Connection, std::os::unix::net::UnixStream) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Connection::new("pod", UnixStream::from_std(ours).unwrap(), Box::new(|_| {})), theirs)
+        let features = Features::default();
+        let greeting =
+            Greeting { version: wire::VERSION, pid: 7, pause_pid: None, containers: vec![], features };
+        let greeted = Greeted { stream: UnixStream::from_std(ours).unwrap(), decoder, greeting };
+        (Connection::new("pod", greeted, notify).0, theirs)
     }
 
     /// A shim that answers every request with the same.
-    fn answering(mut theirs: std::os::unix::net::UnixStream, reply: Reply) {
+    pub(in super::super) fn answering(mut theirs: std::os::unix::net::UnixStream, reply: Reply) {
         std::thread::spawn(move || {
             let (mut decoder, mut buffer) = (FrameDecoder::new(), [0; 4096]);
             while let Ok(count @ 1..) = theirs.read(&mut buffer) {
@@ -321,28 +235,15 @@ mod tests {
         assert_eq!(error.command_exit_code(), Some(127));
     }
 
-    #[test]
-    fn the_first_answer_of_a_shim_that_was_started_is_looked_at() {
-        let greet = |end: &dyn Fn(std::os::unix::net::UnixStream)| {
-            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-            end(theirs);
-            Greeted::new("p1", ours, Duration::from_millis(50)).map(|greeted| greeted.greeting.version)
-        };
-        let says = |version| {
-            let containers = Vec::new();
-            let features = Features::default();
-            let hello =
-                Reply::Hello { version, pid: 7, sandbox_ready: false, containers, pause_pid: None, features };
-            greet(&move |theirs| answering(theirs, hello.clone()))
-        };
-        assert_eq!(says(wire::VERSION).unwrap(), wire::VERSION);
-        let foreign = says(wire::VERSION + 1).unwrap_err();
-        assert!(matches!(foreign, SupervisorError::Foreign { .. }), "{foreign}");
-        let wrong = greet(&|theirs| answering(theirs, Reply::Ok)).unwrap_err();
-        assert!(matches!(wrong, SupervisorError::WrongReply { .. }), "{wrong}");
-        assert!(matches!(greet(&drop).unwrap_err(), SupervisorError::Gone { .. }));
-        let silent = greet(&std::mem::forget).unwrap_err();
-        assert!(matches!(silent, SupervisorError::Silent { .. }), "{silent}");
+    #[tokio::test]
+    async fn what_came_with_the_first_answer_is_told() {
+        let mut decoder = FrameDecoder::new();
+        let record = ExitRecord { id: "c1".into(), ..ExitRecord::default() };
+        decoder.push(&wire::frame::event(&Event::Exited(record)));
+        let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+        let (_connection, _theirs) = with(decoder, Box::new(move |notice| drop(told.send(notice))));
+        let first = tokio::time::timeout(Duration::from_secs(10), hears.recv()).await.unwrap().unwrap();
+        assert!(matches!(first, Notice::Exited(record) if record.id == "c1"));
     }
 
     #[tokio::test]

@@ -8,7 +8,9 @@ mod error;
 pub(crate) mod fake;
 #[cfg(test)]
 mod golden;
+mod greeting;
 mod native;
+mod question;
 mod request;
 #[cfg(test)]
 mod tests;

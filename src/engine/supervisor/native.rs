@@ -1,6 +1,7 @@
 //! The shim as a pod's supervisor: a process of its own behind a Unix socket in the pod's directory.
 
-use super::connection::{Connection, Greeted};
+use super::connection::Connection;
+use super::greeting::Greeted;
 use super::request::{
     Attach, CloseStdin, Create, Exec, Greeting, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal,
     Start, WaitExec,
@@ -10,7 +11,6 @@ use super::{
     SupervisorError,
 };
 use crate::error::EngineError;
-use crate::objects::lock;
 use crate::record::PodFiles;
 use crate::stats::{Interface, Traffic};
 use futures::future::BoxFuture;
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use sys::shim_spawn::{ShimProcess, spawn_shim};
+use sys::sync::lock;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
@@ -150,7 +151,7 @@ impl Supervisor for Shim {
 pub(crate) struct ShimLauncher {
     binary: PathBuf,
     /// What those said that were started just now and are not connected to yet, by their process ids.
-    greeted: Mutex<HashMap<i32, Result<Greeted, EngineError>>>,
+    greeted: Mutex<HashMap<i32, Result<Greeted<UnixStream>, EngineError>>>,
 }
 
 impl ShimLauncher {
@@ -178,7 +179,7 @@ impl Launcher for ShimLauncher {
     fn greet(&self, pod: &str, files: &PodFiles, started: &ShimProcess) {
         let greeted = dial(files)
             .map_err(EngineError::io("connect to", files.socket()))
-            .and_then(|stream| Ok(Greeted::new(pod, stream, MOMENT)?));
+            .and_then(|stream| Ok(Greeted::blocking(pod, stream, MOMENT)?));
         // One that takes longer is waited for without a thread.
         if !matches!(&greeted, Err(EngineError::Supervisor(SupervisorError::Silent { .. }))) {
             lock(&self.greeted).insert(started.pid, greeted);
@@ -194,12 +195,13 @@ impl Launcher for ShimLauncher {
     ) -> BoxFuture<'a, Result<Connected, EngineError>> {
         Box::pin(async move {
             let known = started.as_ref().and_then(|process| lock(&self.greeted).remove(&process.pid));
+            let connecting = || EngineError::io("connect to", files.socket());
             let greeted = match known {
-                Some(greeted) => greeted.and_then(|greeted| take_over(pod, greeted, notify, files)),
-                None => greet(pod, files, notify).await,
+                Some(greeted) => greeted.and_then(|greeted| greeted.within_runtime().map_err(connecting())),
+                None => greet(pod, files).await,
             };
             let (connection, greeting) = match greeted {
-                Ok(greeted) => greeted,
+                Ok(greeted) => Connection::new(pod, greeted, notify),
                 Err(error) => {
                     if let Some(process) = started {
                         end(process.pidfd).await;
@@ -251,25 +253,13 @@ impl Launcher for ShimLauncher {
 }
 
 /// Connects, and asks the first question.
-async fn greet(pod: &str, files: &PodFiles, notify: Notify) -> Result<(Connection, Greeting), EngineError> {
-    let connecting = || EngineError::io("connect to", files.socket());
+async fn greet(pod: &str, files: &PodFiles) -> Result<Greeted<tokio::net::UnixStream>, EngineError> {
     let stream = dial(files).and_then(|stream| {
         stream.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(stream)
     });
-    let connection = Connection::new(pod, stream.map_err(connecting())?, notify);
-    let greeting = connection.greet(GREETING).await?;
-    Ok((connection, greeting))
-}
-
-/// The same where it was asked before.
-fn take_over(
-    pod: &str,
-    greeted: Greeted,
-    notify: Notify,
-    files: &PodFiles,
-) -> Result<(Connection, Greeting), EngineError> {
-    Connection::greeted(pod, greeted, notify).map_err(EngineError::io("connect to", files.socket()))
+    let stream = stream.map_err(EngineError::io("connect to", files.socket()))?;
+    Ok(Greeted::waiting(pod, stream, GREETING).await?)
 }
 
 /// To tell when a shim that a former daemon started is gone.

@@ -2,11 +2,11 @@
 
 use crate::error::EngineError;
 use crate::host::Host;
-use crate::objects::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 
 /// What the host can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! What is read of many pods: as often as there are pods, and with nothing held that others wait for.
 
 use super::{World, container, pod};
-use crate::objects::{Container, Pod};
+use crate::in_memory::{Container, Pod};
 use crate::record::{ContainerRecord, PodRecord};
 use crate::{PodFilter, now};
 use model::{ContainerState, Rootfs, SandboxState, Signal};
@@ -110,7 +110,7 @@ fn events_of_one_pod_do_not_wait_for_another() {
     let world = World::new();
     let (slow, other) = (add(&world, 1).0, world.pod("other"));
     let mut events = world.engine().subscribe();
-    let held = crate::objects::lock(&slow.telling);
+    let held = sys::sync::lock(&slow.telling);
     let id = world.container(&other, "app");
     assert_eq!(world.on(events.next()).unwrap().id, id);
     drop(held);

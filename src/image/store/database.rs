@@ -1,6 +1,6 @@
 //! The records on the disk (redb: ACID, one file).
 
-use super::record::{ImageRecord, LayerRecord};
+use super::rows::{ImageRecord, LayerRecord};
 use crate::digest::Digest;
 use crate::error::ImageError;
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};

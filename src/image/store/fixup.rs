@@ -8,7 +8,7 @@
 use super::cursor::{Cursor, DIRECTORY, Seen};
 use super::layout::IngestDir;
 use super::merged::Merged;
-use super::record::ImageRecord;
+use super::rows::ImageRecord;
 use super::{Layout, Store};
 use crate::digest::Digest;
 use crate::error::ImageError;

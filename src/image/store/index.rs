@@ -1,8 +1,9 @@
 //! The records in memory, with what every request needs ready.
 
+use super::image::Image;
 use super::layout::Layout;
 use super::measure::Taken;
-use super::record::{Image, ImageRecord, LayerRecord};
+use super::rows::{ImageRecord, LayerRecord};
 use crate::config::ImageConfig;
 use crate::digest::{Digest, is_hex64};
 use crate::error::ImageError;

@@ -17,25 +17,26 @@ mod cursor;
 mod database;
 mod fixup;
 mod gc;
+mod image;
 mod index;
 mod layout;
 mod measure;
 mod merged;
 mod open;
 mod partial;
-mod record;
+mod rows;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use database::Database;
+pub use image::Image;
 pub(crate) use index::Index;
 pub(crate) use layout::{IngestDir, IngestFile, Layout};
 pub(crate) use measure::Growing;
 pub(crate) use open::open;
 pub(crate) use partial::{Kept, Partial};
-pub use record::Image;
-pub(crate) use record::{Check, ImageRecord, LayerRecord};
+pub(crate) use rows::{Check, ImageRecord, LayerRecord};
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;

@@ -8,7 +8,7 @@
 //! Neither is synced: after a kill they are right, and after a power loss they are not trusted (a part is verified
 //! with the whole, a record names the boot in which it was written).
 
-use super::record::LayerRecord;
+use super::rows::LayerRecord;
 use super::{Layout, Store};
 use crate::digest::Digest;
 use crate::error::ImageError;

@@ -1,10 +1,10 @@
 //! Accounts of a pod that are none of the host's, as those of a virtual machine.
 
 use super::FakeNode;
-use crate::objects::lock;
 use crate::supervisor::{Accounts, Counters};
 use oci::OciResult;
 use oci::cgroup::{CgroupPath, Detail, Resources, Stats};
+use sys::sync::lock;
 
 struct Counted(u64);
 

@@ -3,13 +3,13 @@
 use super::supervisor::FakeSupervisor;
 use super::{Act, FakeNode, Pod, Verb, gone};
 use crate::error::EngineError;
-use crate::objects::lock;
 use crate::record::PodFiles;
 use crate::supervisor::{Connected, Hello, Launcher, Notice, Notify, Supervisor, SupervisorError};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use sys::shim_spawn::ShimProcess;
+use sys::sync::lock;
 use tokio::sync::{mpsc, watch};
 
 impl Launcher for FakeNode {

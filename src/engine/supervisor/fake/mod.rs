@@ -6,11 +6,11 @@ mod launch;
 mod supervisor;
 
 use super::{Notice, SupervisorError};
-use crate::objects::lock;
 use crate::record::PodFiles;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
+use sys::sync::lock;
 use tokio::sync::{mpsc, watch};
 use wire::msg::{ContainerSnapshot, ContainerState, ErrorCode, ExitRecord};
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};

@@ -2,7 +2,6 @@
 
 use super::{Act, FakeNode, Held, Node, Verb, gone, name};
 use crate::error::EngineError;
-use crate::objects::lock;
 use crate::stats::Interface;
 use crate::supervisor::{
     Accounts, Answer, Command, Executed, Opened, Standing, Started, Supervisor, SupervisorError,
@@ -14,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use sys::sync::lock;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use wire::msg::{ContainerState, ErrorCode, Streams};

@@ -1,18 +1,17 @@
-//! Pods and containers while the daemon lives.
-
-pub(crate) use sys::sync::lock;
+//! Pods and containers as the daemon holds them in memory; `record` is what it writes of them.
 
 use crate::error::EngineError;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
+use crate::snapshot::{ContainerView, PodView, UserView};
 use crate::stats::{Layer, Load, Sampler};
 use crate::supervisor::{Accounts, Supervisor, SupervisorError};
-use crate::view::{ContainerView, PodView, UserView};
 use model::{ContainerEvent, ContainerState, Resources, SandboxState};
 use oci::cgroup::{CgroupPath, Driver, PodCgroup};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use sys::sync::lock;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use wire::plan::{CgroupPlan, ProcessPlan};
