@@ -49,7 +49,12 @@ pub(crate) fn name_of(pod: &Pod) -> String {
 
 fn of_pod(pod: &Pod) -> Identity {
     let addresses: Vec<String> = pod.view().ips.iter().map(ToString::to_string).collect();
-    Identity { pod: name_of(pod), pod_id: pod.id.clone(), addresses: addresses.join(","), container: None }
+    Identity {
+        pod: name_of(pod),
+        pod_id: pod.id.to_string(),
+        addresses: addresses.join(","),
+        container: None,
+    }
 }
 
 /// How the log calls a container.
@@ -57,7 +62,7 @@ pub(crate) fn of_container(container: &Container) -> Identity {
     let view = container.view();
     let inner = ContainerIdentity {
         name: view.config.metadata.name.clone(),
-        id: view.id,
+        id: view.id.to_string(),
         image: view.config.image.image.clone(),
         image_id: view.image_id,
     };

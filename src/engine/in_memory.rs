@@ -6,7 +6,7 @@ use crate::settings::Paths;
 use crate::snapshot::{ContainerView, PodView, UserView};
 use crate::stats::{Layer, Load, Sampler};
 use crate::supervisor::{Accounts, Supervisor, SupervisorError};
-use model::{ContainerEvent, ContainerState, Resources, SandboxState};
+use model::{ContainerEvent, ContainerId, ContainerState, Resources, SandboxId, SandboxState};
 use oci::cgroup::{CgroupPath, Driver, PodCgroup};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -18,7 +18,7 @@ use wire::plan::{CgroupPlan, ProcessPlan};
 
 /// A pod.
 pub(crate) struct Pod {
-    pub(crate) id: String,
+    pub(crate) id: SandboxId,
     pub(crate) files: PodFiles,
     /// Where the pod's cgroups lie.
     pub(crate) cgroup: PodCgroup,
@@ -140,7 +140,7 @@ impl Pod {
         subject: &str,
     ) -> Result<Arc<dyn Supervisor>, SupervisorError> {
         self.supervisor().ok_or_else(|| SupervisorError::Gone {
-            pod: self.id.clone(),
+            pod: self.id.to_string(),
             verb,
             subject: subject.to_owned(),
         })
@@ -231,7 +231,7 @@ pub(crate) struct News {
 
 /// A container.
 pub(crate) struct Container {
-    pub(crate) id: String,
+    pub(crate) id: ContainerId,
     pub(crate) pod: Arc<Pod>,
     pub(crate) op: tokio::sync::Mutex<()>,
     /// Directories of the host that were made for its mounts.
@@ -262,7 +262,7 @@ impl Container {
         let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
         serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
             operation: "decode",
-            id: self.id.clone(),
+            id: self.id.to_string(),
             source,
         })
     }

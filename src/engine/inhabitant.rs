@@ -2,7 +2,7 @@
 
 use crate::in_memory::{Container, Pod};
 use crate::{Engine, EngineError, blocking};
-use model::{ContainerConfig, ContainerState, Exit, SandboxConfig, SandboxState};
+use model::{ContainerConfig, ContainerState, Exit, SandboxConfig, SandboxId, SandboxState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone)]
 pub struct Inhabitant {
     /// The sandbox id of the pod.
-    pub sandbox_id: String,
+    pub sandbox_id: SandboxId,
     /// The pod.
     pub pod: Arc<SandboxConfig>,
     /// The container, where it is one.

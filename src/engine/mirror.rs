@@ -225,6 +225,7 @@ pub(crate) fn write_former(path: &Path, key: &str) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use model::{ContainerId, SandboxId};
 
     fn open(path: &Path) -> Result<(Mirror, Records), EngineError> {
         Mirror::open(path, IntGauge::new("unwritten", "unwritten").unwrap())
@@ -236,19 +237,17 @@ mod tests {
         let path = dir.path().join("state.redb");
         let (mirror, records) = open(&path).unwrap();
         assert!(records.is_empty());
-        let id = |id: &str| id.to_owned();
-        mirror.put(Key::Pod(id("a")), b"1".to_vec());
-        mirror.put(Key::Pod(id("b")), b"2".to_vec());
-        mirror.put(Key::Container(id("b")), b"3".to_vec());
+        let pod = |id: &str| Key::Pod(SandboxId::new(id));
+        let container = |id: &str| Key::Container(ContainerId::new(id));
+        mirror.put(pod("a"), b"1".to_vec());
+        mirror.put(pod("b"), b"2".to_vec());
+        mirror.put(container("b"), b"3".to_vec());
         mirror.put(Key::PodRanges, b"4".to_vec());
-        mirror.delete(Key::Pod(id("a")));
+        mirror.delete(pod("a"));
         drop(mirror);
         let (_mirror, records) = open(&path).unwrap();
-        let kept = [
-            (Key::Pod(id("b")), b"2".to_vec()),
-            (Key::Container(id("b")), b"3".to_vec()),
-            (Key::PodRanges, b"4".to_vec()),
-        ];
+        let kept =
+            [(pod("b"), b"2".to_vec()), (container("b"), b"3".to_vec()), (Key::PodRanges, b"4".to_vec())];
         assert_eq!(records.into_iter().collect::<Vec<_>>(), kept);
     }
 
@@ -257,7 +256,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.redb");
         let (mirror, _) = open(&path).unwrap();
-        mirror.put(Key::Pod("a".to_owned()), b"corten pod 2\n{}".to_vec());
+        mirror.put(Key::Pod(SandboxId::new("a")), b"corten pod 2\n{}".to_vec());
         drop(mirror);
         let files = || -> Vec<_> {
             let entries = std::fs::read_dir(dir.path()).unwrap();

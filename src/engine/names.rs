@@ -9,53 +9,53 @@ use tokio::sync::watch;
 
 type Outcome = Option<Result<(), Arc<EngineError>>>;
 
-struct Entry<C> {
-    id: String,
+struct Entry<C, I> {
+    id: I,
     config: C,
     stage: Arc<Mutex<&'static str>>,
     done: watch::Receiver<Outcome>,
 }
 
 /// The names of one kind of object.
-pub(crate) struct Names<K, C> {
-    entries: Arc<Mutex<HashMap<K, Entry<C>>>>,
+pub(crate) struct Names<K, C, I> {
+    entries: Arc<Mutex<HashMap<K, Entry<C, I>>>>,
 }
 
-impl<K, C> Default for Names<K, C> {
+impl<K, C, I> Default for Names<K, C, I> {
     fn default() -> Self {
         Self { entries: Arc::default() }
     }
 }
 
 /// What a claim finds.
-pub(crate) enum Claim<K: Eq + Hash, C> {
+pub(crate) enum Claim<K: Eq + Hash, C, I> {
     /// The name is ours; the ticket frees it unless it is kept.
-    New(Ticket<K, C>),
+    New(Ticket<K, C, I>),
     /// An identical request is under way.
-    Join(Join),
+    Join(Join<I>),
     /// An object holds the name.
-    Held { id: String, same: bool },
+    Held { id: I, same: bool },
     /// A different request holds the name and is not done.
-    Busy { id: String, stage: &'static str },
+    Busy { id: I, stage: &'static str },
 }
 
 /// A name under construction.
-pub(crate) struct Ticket<K: Eq + Hash, C> {
-    entries: Arc<Mutex<HashMap<K, Entry<C>>>>,
+pub(crate) struct Ticket<K: Eq + Hash, C, I> {
+    entries: Arc<Mutex<HashMap<K, Entry<C, I>>>>,
     key: Option<K>,
     stage: Arc<Mutex<&'static str>>,
     done: watch::Sender<Outcome>,
 }
 
 /// The work of an identical request.
-pub(crate) struct Join {
-    id: String,
+pub(crate) struct Join<I> {
+    id: I,
     done: watch::Receiver<Outcome>,
 }
 
-impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
+impl<K: Eq + Hash + Clone, C: PartialEq, I: Clone + PartialEq> Names<K, C, I> {
     /// Asks for a name.
-    pub(crate) fn claim(&self, key: &K, config: C, id: &str) -> Claim<K, C> {
+    pub(crate) fn claim(&self, key: &K, config: C, id: &I) -> Claim<K, C, I> {
         let mut entries = lock(&self.entries);
         if let Some(entry) = entries.get(key) {
             let outcome = entry.done.borrow().clone();
@@ -72,33 +72,36 @@ impl<K: Eq + Hash + Clone, C: PartialEq> Names<K, C> {
         }
         let (done, outcome) = watch::channel(None);
         let stage = Arc::new(Mutex::new("starting"));
-        entries.insert(key.clone(), Entry { id: id.to_owned(), config, stage: stage.clone(), done: outcome });
+        entries.insert(key.clone(), Entry { id: id.clone(), config, stage: stage.clone(), done: outcome });
         Claim::New(Ticket { entries: self.entries.clone(), key: Some(key.clone()), stage, done })
     }
 
     /// Whether the object of an id is being made for its name.
-    pub(crate) fn is_being_made(&self, id: &str) -> bool {
+    pub(crate) fn is_being_made(&self, id: &str) -> bool
+    where
+        I: PartialEq<str>,
+    {
         let entries = lock(&self.entries);
-        entries.values().any(|entry| entry.id == id && entry.done.borrow().is_none())
+        entries.values().any(|entry| entry.id == *id && entry.done.borrow().is_none())
     }
 
     /// Takes a name for an object that a former daemon left.
-    pub(crate) fn adopt(&self, key: K, config: C, id: &str) {
+    pub(crate) fn adopt(&self, key: K, config: C, id: &I) {
         let (_, done) = watch::channel(Some(Ok(())));
-        let entry = Entry { id: id.to_owned(), config, stage: Arc::new(Mutex::new("adopted")), done };
+        let entry = Entry { id: id.clone(), config, stage: Arc::new(Mutex::new("adopted")), done };
         lock(&self.entries).insert(key, entry);
     }
 
     /// Frees a name, if the object still holds it.
-    pub(crate) fn free(&self, key: &K, id: &str) {
+    pub(crate) fn free(&self, key: &K, id: &I) {
         let mut entries = lock(&self.entries);
-        if entries.get(key).is_some_and(|entry| entry.id == id) {
+        if entries.get(key).is_some_and(|entry| entry.id == *id) {
             entries.remove(key);
         }
     }
 }
 
-impl<K: Eq + Hash, C> Ticket<K, C> {
+impl<K: Eq + Hash, C, I> Ticket<K, C, I> {
     /// Says what is being done now, for those who ask for the name.
     pub(crate) fn stage(&self, stage: &'static str) {
         *lock(&self.stage) = stage;
@@ -141,16 +144,16 @@ impl<K: Eq + Hash, C> Ticket<K, C> {
     }
 }
 
-impl<K: Eq + Hash, C> Drop for Ticket<K, C> {
+impl<K: Eq + Hash, C, I> Drop for Ticket<K, C, I> {
     fn drop(&mut self) {
         // Only a panic leaves a ticket undecided.
         self.release(Arc::new(EngineError::TaskDied("the operation")));
     }
 }
 
-impl Join {
+impl<I> Join<I> {
     /// The id that the work in flight makes, once it is done.
-    pub(crate) async fn wait(mut self) -> Result<String, EngineError> {
+    pub(crate) async fn wait(mut self) -> Result<I, EngineError> {
         let outcome = match self.done.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
@@ -168,7 +171,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
-    fn ticket(claim: Claim<u8, u8>) -> Ticket<u8, u8> {
+    fn ticket(claim: Claim<u8, u8, String>) -> Ticket<u8, u8, String> {
         match claim {
             Claim::New(ticket) => ticket,
             _ => panic!("the name should be free"),
@@ -178,46 +181,48 @@ mod tests {
     #[tokio::test]
     async fn an_identical_claim_joins_and_shares_the_outcome() {
         let names = Names::default();
-        let first = ticket(names.claim(&1, 7, "a"));
-        let Claim::Join(join) = names.claim(&1, 7, "b") else { panic!("joins") };
+        let first = ticket(names.claim(&1, 7, &"a".to_owned()));
+        let Claim::Join(join) = names.claim(&1, 7, &"b".to_owned()) else { panic!("joins") };
         first.keep();
         assert_eq!(join.wait().await.unwrap(), "a");
-        assert!(matches!(names.claim(&1, 7, "c"), Claim::Held { id, same: true } if id == "a"));
-        assert!(matches!(names.claim(&1, 8, "c"), Claim::Held { same: false, .. }));
+        assert!(matches!(names.claim(&1, 7, &"c".to_owned()), Claim::Held { id, same: true } if id == "a"));
+        assert!(matches!(names.claim(&1, 8, &"c".to_owned()), Claim::Held { same: false, .. }));
     }
 
     #[tokio::test]
     async fn a_failure_frees_the_name_and_reaches_those_who_joined() {
         let names = Names::default();
-        let first = ticket(names.claim(&1, 7, "a"));
-        let Claim::Join(join) = names.claim(&1, 7, "b") else { panic!("joins") };
+        let first = ticket(names.claim(&1, 7, &"a".to_owned()));
+        let Claim::Join(join) = names.claim(&1, 7, &"b".to_owned()) else { panic!("joins") };
         first.fail(EngineError::NoSuchPod("x".into()));
         assert!(join.wait().await.unwrap_err().to_string().contains("not found"));
-        ticket(names.claim(&1, 8, "c"));
+        ticket(names.claim(&1, 8, &"c".to_owned()));
     }
 
     #[tokio::test]
     async fn what_is_done_frees_the_name_and_reaches_those_who_joined() {
         let names = Names::default();
-        let first = ticket(names.claim(&1, 7, "a"));
-        let Claim::Join(join) = names.claim(&1, 7, "b") else { panic!("joins") };
+        let first = ticket(names.claim(&1, 7, &"a".to_owned()));
+        let Claim::Join(join) = names.claim(&1, 7, &"b".to_owned()) else { panic!("joins") };
         first.done();
         assert_eq!(join.wait().await.unwrap(), "a");
-        ticket(names.claim(&1, 7, "c"));
+        ticket(names.claim(&1, 7, &"c".to_owned()));
     }
 
     #[test]
     fn a_different_claim_learns_the_holder_and_its_stage() {
         let names = Names::default();
-        let first = ticket(names.claim(&1, 7, "a"));
+        let first = ticket(names.claim(&1, 7, &"a".to_owned()));
         first.stage("network");
-        assert!(matches!(names.claim(&1, 8, "b"), Claim::Busy { id, stage: "network" } if id == "a"));
+        assert!(
+            matches!(names.claim(&1, 8, &"b".to_owned()), Claim::Busy { id, stage: "network" } if id == "a")
+        );
     }
 
     #[test]
     fn a_dropped_ticket_frees_the_name() {
         let names = Names::default();
-        drop(ticket(names.claim(&1, 7, "a")));
-        ticket(names.claim(&1, 7, "b"));
+        drop(ticket(names.claim(&1, 7, &"a".to_owned())));
+        ticket(names.claim(&1, 7, &"b".to_owned()));
     }
 }

@@ -10,7 +10,10 @@ mod header;
 use crate::error::EngineError;
 use crate::settings::Paths;
 pub(crate) use header::{Record, VERSION, decode, first_line, version};
-use model::{ContainerConfig, ContainerState, Resources, Rootfs, SandboxConfig, SandboxState, Signal};
+use model::{
+    ContainerConfig, ContainerId, ContainerState, Resources, Rootfs, SandboxConfig, SandboxId, SandboxState,
+    Signal,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -21,7 +24,7 @@ use std::{fs, io};
 /// What is kept of a pod.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PodRecord {
-    pub(crate) id: String,
+    pub(crate) id: SandboxId,
     pub(crate) config: Arc<SandboxConfig>,
     pub(crate) handler: String,
     pub(crate) state: SandboxState,
@@ -57,9 +60,14 @@ pub(crate) struct PodLimits {
 
 impl PodRecord {
     /// Of a pod of which nothing is there yet.
-    pub(crate) fn new(id: &str, config: Arc<SandboxConfig>, handler: String, cgroup_parent: String) -> Self {
+    pub(crate) fn new(
+        id: &SandboxId,
+        config: Arc<SandboxConfig>,
+        handler: String,
+        cgroup_parent: String,
+    ) -> Self {
         Self {
-            id: id.to_owned(),
+            id: id.clone(),
             config,
             handler,
             state: SandboxState::Creating,
@@ -85,8 +93,8 @@ impl PodRecord {
 /// What is kept of a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ContainerRecord {
-    pub(crate) id: String,
-    pub(crate) sandbox_id: String,
+    pub(crate) id: ContainerId,
+    pub(crate) sandbox_id: SandboxId,
     pub(crate) config: Arc<ContainerConfig>,
     pub(crate) state: ContainerState,
     pub(crate) created_at: i64,

@@ -4,14 +4,17 @@ use crate::error::EngineError;
 use crate::filter::{ContainerFilter, PodFilter, StateKind, has_labels};
 use crate::in_memory::{Container, Pod};
 use crate::snapshot::{ContainerView, PodView};
-use model::{ContainerMetadata, SandboxMetadata, SandboxState};
+use model::{ContainerId, ContainerMetadata, SandboxId, SandboxMetadata, SandboxState};
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use sys::sync::lock;
 
 /// The key of a container's name.
-pub(crate) type ContainerName = (String, ContainerMetadata);
+pub(crate) type ContainerName = (SandboxId, ContainerMetadata);
 /// The key of a pod's name.
 pub(crate) type PodName = SandboxMetadata;
 
@@ -23,10 +26,10 @@ pub(crate) struct Registry {
 
 #[derive(Default)]
 struct Maps {
-    pods: HashMap<String, Arc<Pod>>,
-    containers: HashMap<String, Arc<Container>>,
+    pods: HashMap<SandboxId, Arc<Pod>>,
+    containers: HashMap<ContainerId, Arc<Container>>,
     /// The containers of each pod that has some.
-    by_pod: HashMap<String, Vec<Arc<Container>>>,
+    by_pod: HashMap<SandboxId, Vec<Arc<Container>>>,
 }
 
 impl Registry {
@@ -48,7 +51,7 @@ impl Registry {
         let mut maps = lock(&self.maps);
         let Some(dropped) = maps.containers.remove(id) else { return };
         if let Entry::Occupied(mut siblings) = maps.by_pod.entry(dropped.pod.id.clone()) {
-            siblings.get_mut().retain(|container| container.id != id);
+            siblings.get_mut().retain(|container| container.id != dropped.id);
             if siblings.get().is_empty() {
                 siblings.remove();
             }
@@ -142,7 +145,10 @@ impl Registry {
     }
 }
 
-fn find<T>(map: &HashMap<String, Arc<T>>, id: &str) -> Result<Option<Arc<T>>, EngineError> {
+fn find<I, T>(map: &HashMap<I, Arc<T>>, id: &str) -> Result<Option<Arc<T>>, EngineError>
+where
+    I: Eq + Hash + Borrow<str> + Deref<Target = str>,
+{
     if let Some(found) = map.get(id) {
         return Ok(Some(found.clone()));
     }

@@ -1,6 +1,8 @@
 //! What the engine shows of pods and containers: snapshots that hold no lock.
 
-use model::{ContainerConfig, ContainerState, Resources, SandboxConfig, SandboxState, Signal};
+use model::{
+    ContainerConfig, ContainerId, ContainerState, Resources, SandboxConfig, SandboxId, SandboxState, Signal,
+};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct PodView {
     /// The sandbox id.
-    pub id: String,
+    pub id: SandboxId,
     /// What was asked for.
     pub config: Arc<SandboxConfig>,
     /// Its state.
@@ -37,9 +39,9 @@ pub struct UserView {
 #[derive(Debug, Clone)]
 pub struct ContainerView {
     /// The container id.
-    pub id: String,
+    pub id: ContainerId,
     /// Its pod.
-    pub sandbox_id: String,
+    pub sandbox_id: SandboxId,
     /// What was asked for.
     pub config: Arc<ContainerConfig>,
     /// Its limits: in a status those in force, in a list those asked for last.

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// A new random id of 256 bits.
@@ -16,11 +18,11 @@ macro_rules! id {
             /// # Errors
             /// When the kernel's random source fails.
             pub fn random() -> Result<Self, getrandom::Error> {
-                Ok(Self(random_hex()?))
+                Ok(Self(random_hex()?.into()))
             }
 
-            /// Takes an id that a client named; whether it exists is for the registry to say.
-            pub fn new(id: impl Into<String>) -> Self {
+            /// The id of something that is on record.
+            pub fn new(id: impl Into<Arc<str>>) -> Self {
                 Self(id.into())
             }
 
@@ -36,8 +38,29 @@ macro_rules! id {
             }
         }
 
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                *self.0 == *other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                *self.0 == **other
+            }
+        }
+
+        impl PartialEq<String> for $name {
+            fn eq(&self, other: &String) -> bool {
+                *self.0 == **other
+            }
+        }
+
+        /// At the edges ids are text: of paths, of messages, on the wire.
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
                 &self.0
             }
         }

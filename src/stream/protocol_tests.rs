@@ -6,11 +6,11 @@ use engine::{OpenExec, Streams};
 fn exec() -> Ticket {
     let command = model::Argv::new(vec!["sh".to_owned()]).unwrap();
     let exec = OpenExec { command, tty: false, streams: Streams::default(), size: None };
-    Ticket::Exec { container: "c".to_owned(), exec }
+    Ticket::Exec { container: model::ContainerId::new("c"), exec }
 }
 
 fn forward() -> Ticket {
-    Ticket::PortForward { pod: "p".to_owned(), ports: Vec::new() }
+    Ticket::PortForward { pod: model::SandboxId::new("p"), ports: Vec::new() }
 }
 
 fn ask(ticket: &Ticket, method: &Method, pairs: &[(&str, &str)]) -> Result<Agreement, Refusal> {

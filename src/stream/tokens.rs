@@ -4,6 +4,7 @@ use crate::error::StreamError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use engine::{OpenExec, Streams};
+use model::{ContainerId, SandboxId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -21,14 +22,14 @@ pub enum Ticket {
     /// Run a command.
     Exec {
         /// The container's whole id.
-        container: String,
+        container: ContainerId,
         /// What.
         exec: OpenExec,
     },
     /// Join a container's streams.
     Attach {
         /// The container's whole id.
-        container: String,
+        container: ContainerId,
         /// In its terminal.
         tty: bool,
         /// Which of them.
@@ -37,7 +38,7 @@ pub enum Ticket {
     /// Connect to ports of a pod.
     PortForward {
         /// The pod's whole id.
-        pod: String,
+        pod: SandboxId,
         /// For clients that cannot name ports themselves.
         ports: Vec<u16>,
     },
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     fn ticket() -> Ticket {
-        Ticket::PortForward { pod: "p".to_owned(), ports: vec![80] }
+        Ticket::PortForward { pod: SandboxId::new("p"), ports: vec![80] }
     }
 
     #[test]

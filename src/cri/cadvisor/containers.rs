@@ -40,7 +40,7 @@ impl<R: Register> Containers for Answers<R> {
                 value: spec.unwrap_or_else(|| NO_SPEC.as_bytes().to_vec()),
             }),
             created_at: Some(time(found.created_at)),
-            sandbox: found.sandbox_id,
+            sandbox: found.sandbox_id.to_string(),
             id,
         };
         Ok(Response::new(GetContainerResponse { container: Some(container) }))

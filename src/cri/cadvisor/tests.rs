@@ -38,7 +38,7 @@ fn pod() -> Inhabitant {
     let metadata =
         SandboxMetadata { name: "web".into(), uid: "u-1".into(), namespace: "default".into(), attempt: 0 };
     Inhabitant {
-        sandbox_id: "pod".into(),
+        sandbox_id: model::SandboxId::new("pod"),
         pod: Arc::new(SandboxConfig { metadata, ..SandboxConfig::default() }),
         container: None,
         created_at: 1_700_000_000_000_000_005,

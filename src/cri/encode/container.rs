@@ -8,8 +8,8 @@ use model::{AbsPath, ContainerMetadata, ContainerState, IdMapping, ImageSpec, Mo
 /// A container in a list.
 pub(crate) fn listed(view: &ContainerView) -> proto::Container {
     proto::Container {
-        id: view.id.clone(),
-        pod_sandbox_id: view.sandbox_id.clone(),
+        id: view.id.to_string(),
+        pod_sandbox_id: view.sandbox_id.to_string(),
         metadata: Some(metadata(&view.config.metadata)),
         image: Some(image(&view.config.image)),
         image_ref: view.image_ref.clone(),
@@ -29,7 +29,7 @@ pub(crate) fn status(view: &ContainerView) -> proto::ContainerStatus {
         ContainerState::Exited { started_at, exit } => (*started_at, Some(exit)),
     };
     proto::ContainerStatus {
-        id: view.id.clone(),
+        id: view.id.to_string(),
         metadata: Some(metadata(&view.config.metadata)),
         state: state(&view.state).into(),
         created_at: view.created_at,

@@ -7,7 +7,7 @@ use model::{IdMapping, NamespaceMode, NamespaceOptions, SandboxMetadata, Sandbox
 /// A sandbox in a list.
 pub(crate) fn listed(view: &PodView) -> proto::PodSandbox {
     proto::PodSandbox {
-        id: view.id.clone(),
+        id: view.id.to_string(),
         metadata: Some(metadata(&view.config.metadata)),
         state: state(view.state).into(),
         created_at: view.created_at,
@@ -21,7 +21,7 @@ pub(crate) fn listed(view: &PodView) -> proto::PodSandbox {
 pub(crate) fn status(view: &PodView) -> proto::PodSandboxStatus {
     let namespaces = &view.config.linux.security.namespaces;
     proto::PodSandboxStatus {
-        id: view.id.clone(),
+        id: view.id.to_string(),
         metadata: Some(metadata(&view.config.metadata)),
         state: state(view.state).into(),
         created_at: view.created_at,

@@ -9,7 +9,7 @@ pub(crate) fn of_container(stats: &ContainerStats) -> proto::ContainerStats {
     let view = &stats.container;
     proto::ContainerStats {
         attributes: Some(proto::ContainerAttributes {
-            id: view.id.clone(),
+            id: view.id.to_string(),
             metadata: Some(container::metadata(&view.config.metadata)),
             labels: view.config.labels.clone(),
             annotations: view.config.annotations.clone(),
@@ -27,7 +27,7 @@ pub(crate) fn of_pod(stats: &PodStats) -> proto::PodSandboxStats {
     let view = &stats.pod;
     proto::PodSandboxStats {
         attributes: Some(proto::PodSandboxAttributes {
-            id: view.id.clone(),
+            id: view.id.to_string(),
             metadata: Some(sandbox::metadata(&view.config.metadata)),
             labels: view.config.labels.clone(),
             annotations: view.config.annotations.clone(),

@@ -37,8 +37,8 @@ pub(crate) fn view(state: ContainerState) -> ContainerView {
         ..ContainerConfig::default()
     };
     ContainerView {
-        id: "c".into(),
-        sandbox_id: "s".into(),
+        id: model::ContainerId::new("c"),
+        sandbox_id: model::SandboxId::new("s"),
         resources: config.resources.clone(),
         config: Arc::new(config),
         state,
@@ -109,7 +109,7 @@ fn what_was_asked_for_is_echoed() {
 #[test]
 fn a_pods_first_address_is_the_main_one() {
     let pod = PodView {
-        id: "s".into(),
+        id: model::SandboxId::new("s"),
         config: Arc::new(SandboxConfig::default()),
         state: SandboxState::Ready,
         created_at: 1,

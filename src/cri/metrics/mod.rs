@@ -32,7 +32,7 @@ pub(crate) fn of_pod(figures: &PodFigures) -> PodSandboxMetrics {
     let mut traffic = Samples::new(labels(name, "", &figures.cgroup, "", &pod.id), stats.timestamp);
     stats.interfaces.iter().flatten().for_each(|interface| traffic.network(interface));
     PodSandboxMetrics {
-        pod_sandbox_id: pod.id.clone(),
+        pod_sandbox_id: pod.id.to_string(),
         metrics: samples.into_iter().chain(traffic).collect(),
         container_metrics: figures.containers.iter().map(|container| of_container(name, container)).collect(),
     }
@@ -55,7 +55,7 @@ fn of_container(pod: &SandboxMetadata, figures: &ContainerFigures) -> ContainerM
     samples.processes(figures);
     samples.filesystem(figures);
     samples.spec(&view.resources);
-    ContainerMetrics { container_id: view.id.clone(), metrics: samples.into_iter().collect() }
+    ContainerMetrics { container_id: view.id.to_string(), metrics: samples.into_iter().collect() }
 }
 
 /// In the order of [`families::LABELS`].

@@ -43,7 +43,7 @@ impl Containers {
             return None;
         }
         let (ahead, made) = Ahead::new();
-        let (this, pod, id) = (self.clone(), draft.pod.clone(), draft.id.to_string());
+        let (this, pod, id) = (self.clone(), draft.pod.clone(), draft.id.clone());
         let task = tokio::task::spawn_blocking(move || {
             // The journal of what follows, where the spec itself is not there yet: recovery goes by the name alone.
             let spec = pod.files.spec(&id);
@@ -58,7 +58,7 @@ impl Containers {
                 // There is room for it, and the other end may have gone.
                 Ok(()) if failpoint::reach!("engine.create.cgroups").is_ok() => drop(made.send(())),
                 Ok(()) => {}
-                Err(error) => tracing::debug!(container_id = id, %error, "cgroups are not made ahead"),
+                Err(error) => tracing::debug!(container_id = %id, %error, "cgroups are not made ahead"),
             }
         });
         Some((ahead, task))

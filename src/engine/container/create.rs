@@ -13,7 +13,7 @@ use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, Sandbox
 use std::sync::Arc;
 use sys::sync::lock;
 
-type ContainerTicket = Ticket<ContainerName, Arc<ContainerConfig>>;
+type ContainerTicket = Ticket<ContainerName, Arc<ContainerConfig>, ContainerId>;
 
 impl Containers {
     /// Makes a container in a ready pod and returns its id. An identical request joins the one in flight, or gets
@@ -37,7 +37,7 @@ impl Containers {
         let id = ContainerId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
         let name = (pod.id.clone(), config.metadata.clone());
-        match self.names.claim(&name, config.clone(), id.as_str()) {
+        match self.names.claim(&name, config.clone(), &id) {
             Claim::New(ticket) => {
                 let this = self.clone();
                 let subject = format!("{} {id} in {}", config.metadata.name, pod.id);
@@ -47,7 +47,7 @@ impl Containers {
                     })
                     .await
             }
-            Claim::Join(join) => join.wait().await.map(ContainerId::new),
+            Claim::Join(join) => join.wait().await,
             Claim::Held { id, same } => self.held_container(&name, id, same),
             Claim::Busy { id, stage } => Err(taken(&name, &id, stage)),
         }
@@ -56,12 +56,12 @@ impl Containers {
     fn held_container(
         &self,
         name: &ContainerName,
-        id: String,
+        id: ContainerId,
         same: bool,
     ) -> Result<ContainerId, EngineError> {
         let state = self.core.registry.container(&id).map(|container| container.state());
         match state {
-            Ok(ContainerState::Created | ContainerState::Running { .. }) if same => Ok(ContainerId::new(id)),
+            Ok(ContainerState::Created | ContainerState::Running { .. }) if same => Ok(id),
             Ok(state) => Err(taken(name, &id, state.name())),
             Err(_) => Err(taken(name, &id, "being removed")),
         }
@@ -189,7 +189,7 @@ pub(super) fn stopping(pod: &Pod) -> EngineError {
 fn check_ready(pod: &Pod) -> Result<(), EngineError> {
     match pod.state() {
         SandboxState::Ready => Ok(()),
-        SandboxState::Creating => Err(EngineError::NoSuchPod(pod.id.clone())),
+        SandboxState::Creating => Err(EngineError::NoSuchPod(pod.id.to_string())),
         SandboxState::NotReady => Err(EngineError::WrongState {
             operation: "create a container in",
             id: format!("pod sandbox {}", pod.id),

@@ -59,7 +59,7 @@ impl Containers {
         let Executed { exit_code, stdout, stderr, timed_out } = supervisor.exec(plan).await?;
         if timed_out {
             return Err(EngineError::ExecTimeout {
-                id: container.id.clone(),
+                id: container.id.to_string(),
                 seconds: timeout.unwrap_or_default().as_secs(),
                 command: command.into_words(),
             });
@@ -70,7 +70,7 @@ impl Containers {
         {
             return Err(SupervisorError::Refused {
                 verb: "run a command in",
-                subject: container.id.clone(),
+                subject: container.id.to_string(),
                 code: ErrorCode::Exec,
                 errno: 0,
                 message,
@@ -90,7 +90,7 @@ impl Containers {
     ) -> Result<ExecPlan, EngineError> {
         let template = container.exec.get_or_try_init(|| self.template(container)).await?;
         let inputs = oci::plan::ExecInputs {
-            container: container.id.clone(),
+            container: container.id.to_string(),
             cgroup: template.cgroup(),
             argv,
             timeout_ms: timeout.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),

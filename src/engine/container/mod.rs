@@ -29,7 +29,7 @@ use crate::names::Names;
 use crate::registry::ContainerName;
 use crate::strangers::Strangers;
 use crate::supervisor::SupervisorError;
-use model::{Bytes, ContainerConfig, ContainerEvent, ContainerState, Exit};
+use model::{Bytes, ContainerConfig, ContainerEvent, ContainerId, ContainerState, Exit};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub(crate) const SUPERVISOR_KILLED: &str = "the pod's supervisor was killed";
 /// The use cases of containers.
 pub struct Containers {
     core: Arc<Core>,
-    pub(crate) names: Names<ContainerName, Arc<ContainerConfig>>,
+    pub(crate) names: Names<ContainerName, Arc<ContainerConfig>, ContainerId>,
     strangers: Strangers,
 }
 
@@ -143,7 +143,7 @@ impl Containers {
 /// How a container ended whose supervisor cannot tell: it was killed just now.
 fn killed_record(container: &Container) -> ExitRecord {
     ExitRecord {
-        id: container.id.clone(),
+        id: container.id.to_string(),
         code: 137,
         signal: Some(9),
         finished_at_ns: crate::now(),

@@ -8,7 +8,7 @@ use crate::in_memory::Container;
 use crate::operations::{self, COMMAND};
 use crate::stdio::{self, Input, Output, Terminal};
 use crate::supervisor::{Command, Opened};
-use model::{Argv, ContainerState};
+use model::{Argv, ContainerId, ContainerState};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -61,7 +61,7 @@ impl Containers {
     ///
     /// # Errors
     /// When there is none, or it does not run.
-    pub fn running_container(&self, id: &str, operation: &'static str) -> Result<String, EngineError> {
+    pub fn running_container(&self, id: &str, operation: &'static str) -> Result<ContainerId, EngineError> {
         self.running(id, operation).map(|container| container.id.clone())
     }
 
@@ -109,7 +109,7 @@ impl Containers {
         let Opened { number, descriptors } = supervisor.open_exec(command).await?;
         let held = container.clone();
         let waited = async move { supervisor.wait_exec(&held.id, number).await };
-        let waited = self.core.operations.track(COMMAND, container.id.clone(), waited);
+        let waited = self.core.operations.track(COMMAND, container.id.to_string(), waited);
         let end = ExecEnd(tokio::spawn(async move {
             // The runtime reads its files while the command begins.
             let _file = file;
@@ -138,7 +138,7 @@ impl Containers {
 /// The supervisor passed fewer descriptors than it said: the process is out of them.
 pub(super) fn missing(container: &Container) -> EngineError {
     let source = std::io::Error::other("the process has no descriptor left for it");
-    EngineError::Io { operation: "take over the streams of", path: container.id.clone().into(), source }
+    EngineError::Io { operation: "take over the streams of", path: container.id.as_str().into(), source }
 }
 
 /// The first descriptor as a stdin where there is one more than pipes.

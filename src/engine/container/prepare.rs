@@ -14,7 +14,7 @@ use crate::record::{self, ContainerRecord};
 use crate::strangers::{Blocked, Lasting};
 use crate::{Containers, now};
 use image::Image;
-use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxId};
+use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig};
 use oci_spec::runtime::Spec;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -178,7 +178,7 @@ impl Containers {
     ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
         let Draft { id, pod, config, image, run, .. } = draft;
         let record = ContainerRecord {
-            id: id.to_string(),
+            id: id.clone(),
             sandbox_id: pod.id.clone(),
             state: ContainerState::Created,
             created_at: now(),
@@ -214,7 +214,7 @@ impl Containers {
     fn spec(&self, draft: &Draft, found: &Found) -> Result<Spec, EngineError> {
         let Draft { id, pod, config, run, live, .. } = draft;
         let Found { user, volumes } = found;
-        let (sandbox_id, sandbox) = (SandboxId::new(pod.id.as_str()), &*pod.config());
+        let (sandbox_id, sandbox) = (&pod.id, &*pod.config());
         let cgroup = &pod.cgroup.container(id.as_str()).to_string();
         let netns = pod.netns();
         let rootfs = self.core.paths.rootfs();
@@ -233,7 +233,7 @@ impl Containers {
             NamespaceMode::Container | NamespaceMode::Node => None,
         };
         let mut spec = oci::spec::container(&oci::spec::ContainerInputs {
-            sandbox_id: &sandbox_id,
+            sandbox_id,
             container_id: id,
             sandbox,
             container: config,
@@ -261,8 +261,7 @@ impl Containers {
             unified_cgroups: self.core.cgroups.is_unified(),
             settings: &live.planning,
         })?;
-        let subject =
-            oci::adjust::Subject { sandbox_id: &sandbox_id, sandbox, container_id: id, container: config };
+        let subject = oci::adjust::Subject { sandbox_id, sandbox, container_id: id, container: config };
         live.adjusters.apply(&mut spec, &subject)?;
         Ok(spec)
     }

@@ -76,7 +76,7 @@ impl Containers {
     /// A container that does not end.
     pub(super) fn unkillable(&self, container: &Container) -> EngineError {
         EngineError::Unkillable {
-            id: container.id.clone(),
+            id: container.id.to_string(),
             seconds: self.core.live().settings.kill_timeout_seconds,
             hint: hint(container.pid()),
         }

@@ -78,7 +78,7 @@ impl Containers {
         let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
         let mut spec: Spec = serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
             operation: "decode",
-            id: container.id.clone(),
+            id: container.id.to_string(),
             source,
         })?;
         let limits = oci::spec::resources(resources, &self.core.live().planning, false);

@@ -1,5 +1,6 @@
 //! What a durable record is of.
 
+use model::{ContainerId, SandboxId};
 use redb::TableDefinition;
 
 /// A table: records by id.
@@ -19,9 +20,9 @@ pub(super) const TABLES: [Table; 4] = [PODS, CONTAINERS, NODE, FORMER];
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Key {
     /// A pod, by id.
-    Pod(String),
+    Pod(SandboxId),
     /// A container, by id.
-    Container(String),
+    Container(ContainerId),
     /// The pod ranges of the node.
     PodRanges,
 }
@@ -30,8 +31,8 @@ impl Key {
     /// Where it lies.
     pub(super) fn place(&self) -> (Table, &str) {
         match self {
-            Self::Pod(id) => (PODS, id),
-            Self::Container(id) => (CONTAINERS, id),
+            Self::Pod(id) => (PODS, id.as_str()),
+            Self::Container(id) => (CONTAINERS, id.as_str()),
             Self::PodRanges => (NODE, POD_RANGES),
         }
     }
@@ -42,12 +43,13 @@ impl Key {
         if table.name() == FORMER.name() {
             let (kind, id) = name.split_once('/')?;
             return match kind {
-                "pod" => Some(Self::Pod(id.to_owned())),
-                "container" => Some(Self::Container(id.to_owned())),
+                "pod" => Some(Self::Pod(SandboxId::new(id))),
+                "container" => Some(Self::Container(ContainerId::new(id))),
                 _ => None,
             };
         }
-        let keys = [Self::Pod(name.to_owned()), Self::Container(name.to_owned()), Self::PodRanges];
+        let keys =
+            [Self::Pod(SandboxId::new(name)), Self::Container(ContainerId::new(name)), Self::PodRanges];
         keys.into_iter().find(|key| {
             let (own, id) = key.place();
             own.name() == table.name() && id == name

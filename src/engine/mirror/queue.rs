@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_disk_that_hangs_is_bounded_and_the_last_of_it_is_written() {
-        let pod = |id: &str| Key::Pod(id.to_owned());
+        let pod = |id: &str| Key::Pod(model::SandboxId::new(id));
         let queue = Queue::new([pod("old")].into_iter());
         let (reached, hangs) = channel();
         let (release, held) = channel();
@@ -143,8 +143,8 @@ mod tests {
             hangs.recv().unwrap();
             for number in 0..100_000_u32 {
                 queue.put(pod("kept"), number.to_be_bytes().to_vec());
-                queue.put(Key::Container(number.to_string()), vec![7; 100]);
-                queue.delete(Key::Container(number.to_string()));
+                queue.put(Key::Container(model::ContainerId::new(number.to_string())), vec![7; 100]);
+                queue.delete(Key::Container(model::ContainerId::new(number.to_string())));
             }
             queue.delete(pod("old"));
             queue.delete(pod("first"));

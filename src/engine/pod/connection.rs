@@ -9,7 +9,7 @@ use crate::mirror::Key;
 use crate::now;
 use crate::record::PodRecord;
 use crate::supervisor::Hello;
-use model::{ContainerEvent, ContainerState, SandboxState};
+use model::{ContainerEvent, ContainerId, ContainerState, SandboxState};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,8 +57,10 @@ impl Pods {
         pod.set_pause(pause_pid);
         pod.set_supervisor(Some(supervisor));
         failpoint::pass!("engine.recover.connected");
-        let known: HashMap<String, ContainerSnapshot> =
-            containers.into_iter().map(|snapshot| (snapshot.id.clone(), snapshot)).collect();
+        let known: HashMap<ContainerId, ContainerSnapshot> = containers
+            .into_iter()
+            .map(|snapshot| (ContainerId::new(snapshot.id.as_str()), snapshot))
+            .collect();
         for container in self.core.registry.containers_of(&pod.id) {
             match known.get(&container.id) {
                 Some(snapshot) => self.reconcile(&container, snapshot),
@@ -85,7 +87,7 @@ impl Pods {
     fn missing(&self, container: &Arc<Container>) {
         if !matches!(container.state(), ContainerState::Exited { .. }) {
             self.containers.exited(&ExitRecord {
-                id: container.id.clone(),
+                id: container.id.to_string(),
                 code: 137,
                 signal: Some(9),
                 finished_at_ns: now(),

@@ -2,7 +2,7 @@
 
 use crate::Pods;
 use crate::error::EngineError;
-use model::SandboxState;
+use model::{SandboxId, SandboxState};
 use tokio::net::TcpStream;
 
 impl Pods {
@@ -10,7 +10,7 @@ impl Pods {
     ///
     /// # Errors
     /// When there is none, or it is not ready.
-    pub fn ready_pod(&self, id: &str, operation: &'static str) -> Result<String, EngineError> {
+    pub fn ready_pod(&self, id: &str, operation: &'static str) -> Result<SandboxId, EngineError> {
         let pod = self.core.registry.pod(id)?;
         match pod.state() {
             SandboxState::Ready => Ok(pod.id.clone()),

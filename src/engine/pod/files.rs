@@ -139,7 +139,7 @@ pub(crate) fn network_of(record: &PodRecord) -> Option<net::PodNetwork> {
     let netns = record.netns.clone()?;
     let config = &record.config;
     Some(net::PodNetwork {
-        sandbox_id: record.id.clone(),
+        sandbox_id: record.id.to_string(),
         name: config.metadata.name.clone(),
         namespace: config.metadata.namespace.clone(),
         uid: config.metadata.uid.clone(),

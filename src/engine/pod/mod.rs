@@ -22,7 +22,7 @@ use crate::names::Names;
 use crate::registry::PodName;
 use crate::supervisor::Launcher;
 use crate::{Containers, Core};
-use model::SandboxConfig;
+use model::{SandboxConfig, SandboxId};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,9 +33,9 @@ pub struct Pods {
     pub(crate) launcher: Arc<dyn Launcher>,
     host: Arc<dyn Host>,
     pause_binary: PathBuf,
-    pub(crate) names: Names<PodName, (Arc<SandboxConfig>, String)>,
+    pub(crate) names: Names<PodName, (Arc<SandboxConfig>, String), SandboxId>,
     /// Those that are being stopped.
-    stops: Names<String, ()>,
+    stops: Names<SandboxId, (), SandboxId>,
     /// Read by what attaches pods to the network, written by what frees attachments of nobody.
     pub(crate) attaching: tokio::sync::RwLock<()>,
 }

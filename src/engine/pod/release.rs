@@ -49,7 +49,7 @@ impl Pods {
         }
         if !failures.is_empty() {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);
-            return Err(EngineError::Teardown { pod: pod.id.clone(), failures });
+            return Err(EngineError::Teardown { pod: pod.id.to_string(), failures });
         }
         let released = |record: &mut PodRecord| {
             record.state = SandboxState::NotReady;

@@ -23,7 +23,7 @@ use wire::plan::CgroupPlan;
 /// The kernel's OOM killer takes anything else first.
 const SHIM_OOM_SCORE_ADJ: i32 = -999;
 
-type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String)>;
+type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String), SandboxId>;
 
 /// What the settings say of a pod. They are looked at once, when its request is checked: what was checked is what is done.
 struct Terms {
@@ -51,23 +51,23 @@ impl Pods {
         if let Some(network) = files::network_of(&record) {
             self.core.network.validate(&network)?;
         }
-        match self.names.claim(&config.metadata, (config.clone(), handler.clone()), id.as_str()) {
+        match self.names.claim(&config.metadata, (config.clone(), handler.clone()), &id) {
             Claim::New(ticket) => {
                 let (this, terms) = (self.clone(), Arc::new(Terms { live, sysctls }));
                 let subject = format!("{}/{} {id}", config.metadata.namespace, config.metadata.name);
                 let make = async move { this.make_pod(record, ticket, terms).await };
                 self.core.carry_out("RunPodSandbox", &subject, make).await
             }
-            Claim::Join(join) => join.wait().await.map(SandboxId::new),
+            Claim::Join(join) => join.wait().await,
             Claim::Held { id, same } => self.held_pod(&config.metadata, id, same),
             Claim::Busy { id, stage } => Err(taken(&config.metadata, &id, stage)),
         }
     }
 
-    fn held_pod(&self, name: &PodName, id: String, same: bool) -> Result<SandboxId, EngineError> {
+    fn held_pod(&self, name: &PodName, id: SandboxId, same: bool) -> Result<SandboxId, EngineError> {
         let ready = self.core.registry.pod(&id).is_ok_and(|pod| pod.state() == SandboxState::Ready);
         if same && ready {
-            return Ok(SandboxId::new(id));
+            return Ok(id);
         }
         Err(taken(name, &id, if ready { "ready" } else { "not ready" }))
     }
@@ -81,7 +81,7 @@ impl Pods {
     ) -> Result<PodRecord, EngineError> {
         let networked = config.linux.security.namespaces.network == NamespaceMode::Pod;
         let cgroup_parent = self.core.tree.parent(id.as_str(), &config.linux.cgroup_parent)?;
-        let mut record = PodRecord::new(id.as_str(), config, handler, cgroup_parent);
+        let mut record = PodRecord::new(id, config, handler, cgroup_parent);
         record.netns = networked.then(|| live.settings.netns_dir.join(netns_name(id.as_str())));
         Ok(record)
     }
@@ -113,7 +113,7 @@ impl Pods {
                 self.core.events.tell_pod(&pod, EventKind::Started);
                 failpoint::pass!("engine.run.published");
                 ticket.keep();
-                Ok(SandboxId::new(pod.id.as_str()))
+                Ok(pod.id.clone())
             }
             Err(error) => {
                 ticket.stage("undoing a failure");
@@ -160,7 +160,7 @@ impl Pods {
         let attachment = attached?;
         launched?;
         if pod.supervisor().is_none_or(|supervisor| supervisor.is_lost()) {
-            let (pod, subject) = (pod.id.clone(), pod.id.clone());
+            let (pod, subject) = (pod.id.to_string(), pod.id.to_string());
             return Err(SupervisorError::Gone { pod, verb: "serve", subject }.into());
         }
         ticket.stage("publishing");
@@ -264,7 +264,7 @@ impl Pods {
         };
         let (config, netns) = (pod.config(), pod.netns());
         let plan = oci::plan::sandbox(&oci::plan::SandboxInputs {
-            id: &SandboxId::new(pod.id.as_str()),
+            id: &pod.id,
             config: &config,
             netns: netns.as_deref(),
             sysctls: terms.sysctls.first.clone(),

@@ -25,7 +25,7 @@ impl Pods {
                 let _op = pod.op.write().await;
                 match pod.state() {
                     SandboxState::Ready => {}
-                    SandboxState::Creating => return Err(EngineError::NoSuchPod(pod.id.clone())),
+                    SandboxState::Creating => return Err(EngineError::NoSuchPod(pod.id.to_string())),
                     SandboxState::NotReady => {
                         return Err(EngineError::WrongState {
                             operation: "update the resources of",

@@ -6,7 +6,7 @@ use crate::in_memory::Pod;
 use crate::mirror::Key;
 use crate::record::PodRecord;
 use crate::supervisor::SupervisorError;
-use model::SandboxState;
+use model::{ContainerId, SandboxState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Recovery {
     pub(super) async fn adopt(
         self: &Arc<Self>,
         pod: Arc<Pod>,
-        half_made: Vec<String>,
+        half_made: Vec<ContainerId>,
     ) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if pod.is_released() {
@@ -65,7 +65,7 @@ impl Recovery {
 
     /// Frees what containers hold whose creation was never answered and never recorded. One whose processes do not die
     /// is left to go behind.
-    async fn drop_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<String>) {
+    async fn drop_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<ContainerId>) {
         let (this, held) = (self.clone(), pod.clone());
         let dropped = tokio::spawn(async move { this.drop_all_half_made(&held, ids).await });
         if tokio::time::timeout(HALF_MADE, dropped).await.is_err() {
@@ -73,7 +73,7 @@ impl Recovery {
         }
     }
 
-    async fn drop_all_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<String>) {
+    async fn drop_all_half_made(self: &Arc<Self>, pod: &Arc<Pod>, ids: Vec<ContainerId>) {
         for id in ids {
             if let Some(supervisor) = pod.supervisor() {
                 // One that does not know it, or is gone, leaves the rest to be done here.

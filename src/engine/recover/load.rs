@@ -8,6 +8,7 @@ use crate::in_memory::{Container, Pod};
 use crate::mirror::{Key, Records};
 use crate::pod::REMOVED;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
+use model::{ContainerId, SandboxId};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub(super) struct Loaded {
     /// The pods, registered with their containers.
     pub(super) pods: Vec<Arc<Pod>>,
     /// By pod, the containers that were under construction: a spec, and no record.
-    pub(super) half_made: HashMap<String, Vec<String>>,
+    pub(super) half_made: HashMap<SandboxId, Vec<ContainerId>>,
     /// Every record could be read, so that what has none belongs to nobody.
     pub(super) whole: bool,
 }
@@ -32,7 +33,11 @@ impl Recovery {
                 self.core.trash.discard(files.dir().to_path_buf());
                 continue;
             }
-            match read_or_copy::<PodRecord>(&files.pod(), &name, durable.get(&Key::Pod(name.clone()))) {
+            match read_or_copy::<PodRecord>(
+                &files.pod(),
+                &name,
+                durable.get(&Key::Pod(SandboxId::new(name.as_str()))),
+            ) {
                 Some(record) => self.load_pod(record, &files, durable, &mut loaded)?,
                 None if files.pod().with_extension("json.bad").exists() => loaded.whole = false,
                 // The daemon died before it wrote the first record, and so before it made anything else.
@@ -78,12 +83,12 @@ impl Recovery {
             // A record that was being written when the daemon was killed.
             record::remove(&files.containers().join(name))?;
         }
-        for id in found.iter().filter_map(|name| name.strip_suffix(".spec")) {
-            let path = files.container(id);
-            match read_or_copy::<ContainerRecord>(&path, id, durable.get(&Key::Container(id.to_owned()))) {
+        for id in found.iter().filter_map(|name| name.strip_suffix(".spec")).map(ContainerId::new) {
+            let path = files.container(&id);
+            match read_or_copy::<ContainerRecord>(&path, &id, durable.get(&Key::Container(id.clone()))) {
                 Some(record) => self.load_container(record, &pod),
                 None if path.with_extension("json.bad").exists() => loaded.whole = false,
-                None => loaded.half_made.entry(pod.id.clone()).or_default().push(id.to_owned()),
+                None => loaded.half_made.entry(pod.id.clone()).or_default().push(id),
             }
         }
         // After a reboot the durable copies came back without specs.

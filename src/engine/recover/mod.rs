@@ -96,7 +96,7 @@ impl Recovery {
             .pods()
             .iter()
             .filter(|pod| !pod.is_released())
-            .map(|pod| (pod.id.clone(), net::IFNAME.to_owned()))
+            .map(|pod| (pod.id.to_string(), net::IFNAME.to_owned()))
             .collect();
         if let Err(error) = Box::pin(self.core.network.gc(&attached)).await {
             tracing::warn!(error = chain(&error), "attachments of lost pods may be left");

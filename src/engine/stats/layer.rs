@@ -108,7 +108,7 @@ fn count_waiting(reader: &Weak<Stats>) {
 
 fn count(reader: &Stats, container: &Container, known: &mut Known, most: u64, ended: bool) {
     let begin = Instant::now();
-    match measure(&reader.layers.join(&container.id).join("upper"), most) {
+    match measure(&reader.layers.join(container.id.as_str()).join("upper"), most) {
         Ok(Some((bytes, inodes))) => {
             known.counted = Some((bytes, inodes, now()));
             known.last = Some((begin, begin.elapsed()));

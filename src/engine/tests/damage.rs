@@ -7,7 +7,7 @@ use net::Command;
 
 fn listed(world: &World) -> Vec<String> {
     let pods = world.engine().pods().list_pods(&PodFilter::default());
-    pods.into_iter().map(|pod| pod.id).collect()
+    pods.into_iter().map(|pod| pod.id.to_string()).collect()
 }
 
 #[test]

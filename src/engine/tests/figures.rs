@@ -78,7 +78,7 @@ fn a_layer_that_grows_is_counted_again_behind_the_scenes() {
     let engine = world.engine();
     let layer = || world.on(engine.stats().container_stats(&container.id)).unwrap().layer.counted.unwrap();
     assert_eq!(layer().1, 1, "the directory alone");
-    let upper = world.path("data/containers").join(&container.id).join("upper");
+    let upper = world.path("data/containers").join(container.id.as_str()).join("upper");
     std::fs::write(upper.join("file"), [7; 9000]).unwrap();
     world.until("it is counted", || layer().1 == 2);
     assert!(layer().0 >= 9000);

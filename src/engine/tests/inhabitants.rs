@@ -4,6 +4,7 @@ use super::{World, container, pod};
 use crate::FirstProcess;
 use crate::names::Claim;
 use crate::supervisor::fake::{Act, Gate, Verb};
+use model::{ContainerId, SandboxId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ fn a_container_that_is_on_its_way_is_waited_for() {
     let world = World::new();
     let engine = world.engine();
     let sandbox = world.pod("web");
-    let (config, id) = (Arc::new(container("app")), "f".repeat(64));
-    let name = (sandbox, config.metadata.clone());
+    let (config, id) = (Arc::new(container("app")), ContainerId::new("f".repeat(64)));
+    let name = (SandboxId::new(sandbox), config.metadata.clone());
     let Claim::New(ticket) = engine.containers.names.claim(&name, config, &id) else { panic!("it is free") };
     let asking = world.spawn({
         let (engine, id) = (engine.clone(), id.clone());

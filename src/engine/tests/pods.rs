@@ -65,7 +65,7 @@ fn a_failed_pod_that_cannot_be_undone_is_listed_until_it_is_removed() {
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].state, SandboxState::NotReady);
     let again = world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap_err();
-    assert!(again.to_string().contains(&listed[0].id), "{again}");
+    assert!(again.to_string().contains(listed[0].id.as_str()), "{again}");
     world.on(world.engine().pods().remove_pod(&listed[0].id)).unwrap();
     world.nothing_left();
 }

@@ -129,7 +129,7 @@ fn a_container_that_cannot_be_undone_is_listed_until_it_is_removed() {
     assert_eq!(listed.len(), 1);
     let again = world.try_container(&pod, "app").unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
-    assert!(again.to_string().contains(&listed[0].id), "{again}");
+    assert!(again.to_string().contains(listed[0].id.as_str()), "{again}");
     world.on(world.engine().containers().remove_container(&listed[0].id)).unwrap();
     world.container(&pod, "app");
 }

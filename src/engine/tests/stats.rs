@@ -4,21 +4,21 @@ use super::{World, container, pod};
 use crate::in_memory::{Container, Pod};
 use crate::record::{ContainerRecord, PodRecord};
 use crate::{PodFilter, now};
-use model::{ContainerState, Rootfs, SandboxState, Signal};
+use model::{ContainerId, ContainerState, Rootfs, SandboxId, SandboxState, Signal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A pod with a running container, of which the cgroups count something and nothing else is there.
 pub(super) fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
     let engine = world.engine();
-    let id = format!("{number:064x}");
+    let id = SandboxId::new(format!("{number:064x}"));
     let parent = format!("/stats/{id}");
     let mut record = PodRecord::new(&id, Arc::new(pod(&id)), String::new(), parent);
     record.state = SandboxState::Ready;
     let pod = Pod::new(record, &engine.core.paths).unwrap();
     engine.core.registry.add_pod(pod.clone());
     let record = ContainerRecord {
-        id: format!("c{number:063x}"),
+        id: ContainerId::new(format!("c{number:063x}")),
         sandbox_id: id,
         config: Arc::new(container("app")),
         state: ContainerState::Running { started_at: now() },
@@ -81,7 +81,7 @@ fn the_containers_of_a_pod_are_found_by_the_pod_and_go_with_it() {
     let engine = world.engine();
     let of = |pod: &str| {
         let mut ids: Vec<_> =
-            engine.core.registry.containers_of(pod).iter().map(|found| found.id.clone()).collect();
+            engine.core.registry.containers_of(pod).iter().map(|found| found.id.to_string()).collect();
         ids.sort();
         ids
     };

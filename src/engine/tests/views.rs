@@ -13,7 +13,9 @@ fn lists_show_what_fits_newest_first() {
     let (one, other) = (world.pod("one"), world.pod("other"));
     let (created, running) = (world.container(&one, "created"), world.running(&other, "running"));
     world.on(engine.pods().stop_pod(&one)).unwrap();
-    let pods = |filter| engine.pods().list_pods(&filter).into_iter().map(|pod| pod.id).collect::<Vec<_>>();
+    let pods = |filter| {
+        engine.pods().list_pods(&filter).into_iter().map(|pod| pod.id.to_string()).collect::<Vec<_>>()
+    };
     assert_eq!(pods(PodFilter::default()), [other.clone(), one.clone()]);
     assert_eq!(
         pods(PodFilter { state: Some(SandboxState::Ready), ..PodFilter::default() }),
@@ -24,7 +26,7 @@ fn lists_show_what_fits_newest_first() {
     assert!(pods(PodFilter { labels: labels.clone(), ..PodFilter::default() }).is_empty());
     let containers = |filter| {
         let found = engine.containers().list_containers(&filter);
-        found.into_iter().map(|container| container.id).collect::<Vec<_>>()
+        found.into_iter().map(|container| container.id.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(containers(ContainerFilter::default()), [running.clone(), created.clone()]);
     let state = Some(StateKind::Running);
