@@ -276,25 +276,29 @@ impl Pods {
             label: &self.core.labels.of_pod(pod).process,
         })?;
         let stands = self.core.stage("namespaces", supervisor.sandbox(plan)).await;
-        let mut stands = match stands {
+        let stands = match stands {
             Ok(stands) => stands,
             Err(error) => return Err(sysctls::blame(error, terms.sysctls.first.clone()).await),
         };
         pod.set_pause(stands.pause_pid);
         failpoint::reach!("engine.run.entered")?;
+        self.tell_restrictions(pod, stands.warnings);
+        if let Some(side) = side {
+            side.ready();
+        }
+        Ok(())
+    }
+
+    fn tell_restrictions(&self, pod: &Pod, mut warnings: Vec<String>) {
         // The supervisor and the pause meet the same limits.
-        stands.warnings.dedup();
-        for warning in stands.warnings {
+        warnings.dedup();
+        for warning in warnings {
             if self.core.told_restriction.swap(true, Ordering::Relaxed) {
                 tracing::debug!(pod_id = %pod.id, warning, "the host restricts a setting");
             } else {
                 tracing::info!(pod_id = %pod.id, warning, "the host restricts a setting, for all pods");
             }
         }
-        if let Some(side) = side {
-            side.ready();
-        }
-        Ok(())
     }
 
     /// Starts the shim, after its cgroup has been made; in a scope that is the other way round.
