@@ -53,13 +53,13 @@ fn mapping(field: &Field<'_>, messages: &[proto::IdMapping]) -> Result<IdMapping
 mod tests {
     use super::*;
 
-    fn decode(mode: proto::NamespaceMode, uids: &[(u32, u32, u32)]) -> Result<Option<UserNamespace>, String> {
-        let one = |(container_id, host_id, length): &(u32, u32, u32)| proto::IdMapping {
+    fn decode(mode: proto::NamespaceMode, uids: &[[u32; 3]]) -> Result<Option<UserNamespace>, String> {
+        let one = |[container_id, host_id, length]: &[u32; 3]| proto::IdMapping {
             container_id: *container_id,
             host_id: *host_id,
             length: *length,
         };
-        let gids = if uids.is_empty() { vec![] } else { vec![one(&(0, 7, 9))] };
+        let gids = if uids.is_empty() { vec![] } else { vec![one(&[0, 7, 9])] };
         let message = proto::UserNamespace { mode: mode.into(), uids: uids.iter().map(one).collect(), gids };
         user_namespace(&Field::root("users"), Some(message)).map_err(|error| error.to_string())
     }
@@ -67,17 +67,17 @@ mod tests {
     #[test]
     fn one_range_with_root_in_it() {
         use proto::NamespaceMode::{Container, Node, Pod};
-        let good = decode(Pod, &[(0, 65_536, 65_536)]).unwrap().unwrap();
+        let good = decode(Pod, &[[0, 65_536, 65_536]]).unwrap().unwrap();
         assert_eq!((good.uids.host_id, good.uids.length, good.gids.host_id), (65_536, 65_536, 7));
         assert_eq!(decode(Pod, &[]), Ok(None));
         assert_eq!(decode(Node, &[]), Ok(None));
         let table = [
-            (Pod, &[(0, 1, 1), (1, 2, 1)][..], "users.uids: "),
-            (Pod, &[(1, 65_536, 1)][..], "users.uids[0].container_id: "),
-            (Pod, &[(0, 65_536, 0)][..], "users.uids[0].length"),
-            (Pod, &[(0, u32::MAX, 2)][..], "users.uids[0].length"),
-            (Node, &[(0, 1, 1)][..], "users: "),
-            (Container, &[(0, 1, 1)][..], "users.mode: "),
+            (Pod, &[[0, 1, 1], [1, 2, 1]][..], "users.uids: "),
+            (Pod, &[[1, 65_536, 1]][..], "users.uids[0].container_id: "),
+            (Pod, &[[0, 65_536, 0]][..], "users.uids[0].length"),
+            (Pod, &[[0, u32::MAX, 2]][..], "users.uids[0].length"),
+            (Node, &[[0, 1, 1]][..], "users: "),
+            (Container, &[[0, 1, 1]][..], "users.mode: "),
         ];
         for (mode, uids, beginning) in table {
             let error = decode(mode, uids).unwrap_err();
