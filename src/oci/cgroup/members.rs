@@ -8,8 +8,6 @@ use std::path::Path;
 /// The kernel fills at least a page with ids: where it gives less than this, there are no more. To be told so costs more
 /// than the reading.
 const LAST: usize = 2 << 10;
-/// A directory without others in it, on the filesystems that count them: its name and its own dot.
-const ALONE: u64 = 2;
 
 #[derive(Debug)]
 pub(super) struct Members {
@@ -32,7 +30,8 @@ impl Members {
 
     /// How many there are in a cgroup without others below it; `None` where there are some, whose processes count too.
     pub(super) fn count(&self) -> Option<u64> {
-        if rustix::fs::fstat(&self.dir).ok()?.st_nlink != ALONE {
+        // A directory without others in it, on the filesystems that count them: its name and its own dot.
+        if rustix::fs::fstat(&self.dir).ok()?.st_nlink != 2 {
             return None;
         }
         let (mut lines, mut buffer) = (Lines::default(), [0; 4096]);
