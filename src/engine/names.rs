@@ -115,9 +115,7 @@ impl<K: Eq + Hash, C, I> Ticket<K, C, I> {
 
     /// The work is done, and its name is free.
     pub(crate) fn done(mut self) {
-        if let Some(key) = self.key.take() {
-            lock(&self.entries).remove(&key);
-        }
+        self.let_go();
         self.done.send_replace(Some(Ok(())));
     }
 
@@ -137,10 +135,20 @@ impl<K: Eq + Hash, C, I> Ticket<K, C, I> {
     }
 
     fn release(&mut self, error: Arc<EngineError>) {
-        if let Some(key) = self.key.take() {
-            lock(&self.entries).remove(&key);
+        if self.let_go() {
             self.done.send_replace(Some(Err(error)));
         }
+    }
+
+    /// Frees the name; `false` when that was decided before.
+    fn let_go(&mut self) -> bool {
+        let Some(key) = self.key.take() else { return false };
+        let mut entries = lock(&self.entries);
+        // Undoing the object has freed it already, and somebody else may have it by now.
+        if entries.get(&key).is_some_and(|entry| Arc::ptr_eq(&entry.stage, &self.stage)) {
+            entries.remove(&key);
+        }
+        true
     }
 }
 
@@ -217,6 +225,36 @@ mod tests {
         assert!(
             matches!(names.claim(&1, 8, &"b".to_owned()), Claim::Busy { id, stage: "network" } if id == "a")
         );
+    }
+
+    #[test]
+    fn an_object_is_being_made_until_that_is_decided() {
+        let names = Names::default();
+        let first = ticket(names.claim(&1, 7, &"a".to_owned()));
+        assert!(names.is_being_made("a") && !names.is_being_made("b"));
+        first.keep();
+        assert!(!names.is_being_made("a"));
+    }
+
+    #[test]
+    fn a_name_is_freed_by_its_holder_alone() {
+        let names = Names::default();
+        let (first, second) = ("a".to_owned(), "b".to_owned());
+        for end in [
+            |ticket: Ticket<u8, u8, String>| drop(ticket.fail(EngineError::NoSuchPod("x".into()))),
+            Ticket::done,
+        ] {
+            let undone = ticket(names.claim(&1, 7, &first));
+            names.free(&1, &first);
+            let held = ticket(names.claim(&1, 7, &second));
+            end(undone);
+            names.free(&1, &first);
+            assert!(matches!(names.claim(&1, 8, &first), Claim::Busy { id, .. } if id == second));
+            held.keep();
+            names.free(&1, &first);
+            assert!(matches!(names.claim(&1, 7, &first), Claim::Held { id, same: true } if id == second));
+            names.free(&1, &second);
+        }
     }
 
     #[test]
