@@ -88,7 +88,7 @@ impl World {
 
     /// Gives it an image whose containers run as told.
     pub(crate) fn load(&self, name: &str, run: &serde_json::Value) {
-        let archive = Box::new(std::io::Cursor::new(archive(run)));
+        let archive = Box::new(std::io::Cursor::new(archive(name, run)));
         self.on(self.engine().core.images.load(archive, Some(name))).unwrap();
     }
 
@@ -317,8 +317,8 @@ fn directories(root: &Path) -> Vec<String> {
         .collect()
 }
 
-/// An image of one layer with one file, as an archive.
-fn archive(run: &serde_json::Value) -> Vec<u8> {
+/// An image of one layer with one file, of its own, as an archive.
+fn archive(name: &str, run: &serde_json::Value) -> Vec<u8> {
     use serde_json::{Value, json};
     let mut tar = tar::Builder::new(Vec::new());
     let mut blob = |bytes: &[u8]| {
@@ -327,7 +327,7 @@ fn archive(run: &serde_json::Value) -> Vec<u8> {
         digest
     };
     let mut layer = tar::Builder::new(Vec::new());
-    add(&mut layer, "motd", b"hello");
+    add(&mut layer, "motd", name.as_bytes());
     let layer = layer.into_inner().unwrap();
     let diff_id = blob(&layer);
     let architecture = match std::env::consts::ARCH {

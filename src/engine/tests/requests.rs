@@ -197,6 +197,31 @@ fn an_image_is_a_volume_and_held_also_by_the_next_daemon() {
 }
 
 #[test]
+fn layers_of_removed_images_go_with_the_containers_that_use_them_and_those_of_nobody_at_the_start() {
+    let mut world = World::new();
+    let other = "test.local/other:1";
+    world.load(other, &serde_json::json!({}));
+    let pod = world.pod("web");
+    let id = world.create(&pod, with_image(other, "")).unwrap();
+    let layers = [IMAGE, other].map(|name| {
+        let image = world.engine().images().image_status(name).unwrap().unwrap();
+        image.rootfs.directories()[0].clone()
+    });
+    assert_ne!(layers[0], layers[1]);
+    for name in [IMAGE, other] {
+        world.on(world.engine().images().remove_image(name)).unwrap();
+    }
+    world.kill();
+    let nobodys = layers[0].with_file_name("0".repeat(64));
+    std::fs::create_dir(&nobodys).unwrap();
+    world.start();
+    world.until("that of nobody goes", || !nobodys.exists());
+    assert!(layers.iter().all(|layer| layer.join("motd").exists()), "{id} uses them");
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+    world.until("they go too", || layers.iter().all(|layer| !layer.exists()));
+}
+
+#[test]
 fn volumes_that_an_image_declares_are_made_and_go_with_the_container() {
     let world = World::new();
     let name = "test.local/volumes:1";
@@ -237,7 +262,11 @@ fn the_limits_of_a_pod_are_set_where_its_cgroup_is_the_runtimes_own() {
     let given = world.on(engine.pods().run_pod(given, String::new())).unwrap();
     let shares = |shares| Some(Resources { cpu_shares: CpuShares::new(shares).ok(), ..Resources::default() });
     let update = |pod: &str, asked| world.on(engine.pods().update_pod(pod, None, shares(asked)));
-    let told = |pod: &str| engine.pods().pod_info(pod).unwrap()["info"].clone();
+    let told = |pod: &str| {
+        let info: serde_json::Value =
+            serde_json::from_str(&engine.pods().pod_info(pod).unwrap()["info"]).unwrap();
+        info["resources"].to_string()
+    };
     assert!(update(&own, 512).is_err(), "there is no such file");
     assert!(!told(&own).contains("512"), "what is not in force is not shown");
     let pod = engine.core.registry.pod(&own).unwrap();

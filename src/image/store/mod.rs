@@ -212,16 +212,28 @@ impl Store {
         Ok(image)
     }
 
-    /// Forgets the holder; the images that nobody holds any more and that are hidden.
+    /// Forgets the holder; whether something that it held may be nobody's now.
     pub(crate) fn release(&self, holder: &str) -> bool {
-        let mut freed = lock(&self.held_layers).remove(holder).is_some();
+        let adopted = lock(&self.held_layers).remove(holder);
+        let mut freed = adopted.is_some();
         let mut holds = lock(&self.holds);
         holds.retain(|_, holders| {
             freed |= holders.remove(holder);
             !holders.is_empty()
         });
         drop(holds);
-        freed && self.index().images.values().any(|record| record.hidden)
+        let index = self.index();
+        // Images that were removed under an earlier daemon are not even hidden any more: what is left are their layers.
+        let is_of_an_image = |name: &OsString| {
+            let mut names = index.images.values().flat_map(|record| {
+                let id = record.id.rsplit(':').next();
+                record.layers.iter().map(Digest::hex).chain(id)
+            });
+            names.any(|known| *name == *known)
+        };
+        freed
+            && (index.images.values().any(|record| record.hidden)
+                || !adopted.iter().flatten().all(is_of_an_image))
     }
 
     /// Keeps the directories of a root filesystem, whatever the records say.
