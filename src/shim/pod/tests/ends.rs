@@ -122,3 +122,14 @@ fn a_command_that_was_killed_is_answered_when_it_is_reaped() {
     world.advance(Duration::from_millis(2));
     assert!(matches!(world.reply(asked), Some(Reply::Exec { timed_out: true, .. })));
 }
+
+#[test]
+fn who_has_hung_up_before_its_start_has_ended_and_is_not_told() {
+    let mut world = World::new();
+    world.create(&plan("c"));
+    world.ready("c");
+    world.fake("c").has_hung_up = true;
+    world.hear("c");
+    let start = world.ask(Request::Start { id: "c".to_owned() });
+    assert!(is_error(world.reply(start), ErrorCode::BadState), "{:?}", world.reply(start));
+}

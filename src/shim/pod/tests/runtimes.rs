@@ -84,6 +84,23 @@ fn what_create_leaves_behind_is_the_first_process() {
 }
 
 #[test]
+fn create_and_start_have_a_channel_each_and_both_are_closed() {
+    let mut world = World::new();
+    let (_, command) = begin(&mut world);
+    world.fake("c").leaves = Some(500);
+    world.fake("c").has_hung_up = true;
+    world.hear("c");
+    assert!(world.fakes["c"].channel_closed, "that of create");
+    world.end_process(command, 0, None);
+    world.reap();
+    start(&mut world);
+    assert!(!world.fakes["c"].channel_closed);
+    world.fake("c").has_hung_up = true;
+    world.hear("c");
+    assert!(world.fakes["c"].channel_closed, "that of start");
+}
+
+#[test]
 fn a_create_that_fails_or_leaves_nothing_is_refused() {
     for (code, leaves) in [(1, Some(500)), (0, None)] {
         let mut world = World::new();

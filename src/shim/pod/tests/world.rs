@@ -295,6 +295,7 @@ impl World {
             Action::Tell(id) => {
                 let at_ns = self.wall();
                 let fake = self.fake(&id);
+                assert!(!fake.channel_closed, "told over a closed channel");
                 fake.told = !fake.has_hung_up;
                 let ended = Reply::Error { kind: ErrorCode::BadState, errno: 0, message: "has ended".into() };
                 let fact = if fake.told { Fact::Told(at_ns) } else { Fact::NotTold(ended) };
