@@ -4,6 +4,7 @@ use super::{World, networked};
 use crate::{ContainerFilter, PodFilter};
 use model::SandboxState;
 use net::Command;
+use std::path::{Path, PathBuf};
 
 fn listed(world: &World) -> Vec<String> {
     let pods = world.engine().pods().list_pods(&PodFilter::default());
@@ -44,6 +45,89 @@ fn what_a_damaged_record_without_a_copy_was_about_is_left_alone_until_it_is_mend
 }
 
 #[test]
+fn one_record_that_cannot_be_used_keeps_everything_that_may_be_of_it() {
+    for damage in ["pod", "container", "parent"] {
+        let mut world = World::new();
+        let pod =
+            world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap().to_string();
+        let id = world.running(&pod, "app");
+        world.kill();
+        std::fs::remove_file(world.path("data/state.redb")).unwrap();
+        let record = world.path(&format!("state/pods/{pod}/pod.json"));
+        let path = match damage {
+            "container" => world.path(&format!("state/pods/{pod}/containers/{id}.json")),
+            _ => record,
+        };
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let mut parents = whole.split("\"cgroup_parent\":\"").filter_map(|rest| rest.split('"').next());
+        let broken = match damage {
+            "parent" => whole.replace(parents.find(|parent| parent.starts_with('/')).unwrap(), "/../out"),
+            _ => "{".to_owned(),
+        };
+        std::fs::write(&path, broken).unwrap();
+        world.start();
+        assert_eq!(world.state(&id), "unknown", "{damage}");
+        assert_eq!(path.with_extension("json.bad").exists(), damage != "parent", "{damage}");
+        // As above.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(world.path("data/containers").join(&id).exists(), "its layer is there: {damage}");
+        assert!(world.network.attached().contains_key(&pod), "its network is there: {damage}");
+        assert_eq!(world.node.containers().len(), 1, "it runs on: {damage}");
+        world.kill();
+        std::fs::write(&path, whole).unwrap();
+        let _ = std::fs::remove_file(path.with_extension("json.bad"));
+        world.start();
+        assert_eq!(world.state(&id), "running", "{damage}");
+    }
+}
+
+#[test]
+fn a_durable_copy_that_was_used_is_a_record_from_then_on() {
+    let mut world = World::new();
+    let pod = world.pod("web");
+    let id = world.running(&pod, "app");
+    world.kill();
+    for file in [format!("state/pods/{pod}/pod.json"), format!("state/pods/{pod}/containers/{id}.json")] {
+        std::fs::write(world.path(&file), "{").unwrap();
+    }
+    world.start();
+    world.kill();
+    std::fs::remove_file(world.path("data/state.redb")).unwrap();
+    world.start();
+    assert_eq!((listed(&world), world.state(&id).as_str()), (vec![pod], "running"));
+}
+
+#[test]
+fn a_durable_copy_that_is_damaged_is_dropped_and_the_others_are_used() {
+    use redb::{ReadableDatabase, ReadableTable, TableDefinition};
+    const PODS: TableDefinition<&str, &[u8]> = TableDefinition::new("pods");
+    let mut world = World::new();
+    let pod = world.pod("web");
+    world.kill();
+    let copies = world.path("data/state.redb");
+    let database = redb::Database::open(&copies).unwrap();
+    let writing = database.begin_write().unwrap();
+    {
+        let mut table = writing.open_table(PODS).unwrap();
+        let mut damaged = table.get(pod.as_str()).unwrap().unwrap().value().to_owned();
+        damaged.pop();
+        table.insert("0123", damaged.as_slice()).unwrap();
+    }
+    writing.commit().unwrap();
+    drop(database);
+    // As after a reboot.
+    std::fs::remove_dir_all(world.path("state")).unwrap();
+    std::fs::create_dir(world.path("state")).unwrap();
+    world.start();
+    assert_eq!(listed(&world), [pod.as_str()]);
+    world.kill();
+    let database = redb::Database::open(&copies).unwrap();
+    let table = database.begin_read().unwrap().open_table(PODS).unwrap();
+    assert!(table.get("0123").unwrap().is_none());
+    assert!(table.get(pod.as_str()).unwrap().is_some());
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_empty_and_one_that_cannot_be_read_is_an_error() {
     let mut world = World::new();
     let pod = world.pod("web");
@@ -65,12 +149,13 @@ fn a_removal_that_did_not_become_durable_holds_all_the_same_and_what_stays_is_th
     let mut world = World::new();
     let (gone, stays) = (world.pod("gone"), world.pod("stays"));
     world.container(&gone, "app");
-    let kept = world.running(&stays, "app");
+    let (kept, removed) = (world.running(&stays, "app"), world.container(&stays, "removed"));
     world.kill();
     let copies = world.path("data/state.redb");
     let before = std::fs::read(&copies).unwrap();
     world.start();
     world.on(world.engine().pods().remove_pod(&gone)).unwrap();
+    world.on(world.engine().containers().remove_container(&removed)).unwrap();
     world.kill();
     std::fs::write(&copies, before).unwrap();
     world.start();
@@ -78,7 +163,7 @@ fn a_removal_that_did_not_become_durable_holds_all_the_same_and_what_stays_is_th
     world.reboot();
     assert_eq!(listed(&world), [stays.as_str()], "the copy of what was removed is gone, the other is not");
     assert_eq!(world.engine().pods().pod_status(&stays).unwrap().state, SandboxState::NotReady);
-    assert_eq!(world.state(&kept), "exited");
+    assert_eq!((world.state(&kept).as_str(), world.state(&removed).as_str()), ("exited", "unknown"));
 }
 
 #[test]
@@ -97,6 +182,36 @@ fn attachments_of_nobody_are_released_and_those_of_pods_are_kept() {
     let is_del = |(command, id): &(Command, String)| *command == Command::Del && *id == kept;
     assert!(!world.network.calls().iter().any(is_del), "nobody asked for it");
     assert_eq!(listed(&world), [kept]);
+}
+
+#[test]
+fn an_attachment_that_is_on_record_of_a_pod_that_was_stopped_is_released() {
+    let mut world = World::new();
+    let pod = world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap().to_string();
+    let attached = below(&world.path("network"));
+    world.on(world.engine().pods().stop_pod(&pod)).unwrap();
+    world.kill();
+    let deletions = |world: &World| {
+        let calls = world.network.calls();
+        calls.iter().filter(|(command, id)| *command == Command::Del && *id == pod).count()
+    };
+    let before = deletions(&world);
+    // A power loss has brought it back.
+    for (path, bytes) in attached.into_iter().filter(|(path, _)| !path.exists()) {
+        std::fs::write(path, bytes).unwrap();
+    }
+    world.start();
+    world.until("it is released", || deletions(&world) > before);
+}
+
+/// The files below a directory.
+fn below(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap().flatten().map(|entry| entry.path());
+    let found = entries.flat_map(|path| match std::fs::read(&path) {
+        Ok(bytes) => vec![(path, bytes)],
+        Err(_) => below(&path),
+    });
+    found.collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod containers;
 mod damage;
 mod figures;
+mod half_made;
 mod host;
 mod inhabitants;
 mod live;

@@ -3,6 +3,7 @@
 use super::{World, container, networked};
 use crate::supervisor::fake::{Act, Gate, Verb};
 use model::SandboxState;
+use std::os::unix::fs::PermissionsExt;
 
 fn pod_state(world: &World, id: &str) -> Option<SandboxState> {
     world.engine().pods().pod_status(id).ok().map(|pod| pod.state)
@@ -199,15 +200,31 @@ fn a_pod_that_was_stopped_is_stopped_still_and_what_has_no_record_is_nobodys() {
     assert_eq!(pod_state(&world, &pod), Some(SandboxState::NotReady));
     assert_eq!(world.state(&id), "exited");
     assert_eq!(world.engine().pods().list_pods(&crate::PodFilter::default()).len(), 1);
+    let layers = world.path("data/containers");
+    world.until("a layer of nobody is deleted", || !layers.join("89ab").exists());
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert!(layers.join(&id).exists(), "and one of a container is not");
     world.on(world.engine().pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
 }
 
 #[test]
-fn ranges_of_pods_are_known_to_the_next_daemon() {
+fn a_pods_directory_that_others_may_enter_is_closed() {
+    let mut world = World::new();
+    let pod = world.pod("web");
+    let dir = world.path("state/pods").join(&pod);
+    world.kill();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    world.start();
+    assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn ranges_of_pods_are_known_to_every_later_daemon() {
     let mut world = World::new();
     let ranges: Vec<ipnet::IpNet> = vec!["10.99.0.0/24".parse().unwrap()];
     world.engine().update_runtime_config(&ranges).unwrap();
+    world.restart();
     world.restart();
     let pod = world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap();
     let attachment = world.engine().core.registry.pod(pod.as_str()).unwrap().record().attachment.unwrap();

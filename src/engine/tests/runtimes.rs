@@ -76,6 +76,27 @@ fn a_container_of_another_runtime_finds_its_bundle_and_leaves_nothing() {
 }
 
 #[test]
+fn a_half_made_container_of_another_runtime_leaves_no_bundle() {
+    let mut world = world();
+    let pod = other(&world);
+    world.node.on(Verb::Create, Act::Hang);
+    let (engine, held) = (world.engine(), pod.clone());
+    world.spawn(async move { engine.containers().create_container(&held, container("app"), None).await });
+    world.until("it is asked for", || world.node.count(Verb::Create) == 1);
+    world.kill();
+    let containers = world.path("state/pods").join(&pod).join("containers");
+    let bundles = || {
+        let names = std::fs::read_dir(&containers).unwrap().flatten().map(|entry| entry.path());
+        names.filter(|path| path.extension().is_some_and(|extension| extension == "bundle")).count()
+    };
+    assert_eq!(bundles(), 1);
+    world.start();
+    assert_eq!((bundles(), calls(&world, "delete")), (0, 1), "the runtime has deleted what it had of it");
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+    world.nothing_left();
+}
+
+#[test]
 fn a_runtime_that_fails_keeps_nothing_from_going() {
     let world = world();
     let pod = other(&world);
