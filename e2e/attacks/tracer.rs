@@ -33,7 +33,7 @@ fn main() {
     let procfs = fs::metadata("/proc").map(|proc| proc.dev()).unwrap_or_default();
     let (seconds, host) = (next(), Host { null: (next(), next()), procfs });
     let end = Instant::now() + Duration::from_secs(seconds);
-    let bounding = capabilities("self", "CapBnd");
+    let bounding = number("self", "CapBnd");
     let (mut last, mut seen, mut early) = (std::process::id().cast_signed(), 0, 0);
     println!("ready");
     while Instant::now() < end {
@@ -70,8 +70,11 @@ fn look(pid: i32, bounding: u64, host: &Host) -> bool {
             of_host(name);
         }
     }
+    if number("self", "Seccomp") != number(&pid.to_string(), "Seccomp") {
+        of_host("calls without a filter");
+    }
     for name in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
-        let held = capabilities(&pid.to_string(), name);
+        let held = number(&pid.to_string(), name);
         if held & !bounding != 0 {
             of_host(&format!("{name} {held:x}"));
         }
@@ -95,7 +98,8 @@ fn look(pid: i32, bounding: u64, host: &Host) -> bool {
     fs::read_link(format!("{proc}/exe")).is_ok_and(|exe| exe.to_string_lossy().contains("corten"))
 }
 
-fn capabilities(process: &str, name: &str) -> u64 {
+/// A number of a process's status, in hexadecimal digits.
+fn number(process: &str, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
     line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()

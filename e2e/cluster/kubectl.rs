@@ -41,8 +41,8 @@ impl Kubectl {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--kubeconfig").arg(&self.config).args(["--namespace", &self.namespace]);
-        // Whatever discovery is cached there would be another cluster's.
-        command.args(arguments).env("HOME", "/nonexistent");
+        // What it has found out about another cluster is not this one's, and goes with it.
+        command.arg("--cache-dir").arg(self.config.with_extension("cache")).args(arguments);
         command
     }
 

@@ -42,9 +42,10 @@ pub(super) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// The filter is loaded by the process that ends, in the successor's place: an agent is told of it from outside.
+    /// The filter is loaded by the process that ends, in the successor's place: who appears without one can be made to
+    /// call what the filter forbids, and an agent is told of it from outside.
     pub(super) fn loads_early(&self) -> bool {
-        self.birth.is_some() && self.agent.is_some()
+        self.birth.is_some()
     }
 
     /// What is loaded: with what is still to be done let through.
@@ -53,7 +54,7 @@ impl Ending<'_> {
         if self.awaits_word {
             further.push(Call::Word);
         }
-        if let Some(birth) = self.birth.as_ref().filter(|_| !plan.no_new_privs || self.loads_early()) {
+        if let Some(birth) = &self.birth {
             let control = birth.tty.then_some(Call::Control);
             let wait = self.agent.is_some().then_some(Call::Wait);
             further.extend([Call::Succeed, Call::Word].into_iter().chain(control).chain(wait));

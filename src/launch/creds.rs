@@ -41,7 +41,8 @@ pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> ! {
 /// Everything but exec.
 ///
 /// Without `no_new_privs` the filter needs `CAP_SYS_ADMIN`: it is loaded when that is all that is left to give up, so
-/// that few calls are left for it to see. With `no_new_privs` it is loaded last.
+/// that few calls are left for it to see. With `no_new_privs` it is loaded last, but by who makes a process appear in a
+/// PID namespace.
 fn make_ready(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<(), Failure> {
     process::set_umask(plan.umask.unwrap_or(DEFAULT_UMASK));
     for (resource, soft, hard) in &plan.rlimits {

@@ -1,6 +1,6 @@
 //! Hooks of the runtime spec: programs that are run at certain points of a container's life, with its state on stdin.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::fd::namespace;
-use crate::{SysResult, poll, resolve};
+use crate::{SysResult, poll, process, resolve};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// So often is what a hook has started killed, which may start more meanwhile.
+const KILLS: u32 = 100;
 /// So much of what a hook complains of is told.
 const SAID: usize = 4096;
 
@@ -133,12 +135,27 @@ fn wait(child: &mut Child, limit: Option<Duration>) -> Result<ExitStatus, &'stat
             Err(_) => return Err("cannot be waited for"),
             Ok(None) if Instant::now() < until => sleep(LOOK_AGAIN),
             Ok(None) => {
+                kill_tree(child.id());
                 // It may have ended in this moment.
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err("it took longer than its timeout");
             }
         }
+    }
+}
+
+/// What it has started goes with it, where that can be told.
+fn kill_tree(hook: u32) {
+    // Another PID namespace's procfs would give numbers of others.
+    let is_ours =
+        fs::read_link("/proc/self").is_ok_and(|own| own.to_str() == Some(&std::process::id().to_string()));
+    let Some(hook) = i32::try_from(hook).ok().filter(|_| is_ours) else { return };
+    for _ in 0..KILLS {
+        if process::kill_tree(hook) {
+            return;
+        }
+        sleep(LOOK_AGAIN);
     }
 }
 
@@ -181,6 +198,15 @@ mod tests {
         let args = [b"sh".to_vec(), b"-c".to_vec(), b"exec sleep 600".to_vec()];
         let error = run(&shell(&args, &[], Some(Duration::from_millis(50))), b"").unwrap_err();
         assert!(error.contains("timeout"), "{error}");
+        let left = std::env::temp_dir().join(format!("corten-hook-left-{}", std::process::id()));
+        let script = format!("trap '' TERM; sleep 600 & echo $! > {}; wait; sleep 600", left.display());
+        let args = [b"sh".to_vec(), b"-c".to_vec(), script.into_bytes()];
+        run(&shell(&args, &[], Some(Duration::from_millis(300))), b"").unwrap_err();
+        let pid: i32 = std::fs::read_to_string(&left).unwrap().trim().parse().unwrap();
+        std::fs::remove_file(left).unwrap();
+        // Its parent is whoever takes in orphans: it may be there until that one looks.
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(status.is_empty() || status.contains(") Z "), "{status}");
         // More than a pipe holds, and something left behind that keeps it open.
         let args =
             [b"sh".to_vec(), b"-c".to_vec(), b"sleep 40 & head -c 300000 /dev/zero >&2; exit 3".to_vec()];

@@ -14,6 +14,10 @@ use nix::sys::socket::{
 
 use crate::{SysError, SysResult};
 
+/// Descriptors that the kernel lets one message have (`SCM_MAX_FD`). Those for which there is no room here would be open
+/// and known to nobody.
+const MOST_PASSED: usize = 253;
+
 /// Listens at `path`; a socket left behind there is replaced.
 ///
 /// # Errors
@@ -158,7 +162,7 @@ pub fn write(socket: BorrowedFd<'_>, bytes: &[u8], passed: &[BorrowedFd<'_>]) ->
 /// # Errors
 /// The kernel's; `EAGAIN` when there is nothing and the socket is non-blocking.
 pub fn read(socket: BorrowedFd<'_>, buffer: &mut [u8], passed: &mut VecDeque<OwnedFd>) -> SysResult<usize> {
-    let mut control = nix::cmsg_space!([RawFd; 8]);
+    let mut control = nix::cmsg_space!([RawFd; MOST_PASSED]);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = loop {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -181,7 +185,7 @@ pub fn read(socket: BorrowedFd<'_>, buffer: &mut [u8], passed: &mut VecDeque<Own
 /// # Errors
 /// The kernel's; `EAGAIN` when there is none and the socket is non-blocking.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> SysResult<(usize, Option<OwnedFd>)> {
-    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut control = nix::cmsg_space!([RawFd; MOST_PASSED]);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = loop {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -241,6 +245,19 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn of_more_descriptors_than_are_wanted_none_stays_open() {
+        let (a, b) = message_pair().unwrap();
+        let (reader, writer) = crate::fd::pipe().unwrap();
+        write(a.as_fd(), b"take these", &[writer.as_fd(); 200]).unwrap();
+        drop(writer);
+        let (length, passed) = receive(b.as_fd(), &mut [0; 64]).unwrap();
+        assert_eq!((length, passed.is_some()), (10, true));
+        drop(passed);
+        // Nobody can write to it any more: it is at its end.
+        assert_eq!(std::fs::File::from(reader).read(&mut [0; 1]).unwrap(), 0);
+    }
 
     #[test]
     fn a_descriptor_travels_with_its_message() {

@@ -3,7 +3,7 @@
 use e2e::client::Cri;
 use e2e::image::{Image, busybox};
 use e2e::pods::{container, secured};
-use e2e::proto::{Capability, ContainerConfig, NamespaceMode, PodSandboxConfig};
+use e2e::proto::{Capability, ContainerConfig, NamespaceMode, PodSandboxConfig, SecurityProfile};
 use e2e::rootfs::Rootfs;
 use e2e::world::{World, wait_exited};
 use std::fs;
@@ -68,21 +68,36 @@ async fn pod(world: &World, name: &str, pid: NamespaceMode) -> (Cri, PodSandboxC
     (cri, config, id)
 }
 
-#[test]
-fn a_tracer_reaches_nothing_through_commands() {
+fn through_commands(name: &str, attacker: &ContainerConfig) {
     let Some(world) = World::new().unwrap() else { return };
     world.tokio.block_on(async {
-        let (cri, config, id) = pod(&world, "trace-exec", NamespaceMode::Container).await;
-        let tracer = cri.create(&id, &tracing(4), &config).await.unwrap();
+        let (cri, config, id) = pod(&world, name, NamespaceMode::Container).await;
+        let tracer = cri.create(&id, attacker, &config).await.unwrap();
         cri.start(&tracer).await.unwrap();
-        begun(&world, &cri, "trace-exec", &tracer).await;
+        begun(&world, &cri, name, &tracer).await;
         for _ in 0..20 {
             let told = cri.exec(&tracer, &["/bin/echo", "told"], 20).await.unwrap();
             assert_eq!((told.exit_code, told.stdout.as_slice()), (0, b"told\n".as_slice()));
         }
-        verdict(&world, &cri, "trace-exec", &tracer).await;
+        verdict(&world, &cri, name, &tracer).await;
         cri.end_pod(&id).await.unwrap();
     });
+}
+
+#[test]
+fn a_tracer_reaches_nothing_through_commands() {
+    through_commands("trace-exec", &tracing(4));
+}
+
+#[test]
+fn a_tracer_makes_no_command_call_what_its_own_filter_forbids() {
+    for no_new_privs in [false, true] {
+        let attacker = secured(tracing(4), |security| {
+            security.seccomp = Some(SecurityProfile::default());
+            security.no_new_privs = no_new_privs;
+        });
+        through_commands(&format!("trace-filter-{no_new_privs}"), &attacker);
+    }
 }
 
 /// While the tracer works, other containers of its PID namespace are made, wait, run, are joined by a command and go.

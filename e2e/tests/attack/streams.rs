@@ -157,12 +157,12 @@ fn flood(raw: &mut Raw, stream: u32) -> bool {
 }
 
 /// How many descriptors a daemon has that is left alone. What it has ready for the next pod is made a moment after the
-/// last one, and given up ten seconds later.
+/// last one, and given up ten seconds later; files that are watched are opened anew for a moment every now and then.
 fn at_rest(pid: i32) -> usize {
-    let (mut before, mut since) = (descriptors(pid), Instant::now());
+    let (mut before, mut since, mut last) = (descriptors(pid), Instant::now(), None);
     wait::until("descriptors at rest", Duration::from_secs(60), || {
         let now = descriptors(pid);
-        if now != before {
+        if now != before && last.replace(now) == Some(now) {
             (before, since) = (now, Instant::now());
         }
         since.elapsed() > Duration::from_secs(11)

@@ -11,7 +11,7 @@ pub struct Counted {
     pub huge_pages: bool,
     /// The most huge pages ever; v1 only.
     pub huge_page_peaks: bool,
-    /// Bytes and operations by block device: of a host whose filesystems are on none there are no such.
+    /// Bytes and operations by block device: of a container whose files are on none there are no such.
     pub devices: bool,
     /// What the kernel's cost model says of block devices; v2 with the model switched on.
     pub device_costs: bool,
@@ -48,7 +48,7 @@ impl Host {
         Counted {
             huge_pages: of_pages("usage_in_bytes"),
             huge_page_peaks: of_pages("max_usage_in_bytes"),
-            devices: self.detail_v1("").is_ok_and(|root| !root.devices.is_empty()),
+            devices: has("blkio", "blkio.throttle.io_service_bytes"),
             device_costs: false,
             pressure: false,
             kernel_memory: has("memory", "memory.kmem.usage_in_bytes"),
@@ -69,8 +69,7 @@ impl Host {
         Counted {
             huge_pages: controller("hugetlb") && !page_sizes().is_empty(),
             huge_page_peaks: false,
-            // What has not been used by anybody yet is not there for anybody.
-            devices: controller("io") && text("", "io.stat").is_none_or(|stat| !stat.trim().is_empty()),
+            devices: controller("io"),
             device_costs: controller("io") && costs.contains("enable=1"),
             pressure: text("", "cpu.pressure").is_some(),
             kernel_memory: stat.is_none_or(|stat| stat.lines().any(|line| line.starts_with("kernel "))),
@@ -96,7 +95,6 @@ mod tests {
             assert_eq!(counted.huge_pages, !detail.huge_pages.is_empty());
             assert_eq!(counted.kernel_memory, detail.kernel.is_some());
             assert_eq!(counted.memory_peak, detail.peak.is_some());
-            assert_eq!(counted.devices, !detail.devices.is_empty());
             assert!(!counted.pressure && !counted.device_costs);
         }
     }

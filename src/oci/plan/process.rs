@@ -3,7 +3,7 @@
 use crate::caps::CapSet;
 use crate::error::{OciError, OciResult};
 use crate::seccomp;
-use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Spec};
+use oci_spec::runtime::{Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitType, Spec};
 use sys::process::resource;
 use wire::plan::{Bytes, ProcessPlan};
 
@@ -15,7 +15,7 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
     let process = spec.process().as_ref().ok_or_else(|| OciError::invalid("spec.process", "is missing"))?;
     let user = process.user();
     let sets = process.capabilities().as_ref();
-    let bits = |set: Option<&oci_spec::runtime::Capabilities>| CapSet::from_spec(set).bits();
+    let bits = |set: Option<&Capabilities>| CapSet::from_spec(set).bits();
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let filter = profile.map(seccomp::program).transpose()?;
     let owned = |list: Option<&Vec<String>>| -> Vec<Bytes> {
@@ -33,7 +33,7 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
         effective: bits(sets.and_then(|sets| sets.effective().as_ref())),
         permitted: bits(sets.and_then(|sets| sets.permitted().as_ref())),
         inheritable: bits(sets.and_then(|sets| sets.inheritable().as_ref())),
-        ambient: bits(sets.and_then(|sets| sets.ambient().as_ref())),
+        ambient: ambient(sets),
         no_new_privs: process.no_new_privileges().unwrap_or(false),
         oom_score_adj: process.oom_score_adj(),
         rlimits: process.rlimits().iter().flatten().map(rlimit).collect(),
@@ -43,6 +43,15 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
         selinux: process.selinux_label().clone().unwrap_or_default().into_bytes(),
         // Who has the bundle adds it.
         seccomp_agent: None,
+    })
+}
+
+/// Those that the kernel raises: without being permitted and inheritable they are nothing, for runc too.
+fn ambient(sets: Option<&LinuxCapabilities>) -> u64 {
+    let bits = |set: Option<&Capabilities>| CapSet::from_spec(set).bits();
+    sets.map_or(0, |sets| {
+        let [ambient, permitted, inheritable] = [sets.ambient(), sets.permitted(), sets.inheritable()];
+        bits(ambient.as_ref()) & bits(permitted.as_ref()) & bits(inheritable.as_ref())
     })
 }
 

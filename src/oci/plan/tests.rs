@@ -102,6 +102,19 @@ fn ambient_is_the_only_way_to_inherit() {
     assert_eq!([process.inheritable, process.ambient], [one; 2]);
 }
 
+/// As of `runc spec`, which writes no inheritable ones.
+#[test]
+fn what_is_not_inheritable_is_not_ambient() {
+    let ambient = |inheritable: &[&str]| {
+        let sets = serde_json::json!({ "permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": inheritable, "ambient": ["CAP_KILL"] });
+        let process = serde_json::json!({ "user": { "uid": 0, "gid": 0 }, "args": ["true"], "cwd": "/", "capabilities": sets });
+        let spec = serde_json::from_value(serde_json::json!({ "ociVersion": "1.0.2", "process": process }));
+        super::process(&spec.unwrap()).unwrap().ambient
+    };
+    assert_eq!(ambient(&[]), 0);
+    assert_eq!(ambient(&["CAP_KILL", "CAP_CHOWN"]), CapSet::parse("t", ["KILL"]).unwrap().bits());
+}
+
 #[test]
 fn an_exec_is_the_container_with_another_program() {
     let mut case = Case::new();
