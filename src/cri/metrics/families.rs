@@ -37,8 +37,6 @@ impl Family {
             _ if about("container_hugetlb_") => host.huge_pages,
             _ if about("container_pressure_") => host.pressure,
             _ if about("container_fs_io_cost_") => host.device_costs,
-            _ if about("container_fs_reads_") || about("container_fs_writes_") => host.devices,
-            _ if about("container_blkio_") => host.devices,
             _ => true,
         }
     }

@@ -72,6 +72,9 @@ impl Samples {
             }
         }
         detail.devices.iter().for_each(|device| self.device(device));
+        if detail.devices.is_empty() {
+            self.no_device();
+        }
         self.add(&family::THREADS, usage.stats.pids);
         self.add(&family::THREADS_MAX, detail.pids_max.unwrap_or(0));
     }
@@ -120,6 +123,19 @@ impl Samples {
         ] {
             self.add_if(stalled, pressure.map(|pressure| pressure.full.total_us / US));
             self.add_if(waiting, pressure.map(|pressure| pressure.some.total_us / US));
+        }
+    }
+
+    /// Nothing was read from and written to any: what is described has a sample, as cAdvisor's have an empty device where
+    /// they are of none.
+    fn no_device(&mut self) {
+        let none = "";
+        for family in [&family::FS_READ_BYTES, &family::FS_READS, &family::FS_WRITE_BYTES, &family::FS_WRITES]
+        {
+            self.add_with(family, &[none], 0);
+        }
+        for operation in ["Read", "Write"] {
+            self.add_with(&family::BLKIO, &[none, none, none, operation], 0);
         }
     }
 

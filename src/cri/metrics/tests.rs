@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const EVERYTHING: Counted = Counted {
     huge_pages: true,
     huge_page_peaks: true,
-    devices: true,
     device_costs: true,
     pressure: true,
     kernel_memory: true,

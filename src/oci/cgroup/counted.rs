@@ -11,8 +11,6 @@ pub struct Counted {
     pub huge_pages: bool,
     /// The most huge pages ever; v1 only.
     pub huge_page_peaks: bool,
-    /// Bytes and operations by block device: of a container whose files are on none there are no such.
-    pub devices: bool,
     /// What the kernel's cost model says of block devices; v2 with the model switched on.
     pub device_costs: bool,
     /// Time lost waiting; v2 with PSI.
@@ -48,7 +46,6 @@ impl Host {
         Counted {
             huge_pages: of_pages("usage_in_bytes"),
             huge_page_peaks: of_pages("max_usage_in_bytes"),
-            devices: has("blkio", "blkio.throttle.io_service_bytes"),
             device_costs: false,
             pressure: false,
             kernel_memory: has("memory", "memory.kmem.usage_in_bytes"),
@@ -69,7 +66,6 @@ impl Host {
         Counted {
             huge_pages: controller("hugetlb") && !page_sizes().is_empty(),
             huge_page_peaks: false,
-            devices: controller("io"),
             device_costs: controller("io") && costs.contains("enable=1"),
             pressure: text("", "cpu.pressure").is_some(),
             kernel_memory: stat.is_none_or(|stat| stat.lines().any(|line| line.starts_with("kernel "))),
