@@ -32,7 +32,7 @@ fn terminated(status: &Value, name: &str) -> Value {
 
 /// One after the other, then the container; one that fails keeps the container from starting.
 fn init(stage: &Stage<'_>) {
-    let volume = json!([{"name": "work", "mountPath": "/work"}]);
+    let volume = json!([{"name": "work", "mountPath": "/data"}]);
     let with = |name: &str, script: &str| {
         let mut made = container(name, script);
         made["volumeMounts"] = volume.clone();
@@ -40,8 +40,8 @@ fn init(stage: &Stage<'_>) {
     };
     let spec = json!({
         "restartPolicy": "Never", "volumes": [{"name": "work", "emptyDir": {}}],
-        "initContainers": [with("first", "echo first >>/work/all"), with("second", "echo second >>/work/all")],
-        "containers": [with("main", "cat /work/all")],
+        "initContainers": [with("first", "echo first >>/data/all"), with("second", "echo second >>/data/all")],
+        "containers": [with("main", "cat /data/all")],
     });
     assert_eq!(stage.output(pod("init", spec)), "first\nsecond\n");
     let spec = json!({
@@ -57,12 +57,12 @@ fn init(stage: &Stage<'_>) {
 
 /// It starts before the container, is there while that runs, and ends after it.
 fn sidecar(stage: &Stage<'_>) {
-    let mut beside = container("beside", &format!("touch /work/up; {IDLE}"));
+    let mut beside = container("beside", &format!("touch /data/up; {IDLE}"));
     beside["restartPolicy"] = json!("Always");
-    beside["startupProbe"] = json!({"exec": {"command": ["cat", "/work/up"]}, "periodSeconds": 1});
-    let mut main = container("main", "cat /work/up && echo there");
+    beside["startupProbe"] = json!({"exec": {"command": ["cat", "/data/up"]}, "periodSeconds": 1});
+    let mut main = container("main", "cat /data/up && echo there");
     for it in [&mut beside, &mut main] {
-        it["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+        it["volumeMounts"] = json!([{"name": "work", "mountPath": "/data"}]);
     }
     let spec = json!({
         "restartPolicy": "Never", "initContainers": [beside], "containers": [main],
@@ -128,9 +128,9 @@ fn never_pull(stage: &Stage<'_>) {
 fn restarts(stage: &Stage<'_>) {
     let mut main = container(
         "main",
-        "n=$(cat /work/n 2>/dev/null || echo 0); echo life $n; echo $((n + 1)) >/work/n; [ $n -ge 2 ] && exec sleep 1000000; exit 5",
+        "n=$(cat /data/n 2>/dev/null || echo 0); echo life $n; echo $((n + 1)) >/data/n; [ $n -ge 2 ] && exec sleep 1000000; exit 5",
     );
-    main["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    main["volumeMounts"] = json!([{"name": "work", "mountPath": "/data"}]);
     stage.create(pod("again", json!({"containers": [main], "volumes": [{"name": "work", "emptyDir": {}}]})));
     let status = stage.until("the third life", "again", |pod| {
         let status = &pod["status"]["containerStatuses"][0];

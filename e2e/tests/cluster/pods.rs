@@ -111,9 +111,9 @@ fn failing_hook(stage: &Stage<'_>) {
 }
 
 fn identity(stage: &Stage<'_>) {
-    let mut main = container("main", "id -u; id -g; id -G; stat -c %g /work; grep NoNewPrivs /proc/1/status");
+    let mut main = container("main", "id -u; id -g; id -G; stat -c %g /data; grep NoNewPrivs /proc/1/status");
     main["securityContext"] = json!({"allowPrivilegeEscalation": false});
-    main["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    main["volumeMounts"] = json!([{"name": "work", "mountPath": "/data"}]);
     let output = stage.output(pod(
         "identity",
         json!({
@@ -194,9 +194,9 @@ fn resize(stage: &Stage<'_>) {
 
 /// Root of the pod is nobody of the node's, and files of its volumes are its own all the same.
 fn user_namespace(stage: &Stage<'_>) {
-    let script = "id -u; awk '{ print ($2 > 0) }' /proc/self/uid_map; touch /work/own; stat -c %u /work/own";
+    let script = "id -u; awk '{ print ($2 > 0) }' /proc/self/uid_map; touch /data/own; stat -c %u /data/own";
     let mut main = container("main", script);
-    main["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    main["volumeMounts"] = json!([{"name": "work", "mountPath": "/data"}]);
     let spec = json!({
         "restartPolicy": "Never", "hostUsers": false, "containers": [main],
         "volumes": [{"name": "work", "emptyDir": {}}],
@@ -216,11 +216,11 @@ fn memory(stage: &Stage<'_>) {
 
 /// A container sees, and may signal, the processes of another one of its pod.
 fn shared_processes(stage: &Stage<'_>) {
-    let mounts = json!([{"name": "work", "mountPath": "/work"}]);
+    let mounts = json!([{"name": "work", "mountPath": "/data"}]);
     // Kubernetes makes one dollar of two.
     let mut victim =
-        container("victim", "trap 'exit 9' USR1; echo $$$$ >/work/pid; while :; do sleep 0.1; done");
-    let mut killer = container("killer", "until kill -USR1 $(cat /work/pid); do sleep 0.1; done");
+        container("victim", "trap 'exit 9' USR1; echo $$$$ >/data/pid; while :; do sleep 0.1; done");
+    let mut killer = container("killer", "until kill -USR1 $(cat /data/pid); do sleep 0.1; done");
     for it in [&mut victim, &mut killer] {
         it["volumeMounts"] = mounts.clone();
     }

@@ -31,11 +31,11 @@ fn once(script: &str, mounts: &Value, volumes: &Value) -> Value {
 
 /// It outlives its containers, and two share it.
 fn empty(stage: &Stage<'_>) {
-    let mounts = json!([{"name": "work", "mountPath": "/work"}]);
-    let mut writer = container("writer", "echo told >/work/file.new; mv /work/file.new /work/file");
+    let mounts = json!([{"name": "work", "mountPath": "/data"}]);
+    let mut writer = container("writer", "echo told >/data/file.new; mv /data/file.new /data/file");
     writer["volumeMounts"] = mounts.clone();
     let mut pod = once(
-        "until [ -e /work/file ]; do sleep 0.1; done; cat /work/file",
+        "until [ -e /data/file ]; do sleep 0.1; done; cat /data/file",
         &mounts,
         &json!([{"name": "work", "emptyDir": {}}]),
     );
@@ -46,9 +46,9 @@ fn empty(stage: &Stage<'_>) {
 }
 
 fn memory(stage: &Stage<'_>) {
-    let script = "awk '$2 == \"/work\" { print $3 }' /proc/mounts; df -k /work | awk 'NR == 2 { print $2 }'";
+    let script = "awk '$2 == \"/data\" { print $3 }' /proc/mounts; df -k /data | awk 'NR == 2 { print $2 }'";
     let volumes = json!([{"name": "work", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}}]);
-    let output = stage.output(once(script, &json!([{"name": "work", "mountPath": "/work"}]), &volumes));
+    let output = stage.output(once(script, &json!([{"name": "work", "mountPath": "/data"}]), &volumes));
     assert_eq!(output, "tmpfs\n8192\n");
 }
 
@@ -85,8 +85,8 @@ fn read_only(stage: &Stage<'_>) {
 }
 
 fn sub_path(stage: &Stage<'_>) {
-    let mut first = container("first", "mkdir -p /work/deep/er; echo below >/work/deep/er/file");
-    first["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    let mut first = container("first", "mkdir -p /data/deep/er; echo below >/data/deep/er/file");
+    first["volumeMounts"] = json!([{"name": "work", "mountPath": "/data"}]);
     let mounts = json!([
         {"name": "work", "mountPath": "/er", "subPath": "deep/er"},
         {"name": "work", "mountPath": "/file", "subPath": "deep/er/file"},
