@@ -1,17 +1,49 @@
-//! `corten config status`: what a running daemon made of its files.
+//! `corten config …`: every setting, whether files are right, what a running daemon made of them.
 
 use crate::admin::{self, Client, ClientError};
-use crate::cli::print;
 use crate::config;
 use crate::error::Error;
 use crate::reload::ConfigStatus;
+use cli::config::ConfigCommand;
+use client::print;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Shows it; fails while the files are refused.
+/// `corten config …`.
 ///
 /// # Errors
-/// The daemon cannot be reached, or refuses its files.
-pub(crate) fn status(file: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<(), Error> {
+/// The configuration is refused, or the daemon cannot be reached.
+pub(crate) fn run(command: ConfigCommand) -> Result<(), Error> {
+    match command {
+        ConfigCommand::Default => print_default(),
+        ConfigCommand::Status { config, admin, json } => status(config.as_deref(), admin, json),
+        ConfigCommand::Check { config, no_host } => check(config.as_deref(), no_host),
+    }
+}
+
+/// `corten config default`.
+fn print_default() -> Result<(), Error> {
+    Ok(print(config::DEFAULT_TEXT)?)
+}
+
+/// `corten config check`: success means that `corten serve` would accept the same files, and lacks nothing on this host.
+fn check(file: Option<&Path>, no_host: bool) -> Result<(), Error> {
+    let loaded = Arc::new(config::load(file)?);
+    if !no_host {
+        config::check_host(&loaded).none()?;
+    }
+    if loaded.files.is_empty() {
+        return Ok(print("no configuration file, the defaults apply\n")?);
+    }
+    let mut text = String::new();
+    for file in &loaded.files {
+        text.push_str(&format!("{}: ok\n", file.display()));
+    }
+    Ok(print(&text)?)
+}
+
+/// Shows what the daemon has read; fails while the files are refused.
+fn status(file: Option<&Path>, socket: Option<PathBuf>, json: bool) -> Result<(), Error> {
     let socket = match socket {
         Some(socket) => socket,
         // The daemon runs, whatever has become of its files.

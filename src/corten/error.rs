@@ -118,11 +118,8 @@ pub(crate) enum Error {
     #[error("damaged: {0}")]
     Damaged(String),
     /// stdout cannot be written.
-    #[error("cannot write to stdout")]
-    Print {
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Print(#[from] client::PrintError),
 }
 
 /// The kernel refuses a user what root may do.

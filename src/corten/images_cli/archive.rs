@@ -3,6 +3,7 @@
 
 use super::load::refuse;
 use crate::error::Error;
+use cli::image::READ_ARCHIVE;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::path::Path;
@@ -18,9 +19,6 @@ const OPEN: u8 = b'o';
 /// Most bytes of what the reader says of a failure.
 const LONGEST: u64 = 64 << 10;
 
-/// What goes by this name is the reader, and not for people.
-pub(super) const COMMAND: &str = "read-archive";
-
 /// A reader that has opened its archive.
 pub(super) struct Reader {
     child: Child,
@@ -35,7 +33,7 @@ impl Reader {
     pub(super) async fn open(archive: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Archive { path: archive.to_owned(), source };
         let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-            .args(["image", COMMAND, "--"])
+            .args(["image", READ_ARCHIVE, "--"])
             .arg(archive)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

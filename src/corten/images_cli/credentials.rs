@@ -2,27 +2,12 @@
 
 use crate::admin::Secrets;
 use crate::error::Error;
-use clap::Args;
+use cli::image::CredentialArgs;
 use image::{Credentials, ImageError, Reference};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-
-/// How to say who pulls.
-#[derive(Debug, Args)]
-pub(super) struct CredentialArgs {
-    /// User name, or USER:PASSWORD (which other users of this machine can see while it runs)
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
-    /// Read the password from stdin
-    #[arg(long, requires = "creds")]
-    password_stdin: bool,
-    /// Docker's configuration file with credentials [default: $REGISTRY_AUTH_FILE, $DOCKER_CONFIG/config.json,
-    /// ~/.docker/config.json]
-    #[arg(long, value_name = "FILE", conflicts_with = "creds")]
-    authfile: Option<PathBuf>,
-}
 
 /// Credentials and where they are from.
 pub(super) struct Found {
@@ -55,74 +40,67 @@ struct Entry {
     registry_token: String,
 }
 
-impl CredentialArgs {
-    /// The credentials for the registry of this reference.
-    ///
-    /// # Errors
-    /// When a file that is named, or stdin, cannot be read.
-    pub(super) fn find(&self, reference: &str) -> Result<Found, Error> {
-        if let Some(text) = &self.creds {
-            return self.given(text);
-        }
-        let registry = match Reference::parse(reference) {
-            Ok(reference) => reference.registry().to_owned(),
-            // The daemon says what is wrong with it.
-            Err(_) => return Ok(Found { secrets: None, source: "none".to_owned() }),
-        };
-        let Some((path, named)) = self.file() else {
-            return Ok(Found { secrets: None, source: "none".to_owned() });
-        };
-        let refuse = |reason: String| Error::Credentials { path: path.clone(), reason };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
-                return Ok(Found {
-                    secrets: None,
-                    source: format!("none ({} does not exist)", path.display()),
-                });
-            }
-            Err(error) => return Err(refuse(error.to_string())),
-        };
-        // The parser's message tells line and column, and would quote what may be a secret.
-        let config: DockerConfig = serde_json::from_str(&text).map_err(|error| {
-            refuse(format!("malformed at line {}, column {}", error.line(), error.column()))
-        })?;
-        let found = config.find(&registry, &path);
-        match found.secrets.clone().map(|secrets| Credentials::from(secrets).check()) {
-            Some(Err(ImageError::Credentials(problem))) => {
-                Err(refuse(format!("its entry for {registry}: {problem}")))
-            }
-            Some(Err(error)) => Err(refuse(error.to_string())),
-            Some(Ok(())) | None => Ok(found),
-        }
+/// The credentials for the registry of this reference.
+///
+/// # Errors
+/// When a file that is named, or stdin, cannot be read.
+pub(super) fn find(args: &CredentialArgs, reference: &str) -> Result<Found, Error> {
+    if let Some(text) = &args.creds {
+        return given(args, text);
     }
+    let registry = match Reference::parse(reference) {
+        Ok(reference) => reference.registry().to_owned(),
+        // The daemon says what is wrong with it.
+        Err(_) => return Ok(Found { secrets: None, source: "none".to_owned() }),
+    };
+    let Some((path, named)) = file(args) else {
+        return Ok(Found { secrets: None, source: "none".to_owned() });
+    };
+    let refuse = |reason: String| Error::Credentials { path: path.clone(), reason };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => {
+            return Ok(Found { secrets: None, source: format!("none ({} does not exist)", path.display()) });
+        }
+        Err(error) => return Err(refuse(error.to_string())),
+    };
+    // The parser's message tells line and column, and would quote what may be a secret.
+    let config: DockerConfig = serde_json::from_str(&text)
+        .map_err(|error| refuse(format!("malformed at line {}, column {}", error.line(), error.column())))?;
+    let found = config.find(&registry, &path);
+    match found.secrets.clone().map(|secrets| Credentials::from(secrets).check()) {
+        Some(Err(ImageError::Credentials(problem))) => {
+            Err(refuse(format!("its entry for {registry}: {problem}")))
+        }
+        Some(Err(error)) => Err(refuse(error.to_string())),
+        Some(Ok(())) | None => Ok(found),
+    }
+}
 
-    fn given(&self, text: &str) -> Result<Found, Error> {
-        let (username, password) = match (text.split_once(':'), self.password_stdin) {
-            (None, false) | (Some(_), true) => {
-                let reason = "--creds takes USER:PASSWORD, or USER together with --password-stdin".to_owned();
-                return Err(Error::Credentials { path: "--creds".into(), reason });
-            }
-            (Some((user, password)), false) => (user.to_owned(), password.to_owned()),
-            (None, true) => (text.to_owned(), password_from_stdin()?),
-        };
-        let secrets = Some(Secrets { username, password, ..Secrets::default() });
-        Ok(Found { secrets, source: "--creds".to_owned() })
-    }
+fn given(args: &CredentialArgs, text: &str) -> Result<Found, Error> {
+    let (username, password) = match (text.split_once(':'), args.password_stdin) {
+        (None, false) | (Some(_), true) => {
+            let reason = "--creds takes USER:PASSWORD, or USER together with --password-stdin".to_owned();
+            return Err(Error::Credentials { path: "--creds".into(), reason });
+        }
+        (Some((user, password)), false) => (user.to_owned(), password.to_owned()),
+        (None, true) => (text.to_owned(), password_from_stdin()?),
+    };
+    let secrets = Some(Secrets { username, password, ..Secrets::default() });
+    Ok(Found { secrets, source: "--creds".to_owned() })
+}
 
-    /// The file to look into, and whether it must be there.
-    fn file(&self) -> Option<(PathBuf, bool)> {
-        let variable =
-            |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        if let Some(path) = &self.authfile {
-            return Some((path.clone(), true));
-        }
-        if let Some(path) = variable("REGISTRY_AUTH_FILE") {
-            return Some((path, true));
-        }
-        let directory = variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")));
-        Some((directory?.join("config.json"), false))
+/// The file to look into, and whether it must be there.
+fn file(args: &CredentialArgs) -> Option<(PathBuf, bool)> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(path) = &args.authfile {
+        return Some((path.clone(), true));
     }
+    if let Some(path) = variable("REGISTRY_AUTH_FILE") {
+        return Some((path, true));
+    }
+    let directory = variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")));
+    Some((directory?.join("config.json"), false))
 }
 
 impl DockerConfig {
@@ -195,11 +173,11 @@ mod tests {
             ("reg.example/app", "its entry for reg.example: "),
             ("b.example/app", "its entry for b.example: auth is not base64"),
         ] {
-            let error = args.find(image).err().unwrap().to_string();
+            let error = super::find(&args, image).err().unwrap().to_string();
             let start = format!("cannot use the credentials of {}: {told}", path.display());
             assert!(error.starts_with(&start) && !error.contains("secret"), "{error}");
         }
-        assert!(args.find("c.example/app").is_ok());
+        assert!(super::find(&args, "c.example/app").is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `corten image explain` for people.
 
-use super::table::size;
+use client::table::size;
 use image::{ExplainedHost, Explanation};
 
 /// The explanation in words; `source` is where the command line found credentials.

@@ -1,7 +1,7 @@
 //! Lists for people.
 
-use super::table::{size, table};
 use crate::admin::ImageView;
+use client::table::{size, table};
 use image::{DiskUsage, LayerPhase, Left, Loaded, LoadedImage, Pruned, PullProgress};
 
 /// Digits of an id that tell images apart for people.

@@ -7,113 +7,17 @@ mod list;
 mod load;
 mod pull;
 mod save;
-mod table;
 mod verify;
 
 use crate::admin::{self, Client, ClientError, ImageView, PullRequest, RemoveRequest, Sought};
-use crate::cli::print;
 use crate::config;
 use crate::error::Error;
-use clap::{Args, Subcommand};
+use cli::image::{ImageArgs, ImageCommand};
+use client::print;
 use image::Pruned;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::{Path, PathBuf};
-
-/// `corten image`.
-#[derive(Debug, Args)]
-pub(crate) struct ImageArgs {
-    #[command(subcommand)]
-    command: ImageCommand,
-    /// The daemon's configuration file, which says where its state directory is
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The daemon's administration socket [default: admin.sock in the state directory]
-    #[arg(long, global = true, value_name = "PATH")]
-    admin: Option<PathBuf>,
-    /// Print JSON, one value a line: of lists an entry, of pull and verify what happens, the last line being "done" or
-    /// "failed"
-    #[arg(long, global = true)]
-    json: bool,
-}
-
-/// What to do with images.
-#[derive(Debug, Subcommand)]
-enum ImageCommand {
-    /// List images
-    Ls,
-    /// Pull an image and show how it goes
-    Pull {
-        /// The reference, such as docker.io/library/busybox:1
-        reference: String,
-        #[command(flatten)]
-        credentials: credentials::CredentialArgs,
-    },
-    /// Remove images with all their tags; layers that a container uses stay until it is gone
-    Rm {
-        /// Ids (or unique beginnings of one), tags or digests
-        #[arg(required = true)]
-        images: Vec<String>,
-    },
-    /// Show everything about an image
-    Inspect {
-        /// Id, tag or digest
-        image: String,
-    },
-    /// Remove images without a tag that no container uses, and what interrupted pulls left
-    Prune {
-        /// Remove every image that no container uses and that is not pinned
-        #[arg(long)]
-        all: bool,
-    },
-    /// Show what images take on the disk, and what each removal would give back
-    Df,
-    /// Bring in images from an archive: an OCI image layout or what `docker save` writes
-    Load {
-        /// The archive, a directory with an image layout, or - for stdin
-        archive: PathBuf,
-        /// The name of its image, where it holds one
-        #[arg(long, value_name = "REFERENCE")]
-        name: Option<String>,
-    },
-    /// Write an archive to stdout, for `load`
-    #[command(hide = true, name = archive::COMMAND)]
-    ReadArchive {
-        /// The archive, or a directory with an image layout
-        archive: PathBuf,
-    },
-    /// Save images into an archive that is an OCI image layout and what `docker save` writes at once
-    Save {
-        /// Ids, tags or digests
-        #[arg(required = true)]
-        images: Vec<String>,
-        /// The archive to make, or - for stdout
-        #[arg(long, short, value_name = "PATH")]
-        output: PathBuf,
-        /// Make a directory with an OCI image layout instead
-        #[arg(long)]
-        layout: bool,
-    },
-    /// Hold every byte of images against what was pulled; ends with 1 where something is damaged
-    Verify {
-        /// Ids, tags or digests [default: all images]
-        images: Vec<String>,
-        /// Fetch what is damaged again, and nothing else
-        #[arg(long)]
-        repair: bool,
-        #[command(flatten)]
-        credentials: credentials::CredentialArgs,
-    },
-    /// Show the pulls under way
-    Ps,
-    /// Show how an image would be pulled, without pulling: hosts, credentials, platform, layers that are here
-    Explain {
-        /// The reference
-        reference: String,
-        #[command(flatten)]
-        credentials: credentials::CredentialArgs,
-    },
-}
+use std::path::Path;
 
 /// `corten image …`.
 ///
@@ -154,7 +58,7 @@ impl Session {
             ImageCommand::Ps => self.list("/v1/pulls", list::pulls).await,
             ImageCommand::Inspect { image } => {
                 let view: serde_json::Value = self.client.post("/v1/inspect", &image).await?;
-                print(&if self.json { line_of(&view)? } else { pretty(&view)? })
+                Ok(print(&if self.json { line_of(&view)? } else { pretty(&view)? })?)
             }
             ImageCommand::Load { archive, name } => {
                 let loaded = self.client.load(load::open(&archive).await?, name.as_deref()).await?;
@@ -164,7 +68,10 @@ impl Session {
             ImageCommand::Save { images, output, layout } => {
                 let saved = save::run(&mut self.client, &images, &output, layout).await?;
                 // Into stdout goes the archive.
-                if self.json && output != Path::new("-") { print(&line_of(&saved)?) } else { Ok(()) }
+                if self.json && output != Path::new("-") {
+                    print(&line_of(&saved)?)?;
+                }
+                Ok(())
             }
             ImageCommand::Verify { images, repair, credentials } => {
                 let images = self.named(images, repair).await?;
@@ -176,12 +83,12 @@ impl Session {
                 self.tell(&pruned, list::pruned)
             }
             ImageCommand::Pull { reference, credentials } => {
-                let found = credentials.find(&reference)?;
+                let found = credentials::find(&credentials, &reference)?;
                 let request = PullRequest { reference, secrets: found.secrets };
                 pull::run(&mut self.client, &request, self.json).await
             }
             ImageCommand::Explain { reference, credentials } => {
-                let found = credentials.find(&reference)?;
+                let found = credentials::find(&credentials, &reference)?;
                 let request = PullRequest { reference, secrets: found.secrets };
                 let explained = self.client.post("/v1/explain", &request).await?;
                 self.tell(&explained, |explained| explain::text(explained, &found.source))
@@ -213,13 +120,13 @@ impl Session {
 
     fn tell_all<T: Serialize>(&self, entries: &[T], text: impl Fn(&[T]) -> String) -> Result<(), Error> {
         if !self.json {
-            return print(&text(entries));
+            return Ok(print(&text(entries))?);
         }
-        print(&entries.iter().map(line_of).collect::<Result<String, Error>>()?)
+        Ok(print(&entries.iter().map(line_of).collect::<Result<String, Error>>()?)?)
     }
 
     fn tell<T: Serialize>(&self, answer: &T, text: impl Fn(&T) -> String) -> Result<(), Error> {
-        print(&if self.json { line_of(answer)? } else { text(answer) })
+        Ok(print(&if self.json { line_of(answer)? } else { text(answer) })?)
     }
 
     async fn remove(&mut self, images: Vec<String>) -> Result<(), Error> {

@@ -3,10 +3,10 @@
 
 use super::line_of;
 use super::list::short;
-use super::table::size;
 use crate::admin::{Client, ClientError, PullEvent, PullRequest};
-use crate::cli::print;
 use crate::error::Error;
+use client::print;
+use client::table::size;
 use image::{LayerPhase, LayerProgress, PullProgress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub(super) async fn run(client: &mut Client, request: &PullRequest, json: bool) 
             },
             PullEvent::Done(id) => {
                 bars.finish();
-                return if json { Ok(()) } else { print(&format!("{id}\n")) };
+                return if json { Ok(()) } else { Ok(print(&format!("{id}\n"))?) };
             }
             PullEvent::Failed(failure) => {
                 bars.clear();

@@ -2,6 +2,7 @@
 
 use crate::admin::{Archive, Client};
 use crate::error::Error;
+use client::PrintError;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read, Write};
@@ -29,7 +30,7 @@ pub(super) async fn run(
 ) -> Result<Saved, Error> {
     if output == Path::new("-") && io::stdout().is_terminal() {
         let source = io::Error::other("an archive is nothing for a terminal: name a file with --output");
-        return Err(Error::Print { source });
+        return Err(PrintError::from(source).into());
     }
     let mut archive = client.save(images).await?;
     let saved = Saved { output: output.to_owned(), images: images.clone(), remade_layers: archive.remade };
@@ -44,9 +45,9 @@ pub(super) async fn run(
     }
     if output == Path::new("-") {
         while let Some(piece) = archive.next().await? {
-            io::stdout().write_all(&piece).map_err(|source| Error::Print { source })?;
+            io::stdout().write_all(&piece).map_err(PrintError::from)?;
         }
-        io::stdout().flush().map_err(|source| Error::Print { source })?;
+        io::stdout().flush().map_err(PrintError::from)?;
         return Ok(saved);
     }
     if layout {

@@ -1,11 +1,12 @@
 //! `corten image verify`: what of the images is not what was pulled.
 
-use super::credentials::CredentialArgs;
+use super::credentials;
 use super::line_of;
 use super::list::short;
 use crate::admin::{Client, ClientError, PullRequest, VerifyEvent, VerifyRequest};
-use crate::cli::print;
 use crate::error::Error;
+use cli::image::CredentialArgs;
+use client::print;
 use image::{Damage, Part, VerifiedImage};
 use serde::Serialize;
 
@@ -21,7 +22,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     let mut wanted = Vec::with_capacity(images.len());
     for reference in images {
-        let found = repair.map(|credentials| credentials.find(&reference)).transpose()?;
+        let found = repair.map(|args| credentials::find(args, &reference)).transpose()?;
         wanted.push(PullRequest { reference, secrets: found.and_then(|found| found.secrets) });
     }
     let request = VerifyRequest { images: wanted, repair: repair.is_some() };

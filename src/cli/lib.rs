@@ -1,0 +1,44 @@
+//! What the command line of `corten` takes. Its help, its completions and its man pages are made of these definitions, which
+//! say nothing of what a command does: that is in `src/client` where the CRI's socket is enough, else in `src/corten`.
+//!
+//! One command, one file; its `Args` have public fields.
+
+pub mod config;
+pub mod image;
+pub mod serve;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// A Kubernetes container runtime.
+#[derive(Debug, Parser)]
+#[command(name = "corten", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer the Container Runtime Interface on a Unix socket
+    Serve(serve::ServeArgs),
+    /// Look after the images of a running daemon
+    Image(image::ImageArgs),
+    /// Show or check the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+}
+
+/// The command line as a tree, for what is made of it.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definitions_hold_together() {
+        super::definition().debug_assert();
+    }
+}
