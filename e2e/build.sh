@@ -13,6 +13,9 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
     echo "build: no static musl target here; linking the shim and the pause with glibc"
 fi
 . e2e/flags.sh
+# Which commit it is, for the metrics: nothing where there is none, as in two copies that are compared.
+CORTEN_COMMIT=${CORTEN_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)}
+export CORTEN_COMMIT
 # In one call, so that what they depend on is compiled once; e2e/lint.sh holds it to the same features.
 packages=(-p corten -p corten-oci -p cni)
 profile=ship fold=

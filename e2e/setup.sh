@@ -241,7 +241,7 @@ for what in "${@:-run}"; do
         critest_needs
         nextest
         other_target
-        packages attr containernetworking-plugins crun musl-tools iptables libcap2-bin openssl python3-grpcio runc skopeo umoci
+        packages attr containernetworking-plugins crun musl-tools iptables libcap2-bin openssl prometheus python3-grpcio runc skopeo umoci
         cni_plugins
         ;;
     bench)

@@ -183,6 +183,7 @@ impl Reloader {
         takers: Takers,
         metrics: ConfigMetrics,
     ) -> Arc<Self> {
+        metrics.in_force(&config);
         let (config, status) = (ArcSwap::from_pointee(config), Mutex::new(status));
         let (held, reading) = (watch::Sender::default(), tokio::sync::Mutex::default());
         Arc::new(Self { source, takers, config, status, metrics, held, look: Mutex::default(), reading })
@@ -270,6 +271,7 @@ impl Reloader {
 
     fn accept(&self, cause: &'static str, Read { files, problems, changed, waiting }: Read) {
         self.metrics.accepted(changed.len(), waiting.len());
+        self.metrics.in_force(&self.config.load());
         let waiting: Vec<String> = waiting.iter().map(|key| (*key).to_owned()).collect();
         let status = ConfigStatus {
             waiting_for_restart: waiting.clone(),

@@ -23,7 +23,25 @@ pub struct Gauges {
     pub shim_memory: u64,
 }
 
+/// What is known of the writing of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordGauges {
+    /// Records that a reboot would lose.
+    pub not_durable: u64,
+    /// Writes that failed since the daemon began.
+    pub failures: u64,
+}
+
 impl Engine {
+    /// How the writing of records goes.
+    pub fn gauges_of_records(&self) -> RecordGauges {
+        let not_durable = self.core.metrics.unwritten().get();
+        RecordGauges {
+            not_durable: u64::try_from(not_durable).unwrap_or_default(),
+            failures: crate::record::FAILURES.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+
     /// The figures now. Reads one file of /proc a pod.
     pub fn gauges(&self) -> Gauges {
         let mut gauges = Gauges::default();

@@ -44,7 +44,7 @@ pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession,
 pub use error::{EngineError, chain, printable};
 pub use events::{Event, EventKind, Subscription};
 pub use filter::{ContainerFilter, PodFilter, StateKind};
-pub use gauges::Gauges;
+pub use gauges::{Gauges, RecordGauges};
 pub use handlers::{HandlerInfo, HandlerKind, HandlerSettings};
 pub use identity::{ContainerIdentity, Identity};
 pub use images::Images;

@@ -1,18 +1,25 @@
 //! What the engine counts as it happens.
 
 use crate::error::EngineError;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use std::time::Duration;
 
 /// From a cached plan to a plugin at its deadline.
-const STAGE_SECONDS: [f64; 14] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
+const STAGE_SECONDS: [f64; 16] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0, 240.0];
+/// How containers mostly end: these have series from the start.
+const USUAL_EXITS: [(&str, &str); 5] =
+    [("Completed", "0"), ("Error", "1"), ("Error", "137"), (OOM_KILLED, "137"), ("StartError", "128")];
+/// The reason of containers that met their limit of memory.
+const OOM_KILLED: &str = "OOMKilled";
 
 /// The metrics of pods and containers.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     stages: HistogramVec,
     exits: IntCounterVec,
+    oom_kills: IntCounter,
+    supervisor_deaths: IntCounter,
     unwritten: IntGauge,
 }
 
@@ -35,14 +42,27 @@ impl Metrics {
             Opts::new("corten_container_exits_total", "Containers that ended, by reason and exit code."),
             &["reason", "code"],
         )?;
+        for (reason, code) in USUAL_EXITS {
+            exits.with_label_values(&[reason, code]).reset();
+        }
+        let oom_kills = IntCounter::new(
+            "corten_container_oom_kills_total",
+            "Containers that the kernel killed because they met their limit of memory.",
+        )?;
+        let supervisor_deaths = IntCounter::new(
+            "corten_shim_deaths_total",
+            "Supervisors that went without being told to, and their pods' containers with them.",
+        )?;
         registry.register(Box::new(stages.clone()))?;
+        registry.register(Box::new(oom_kills.clone()))?;
+        registry.register(Box::new(supervisor_deaths.clone()))?;
         let unwritten = IntGauge::new(
             "corten_records_not_durable",
             "Records of pods and containers that a reboot would lose, because writing them failed.",
         )?;
         registry.register(Box::new(exits.clone()))?;
         registry.register(Box::new(unwritten.clone()))?;
-        Ok(Self { stages, exits, unwritten })
+        Ok(Self { stages, exits, oom_kills, supervisor_deaths, unwritten })
     }
 
     /// How many records could not be made durable.
@@ -55,8 +75,16 @@ impl Metrics {
         self.stages.with_label_values(&[name]).observe(took.as_secs_f64());
     }
 
+    /// A supervisor has died.
+    pub(crate) fn supervisor_died(&self) {
+        self.supervisor_deaths.inc();
+    }
+
     /// A container ended. Codes are 0 to 255, so the series are bounded.
     pub(crate) fn exit(&self, reason: &str, code: i32) {
+        if reason == OOM_KILLED {
+            self.oom_kills.inc();
+        }
         self.exits.with_label_values(&[reason, &(code & 0xff).to_string()]).inc();
     }
 }

@@ -167,6 +167,7 @@ impl Store {
         let lacking = if done.is_ok() { 0 } else { batch.len() };
         self.unwritten.set(i64::try_from(lacking).unwrap_or(i64::MAX));
         let failed = |error: redb::Error| {
+            crate::record::FAILURES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             tracing::error!(%error, "durable copies of records could not be written: a crash now would lose \
                 {lacking} records");
         };

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
 /// What is kept of a pod.
@@ -258,9 +259,15 @@ fn refused(id: &str) -> impl FnOnce(serde_json::Error) -> EngineError {
     move |source| EngineError::Record { operation: "encode", id: id.to_owned(), source }
 }
 
+/// Records that could not be written since the daemon began, also durable copies.
+pub(crate) static FAILURES: AtomicU64 = AtomicU64::new(0);
+
 /// Puts bytes in the place of a file, as a whole or not at all.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
-    sys::fs::write_atomic(path, bytes, 0o600).map_err(EngineError::sys(format!("write {path:?}")))
+    sys::fs::write_atomic(path, bytes, 0o600).map_err(|error| {
+        FAILURES.fetch_add(1, Ordering::Relaxed);
+        EngineError::sys(format!("write {path:?}"))(error)
+    })
 }
 
 /// Reads a record; a damaged one is set aside with the ending `.bad`, so that the node serves on.

@@ -264,9 +264,11 @@ impl ImageStore {
     }
 
     fn sweep_in_background(&self) {
-        let store = Arc::clone(&self.store);
+        let (store, metrics) = (Arc::clone(&self.store), self.puller.metrics().clone());
         let sweep = move || {
-            if let Err(error) = store.sweep(false) {
+            let swept = store.sweep(false);
+            metrics.swept(swept.is_ok());
+            if let Err(error) = swept {
                 tracing::warn!(%error, "removing unused layers failed");
             }
         };

@@ -14,6 +14,9 @@ use sys::sync::lock;
 #[derive(Clone)]
 pub(crate) struct Metrics {
     pub pulls: IntCounterVec,
+    /// By kind of failure.
+    failures: IntCounterVec,
+    sweeps: IntCounterVec,
     /// By host: scheme, name and port.
     pub bytes: IntCounterVec,
     pub requests: IntCounterVec,
@@ -32,6 +35,8 @@ pub(crate) struct Metrics {
 
 /// Hosts that users named and that have series of their own. Those of a `hosts.toml` have them beside.
 const MOST_HOSTS: usize = 16;
+/// What pulls come to.
+const RESULTS: [&str; 7] = ["success", "not_found", "unavailable", "denied", "invalid", "exhausted", "error"];
 /// The label of all others.
 const OTHERS: &str = "other";
 
@@ -45,6 +50,16 @@ impl Metrics {
         };
         let metrics = Self {
             pulls: by("corten_image_pulls_total", "Image pulls by result.", "result")?,
+            failures: by(
+                "corten_image_pull_failures_total",
+                "Image pulls that failed, by the code of their answer.",
+                "code",
+            )?,
+            sweeps: by(
+                "corten_image_gc_runs_total",
+                "How often what no image needs was looked for and removed, by outcome.",
+                "outcome",
+            )?,
             bytes: by("corten_image_pull_bytes_total", "Bytes of layers received, by host.", "host")?,
             requests: by("corten_image_registry_requests_total", "Requests to registries, by host.", "host")?,
             retries: by(
@@ -71,8 +86,10 @@ impl Metrics {
             images: IntGauge::new("corten_images", "Images in the store.")?,
             hosts: Arc::default(),
         };
-        let collectors: [Box<dyn Collector>; 12] = [
+        let collectors: [Box<dyn Collector>; 14] = [
             Box::new(metrics.pulls.clone()),
+            Box::new(metrics.failures.clone()),
+            Box::new(metrics.sweeps.clone()),
             Box::new(metrics.bytes.clone()),
             Box::new(metrics.requests.clone()),
             Box::new(metrics.retries.clone()),
@@ -88,7 +105,24 @@ impl Metrics {
         for collector in collectors {
             registry.register(collector)?;
         }
+        metrics.begin();
         Ok(metrics)
+    }
+
+    /// Series that are there from the start, so that the first of a kind is a change.
+    fn begin(&self) {
+        RESULTS.iter().for_each(|result| self.pulls.with_label_values(&[result]).reset());
+        for kind in [ErrorKind::NotFound, ErrorKind::Unavailable, ErrorKind::PermissionDenied] {
+            self.failures.with_label_values(&[&format!("{kind:?}")]).reset();
+        }
+        [true, false]
+            .into_iter()
+            .for_each(|went_well| self.sweeps.with_label_values(&[outcome(went_well)]).reset());
+    }
+
+    /// Counts a look for what nothing needs.
+    pub(crate) fn swept(&self, went_well: bool) {
+        self.sweeps.with_label_values(&[outcome(went_well)]).inc();
     }
 
     /// Gives a host series of its own that an administrator has named.
@@ -129,6 +163,10 @@ impl Metrics {
             Some(_) => "error",
         };
         self.pulls.with_label_values(&[result]).inc();
+        if let Some(error) = error {
+            // Its name is that of the gRPC code.
+            self.failures.with_label_values(&[&format!("{:?}", error.kind())]).inc();
+        }
     }
 
     /// Tells the sizes of the store.
@@ -139,4 +177,8 @@ impl Metrics {
         self.store_bytes.with_label_values(&["blobs"]).set(number(blobs));
         self.store_inodes.set(number(inodes));
     }
+}
+
+fn outcome(went_well: bool) -> &'static str {
+    if went_well { "success" } else { "failure" }
 }

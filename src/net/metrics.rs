@@ -48,8 +48,10 @@ impl Metrics {
     pub(crate) fn observe(&self, command: Command, plugin: &str, mode: Mode, took: Duration, failed: bool) {
         let labels = &[command.as_str(), plugin, mode.as_str()];
         self.calls.with_label_values(labels).inc();
+        // There with the first call, so that the first failure is a change.
+        let errors = self.errors.with_label_values(labels);
         if failed {
-            self.errors.with_label_values(labels).inc();
+            errors.inc();
         }
         self.seconds.with_label_values(labels).observe(took.as_secs_f64());
     }

@@ -1,6 +1,8 @@
 //! Prometheus metrics: the registry, what the daemon itself feeds into it, and the endpoint that serves it.
 
 mod config;
+mod node;
+mod operations;
 mod pods;
 mod process;
 pub(crate) mod server;
@@ -8,6 +10,8 @@ pub(crate) mod server;
 use prometheus::{IntGauge, Opts, Registry};
 
 pub(crate) use config::ConfigMetrics;
+pub(crate) use node::{Node, NodeCollector};
+pub(crate) use operations::OperationCollector;
 pub(crate) use pods::PodCollector;
 use process::ProcessCollector;
 
@@ -18,8 +22,10 @@ use process::ProcessCollector;
 pub(crate) fn registry() -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     registry.register(Box::new(ProcessCollector::new()?))?;
-    let build = Opts::new("corten_build_info", "The version that runs; always 1")
-        .const_label("version", env!("CARGO_PKG_VERSION"));
+    let build =
+        Opts::new("corten_build_info", "The version that runs, and of which commit it was built; always 1.")
+            .const_label("version", env!("CARGO_PKG_VERSION"))
+            .const_label("commit", option_env!("CORTEN_COMMIT").unwrap_or("unknown"));
     let build = IntGauge::with_opts(build)?;
     build.set(1);
     registry.register(Box::new(build))?;

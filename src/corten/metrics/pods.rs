@@ -3,8 +3,8 @@
 use engine::Engine;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntGauge, IntGaugeVec, Opts};
-use std::sync::Arc;
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts};
+use std::sync::{Arc, Mutex};
 
 /// Exports the engine's figures.
 pub(crate) struct PodCollector {
@@ -13,6 +13,9 @@ pub(crate) struct PodCollector {
     containers: IntGaugeVec,
     shims: IntGauge,
     shim_memory: IntGauge,
+    record_failures: IntCounter,
+    /// Held while it is brought up to date, or two scrapes would add the same difference.
+    counting: Mutex<()>,
 }
 
 impl PodCollector {
@@ -28,6 +31,11 @@ impl PodCollector {
                 "corten_shim_memory_bytes",
                 "Proportional set size of all supervisors and pauses",
             )?,
+            record_failures: IntCounter::new(
+                "corten_record_write_failures_total",
+                "Writes of records of pods and containers that failed, to the state or to the disk",
+            )?,
+            counting: Mutex::new(()),
         })
     }
 }
@@ -38,10 +46,22 @@ impl Collector for PodCollector {
         all.extend(self.containers.desc());
         all.extend(self.shims.desc());
         all.extend(self.shim_memory.desc());
+        all.extend(self.record_failures.desc());
         all
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        let mut all = self.gauges();
+        let _one_at_a_time = sys::sync::lock(&self.counting);
+        let (known, now) = (self.record_failures.get(), self.engine.gauges_of_records().failures);
+        self.record_failures.inc_by(now.saturating_sub(known));
+        all.extend(self.record_failures.collect());
+        all
+    }
+}
+
+impl PodCollector {
+    fn gauges(&self) -> Vec<MetricFamily> {
         let now = self.engine.gauges();
         let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         set(&self.pods.with_label_values(&["ready"]), now.pods_ready);

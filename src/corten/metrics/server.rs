@@ -1,5 +1,6 @@
-//! The HTTP endpoint: `GET /metrics` and `GET /healthz`.
+//! The HTTP endpoint: `GET /metrics`, `GET /healthz` (it serves) and `GET /readyz` (the node can have pods).
 
+use super::Node;
 use crate::config::MetricsAddress;
 use crate::error::Error;
 use crate::socket::Socket;
@@ -8,8 +9,9 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use prometheus::{Registry, TextEncoder};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -17,17 +19,43 @@ use web::{Body, Limits, Site, full, plain};
 
 /// So many scrapes wait for the one that reads /proc: each keeps its connection, and the rest are for `/healthz`.
 const WAITING: usize = 8;
+/// How long disks may take to say what room they have.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What is said before and after it serves.
+const NOT_SERVING: &str = "not serving";
 /// Seconds after which one that found too many waiting may come again.
 const AGAIN: HeaderValue = HeaderValue::from_static("5");
 
-/// What the daemon says about itself at `/healthz`.
-#[derive(Debug, Default)]
-pub(crate) struct Health(AtomicBool);
+/// What the daemon says about itself at `/healthz` and `/readyz`.
+#[derive(Default)]
+pub(crate) struct Health {
+    serving: AtomicBool,
+    node: OnceLock<Node>,
+}
 
 impl Health {
     /// Whether the CRI is being served.
     pub(crate) fn set_serving(&self, serving: bool) {
-        self.0.store(serving, Ordering::Relaxed);
+        self.serving.store(serving, Ordering::Relaxed);
+    }
+
+    /// What is asked whether there can be pods.
+    pub(crate) fn watch(&self, node: Node) {
+        // There is one.
+        let _ = self.node.set(node);
+    }
+
+    /// Why there can be no pods; nothing where there can.
+    async fn problems(&self) -> Vec<String> {
+        if !self.serving.load(Ordering::Relaxed) {
+            return vec![NOT_SERVING.to_owned()];
+        }
+        let Some(node) = self.node.get().cloned() else { return Vec::new() };
+        let look = tokio::task::spawn_blocking(move || node.problems());
+        match tokio::time::timeout(PATIENCE, look).await {
+            Ok(found) => found.unwrap_or_else(|_| vec!["looking failed: the log says why".to_owned()]),
+            Err(_) => vec!["a disk does not answer".to_owned()],
+        }
     }
 }
 
@@ -102,9 +130,13 @@ impl Site for Figures {
         }
         match request.uri().path() {
             "/metrics" => self.metrics().await,
-            "/healthz" if self.health.0.load(Ordering::Relaxed) => plain(StatusCode::OK, "ok"),
-            "/healthz" => plain(StatusCode::SERVICE_UNAVAILABLE, "not serving"),
-            _ => plain(StatusCode::NOT_FOUND, "here are /metrics and /healthz"),
+            "/healthz" if self.health.serving.load(Ordering::Relaxed) => plain(StatusCode::OK, "ok"),
+            "/healthz" => plain(StatusCode::SERVICE_UNAVAILABLE, NOT_SERVING),
+            "/readyz" => match self.health.problems().await.as_slice() {
+                [] => plain(StatusCode::OK, "ok"),
+                problems => plain(StatusCode::SERVICE_UNAVAILABLE, problems.join("\n")),
+            },
+            _ => plain(StatusCode::NOT_FOUND, "here are /metrics, /healthz and /readyz"),
         }
     }
 }
@@ -143,7 +175,7 @@ impl Figures {
 mod tests {
     use super::*;
     use std::net::SocketAddr;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpStream, UnixStream};
     use tokio::task::JoinHandle;
@@ -184,7 +216,7 @@ mod tests {
         assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
         assert!(reply.contains("content-type: text/plain; version=0.0.4"), "{reply}");
         assert!(reply.contains("\nprocess_cpu_seconds_total "), "{reply}");
-        assert!(reply.contains("corten_build_info{version="), "{reply}");
+        assert!(reply.contains("corten_build_info{commit="), "{reply}");
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 503"));
         health.set_serving(true);
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));

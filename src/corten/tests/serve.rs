@@ -5,6 +5,8 @@
 mod admin;
 #[path = "serve/files.rs"]
 mod files;
+#[path = "serve/metrics.rs"]
+mod metrics;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;

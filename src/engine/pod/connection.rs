@@ -37,6 +37,7 @@ impl Pods {
                 }
             }
             tracing::error!(pod_id = %pod.id, "the supervisor is gone: its containers are ended");
+            this.core.metrics.supervisor_died();
             pod.stop_counting();
             pod.set_supervisor(None);
             pod.set_pause(None);

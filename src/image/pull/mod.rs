@@ -84,6 +84,11 @@ pub(crate) struct Puller {
 }
 
 impl Puller {
+    /// What is counted of pulls and of the store.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// # Errors
     /// When there can be no threads for look-ups of names and for files of operators.
     pub(crate) fn new(store: Arc<Store>, metrics: Metrics) -> Result<Self, ImageError> {
