@@ -7,11 +7,12 @@ SHELL := /bin/bash
 TEST ?=
 BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
+SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke cluster cluster-down cluster-test bench reproducible lint audit fuzz install dist package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke cluster cluster-down cluster-test node-e2e conformance bench reproducible lint audit fuzz install dist package-test clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the daemon, the static shim and pause and the CNI plugins into target/dist, as they are handed out
 	@e2e/setup.sh build
@@ -106,6 +107,12 @@ cluster-down: ## End it; nothing stays
 cluster-test: ## Scenarios of a real cluster, on target/dist (TEST=rollout for some; RUNTIME=containerd: on the peer)
 	@e2e/setup.sh test cluster
 	@e2e/test.sh cluster $(TEST)
+
+node-e2e conformance: ## Kubernetes' own suites on target/dist, beside the last run on the other runtime (RUNTIME=containerd; SUITES_FLAGS='--focus Probing')
+	@e2e/setup.sh suites
+	@[ -x target/dist/corten ] || e2e/build.sh
+	@cargo build --quiet --locked -p e2e --bin suites --bin nnp
+	@target/debug/suites $@ $(SUITES_FLAGS)
 
 test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm

@@ -12,6 +12,7 @@
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
 #   e2e/setup.sh kubelet  bench + the kubelet
 #   e2e/setup.sh cluster  kubelet + etcd, the control plane, kube-proxy, kubectl, CoreDNS and agnhost
+#   e2e/setup.sh suites   cluster + Kubernetes' own tests, and what the stand-ins of their images are made of
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
 #
 # Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
@@ -150,6 +151,14 @@ cluster() {
     kubernetes cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,kubectl,kubelet} test/images/agnhost
 }
 
+# Kubernetes' own tests, as one program, and what runs it side by side.
+suites() {
+    local version base=k8s.io/component-base/version
+    version=$(version_of suites k8s.io/kubernetes)
+    go_tests suites k8s.io/kubernetes/test/e2e e2e.test 0 -ldflags="-s -w -X $base.gitVersion=$version"
+    go_tool suites github.com/onsi/ginkgo/v2/ginkgo e2e-ginkgo 0
+}
+
 cni_plugins() {
     local plugins=github.com/containernetworking/plugins version flags
     version=$(version_of cni $plugins)
@@ -220,6 +229,11 @@ kubelet_needs() {
     cni_plugins
     peer
 }
+cluster_needs() {
+    kubelet_needs
+    packages openssl
+    cluster
+}
 
 for what in "${@:-run}"; do
     case $what in
@@ -233,9 +247,12 @@ for what in "${@:-run}"; do
         kubernetes cmd/kubelet
         ;;
     cluster)
-        kubelet_needs
-        packages openssl
-        cluster
+        cluster_needs
+        ;;
+    suites)
+        cluster_needs
+        packages bash bind9-dnsutils curl iproute2 libc-bin netcat-openbsd nginx util-linux
+        suites
         ;;
     test)
         critest_needs
@@ -259,6 +276,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, package, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, suites, package, vm, fuzz)" ;;
     esac
 done

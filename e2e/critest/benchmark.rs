@@ -1,9 +1,9 @@
 //! critest's own benchmarks: their settings, and a table of Corten beside the peer from one run.
 
-use crate::report::Spec;
-use crate::{Cli, report};
+use crate::Cli;
 use e2e::Error;
 use e2e::error::Context;
+use e2e::ginkgo::{self, Spec};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ fn samples(output: &Path) -> Result<Samples, Error> {
             }
         }
     }
-    let (specs, _) = report::read(&output.join("report.json"))?;
+    let (specs, _) = ginkgo::read(&output.join("report.json"))?;
     for measurement in specs.into_iter().flat_map(|Spec { measurements, .. }| measurements) {
         if !measurement.durations.is_empty() {
             samples.entry(measurement.name).or_default().extend(measurement.durations);

@@ -1,8 +1,8 @@
 //! Compares a run with the committed list of what it may lack.
 
-use crate::report::{Outcome, Spec};
 use e2e::Error;
 use e2e::error::Context;
+use e2e::ginkgo::{Outcome, Spec};
 use e2e::runtime::Kind;
 use serde::Deserialize;
 use std::fs;

@@ -6,7 +6,6 @@
 
 mod benchmark;
 mod expected;
-mod report;
 mod stage;
 mod standins;
 mod suite;
@@ -14,11 +13,11 @@ mod suite;
 use clap::Parser;
 use e2e::Error;
 use e2e::error::{Chain, Context};
+use e2e::ginkgo::{self, Spec};
 use e2e::isolation::Isolation;
 use e2e::registry::Registry;
 use e2e::runtime::Kind;
 use expected::{Expected, Verdict};
-use report::Spec;
 use stage::Stage;
 use std::collections::BTreeMap;
 use std::fs;
@@ -125,7 +124,7 @@ fn run(cli: &Cli) -> Result<bool, Error> {
     keep_log(&stage, &output)?;
     let run = run?;
     let left = stage.clear()?;
-    let (specs, reasons) = report::read(&run.report)?;
+    let (specs, reasons) = ginkgo::read(&run.report)?;
     let whole = cli.focus.is_empty() && cli.skip.is_empty() && !cli.benchmark;
     let mut verdict = Expected::read()?.judge(&specs, kind, whole);
     verdict.wrong.extend(reasons.into_iter().map(|reason| ("the suite".to_owned(), reason)));

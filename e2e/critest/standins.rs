@@ -7,7 +7,8 @@ use e2e::error::Context;
 use e2e::image::{Entry, Image, Layer, Schema};
 use e2e::registry::Registry;
 use e2e::rootfs::Rootfs;
-use e2e::{Error, peer, tools, world};
+use e2e::standins::{GROUPS, USERS, nginx, shell, site};
+use e2e::{Error, peer, world};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -23,10 +24,6 @@ const LIBRARY: &str = "docker/library/busybox";
 /// The port of the web server that runs in the host's network.
 const HOST_NETWORK_PORT: u16 = 12_003;
 
-const USERS: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/bin/false\n\
-    bin:x:2:2:bin:/bin:/bin/false\nwww-data:x:33:33:www-data:/var/www:/bin/false\n\
-    nobody:x:65534:65534:nobody:/home:/bin/false\n";
-const GROUPS: &str = "root:x:0:\ndaemon:x:1:\nbin:x:2:\nwww-data:x:33:\nnogroup:x:65534:\n";
 const DEFAULT_USER: &str = "default-user:x:1000:1000::/home:/bin/sh\n";
 const DEFAULT_GROUPS: &str = "default-user:x:1000:\ngroup-defined-in-image:x:50000:default-user\n";
 
@@ -109,37 +106,6 @@ fn push_users(registry: &Registry, busybox: &Layer) -> Result<(), Error> {
     let setuid = Rootfs::default().program(&own_program("nnp")?, "nnp", 0o4755)?.layer();
     let image = with_layer(busybox, setuid, json!({"Cmd": ["/nnp"]}));
     registry.push(&format!("{E2E}/nonewprivs"), "1.3", &image).map(drop)
-}
-
-/// Busybox with what specs want of a full system: pgrep of procps, ipcs of util-linux.
-fn shell(users: &str, groups: &str) -> Result<Layer, Error> {
-    let mut root = Rootfs::default();
-    for directory in ["bin", "dev", "etc", "home", "proc", "root", "run", "sys", "usr/bin", "var/www"] {
-        root = root.directory(directory, 0o755);
-    }
-    root = root.directory("tmp", 0o1777).symlink("var/run", "/run");
-    for program in ["pgrep", "ipcs"] {
-        root = root.program(&tools::system(program)?, &format!("bin/{program}"), 0o755)?;
-    }
-    Ok(root.busybox()?.file("etc/passwd", 0o644, users).file("etc/group", 0o644, groups).layer())
-}
-
-/// nginx with the directories that Debian's package makes for it.
-fn nginx() -> Result<Layer, Error> {
-    let mut root = Rootfs::default().program(&tools::system("nginx")?, "usr/sbin/nginx", 0o755)?;
-    for directory in ["var/lib/nginx", "var/log/nginx", "etc/nginx", "usr/share/nginx/html"] {
-        root = root.directory(directory, 0o755);
-    }
-    let page = "<!DOCTYPE html>\n<title>Welcome to nginx!</title>\n<h1>Welcome to nginx!</h1>\n";
-    Ok(root.file("usr/share/nginx/html/index.html", 0o644, page).layer())
-}
-
-fn site(port: u16) -> String {
-    format!(
-        "user www-data;\nworker_processes 1;\npid /run/nginx.pid;\nerror_log /dev/stderr;\n\
-         events {{ worker_connections 64; }}\n\
-         http {{ access_log off; server {{ listen {port}; root /usr/share/nginx/html; }} }}\n"
-    )
 }
 
 /// A small image that differs from others by its content, and can be run.

@@ -1,7 +1,6 @@
-//! The suite's own report, in the JSON that ginkgo writes.
+//! What a suite of Go's ginkgo reports of a run, in the JSON that it writes: critest's, and Kubernetes' own.
 
-use e2e::Error;
-use e2e::error::Context;
+use crate::error::{Context, Error};
 use serde::Deserialize;
 use std::fs;
 use std::path::Path;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 /// How a spec ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It passed.
     Passed,
     /// It failed: message, and where the suite says so.
@@ -25,26 +24,26 @@ pub(crate) enum Outcome {
 
 /// A spec that ran, if only to skip itself.
 #[derive(Debug, Clone)]
-pub(crate) struct Spec {
+pub struct Spec {
     /// All its texts, joined by blanks.
-    pub(crate) name: String,
+    pub name: String,
     /// How it ended.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
     /// How long it took.
-    pub(crate) took: Duration,
+    pub took: Duration,
     /// What it measured: a name and durations each.
-    pub(crate) measurements: Vec<Measurement>,
+    pub measurements: Vec<Measurement>,
 }
 
 /// Durations that a benchmark recorded.
 #[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Measurement {
+pub struct Measurement {
     /// Its name.
     #[serde(rename = "Name")]
-    pub(crate) name: String,
+    pub name: String,
     /// Nanoseconds each.
     #[serde(rename = "Durations", default)]
-    pub(crate) durations: Vec<u64>,
+    pub durations: Vec<u64>,
 }
 
 #[derive(Deserialize)]
@@ -109,7 +108,7 @@ struct Experiment {
 ///
 /// # Errors
 /// When it cannot be read, or is not ginkgo's.
-pub(crate) fn read(path: &Path) -> Result<(Vec<Spec>, Vec<String>), Error> {
+pub fn read(path: &Path) -> Result<(Vec<Spec>, Vec<String>), Error> {
     let text = fs::read(path).at("read", path)?;
     let suites: Vec<Suite> =
         serde_json::from_slice(&text).map_err(std::io::Error::from).at("understand", path)?;

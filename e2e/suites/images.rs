@@ -1,0 +1,96 @@
+//! The images that Kubernetes' suites pull and a cluster has not anyway, under the names of `test/utils/image` of v1.36.
+//!
+//! What each has to bring was read from the specs that use it. A runtime finds them because its mirror for every
+//! registry is the one that they are pushed to.
+
+use e2e::error::Context;
+use e2e::image::Image;
+use e2e::layer::{Entry, Layer};
+use e2e::registry::Registry;
+use e2e::rootfs::Rootfs;
+use e2e::standins::{GROUPS, USERS, nginx, shell, site};
+use e2e::{Error, tools};
+use serde_json::{Value, json};
+use std::fs;
+
+/// What Debian has of the programs in upstream's images, and where they lie there.
+const PROGRAMS: [(&str, &str); 8] = [
+    ("curl", "usr/bin/curl"),
+    ("dig", "usr/bin/dig"),
+    ("nc", "usr/bin/nc"),
+    ("bash", "bin/bash"),
+    ("ip", "sbin/ip"),
+    ("getent", "usr/bin/getent"),
+    ("lsblk", "bin/lsblk"),
+    ("stat", "bin/stat"),
+];
+const USER: &str = "user-defined-in-image:x:1000:1000::/home:/bin/sh\n";
+const GROUP: &str = "user-defined-in-image:x:1000:\ngroup-defined-in-image:x:50000:user-defined-in-image\n";
+
+/// Pushes all of them.
+///
+/// # Errors
+/// When a program is missing or the registry refuses.
+pub(crate) fn push(registry: &Registry) -> Result<(), Error> {
+    let push = |name: &str, tag: &str, image: &Image| {
+        registry.push(&format!("e2e-test-images/{name}"), tag, image).map(drop)
+    };
+    let plain = shell(USERS, GROUPS)?;
+    let layers = |more: &[&Layer]| std::iter::once(&plain).chain(more.iter().copied()).cloned().collect();
+    let image = |more: &[&Layer], config: Value| Image { layers: layers(more), config: with_path(config), ..Image::default() };
+    push("busybox", "1.37.0-1", &image(&[], json!({"Cmd": ["sh"]})))?;
+    push("ipc-utils", "1.4", &image(&[], json!({"Cmd": ["sh"]})))?;
+    push("nonroot", "1.5", &image(&[], json!({"Cmd": ["sh"], "User": "1234"})))?;
+    let own = std::env::current_exe().at("find", "this program")?.with_file_name("nnp");
+    let setuid = Rootfs::default().program(&own, "nnp", 0o4755)?.layer();
+    push("nonewprivs", "1.4", &image(&[&setuid], json!({"Cmd": ["/nnp"]})))?;
+    let page = Layer::default().with("etc/nginx/nginx.conf", 0o644, Entry::File(site(80).into()));
+    for tag in ["1.15-4", "1.27-0"] {
+        let version = Layer::default().with("version", 0o644, Entry::File(tag.into()));
+        let serve = json!({"Cmd": ["nginx", "-g", "daemon off;"]});
+        push("nginx", tag, &image(&[&nginx()?, &page, &version], serve))?;
+    }
+    let tools = programs()?;
+    push("glibc-dns-testing", "2.0.0", &image(&[&tools], json!({"Cmd": ["bash"]})))?;
+    let agnhost = agnhost()?;
+    let serve = |more: &[&Layer], arguments: &[&str]| {
+        let more: Vec<_> = [&tools, &agnhost].into_iter().chain(more.iter().copied()).collect();
+        image(&more, json!({"Entrypoint": ["/agnhost"], "Cmd": arguments}))
+    };
+    for tag in ["2.55", "2.63.0"] {
+        let version = Layer::default().with("version", 0o644, Entry::File(tag.into()));
+        push("agnhost", tag, &serve(&[&version], &["pause"]))?;
+    }
+    for animal in ["kitten", "nautilus"] {
+        let data = format!("{{\n\"image\": \"{animal}.jpg\"\n}}\n");
+        let page = Layer::default().with("data.json", 0o644, Entry::File(data.into()));
+        push(animal, "1.8", &serve(&[&page], &["test-webserver"]))?;
+    }
+    Ok(())
+}
+
+/// Debian's programs with their libraries.
+fn programs() -> Result<Layer, Error> {
+    let mut root = Rootfs::default();
+    for (program, path) in PROGRAMS {
+        root = root.program(&tools::system(program)?, path, 0o755)?;
+    }
+    Ok(root.layer())
+}
+
+/// Kubernetes' own program of all trades, with the users that specs ask for.
+fn agnhost() -> Result<Layer, Error> {
+    let path = tools::go_tool("agnhost", "cluster")?;
+    let program = fs::read(&path).at("read", &path)?;
+    Ok(Layer::default()
+        .with("agnhost", 0o755, Entry::File(program))
+        .with("agnhost-2", 0o777, Entry::Symlink("agnhost".into()))
+        .with("uploads", 0o755, Entry::Directory)
+        .with("etc/passwd", 0o644, Entry::File(format!("{USERS}{USER}").into()))
+        .with("etc/group", 0o644, Entry::File(format!("{GROUPS}{GROUP}").into())))
+}
+
+fn with_path(mut config: Value) -> Value {
+    config["Env"] = json!(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]);
+    config
+}
