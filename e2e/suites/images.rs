@@ -37,8 +37,12 @@ pub(crate) fn push(registry: &Registry) -> Result<(), Error> {
     };
     let plain = shell(USERS, GROUPS)?;
     let layers = |more: &[&Layer]| std::iter::once(&plain).chain(more.iter().copied()).cloned().collect();
-    let image = |more: &[&Layer], config: Value| Image { layers: layers(more), config: with_path(config), ..Image::default() };
-    push("busybox", "1.37.0-1", &image(&[], json!({"Cmd": ["sh"]})))?;
+    let image = |more: &[&Layer], config: Value| Image {
+        layers: layers(more),
+        config: with_path(config),
+        ..Image::default()
+    };
+    push("busybox", "1.37.0-1", &image(&[&patient_shell()?], json!({"Cmd": ["sh"]})))?;
     push("ipc-utils", "1.4", &image(&[], json!({"Cmd": ["sh"]})))?;
     push("nonroot", "1.5", &image(&[], json!({"Cmd": ["sh"], "User": "1234"})))?;
     let own = std::env::current_exe().at("find", "this program")?.with_file_name("nnp");
@@ -67,6 +71,11 @@ pub(crate) fn push(registry: &Registry) -> Result<(), Error> {
         push(animal, "1.8", &serve(&[&page], &["test-webserver"]))?;
     }
     Ok(())
+}
+
+/// A shell that hands on variables whose names are none of a shell's, as upstream's busybox does and Debian's does not.
+fn patient_shell() -> Result<Layer, Error> {
+    Ok(Rootfs::default().program(&tools::system("bash")?, "bin/sh", 0o755)?.layer())
 }
 
 /// Debian's programs with their libraries.

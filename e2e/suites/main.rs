@@ -70,7 +70,9 @@ impl Cli {
     fn expression(&self) -> String {
         let more = self.focus.as_ref().map(|more| format!(".*({more})")).unwrap_or_default();
         match self.suite {
-            Suite::NodeE2e => format!(r"\[sig-node\]{more}.*\[NodeConformance\]|\[sig-storage\]{more}.*\[NodeConformance\]"),
+            Suite::NodeE2e => {
+                format!(r"\[sig-node\]{more}.*\[NodeConformance\]|\[sig-storage\]{more}.*\[NodeConformance\]")
+            }
             Suite::Conformance => {
                 let groups = if self.sig.is_empty() { GROUPS.join("|") } else { self.sig.join("|") };
                 format!(r"\[sig-({groups})\]{more}.*\[Conformance\]")
@@ -159,7 +161,10 @@ fn judge(specs: &[Spec], runtime: &str, whole: bool) -> Result<Vec<(String, Stri
                 wrong.push((spec.name.clone(), format!("{message}\n  at {location}")));
             }
             (Outcome::Passed, Some(reason)) => {
-                wrong.push((spec.name.clone(), format!("it passed, though it is listed as failing: {reason}")));
+                wrong.push((
+                    spec.name.clone(),
+                    format!("it passed, though it is listed as failing: {reason}"),
+                ));
             }
             _ => {}
         }

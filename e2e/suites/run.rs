@@ -27,7 +27,8 @@ pub(crate) struct Runs {
 /// When a program was not built, cannot be started, does not end in time or writes no report.
 pub(crate) fn all(cli: &Cli, cluster: &Cluster, output: &Path) -> Result<Runs, Error> {
     let begin = Instant::now();
-    let side_by_side = Pass { name: "parallel", parallel: cli.parallel, skip: Some(ALONE), focus: cli.expression() };
+    let side_by_side =
+        Pass { name: "parallel", parallel: cli.parallel, skip: Some(ALONE), focus: cli.expression() };
     let focus = format!("({}).*({ALONE})|({ALONE}).*({})", cli.expression(), cli.expression());
     let alone = Pass { name: "serial", parallel: 1, skip: None, focus };
     let mut reports = Vec::new();

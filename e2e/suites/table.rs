@@ -67,7 +67,8 @@ pub(crate) fn print(runtime: &str, specs: &[Spec], took: Duration, beside: Optio
         println!("| {name} | {passed} | {failed} | {skipped} | {} |", kept.seconds);
     }
     for (name, outcome) in &own.outcomes {
-        let there = beside.map_or("not run", |(_, kept)| kept.outcomes.get(name).map_or("not run", String::as_str));
+        let there =
+            beside.map_or("not run", |(_, kept)| kept.outcomes.get(name).map_or("not run", String::as_str));
         if outcome == "failed" || (there == "failed" && outcome != there) {
             let other = beside.map_or("the other", |(other, _)| other);
             println!("{outcome} on {runtime}, {there} on {other}: {name}");
