@@ -5,6 +5,7 @@ use crate::in_memory::Container;
 use crate::limits;
 use crate::mirror::Key;
 use crate::record;
+use crate::stats::limits_changed;
 use crate::{Containers, blocking};
 use model::{ContainerState, OomScore, Resources};
 use oci_spec::runtime::Spec;
@@ -37,7 +38,12 @@ impl Containers {
                     return Err(EngineError::wrong_state("update the resources of", &container));
                 }
                 let held = container.clone();
-                blocking("updating limits", move || this.update_limits(&held, &change, annotations)).await
+                let update = move || {
+                    let updated = this.update_limits(&held, &change, annotations);
+                    limits_changed(&this.core.registry, &held.pod);
+                    updated
+                };
+                blocking("updating limits", update).await
             })
             .await
     }

@@ -5,6 +5,7 @@ use crate::in_memory::Pod;
 use crate::limits;
 use crate::mirror::Key;
 use crate::record::PodLimits;
+use crate::stats::limits_changed;
 use crate::{Pods, blocking};
 use model::{Resources, SandboxState};
 use oci::cgroup;
@@ -36,7 +37,13 @@ impl Pods {
                 }
                 let held = pod.clone();
                 let change = PodLimits { overhead, resources };
-                blocking("updating limits", move || this.update_pod_limits(&held, change)).await
+                let update = move || {
+                    let updated = this.update_pod_limits(&held, change);
+                    // Also where its owner has set them.
+                    limits_changed(&this.core.registry, &held);
+                    updated
+                };
+                blocking("updating limits", update).await
             })
             .await
     }

@@ -16,12 +16,13 @@ pub use traffic::{Flow, Interface};
 
 pub(crate) use layer::Layer;
 pub(crate) use metrics::Load;
-pub(crate) use sampler::Sampler;
+pub(crate) use sampler::{Sampler, limits_changed};
 pub(crate) use traffic::Traffic;
 
 use disk::Disk;
 use lanes::Lanes;
 use layer::Waiting;
+use sampler::Account;
 
 use crate::blocking;
 use crate::error::{EngineError, chain};
@@ -81,7 +82,7 @@ impl Stats {
     /// When there is none of the id, or its counters cannot be read.
     pub async fn container_stats(self: &Arc<Self>, id: &str) -> Result<ContainerStats, EngineError> {
         let (stats, container) = (self.clone(), self.registry.container(id)?);
-        blocking("reading counters", move || stats.of(&container)).await
+        blocking("reading counters", move || stats.of(&container, None)).await
     }
 
     /// ListContainerStats: the containers that fit, newest first; one that cannot be read is left out.
@@ -93,7 +94,7 @@ impl Stats {
         filter: ContainerFilter,
     ) -> Result<Vec<ContainerStats>, EngineError> {
         let stats = self.clone();
-        let read = move |view: ContainerView| stats.of_one(&stats.registry.any_container(&view.id)?);
+        let read = move |view: ContainerView| stats.of_one(&stats.registry.any_container(&view.id)?, None);
         self.lanes.read(self.registry.list_containers(&filter), read).await
     }
 
@@ -154,14 +155,19 @@ impl Stats {
     }
 
     /// A container's usage; `None`, and a line in the log, where it cannot be read.
-    fn of_one(self: &Arc<Self>, container: &Arc<Container>) -> Option<ContainerStats> {
+    fn of_one(self: &Arc<Self>, container: &Arc<Container>, pod: Option<u64>) -> Option<ContainerStats> {
         let failed = |error: &EngineError| {
             tracing::warn!(container_id = %container.id, error = chain(error), "the container's usage cannot be read");
         };
-        self.of(container).inspect_err(failed).ok()
+        self.of(container, pod).inspect_err(failed).ok()
     }
 
-    fn of(self: &Arc<Self>, container: &Arc<Container>) -> Result<ContainerStats, EngineError> {
+    /// `pod` is how often the pod was seen to have run, where that was read just now.
+    fn of(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        pod: Option<u64>,
+    ) -> Result<ContainerStats, EngineError> {
         let view = container.view();
         let usage = match view.state {
             ContainerState::Exited { .. } => {
@@ -170,7 +176,9 @@ impl Stats {
             }
             _ => {
                 let accounts = container.pod.accounts(&self.limits.cgroups);
-                container.sampler.read(&*accounts, &container.cgroup(), view.created_at)?
+                let path = container.cgroup();
+                let account = Account { of: &*accounts, path: &path, since: view.created_at };
+                container.sampler.read(account, pod)?.map(|sampled| sampled.usage)
             }
         };
         Ok(ContainerStats { usage, layer: self.layer(container), container: view })
@@ -179,11 +187,14 @@ impl Stats {
     fn of_pod(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<PodStats, EngineError> {
         let view = pod.view();
         let accounts = pod.accounts(&self.limits.cgroups);
-        let usage = pod.sampler.read(&*accounts, pod.cgroup.parent(), view.created_at)?;
+        let account = Account { of: &*accounts, path: pod.cgroup.parent(), since: view.created_at };
+        // Before its containers: what has not run by now has not run in them either.
+        let sampled = pod.sampler.read(account, None)?;
+        let runs = sampled.map(|sampled| sampled.runs);
         let all = self.registry.containers_of(&view.id);
         let published = all.iter().filter(|container| container.is_published());
         let mut containers: Vec<ContainerStats> =
-            published.filter_map(|container| self.of_one(container)).collect();
+            published.filter_map(|container| self.of_one(container, runs)).collect();
         // After the counters, which are open now.
         let processes = |container: &Arc<Container>| match container.state() {
             ContainerState::Exited { .. } => 0,
@@ -192,7 +203,7 @@ impl Stats {
         let processes = all.iter().map(processes).sum();
         containers.sort_by_key(|stats| std::cmp::Reverse(stats.container.created_at));
         Ok(PodStats {
-            usage,
+            usage: sampled.map(|sampled| sampled.usage),
             interfaces: interfaces(pod)?,
             processes,
             timestamp: crate::now(),

@@ -1,9 +1,13 @@
 //! Reading a cgroup's counters again and again, and the rate between two readings.
+//!
+//! A cgroup in which nothing ran since the last reading is not read as a whole again, but for a while only: what others
+//! do to its memory, as reclaim does, shows late. See [`oci::cgroup::Meter`].
 
 use crate::error::EngineError;
+use crate::registry::Registry;
 use crate::supervisor::{Accounts, Counters};
-use oci::cgroup::{CgroupPath, Stats};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use oci::cgroup::{CgroupPath, Reading, Since, Stats};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use sys::sync::lock;
@@ -12,6 +16,12 @@ use sys::sync::lock;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Descriptors that all samplers together keep open at most, however many the daemon may have.
 const KEPT_MOST: usize = 1 << 16;
+/// The kernel may take so long to add up what has run last; until then, a reading is no last word.
+const SETTLES: Duration = Duration::from_secs(2);
+/// What a cgroup that sleeps was read to have holds as long at least, and [`SPREAD`] more at most: what is read together
+/// first is not read together again.
+const HOLDS: Duration = Duration::from_secs(20);
+const SPREAD: u32 = 10;
 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
@@ -36,6 +46,23 @@ pub struct Usage {
     pub nano_cores: u64,
 }
 
+/// What is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Account<'a> {
+    pub(crate) of: &'a dyn Accounts,
+    pub(crate) path: &'a CgroupPath,
+    /// When it was made, as Unix time in nanoseconds.
+    pub(crate) since: i64,
+}
+
+/// The usage, and how often the cgroup was seen to have run by then: as long as that stays, nothing runs in the cgroups
+/// below either.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sampled {
+    pub(crate) usage: Usage,
+    pub(crate) runs: u64,
+}
+
 /// The counters of one cgroup.
 #[derive(Default)]
 pub(crate) struct Sampler(Mutex<State>);
@@ -46,57 +73,111 @@ struct State {
     closed: bool,
     base: Option<(Instant, u64)>,
     rate: u64,
+    runs: u64,
+    last: Option<Box<Last>>,
+}
+
+/// The last reading.
+struct Last {
+    stats: Stats,
+    /// How often the cgroup above had been seen to have run before it.
+    above: Option<u64>,
+    /// Until then it holds if nothing runs.
+    until: Instant,
+    /// Once they are counted.
+    processes: Option<u64>,
 }
 
 impl Sampler {
-    /// Reads the cgroup; `None` when it is gone. `since` is when it was made, as Unix time in nanoseconds.
+    /// Reads the cgroup; `None` when it is gone. `above` is how often the one above it was seen to have run, where that
+    /// was read just now.
     pub(crate) fn read(
         &self,
-        accounts: &dyn Accounts,
-        path: &CgroupPath,
-        since: i64,
-    ) -> Result<Option<Usage>, EngineError> {
+        account: Account<'_>,
+        above: Option<u64>,
+    ) -> Result<Option<Sampled>, EngineError> {
         let mut state = lock(&self.0);
         if state.closed {
             return Ok(None);
         }
+        let now = Instant::now();
+        let since = state.last.as_ref().map_or(Since::Nothing, |last| last.since(now, above));
         let read = match &state.meter {
-            Some(kept) => kept.0.read()?,
+            Some(kept) => kept.0.read(since)?,
             None => {
-                let meter = accounts.counters(path)?;
-                let read = meter.read()?;
+                let meter = account.of.counters(account.path)?;
+                let read = meter.read(since)?;
                 state.meter = read.and_then(|_| Kept::keep(meter));
                 read
             }
         };
-        let Some(stats) = read else {
-            state.meter = None;
+        let Some(reading) = read else {
+            (state.meter, state.last) = (None, None);
             return Ok(None);
         };
-        let timestamp = crate::now();
-        let nano_cores = state.rate(Instant::now(), stats.cpu_usage_ns, timestamp.saturating_sub(since));
-        Ok(Some(Usage { timestamp, stats, nano_cores }))
+        let (stats, timestamp) = (reading.stats(), crate::now());
+        state.note(reading, now, above);
+        let nano_cores = state.rate(now, stats.cpu_usage_ns, timestamp.saturating_sub(account.since));
+        Ok(Some(Sampled { usage: Usage { timestamp, stats, nano_cores }, runs: state.runs }))
     }
 
     /// How many processes the cgroup has; none once the files are closed.
     pub(crate) fn processes(&self, accounts: &dyn Accounts, path: &CgroupPath) -> u64 {
-        let state = lock(&self.0);
-        match &state.meter {
-            _ if state.closed => 0,
-            Some(kept) => kept.0.processes(),
-            None => accounts.processes(path).len() as u64,
+        let mut state = lock(&self.0);
+        if state.closed {
+            return 0;
         }
+        if let Some(known) = state.last.as_ref().and_then(|last| last.processes) {
+            return known;
+        }
+        let Some(kept) = &state.meter else { return accounts.processes(path).len() as u64 };
+        let counted = kept.0.processes();
+        if let Some(last) = &mut state.last {
+            last.processes = Some(counted);
+        }
+        counted
+    }
+
+    /// Reads everything the next time: limits are new.
+    fn forget(&self) {
+        lock(&self.0).last = None;
     }
 
     /// Closes the files for good.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.0);
         state.closed = true;
-        state.meter = None;
+        (state.meter, state.last) = (None, None);
     }
 }
 
+/// The limits of a pod or of a container of it are new: one's show at the other.
+pub(crate) fn limits_changed(registry: &Registry, pod: &crate::in_memory::Pod) {
+    pod.sampler.forget();
+    registry.containers_of(&pod.id).iter().for_each(|container| container.sampler.forget());
+}
+
 impl State {
+    /// Keeps what was read.
+    fn note(&mut self, reading: Reading, now: Instant, above: Option<u64>) {
+        match (reading, &mut self.last) {
+            (Reading::Idle(stats), Some(last)) => {
+                last.stats = stats;
+                last.above = above.or(last.above);
+            }
+            (Reading::Idle(stats) | Reading::Whole(stats), last) => {
+                let is_same = |last: &Last| {
+                    (last.stats.cpu_usage_ns, last.stats.memory_usage)
+                        == (stats.cpu_usage_ns, stats.memory_usage)
+                };
+                let slept = last.as_deref().is_some_and(is_same);
+                self.runs += u64::from(!slept);
+                let holds = if slept { HOLDS + spread() } else { SETTLES };
+                *last = Some(Box::new(Last { stats, above, until: now + holds, processes: None }));
+            }
+        }
+    }
+
     fn rate(&mut self, now: Instant, used: u64, age_ns: i64) -> u64 {
         match self.base {
             None => self.rate = a_second(used, u128::try_from(age_ns).unwrap_or(0)),
@@ -108,6 +189,22 @@ impl State {
         self.base = Some((now, used));
         self.rate
     }
+}
+
+impl Last {
+    fn since(&self, now: Instant, above: Option<u64>) -> Since<'_> {
+        match above {
+            _ if now >= self.until => Since::Nothing,
+            Some(runs) if self.above == Some(runs) => Since::Idle(&self.stats),
+            _ => Since::Last(&self.stats),
+        }
+    }
+}
+
+/// A different one each time.
+fn spread() -> Duration {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    Duration::from_secs(SPREAD.into()) * (NEXT.fetch_add(1, Ordering::Relaxed) % 64) / 64
 }
 
 fn a_second(used_ns: u64, in_ns: u128) -> u64 {
@@ -155,5 +252,50 @@ mod tests {
     fn ages_that_make_no_sense_give_no_rate() {
         assert_eq!(a_second(7, 0), 0);
         assert_eq!(State::default().rate(Instant::now(), 7, -5), 0);
+    }
+
+    fn stats(cpu_usage_ns: u64, memory_rss: u64) -> Stats {
+        Stats { cpu_usage_ns, memory_rss, ..Stats::default() }
+    }
+
+    fn is_from(state: &State, now: Instant, above: Option<u64>) -> &'static str {
+        match state.last.as_ref().map_or(Since::Nothing, |last| last.since(now, above)) {
+            Since::Nothing => "nothing",
+            Since::Last(_) => "the last",
+            Since::Idle(_) => "the last, and it is known to be idle",
+        }
+    }
+
+    #[test]
+    fn a_reading_holds_shortly_after_something_ran_and_longer_where_it_sleeps() {
+        let (mut state, begin) = (State::default(), Instant::now());
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        assert_eq!(is_from(&state, begin, None), "nothing");
+        state.note(Reading::Whole(stats(5, 1)), begin, None);
+        assert_eq!((state.runs, is_from(&state, at(1), None)), (1, "the last"));
+        assert_eq!(is_from(&state, at(2), None), "nothing", "the kernel had not added up yet");
+        state.note(Reading::Whole(stats(5, 2)), at(2), None);
+        assert_eq!((state.runs, is_from(&state, at(21), None)), (1, "the last"));
+        state.note(Reading::Idle(stats(5, 2)), at(21), None);
+        assert_eq!(is_from(&state, at(32), None), "nothing", "however often it was looked at");
+        state.note(Reading::Whole(stats(6, 2)), at(22), None);
+        assert_eq!(state.runs, 2);
+    }
+
+    #[test]
+    fn what_lies_below_is_idle_as_long_as_the_one_above_has_not_run() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.note(Reading::Whole(stats(5, 1)), now, Some(3));
+        assert_eq!(is_from(&state, now, Some(3)), "the last, and it is known to be idle");
+        assert_eq!(is_from(&state, now, Some(4)), "the last");
+        assert_eq!(is_from(&state, now, None), "the last");
+        state.note(Reading::Idle(stats(5, 1)), now, Some(4));
+        assert_eq!(is_from(&state, now, Some(4)), "the last, and it is known to be idle");
+    }
+
+    #[test]
+    fn what_is_read_together_is_not_read_together_again() {
+        let found: std::collections::BTreeSet<_> = (0..64).map(|_| spread()).collect();
+        assert!(found.len() > 32 && found.iter().all(|spread| spread.as_secs() < u64::from(SPREAD)));
     }
 }

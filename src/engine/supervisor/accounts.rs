@@ -1,14 +1,14 @@
 //! What a pod's processes use, and what they may use: as the host's cgroups tell, or a supervisor that keeps it elsewhere.
 
 use oci::OciResult;
-use oci::cgroup::{CgroupPath, Detail, Host, Meter, Resources, Stats};
+use oci::cgroup::{CgroupPath, Detail, Host, Meter, Reading, Resources, Since};
 
 /// Counters that are read again and again.
 pub(crate) trait Counters: Send + Sync {
     /// Descriptors that they keep open at most.
     fn descriptors(&self) -> usize;
-    /// What they say; `None` once what they count is gone.
-    fn read(&self) -> OciResult<Option<Stats>>;
+    /// What they say; `None` once what they count is gone. What is known from before may spare some of the reading.
+    fn read(&self, since: Since<'_>) -> OciResult<Option<Reading>>;
     /// How many processes there are.
     fn processes(&self) -> u64;
 }
@@ -32,8 +32,8 @@ impl Counters for Meter {
         Self::descriptors(self)
     }
 
-    fn read(&self) -> OciResult<Option<Stats>> {
-        Self::read(self)
+    fn read(&self, since: Since<'_>) -> OciResult<Option<Reading>> {
+        self.read_since(since)
     }
 
     fn processes(&self) -> u64 {

@@ -4,7 +4,8 @@ use super::{World, container, pod};
 use crate::in_memory::{Container, Pod};
 use crate::record::{ContainerRecord, PodRecord};
 use crate::{PodFilter, now};
-use model::{ContainerId, ContainerState, Rootfs, SandboxId, SandboxState, Signal};
+use model::{ContainerId, ContainerState, CpuShares, Resources, Rootfs, SandboxId, SandboxState, Signal};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,56 @@ pub(super) fn add(world: &World, number: usize) -> (Arc<Pod>, Arc<Container>) {
     }
     std::fs::create_dir_all(engine.core.paths.container(&container.id).join("upper")).unwrap();
     (pod, container)
+}
+
+/// As the kernel tells of memory.
+fn memory(rss: u64, limit: u64) -> String {
+    format!("total_rss {rss}\nhierarchical_memory_limit {limit}\n")
+}
+
+#[test]
+fn what_sleeps_is_not_counted_anew_until_it_runs_or_its_limits_change() {
+    let world = World::new();
+    let engine = world.engine();
+    let pod = engine.core.registry.pod(&world.pod("web")).unwrap();
+    let container = engine.core.registry.container(&world.running(&pod.id, "app")).unwrap();
+    let cgroups = [pod.cgroup.parent().to_string(), container.cgroup().to_string()];
+    let write = |file: &str, text: &str| {
+        for cgroup in &cgroups {
+            let dir = world.path("cgroup").join(cgroup.trim_start_matches('/'));
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+    };
+    let read = || {
+        let pod = world.on(engine.stats().pod_stats(&pod.id)).unwrap();
+        let alone = world.on(engine.stats().container_stats(&container.id)).unwrap().usage.unwrap().stats;
+        let inner = pod.containers[0].usage.unwrap().stats;
+        assert_eq!((inner.memory_rss, inner.memory_limit), (alone.memory_rss, alone.memory_limit));
+        let outer = pod.usage.unwrap().stats;
+        assert_eq!((inner.memory_rss, inner.memory_limit), (outer.memory_rss, outer.memory_limit));
+        assert_eq!((pod.containers.len(), outer.cpu_usage_ns), (1, inner.cpu_usage_ns));
+        (outer.memory_rss, outer.memory_limit.unwrap(), pod.usage.unwrap().timestamp)
+    };
+    write("cpuacct.usage", "1000000\n");
+    write("cpu.shares", "1024\n");
+    write("memory.stat", &memory(1, 2));
+    let first = read();
+    assert_eq!((first.0, first.1), (1, 2));
+    write("memory.stat", &memory(3, 4));
+    let slept = read();
+    assert_eq!((slept.0, slept.1), (1, 2));
+    assert!(slept.2 > first.2, "it is known to be so now");
+    write("cpuacct.usage", "1000001\n");
+    let ran = read();
+    assert_eq!((ran.0, ran.1), (3, 4));
+    let change = || Resources { cpu_shares: CpuShares::new(512).ok(), ..Resources::default() };
+    write("memory.stat", &memory(3, 5));
+    let asked = engine.containers().update_container(&container.id, change(), BTreeMap::new());
+    world.on(asked).unwrap();
+    assert_eq!(read().1, 5);
+    write("memory.stat", &memory(3, 6));
+    world.on(engine.pods().update_pod(&pod.id, None, Some(change()))).unwrap();
+    assert_eq!(read().1, 6);
 }
 
 /// How long a list takes once the counters are open, at its best.

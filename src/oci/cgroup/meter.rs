@@ -1,10 +1,15 @@
 //! The files that count a cgroup's usage, kept open: one read a file, without a path to walk.
+//!
+//! Most cgroups sleep most of the time, and what the kernel adds up for `memory.stat` costs more than everything else.
+//! Where neither the CPU time, to the nanosecond (v2: microsecond), nor the memory has changed, nothing has run, and
+//! what only changes where something runs is what it was.
 
 use super::members::Members;
-use super::stats::{Stats, of_v1, of_v2};
+use super::stats::{Stats, number, of_v1, of_v2, pressures, used_cpu};
 use super::{CgroupPath, Host};
 use crate::error::{OciError, OciResult};
 use rustix::io::Errno;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -30,8 +35,17 @@ const V2: [&str; 10] = [
     "io.pressure",
 ];
 
+/// Those that tell whether anything ran.
+const TELLING: Range<usize> = 0..2;
+/// Those that nothing changes where nothing runs.
+const SETTLED: Range<usize> = 2..7;
+/// Those that change with time alone.
+const PRESSURES: Range<usize> = 7..V2.len();
+
 /// More than any of the files holds; each is made whole for one read.
 const BUFFER: usize = 16 << 10;
+/// More than those hold that tell whether anything ran, or pressures.
+const SMALL: usize = 2 << 10;
 
 /// A cgroup's counters, open. Holds up to twelve descriptors.
 #[derive(Debug)]
@@ -44,6 +58,35 @@ pub struct Meter {
     /// Opened when they are counted first.
     members: OnceLock<Option<Members>>,
     path: CgroupPath,
+}
+
+/// What is known of a cgroup from before.
+#[derive(Debug, Clone, Copy)]
+pub enum Since<'a> {
+    /// Nothing: everything is read.
+    Nothing,
+    /// The last reading: everything is read if something ran since.
+    Last(&'a Stats),
+    /// The last reading, and that nothing ran since, because nothing ran in the cgroup above.
+    Idle(&'a Stats),
+}
+
+/// One reading.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reading {
+    /// Everything was read.
+    Whole(Stats),
+    /// Nothing ran since the last one, whose figures hold.
+    Idle(Stats),
+}
+
+impl Reading {
+    /// What it says.
+    pub fn stats(self) -> Stats {
+        match self {
+            Self::Whole(stats) | Self::Idle(stats) => stats,
+        }
+    }
 }
 
 /// What the files say; empty for those that are not there.
@@ -97,36 +140,87 @@ impl Meter {
     /// # Errors
     /// [`OciError::Io`].
     pub fn read(&self) -> OciResult<Option<Stats>> {
-        let mut buffer = [0; BUFFER];
-        let mut used = 0;
-        let mut ends = [0; V2.len()];
-        for (file, end) in self.files.iter().zip(&mut ends) {
-            if let Some(file) = file {
-                let free = buffer.get_mut(used..).unwrap_or_default();
-                match rustix::io::pread(file, free, 0) {
-                    Ok(count) => used += count,
-                    // The cgroup went away.
-                    Err(Errno::NODEV) => return Ok(None),
-                    // Pressure that is compiled in and switched off.
-                    Err(Errno::OPNOTSUPP) => {}
-                    Err(error) => {
-                        return Err(OciError::io("read a counter of", self.path.to_string())(error));
-                    }
-                }
-            }
-            *end = used;
-        }
-        if self.files.iter().all(Option::is_none) {
+        Ok(self.read_since(Since::Nothing)?.map(Reading::stats))
+    }
+
+    /// The same, with what is known from before.
+    ///
+    /// # Errors
+    /// [`OciError::Io`].
+    pub fn read_since(&self, since: Since<'_>) -> OciResult<Option<Reading>> {
+        let (mut small, mut texts) = ([0; SMALL], Texts::default());
+        let last = match since {
+            Since::Idle(last) => return self.idle(last),
+            Since::Last(last) => Some(last),
+            Since::Nothing => None,
+        };
+        if self.files.iter().all(Option::is_none) || !self.fill(TELLING, &mut small, &mut texts)? {
             return Ok(None);
         }
-        let mut start = 0;
-        let mut texts = ends.map(|end| {
-            let text = buffer.get(start..end).and_then(|bytes| std::str::from_utf8(bytes).ok());
-            start = end.max(start);
-            text.unwrap_or_default()
-        });
-        let [cpu, memory, memory_stat, pids, memory_max, swap, swap_max, cpu_p, memory_p, io_p] = &mut texts;
-        let counters = Counters {
+        if let Some(last) = last.filter(|last| self.is_idle(last, &texts)) {
+            return self.idle(last);
+        }
+        let mut buffer = [0; BUFFER];
+        if !self.fill(SETTLED.start..PRESSURES.end, &mut buffer, &mut texts)? {
+            return Ok(None);
+        }
+        let counters = texts.counters();
+        Ok(Some(Reading::Whole(if self.unified { of_v2(&counters) } else { of_v1(&counters) })))
+    }
+
+    /// Whether nothing has run since the last reading. Where CPU time is not counted, nothing tells.
+    fn is_idle(&self, last: &Stats, texts: &Texts<'_>) -> bool {
+        let counters = texts.counters();
+        let counted = self.files.first().is_some_and(Option::is_some);
+        counted
+            && last.cpu_usage_ns == used_cpu(counters.cpu, self.unified)
+            && last.memory_usage == number(counters.memory)
+    }
+
+    /// The last reading, of a cgroup in which nothing has run since.
+    fn idle(&self, last: &Stats) -> OciResult<Option<Reading>> {
+        let (mut buffer, mut texts) = ([0; SMALL], Texts::default());
+        let mut stats = *last;
+        if self.unified {
+            if !self.fill(PRESSURES, &mut buffer, &mut texts)? {
+                return Ok(None);
+            }
+            pressures(&texts.counters(), &mut stats);
+        }
+        Ok(Some(Reading::Idle(stats)))
+    }
+
+    /// Reads some of the files, one after the other into the buffer; false when the cgroup is gone.
+    fn fill<'b>(&self, which: Range<usize>, buffer: &'b mut [u8], texts: &mut Texts<'b>) -> OciResult<bool> {
+        let mut free = buffer;
+        let places = texts.0.get_mut(which.clone()).unwrap_or_default();
+        for (file, text) in self.files.iter().skip(which.start).zip(places) {
+            let Some(file) = file else { continue };
+            let count = match rustix::io::pread(file, &mut *free, 0) {
+                Ok(count) => count,
+                // The cgroup went away.
+                Err(Errno::NODEV) => return Ok(false),
+                // Pressure that is compiled in and switched off.
+                Err(Errno::OPNOTSUPP) => 0,
+                Err(error) => {
+                    return Err(OciError::io("read a counter of", self.path.to_string())(error));
+                }
+            };
+            let (read, rest) = free.split_at_mut(count.min(free.len()));
+            free = rest;
+            *text = std::str::from_utf8(read).unwrap_or_default();
+        }
+        Ok(true)
+    }
+}
+
+/// What the files say, in the order of the tables.
+#[derive(Debug, Default)]
+struct Texts<'a>([&'a str; V2.len()]);
+
+impl<'a> Texts<'a> {
+    fn counters(&self) -> Counters<'a> {
+        let [
             cpu,
             memory,
             memory_stat,
@@ -134,10 +228,21 @@ impl Meter {
             memory_max,
             swap,
             swap_max,
-            cpu_pressure: cpu_p,
-            memory_pressure: memory_p,
-            io_pressure: io_p,
-        };
-        Ok(Some(if self.unified { of_v2(&counters) } else { of_v1(&counters) }))
+            cpu_pressure,
+            memory_pressure,
+            io_pressure,
+        ] = self.0;
+        Counters {
+            cpu,
+            memory,
+            memory_stat,
+            pids,
+            memory_max,
+            swap,
+            swap_max,
+            cpu_pressure,
+            memory_pressure,
+            io_pressure,
+        }
     }
 }

@@ -30,7 +30,7 @@ pub use counted::Counted;
 pub use detail::{Detail, DeviceIo, HugePages, Throttling};
 pub use files::is_vacant;
 pub use host::{Host, Mode};
-pub use meter::Meter;
+pub use meter::{Meter, Reading, Since};
 pub use model::CpuList;
 pub use path::CgroupPath;
 pub use pod::{Driver, PodCgroup, Scope};

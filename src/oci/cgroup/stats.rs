@@ -96,7 +96,7 @@ impl Host {
 /// From what v1's files say.
 pub(super) fn of_v1(counters: &Counters<'_>) -> Stats {
     let mut stats = Stats {
-        cpu_usage_ns: number(counters.cpu),
+        cpu_usage_ns: used_cpu(counters.cpu, false),
         memory_usage: number(counters.memory),
         pids: number(counters.pids),
         ..Stats::default()
@@ -125,17 +125,15 @@ pub(super) fn of_v1(counters: &Counters<'_>) -> Stats {
 /// From what v2's files say.
 pub(super) fn of_v2(counters: &Counters<'_>) -> Stats {
     let mut stats = Stats {
-        cpu_usage_ns: field(counters.cpu, "usage_usec").saturating_mul(1000),
-        cpu_pressure: pressure(counters.cpu_pressure),
+        cpu_usage_ns: used_cpu(counters.cpu, true),
         memory_usage: number(counters.memory),
         memory_limit: counters.memory_max.trim().parse().ok(),
-        memory_pressure: pressure(counters.memory_pressure),
         swap_usage: counters.swap.trim().parse().ok(),
         swap_limit: counters.swap_max.trim().parse().ok(),
-        io_pressure: pressure(counters.io_pressure),
         pids: number(counters.pids),
         ..Stats::default()
     };
+    pressures(counters, &mut stats);
     let mut inactive = 0;
     for (name, value) in fields(counters.memory_stat) {
         match name {
@@ -148,6 +146,18 @@ pub(super) fn of_v2(counters: &Counters<'_>) -> Stats {
     }
     stats.memory_working_set = stats.memory_usage.saturating_sub(inactive);
     stats
+}
+
+/// CPU time in nanoseconds, from v1's file of one number or v2's of several.
+pub(super) fn used_cpu(text: &str, unified: bool) -> u64 {
+    if unified { field(text, "usage_usec").saturating_mul(1000) } else { number(text) }
+}
+
+/// Time lost waiting; v2 only.
+pub(super) fn pressures(counters: &Counters<'_>, stats: &mut Stats) {
+    stats.cpu_pressure = pressure(counters.cpu_pressure);
+    stats.memory_pressure = pressure(counters.memory_pressure);
+    stats.io_pressure = pressure(counters.io_pressure);
 }
 
 /// A file of one number.

@@ -2,6 +2,7 @@
 
 mod hierarchies;
 mod members;
+mod meter;
 
 use super::files::Hierarchy;
 use super::*;

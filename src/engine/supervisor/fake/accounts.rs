@@ -3,7 +3,7 @@
 use super::FakeNode;
 use crate::supervisor::{Accounts, Counters};
 use oci::OciResult;
-use oci::cgroup::{CgroupPath, Detail, Resources, Stats};
+use oci::cgroup::{CgroupPath, Detail, Reading, Resources, Since, Stats};
 use sys::sync::lock;
 
 struct Counted(u64);
@@ -13,8 +13,8 @@ impl Counters for Counted {
         0
     }
 
-    fn read(&self) -> OciResult<Option<Stats>> {
-        Ok(Some(Stats { cpu_usage_ns: self.0, ..Stats::default() }))
+    fn read(&self, _: Since<'_>) -> OciResult<Option<Reading>> {
+        Ok(Some(Reading::Whole(Stats { cpu_usage_ns: self.0, ..Stats::default() })))
     }
 
     fn processes(&self) -> u64 {
