@@ -96,7 +96,7 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     let signals = Signals::catch()?;
     let registry = metrics::registry()?;
     let health = Arc::new(server::Health::default());
-    let endpoint = server::Endpoint::open(&config.metrics.address).await?;
+    let endpoint = server::Endpoint::open(&config.metrics).await?;
     let Opened { engine, images, network } = open(&config, &registry).await?;
     registry.register(Box::new(PodCollector::new(engine.clone())?))?;
     registry.register(Box::new(OperationCollector::new(engine.clone())?))?;

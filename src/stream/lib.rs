@@ -48,4 +48,5 @@ pub mod ws;
 pub use error::StreamError;
 pub use server::{Server, Tuning, Urls};
 pub use settings::Settings;
+pub use tls::acceptor;
 pub use tokens::Ticket;

@@ -83,7 +83,7 @@ impl Server {
     /// # Errors
     /// The address is taken or not of this host, or the certificate cannot be used.
     pub async fn open(settings: &Settings, engine: Arc<Engine>) -> Result<Self, StreamError> {
-        let tls = tls::acceptor(settings)?;
+        let tls = tls::acceptor(&settings.tls_cert_file, &settings.tls_key_file)?;
         let refused = |source| StreamError::Listen { address: settings.address, source };
         let listener = TcpListener::bind(settings.address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;

@@ -18,13 +18,15 @@ impl Settings {
     /// # Errors
     /// What [`crate::Server::open`] would say of them.
     pub fn check_host(&self) -> Result<(), StreamError> {
-        acceptor(self).map(drop)
+        acceptor(&self.tls_cert_file, &self.tls_key_file).map(drop)
     }
 }
 
-/// What accepts TLS connections; `None` where no certificate is set.
-pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, StreamError> {
-    let Settings { tls_cert_file: certificate, tls_key_file: key, .. } = settings;
+/// What accepts TLS connections with a certificate and its key; `None` where both are empty.
+///
+/// # Errors
+/// The files cannot be read, or do not fit each other.
+pub fn acceptor(certificate: &Path, key: &Path) -> Result<Option<TlsAcceptor>, StreamError> {
     match (certificate.as_os_str().is_empty(), key.as_os_str().is_empty()) {
         (true, true) => return Ok(None),
         (false, false) => {}
@@ -41,7 +43,7 @@ pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, Strea
         .collect::<Result<_, _>>()
         .map_err(unreadable(certificate))?;
     if chain.is_empty() {
-        return Err(StreamError::NoCertificate(certificate.clone()));
+        return Err(StreamError::NoCertificate(certificate.to_owned()));
     }
     let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(unreadable(key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -49,8 +51,8 @@ pub(crate) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, Strea
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private));
     let config = config.map_err(|source| StreamError::Tls {
-        certificate: certificate.clone(),
-        key: key.clone(),
+        certificate: certificate.to_owned(),
+        key: key.to_owned(),
         source,
     })?;
     Ok(Some(TlsAcceptor::from(Arc::new(config))))

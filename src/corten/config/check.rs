@@ -58,6 +58,11 @@ impl Findings<'_> {
                 self.refuse("metrics.address", "is the CRI's own socket".to_owned());
             }
         }
+        self.tls(
+            ["metrics.tls_cert_file", "metrics.tls_key_file"],
+            [&config.metrics.tls_cert_file, &config.metrics.tls_key_file],
+        );
+        self.optional_path("metrics.token_file", &config.metrics.token_file);
         self.cadvisor(config);
     }
 
@@ -131,15 +136,21 @@ impl Findings<'_> {
     }
 
     fn stream(&mut self, settings: &stream::Settings) {
-        let (certificate, key) = ("stream.tls_cert_file", "stream.tls_key_file");
-        self.optional_path(certificate, &settings.tls_cert_file);
-        self.optional_path(key, &settings.tls_key_file);
-        let is_one_alone =
-            settings.tls_cert_file.as_os_str().is_empty() != settings.tls_key_file.as_os_str().is_empty();
+        self.tls(
+            ["stream.tls_cert_file", "stream.tls_key_file"],
+            [&settings.tls_cert_file, &settings.tls_key_file],
+        );
+        self.range("stream.idle_timeout_seconds", settings.idle_timeout_seconds, 1..=7 * 86_400);
+    }
+
+    /// A certificate and its key.
+    fn tls(&mut self, [certificate, key]: [&'static str; 2], files: [&Path; 2]) {
+        self.optional_path(certificate, files[0]);
+        self.optional_path(key, files[1]);
+        let is_one_alone = files[0].as_os_str().is_empty() != files[1].as_os_str().is_empty();
         if is_one_alone && self.are_right(&[certificate, key]) {
             self.refuse(certificate, format!("goes with {key}: both or neither"));
         }
-        self.range("stream.idle_timeout_seconds", settings.idle_timeout_seconds, 1..=7 * 86_400);
     }
 
     /// With `auto` both drivers' names are right somewhere.

@@ -208,6 +208,9 @@ impl Looking<'_> {
     fn files(&self) {
         let config = &self.loaded.config;
         self.ask("stream.tls_cert_file", &config.stream.tls_cert_file, Weight::PreventsStart);
+        let metrics = &config.metrics;
+        let tls = stream::acceptor(&metrics.tls_cert_file, &metrics.tls_key_file);
+        self.fatal("metrics.tls_cert_file", tls.err().map(|error| chain(&error)));
         self.fatal("stream.tls_cert_file", config.stream.check_host().err().map(|error| chain(&error)));
         let is_readable = |path: &Path| directories::unreadable(path).is_none();
         self.ask("images.certs_dir", &config.images.certs_dir, Weight::Warned);

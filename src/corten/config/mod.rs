@@ -21,7 +21,7 @@ use error::ConfigError;
 pub(crate) use error::{Mistakes, nearest};
 pub(crate) use host::{HostProblems, Look, check as check_host};
 pub(crate) use live::{Update, update};
-pub(crate) use sections::{Config, Log, LogFormat, MetricsAddress};
+pub(crate) use sections::{Config, Log, LogFormat, Metrics, MetricsAddress};
 pub(crate) use texts::Texts;
 
 use std::ffi::OsStr;

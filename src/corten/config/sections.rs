@@ -121,11 +121,22 @@ pub(crate) enum LogFormat {
 pub(crate) struct Metrics {
     /// Where it listens.
     pub(crate) address: MetricsAddress,
+    /// PEM file with the certificate chain for TLS; empty together with the key: plain HTTP.
+    pub(crate) tls_cert_file: PathBuf,
+    /// PEM file with the private key.
+    pub(crate) tls_key_file: PathBuf,
+    /// File with what a scrape has to bring; empty: nothing.
+    pub(crate) token_file: PathBuf,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { address: MetricsAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 10290))) }
+        Self {
+            address: MetricsAddress::Tcp(SocketAddr::from(([127, 0, 0, 1], 10290))),
+            tls_cert_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
+            token_file: PathBuf::new(),
+        }
     }
 }
 

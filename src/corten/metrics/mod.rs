@@ -1,6 +1,7 @@
 //! Prometheus metrics: the registry, what the daemon itself feeds into it, and the endpoint that serves it.
 
 mod config;
+mod guard;
 mod node;
 mod operations;
 mod pods;

@@ -94,3 +94,59 @@ fn a_node_that_can_have_no_pods_lives_and_is_not_ready() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+/// What a client over TLS gets.
+fn get_over_tls(host: &Host, address: &str, headers: &str) -> String {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-verify_return_error", "-verify_ip", "127.0.0.1", "-connect", address])
+        .arg("-CAfile")
+        .arg(host.path("tls.crt"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{headers}Connection: close\r\n\r\n");
+    client.stdin.take().unwrap().write_all(request.as_bytes()).unwrap();
+    String::from_utf8(client.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn metrics_are_had_over_tls_and_with_the_token_alone() {
+    let Some(host) = Host::new() else { return };
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=x"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
+        .arg(host.path("tls.key"))
+        .arg("-out")
+        .arg(host.path("tls.crt"))
+        .output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        return need::skip(need::Need::Tools, "openssl is not installed");
+    }
+    std::fs::write(host.path("token"), "secret\n").unwrap();
+    let root = host.path("");
+    let root = root.display();
+    let socket = format!("address = \"{}\"", host.path("run/metrics.sock").display());
+    let settings = format!(
+        "address = \"127.0.0.1:0\"\ntls_cert_file = \"{root}tls.crt\"\ntls_key_file = \"{root}tls.key\"\n\
+         token_file = \"{root}token\""
+    );
+    super::replace(&host, &socket, &settings);
+    let _daemon = host.start();
+    host.told("READY=1");
+    host.logged("serving metrics");
+    let log = host.log();
+    let line = log.lines().find(|line| line.contains("serving metrics")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let address = line["address"].as_str().unwrap();
+    assert!(get_over_tls(&host, address, "").starts_with("HTTP/1.1 401"));
+    let reply = get_over_tls(&host, address, "Authorization: Bearer secret\r\n");
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.contains("corten_build_info"), "{reply}");
+    let mut plain = std::net::TcpStream::connect(address).unwrap();
+    plain.write_all(b"GET /metrics HTTP/1.0\r\nAuthorization: Bearer secret\r\n\r\n").unwrap();
+    let mut reply = Vec::new();
+    // It may be a reset.
+    let _ = plain.read_to_end(&mut reply);
+    assert!(!String::from_utf8_lossy(&reply).contains("corten_build_info"));
+}
