@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke cluster cluster-down cluster-test node-e2e conformance bench reproducible lint audit fuzz install dist package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance bench reproducible lint audit fuzz install dist package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +113,12 @@ node-e2e conformance: ## Kubernetes' own suites on target/dist, beside the last 
 	@[ -x target/dist/corten ] || e2e/build.sh
 	@cargo build --quiet --locked -p e2e --bin suites --bin nnp
 	@target/debug/suites $@ $(SUITES_FLAGS)
+
+cluster-bench: ## 110 and 250 pods of a Deployment until Ready and until gone, on Corten and on containerd (BENCH_FLAGS='--rounds 3'); a table
+	@e2e/setup.sh cluster
+	@e2e/build.sh
+	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
+	@target/release/bench cluster $(BENCH_FLAGS)
 
 test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm

@@ -27,6 +27,7 @@ use crate::cluster::credentials::Credentials;
 use crate::cluster::other::Other;
 use crate::error::{Context, Error};
 use crate::isolation::Sweeper;
+use crate::runtime::Kind;
 use crate::tools;
 use std::fs;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ use std::time::{Duration, Instant};
 /// What a cluster may differ in.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Which runtime the nodes have.
+    pub kind: Kind,
     /// How many nodes: 1 to 8.
     pub nodes: u8,
     /// Where the components log to.
@@ -48,9 +51,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// One node, with logs below `target/cluster` under a name.
+    /// One node on the runtime that the environment names, with logs below `target/cluster` under a name.
     pub fn new(name: &str) -> Self {
         Self {
+            kind: Kind::from_environment(),
             nodes: 1,
             logs: tools::repository().join("target/cluster").join(name),
             kubelet: serde_json::Value::Null,

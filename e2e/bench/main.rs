@@ -5,6 +5,8 @@
 
 mod figures;
 mod floor;
+mod kubelet;
+mod load;
 mod pull;
 mod report;
 mod stats;
@@ -27,6 +29,8 @@ use subject::Subject;
 
 /// Past this the bench ends itself.
 const LIMIT: Duration = Duration::from_secs(590);
+/// The same of a cluster.
+const CLUSTER_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Measures Corten, containerd with runc, and the floor.
 #[derive(Debug, Parser)]
@@ -67,6 +71,15 @@ enum Part {
         #[arg(long, default_value_t = 8)]
         workers: usize,
     },
+    /// Measure a Deployment that fills the node of a real cluster, beside containerd
+    Cluster {
+        /// Numbers of pods, one after the other
+        #[arg(long, value_delimiter = ',', default_values_t = [110, 250])]
+        pods: Vec<u32>,
+        /// Clusters of each runtime
+        #[arg(long, default_value_t = 1)]
+        rounds: usize,
+    },
     /// The floor alone: one pod for each line of standard input
     #[command(hide = true)]
     Floor {
@@ -84,6 +97,7 @@ fn main() -> ExitCode {
     let result = match &cli.part {
         Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
         Some(Part::Stats { pods, workers }) => stats::measure(*pods, *workers, LIMIT),
+        Some(Part::Cluster { pods, rounds }) => load::measure(pods, *rounds, CLUSTER_LIMIT),
         Some(Part::Floor { root, parent }) => floor::serve(root, parent),
         None => bench(&cli),
     };

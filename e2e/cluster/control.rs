@@ -51,6 +51,9 @@ impl Control {
     }
 }
 
+/// A node is what is looked at here: who tells it what to do must not be who it waits for.
+const REQUESTS: [&str; 2] = ["--kube-api-qps=200", "--kube-api-burst=400"];
+
 /// Nothing of a cluster that lives for minutes is worth waiting for a disk.
 fn etcd(directory: &Path) -> Vec<String> {
     vec![
@@ -90,20 +93,24 @@ fn api(directory: &Path, credentials: &Credentials) -> Vec<String> {
 }
 
 fn controllers(credentials: &Credentials) -> Result<Vec<String>, Error> {
-    Ok(vec![
+    let mut arguments = vec![
         format!("--kubeconfig={}", credentials.client("controllers")?.display()),
         format!("--service-account-private-key-file={}", credentials.accounts.display()),
         format!("--root-ca-file={}", credentials.authority.display()),
         "--use-service-account-credentials=true".to_owned(),
         "--leader-elect=false".to_owned(),
         "--bind-address=127.0.0.1".to_owned(),
-    ])
+    ];
+    arguments.extend(REQUESTS.map(str::to_owned));
+    Ok(arguments)
 }
 
 fn scheduler(credentials: &Credentials) -> Result<Vec<String>, Error> {
-    Ok(vec![
+    let mut arguments = vec![
         format!("--kubeconfig={}", credentials.client("scheduler")?.display()),
         "--leader-elect=false".to_owned(),
         "--bind-address=127.0.0.1".to_owned(),
-    ])
+    ];
+    arguments.extend(REQUESTS.map(str::to_owned));
+    Ok(arguments)
 }

@@ -39,12 +39,12 @@ impl Node {
     pub(crate) fn prepare(number: u8, options: &Options) -> Result<Self, Error> {
         let logs = options.logs.join(name(number));
         fs::create_dir_all(&logs).at("create", &logs)?;
-        let extra = options.runtime.clone();
         let change = |mut given: runtime::Options| {
+            given.kind = options.kind;
             if let Network::List(list) = &mut given.network {
                 pods_of(number, list);
             }
-            given.extra.push_str(&extra);
+            given.extra.push_str(&options.runtime);
             given
         };
         let world = World::with(change)?.ok_or_else(|| Error::Missing {
