@@ -13,6 +13,8 @@ mod images;
 mod kubectl;
 mod kubelet;
 mod link;
+mod logind;
+mod metrics;
 mod node;
 mod other;
 mod proxy;
@@ -20,6 +22,7 @@ mod proxy;
 pub use component::Component;
 pub use images::{AGNHOST, PAUSE};
 pub use kubectl::{Kubectl, condition};
+pub use logind::Logind;
 pub use node::{Node, name};
 
 use crate::cluster::control::Control;
@@ -44,6 +47,8 @@ pub struct Options {
     pub logs: PathBuf,
     /// More for the kubelets' configuration: keys of its top level.
     pub kubelet: serde_json::Value,
+    /// The address of the bus on which the kubelet looks for logind.
+    pub bus: Option<String>,
     /// More lines for Corten's configuration.
     pub runtime: String,
     /// Whether CoreDNS is wanted.
@@ -58,6 +63,7 @@ impl Options {
             nodes: 1,
             logs: tools::repository().join("target/cluster").join(name),
             kubelet: serde_json::Value::Null,
+            bus: None,
             runtime: String::new(),
             dns: true,
         }
@@ -75,6 +81,8 @@ pub struct Cluster {
     pub kubectl: Kubectl,
     /// The first node.
     pub node: Node,
+    credentials: Credentials,
+    logs: PathBuf,
     /// How long it took until every node was ready.
     pub ready_after: Duration,
 }
@@ -106,10 +114,20 @@ impl Cluster {
         if options.dns {
             kubectl.within(dns::NAMESPACE).create(&dns::manifests())?;
         }
-        let mut cluster = Self { others, control, kubectl, node, ready_after: Duration::ZERO };
+        let logs = options.logs.clone();
+        let mut cluster =
+            Self { others, control, kubectl, node, credentials, logs, ready_after: Duration::ZERO };
         cluster.wait_for_nodes(options.nodes)?;
         cluster.ready_after = begin.elapsed();
         Ok(Some(cluster))
+    }
+
+    /// Starts the server of `kubectl top`, which ends when it is dropped.
+    ///
+    /// # Errors
+    /// When it is not built, or the API server refuses its registration.
+    pub fn serve_metrics(&self) -> Result<Component, Error> {
+        metrics::start(&self.kubectl, &self.credentials, &self.logs)
     }
 
     /// What ends all of it from any thread.

@@ -15,6 +15,7 @@ pub struct Component {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     log: PathBuf,
     child: Child,
 }
@@ -30,9 +31,23 @@ impl Component {
         arguments: Vec<String>,
         logs: &Path,
     ) -> Result<Self, Error> {
+        Self::start_with(name, program, arguments, Vec::new(), logs)
+    }
+
+    /// As [`Component::start`], with more in its environment.
+    ///
+    /// # Errors
+    /// As [`Component::start`].
+    pub(crate) fn start_with(
+        name: &'static str,
+        program: PathBuf,
+        arguments: Vec<String>,
+        environment: Vec<(&'static str, String)>,
+        logs: &Path,
+    ) -> Result<Self, Error> {
         let log = logs.join(format!("{name}.log"));
-        let child = launch(&program, &arguments, &log)?;
-        Ok(Self { name, program, arguments, log, child })
+        let child = launch(&program, &arguments, &environment, &log)?;
+        Ok(Self { name, program, arguments, environment, log, child })
     }
 
     /// Its process.
@@ -65,7 +80,7 @@ impl Component {
         if command::wait(&mut self.child, after).is_none() {
             return Err(Error::Late { what: "the component's end", after, last: self.tail() });
         }
-        self.child = launch(&self.program, &self.arguments, &self.log)?;
+        self.child = launch(&self.program, &self.arguments, &self.environment, &self.log)?;
         Ok(())
     }
 
@@ -86,12 +101,18 @@ impl Drop for Component {
     }
 }
 
-fn launch(program: &Path, arguments: &[String], log: &Path) -> Result<Child, Error> {
+fn launch(
+    program: &Path,
+    arguments: &[String],
+    environment: &[(&str, String)],
+    log: &Path,
+) -> Result<Child, Error> {
     let output = OpenOptions::new().create(true).append(true).open(log).at("create", log)?;
     let errors = output.try_clone().at("duplicate", log)?;
     Command::new(program)
         .args(arguments)
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(errors)

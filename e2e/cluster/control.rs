@@ -82,6 +82,13 @@ fn api(directory: &Path, credentials: &Credentials) -> Vec<String> {
         format!("--kubelet-client-certificate={}", credentials.client.certificate.display()),
         format!("--kubelet-client-key={}", credentials.client.key.display()),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        // Servers of more of the API are told by it who asks.
+        format!("--proxy-client-cert-file={}", credentials.client.certificate.display()),
+        format!("--proxy-client-key-file={}", credentials.client.key.display()),
+        format!("--requestheader-client-ca-file={}", credentials.authority.display()),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
         format!("--service-cluster-ip-range={}", address::SERVICES),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={accounts}"),

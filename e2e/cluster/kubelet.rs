@@ -2,7 +2,7 @@
 
 use crate::cluster::component::Component;
 use crate::cluster::credentials::Credentials;
-use crate::cluster::{address, node};
+use crate::cluster::{Options, address, node};
 use crate::error::{Context, Error};
 use crate::ground::KUBELET;
 use crate::tools;
@@ -24,7 +24,7 @@ pub(crate) fn start(
     number: u8,
     world: &World,
     credentials: &Credentials,
-    more: &Value,
+    options: &Options,
     logs: &Path,
 ) -> Result<Component, Error> {
     let root = Path::new(KUBELET);
@@ -32,7 +32,7 @@ pub(crate) fn start(
     let resolv = root.join("resolv.conf");
     fs::write(&resolv, "").at("write", &resolv)?;
     let mut config = config(number, world, credentials, &resolv);
-    if let (Some(config), Some(more)) = (config.as_object_mut(), more.as_object()) {
+    if let (Some(config), Some(more)) = (config.as_object_mut(), options.kubelet.as_object()) {
         config.extend(more.clone());
     }
     let file = root.join("config.json");
@@ -47,7 +47,9 @@ pub(crate) fn start(
         format!("--node-ip={}", address::node(number)),
         "--v=2".to_owned(),
     ];
-    Component::start("kubelet", tools::go_tool("kubelet", "cluster")?, arguments, logs)
+    let environment = options.bus.iter().map(|bus| ("DBUS_SYSTEM_BUS_ADDRESS", bus.clone())).collect();
+    let program = tools::go_tool("kubelet", "cluster")?;
+    Component::start_with("kubelet", program, arguments, environment, logs)
 }
 
 /// A small node: no swap, and no limits that a busy machine would reach.

@@ -65,7 +65,7 @@ impl Node {
     pub(crate) fn join(&mut self, credentials: &Credentials, options: &Options) -> Result<(), Error> {
         let own = self.world.isolation.directory("node")?;
         self.proxy = Some(proxy::start(self.number, &own, credentials, &self.logs)?);
-        let kubelet = kubelet::start(self.number, &self.world, credentials, &options.kubelet, &self.logs)?;
+        let kubelet = kubelet::start(self.number, &self.world, credentials, options, &self.logs)?;
         self.kubelet = Some(kubelet);
         Ok(())
     }

@@ -22,6 +22,7 @@ fn kubectl_gets_through_to_containers() {
         ("copy", copy),
         ("debug", debug),
         ("debug-node", debug_node),
+        ("top", top),
     ];
     stage::play(&cluster, SCENARIOS);
 }
@@ -192,4 +193,30 @@ fn debug_node(stage: &Stage<'_>) {
     let name = pods["items"][0]["metadata"]["name"].as_str().unwrap();
     assert_eq!(stage.ended(name)["phase"], "Succeeded");
     assert_eq!(stage.kubectl.run(&["logs", name]).unwrap(), "/host/var/lib/kubelet/config.json\n");
+}
+
+/// What a pod and its node use, by way of metrics-server.
+fn top(stage: &Stage<'_>) {
+    let _server = stage.cluster.serve_metrics().unwrap();
+    stage.create(pod("busy", json!({"containers": [container("main", "while :; do :; done")]})));
+    stage.ready("busy");
+    let end = Instant::now() + PATIENCE;
+    let pods = loop {
+        let seen = stage.kubectl.run(&["top", "pod", "--containers", "--no-headers"]);
+        if let Ok(text) = &seen
+            && text.lines().count() == 1
+        {
+            break text.clone();
+        }
+        assert!(Instant::now() < end, "{seen:?}");
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    let words: Vec<_> = pods.split_whitespace().collect();
+    let [pod, container, cpu, memory] = words[..] else { panic!("{pods}") };
+    assert_eq!((pod, container), ("busy", "main"));
+    let cpu: u32 = cpu.trim_end_matches('m').parse().unwrap();
+    assert!(cpu > 50, "{pods}");
+    assert!(memory.ends_with("Mi"), "{pods}");
+    let node = stage.kubectl.run(&["top", "node", "--no-headers"]).unwrap();
+    assert!(node.starts_with("node1 "), "{node}");
 }

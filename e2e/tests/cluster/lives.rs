@@ -1,6 +1,7 @@
 //! How containers of a pod follow each other, and what is told of their ends.
 
 use crate::stage::{self, IDLE, Scenario, Stage, container, once, pod};
+use e2e::registry::{PASSWORD, Registry, USER};
 use e2e::world::BUSYBOX;
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ const SCENARIOS: &[Scenario] = &[
     ("no-program", no_program),
     ("no-image", no_image),
     ("never-pull", never_pull),
+    ("pull-secret", pull_secret),
     ("restarts", restarts),
     ("grace", grace),
     ("deadline", deadline),
@@ -122,6 +124,45 @@ fn never_pull(stage: &Stage<'_>) {
     main["imagePullPolicy"] = json!("Always");
     let spec = json!({"restartPolicy": "Never", "containers": [main]});
     assert_eq!(stage.output(pod("always", spec)), "again\n");
+}
+
+/// A registry that wants a password gives to the pods that know it, and to those alone: to whom else the image is refused also
+/// when it is there already.
+fn pull_secret(stage: &Stage<'_>) {
+    let world = &stage.cluster.node.world;
+    let registry = Registry::start_with_password(&world.isolation.directory("guarded").unwrap()).unwrap();
+    registry.push("guarded", "1", &e2e::image::busybox().unwrap()).unwrap();
+    let host = registry.address().to_string();
+    let hosts = world.daemon.place().certs.join(&host);
+    std::fs::create_dir_all(&hosts).unwrap();
+    let text = format!(
+        "server = \"http://{host}\"\n[host.\"http://{host}\"]\ncapabilities = [\"pull\", \"resolve\"]\n"
+    );
+    std::fs::write(hosts.join("hosts.toml"), text).unwrap();
+    for (name, password) in [("right", PASSWORD), ("wrong", "sesame")] {
+        let (user, password) = (format!("--docker-username={USER}"), format!("--docker-password={password}"));
+        let server = format!("--docker-server={host}");
+        let words = ["create", "secret", "docker-registry", name, &server, &user, &password];
+        stage.kubectl.run(&words).unwrap();
+    }
+    let of = |name: &str, secret: Option<&str>| {
+        let main =
+            json!({"name": "main", "image": format!("{host}/guarded:1"), "command": ["echo", "let in"]});
+        let mut spec = json!({"restartPolicy": "Never", "containers": [main]});
+        if let Some(secret) = secret {
+            spec["imagePullSecrets"] = json!([{"name": secret}]);
+        }
+        pod(name, spec)
+    };
+    stage.create(of("nobody", None));
+    stage.create(of("stranger", Some("wrong")));
+    for name in ["nobody", "stranger"] {
+        let waiting = waits_for(stage, name, "ImagePullBackOff");
+        assert!(waiting["message"].as_str().unwrap().contains("guarded:1"), "{waiting:#}");
+    }
+    assert_eq!(stage.output(of("friend", Some("right"))), "let in\n");
+    stage.create(of("late", None));
+    waits_for(stage, "late", "ImagePullBackOff");
 }
 
 /// Each restart is counted, the log of the one before can be read, and its end is told.

@@ -13,6 +13,7 @@ const SCENARIOS: &[Scenario] = &[
     ("names", names),
     ("sysctls", sysctls),
     ("resize", resize),
+    ("resize-with-a-restart", resize_with_a_restart),
     ("user-namespace", user_namespace),
     ("memory", memory),
     ("shared-processes", shared_processes),
@@ -190,6 +191,25 @@ fn resize(stage: &Stage<'_>) {
     );
     let numbers: Vec<_> = limits.split_whitespace().take(2).collect();
     assert_eq!(numbers, ["100663296", "20000"]);
+}
+
+/// Where a container wants to be restarted for it, it is, once, and has the new limit then.
+fn resize_with_a_restart(stage: &Stage<'_>) {
+    let mut main = container("main", IDLE);
+    main["resources"] = json!({"requests": {"memory": "32Mi"}, "limits": {"memory": "64Mi"}});
+    main["resizePolicy"] = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+    stage.create(pod("resize", json!({"containers": [main]})));
+    stage.ready("resize");
+    let wanted = json!({"requests": {"memory": "32Mi"}, "limits": {"memory": "96Mi"}});
+    let patch = json!({"spec": {"containers": [{"name": "main", "resources": wanted}]}}).to_string();
+    stage.kubectl.run(&["patch", "pod/resize", "--subresource", "resize", "--patch", &patch]).unwrap();
+    stage.until("it was restarted for the new limit", "resize", |pod| {
+        let status = &pod["status"]["containerStatuses"][0];
+        (status["restartCount"] == 1 && status["resources"]["limits"] == wanted["limits"]).then_some(())
+    });
+    stage.ready("resize");
+    let script = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max";
+    assert_eq!(stage.shell("resize", script), "100663296\n");
 }
 
 /// Root of the pod is nobody of the node's, and files of its volumes are its own all the same.

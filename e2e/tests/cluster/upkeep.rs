@@ -127,7 +127,8 @@ fn logs_are_cut_at_their_size_and_lose_no_line() {
     }
 }
 
-/// Images that nobody uses go when they are old; the kubelet looks every five minutes.
+/// Images that nobody uses go when they are old; the kubelet looks every five minutes. Of a container's former lives it keeps
+/// the last; for them it looks every minute.
 #[test]
 fn images_that_nobody_uses_grow_old_and_go() {
     let mut options = Options::new("images");
@@ -136,7 +137,11 @@ fn images_that_nobody_uses_grow_old_and_go() {
     let unused = json!({"name": "main", "image": e2e::cluster::AGNHOST, "command": ["true"]});
     let unused = pod("unused", json!({"restartPolicy": "Never", "containers": [unused]}));
     let used = pod("used", json!({"containers": [container("main", IDLE)]}));
-    cluster.kubectl.create(&[unused, used]).unwrap();
+    let script = "n=$(cat /data/n 2>/dev/null || echo 0); echo $((n + 1)) >/data/n; [ $n -lt 3 ] || exec sleep 1000000";
+    let mut often = container("main", script);
+    often["volumeMounts"] = json!([{"name": "work", "mountPath": "/data"}]);
+    let often = pod("often", json!({"containers": [often], "volumes": [{"name": "work", "emptyDir": {}}]}));
+    cluster.kubectl.create(&[unused, used, often]).unwrap();
     let done = |pod: &Value| (pod["status"]["phase"] == "Succeeded").then_some(());
     cluster.kubectl.until("the pod's end", &["get", "pod/unused"], PATIENCE, done).unwrap();
     cluster.kubectl.run(&["delete", "pod/unused"]).unwrap();
@@ -146,9 +151,15 @@ fn images_that_nobody_uses_grow_old_and_go() {
         std::thread::sleep(Duration::from_secs(1));
     }
     assert!(images(&cluster).iter().any(|name| name.contains("busybox")));
+    let often = cluster.kubectl.get(&["get", "pod/often"]).unwrap();
+    assert_eq!(often["status"]["containerStatuses"][0]["restartCount"], 3, "{often:#}");
+    let crictl = cluster.node.world.crictl().unwrap();
+    let lives = crictl.run(&["ps", "--all", "--quiet", "--label", "io.kubernetes.pod.name=often"]).unwrap();
+    assert_eq!(lives.lines().count(), 2, "the one that runs, and the one before it: {lives}");
 }
 
-fn images(cluster: &Cluster) -> Vec<String> {
+/// The names of images that the node has.
+pub(crate) fn images(cluster: &Cluster) -> Vec<String> {
     let crictl = cluster.node.world.crictl().unwrap();
     let list: Value = serde_json::from_str(&crictl.run(&["images", "-o", "json"]).unwrap()).unwrap();
     let tags = list["images"].as_array().into_iter().flatten().flat_map(|image| image["repoTags"].as_array());

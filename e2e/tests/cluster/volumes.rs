@@ -23,6 +23,29 @@ fn volumes_hold_what_they_promise() {
     stage::play(&cluster, SCENARIOS);
 }
 
+/// Those of a node that has set some aside.
+#[test]
+fn huge_pages_are_a_volume_of_what_was_asked_for() {
+    let free = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+    let free = fs::read_to_string(free).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    if free < Some(4) {
+        return need::skip(need::Need::Kernel, "no huge pages of 2 MiB are set aside");
+    }
+    let Some(cluster) = stage::cluster("huge-pages") else { return };
+    stage::play(&cluster, &[("huge-pages", huge_pages)]);
+}
+
+/// Not a page more than the limit.
+fn huge_pages(stage: &Stage<'_>) {
+    let script = "awk '$2 == \"/data\" { print $3 }' /proc/mounts; fallocate -l 4194304 /data/all && echo fits; fallocate -l 2097152 /data/more 2>/dev/null || echo no more; \
+        cd /sys/fs/cgroup; cat hugetlb/hugetlb.2MB.limit_in_bytes 2>/dev/null || cat hugetlb.2MB.max";
+    let volumes = json!([{"name": "work", "emptyDir": {"medium": "HugePages"}}]);
+    let mut pod = once(script, &json!([{"name": "work", "mountPath": "/data"}]), &volumes);
+    pod["spec"]["containers"][0]["resources"] =
+        json!({"limits": {"hugepages-2Mi": "4Mi", "memory": "64Mi", "cpu": "100m"}});
+    assert_eq!(stage.output(pod), "hugetlbfs\nfits\nno more\n4194304\n");
+}
+
 fn once(script: &str, mounts: &Value, volumes: &Value) -> Value {
     let mut main = container("main", script);
     main["volumeMounts"] = mounts.clone();
