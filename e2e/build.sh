@@ -23,6 +23,8 @@ if [ "${1:-}" = --quick ]; then profile=release && shift; fi
 [ $# = 0 ] || packages+=(-p e2e)
 programs=()
 for program in corten corten-oci bridge host-local portmap loopback "$@"; do programs+=(--bin "$program"); done
+# `corten version` tells it.
+export CORTEN_PROFILE=$profile
 # Functions of the same code become one, where the linker is the one that comes with Rust.
 if [ "$profile-$(rustc -vV | sed -n 's/^host: //p')" = ship-x86_64-unknown-linux-gnu ]; then fold="-C link-arg=-Wl,--icf=all"; fi
 RUSTFLAGS="$RUSTFLAGS $fold" cargo build --profile "$profile" --locked "${packages[@]}" "${programs[@]}"
@@ -42,6 +44,13 @@ for plugin in bridge host-local portmap loopback; do
     install -m 755 "target/$profile/$plugin" "$dist/cni/$plugin.new"
     mv "$dist/cni/$plugin.new" "$dist/cni/$plugin"
 done
+# Man pages and completions, of the same definitions as the help; what writes them is installed nowhere.
+if [ "$profile" = ship ]; then
+    rm -rf "$dist/man" "$dist/completions"
+    env -u RUSTFLAGS -u CFLAGS cargo run --quiet --locked -p man -- "$dist/man"
+    mkdir "$dist/completions"
+    for shell in bash fish zsh; do "$dist/corten" completion "$shell" >"$dist/completions/$shell"; done
+fi
 echo "build: installed into $dist:"
 (cd "$dist" && ls -l corten corten-oci corten-shim corten-pause cni/* | awk '{ printf "  %9d bytes  %s\n", $5, $NF }')
 

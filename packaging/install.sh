@@ -28,7 +28,8 @@ for program in corten corten-oci corten-shim corten-pause; do place 755 "$dist/$
 for plugin in "$dist"/cni/*; do place 755 "$plugin" "$PREFIX/libexec/corten/cni/${plugin##*/}"; done
 
 unit=$(mktemp)
-trap 'rm -f "$unit"' EXIT
+compressed=$(mktemp)
+trap 'rm -f "$unit" "$compressed"' EXIT
 sed "s,/usr/local/bin/,$PREFIX/bin/," config/corten.service >"$unit"
 place 644 "$unit" "$PREFIX/lib/systemd/system/corten.service"
 place 644 packaging/sysctl.conf "$PREFIX/lib/sysctl.d/60-corten.conf"
@@ -41,6 +42,17 @@ done
 for document in "$dist"/THIRD-PARTY-LICENSES.txt "$dist"/corten.cdx.json; do
     [ ! -e "$document" ] || place 644 "$document" "$documents/${document##*/}"
 done
+
+# Only builds for use have them: e2e/build.sh.
+for page in "$dist"/man/*.1; do
+    [ -e "$page" ] || continue
+    gzip -9nc "$page" >"$compressed"
+    place 644 "$compressed" "$PREFIX/share/man/man1/${page##*/}.gz"
+done
+complete() { [ ! -e "$dist/completions/$1" ] || place 644 "$dist/completions/$1" "$PREFIX/share/$2"; }
+complete bash bash-completion/completions/corten
+complete fish fish/vendor_completions.d/corten.fish
+complete zsh zsh/site-functions/_corten
 
 mkdir -p "$DESTDIR/etc/corten/certs.d" "$DESTDIR/etc/corten/conf.d"
 keep packaging/corten.toml /etc/corten/corten.toml

@@ -4,8 +4,14 @@
 //! One command, one file; its `Args` have public fields.
 
 pub mod config;
+pub mod daemon;
 pub mod image;
+pub mod inspect;
+pub mod logs;
+pub mod pods;
+pub mod ps;
 pub mod serve;
+pub mod version;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -25,9 +31,21 @@ pub enum Command {
     Serve(serve::ServeArgs),
     /// Look after the images of a running daemon
     Image(image::ImageArgs),
+    /// List pods
+    Pods(pods::PodsArgs),
+    /// List containers
+    Ps(ps::PsArgs),
+    /// Show what a container wrote
+    Logs(logs::LogsArgs),
+    /// Show everything about a pod or a container, as crictl does
+    Inspect(inspect::InspectArgs),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Show the version, what it was built of, and the versions of the interfaces
+    Version(version::VersionArgs),
+    /// Print what makes a shell complete these commands
+    Completion(version::CompletionArgs),
 }
 
 /// The command line as a tree, for what is made of it.

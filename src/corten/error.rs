@@ -68,6 +68,9 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// What the CRI's socket is asked for cannot be had.
+    #[error(transparent)]
+    Client(#[from] client::Error),
     /// The daemon cannot be reached, or refuses.
     #[error(transparent)]
     Admin(#[from] crate::admin::ClientError),

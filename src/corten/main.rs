@@ -1,6 +1,7 @@
 //! The Corten daemon and its command line. What it takes is defined in `src/cli`; what needs but the CRI's socket is in
 //! `src/client`.
 
+mod about;
 mod admin;
 mod aside;
 mod cadvisor;
@@ -20,26 +21,50 @@ mod state;
 mod systemd_notify;
 
 use clap::Parser;
+use cli::daemon::DaemonArgs;
 use cli::serve::ServeArgs;
 use cli::{Cli, Command};
+use client::Request;
+use error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Serve(ServeArgs { config, no_builtin_network, cadvisor }) => {
-            let mut defaults = String::new();
-            defaults.push_str(if no_builtin_network { config::NO_BUILTIN_NETWORK } else { "" });
-            defaults.push_str(if cadvisor { config::CADVISOR } else { "" });
-            serve::serve(config.as_deref(), &defaults)
-        }
-        Command::Image(arguments) => images_cli::run(arguments),
-        Command::Config(command) => config_cli::run(command),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Cli::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             error::report(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::Serve(arguments) => serve(&arguments)?,
+        Command::Image(arguments) => images_cli::run(arguments)?,
+        Command::Pods(arguments) => return ask(&arguments.daemon.clone(), Request::Pods(arguments)),
+        Command::Ps(arguments) => return ask(&arguments.daemon.clone(), Request::Ps(arguments)),
+        Command::Logs(arguments) => return ask(&arguments.daemon.clone(), Request::Logs(arguments)),
+        Command::Inspect(arguments) => return ask(&arguments.daemon.clone(), Request::Inspect(arguments)),
+        Command::Config(command) => config_cli::run(command)?,
+        Command::Version(arguments) => about::version(&arguments)?,
+        Command::Completion(arguments) => about::completion(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(arguments: &ServeArgs) -> Result<(), Error> {
+    let mut defaults = String::new();
+    defaults.push_str(if arguments.no_builtin_network { config::NO_BUILTIN_NETWORK } else { "" });
+    defaults.push_str(if arguments.cadvisor { config::CADVISOR } else { "" });
+    serve::serve(arguments.config.as_deref(), &defaults)
+}
+
+/// Asks the CRI's socket, which is in the configuration unless it is given.
+fn ask(daemon: &DaemonArgs, request: Request) -> Result<ExitCode, Error> {
+    let socket = match &daemon.socket {
+        Some(socket) => socket.clone(),
+        None => config::socket(daemon.config.as_deref())?,
+    };
+    Ok(client::run(request, &socket)?)
 }

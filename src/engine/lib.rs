@@ -62,6 +62,7 @@ pub use stats::{
 };
 pub use stdio::{Input, Output, Terminal};
 pub use supervisor::SupervisorError;
+pub use wire::VERSION as WIRE_VERSION;
 pub use wire::msg::Streams;
 
 use recover::Recovery;

@@ -90,14 +90,26 @@ pub(crate) fn load_over(defaults: &str, named: Option<&Path>) -> Result<Loaded, 
 /// # Errors
 /// The file that might name it cannot be read.
 pub(crate) fn state_dir(named: Option<&Path>) -> Result<PathBuf, Mistakes> {
+    Ok(said(named, "state_dir")?.unwrap_or_else(|| Config::default().state_dir))
+}
+
+/// The socket of the CRI that the files name, as far as they make sense.
+///
+/// # Errors
+/// As [`state_dir`].
+pub(crate) fn socket(named: Option<&Path>) -> Result<PathBuf, Mistakes> {
+    Ok(said(named, "socket")?.unwrap_or_else(|| Config::default().socket))
+}
+
+/// What the files say of a path.
+fn said(named: Option<&Path>, key: &str) -> Result<Option<PathBuf>, Mistakes> {
     let main = named.unwrap_or(Path::new(DEFAULT_FILE));
     let Reading { root, mistakes, .. } = Reading::of("", named);
     let is_unread = |mistake: &ConfigError| matches!(mistake, ConfigError::Read { path, .. } if path == main);
     if let Some(unread) = mistakes.into_iter().find(is_unread) {
         return Err(Mistakes(vec![unread]));
     }
-    let set = root.at(&["state_dir".to_owned()]).and_then(Node::text);
-    Ok(set.map_or_else(|| Config::default().state_dir, PathBuf::from))
+    Ok(root.at(&[key.to_owned()]).and_then(Node::text).map(PathBuf::from))
 }
 
 /// The longest file that is read, in bytes.

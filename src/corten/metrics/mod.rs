@@ -26,7 +26,7 @@ pub(crate) fn registry() -> Result<Registry, prometheus::Error> {
     let build =
         Opts::new("corten_build_info", "The version that runs, and of which commit it was built; always 1.")
             .const_label("version", env!("CARGO_PKG_VERSION"))
-            .const_label("commit", option_env!("CORTEN_COMMIT").unwrap_or("unknown"));
+            .const_label("commit", crate::about::COMMIT);
     let build = IntGauge::with_opts(build)?;
     build.set(1);
     registry.register(Box::new(build))?;
