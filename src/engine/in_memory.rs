@@ -1,5 +1,6 @@
 //! Pods and containers as the daemon holds them in memory; `record` is what it writes of them.
 
+use crate::container::ExecTemplate;
 use crate::error::EngineError;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
@@ -14,7 +15,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use sys::sync::lock;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use wire::plan::{CgroupPlan, ProcessPlan};
 
 /// A pod.
 pub(crate) struct Pod {
@@ -35,6 +35,8 @@ pub(crate) struct Pod {
     pub(crate) level: OnceLock<oci::selinux::Reserved>,
     /// Clients know its id.
     published: AtomicBool,
+    /// Its supervisor lives, and cannot be talked to.
+    stranded: AtomicBool,
     /// It is not ready any more.
     left: watch::Sender<bool>,
     record: Mutex<PodRecord>,
@@ -64,6 +66,7 @@ impl Pod {
             telling: Mutex::new(()),
             level: OnceLock::new(),
             published: AtomicBool::new(record.state != SandboxState::Creating),
+            stranded: AtomicBool::new(false),
             left: watch::Sender::new(record.state == SandboxState::NotReady),
             record: Mutex::new(record),
             supervisor: Mutex::new(None),
@@ -82,6 +85,20 @@ impl Pod {
 
     pub(crate) fn publish(&self) {
         self.published.store(true, Ordering::Release);
+    }
+
+    /// Shows a half-made pod whose supervisor cannot be talked to as not ready, so that a client can remove it. On record
+    /// it stays half made: a daemon that can talk to the supervisor takes it down.
+    pub(crate) fn strand(&self) {
+        lock(&self.record).state = SandboxState::NotReady;
+        self.left.send_replace(true);
+        self.stranded.store(true, Ordering::Release);
+        self.publish();
+    }
+
+    /// Whether it has a supervisor that can only be killed.
+    pub(crate) fn is_stranded(&self) -> bool {
+        self.stranded.load(Ordering::Acquire)
     }
 
     pub(crate) fn state(&self) -> SandboxState {
@@ -201,24 +218,6 @@ impl Pod {
             ips: record.attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default(),
             handler: record.handler.clone(),
         }
-    }
-}
-
-/// How a container's processes run and join its cgroup, for execs.
-#[derive(Debug)]
-pub(crate) struct ExecTemplate {
-    pub(crate) process: ProcessPlan,
-    /// Changes when a limit is set for the first time.
-    pub(crate) cgroup: Mutex<CgroupPlan>,
-}
-
-impl ExecTemplate {
-    pub(crate) fn new(process: ProcessPlan, cgroup: CgroupPlan) -> Self {
-        Self { process, cgroup: Mutex::new(cgroup) }
-    }
-
-    pub(crate) fn cgroup(&self) -> CgroupPlan {
-        lock(&self.cgroup).clone()
     }
 }
 

@@ -102,33 +102,51 @@ impl Registry {
 
     /// The pods that fit, newest first.
     pub(crate) fn list_pods(&self, filter: &PodFilter) -> Vec<PodView> {
-        let mut pods: Vec<PodView> = self
-            .pods()
-            .into_iter()
-            .map(|pod| pod.view())
-            .filter(|pod| pod.state != SandboxState::Creating)
-            .filter(|pod| filter.id.as_ref().is_none_or(|id| pod.id.starts_with(id.as_str())))
-            .filter(|pod| filter.state.is_none_or(|state| pod.state == state))
-            .filter(|pod| has_labels(&filter.labels, &pod.config.labels))
-            .collect();
-        pods.sort_by_key(|pod| std::cmp::Reverse(pod.created_at));
+        self.fitting_pods(filter).into_iter().map(|(_, view)| view).collect()
+    }
+
+    /// The same, with what they are views of.
+    pub(crate) fn fitting_pods(&self, filter: &PodFilter) -> Vec<(Arc<Pod>, PodView)> {
+        let fits = |pod: &PodView| {
+            pod.state != SandboxState::Creating
+                && filter.id.as_ref().is_none_or(|id| pod.id.starts_with(id.as_str()))
+                && filter.state.is_none_or(|state| pod.state == state)
+                && has_labels(&filter.labels, &pod.config.labels)
+        };
+        let viewed = self.pods().into_iter().map(|pod| {
+            let view = pod.view();
+            (pod, view)
+        });
+        let mut pods: Vec<_> = viewed.filter(|(_, view)| fits(view)).collect();
+        pods.sort_by_key(|(_, view)| std::cmp::Reverse(view.created_at));
         pods
     }
 
     /// The containers that fit, newest first.
     pub(crate) fn list_containers(&self, filter: &ContainerFilter) -> Vec<ContainerView> {
+        self.fitting_containers(filter).into_iter().map(|(_, view)| view).collect()
+    }
+
+    /// The same, with what they are views of.
+    pub(crate) fn fitting_containers(
+        &self,
+        filter: &ContainerFilter,
+    ) -> Vec<(Arc<Container>, ContainerView)> {
         let found = match &filter.sandbox_id {
             Some(pod) => self.containers_below(pod),
             None => self.containers(),
         };
-        let mut containers: Vec<ContainerView> = found
-            .iter()
-            .map(|container| container.view())
-            .filter(|container| filter.id.as_ref().is_none_or(|id| container.id.starts_with(id.as_str())))
-            .filter(|container| filter.state.is_none_or(|state| StateKind::of(&container.state) == state))
-            .filter(|container| has_labels(&filter.labels, &container.config.labels))
-            .collect();
-        containers.sort_by_key(|container| std::cmp::Reverse(container.created_at));
+        let fits = |container: &ContainerView| {
+            filter.id.as_ref().is_none_or(|id| container.id.starts_with(id.as_str()))
+                && filter.state.is_none_or(|state| StateKind::of(&container.state) == state)
+                && has_labels(&filter.labels, &container.config.labels)
+        };
+        let viewed = found.into_iter().map(|container| {
+            let view = container.view();
+            (container, view)
+        });
+        let mut containers: Vec<_> = viewed.filter(|(_, view)| fits(view)).collect();
+        containers.sort_by_key(|(_, view)| std::cmp::Reverse(view.created_at));
         containers
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn list(
     filter: Option<ContainerStatsFilter>,
 ) -> Result<Vec<ContainerStats>, Status> {
     let filter = filters::container_stats(filter);
-    let all =
-        runtime.engine.stats().list_container_stats(filter).await.map_err(|error| status::engine(&error))?;
-    Ok(all.iter().map(encode::stats::of_container).collect())
+    let show = |stats| encode::stats::of_container(&stats);
+    let listed = runtime.engine.stats().list_container_stats(filter, show).await;
+    listed.map_err(|error| status::engine(&error))
 }

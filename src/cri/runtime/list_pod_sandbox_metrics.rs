@@ -15,6 +15,6 @@ pub(super) async fn answer(
 
 /// The metrics of the ready pods.
 pub(super) async fn list(runtime: &Runtime) -> Result<Vec<PodSandboxMetrics>, Status> {
-    let figures = runtime.engine.stats().pod_figures().await.map_err(|error| status::engine(&error))?;
-    Ok(figures.iter().map(metrics::of_pod).collect())
+    let listed = runtime.engine.stats().pod_figures(|figures| metrics::of_pod(&figures)).await;
+    listed.map_err(|error| status::engine(&error))
 }

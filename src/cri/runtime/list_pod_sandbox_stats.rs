@@ -22,6 +22,6 @@ pub(super) async fn list(
     filter: Option<PodSandboxStatsFilter>,
 ) -> Result<Vec<PodSandboxStats>, Status> {
     let filter = filters::pod_stats(filter);
-    let all = runtime.engine.stats().list_pod_stats(filter).await.map_err(|error| status::engine(&error))?;
-    Ok(all.iter().map(encode::stats::of_pod).collect())
+    let listed = runtime.engine.stats().list_pod_stats(filter, |stats| encode::stats::of_pod(&stats)).await;
+    listed.map_err(|error| status::engine(&error))
 }

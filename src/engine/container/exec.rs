@@ -2,16 +2,17 @@
 
 use crate::error::EngineError;
 use crate::handlers::{CommandLine, ExecFile, Home};
-use crate::in_memory::{Container, ExecTemplate};
+use crate::in_memory::Container;
 use crate::live::Live;
 use crate::operations::{self, EXEC_SYNC};
 use crate::supervisor::{Executed, SupervisorError};
 use crate::{Containers, blocking};
 use model::{Argv, ContainerState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use sys::sync::lock;
 use wire::msg::ErrorCode;
-use wire::plan::ExecPlan;
+use wire::plan::{CgroupPlan, ExecPlan, ProcessPlan};
 
 /// What a command in a container printed and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,24 @@ pub struct ExecOutput {
     pub stderr: Vec<u8>,
     /// The exit code; 128 + signal when a signal ended it.
     pub exit_code: i32,
+}
+
+/// How a container's processes run and join its cgroup, for execs.
+#[derive(Debug)]
+pub(crate) struct ExecTemplate {
+    pub(crate) process: ProcessPlan,
+    /// Changes when a limit is set for the first time.
+    pub(crate) cgroup: Mutex<CgroupPlan>,
+}
+
+impl ExecTemplate {
+    pub(crate) fn new(process: ProcessPlan, cgroup: CgroupPlan) -> Self {
+        Self { process, cgroup: Mutex::new(cgroup) }
+    }
+
+    pub(crate) fn cgroup(&self) -> CgroupPlan {
+        lock(&self.cgroup).clone()
+    }
 }
 
 impl Containers {

@@ -18,6 +18,7 @@ mod volumes;
 
 pub use attach::{AttachSession, SharedStdin};
 pub use exec::ExecOutput;
+pub(crate) use exec::ExecTemplate;
 pub use open_exec::{ExecEnd, ExecSession, OpenExec};
 pub(crate) use stop::hint;
 

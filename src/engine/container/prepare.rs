@@ -5,10 +5,11 @@
 
 use super::ahead::Ahead;
 use super::create::stopping;
+use super::exec::ExecTemplate;
 use super::volumes::Volumes;
 use crate::error::EngineError;
 use crate::handlers::Home;
-use crate::in_memory::{Container, ExecTemplate, Pod};
+use crate::in_memory::{Container, Pod};
 use crate::live::Live;
 use crate::record::{self, ContainerRecord};
 use crate::strangers::{Blocked, Lasting};

@@ -91,7 +91,12 @@ impl Pods {
 
     async fn end_supervisor(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let limit = Duration::from_secs(self.core.live().settings.kill_timeout_seconds);
-        let Some(supervisor) = pod.supervisor() else { return Ok(()) };
+        let Some(supervisor) = pod.supervisor() else {
+            if pod.is_stranded() {
+                self.launcher.kill_lost(&pod.id).await;
+            }
+            return Ok(());
+        };
         let asked = tokio::time::timeout(limit, supervisor.shutdown()).await;
         if !matches!(asked, Ok(Ok(()))) {
             supervisor.kill();

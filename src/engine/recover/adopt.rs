@@ -50,10 +50,14 @@ impl Recovery {
     }
 
     /// Takes down a pod that the former daemon was still making: no client ever got its id.
+    ///
+    /// # Errors
+    /// It is listed as not ready then.
     pub(super) async fn undo(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if let Err(error) = self.pods.reconnect(pod).await {
             if let foreign @ EngineError::Supervisor(SupervisorError::Foreign { .. }) = error {
+                pod.strand();
                 return Err(foreign);
             }
             tracing::debug!(pod_id = %pod.id, error = chain(&error), "a half-made pod has no supervisor");

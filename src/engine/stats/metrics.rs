@@ -1,11 +1,10 @@
 //! ListPodSandboxMetrics: everything that cAdvisor would have counted of pods and containers.
 
-use super::{ContainerStats, PodStats, Processes, Stats};
+use super::{ContainerStats, Listed, PodStats, Processes, Stats};
 use crate::blocking;
 use crate::error::{EngineError, chain};
 use crate::filter::PodFilter;
-use crate::in_memory::Container;
-use crate::snapshot::PodView;
+use crate::in_memory::{Container, Pod};
 use model::ContainerState;
 use oci::cgroup::{Counted, Detail};
 use std::path::Path;
@@ -90,29 +89,37 @@ impl Stats {
         blocking("reading what is counted", move || Ok(stats.limits.cgroups.counted())).await
     }
 
-    /// ListPodSandboxMetrics: the figures of the ready pods, newest first; one that cannot be read is left out.
+    /// ListPodSandboxMetrics: the figures of the ready pods, newest first, as `show` makes them, which works where they
+    /// are read: on several threads. One that cannot be read is left out.
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn pod_figures(self: &Arc<Self>) -> Result<Vec<PodFigures>, EngineError> {
+    pub async fn pod_figures<R: Send + 'static>(
+        self: &Arc<Self>,
+        show: impl Fn(PodFigures) -> R + Send + Sync + 'static,
+    ) -> Result<Vec<R>, EngineError> {
         let stats = self.clone();
         let filesystem = blocking("looking at a filesystem", move || Ok(stats.layers_filesystem())).await?;
         let stats = self.clone();
-        let read = move |pod: PodView| stats.figures(&pod, &filesystem);
+        let read = move |pod: Listed| Some(show(stats.figures(pod, &filesystem)?));
         self.lanes.read(self.ready(PodFilter::default()), read).await
     }
 }
 
 impl Stats {
-    fn figures(self: &Arc<Self>, pod: &PodView, filesystem: &Filesystem) -> Option<PodFigures> {
+    fn figures(self: &Arc<Self>, (pod, view): Listed, filesystem: &Filesystem) -> Option<PodFigures> {
         let failed = |error: &EngineError| {
             tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's figures cannot be read");
         };
-        self.figures_of(self.of_listed(pod)?, filesystem).inspect_err(failed).ok()
+        self.figures_of(&pod, self.of_listed(&pod, view)?, filesystem).inspect_err(failed).ok()
     }
 
-    fn figures_of(&self, stats: PodStats, filesystem: &Filesystem) -> Result<PodFigures, EngineError> {
-        let pod = self.registry.pod(&stats.pod.id)?;
+    fn figures_of(
+        &self,
+        pod: &Pod,
+        stats: PodStats,
+        filesystem: &Filesystem,
+    ) -> Result<PodFigures, EngineError> {
         let mut containers = Vec::new();
         for stats in &stats.containers {
             let running = matches!(stats.container.state, ContainerState::Running { .. });

@@ -64,6 +64,9 @@ pub struct PodStats {
     pub containers: Vec<ContainerStats>,
 }
 
+/// A pod of a list.
+type Listed = (Arc<Pod>, PodView);
+
 /// The use cases of usage: reads it, and remembers what takes long to count.
 pub struct Stats {
     registry: Arc<Registry>,
@@ -82,20 +85,24 @@ impl Stats {
     /// When there is none of the id, or its counters cannot be read.
     pub async fn container_stats(self: &Arc<Self>, id: &str) -> Result<ContainerStats, EngineError> {
         let (stats, container) = (self.clone(), self.registry.container(id)?);
-        blocking("reading counters", move || stats.of(&container, None)).await
+        blocking("reading counters", move || stats.of(&container, container.view(), None)).await
     }
 
-    /// ListContainerStats: the containers that fit, newest first; one that cannot be read is left out.
+    /// ListContainerStats: the containers that fit, newest first, as `show` makes them, which works where they are read:
+    /// on several threads. One that cannot be read is left out.
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn list_container_stats(
+    pub async fn list_container_stats<R: Send + 'static>(
         self: &Arc<Self>,
         filter: ContainerFilter,
-    ) -> Result<Vec<ContainerStats>, EngineError> {
+        show: impl Fn(ContainerStats) -> R + Send + Sync + 'static,
+    ) -> Result<Vec<R>, EngineError> {
         let stats = self.clone();
-        let read = move |view: ContainerView| stats.of_one(&stats.registry.any_container(&view.id)?, None);
-        self.lanes.read(self.registry.list_containers(&filter), read).await
+        let read = move |(container, view): (Arc<Container>, ContainerView)| {
+            Some(show(stats.of_one(&container, view, None)?))
+        };
+        self.lanes.read(self.registry.fitting_containers(&filter), read).await
     }
 
     /// PodSandboxStats of a ready pod.
@@ -115,16 +122,22 @@ impl Stats {
                 });
             }
         }
-        blocking("reading counters", move || stats.of_pod(&pod)).await
+        blocking("reading counters", move || stats.of_pod(&pod, pod.view())).await
     }
 
-    /// ListPodSandboxStats: the ready pods that fit, newest first; one that cannot be read is left out.
+    /// ListPodSandboxStats: the ready pods that fit, newest first, as `show` makes them, which works where they are read:
+    /// on several threads. One that cannot be read is left out.
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn list_pod_stats(self: &Arc<Self>, filter: PodFilter) -> Result<Vec<PodStats>, EngineError> {
+    pub async fn list_pod_stats<R: Send + 'static>(
+        self: &Arc<Self>,
+        filter: PodFilter,
+        show: impl Fn(PodStats) -> R + Send + Sync + 'static,
+    ) -> Result<Vec<R>, EngineError> {
         let stats = self.clone();
-        self.lanes.read(self.ready(filter), move |pod| stats.of_listed(&pod)).await
+        let read = move |(pod, view): Listed| Some(show(stats.of_listed(&pod, view)?));
+        self.lanes.read(self.ready(filter), read).await
     }
 }
 
@@ -141,34 +154,38 @@ impl Stats {
     }
 
     /// The ready pods that fit, newest first.
-    fn ready(&self, filter: PodFilter) -> Vec<PodView> {
-        self.registry.list_pods(&PodFilter { state: Some(SandboxState::Ready), ..filter })
+    fn ready(&self, filter: PodFilter) -> Vec<Listed> {
+        self.registry.fitting_pods(&PodFilter { state: Some(SandboxState::Ready), ..filter })
     }
 
     /// The usage of a pod that was there just now; `None`, and a line in the log, where it cannot be read.
-    fn of_listed(self: &Arc<Self>, listed: &PodView) -> Option<PodStats> {
-        let pod = self.registry.pod(&listed.id).ok()?;
+    fn of_listed(self: &Arc<Self>, pod: &Arc<Pod>, view: PodView) -> Option<PodStats> {
         let failed = |error: &EngineError| {
             tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's usage cannot be read");
         };
-        self.of_pod(&pod).inspect_err(failed).ok()
+        self.of_pod(pod, view).inspect_err(failed).ok()
     }
 
     /// A container's usage; `None`, and a line in the log, where it cannot be read.
-    fn of_one(self: &Arc<Self>, container: &Arc<Container>, pod: Option<u64>) -> Option<ContainerStats> {
+    fn of_one(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        view: ContainerView,
+        pod: Option<u64>,
+    ) -> Option<ContainerStats> {
         let failed = |error: &EngineError| {
             tracing::warn!(container_id = %container.id, error = chain(error), "the container's usage cannot be read");
         };
-        self.of(container, pod).inspect_err(failed).ok()
+        self.of(container, view, pod).inspect_err(failed).ok()
     }
 
     /// `pod` is how often the pod was seen to have run, where that was read just now.
     fn of(
         self: &Arc<Self>,
         container: &Arc<Container>,
+        view: ContainerView,
         pod: Option<u64>,
     ) -> Result<ContainerStats, EngineError> {
-        let view = container.view();
         let usage = match view.state {
             ContainerState::Exited { .. } => {
                 container.sampler.close();
@@ -184,8 +201,7 @@ impl Stats {
         Ok(ContainerStats { usage, layer: self.layer(container), container: view })
     }
 
-    fn of_pod(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<PodStats, EngineError> {
-        let view = pod.view();
+    fn of_pod(self: &Arc<Self>, pod: &Arc<Pod>, view: PodView) -> Result<PodStats, EngineError> {
         let accounts = pod.accounts(&self.limits.cgroups);
         let account = Account { of: &*accounts, path: pod.cgroup.parent(), since: view.created_at };
         // Before its containers: what has not run by now has not run in them either.
@@ -194,7 +210,7 @@ impl Stats {
         let all = self.registry.containers_of(&view.id);
         let published = all.iter().filter(|container| container.is_published());
         let mut containers: Vec<ContainerStats> =
-            published.filter_map(|container| self.of_one(container, runs)).collect();
+            published.filter_map(|container| self.of_one(container, container.view(), runs)).collect();
         // After the counters, which are open now.
         let processes = |container: &Arc<Container>| match container.state() {
             ContainerState::Exited { .. } => 0,

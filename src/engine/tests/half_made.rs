@@ -125,6 +125,26 @@ fn a_half_made_pod_of_another_release_waits_for_a_daemon_that_can_speak_with_it(
 }
 
 #[test]
+fn a_half_made_pod_of_another_release_is_listed_as_not_ready_until_it_is_removed() {
+    let mut world = World::new();
+    half_made_pod(&mut world);
+    world.node.on(Verb::Connect, Act::Foreign);
+    world.start();
+    let listed = || world.engine().pods().list_pods(&crate::PodFilter::default());
+    world.until("it is listed", || listed().len() == 1);
+    let pod = listed().remove(0);
+    assert_eq!(pod.state, SandboxState::NotReady);
+    assert_eq!(world.engine().pods().pod_status(&pod.id).unwrap().state, SandboxState::NotReady);
+    assert_eq!(world.node.living().len(), 1, "its supervisor is left alone");
+    let again = || world.on(world.engine().pods().run_pod(networked("web"), String::new()));
+    let taken = again().unwrap_err().to_string();
+    assert!(taken.contains(pod.id.as_str()) && taken.contains("not ready"), "{taken}");
+    world.on(world.engine().pods().remove_pod(&pod.id)).unwrap();
+    world.nothing_left();
+    again().unwrap();
+}
+
+#[test]
 fn a_removal_that_was_cut_short_is_one_whatever_of_it_is_left() {
     let mut world = World::new();
     let (pod, gone) = (world.pod("web"), world.pod("gone"));
