@@ -8,6 +8,7 @@ pub mod baseline;
 pub mod certificates;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod command;
 pub mod crictl;
 pub mod error;

@@ -57,6 +57,9 @@ pub(crate) enum Error {
     /// The server of the CRI ended, or could not begin.
     #[error("cannot serve the CRI")]
     Serve(#[from] cri::ServeError),
+    /// Traces cannot be sent.
+    #[error("cannot send traces (settings tracing.endpoint and tracing.ca_file)")]
+    Traces(#[from] otlp::OtlpError),
     /// Logging cannot start.
     #[error("cannot start logging")]
     Logging(#[from] crate::logging::LoggingError),

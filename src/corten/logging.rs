@@ -103,11 +103,11 @@ fn is_part(part: &str) -> bool {
     OWN.contains(&whole) || LIBRARIES.contains(&whole)
 }
 
-/// Starts logging for the whole process.
+/// Starts logging for the whole process, and collecting spans where there is somewhere to send them.
 ///
 /// # Errors
 /// The level cannot be parsed, or logging was started before.
-pub(crate) fn start(log: &Log) -> Result<LevelHandle, LoggingError> {
+pub(crate) fn start(log: &Log, spans: Option<otlp::Spans>) -> Result<LevelHandle, LoggingError> {
     let (filter, handle) = reload::Layer::new(levels(&log.level)?);
     // stderr may be closed or full; telling so on stderr would panic.
     let layer = lines::layer().with_writer(std::io::stderr).log_internal_errors(false);
@@ -128,7 +128,9 @@ pub(crate) fn start(log: &Log) -> Result<LevelHandle, LoggingError> {
             layer.with_ansi(colour).event_format(format).with_filter(filter).boxed()
         }
     };
-    tracing_subscriber::registry().with(lines).try_init()?;
+    let spans = spans.map(|spans| spans.with_filter(otlp::Spans::filter()).boxed());
+    let layers: Vec<_> = std::iter::once(lines).chain(spans).collect();
+    tracing_subscriber::registry().with(layers).try_init()?;
     Ok(LevelHandle(handle))
 }
 

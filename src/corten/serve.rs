@@ -50,7 +50,8 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     // Modes are given where files are made; what the parent process had must not change them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::malloc::limit(HEAPS, HEAP_SPARE);
-    let level = logging::start(&config.log)?;
+    let (spans, export) = otlp::open(&config.tracing)?.unzip();
+    let level = logging::start(&config.log, spans)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), ?files, "corten starts");
     for problem in problems.to_tell() {
         tracing::warn!("on this host: {problem}");
@@ -62,7 +63,8 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     paths(&config).claim()?;
     let runtime = runtime(config.daemon.workers)?;
     let source = Source::new(file, defaults, texts.clone());
-    let begun = Begun { config, files: files.clone(), problems: problems.lines(), source, known, level };
+    let begun =
+        Begun { config, files: files.clone(), problems: problems.lines(), source, known, level, export };
     let outcome = runtime.block_on(Box::pin(run(begun)));
     runtime.shutdown_timeout(LAST_WORK);
     outcome
@@ -90,9 +92,11 @@ struct Begun {
     /// How the files were before they were read.
     known: Fingerprint,
     level: LevelHandle,
+    export: Option<otlp::Export>,
 }
 
-async fn run(Begun { config, files, problems, source, known, level }: Begun) -> Result<(), Error> {
+async fn run(begun: Begun) -> Result<(), Error> {
+    let Begun { config, files, problems, source, known, level, export } = begun;
     let signals = Signals::catch()?;
     let registry = metrics::registry()?;
     let health = Arc::new(server::Health::default());
@@ -118,6 +122,7 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     tokio::spawn(trim_memory());
 
     let stop = CancellationToken::new();
+    let traces = Traces::start(export, &registry)?;
     let takers =
         Takers { level, engine: engine.clone(), images: images.clone(), network, streams: streams.tuning() };
     let status = ConfigStatus::new(files, problems);
@@ -147,7 +152,34 @@ async fn run(Begun { config, files, problems, source, known, level }: Begun) -> 
     systemd.stopping().await;
     stop.cancel();
     engine.end_subscriptions();
-    drain(served, &engine, Duration::from_secs(reloader.config().daemon.drain_seconds)).await
+    let drained = drain(served, &engine, Duration::from_secs(reloader.config().daemon.drain_seconds)).await;
+    traces.end().await;
+    drained
+}
+
+/// Traces on their way to a collector, where there is one.
+struct Traces {
+    sending: Option<tokio::task::JoinHandle<()>>,
+    stop: CancellationToken,
+}
+
+impl Traces {
+    fn start(export: Option<otlp::Export>, registry: &Registry) -> Result<Self, Error> {
+        let stop = CancellationToken::new();
+        if let Some(export) = &export {
+            export.register(registry)?;
+        }
+        Ok(Self { sending: export.map(|export| tokio::spawn(export.run(stop.clone()))), stop })
+    }
+
+    /// Sends what is left, after the last request.
+    async fn end(self) {
+        self.stop.cancel();
+        if let Some(sending) = self.sending {
+            // It bounds itself; a task that died has told so.
+            let _ = sending.await;
+        }
+    }
 }
 
 /// What the use cases need.

@@ -91,11 +91,13 @@ impl Core {
         tokio::spawn(work.in_current_span()).await.map_err(|_| EngineError::TaskDied(verb))?
     }
 
-    /// Times one stage of a verb.
+    /// Times one stage of a verb, and makes it a span of its trace.
     pub(crate) async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
         let begin = Instant::now();
         let _stage = operations::stage(name);
-        let result = work.await;
+        // For a trace, where one is kept; else this is nothing.
+        let span = tracing::trace_span!(target: "spans", "stage", stage = name);
+        let result = work.instrument(span).await;
         self.metrics.stage(name, begin.elapsed());
         result
     }

@@ -64,6 +64,17 @@ impl Findings<'_> {
         );
         self.optional_path("metrics.token_file", &config.metrics.token_file);
         self.cadvisor(config);
+        self.tracing(&config.tracing);
+    }
+
+    fn tracing(&mut self, tracing: &otlp::Settings) {
+        if let (false, Err(error)) = (tracing.endpoint.is_empty(), otlp::parse(&tracing.endpoint)) {
+            self.refuse("tracing.endpoint", error.to_string());
+        }
+        if !tracing.ca_file.as_os_str().is_empty() {
+            self.absolute("tracing.ca_file", &tracing.ca_file);
+        }
+        self.range("tracing.samples_per_million", tracing.samples_per_million, 0..=1_000_000);
     }
 
     fn cadvisor(&mut self, config: &Config) {

@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The HTTP endpoint for metrics.
     pub(crate) metrics: Metrics,
+    /// Where traces go.
+    pub(crate) tracing: otlp::Settings,
     /// Pulling and keeping images.
     pub(crate) images: image::ImageConfig,
     /// The pods' network.
@@ -53,6 +55,7 @@ impl Default for Config {
             daemon: Daemon::default(),
             log: Log::default(),
             metrics: Metrics::default(),
+            tracing: otlp::Settings::default(),
             images: image::ImageConfig::default(),
             network: net::NetworkSettings::default(),
             runtime: engine::Settings::default(),

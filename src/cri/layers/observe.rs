@@ -11,7 +11,7 @@ use std::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// Watches every RPC.
 #[derive(Debug, Clone)]
@@ -49,9 +49,10 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let call = Call::begin(self.metrics.clone(), request.uri().path());
+        let call = Call::begin(self.metrics.clone(), &request);
         // The handlers fill in what the request names.
         let span = tracing::info_span!(
+            parent: &call.span,
             "rpc",
             method = call.method(),
             pod = tracing::field::Empty,
@@ -82,12 +83,27 @@ struct Call {
     path: String,
     begin: Instant,
     ended: bool,
+    /// What a trace has of it, where one is kept.
+    span: Span,
 }
 
 impl Call {
-    fn begin(metrics: Arc<Metrics>, path: &str) -> Self {
+    fn begin(metrics: Arc<Metrics>, request: &Request<Body>) -> Self {
         metrics.begin();
-        Self { metrics, path: path.to_owned(), begin: Instant::now(), ended: false }
+        let path = request.uri().path();
+        let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        // Level and target are the trace's own: the log has the span below.
+        let span = tracing::trace_span!(
+            target: "spans",
+            parent: None,
+            "call",
+            method = path,
+            traceparent = header("traceparent"),
+            tracestate = header("tracestate"),
+            code = tracing::field::Empty,
+            error = tracing::field::Empty,
+        );
+        Self { metrics, path: path.to_owned(), begin: Instant::now(), ended: false, span }
     }
 
     fn method(&self) -> &'static str {
@@ -97,6 +113,9 @@ impl Call {
     /// A successful answer tells its status only after its messages, a failed one at once.
     fn end(mut self, status: Option<Status>) {
         let code = status.as_ref().map_or(Code::Ok, Status::code);
+        if let Some(status) = status.as_ref().filter(|status| status.code() != Code::Ok) {
+            self.span.record("error", status.message());
+        }
         self.record(code);
         let class = self.metrics.method(&self.path).class;
         let (code, milliseconds) = (name(code), self.begin.elapsed().as_secs_f64() * 1e3);
@@ -122,6 +141,7 @@ impl Call {
 
     fn record(&mut self, code: Code) {
         self.ended = true;
+        self.span.record("code", i64::from(i32::from(code)));
         self.metrics.end(self.metrics.method(&self.path), code, self.begin.elapsed());
     }
 }
