@@ -14,6 +14,7 @@ use prost::Message;
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::{Builder, Runtime};
 
 /// A span and the service that it is of.
 pub type Kept = (String, Span);
@@ -22,7 +23,7 @@ pub type Kept = (String, Span);
 #[derive(Debug)]
 pub struct Collector {
     kept: Arc<Mutex<Vec<Kept>>>,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<Runtime>,
 }
 
 impl Collector {
@@ -33,11 +34,8 @@ impl Collector {
     pub fn start(address: SocketAddr) -> Result<Self, Error> {
         let listener = TcpListener::bind(address).at("listen on", address.to_string())?;
         listener.set_nonblocking(true).at("listen on", address.to_string())?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .at("start", "tokio")?;
+        let runtime =
+            Builder::new_multi_thread().worker_threads(1).enable_all().build().at("start", "tokio")?;
         let kept = Arc::new(Mutex::new(Vec::new()));
         let all = kept.clone();
         runtime.spawn(async move {
@@ -52,12 +50,21 @@ impl Collector {
                 });
             }
         });
-        Ok(Self { kept, _runtime: runtime })
+        Ok(Self { kept, runtime: Some(runtime) })
     }
 
     /// All spans so far.
     pub fn spans(&self) -> Vec<Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        // Scenarios drop it where waiting is not allowed.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
