@@ -9,6 +9,7 @@ mod pressure;
 mod rollout;
 mod shutdown;
 mod stage;
+mod traces;
 mod upkeep;
 mod volumes;
 mod workloads;

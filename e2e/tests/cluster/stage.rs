@@ -59,7 +59,7 @@ fn said(fine: bool) -> &'static str {
 }
 
 impl<'a> Stage<'a> {
-    fn enter(cluster: &'a Cluster, name: &str) -> Self {
+    pub(crate) fn enter(cluster: &'a Cluster, name: &str) -> Self {
         let kubectl = cluster.kubectl.within(name);
         kubectl.run(&["create", "namespace", name]).unwrap();
         let account = ["get", "serviceaccount/default"];
@@ -67,7 +67,7 @@ impl<'a> Stage<'a> {
         Self { cluster, kubectl }
     }
 
-    fn leave(&self) {
+    pub(crate) fn leave(&self) {
         let name = self.kubectl.namespace();
         self.kubectl.run(&["delete", "namespace", name, "--wait=false"]).unwrap();
     }
