@@ -80,8 +80,11 @@ fn sidecar(stage: &Stage<'_>) {
 
 fn message(stage: &Stage<'_>) {
     stage.create(once("message", "echo out of ideas >/dev/termination-log; exit 7"));
-    let end = terminated(&stage.ended("message"), "main");
+    let status = stage.ended("message");
+    let end = terminated(&status, "main");
     assert_eq!((&end["exitCode"], &end["reason"]), (&json!(7), &json!("Error")), "{end:#}");
+    // The kubelet creates it with the image's id.
+    assert_eq!(status["containerStatuses"][0]["image"], BUSYBOX, "{status:#}");
     assert_eq!(end["message"], "out of ideas\n");
 }
 

@@ -50,11 +50,19 @@ fn what_the_kubelet_depends_on_has_tests() {
             if word.ends_with(".rs") {
                 source = fs::read_to_string(root().join(word)).unwrap();
             } else {
-                assert!(source.contains(&format!("fn {word}(")), "{number}: no test {word}");
+                assert!(is_run(&source, word), "{number}: no test {word}");
                 shown += 1;
             }
         }
         assert!(shown > 0, "{number}: no test");
     }
     assert_eq!(numbers, (1..=23).collect::<Vec<_>>());
+}
+
+/// Whether a function is a test, or is in the list of scenarios that one plays.
+fn is_run(source: &str, name: &str) -> bool {
+    let Some((before, _)) = source.split_once(&format!("fn {name}(")) else { return false };
+    let line = before.rfind('\n').map_or(0, |end| end);
+    let attribute = before[..line].lines().rev().find(|line| !line.trim_start().starts_with("//"));
+    attribute.is_some_and(|line| line.contains("test")) || source.contains(&format!(", {name})"))
 }

@@ -3,6 +3,7 @@
 use super::resources::resources;
 use crate::{proto, signals};
 use engine::{ContainerView, UserView};
+use image::Reference;
 use model::{AbsPath, ContainerMetadata, ContainerState, IdMapping, ImageSpec, Mount, Propagation};
 
 /// A container in a list.
@@ -36,7 +37,7 @@ pub(crate) fn status(view: &ContainerView) -> proto::ContainerStatus {
         started_at,
         finished_at: exit.map_or(0, |exit| exit.finished_at),
         exit_code: exit.map_or(0, |exit| exit.code),
-        image: Some(image(&view.config.image)),
+        image: Some(shown(&view.config.image)),
         image_ref: view.image_ref.clone(),
         reason: exit.map(|exit| exit.reason.clone()).unwrap_or_default(),
         message: exit.map(|exit| exit.message.clone()).unwrap_or_default(),
@@ -69,6 +70,16 @@ fn image(spec: &ImageSpec) -> proto::ImageSpec {
         runtime_handler: spec.runtime_handler.clone(),
         image_ref: String::new(),
     }
+}
+
+/// As a status shows it, and pods' statuses and dashboards with it: by the name that a person wrote, where the request's image is
+/// the id that the kubelet has found for it.
+fn shown(spec: &ImageSpec) -> proto::ImageSpec {
+    let mut shown = image(spec);
+    if let Ok(name) = Reference::parse(&spec.user_specified_image) {
+        shown.image = name.to_string();
+    }
+    shown
 }
 
 fn state(state: &ContainerState) -> proto::ContainerState {

@@ -107,6 +107,27 @@ fn what_was_asked_for_is_echoed() {
 }
 
 #[test]
+fn a_status_shows_the_image_by_the_name_that_a_person_wrote() {
+    let shown = |image: &str, name: &str| {
+        let mut view = view(ContainerState::Created);
+        let config = Arc::make_mut(&mut view.config);
+        config.image = model::ImageSpec {
+            image: image.into(),
+            user_specified_image: name.into(),
+            ..model::ImageSpec::default()
+        };
+        assert_eq!(container::listed(&view).image.unwrap().image, image);
+        container::status(&view).image.unwrap().image
+    };
+    let id = format!("sha256:{}", "1".repeat(64));
+    assert_eq!(shown(&id, "r.test/app:1"), "r.test/app:1");
+    assert_eq!(shown(&id, "busybox"), "docker.io/library/busybox:latest");
+    assert_eq!(shown(&id, &format!("r.test/app:1@{id}")), format!("r.test/app@{id}"));
+    assert_eq!(shown(&id, ""), id);
+    assert_eq!(shown("r.test/app:1", ""), "r.test/app:1");
+}
+
+#[test]
 fn a_pods_first_address_is_the_main_one() {
     let pod = PodView {
         id: model::SandboxId::new("s"),
