@@ -1,6 +1,7 @@
 //! Settings of the image store.
 
 use crate::glob;
+use crate::hosts::CertsDirs;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use std::time::Duration;
 pub struct ImageConfig {
     /// Where images live: `blobs/`, `layers/`, `ingest/`, `meta.redb`. Made with mode 0700.
     pub root: PathBuf,
-    /// The directory with one `<host>/hosts.toml` a registry; read at each pull.
-    pub certs_dir: PathBuf,
+    /// The directories with one `<host>/hosts.toml` a registry; read at each pull.
+    pub certs_dir: CertsDirs,
     /// How many layers are fetched and unpacked at the same time, over all pulls; 0: one a core, at least three. As many
     /// again are there for pulls that have none.
     pub parallel_layers: usize,
@@ -50,7 +51,7 @@ impl Default for ImageConfig {
     fn default() -> Self {
         Self {
             root: PathBuf::from("/var/lib/corten/images"),
-            certs_dir: PathBuf::from("/etc/corten/certs.d"),
+            certs_dir: "/etc/corten/certs.d".into(),
             parallel_layers: 0,
             resume_layer_bytes: 16 << 20,
             keep_unfinished_seconds: 3600,

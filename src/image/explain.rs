@@ -1,6 +1,6 @@
 //! How a reference would be pulled, without pulling it.
 
-use crate::hosts::{FoundHost, Host, origin};
+use crate::hosts::{FoundHost, FoundHosts, Host, origin};
 use crate::manifest::Platform;
 use crate::policy;
 use crate::reference::Reference;
@@ -21,6 +21,9 @@ pub struct Explanation {
     pub repository: String,
     /// The file or directory below `certs_dir` that says which hosts are asked; none: the registry alone.
     pub configuration: Option<PathBuf>,
+    /// Directories for the registry below later ones of `certs_dir`, of which nothing is read.
+    #[serde(default)]
+    pub passed_over: Vec<PathBuf>,
     /// Why the settings would not let it be pulled.
     pub refused: Option<String>,
     /// The hosts in the order they are asked.
@@ -75,11 +78,11 @@ pub(crate) fn explain(
     store: &Store,
     reference: &Reference,
     login: Option<&Login>,
-    (configuration, found): (Option<PathBuf>, Vec<FoundHost>),
+    found: FoundHosts,
 ) -> Explanation {
     let config = store.config();
     let proxies = Matcher::from_env();
-    let hosts = found.iter().map(|FoundHost { host, problem }| {
+    let hosts = found.hosts.iter().map(|FoundHost { host, problem }| {
         let belongs = login.filter(|login| login.belongs_to(&host.base, reference.registry()));
         ExplainedHost {
             address: format!("{}{}", origin(&host.base), host.base.path().trim_end_matches('/')),
@@ -104,7 +107,8 @@ pub(crate) fn explain(
         reference: reference.to_string(),
         registry: reference.registry().to_owned(),
         repository: reference.repository().to_owned(),
-        configuration,
+        configuration: found.source,
+        passed_over: found.passed_over,
         refused: policy::check(&config, reference).err().map(|error| error.to_string()),
         hosts: hosts.collect(),
         platform: Platform::host().text(),

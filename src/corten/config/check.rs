@@ -93,7 +93,12 @@ impl Findings<'_> {
     }
 
     fn images(&mut self, settings: &image::ImageConfig) {
-        self.directory("images.certs_dir", &settings.certs_dir);
+        for directory in settings.certs_dir.paths() {
+            self.directory("images.certs_dir", directory);
+        }
+        if settings.certs_dir.paths().is_empty() {
+            self.refuse("images.certs_dir", "names no directory".to_owned());
+        }
         self.range("images.parallel_layers", settings.parallel_layers, 0..=256);
         self.range("images.dial_timeout_seconds", settings.dial_timeout_seconds, 1..=3600);
         self.range("images.progress_timeout_seconds", settings.progress_timeout_seconds, 1..=86_400);

@@ -167,7 +167,7 @@ impl Looking<'_> {
             ("network.bin_dirs", config.network.bin_dirs.as_slice()),
             ("runtime.cdi_spec_dirs", &config.runtime.cdi_spec_dirs),
             ("network.conf_dir", std::slice::from_ref(&config.network.conf_dir)),
-            ("images.certs_dir", std::slice::from_ref(&config.images.certs_dir)),
+            ("images.certs_dir", config.images.certs_dir.paths()),
         ];
         for (key, paths) in lists {
             for path in paths {
@@ -213,10 +213,12 @@ impl Looking<'_> {
         self.fatal("metrics.tls_cert_file", tls.err().map(|error| chain(&error)));
         self.fatal("stream.tls_cert_file", config.stream.check_host().err().map(|error| chain(&error)));
         let is_readable = |path: &Path| directories::unreadable(path).is_none();
-        self.ask("images.certs_dir", &config.images.certs_dir, Weight::Warned);
-        if is_readable(&config.images.certs_dir) {
-            for error in config.images.check_host() {
-                self.add("images.certs_dir", Some(chain(&error)), Weight::Warned);
+        for directory in config.images.certs_dir.paths() {
+            self.ask("images.certs_dir", directory, Weight::Warned);
+            if is_readable(directory) {
+                for error in image::ImageConfig::check_registries(directory) {
+                    self.add("images.certs_dir", Some(chain(&error)), Weight::Warned);
+                }
             }
         }
         self.ask("network.conf_dir", &config.network.conf_dir, Weight::Warned);

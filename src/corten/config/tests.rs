@@ -149,3 +149,23 @@ fn the_unit_waits_for_a_network_plugin_unless_a_file_says_otherwise() {
     etc.drop_in("10-network.toml", "[network]\nbuiltin_network = true\n");
     assert!(builtin(NO_BUILTIN_NETWORK));
 }
+
+#[test]
+fn directories_of_registries_are_one_or_several_in_both_forms() {
+    let one = Etc::new("images.certs_dir = \"/a\"\n").load().config.images.certs_dir;
+    assert_eq!(one.to_string(), "/a");
+    let colons = Etc::new("images.certs_dir = \"/a:/b/c\"\n").load().config.images.certs_dir;
+    let list = Etc::new("images.certs_dir = [\"/a\", \"/b/c\"]\n").load().config.images.certs_dir;
+    assert_eq!(colons, list);
+    assert_eq!(list.paths(), [Path::new("/a"), Path::new("/b/c")]);
+    for (written, told) in [
+        ("\"/a:b\"", "`b` is no absolute path"),
+        ("[\"/a\", \"/\"]", "is the root directory"),
+        ("[]", "names no directory"),
+        ("\"\"", "names no directory"),
+        ("7", "expected a path in quotes, several with colons between them, or a list of paths, found 7"),
+    ] {
+        let refusal = refusal(&format!("images.certs_dir = {written}\n"));
+        assert!(refusal.contains(told), "{written}: {refusal}");
+    }
+}

@@ -13,6 +13,9 @@ pub(super) fn text(explanation: &Explanation, source: &str) -> String {
     let configuration = explanation.configuration.as_ref();
     let none = "none for this registry: it is asked itself".to_owned();
     say("configuration", &configuration.map_or(none, |path| path.display().to_string()));
+    for path in &explanation.passed_over {
+        say("not read", &format!("{}: the first directory for a registry says everything", path.display()));
+    }
     say("credentials", source);
     say("platform", &explanation.platform);
     for (number, host) in explanation.hosts.iter().enumerate() {

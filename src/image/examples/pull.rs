@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     let root = std::path::PathBuf::from(directory);
     let config =
-        ImageConfig { certs_dir: root.join("certs.d"), root: root.join("images"), ..Default::default() };
+        ImageConfig { certs_dir: root.join("certs.d").into(), root: root.join("images"), ..Default::default() };
     let store = ImageStore::open(config, &prometheus::Registry::new())?;
     let started = Instant::now();
     let id = store.pull(&reference, credentials).await?;

@@ -10,9 +10,9 @@ use std::path::Path;
 const ANY: &str = "registry.example";
 
 impl ImageConfig {
-    /// What pulls will not be able to use of `certs_dir`.
-    pub fn check_host(&self) -> Vec<HostsError> {
-        problems(&self.certs_dir)
+    /// What pulls will not be able to use of a directory of `certs_dir`.
+    pub fn check_registries(certs_dir: &Path) -> Vec<HostsError> {
+        problems(certs_dir)
     }
 }
 

@@ -20,7 +20,7 @@ pub enum HostsError {
     /// A filesystem keeps whoever reads it waiting.
     #[error("read what {} says of {registry}: the filesystem did not answer within {waited:?}", path.display())]
     Unanswered {
-        /// The directory of all registries.
+        /// The directories of all registries.
         path: PathBuf,
         /// The registry whose directory and files were to be read.
         registry: String,
@@ -30,7 +30,7 @@ pub enum HostsError {
     /// The thread that read ended without a result.
     #[error("read what {} says of {registry}: interrupted", path.display())]
     Interrupted {
-        /// The directory of all registries.
+        /// The directories of all registries.
         path: PathBuf,
         /// The registry whose directory and files were to be read.
         registry: String,

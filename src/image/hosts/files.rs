@@ -1,13 +1,13 @@
 //! The files of operators that pulls read, on threads of their own: where one is on a network's filesystem, it may keep
 //! whoever reads it waiting for ever.
 
-use super::{Host, HostsError, client_config, resolve, resolve_with_source};
+use super::{CertsDirs, Host, HostsError, client_config, passed_over, resolve, resolve_with_source};
 use crate::aside::Aside;
 use crate::error::ImageError;
 use crate::reference::Reference;
 use rustls::ClientConfig;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use sys::sync::lock;
@@ -25,6 +25,15 @@ pub(crate) struct FoundHost {
     pub(crate) host: Host,
     /// Why TLS cannot be spoken to it.
     pub(crate) problem: Option<String>,
+}
+
+/// What there is for a registry, for whoever asks and does not pull.
+pub(crate) struct FoundHosts {
+    /// The file or directory that decided.
+    pub(crate) source: Option<PathBuf>,
+    /// Others for the same registry, in later directories.
+    pub(crate) passed_over: Vec<PathBuf>,
+    pub(crate) hosts: Vec<FoundHost>,
 }
 
 /// Reads the files of registries, for all pulls.
@@ -49,16 +58,16 @@ impl Files {
     /// As [`resolve`], and when a certificate or key file is unusable.
     pub(crate) async fn hosts(
         &self,
-        certs_dir: &Path,
+        certs_dirs: &CertsDirs,
         reference: &Reference,
     ) -> Result<Vec<(Host, ClientConfig)>, HostsError> {
-        let (path, reference) = (certs_dir.to_owned(), reference.clone());
+        let (paths, reference) = (certs_dirs.clone(), reference.clone());
         let registry = reference.registry().to_owned();
         let work = move || {
-            let hosts = resolve(&path, &reference)?.into_iter();
+            let hosts = resolve(&paths, &reference)?.into_iter();
             hosts.map(|host| client_config(&host).map(|tls| (host, tls))).collect()
         };
-        self.read(certs_dir, &registry, work).await
+        self.read(certs_dirs, &registry, work).await
     }
 
     /// As [`resolve_with_source`].
@@ -67,25 +76,27 @@ impl Files {
     /// As [`resolve`].
     pub(crate) async fn hosts_with_source(
         &self,
-        certs_dir: &Path,
+        certs_dirs: &CertsDirs,
         reference: &Reference,
-    ) -> Result<(Option<PathBuf>, Vec<FoundHost>), HostsError> {
-        let (path, reference) = (certs_dir.to_owned(), reference.clone());
+    ) -> Result<FoundHosts, HostsError> {
+        let (paths, reference) = (certs_dirs.clone(), reference.clone());
         let registry = reference.registry().to_owned();
         let look = |host: Host| {
             let problem = client_config(&host).err().map(|error| error.to_string());
             FoundHost { host, problem }
         };
         let work = move || {
-            let (source, hosts) = resolve_with_source(&path, &reference)?;
-            Ok((source, hosts.into_iter().map(look).collect()))
+            let (source, hosts) = resolve_with_source(&paths, &reference)?;
+            let passed_over = source.as_ref().map(|source| passed_over(&paths, source, &reference));
+            let passed_over = passed_over.unwrap_or_default();
+            Ok(FoundHosts { source, passed_over, hosts: hosts.into_iter().map(look).collect() })
         };
-        self.read(certs_dir, &registry, work).await
+        self.read(certs_dirs, &registry, work).await
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        certs_dir: &Path,
+        certs_dirs: &CertsDirs,
         registry: &str,
         work: impl FnOnce() -> Result<T, HostsError> + Send + 'static,
     ) -> Result<T, HostsError> {
@@ -99,7 +110,7 @@ impl Files {
             };
             self.aside.run(work).await
         };
-        let (path, registry) = (certs_dir.to_owned(), registry.to_owned());
+        let (path, registry) = (PathBuf::from(certs_dirs.to_string()), registry.to_owned());
         match tokio::time::timeout(self.patience, reading).await {
             Ok(Some(done)) => done,
             Ok(None) => Err(HostsError::Interrupted { path, registry }),
@@ -131,17 +142,17 @@ mod tests {
         for _ in 0..THREADS + 1 {
             let closed = Arc::clone(&closed);
             let work = move || Ok(lock(&closed).recv().is_ok());
-            let error = dead.read(Path::new("/certs.d"), "dead.example", work).await.unwrap_err();
+            let error = dead.read(&"/certs.d".into(), "dead.example", work).await.unwrap_err();
             let told = "read what /certs.d says of dead.example: the filesystem did not answer within 20ms";
             assert_eq!(error.to_string(), told);
         }
         let files = Files { patience: PATIENCE, ..dead };
-        let read = files.read(Path::new("/certs.d"), "reg.example", || Ok(1)).await;
+        let read = files.read(&"/certs.d".into(), "reg.example", || Ok(1)).await;
         assert_eq!(read.unwrap(), 1);
         assert_eq!(lock(&files.places).len(), 2);
         drop(gate);
         // And is asked again once it answers.
-        let read = files.read(Path::new("/certs.d"), "dead.example", || Ok(2)).await;
+        let read = files.read(&"/certs.d".into(), "dead.example", || Ok(2)).await;
         assert_eq!(read.unwrap(), 2);
     }
 }

@@ -1,9 +1,11 @@
 //! Which hosts serve a registry: `certs.d/<host>/hosts.toml`, the convention of containerd.
 //!
 //! For the registry `reg.example:5000` the first directory that exists of `reg.example_5000_`,
-//! `reg.example:5000` and `_default` counts. It is read anew at each pull, so that a change needs no restart.
+//! `reg.example:5000` and `_default` counts; of several `certs.d` the first that has one of these. It is read anew at each
+//! pull, so that a change needs no restart.
 
 mod check;
+mod directories;
 mod error;
 mod files;
 mod parse;
@@ -13,8 +15,9 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use directories::CertsDirs;
 pub use error::HostsError;
-pub(crate) use files::{Files, FoundHost};
+pub(crate) use files::{Files, FoundHost, FoundHosts};
 pub(crate) use tls::is_authority;
 
 use crate::reference::Reference;
@@ -79,8 +82,8 @@ pub(crate) fn origin(url: &Url) -> String {
 /// # Errors
 /// When the configuration that applies is unusable: a mistake there must not silently change where
 /// images come from.
-pub(crate) fn resolve(certs_dir: &Path, reference: &Reference) -> Result<Vec<Host>, HostsError> {
-    resolve_with_source(certs_dir, reference).map(|(_, hosts)| hosts)
+pub(crate) fn resolve(certs_dirs: &CertsDirs, reference: &Reference) -> Result<Vec<Host>, HostsError> {
+    resolve_with_source(certs_dirs, reference).map(|(_, hosts)| hosts)
 }
 
 /// As [`resolve`], with the file or directory that decided; none where there is none for this registry.
@@ -88,18 +91,28 @@ pub(crate) fn resolve(certs_dir: &Path, reference: &Reference) -> Result<Vec<Hos
 /// # Errors
 /// As [`resolve`].
 pub(crate) fn resolve_with_source(
-    certs_dir: &Path,
+    certs_dirs: &CertsDirs,
     reference: &Reference,
 ) -> Result<(Option<PathBuf>, Vec<Host>), HostsError> {
     let registry = reference.registry();
-    let candidates = candidates(certs_dir, registry);
-    for directory in &candidates {
-        if let Some((path, hosts)) = of_directory(directory, registry)? {
+    for directory in certs_dirs.paths().iter().flat_map(|path| candidates(path, registry)) {
+        if let Some((path, hosts)) = of_directory(&directory, registry)? {
             return Ok((Some(path), hosts));
         }
     }
-    let file = candidates.first().map(|directory| directory.join(FILE)).unwrap_or_default();
+    let first = certs_dirs.paths().first().and_then(|path| candidates(path, registry).into_iter().next());
+    let file = first.map(|directory| directory.join(FILE)).unwrap_or_default();
     Ok((None, vec![Host { file, ..default_host(registry)? }]))
+}
+
+/// Directories for the registry that are not looked into, because an earlier one of `certs_dirs` decided.
+fn passed_over(certs_dirs: &CertsDirs, source: &Path, reference: &Reference) -> Vec<PathBuf> {
+    let later = certs_dirs.paths().iter().skip_while(|path| !source.starts_with(path)).skip(1);
+    let candidates = later.filter_map(|path| {
+        let mut candidates = candidates(path, reference.registry()).into_iter();
+        candidates.find(|directory| directory.is_dir())
+    });
+    candidates.collect()
 }
 
 /// What a directory says of a registry, and the file or directory that says it; `None` where it is not there.

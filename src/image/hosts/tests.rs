@@ -9,7 +9,7 @@ fn resolve_with(files: &[(&str, &str)], reference: &str) -> Result<Vec<Host>, Ho
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
-    resolve(directory.path(), &Reference::parse(reference).unwrap())
+    resolve(&directory.path().into(), &Reference::parse(reference).unwrap())
 }
 
 fn bases(hosts: &[Host]) -> Vec<&str> {
@@ -199,7 +199,7 @@ fn every_file_that_cannot_be_used_is_told_with_the_line_that_names_it() {
     ] {
         std::fs::write(own.join(name), text).unwrap();
     }
-    let hosts = resolve(directory.path(), &Reference::parse("reg.example/app").unwrap()).unwrap();
+    let hosts = resolve(&directory.path().into(), &Reference::parse("reg.example/app").unwrap()).unwrap();
     let told = client_config(&hosts[0]).unwrap_err().each();
     let root = format!("{}/", own.display());
     let told: Vec<String> = told.iter().map(|error| error.to_string().replace(&root, "")).collect();
@@ -213,4 +213,46 @@ fn every_file_that_cannot_be_used_is_told_with_the_line_that_names_it() {
     for (told, expected) in told.iter().zip(expected) {
         assert!(told.starts_with(expected), "{told} does not begin with {expected}");
     }
+}
+
+/// containerd's order: directory by directory, and in each the registry's own name before `_default`.
+#[test]
+fn of_several_directories_the_first_that_has_one_for_the_registry_counts() {
+    let root = tempfile::tempdir().unwrap();
+    let server = |path: &str, name: &str| {
+        std::fs::create_dir_all(root.path().join(path)).unwrap();
+        let file = root.path().join(path).join("hosts.toml");
+        std::fs::write(file, format!("server = \"https://{name}.example\"\n")).unwrap();
+    };
+    server("one/both.example", "first");
+    server("two/both.example_5000_", "second");
+    server("two/both.example", "second");
+    server("two/later.example_5000_", "port");
+    server("two/later.example:5000", "colon");
+    std::fs::create_dir_all(root.path().join("one/docker.example")).unwrap();
+    server("two/docker.example", "second");
+    let text = format!("{0}/absent:{0}/one::{0}/two", root.path().display());
+    let dirs = CertsDirs::from(text.as_str());
+    assert_eq!(dirs.paths().len(), 3);
+    let asked = |reference: &str| {
+        let reference = Reference::parse(reference).unwrap();
+        let (source, hosts) = resolve_with_source(&dirs, &reference).unwrap();
+        let passed: Vec<_> =
+            source.iter().flat_map(|source| passed_over(&dirs, source, &reference)).collect();
+        (bases(&hosts).join(" "), source, passed)
+    };
+    let path = |name: &str| root.path().join(name);
+    let (hosts, source, passed) = asked("both.example/app");
+    assert_eq!(hosts, "https://first.example/v2");
+    assert_eq!(source, Some(path("one/both.example/hosts.toml")));
+    assert_eq!(passed, [path("two/both.example")]);
+    assert_eq!(asked("both.example:5000/app").0, "https://second.example/v2");
+    assert_eq!(asked("later.example:5000/app").0, "https://port.example/v2");
+    // A directory as Docker has them counts too, without a file.
+    assert_eq!(asked("docker.example/app").1, Some(path("one/docker.example")));
+    assert_eq!(asked("none.example/app").1, None);
+    server("one/_default", "all");
+    let (hosts, _, passed) = asked("later.example:5000/app");
+    assert_eq!(hosts, "https://all.example/v2", "what is for all goes before later directories");
+    assert_eq!(passed, [path("two/later.example_5000_")]);
 }

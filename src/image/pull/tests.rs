@@ -42,7 +42,7 @@ impl Node {
         let directory = tempfile::tempdir().unwrap();
         let mut config = ImageConfig {
             root: directory.path().join("images"),
-            certs_dir: directory.path().join("certs.d"),
+            certs_dir: directory.path().join("certs.d").into(),
             dial_timeout_seconds: 2,
             progress_timeout_seconds: 2,
             ..Default::default()

@@ -68,10 +68,10 @@ async fn hosts_that_users_name_make_few_series() {
     let registry = prometheus::Registry::new();
     let config = ImageConfig {
         root: directory.path().join("images"),
-        certs_dir: directory.path().join("certs.d"),
+        certs_dir: directory.path().join("certs.d").into(),
         ..Default::default()
     };
-    let configured = config.certs_dir.join("reg.example");
+    let configured = directory.path().join("certs.d/reg.example");
     let store = ImageStore::open(config, &registry).unwrap();
     let mut mocks = Vec::new();
     for _ in 0..40 {

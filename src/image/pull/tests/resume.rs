@@ -10,7 +10,7 @@ use std::sync::Arc;
 fn open(root: &Path, change: impl FnOnce(&mut ImageConfig)) -> Arc<ImageStore> {
     let mut config = ImageConfig {
         root: root.join("images"),
-        certs_dir: root.join("certs.d"),
+        certs_dir: root.join("certs.d").into(),
         progress_timeout_seconds: 1,
         resume_layer_bytes: 1 << 20,
         ..Default::default()

@@ -269,7 +269,7 @@ async fn other_settings_count_at_once() {
     let config = ImageConfig {
         // The images lie where they lay.
         root: "/elsewhere".into(),
-        certs_dir: node.directory.path().join("other.d"),
+        certs_dir: node.directory.path().join("other.d").into(),
         pinned: vec!["reg.example/*".to_owned()],
         refuse_tags: vec!["*:latest".to_owned()],
         max_pulls: 1,
@@ -282,8 +282,8 @@ async fn other_settings_count_at_once() {
     let error = node.store.pull("reg.example/app:latest", None).await.unwrap_err();
     assert_eq!(error.kind(), model::ErrorKind::PermissionDenied, "{error}");
     assert!(node.store.pull("reg.example/app:v1", None).await.is_err(), "another directory of registries");
-    node.store
-        .reconfigure(ImageConfig { certs_dir: node.directory.path().join("certs.d"), ..Default::default() });
+    let certs_dir = node.directory.path().join("certs.d").into();
+    node.store.reconfigure(ImageConfig { certs_dir, ..Default::default() });
     assert!(!pinned());
     assert_eq!(node.store.pull("reg.example/app:v1", None).await.unwrap(), id);
 }
