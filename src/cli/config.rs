@@ -20,6 +20,8 @@ pub enum ConfigCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Print the settings of another runtime as Corten's; stderr says what has no counterpart, and what that costs
+    Import(crate::import::ImportArgs),
     /// Check a configuration file and its drop-ins, without changing anything
     Check {
         /// Configuration file [default: /etc/corten/corten.toml, where it exists]

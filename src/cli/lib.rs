@@ -3,9 +3,11 @@
 //!
 //! One command, one file; its `Args` have public fields.
 
+pub mod adopt;
 pub mod config;
 pub mod daemon;
 pub mod image;
+pub mod import;
 pub mod inspect;
 pub mod logs;
 pub mod pods;
@@ -39,6 +41,8 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Show everything about a pod or a container, as crictl does
     Inspect(inspect::InspectArgs),
+    /// Take over from another runtime on this node
+    Adopt(adopt::AdoptArgs),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),

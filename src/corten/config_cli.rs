@@ -17,6 +17,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Error> {
     match command {
         ConfigCommand::Default => print_default(),
         ConfigCommand::Status { config, admin, json } => status(config.as_deref(), admin, json),
+        ConfigCommand::Import(arguments) => crate::import::run(&arguments),
         ConfigCommand::Check { config, no_host } => check(config.as_deref(), no_host),
     }
 }

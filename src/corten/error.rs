@@ -117,6 +117,20 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// What another runtime keeps cannot be read.
+    #[error("cannot read the images of the other runtime")]
+    Foreign(#[from] crate::adopt::ForeignError),
+    /// Some images could not be taken over.
+    #[error("{failed} of {all} images could not be adopted")]
+    Unadopted {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
+    /// Another runtime's configuration cannot be read.
+    #[error("cannot import the configuration")]
+    Import(#[from] crate::import::ImportError),
     /// Images that were named are not there.
     #[error("not in the store: {0}")]
     NoSuchImage(String),

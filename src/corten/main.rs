@@ -3,12 +3,14 @@
 
 mod about;
 mod admin;
+mod adopt;
 mod aside;
 mod cadvisor;
 mod config;
 mod config_cli;
 mod error;
 mod images_cli;
+mod import;
 mod in_flight;
 mod lock;
 mod logging;
@@ -42,6 +44,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Serve(arguments) => serve(&arguments)?,
         Command::Image(arguments) => images_cli::run(arguments)?,
+        Command::Adopt(arguments) => adopt::run(arguments)?,
         Command::Pods(arguments) => return ask(&arguments.daemon.clone(), Request::Pods(arguments)),
         Command::Ps(arguments) => return ask(&arguments.daemon.clone(), Request::Ps(arguments)),
         Command::Logs(arguments) => return ask(&arguments.daemon.clone(), Request::Logs(arguments)),

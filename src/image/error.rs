@@ -109,6 +109,24 @@ pub enum ImageError {
         /// Its content.
         actual: Digest,
     },
+    /// The runtime from which an image is adopted has not kept all of it.
+    #[error("{} has no {digest}", root.display())]
+    NotKept {
+        /// Where its content lies.
+        root: PathBuf,
+        /// What is missing.
+        digest: Digest,
+    },
+    /// The runtime from which an image is adopted has kept something else under its name.
+    #[error("{} has content with digest {actual} for {expected}", root.display())]
+    Spoilt {
+        /// Where its content lies.
+        root: PathBuf,
+        /// Its name.
+        expected: Digest,
+        /// Its content.
+        actual: Digest,
+    },
     /// A name for an archive that does not hold exactly one image.
     #[error("a name can be given to one image, and the archive has {images}")]
     ArchiveName {
@@ -207,12 +225,13 @@ impl ImageError {
             | Self::ArchiveKind
             | Self::ArchiveDocument { .. }
             | Self::ArchiveName { .. } => ErrorKind::InvalidArgument,
-            Self::ArchiveDigest { .. } | Self::Unsavable { .. } | Self::Damaged { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::ArchiveDigest { .. }
+            | Self::Spoilt { .. }
+            | Self::Unsavable { .. }
+            | Self::Damaged { .. } => ErrorKind::FailedPrecondition,
             Self::Undescribed { .. } | Self::Full { .. } => ErrorKind::ResourceExhausted,
             Self::Policy { .. } => ErrorKind::PermissionDenied,
-            Self::NoSuchImage(_) => ErrorKind::NotFound,
+            Self::NoSuchImage(_) | Self::NotKept { .. } => ErrorKind::NotFound,
             Self::Hosts(HostsError::Unanswered { .. }) => ErrorKind::Unavailable,
             Self::Hosts(_) => ErrorKind::FailedPrecondition,
             Self::Registry { kind, .. } => *kind,

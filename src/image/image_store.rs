@@ -5,7 +5,7 @@ use crate::error::ImageError;
 use crate::explain::{self, Explanation};
 use crate::metrics::Metrics;
 use crate::progress::PullProgress;
-use crate::pull::{Loaded, Puller};
+use crate::pull::{Adopted, Adoption, Loaded, Puller};
 use crate::reference::Reference;
 use crate::registry::{Credentials, Login};
 use crate::save::Saving;
@@ -193,6 +193,17 @@ impl ImageStore {
         let name = name.map(parse).transpose()?;
         let loaded = self.puller.load(input, name).await;
         loaded.map_err(|error| error.below(&self.store.config().root))
+    }
+
+    /// Brings an image into the store from the content that another runtime has kept, every byte of it held against its
+    /// digests. What is missing or spoilt comes from the registry where the adoption says so.
+    ///
+    /// # Errors
+    /// `NotFound` for content that is not there, `FailedPrecondition` for content with a wrong digest, `InvalidArgument` for
+    /// what is no image for this machine, and as [`Self::pull`] where the registry is asked.
+    pub async fn adopt(&self, adoption: Adoption) -> Result<Adopted, ImageError> {
+        let adopted = self.puller.adopt(adoption).await;
+        adopted.map_err(|error| error.below(&self.store.config().root))
     }
 
     /// Prepares an archive of the images, by id, tag or digest: an OCI image layout, and at the same time what

@@ -40,7 +40,7 @@ pub use manifest::{ImageDescription, ManifestError, RunConfig};
 pub use patterns::ImageSettingProblem;
 pub use policy::PolicyError;
 pub use progress::{LayerPhase, LayerProgress, PullProgress};
-pub use pull::{Left, Loaded, LoadedImage};
+pub use pull::{Adopted, Adoption, Left, Loaded, LoadedImage};
 pub use reference::{Reference, ReferenceError};
 pub use registry::{Answer, Credentials, HostAnswer, TokenProblem, Tried, Tries};
 pub use save::Saving;

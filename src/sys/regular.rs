@@ -6,17 +6,26 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
 
-/// Reads a regular file of at most so many bytes. Nothing is waited for: a FIFO in its place, whose opening would wait for
-/// a writer, is refused as everything else is.
+/// Opens a regular file for reading. Nothing is waited for: a FIFO in its place, whose opening would wait for a writer, is
+/// refused as everything else is.
 ///
 /// # Errors
-/// The kernel's; of kind `InvalidInput` for what is no regular file, `FileTooLarge` for one that is longer.
-pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+/// The kernel's; of kind `InvalidInput` for what is no regular file.
+pub fn open_regular(path: &Path) -> Result<File> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let file = File::from(open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
+    Ok(file)
+}
+
+/// Reads a regular file of at most so many bytes, as [`open_regular`] opens it.
+///
+/// # Errors
+/// As there; of kind `FileTooLarge` for one that is longer.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = open_regular(path)?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > limit) {

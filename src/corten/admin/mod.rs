@@ -10,7 +10,8 @@ mod verify;
 
 pub(crate) use client::{Archive, Client, ClientError};
 pub(crate) use protocol::{
-    ImageView, PullEvent, PullRequest, RemoveRequest, Secrets, Sought, VerifyEvent, VerifyRequest,
+    AdoptRequest, ImageView, PullEvent, PullRequest, RemoveRequest, Secrets, Sought, VerifyEvent,
+    VerifyRequest,
 };
 pub(crate) use server::Server;
 

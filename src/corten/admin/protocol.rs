@@ -1,6 +1,6 @@
 //! What daemon and command line say to each other.
 
-use image::{Credentials, Image, PullProgress, VerifiedImage};
+use image::{Adoption, Credentials, Digest, Image, PullProgress, VerifiedImage};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -98,6 +98,33 @@ pub(crate) enum VerifyEvent {
     Done,
     /// It cannot go on.
     Failed(Failure),
+}
+
+/// An image of another runtime, to be taken over from where that one keeps it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AdoptRequest {
+    /// The directory with `blobs/sha256`.
+    pub(crate) content: PathBuf,
+    pub(crate) names: Vec<String>,
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) pinned: bool,
+    /// Fetch what is missing there.
+    pub(crate) pull: bool,
+    pub(crate) secrets: Option<Secrets>,
+}
+
+impl From<AdoptRequest> for Adoption {
+    fn from(request: AdoptRequest) -> Self {
+        Self {
+            content: request.content,
+            names: request.names,
+            digest: request.digest,
+            media_type: request.media_type,
+            pinned: request.pinned,
+            pull: request.pull.then(|| request.secrets.map(Into::into)),
+        }
+    }
 }
 
 /// Which images to remove, by id, tag or digest.

@@ -1,6 +1,8 @@
 //! The daemon's end.
 
-use super::protocol::{Failure, ImageView, NAME_HEADER, PullEvent, PullRequest, RemoveRequest, Sought};
+use super::protocol::{
+    AdoptRequest, Failure, ImageView, NAME_HEADER, PullEvent, PullRequest, RemoveRequest, Sought,
+};
 use crate::reload::Reloader;
 use crate::socket::Socket;
 use engine::Engine;
@@ -86,6 +88,12 @@ impl Server {
             (&Method::POST, "/v1/verify") => self.verify(body(request).await?),
             (&Method::POST, "/v1/save") => self.save(body(request).await?).await,
             (&Method::POST, "/v1/load") => self.load(request).await,
+            (&Method::POST, "/v1/adopt") => {
+                let adopt: AdoptRequest = body(request).await?;
+                let name = adopt.names.first().cloned().unwrap_or_default();
+                let adopted = self.images.adopt(adopt.into());
+                ok(&self.engine.for_operator("corten adopt images", &name, adopted).await?)
+            }
             (&Method::POST, "/v1/remove") => self.remove(body(request).await?).await,
             (&Method::POST, "/v1/prune") => {
                 let all = body(request).await?;

@@ -10,10 +10,10 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// Credentials and where they are from.
-pub(super) struct Found {
-    pub(super) secrets: Option<Secrets>,
+pub(crate) struct Found {
+    pub(crate) secrets: Option<Secrets>,
     /// The source, by name.
-    pub(super) source: String,
+    pub(crate) source: String,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +44,7 @@ struct Entry {
 ///
 /// # Errors
 /// When a file that is named, or stdin, cannot be read.
-pub(super) fn find(args: &CredentialArgs, reference: &str) -> Result<Found, Error> {
+pub(crate) fn find(args: &CredentialArgs, reference: &str) -> Result<Found, Error> {
     if let Some(text) = &args.creds {
         return given(args, text);
     }

@@ -1,7 +1,7 @@
 //! `corten image …`: looks after the images of a running daemon, over its administration socket.
 
 mod archive;
-mod credentials;
+pub(crate) mod credentials;
 mod explain;
 mod list;
 mod load;

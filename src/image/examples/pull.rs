@@ -13,8 +13,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(Credentials { username: user.to_owned(), password: password.to_owned(), ..Default::default() })
     });
     let root = std::path::PathBuf::from(directory);
-    let config =
-        ImageConfig { certs_dir: root.join("certs.d").into(), root: root.join("images"), ..Default::default() };
+    let config = ImageConfig {
+        certs_dir: root.join("certs.d").into(),
+        root: root.join("images"),
+        ..Default::default()
+    };
     let store = ImageStore::open(config, &prometheus::Registry::new())?;
     let started = Instant::now();
     let id = store.pull(&reference, credentials).await?;

@@ -88,6 +88,7 @@ impl Puller {
             tags: image.names.iter().filter(|name| name.tag().is_some()).map(ToString::to_string).collect(),
             digests: digests(&image.top),
             aliases: digests(&image.manifest),
+            pinned: false,
         };
         let shown = names.tags.first().or(names.digests.first()).cloned();
         let documents = Documents {

@@ -1,12 +1,15 @@
 //! A pull: resolve → manifest → config → layers in parallel → record.
 
+mod adopt;
 mod archive;
+mod content;
 mod documents;
 mod layers;
 mod load;
 mod slots;
 mod source;
 
+pub use adopt::{Adopted, Adoption};
 pub use load::{Left, Loaded, LoadedImage};
 
 #[cfg(test)]
@@ -43,6 +46,8 @@ struct Names {
     tags: Vec<String>,
     digests: Vec<String>,
     aliases: Vec<String>,
+    /// Whether they are kept from garbage collection.
+    pinned: bool,
 }
 
 /// How many pulls may be under way.
@@ -194,6 +199,7 @@ impl Puller {
             tags: reference.tag().map(|_| reference.to_string()).into_iter().collect(),
             digests: vec![reference.with_digest(&resolved.top)],
             aliases: vec![reference.with_digest(&resolved.manifest)],
+            pinned: false,
         };
         let source = Arc::new(Source::Registry(session));
         self.bring(&source, &reference.to_string(), names, &resolved.documents, state).await
@@ -264,6 +270,7 @@ impl Puller {
             fixup: 0,
             config_json: documents.config_json.clone(),
             pulled_at: now.map_or(0, |time| time.as_secs()),
+            pinned: names.pinned,
         }
     }
 

@@ -1,6 +1,7 @@
-//! Where the layers of a pull come from: hosts of a registry, or an archive that was handed in.
+//! Where the layers of a pull come from: hosts of a registry, an archive that was handed in, or another runtime's content.
 
-use super::archive::Archive;
+use super::archive::{Archive, Blobs as _};
+use super::content::Content;
 use crate::error::ImageError;
 use crate::manifest::Descriptor;
 use crate::registry::{Brought, Session, Sink};
@@ -15,6 +16,8 @@ const PIECE: usize = 256 << 10;
 pub(super) enum Source {
     Registry(Session),
     Archive(Archive),
+    /// What is not there, or spoilt, comes from the registry where there is one.
+    Content(Content, Option<Session>),
 }
 
 impl Source {
@@ -32,14 +35,25 @@ impl Source {
                 copy(file, sink).await.map_err(ImageError::io("read", archive.path()))?;
                 Ok(Brought::Whole(None))
             }
+            Self::Content(content, session) => match (content.open(&descriptor.digest), session) {
+                (Ok(file), _) => {
+                    copy(file, sink).await.map_err(ImageError::io("read", content.path()))?;
+                    Ok(Brought::Whole(None))
+                }
+                (Err(_), Some(session)) => {
+                    content.note_fetched();
+                    session.blob(descriptor, from, sink).await
+                }
+                (Err(error), None) => Err(error),
+            },
         }
     }
 
-    /// As [`Session::distrust`]; an archive has nobody else to ask.
+    /// As [`Session::distrust`]; an archive or a directory has nobody else to ask.
     pub(super) fn distrust(&self, number: usize, problem: &str) -> bool {
         match self {
-            Self::Registry(session) => session.distrust(number, problem),
-            Self::Archive(_) => false,
+            Self::Registry(session) | Self::Content(_, Some(session)) => session.distrust(number, problem),
+            Self::Archive(_) | Self::Content(_, None) => false,
         }
     }
 

@@ -42,8 +42,8 @@ impl Index {
 
     /// Marks the images that are pinned under these settings.
     pub(super) fn pin(&mut self, config: &ImageConfig) {
-        for image in self.shown.values_mut() {
-            let pinned = is_pinned(image.repo_tags.iter().chain(&image.repo_digests), config);
+        for (id, image) in &mut self.shown {
+            let pinned = self.images.get(id).is_some_and(|record| is_pinned(record, config));
             if image.pinned != pinned {
                 Arc::make_mut(image).pinned = pinned;
             }
@@ -57,6 +57,7 @@ impl Index {
             record.tags.extend(known.tags.iter().cloned());
             record.digests.extend(known.digests.iter().cloned());
             record.aliases.extend(known.aliases.iter().cloned());
+            record.pinned |= known.pinned;
         }
         let mut changed = Vec::new();
         for other in self.images.values().filter(|other| other.id != record.id) {
@@ -171,8 +172,8 @@ impl Index {
     }
 }
 
-fn is_pinned<'a>(names: impl IntoIterator<Item = &'a String>, config: &ImageConfig) -> bool {
-    names.into_iter().any(|name| config.is_pinned(name))
+fn is_pinned(record: &ImageRecord, config: &ImageConfig) -> bool {
+    record.pinned || record.tags.iter().chain(&record.digests).any(|name| config.is_pinned(name))
 }
 
 fn image(record: &ImageRecord, layout: &Layout, config: &ImageConfig) -> Image {
@@ -189,7 +190,7 @@ fn image(record: &ImageRecord, layout: &Layout, config: &ImageConfig) -> Image {
         repo_tags: record.tags.iter().cloned().collect(),
         repo_digests: record.digests.iter().cloned().collect(),
         size: record.size,
-        pinned: is_pinned(record.tags.iter().chain(&record.digests), config),
+        pinned: is_pinned(record, config),
         config: description.run,
         architecture: description.architecture,
         created: description.created,

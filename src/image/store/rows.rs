@@ -25,6 +25,9 @@ pub(crate) struct ImageRecord {
     pub config_json: String,
     /// Unix time in seconds of the last pull.
     pub pulled_at: u64,
+    /// Whether the runtime from which it was adopted kept it from garbage collection.
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// A layer in the database.

@@ -45,6 +45,7 @@ fn image(store: &Store, layers: &[&Builder]) -> ImageRecord {
         blobs: Vec::new(),
         fixup: 0,
         config_json: String::new(),
+        pinned: false,
         pulled_at: 0,
     }
 }

@@ -1,6 +1,6 @@
 //! The images of an OCI image layout: what `index.json` names, down through the indexes that it names.
 
-use super::{Archive, Found, blob, described, refuse};
+use super::{Archive, Blobs, Found, blob, described, refuse};
 use crate::error::ImageError;
 use crate::manifest::{self, Descriptor, Manifest, ManifestError, Parsed, Platform};
 use crate::pull::Left;
@@ -60,61 +60,73 @@ impl Archive {
     }
 
     fn entry(&self, entry: &LayoutEntry) -> Result<Found, ImageError> {
-        let mut descriptor = entry.descriptor.clone();
-        let top = descriptor.digest.clone();
-        let (mut kept, mut left) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            let bytes = self.verified(&descriptor.digest)?;
-            kept.push((descriptor.digest.clone(), bytes.clone()));
-            let manifest = match manifest::parse(&bytes, &descriptor.media_type).map_err(refuse)? {
-                Parsed::Index(entries) => {
-                    descriptor = self.select(&entries, &mut left)?;
-                    continue;
-                }
-                Parsed::Manifest(manifest) => manifest,
-            };
-            self.refuse_others(&manifest)?;
-            let config = self.verified(&manifest.config.digest)?;
-            let found = Found {
-                names: entry.name().and_then(|name| Reference::parse(name).ok()).into_iter().collect(),
-                top: Some(top),
-                manifest: Some(descriptor.digest),
-                config: manifest.config.digest,
-                config_json: String::new(),
-                layers: manifest.layers,
-                diff_ids: Vec::new(),
-                kept,
-                left,
-            };
-            return described(found, config);
-        }
-        Err(refuse(ManifestError::Nested))
+        let names = entry.name().and_then(|name| Reference::parse(name).ok()).into_iter().collect();
+        image(self, entry.descriptor.clone(), names)
     }
+}
 
-    /// The entry of an index for this machine. Archives seldom hold all that an index names: what is not there can be
-    /// neither taken nor left.
-    fn select(&self, entries: &[Descriptor], left: &mut Vec<Left>) -> Result<Descriptor, ImageError> {
-        let host = Platform::host();
-        let there = entries.iter().filter(|entry| self.files.contains_key(&blob(&entry.digest)));
-        let there: Vec<Descriptor> = there.cloned().collect();
-        // Where nothing there will do, it is told what the index names.
-        let chosen = manifest::select(&host, &there).or_else(|_| manifest::select(&host, entries));
-        let chosen = chosen.map_err(refuse)?.clone();
-        for other in there.iter().filter(|other| other.digest != chosen.digest) {
-            let why = manifest::passed_over(&host, other).to_string();
-            left.push(Left { what: other.digest.to_string(), why });
-        }
-        Ok(chosen)
+/// The image for this machine to which the descriptor of an index or manifest leads.
+pub(in crate::pull) fn image(
+    blobs: &impl Blobs,
+    mut descriptor: Descriptor,
+    names: Vec<Reference>,
+) -> Result<Found, ImageError> {
+    let top = descriptor.digest.clone();
+    let (mut kept, mut left) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let bytes = blobs.verified(&descriptor.digest)?;
+        kept.push((descriptor.digest.clone(), bytes.clone()));
+        let manifest = match manifest::parse(&bytes, &descriptor.media_type).map_err(refuse)? {
+            Parsed::Index(entries) => {
+                descriptor = select(blobs, &entries, &mut left)?;
+                continue;
+            }
+            Parsed::Manifest(manifest) => manifest,
+        };
+        refuse_others(blobs, &manifest)?;
+        let config = blobs.verified(&manifest.config.digest)?;
+        let found = Found {
+            names,
+            top: Some(top),
+            manifest: Some(descriptor.digest),
+            config: manifest.config.digest,
+            config_json: String::new(),
+            layers: manifest.layers,
+            diff_ids: Vec::new(),
+            kept,
+            left,
+        };
+        return described(found, config);
     }
+    Err(refuse(ManifestError::Nested))
+}
 
-    /// Something whose layers are of no known type is an image where they are archives all the same: signatures and
-    /// the like are made as images, too.
-    fn refuse_others(&self, manifest: &Manifest) -> Result<(), ImageError> {
-        let is_archive = |layer: &Descriptor| self.open(&layer.digest).is_ok_and(unpack::is_archive);
-        match manifest.layers.iter().find(|layer| !layer.says_layer() && !is_archive(layer)) {
-            Some(other) => Err(refuse(other.no_layer())),
-            None => Ok(()),
-        }
+/// The entry of an index for this machine. Archives seldom hold all that an index names: what is not there can be
+/// neither taken nor left.
+fn select(
+    blobs: &impl Blobs,
+    entries: &[Descriptor],
+    left: &mut Vec<Left>,
+) -> Result<Descriptor, ImageError> {
+    let host = Platform::host();
+    let there: Vec<Descriptor> = entries.iter().filter(|entry| blobs.has(&entry.digest)).cloned().collect();
+    // Where nothing there will do, it is told what the index names.
+    let chosen = manifest::select(&host, &there).or_else(|_| manifest::select(&host, entries));
+    let chosen = chosen.map_err(refuse)?.clone();
+    for other in there.iter().filter(|other| other.digest != chosen.digest) {
+        let why = manifest::passed_over(&host, other).to_string();
+        left.push(Left { what: other.digest.to_string(), why });
+    }
+    Ok(chosen)
+}
+
+/// Something whose layers are of no known type is an image where they are archives all the same: signatures and
+/// the like are made as images, too.
+fn refuse_others(blobs: &impl Blobs, manifest: &Manifest) -> Result<(), ImageError> {
+    let is_archive = |layer: &Descriptor| blobs.open(&layer.digest).is_ok_and(unpack::is_archive);
+    match manifest.layers.iter().find(|layer| !layer.says_layer() && !is_archive(layer)) {
+        Some(other) => Err(refuse(other.no_layer())),
+        None => Ok(()),
     }
 }
 

@@ -5,6 +5,8 @@
 
 mod layout;
 
+pub(super) use layout::image;
+
 use super::load::Left;
 use crate::digest::{Digest, Hasher};
 use crate::error::ImageError;
@@ -20,7 +22,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a document in an archive.
-const MAX_DOCUMENT: u64 = 4 << 20;
+pub(super) const MAX_DOCUMENT: u64 = 4 << 20;
 
 /// The archive's files on the disk.
 pub(super) struct Archive {
@@ -44,6 +46,39 @@ pub(super) struct Found {
     pub kept: Vec<(Digest, Bytes)>,
     /// What else an index holds of which this is one.
     pub left: Vec<Left>,
+}
+
+/// Blobs by their digests.
+pub(super) trait Blobs {
+    /// A document, which has this digest.
+    fn verified(&self, digest: &Digest) -> Result<Bytes, ImageError>;
+    /// Opens a layer, of which nothing is known yet.
+    fn open(&self, digest: &Digest) -> Result<File, ImageError>;
+    /// Whether there is something under this digest.
+    fn has(&self, digest: &Digest) -> bool;
+}
+
+impl Blobs for Archive {
+    fn verified(&self, digest: &Digest) -> Result<Bytes, ImageError> {
+        let bytes = self.document(&blob(digest))?;
+        let actual = Digest::of(&bytes);
+        if actual == *digest {
+            Ok(bytes)
+        } else {
+            Err(ImageError::ArchiveDigest { expected: digest.clone(), actual })
+        }
+    }
+
+    fn open(&self, digest: &Digest) -> Result<File, ImageError> {
+        let path = self.layers.get(digest).or_else(|| self.files.get(&blob(digest)));
+        let missing = || ImageError::ArchiveContent { missing: blob(digest) };
+        let path = path.ok_or_else(missing)?;
+        File::open(path).map_err(ImageError::io("open", path))
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        self.files.contains_key(&blob(digest))
+    }
 }
 
 /// What an archive holds.
@@ -73,14 +108,6 @@ impl Archive {
 
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
-    }
-
-    /// Opens the layer with this digest.
-    pub(super) fn open(&self, digest: &Digest) -> Result<File, ImageError> {
-        let path = self.layers.get(digest).or_else(|| self.files.get(&blob(digest)));
-        let missing = || ImageError::ArchiveContent { missing: blob(digest) };
-        let path = path.ok_or_else(missing)?;
-        File::open(path).map_err(ImageError::io("open", path))
     }
 
     /// The images in it that run here, and what else there is.
@@ -169,16 +196,6 @@ impl Archive {
         Ok(Bytes::from(bytes))
     }
 
-    fn verified(&self, digest: &Digest) -> Result<Bytes, ImageError> {
-        let bytes = self.document(&blob(digest))?;
-        let actual = Digest::of(&bytes);
-        if actual == *digest {
-            Ok(bytes)
-        } else {
-            Err(ImageError::ArchiveDigest { expected: digest.clone(), actual })
-        }
-    }
-
     fn json<T: serde::de::DeserializeOwned>(&self, name: &'static str) -> Result<T, ImageError> {
         let bytes = self.document(name)?;
         serde_json::from_slice(&bytes).map_err(|source| refuse(ManifestError::Json { what: name, source }))
@@ -186,7 +203,7 @@ impl Archive {
 }
 
 /// Whether the error says that something is no image for this machine, rather than a bad one.
-fn is_other(error: &ImageError) -> bool {
+pub(super) fn is_other(error: &ImageError) -> bool {
     let ImageError::Manifest { source, .. } = error else { return false };
     matches!(
         source,
@@ -199,7 +216,7 @@ fn is_other(error: &ImageError) -> bool {
     )
 }
 
-fn reason(error: &ImageError) -> String {
+pub(super) fn reason(error: &ImageError) -> String {
     match error {
         ImageError::Manifest { source, .. } => source.to_string(),
         other => other.to_string(),

@@ -1,0 +1,71 @@
+//! `corten config import`: the settings of another runtime as Corten's, and what of them has no counterpart.
+
+mod containerd;
+mod crio;
+mod read;
+mod report;
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use crate::error::Error;
+use cli::import::{ImportArgs, Origin};
+use client::print;
+use read::Leaf;
+use report::Import;
+use rule::Fate;
+use std::io;
+use std::path::PathBuf;
+
+/// Why another runtime's configuration cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImportError {
+    /// The system refuses.
+    #[error("read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no TOML.
+    #[error("{} is no TOML", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The parser's answer.
+        source: Box<toml::de::Error>,
+    },
+    /// containerd's oldest format, or a newer one.
+    #[error("{}: version {version} of containerd's configuration is not known here: `containerd config migrate` makes a newer one of version 1", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that it names.
+        version: String,
+    },
+}
+
+/// A key with what becomes of it.
+type Verdict = (Leaf, Fate);
+
+/// `corten config import`: Corten's configuration to stdout, the report to stderr.
+///
+/// # Errors
+/// The files cannot be read.
+pub(crate) fn run(arguments: &ImportArgs) -> Result<(), Error> {
+    let import = import(arguments)?;
+    let report = if arguments.json { import.json() } else { import.text() };
+    // Nobody is left to tell when stderr is closed.
+    let _ = io::Write::write_all(&mut io::stderr(), engine::printable(&report).as_bytes());
+    Ok(print(&import.configuration())?)
+}
+
+fn import(arguments: &ImportArgs) -> Result<Import, ImportError> {
+    let file = &arguments.file;
+    let (whose, verdicts) = match arguments.from {
+        Origin::Containerd => ("containerd", containerd::verdicts(file, &read::containerd(file)?)?),
+        Origin::Crio => ("CRI-O", crio::verdicts(&read::crio(file)?)),
+    };
+    Ok(Import { whose, file: file.clone(), verdicts })
+}

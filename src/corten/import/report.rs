@@ -1,0 +1,116 @@
+//! What an import prints.
+
+use super::Verdict;
+use super::rule::{Fate, shown};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Every key of another runtime's files, with what becomes of it.
+pub(super) struct Import {
+    pub(super) whose: &'static str,
+    pub(super) file: PathBuf,
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    file: String,
+    line: usize,
+    key: String,
+    value: String,
+    /// `mapped`, `lost` or `void`.
+    fate: &'static str,
+    /// The setting here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    setting: Option<&'a str>,
+    /// What it costs that there is none, or why it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+/// Section and name of a setting; the name may be in quotes.
+fn split(key: &str) -> (&str, &str) {
+    let quoted = key.strip_suffix('"').and_then(|begin| begin.rfind(".\""));
+    match quoted {
+        Some(at) => (&key[..at], &key[at + 1..]),
+        None => key.rsplit_once('.').unwrap_or(("", key)),
+    }
+}
+
+impl Import {
+    /// A configuration of Corten's; a comment at each value says where it is from.
+    pub(super) fn configuration(&self) -> String {
+        let mut text = format!(
+            "# Made by `corten config import` of {}'s {}. What it does not name has its default.\n",
+            self.whose,
+            self.file.display()
+        );
+        let mut sections: BTreeMap<&str, BTreeMap<&str, (String, String)>> = BTreeMap::new();
+        for (leaf, fate) in &self.verdicts {
+            let Fate::Mapped(key, value, note) = fate else { continue };
+            let (section, name) = split(key);
+            let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+            let comment = format!("# {}: {}{note}\n", leaf.place(), leaf.key());
+            let (comments, known) = sections.entry(section).or_default().entry(name).or_default();
+            comments.push_str(&comment);
+            // Lists of several keys are one list here.
+            *known = match (known.strip_suffix(']'), value.strip_prefix('[')) {
+                (Some(begin), Some(end)) => format!("{begin}, {end}"),
+                _ => value.clone(),
+            };
+        }
+        for (section, lines) in sections {
+            if !section.is_empty() {
+                text.push_str(&format!("\n[{section}]\n"));
+            }
+            for (name, (comments, value)) in lines {
+                text.push_str(&format!("{comments}{name} = {value}\n"));
+            }
+        }
+        text
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.verdicts.iter().map(|(leaf, fate)| {
+            let (fate, setting, why) = match fate {
+                Fate::Mapped(key, ..) => ("mapped", Some(key.as_str()), None),
+                Fate::Lost(why) => ("lost", None, Some(why.as_str())),
+                Fate::Void(why) => ("void", None, Some(why.as_str())),
+            };
+            let (file, value) = (leaf.file.display().to_string(), shown(&leaf.value));
+            Row { file, line: leaf.line, key: leaf.key(), value, fate, setting, why }
+        })
+    }
+
+    /// A line a key.
+    pub(super) fn json(&self) -> String {
+        // These rows have string keys and no number that JSON lacks.
+        self.rows().map(|row| serde_json::to_string(&row).unwrap_or_default() + "\n").collect()
+    }
+
+    /// What has no counterpart first, then what says nothing here.
+    pub(super) fn text(&self) -> String {
+        let of = |fate: &'static str| self.rows().filter(move |row| row.fate == fate);
+        let line = |row: Row<'_>| {
+            let value: String = row.value.chars().take(80).collect();
+            let why = row.why.unwrap_or_default();
+            format!("  {}:{}: {} = {value}: {why}\n", row.file, row.line, row.key)
+        };
+        let mut text = format!(
+            "corten: {} keys: {} carried over, {} without a counterpart, {} that say nothing here\n",
+            self.verdicts.len(),
+            of("mapped").count(),
+            of("lost").count(),
+            of("void").count()
+        );
+        for (fate, head) in [("lost", "without a counterpart:\n"), ("void", "without a meaning here:\n")] {
+            let lines: String = of(fate).map(line).collect();
+            if !lines.is_empty() {
+                text.push_str(head);
+                text.push_str(&lines);
+            }
+        }
+        text
+    }
+}
