@@ -194,3 +194,34 @@ fn what_is_no_containerd_is_said_so() {
     let (finished, _) = adopt(&world, world.isolation.root(), &[]);
     assert!(finished.stderr.contains("it is not containerd's root"), "{}", finished.stderr);
 }
+
+/// What a containerd of today has by default: every line of it that sets something is in the report.
+#[test]
+fn the_default_configuration_of_the_real_containerd_is_imported() {
+    let mut dump = Command::new(tools::go_tool("containerd", "bench").unwrap());
+    let text = command::run(dump.args(["config", "default"]), Duration::from_secs(60)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (theirs, ours) = (directory.path().join("config.toml"), directory.path().join("corten.toml"));
+    // What this host imports beside it is not of the test.
+    fs::write(&theirs, text.replace("/etc/containerd/conf.d/", "absent/")).unwrap();
+    let corten = || Command::new(tools::program(&tools::dist(), "corten").unwrap());
+    let mut import = corten();
+    import.args(["config", "import", "--from", "containerd", "--json"]).arg(&theirs);
+    let imported = command::finish(&mut import, Duration::from_secs(60)).unwrap();
+    assert!(imported.status.success(), "{}", imported.stderr);
+    fs::write(&ours, &imported.stdout).unwrap();
+    let mut check = corten();
+    command::run(
+        check.args(["config", "check", "--no-host", "--config"]).arg(&ours),
+        Duration::from_secs(60),
+    )
+    .unwrap();
+    let rows: Vec<Value> = imported.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let set = text.lines().filter(|line| line.contains(" = ")).count();
+    let told = rows.iter().filter(|row| row["value"] != "{}").count();
+    assert_eq!(told, set);
+    let lost: Vec<&str> =
+        rows.iter().filter(|row| row["fate"] == "lost").map(|row| row["key"].as_str().unwrap()).collect();
+    assert_eq!(lost, ["plugins.\"io.containerd.nri.v1.nri\".disable"]);
+    assert!(imported.stdout.contains("config.toml:"), "{}", imported.stdout);
+}

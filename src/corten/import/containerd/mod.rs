@@ -27,15 +27,19 @@ pub(super) fn verdicts(file: &Path, leaves: &Leaves) -> Result<Vec<Verdict>, Imp
         let fate = match path.as_slice() {
             ["cri", "containerd", "runtimes", name, rest @ ..] => handler(name, rest, leaf, leaves),
             ["cri", "stream_server_address"] => stream_address(leaf, leaves),
-            path => find(rules::RULES, path).map_or_else(unknown, |rule| rule.fate(leaf)),
+            path => find(rules::RULES, path).map_or_else(|| unknown(leaf), |rule| rule.fate(leaf)),
         };
         verdicts.push((leaf.clone(), fate));
     }
     Ok(verdicts)
 }
 
-pub(super) fn unknown() -> Fate {
-    Fate::Lost("not known here: look up what it does".to_owned())
+/// Of a key without a rule.
+pub(super) fn unknown(leaf: &Leaf) -> Fate {
+    match leaf.value.as_table() {
+        Some(_) => void("an empty section"),
+        None => lost("not known here: look up what it does"),
+    }
 }
 
 /// The path with one name for the CRI's sections.
@@ -265,6 +269,6 @@ fn handler(name: &str, rest: &[&str], leaf: &Leaf, leaves: &Leaves) -> Fate {
         ["options", "NoNewKeyring" | "ShimCgroup" | "IoUid" | "IoGid" | "CriuImagePath" | "CriuWorkPath"] => {
             lost("an option of containerd's shim")
         }
-        _ => unknown(),
+        _ => unknown(leaf),
     }
 }

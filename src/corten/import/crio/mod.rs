@@ -18,8 +18,10 @@ pub(super) fn verdicts(leaves: &Leaves) -> Vec<Verdict> {
             ["crio", "runtime", "runtimes", name, rest @ ..] => handler(name, rest, leaf, leaves),
             ["crio", "api", "stream_address"] => stream_address(leaf, leaves),
             ["crio", "metrics", "enable_metrics"] => metrics(leaf, leaves),
-            ["crio", rest @ ..] => find(rules::RULES, rest).map_or_else(unknown, |rule| rule.fate(leaf)),
-            _ => unknown(),
+            ["crio", rest @ ..] => {
+                find(rules::RULES, rest).map_or_else(|| unknown(leaf), |rule| rule.fate(leaf))
+            }
+            _ => unknown(leaf),
         };
         (leaf.clone(), fate)
     };
@@ -212,6 +214,6 @@ fn handler(name: &str, rest: &[&str], leaf: &Leaf, leaves: &Leaves) -> Fate {
         ["no_sync_log"] => void("logs are not synced line by line"),
         ["seccomp_profile"] => lost("the built-in profile is for all handlers"),
         ["runtime_config_path" | "runtime_pull_image"] => lost("of runtimes for machines of their own"),
-        _ => unknown(),
+        _ => unknown(leaf),
     }
 }
