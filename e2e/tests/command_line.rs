@@ -7,6 +7,7 @@ use e2e::runtime::Kind;
 use e2e::tools;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use serde_json::Value;
+use std::io::{Read as _, Write as _};
 use std::process::Command;
 use std::time::Duration;
 
@@ -198,4 +199,153 @@ fn logs_are_shown_from_where_they_are_wanted_to_the_container_s_end() {
     let Finished { status, stdout, stderr } = following.join().unwrap();
     assert!(status.success(), "{stderr}");
     assert_eq!(stdout, format!("{first}line 5\nline 6\nline 7\nline 8\n"));
+}
+
+#[test]
+fn a_command_has_its_streams_and_its_exit_code() {
+    let Some(world) = world() else { return };
+    let corten = Corten(&world);
+    let (_, main, _) = life(&world, "execs");
+    let ran = corten.finish(&["exec", "execs/main", "--", "sh", "-c", "echo out; echo err >&2; exit 7"]);
+    assert_eq!((ran.status.code(), ran.stdout.as_str(), ran.stderr.as_str()), (Some(7), "out\n", "err\n"));
+    let mut command = corten.command(&["exec", "-i", &main, "md5sum"]);
+    let input = vec![b'x'; 3 << 20];
+    let fed = command::feed(&mut command, &input, SOON).unwrap();
+    let sum = command::feed(&mut Command::new("md5sum"), &input, SOON).unwrap().stdout;
+    assert_eq!((fed.status.code(), fed.stdout), (Some(0), sum));
+    let large = corten.run(&["exec", &main, "sh", "-c", "yes | head -n 500000"]);
+    assert_eq!(large.len(), 1_000_000);
+    let refused = corten.refusal(&["exec", "execs/done", "--", "true"]);
+    let told = "corten: cannot run a command in container test/execs/done: it is exited";
+    assert!(refused.starts_with(told), "{refused}");
+    let missing = corten.finish(&["exec", &main, "/nothing"]);
+    assert_eq!(missing.status.code(), Some(127), "{}", missing.stderr);
+}
+
+#[test]
+fn a_terminal_has_its_size_and_every_key() {
+    let Some(world) = world() else { return };
+    let corten = Corten(&world);
+    let (_, main, _) = life(&world, "typed");
+    // The pseudo-terminal of script(1), with a size of its own.
+    let line = format!(
+        "stty rows 33 cols 77; {:?}; echo ended with $?",
+        corten.command(&["exec", "-it", &main, "sh"])
+    );
+    let mut script = Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/bash");
+    let mut terminal = Typed::new(&mut script);
+    terminal.hear("# ");
+    terminal.say("stty size\r");
+    terminal.hear("33 77");
+    // An interrupt is the command's in the container, not the client's.
+    terminal.say("sleep 1000\r");
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.say("\u{3}");
+    terminal.say("exit 9\r");
+    terminal.hear("ended with 9");
+}
+
+/// A program to which is typed; killed when it is dropped.
+struct Typed {
+    child: std::process::Child,
+    heard: String,
+}
+
+impl Typed {
+    fn new(command: &mut Command) -> Self {
+        use std::process::Stdio;
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        Self { child, heard: String::new() }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads until the text is there.
+    fn hear(&mut self, wanted: &str) {
+        while !self.heard.contains(wanted) {
+            let mut buffer = [0; 4096];
+            let count = self.child.stdout.as_mut().unwrap().read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "it ends behind {:?}", self.heard);
+            self.heard += &String::from_utf8_lossy(&buffer[..count]);
+        }
+        self.heard.clear();
+    }
+}
+
+impl Drop for Typed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn events_are_those_that_were_and_those_that_come() {
+    let Some(world) = world() else { return };
+    let corten = Corten(&world);
+    let (pod, main, done) = life(&world, "eventful");
+    let told = |text: &str| -> Vec<(String, String)> {
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .map(|event| (event["event"].as_str().unwrap().into(), event["id"].as_str().unwrap().into()))
+            .collect()
+    };
+    let past = [
+        ("created", &pod),
+        ("created", &main),
+        ("started", &main),
+        ("created", &done),
+        ("started", &done),
+        ("stopped", &done),
+    ];
+    let past: Vec<(String, String)> = past.map(|(what, id)| (what.to_owned(), id.clone())).into();
+    assert_eq!(told(&corten.run(&["events", "-o", "json", "--pod", "eventful"])), past);
+    let text = corten.run(&["events", "-n", "test"]);
+    assert!(
+        text.contains(&format!("  stopped  container  test/eventful/done  {done}  exit code 3, Error\n")),
+        "{text}"
+    );
+    assert_eq!(corten.run(&["events", "-n", "elsewhere"]), "");
+
+    let mut following = corten.command(&["events", "-f", "-o", "json"]);
+    let mut following = Typed::new(&mut following);
+    following.hear(&format!("\"id\":\"{done}\",\"kind\":\"container\",\"namespace\":\"test\",\"pod\":\"eventful\",\"reason\":\"Error\""));
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.remove(&done).await.unwrap();
+    });
+    following.hear("\"container\":\"done\",\"event\":\"removed\"");
+}
+
+#[test]
+fn usage_is_shown_once_where_nobody_looks() {
+    let Some(world) = world() else { return };
+    let corten = Corten(&world);
+    let (pod, main) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let config = world.pod("busy").unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let main = cri.create(&pod, &shell("main", BUSYBOX, "while :; do :; done"), &config).await.unwrap();
+        cri.start(&main).await.unwrap();
+        (pod, main)
+    });
+    let idle = life(&world, "idle").0;
+    let picture = corten.json(&["top", "-o", "json"]);
+    let pods = picture["pods"].as_array().unwrap();
+    assert_eq!(pods.iter().map(|pod| pod["id"].as_str().unwrap()).collect::<Vec<_>>(), [&pod, &idle]);
+    let container = &pods[0]["containers"][0];
+    assert_eq!((&container["id"], &container["name"]), (&main.as_str().into(), &"main".into()));
+    // A loop takes what it gets of a core, which is more than one that sleeps.
+    let cpu = |value: &Value| value["cpuMillicores"].as_u64().unwrap();
+    assert!(cpu(container) > 50 && cpu(container) > 2 * cpu(&pods[1]["containers"][0]), "{picture}");
+    assert!(container["memoryBytes"].as_u64().unwrap() > 0, "{picture}");
+    let table = corten.run(&["top", "--once", "--pod", "busy"]);
+    assert!(
+        table.starts_with("NAMESPACE  POD ") && table.lines().count() == 3 && !table.contains('\x1b'),
+        "{table}"
+    );
 }

@@ -6,6 +6,8 @@
 pub mod adopt;
 pub mod config;
 pub mod daemon;
+pub mod events;
+pub mod exec;
 pub mod image;
 pub mod import;
 pub mod inspect;
@@ -13,6 +15,7 @@ pub mod logs;
 pub mod pods;
 pub mod ps;
 pub mod serve;
+pub mod top;
 pub mod version;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -39,10 +42,16 @@ pub enum Command {
     Ps(ps::PsArgs),
     /// Show what a container wrote
     Logs(logs::LogsArgs),
+    /// Run a command in a container, and end with its exit code
+    Exec(exec::ExecArgs),
     /// Show everything about a pod or a container, as crictl does
     Inspect(inspect::InspectArgs),
     /// Take over from another runtime on this node
     Adopt(adopt::AdoptArgs),
+    /// Show what pods and containers use of CPU and memory
+    Top(top::TopArgs),
+    /// Show what happened to the pods and containers that are there, and what happens
+    Events(events::EventsArgs),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),

@@ -104,6 +104,38 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// It must run.
+    #[error(
+        "cannot run a command in container {name}: it is {state}; `corten ps -a` lists containers with their states"
+    )]
+    NotRunning {
+        /// Which.
+        name: String,
+        /// How it is.
+        state: String,
+    },
+    /// The streams of a command cannot be had.
+    #[error("cannot open the streams of the command at {address}")]
+    Dial {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Their server says something else than expected.
+    #[error("the streams of the command at {address}: {reason}")]
+    Stream {
+        /// Where.
+        address: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The terminal cannot be set up.
+    #[error("cannot use this terminal")]
+    Terminal {
+        /// Why.
+        source: io::Error,
+    },
     /// The asynchronous runtime cannot start.
     #[error("cannot start the asynchronous runtime")]
     Runtime {

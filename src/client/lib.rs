@@ -3,6 +3,8 @@
 
 mod connection;
 mod error;
+mod events;
+mod exec;
 mod inspect;
 mod json;
 mod log_file;
@@ -12,15 +14,21 @@ mod pods;
 mod print;
 mod ps;
 pub mod table;
+mod terminal;
 mod time;
+mod top;
+mod websocket;
 
 pub use error::Error;
 pub use print::{PrintError, has_colors, print};
 
+use cli::events::EventsArgs;
+use cli::exec::ExecArgs;
 use cli::inspect::InspectArgs;
 use cli::logs::LogsArgs;
 use cli::pods::PodsArgs;
 use cli::ps::PsArgs;
+use cli::top::TopArgs;
 use connection::Daemon;
 use std::path::Path;
 use std::process::ExitCode;
@@ -34,6 +42,12 @@ pub enum Request {
     Ps(PsArgs),
     /// `corten logs`.
     Logs(LogsArgs),
+    /// `corten exec`.
+    Exec(ExecArgs),
+    /// `corten top`.
+    Top(TopArgs),
+    /// `corten events`.
+    Events(EventsArgs),
     /// `corten inspect`.
     Inspect(InspectArgs),
 }
@@ -51,10 +65,15 @@ pub fn run(request: Request, socket: &Path) -> Result<ExitCode, Error> {
             Request::Pods(arguments) => pods::run(&daemon, &arguments).await?,
             Request::Ps(arguments) => ps::run(&daemon, &arguments).await?,
             Request::Logs(arguments) => logs::run(&daemon, &arguments).await?,
+            Request::Exec(arguments) => return exec::run(&daemon, &arguments).await,
+            Request::Top(arguments) => top::run(&daemon, &arguments).await?,
+            Request::Events(arguments) => events::run(&daemon, &arguments).await?,
             Request::Inspect(arguments) => inspect::run(&daemon, &arguments).await?,
         }
         Ok(ExitCode::SUCCESS)
     });
+    // A thread that reads stdin is not waited for.
+    runtime.shutdown_background();
     match outcome {
         Err(Error::Print(error)) if error.is_reader_gone() => Ok(ExitCode::SUCCESS),
         outcome => outcome,
