@@ -10,6 +10,25 @@ const STAGE_SECONDS: [f64; 16] =
 /// How containers mostly end: these have series from the start.
 const USUAL_EXITS: [(&str, &str); 5] =
     [("Completed", "0"), ("Error", "1"), ("Error", "137"), (OOM_KILLED, "137"), ("StartError", "128")];
+/// The stages: these have series from the start, or the mean of the first few would be of nothing.
+const STAGES: [&str; 16] = [
+    "network",
+    "netns",
+    "cni_add",
+    "supervisor",
+    "spawn",
+    "scope",
+    "namespaces",
+    "create",
+    "plan",
+    "root",
+    "start",
+    "kill_containers",
+    "cni_del",
+    "supervisor_end",
+    "unmount",
+    "scope_end",
+];
 /// The reason of containers that met their limit of memory.
 const OOM_KILLED: &str = "OOMKilled";
 
@@ -42,6 +61,9 @@ impl Metrics {
             Opts::new("corten_container_exits_total", "Containers that ended, by reason and exit code."),
             &["reason", "code"],
         )?;
+        for stage in STAGES {
+            let _begun = stages.with_label_values(&[stage]);
+        }
         for (reason, code) in USUAL_EXITS {
             exits.with_label_values(&[reason, code]).reset();
         }

@@ -55,6 +55,7 @@ fn series_that_rates_are_taken_of_are_there_from_the_start() {
         "corten_image_gc_runs_total{outcome=\"failure\"} 0",
         "corten_operations_in_flight{method=\"RunPodSandbox\"} 0",
         "corten_operations_stuck{method=\"StopPodSandbox\"} 0",
+        "corten_pod_stage_seconds_count{stage=\"cni_add\"} 0",
         "corten_network_ready 0",
         "corten_config_last_reload_successful 1",
     ] {
