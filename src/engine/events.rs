@@ -6,7 +6,7 @@ use crate::in_memory::{Container, Pod};
 use crate::limits::InForce;
 use crate::registry::Registry;
 use crate::snapshot::{ContainerView, PodView};
-use model::ContainerState;
+use model::{ContainerId, ContainerState};
 use std::sync::{Arc, Mutex};
 use sys::sync::lock;
 use tokio::sync::broadcast::error::RecvError;
@@ -31,8 +31,8 @@ pub enum EventKind {
 /// Something that happened to a container or to a pod.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The container, or the pod itself.
-    pub id: String,
+    /// The container; `None` where it happened to the pod itself.
+    pub container: Option<ContainerId>,
     /// What happened to it.
     pub kind: EventKind,
     /// Unix time in nanoseconds: not before the moment of `pod` and `containers`, later in every later event.
@@ -41,6 +41,13 @@ pub struct Event {
     pub pod: PodView,
     /// All of its containers, newest first.
     pub containers: Vec<ContainerView>,
+}
+
+impl Event {
+    /// The id of what it happened to.
+    pub fn id(&self) -> &str {
+        self.container.as_ref().map_or(self.pod.id.as_str(), ContainerId::as_str)
+    }
 }
 
 /// Those who want to know, and what they are told.
@@ -98,17 +105,17 @@ impl Events {
 
     /// Tells what has happened to a container. Never waits for anybody.
     pub(crate) fn tell(&self, container: &Container, kind: EventKind) {
-        self.tell_of(&container.id, kind, &container.pod);
+        self.tell_of(Some(&container.id), kind, &container.pod);
     }
 
     /// Tells what has happened to a pod, if a client has ever seen it.
     pub(crate) fn tell_pod(&self, pod: &Pod, kind: EventKind) {
         if pod.is_published() {
-            self.tell_of(&pod.id, kind, pod);
+            self.tell_of(None, kind, pod);
         }
     }
 
-    fn tell_of(&self, id: &str, kind: EventKind, pod: &Pod) {
+    fn tell_of(&self, container: Option<&ContainerId>, kind: EventKind, pod: &Pod) {
         // Held from the snapshot to the sending: a later event of the pod never shows an earlier state of it.
         let _in_order = lock(&pod.telling);
         let is_heard = |sender: &Sender<_>| sender.receiver_count() > 0;
@@ -121,7 +128,7 @@ impl Events {
         let Some(sender) = state.sender.clone() else { return };
         let timestamp = crate::now().max(state.last + 1);
         state.last = timestamp;
-        let event = Event { id: id.to_owned(), kind, timestamp, pod, containers };
+        let event = Event { container: container.cloned(), kind, timestamp, pod, containers };
         // Without receivers there is nobody to be told.
         let _ = sender.send(Arc::new(event));
     }

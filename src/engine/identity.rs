@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::in_memory::{Container, Pod};
+use model::{ContainerId, SandboxId};
 
 /// The names and ids under which the log speaks of a pod, and of a container in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub struct Identity {
     /// The pod as `namespace/name`.
     pub pod: String,
     /// The sandbox id.
-    pub pod_id: String,
+    pub pod_id: SandboxId,
     /// The addresses of the pod, separated by commas; empty with the host's network.
     pub addresses: String,
     /// The container, where one is meant.
@@ -22,7 +23,7 @@ pub struct ContainerIdentity {
     /// Its name.
     pub name: String,
     /// Its id.
-    pub id: String,
+    pub id: ContainerId,
     /// The image that was asked for.
     pub image: String,
     /// The image's id.
@@ -49,12 +50,7 @@ pub(crate) fn name_of(pod: &Pod) -> String {
 
 fn of_pod(pod: &Pod) -> Identity {
     let addresses: Vec<String> = pod.view().ips.iter().map(ToString::to_string).collect();
-    Identity {
-        pod: name_of(pod),
-        pod_id: pod.id.to_string(),
-        addresses: addresses.join(","),
-        container: None,
-    }
+    Identity { pod: name_of(pod), pod_id: pod.id.clone(), addresses: addresses.join(","), container: None }
 }
 
 /// How the log calls a container.
@@ -62,7 +58,7 @@ pub(crate) fn of_container(container: &Container) -> Identity {
     let view = container.view();
     let inner = ContainerIdentity {
         name: view.config.metadata.name.clone(),
-        id: view.id.to_string(),
+        id: view.id,
         image: view.config.image.image.clone(),
         image_id: view.image_id,
     };

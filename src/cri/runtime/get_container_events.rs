@@ -30,7 +30,7 @@ fn message(event: &Event) -> ContainerEventResponse {
         EventKind::Deleted => ContainerEventType::ContainerDeletedEvent,
     };
     ContainerEventResponse {
-        container_id: event.id.clone(),
+        container_id: event.id().to_owned(),
         container_event_type: kind.into(),
         created_at: event.timestamp,
         pod_sandbox_status: Some(encode::sandbox::status(&event.pod)),

@@ -21,7 +21,7 @@ pub(super) fn container(engine: &Engine, id: &str) {
     if !span.is_disabled()
         && let Some(identity) = engine.container_identity(id)
     {
-        span.record("pod", identity.pod).record("pod_id", identity.pod_id);
+        span.record("pod", identity.pod).record("pod_id", identity.pod_id.as_str());
         if let Some(container) = identity.container {
             span.record("container", container.name);
         }

@@ -181,7 +181,7 @@ fn tell_exit(container: &Container, started_at: i64, exit: &Exit) {
     let ran = Duration::from_nanos(exit.finished_at.saturating_sub(started_at).max(0).cast_unsigned());
     tracing::info!(
         pod = identity.pod,
-        pod_id = identity.pod_id,
+        pod_id = identity.pod_id.as_str(),
         container = name,
         container_id = %container.id,
         code = exit.code,

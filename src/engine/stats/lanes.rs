@@ -32,10 +32,16 @@ impl Lanes {
             let rest = items.split_off(size.min(items.len()));
             let (lane, read) = (std::mem::replace(&mut items, rest), read.clone());
             lanes.push(blocking("reading counters", move || {
-                Ok(lane.into_iter().filter_map(|item| read(item)).collect::<Vec<_>>())
+                // Of its size from the beginning: what is read is large.
+                let mut found = Vec::with_capacity(lane.len());
+                found.extend(lane.into_iter().filter_map(|item| read(item)));
+                Ok(found)
             }));
         }
-        Ok(futures::future::try_join_all(lanes).await?.into_iter().flatten().collect())
+        let mut found = futures::future::try_join_all(lanes).await?.into_iter();
+        let mut all = found.next().unwrap_or_default();
+        found.for_each(|mut lane| all.append(&mut lane));
+        Ok(all)
     }
 }
 

@@ -340,7 +340,7 @@ fn an_exit_that_is_heard_of_after_the_removal_brings_nothing_back() {
     };
     world.engine().containers().publish(&container, ContainerEvent::Exited(exit));
     let heard = world.on(events.next()).unwrap();
-    assert_eq!((&heard.id, heard.kind), (&id, EventKind::Deleted));
+    assert_eq!((heard.id(), heard.kind), (id.as_str(), EventKind::Deleted));
     drop(container);
     assert!(
         world.on(async { tokio::time::timeout(Duration::from_millis(50), events.next()).await }).is_err()

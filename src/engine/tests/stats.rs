@@ -164,6 +164,6 @@ fn events_of_one_pod_do_not_wait_for_another() {
     let mut events = world.engine().subscribe();
     let held = sys::sync::lock(&slow.telling);
     let id = world.container(&other, "app");
-    assert_eq!(world.on(events.next()).unwrap().id, id);
+    assert_eq!(world.on(events.next()).unwrap().id(), id);
     drop(held);
 }

@@ -97,7 +97,7 @@ fn a_pods_life_is_told_in_order_and_each_event_shows_the_state_after_it() {
     while let Ok(event) = world.on(events.next()) {
         assert!(event.timestamp > last);
         last = event.timestamp;
-        let shown = event.containers.iter().find(|shown| shown.id == event.id);
+        let shown = event.containers.iter().find(|shown| shown.id == event.id());
         if let Some(shown) = shown {
             let state = match event.kind {
                 EventKind::Created => "created",
@@ -106,7 +106,7 @@ fn a_pods_life_is_told_in_order_and_each_event_shows_the_state_after_it() {
             };
             assert_eq!(shown.state.name(), state, "{:?}", event.kind);
         }
-        told.push((event.id.clone(), event.kind));
+        told.push((event.id().to_owned(), event.kind));
     }
     use EventKind::{Created, Deleted, Started, Stopped};
     let of = |id: &String, kinds: [EventKind; 4]| kinds.map(|kind| (id.clone(), kind));

@@ -32,7 +32,7 @@ impl Told {
             };
             assert!(event.timestamp > self.time, "after {after:?}: times run backwards");
             self.time = event.timestamp;
-            let before = self.last.insert(event.id.clone(), event.kind);
+            let before = self.last.insert(event.id().to_owned(), event.kind);
             let is_next = matches!(
                 (before, event.kind),
                 (None, _)
@@ -43,7 +43,7 @@ impl Told {
                     | (Some(EventKind::Started), EventKind::Stopped)
                     | (Some(EventKind::Stopped), EventKind::Deleted)
             );
-            assert!(is_next, "after {after:?}: {} was {before:?} and is {:?}", event.id, event.kind);
+            assert!(is_next, "after {after:?}: {} was {before:?} and is {:?}", event.id(), event.kind);
         }
     }
 
