@@ -42,6 +42,9 @@ pub(crate) enum Error {
     /// A collector cannot be registered: two of a name.
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),
+    /// Where images are cannot be written down.
+    #[error("cannot note where images are")]
+    ImagesRoot(#[from] sys::SysError),
     /// The images cannot be opened.
     #[error("cannot open the images")]
     Images(#[from] image::ImageError),

@@ -10,6 +10,7 @@ mod config;
 mod config_cli;
 mod error;
 mod images_cli;
+mod images_root;
 mod import;
 mod in_flight;
 mod lock;

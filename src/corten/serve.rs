@@ -9,7 +9,7 @@ use crate::reload::{ConfigStatus, Reloader, Source, Takers};
 use crate::signals::Signals;
 use crate::socket::Socket;
 use crate::systemd_notify::Systemd;
-use crate::{admin, cadvisor, state};
+use crate::{admin, cadvisor, images_root, state};
 use engine::Engine;
 use image::ImageStore;
 use net::Network;
@@ -191,7 +191,13 @@ struct Opened {
 
 /// Opens what the use cases need, bottom up, and adopts the pods of the daemon before.
 async fn open(config: &Config, registry: &Registry) -> Result<Opened, Error> {
+    let (data_dir, root) = (&config.data_dir, &config.images.root);
+    if images_root::are_gone(data_dir, root) {
+        let root = root.display();
+        tracing::warn!(%root, "the images that were here are gone: is the filesystem mounted on which they lie?");
+    }
     let images = ImageStore::open(config.images.clone(), registry)?;
+    images_root::note(data_dir, root)?;
     let network = Network::open(config.network.clone(), registry)?;
     let engine =
         Engine::open(config.engine(), paths(config), Arc::clone(&images), Arc::clone(&network), registry)

@@ -7,7 +7,7 @@ use super::sections::MetricsAddress;
 use super::{Loaded, directories};
 use crate::aside::{self, PATIENCE};
 use crate::error::chain;
-use crate::{socket, state};
+use crate::{images_root, socket, state};
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
@@ -163,6 +163,7 @@ impl Looking<'_> {
             }
         }
         self.own(&told);
+        self.fatal("images.root", images_root::conflict(&config.data_dir, &config.images.root));
         let lists = [
             ("network.bin_dirs", config.network.bin_dirs.as_slice()),
             ("runtime.cdi_spec_dirs", &config.runtime.cdi_spec_dirs),
