@@ -5,6 +5,7 @@
 #   e2e/test.sh root [FILTER...]   unit and integration tests, all of them, as root
 #   e2e/test.sh e2e [FILTER...]    the scenarios, on target/dist
 #   e2e/test.sh cluster [FILTER...] those of a whole cluster
+#   e2e/test.sh cluster-part        most of them, where a cluster's programs are built: building them takes longer than all tests
 #
 # A filter is a part of a test's name, or the name of its program (`restart` for e2e/tests/restart.rs).
 # CORTEN_REQUIRE=root,tools (fast: nothing, else: root) makes a failure of every test that is skipped for want of one of these (see src/need).
@@ -27,16 +28,23 @@ root)
     # The pause can be tested only as it is built for use.
     [ ! -x target/dist/corten-pause ] || export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
     ;;
-e2e | cluster)
+e2e | cluster | cluster-part)
     export CORTEN_REQUIRE=${CORTEN_REQUIRE-root}
     packages=(-p e2e)
     profile=$part
     ;;
 *)
-    sed -n '4,7s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,8s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
+if [ "$part" = cluster-part ]; then
+    for program in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl kubelet coredns metrics-server agnhost; do
+        [ ! -x ".cache/tools/$program" ] || continue
+        echo "test: no cluster is tried, as $program is not built; once make cluster-test has been run, it is"
+        exit 0
+    done
+fi
 cargo nextest --version >/dev/null 2>&1 || { echo "test: run e2e/setup.sh test first: there is no cargo-nextest" >&2; exit 2; }
 
 report=target/nextest/$profile/tests.xml

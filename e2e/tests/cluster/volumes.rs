@@ -31,6 +31,10 @@ fn huge_pages_are_a_volume_of_what_was_asked_for() {
     if free < Some(4) {
         return need::skip(need::Need::Kernel, "no huge pages of 2 MiB are set aside");
     }
+    let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if !fs::exists("/sys/fs/cgroup/hugetlb").unwrap() && !unified.contains("hugetlb") {
+        return need::skip(need::Need::Kernel, "cgroups here have no controller of huge pages");
+    }
     let Some(cluster) = stage::cluster("huge-pages") else { return };
     stage::play(&cluster, &[("huge-pages", huge_pages)]);
 }
