@@ -13,7 +13,7 @@ use sys::nft::{
     Verdict,
 };
 
-const TABLE: Table = Table {
+pub(super) const TABLE: Table = Table {
     family: Family::Inet,
     name: "corten_masquerade",
     sets: &["source4", "source6"],

@@ -47,4 +47,39 @@ impl Table {
         }
         Err(system(SysError::new("change nft table", self.name, ERESTART)))
     }
+
+    /// Removes the table, unless some attachment has an element in it.
+    fn remove_if_empty(&self, filter: &Filter) -> Result<(), CniError> {
+        let socket = filter.socket()?;
+        let _turn = lock(&filter.turn);
+        let attempt = || -> SysResult<()> {
+            let since = generation(&socket)?;
+            for set in self.sets {
+                if !self.elements_of(&socket, set)?.is_empty() {
+                    return Ok(());
+                }
+            }
+            let mut tx = Transaction::new(self.family, self.name, Some(since));
+            tx.delete_table();
+            tx.commit(&socket)
+        };
+        for _ in 0..ATTEMPTS {
+            match attempt() {
+                Err(error) if error.errno == ERESTART => {}
+                Err(error) if error.errno == ENOENT => return Ok(()),
+                result => return result.map_err(system),
+            }
+        }
+        Err(system(SysError::new("change nft table", self.name, ERESTART)))
+    }
+}
+
+/// Removes the tables of these plugins in which nobody has an entry any more.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn remove_empty_tables() -> Result<(), CniError> {
+    let filter = Filter::default();
+    let tables = [super::masquerade::TABLE, super::spoof::TABLE, crate::portmap::rules::TABLE];
+    tables.iter().try_for_each(|table| table.remove_if_empty(&filter))
 }

@@ -7,7 +7,7 @@ use sys::nft::{
     Element, Expressions, Family, Header, Hook, KeyBytes, Meta, Reg, SetData, Transaction, Type, Verdict,
 };
 
-const TABLE: Table = Table {
+pub(super) const TABLE: Table = Table {
     family: Family::Bridge,
     name: "corten_macspoofchk",
     sets: &["own_address", "checked"],

@@ -4,7 +4,7 @@
 //! result. A host port is an element of a map of the nf_tables table `corten_hostport`.
 
 mod conf;
-mod rules;
+pub(crate) mod rules;
 mod waiting;
 
 use crate::failure::{required_prev_result, system};

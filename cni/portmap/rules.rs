@@ -20,7 +20,7 @@ use sys::nft::{
     Verdict,
 };
 
-pub(super) const TABLE: Table = Table {
+pub(crate) const TABLE: Table = Table {
     family: Family::Inet,
     name: "corten_hostport",
     sets: &[

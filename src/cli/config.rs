@@ -22,6 +22,15 @@ pub enum ConfigCommand {
     },
     /// Print the settings of another runtime as Corten's; stderr says what has no counterpart, and what that costs
     Import(crate::import::ImportArgs),
+    /// Print every setting in force, with the file and the line where it is set
+    Dump {
+        /// As the daemon is started.
+        #[command(flatten)]
+        serve: crate::serve::ServeArgs,
+        /// Print JSON, in one line
+        #[arg(long)]
+        json: bool,
+    },
     /// Check a configuration file and its drop-ins, without changing anything
     Check {
         /// Configuration file [default: /etc/corten/corten.toml, where it exists]

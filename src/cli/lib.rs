@@ -4,6 +4,7 @@
 //! One command, one file; its `Args` have public fields.
 
 pub mod adopt;
+pub mod check;
 pub mod config;
 pub mod daemon;
 pub mod events;
@@ -15,8 +16,10 @@ pub mod logs;
 pub mod pods;
 pub mod ps;
 pub mod serve;
+pub mod status;
 pub mod top;
 pub mod version;
+pub mod wipe;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -34,6 +37,8 @@ pub struct Cli {
 pub enum Command {
     /// Answer the Container Runtime Interface on a Unix socket
     Serve(serve::ServeArgs),
+    /// Check whether this host can run pods: what is missing, what it costs, how to mend it
+    Check(check::CheckArgs),
     /// Look after the images of a running daemon
     Image(image::ImageArgs),
     /// List pods
@@ -59,6 +64,16 @@ pub enum Command {
     Version(version::VersionArgs),
     /// Print what makes a shell complete these commands
     Completion(version::CompletionArgs),
+    /// Show what a running daemon is doing: conditions, settings, network, disks, pods, operations in flight
+    Status(status::AskArgs),
+    /// Tell what was done with a pod or a container, and what it waits for
+    #[command(subcommand)]
+    Explain(status::ExplainCommand),
+    /// Help to find a fault
+    #[command(subcommand)]
+    Debug(status::DebugCommand),
+    /// Take everything away that is Corten's on this node: pods, networks, state, and images where asked
+    Wipe(wipe::WipeArgs),
 }
 
 /// The command line as a tree, for what is made of it.

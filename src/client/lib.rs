@@ -20,7 +20,7 @@ mod top;
 mod websocket;
 
 pub use error::Error;
-pub use print::{PrintError, has_colors, print};
+pub use print::{PrintError, has_colors, print, print_styled};
 
 use cli::events::EventsArgs;
 use cli::exec::ExecArgs;

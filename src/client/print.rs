@@ -19,7 +19,15 @@ impl PrintError {
 /// # Errors
 /// stdout cannot be written.
 pub fn print(text: &str) -> Result<(), PrintError> {
-    match write(model::printable(text).as_bytes()) {
+    print_styled(&model::printable(text))
+}
+
+/// The same of a text with colours of its own, in which what is others' is printable already.
+///
+/// # Errors
+/// stdout cannot be written.
+pub fn print_styled(text: &str) -> Result<(), PrintError> {
+    match write(text.as_bytes()) {
         Err(error) if !error.is_reader_gone() => Err(error),
         _ => Ok(()),
     }

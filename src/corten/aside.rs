@@ -12,6 +12,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) static FILES: Lane = Lane::new(4);
 /// For what the settings lead to.
 pub(crate) static HOST: Lane = Lane::new(2);
+/// For the checks of a host, one after the other.
+pub(crate) static CHECKS: Lane = Lane::new(8);
 
 /// Threads for one purpose, so many at most: where all wait for what does not answer, nothing more is begun.
 pub(crate) struct Lane {

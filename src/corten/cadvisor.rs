@@ -66,6 +66,12 @@ pub(crate) fn open(path: &Path, state: &Path, proc: &Path) -> Result<Option<Sock
     Ok(Some(socket))
 }
 
+/// Whether what lies at a path is the socket of the daemon that has, or had, this state directory.
+pub(crate) fn is_ours(path: &Path, state: &Path) -> bool {
+    let kept = fs::read_to_string(state.join(MARK));
+    kept.is_ok_and(|kept| identity(path).is_ok_and(|found| found == kept))
+}
+
 /// Removes the socket of an earlier daemon, which was killed: this one has its directories, so that one is gone.
 fn forget(mark: &Path) -> Result<(), Refusal> {
     let refuse = |operation| move |source| Refusal::Mark { operation, path: mark.to_owned(), source };

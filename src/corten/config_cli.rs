@@ -5,6 +5,7 @@ use crate::config;
 use crate::error::Error;
 use crate::reload::ConfigStatus;
 use cli::config::ConfigCommand;
+use cli::serve::ServeArgs;
 use client::print;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Error> {
         ConfigCommand::Default => print_default(),
         ConfigCommand::Status { config, admin, json } => status(config.as_deref(), admin, json),
         ConfigCommand::Import(arguments) => crate::import::run(&arguments),
+        ConfigCommand::Dump { serve, json } => dump(&serve, json),
         ConfigCommand::Check { config, no_host } => check(config.as_deref(), no_host),
     }
 }
@@ -25,6 +27,16 @@ pub(crate) fn run(command: ConfigCommand) -> Result<(), Error> {
 /// `corten config default`.
 fn print_default() -> Result<(), Error> {
     Ok(print(config::DEFAULT_TEXT)?)
+}
+
+/// `corten config dump`.
+fn dump(arguments: &ServeArgs, json: bool) -> Result<(), Error> {
+    let loaded = config::load_over(&config::defaults(arguments), arguments.config.as_deref())?;
+    let settings = loaded.dump();
+    if json {
+        return Ok(print(&(serde_json::to_string(&settings).map_err(ClientError::from)? + "\n"))?);
+    }
+    Ok(print(&config::dump_text(&settings))?)
 }
 
 /// `corten config check`: success means that `corten serve` would accept the same files, and lacks nothing on this host.

@@ -22,6 +22,15 @@ pub(crate) enum Error {
     /// Settings do not fit this host.
     #[error("on this host")]
     Host(#[from] HostProblems),
+    /// This host cannot run pods. What is wrong is printed already.
+    #[error("this host cannot run pods: {errors} error{}, see above", if *errors == 1 { "" } else { "s" })]
+    UnfitHost {
+        /// How many.
+        errors: usize,
+    },
+    /// A node is not wiped, or not wholly.
+    #[error(transparent)]
+    Wipe(#[from] crate::wipe::WipeError),
     /// Another daemon owns the directories.
     #[error("cannot start")]
     Lock(#[from] LockError),

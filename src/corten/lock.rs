@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,43 @@ impl DirectoryLock {
     }
 }
 
+/// Who holds a lock just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holding {
+    /// The process.
+    pub(crate) pid: u32,
+    name: Option<String>,
+}
+
+impl std::fmt::Display for Holding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {}", self.pid)?;
+        self.name.as_ref().map_or(Ok(()), |name| write!(f, " ({name})"))
+    }
+}
+
+/// Who has the directory, without touching its lock: that would keep a daemon that starts just then from having it.
+pub(crate) fn holding(directory: &Path) -> Option<Holding> {
+    let file = std::fs::metadata(directory.join("corten.lock")).ok()?;
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let pid = locks.lines().find_map(|line| holder_of(line, &file))?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    Some(Holding { pid, name: name.map(|name| name.trim_end().to_owned()) })
+}
+
+/// The process of a line of `/proc/locks` about this file: number, kind, mode, access, process, device and inode.
+fn holder_of(line: &str, file: &std::fs::Metadata) -> Option<u32> {
+    let mut fields = line.split_whitespace();
+    let is_flock = fields.nth(1)? == "FLOCK";
+    let (pid, place) = (fields.nth(2)?, fields.next()?);
+    let mut parts = place.split(':');
+    let hexadecimal = |text: &str| u32::from_str_radix(text, 16).ok();
+    let (major, minor) = (hexadecimal(parts.next()?)?, hexadecimal(parts.next()?)?);
+    let inode: u64 = parts.next()?.parse().ok()?;
+    let device = (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+    (is_flock && inode == file.ino() && device == (major, minor)).then(|| pid.parse().ok())?
+}
+
 /// The process whose id the lock file holds.
 struct Holder {
     pid: u32,
@@ -131,7 +168,10 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
         assert!(text.contains(&directory.path().display().to_string()), "{text}");
+        let holding = holding(directory.path()).unwrap();
+        assert_eq!(holding.pid, std::process::id());
         drop(first);
+        assert_eq!(super::holding(directory.path()), None);
         DirectoryLock::take(directory.path()).unwrap();
     }
 

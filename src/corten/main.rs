@@ -5,7 +5,9 @@ mod about;
 mod admin;
 mod adopt;
 mod aside;
+mod bundle;
 mod cadvisor;
+mod check;
 mod config;
 mod config_cli;
 mod error;
@@ -21,11 +23,13 @@ mod serve;
 mod signals;
 mod socket;
 mod state;
+mod status_cli;
 mod systemd_notify;
+mod wipe;
 
 use clap::Parser;
 use cli::daemon::DaemonArgs;
-use cli::serve::ServeArgs;
+use cli::status::DebugCommand;
 use cli::{Cli, Command};
 use client::Request;
 use error::Error;
@@ -43,7 +47,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Error> {
     match command {
-        Command::Serve(arguments) => serve(&arguments)?,
+        Command::Serve(arguments) => {
+            serve::serve(arguments.config.as_deref(), &config::defaults(&arguments))?;
+        }
+        Command::Check(arguments) => check::run(&arguments)?,
         Command::Image(arguments) => images_cli::run(arguments)?,
         Command::Adopt(arguments) => adopt::run(arguments)?,
         Command::Pods(arguments) => return ask(&arguments.daemon.clone(), Request::Pods(arguments)),
@@ -54,17 +61,14 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Events(arguments) => return ask(&arguments.daemon.clone(), Request::Events(arguments)),
         Command::Inspect(arguments) => return ask(&arguments.daemon.clone(), Request::Inspect(arguments)),
         Command::Config(command) => config_cli::run(command)?,
+        Command::Status(arguments) => status_cli::status(arguments)?,
+        Command::Explain(command) => status_cli::explain(command)?,
+        Command::Debug(DebugCommand::Bundle { output, config }) => bundle::run(output, config.as_deref())?,
+        Command::Wipe(arguments) => wipe::run(&arguments)?,
         Command::Version(arguments) => about::version(&arguments)?,
         Command::Completion(arguments) => about::completion(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn serve(arguments: &ServeArgs) -> Result<(), Error> {
-    let mut defaults = String::new();
-    defaults.push_str(if arguments.no_builtin_network { config::NO_BUILTIN_NETWORK } else { "" });
-    defaults.push_str(if arguments.cadvisor { config::CADVISOR } else { "" });
-    serve::serve(arguments.config.as_deref(), &defaults)
 }
 
 /// Asks the CRI's socket, which is in the configuration unless it is given.

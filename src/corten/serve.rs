@@ -123,14 +123,18 @@ async fn run(begun: Begun) -> Result<(), Error> {
 
     let stop = CancellationToken::new();
     let traces = Traces::start(export, &registry)?;
-    let takers =
-        Takers { level, engine: engine.clone(), images: images.clone(), network, streams: streams.tuning() };
+    let takers = Takers {
+        level,
+        engine: engine.clone(),
+        images: images.clone(),
+        network: network.clone(),
+        streams: streams.tuning(),
+    };
     let status = ConfigStatus::new(files, problems);
     let reloader = Reloader::new(source, config.clone(), status, takers, ConfigMetrics::register(&registry)?);
     tokio::spawn(reloader.clone().watch(known));
-    tokio::spawn(
-        admin::Server::new(images, engine.clone(), reloader.clone()).serve(administration, stop.clone()),
-    );
+    let admin = admin::Server::new(images, engine.clone(), reloader.clone(), network, registry.clone());
+    tokio::spawn(admin.serve(administration, stop.clone()));
     if let Some(socket) = cadvisor {
         tokio::spawn(answer_cadvisor(socket, engine.clone(), stop.clone()));
     }

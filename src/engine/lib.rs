@@ -5,11 +5,13 @@
 mod container;
 mod error;
 mod events;
+mod explain;
 mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gauges;
 mod handlers;
+mod hang;
 mod host;
 mod identity;
 mod images;
@@ -24,6 +26,7 @@ mod operations;
 mod pod;
 mod preflight;
 mod record;
+mod recorded;
 mod recover;
 mod registry;
 mod runtime;
@@ -38,11 +41,13 @@ mod strangers;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod userns;
 
 pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain, printable};
 pub use events::{Event, EventKind, Subscription};
+pub use explain::Explanation;
 pub use filter::{ContainerFilter, PodFilter, StateKind};
 pub use gauges::{Gauges, RecordGauges};
 pub use handlers::{HandlerInfo, HandlerKind, HandlerSettings};
@@ -50,9 +55,10 @@ pub use identity::{ContainerIdentity, Identity};
 pub use images::Images;
 pub use inhabitant::{FirstProcess, Inhabitant};
 pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
-pub use operations::{OperationView, SessionVerb};
+pub use operations::{OperationView, PastView, SessionVerb, StageView};
 pub use pod::Pods;
 pub use preflight::Unfit;
+pub use recorded::RecordedPod;
 pub use runtime::RuntimeStatus;
 pub use settings::{CgroupDriver, HostProblem, Paths, SettingError, Settings};
 pub use snapshot::{ContainerView, PodView, UserView};
@@ -62,6 +68,7 @@ pub use stats::{
 };
 pub use stdio::{Input, Output, Terminal};
 pub use supervisor::SupervisorError;
+pub use trial::HostCgroups;
 pub use wire::VERSION as WIRE_VERSION;
 pub use wire::msg::Streams;
 
@@ -185,6 +192,7 @@ impl Engine {
             trash: pod::trash(),
             work: tokio_util::task::TaskTracker::new(),
             user_namespaces: std::sync::OnceLock::new(),
+            recovered: std::sync::OnceLock::new(),
             told_restriction: std::sync::atomic::AtomicBool::new(false),
         });
         let containers = Arc::new(Containers::new(core.clone())?);

@@ -1,6 +1,10 @@
 //! What is under way: every verb that changes something, with its subject, its age and the stages that it is in, for
 //! whoever asks what hangs. A verb stays here until its work ends, also when its client has left.
 
+mod past;
+
+pub use past::{PastView, StageView};
+
 use crate::Engine;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,14 +64,23 @@ struct Operation {
     verb: &'static str,
     subject: String,
     since: Instant,
-    stages: Mutex<Vec<(&'static str, Instant)>>,
+    stages: Mutex<Stages>,
 }
 
-/// All verbs under way.
+/// The stages of a verb.
+#[derive(Debug, Default)]
+struct Stages {
+    open: Vec<(&'static str, Instant)>,
+    /// Those that are over, for whoever asks later.
+    done: Vec<past::Done>,
+}
+
+/// All verbs under way, and the last ones.
 #[derive(Debug, Default)]
 pub(crate) struct Operations {
     next: AtomicU64,
     running: Mutex<BTreeMap<u64, Arc<Operation>>>,
+    past: past::Past,
 }
 
 impl Operations {
@@ -94,7 +107,8 @@ impl Operations {
         let now = Instant::now();
         let age = |since: Instant| now.saturating_duration_since(since);
         let view = |operation: Arc<Operation>| {
-            let told = lock(&operation.stages).iter().map(|(name, since)| (*name, age(*since))).collect();
+            let told =
+                lock(&operation.stages).open.iter().map(|(name, since)| (*name, age(*since))).collect();
             let (verb, subject, age) = (operation.verb, operation.subject.clone(), age(operation.since));
             OperationView { verb, subject, age, stages: or_its_work(verb, told, age) }
         };
@@ -124,7 +138,10 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        lock(&self.operations.running).remove(&self.number);
+        let ended = lock(&self.operations.running).remove(&self.number);
+        if let Some(operation) = ended {
+            self.operations.past.keep(self.number, operation);
+        }
     }
 }
 
@@ -134,7 +151,7 @@ pub(crate) struct Stage(Option<(Arc<Operation>, &'static str)>);
 /// Says that the current verb, where there is one, is in a stage from now on.
 pub(crate) fn stage(name: &'static str) -> Stage {
     Stage(CURRENT.try_with(Arc::clone).ok().map(|operation| {
-        lock(&operation.stages).push((name, Instant::now()));
+        lock(&operation.stages).open.push((name, Instant::now()));
         (operation, name)
     }))
 }
@@ -142,10 +159,7 @@ pub(crate) fn stage(name: &'static str) -> Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         let Some((operation, name)) = &self.0 else { return };
-        let mut stages = lock(&operation.stages);
-        if let Some(index) = stages.iter().rposition(|(stage, _)| stage == name) {
-            stages.remove(index);
-        }
+        lock(&operation.stages).end(name, operation.since);
     }
 }
 

@@ -78,10 +78,8 @@ struct Known {
 impl Preflight {
     /// Looks at the host. Blocks for some milliseconds.
     pub(crate) fn new(settings: &Settings, data: &Path) -> Self {
-        // Both lists were checked with the settings.
-        let names = OWN.iter().copied().chain(settings.default_capabilities.iter().map(String::as_str));
-        let needed = CapSet::parse("runtime.default_capabilities", names).unwrap_or_default();
-        let outcome = examine(data, needed);
+        let needed = needed(settings);
+        let outcome = examine_for(needed, data, &probe_directory(data));
         tell(&outcome);
         let known = Known { outcome, at: Instant::now(), trying: false };
         Self { data: data.to_owned(), needed, known: Mutex::new(known) }
@@ -94,7 +92,7 @@ impl Preflight {
             known.trying = true;
             let this = self.clone();
             tokio::task::spawn_blocking(move || {
-                let outcome = examine(&this.data, this.needed);
+                let outcome = examine_for(this.needed, &this.data, &probe_directory(&this.data));
                 let mut known = lock(&this.known);
                 if known.outcome != outcome {
                     tell(&outcome);
@@ -113,14 +111,26 @@ fn tell(outcome: &Result<(), Unfit>) {
     }
 }
 
-fn examine(data: &Path, needed: CapSet) -> Result<(), Unfit> {
+/// Looks at the host; the overlay is tried in a directory that is made for it and goes again.
+pub(crate) fn examine(settings: &Settings, data: &Path, directory: &Path) -> Result<(), Unfit> {
+    examine_for(needed(settings), data, directory)
+}
+
+fn examine_for(needed: CapSet, data: &Path, directory: &Path) -> Result<(), Unfit> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     capabilities(&status, needed)?;
     filesystems(&fs::read_to_string("/proc/filesystems").unwrap_or_default())?;
-    let outcome = overlay(data);
+    let outcome = overlay(data, directory);
     // What a trial leaves behind is in nobody's way, and small.
-    let _ = sys::tree::remove(&probe_directory(data));
+    let _ = sys::tree::remove(directory);
     outcome
+}
+
+/// The capabilities that the daemon has to have.
+fn needed(settings: &Settings) -> CapSet {
+    // Both lists were checked with the settings.
+    let names = OWN.iter().copied().chain(settings.default_capabilities.iter().map(String::as_str));
+    CapSet::parse("runtime.default_capabilities", names).unwrap_or_default()
 }
 
 fn capabilities(status: &str, needed: CapSet) -> Result<(), Unfit> {
@@ -148,12 +158,11 @@ pub(crate) fn on_overlay(data: &Path) -> Option<String> {
 }
 
 /// Mounts an overlay as a container's root is mounted, attached nowhere or for a moment.
-fn overlay(data: &Path) -> Result<(), Unfit> {
+fn overlay(data: &Path, directory: &Path) -> Result<(), Unfit> {
     if on_overlay(data).is_some() {
         return Err(Unfit::OnOverlay { data: data.to_owned() });
     }
     let failed = |problem: String| Unfit::Overlay { data: data.to_owned(), problem };
-    let directory = probe_directory(data);
     let [lower, upper, work, target] = ["lower", "upper", "work", "target"].map(|name| directory.join(name));
     for path in [&lower, &upper, &work, &target] {
         fs::create_dir_all(path).map_err(|error| failed(format!("make {}: {error}", path.display())))?;
@@ -204,7 +213,7 @@ mod tests {
         }
         let data = tempfile::tempdir().unwrap();
         let needed = CapSet::parse("test", OWN).unwrap();
-        let outcome = examine(data.path(), needed);
+        let outcome = examine_for(needed, data.path(), &probe_directory(data.path()));
         let on_overlay = rustix::fs::statfs(data.path()).unwrap().f_type == OVERLAYFS;
         assert_eq!(outcome.is_ok(), !on_overlay, "{outcome:?}");
         assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);

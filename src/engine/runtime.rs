@@ -56,6 +56,11 @@ impl Engine {
         }
     }
 
+    /// How many pods were taken over when the daemon started, and how long that took.
+    pub fn recovered(&self) -> Option<(usize, std::time::Duration)> {
+        self.core.recovered.get().copied()
+    }
+
     /// CRI UpdateRuntimeConfig: the node's pod ranges, for the built-in network.
     pub fn update_runtime_config(&self, pod_cidrs: &[IpNet]) -> Result<(), EngineError> {
         self.core.network.set_pod_cidrs(pod_cidrs)?;

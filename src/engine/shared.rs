@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) work: tokio_util::task::TaskTracker,
     /// Whether pods can have user namespaces, once it was tried.
     pub(crate) user_namespaces: OnceLock<Result<(), String>>,
+    /// The pods that were taken over at the start, and how long that took.
+    pub(crate) recovered: OnceLock<(usize, std::time::Duration)>,
     /// That the host restricts a setting of every pod was told.
     pub(crate) told_restriction: AtomicBool,
 }

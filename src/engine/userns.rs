@@ -10,7 +10,9 @@ use std::process::Command;
 impl Core {
     /// Whether pods can have user namespaces, or why not: tried once, on the filesystem of the containers' layers.
     pub(crate) fn user_namespaces(&self) -> Result<(), &str> {
-        let probed = self.user_namespaces.get_or_init(|| probe(&self.shim_binary, &self.paths.data));
+        let probed = self
+            .user_namespaces
+            .get_or_init(|| probe(&self.shim_binary, &self.paths.data.join("userns-probe")));
         match probed {
             Ok(()) => Ok(()),
             Err(reason) => Err(reason),
@@ -29,11 +31,11 @@ impl Core {
     }
 }
 
-fn probe(shim: &Path, data: &Path) -> Result<(), String> {
-    let dir = data.join("userns-probe");
-    let told = Command::new(shim).arg("--probe-user-namespace").arg(&dir).output();
+/// Tries it in a directory that is made for it and goes again.
+pub(crate) fn probe(shim: &Path, dir: &Path) -> Result<(), String> {
+    let told = Command::new(shim).arg("--probe-user-namespace").arg(dir).output();
     // What it leaves behind is in nobody's way.
-    let _ = sys::tree::remove(&dir);
+    let _ = sys::tree::remove(dir);
     match told {
         Err(error) => Err(format!("{} cannot be run: {error}", shim.display())),
         Ok(output) if output.status.success() => Ok(()),

@@ -44,10 +44,16 @@ pub(crate) fn configuration(settings: &NetworkSettings, subnets: &Subnets) -> Re
 }
 
 /// Who says on a bridge that it is his: two daemons of one host would give the same addresses out.
-fn owner(settings: &NetworkSettings) -> String {
+pub(crate) fn owner(settings: &NetworkSettings) -> String {
     const LONGEST: usize = 200;
     let owner = format!("corten:{}", settings.state_dir.display());
     if owner.len() <= LONGEST { owner } else { String::new() }
+}
+
+/// Whether a bridge of this name may be one of a built-in network.
+pub(crate) fn is_bridge_name(name: &str) -> bool {
+    let number = name.strip_prefix(BRIDGE).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// One set of ranges a family, so that a pod gets one address of each; the primary family first.

@@ -33,6 +33,7 @@ mod spare;
 mod stand_in;
 mod status;
 mod subnets;
+mod trial;
 mod upkeep;
 mod watch;
 
@@ -46,6 +47,7 @@ pub use network::Network;
 pub use pod::PodNetwork;
 pub use settings::NetworkSettings;
 pub use status::NetworkStatus;
+pub use trial::{Chosen, remove_empty_tables};
 pub use watch::Watch;
 #[cfg(any(test, feature = "test-support"))]
 pub use {cni::types::Command, fake::FakeHost};

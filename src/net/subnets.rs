@@ -107,30 +107,37 @@ fn choose(routes: &[IpNet], ipv6: bool) -> Vec<IpNet> {
 
 /// The destinations of the host's main routing table, but default routes and our own bridges.
 fn host_routes() -> Vec<IpNet> {
+    let others =
+        host_routes_by_interface().into_iter().filter(|(interface, _)| !interface.starts_with(BRIDGE));
+    others.map(|(_, route)| route).collect()
+}
+
+/// The destinations of the host's main routing table, but default routes, each with its interface.
+pub(crate) fn host_routes_by_interface() -> Vec<(String, IpNet)> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    let mut routes: Vec<IpNet> = read("/proc/thread-self/net/route").lines().filter_map(ipv4_route).collect();
+    let mut routes: Vec<_> = read("/proc/thread-self/net/route").lines().filter_map(ipv4_route).collect();
     routes.extend(read("/proc/thread-self/net/ipv6_route").lines().filter_map(ipv6_route));
-    routes.retain(|route| route.prefix_len() > 0);
+    routes.retain(|(_, route)| route.prefix_len() > 0);
     routes
 }
 
 /// A line of /proc/net/route: the interface, the destination and, as the eighth field, the mask, both in
 /// hexadecimal and little-endian.
-fn ipv4_route(line: &str) -> Option<IpNet> {
+fn ipv4_route(line: &str) -> Option<(String, IpNet)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (interface, destination, mask) = (fields.first()?, fields.get(1)?, fields.get(7)?);
     let address = |hex: &str| u32::from_str_radix(hex, 16).ok().map(|word| Ipv4Addr::from(word.swap_bytes()));
     let net = Ipv4Net::with_netmask(address(destination)?, address(mask)?).ok()?;
-    (!interface.starts_with(BRIDGE)).then_some(IpNet::V4(net))
+    Some(((*interface).to_owned(), IpNet::V4(net)))
 }
 
 /// A line of /proc/net/ipv6_route: the destination, its prefix length in hexadecimal, …, the interface.
-fn ipv6_route(line: &str) -> Option<IpNet> {
+fn ipv6_route(line: &str) -> Option<(String, IpNet)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (destination, prefix, interface) = (fields.first()?, fields.get(1)?, fields.last()?);
     let address = Ipv6Addr::from(u128::from_str_radix(destination, 16).ok()?);
     let net = Ipv6Net::new(address, u8::from_str_radix(prefix, 16).ok()?).ok()?;
-    (!interface.starts_with(BRIDGE)).then_some(IpNet::V6(net))
+    Some(((*interface).to_owned(), IpNet::V6(net)))
 }
 
 #[cfg(test)]
@@ -154,12 +161,12 @@ mod tests {
     #[test]
     fn routes_as_the_kernel_prints_them() {
         let line = "eth0\t0010A8C0\t00000000\t0001\t0\t0\t0\t00F0FFFF\t0\t0\t0";
-        assert_eq!(ipv4_route(line), Some("192.168.16.0/20".parse().unwrap()));
-        assert_eq!(ipv4_route(&line.replace("eth0", "corten0")), None);
+        let route = |interface: &str, net: &str| Some((interface.to_owned(), net.parse().unwrap()));
+        assert_eq!(ipv4_route(line), route("eth0", "192.168.16.0/20"));
         assert_eq!(ipv4_route("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask"), None);
         let line = "fd000000000000000000000000000000 40 00000000000000000000000000000000 00 \
                     00000000000000000000000000000000 00000100 00000001 00000000 00000001     eth0";
-        assert_eq!(ipv6_route(line), Some("fd00::/64".parse().unwrap()));
+        assert_eq!(ipv6_route(line), route("eth0", "fd00::/64"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod pass;
 pub mod peers;
 pub mod poll;
 pub mod privilege;
+pub mod probe;
 pub mod process;
 pub mod regular;
 pub mod resolve;

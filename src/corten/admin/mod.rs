@@ -6,6 +6,7 @@ mod client;
 mod protocol;
 mod save;
 mod server;
+mod status;
 mod verify;
 
 pub(crate) use client::{Archive, Client, ClientError};
@@ -14,6 +15,7 @@ pub(crate) use protocol::{
     VerifyRequest,
 };
 pub(crate) use server::Server;
+pub(crate) use status::{ExplainRequest, StatusView};
 
 use std::path::{Path, PathBuf};
 

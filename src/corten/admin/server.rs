@@ -11,12 +11,14 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use image::{ImageError, ImageStore, Reference};
+use net::Network;
+use prometheus::Registry;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use web::{Body, Limits, Site, full};
@@ -36,7 +38,11 @@ pub(super) type Answer = Result<Response<Body>, Refusal>;
 pub(crate) struct Server {
     pub(super) images: Arc<ImageStore>,
     pub(super) engine: Arc<Engine>,
-    reloader: Arc<Reloader>,
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) network: Arc<Network>,
+    registry: Registry,
+    /// Unix time in seconds.
+    pub(super) started_at: u64,
 }
 
 impl Site for Server {
@@ -58,8 +64,16 @@ impl From<ImageError> for Refusal {
 }
 
 impl Server {
-    pub(crate) fn new(images: Arc<ImageStore>, engine: Arc<Engine>, reloader: Arc<Reloader>) -> Self {
-        Self { images, engine, reloader }
+    /// Of a daemon that begins now.
+    pub(crate) fn new(
+        images: Arc<ImageStore>,
+        engine: Arc<Engine>,
+        reloader: Arc<Reloader>,
+        network: Arc<Network>,
+        registry: Registry,
+    ) -> Self {
+        let started_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { images, engine, reloader, network, registry, started_at }
     }
 
     /// Serves until the token says stop; requests in flight end with the daemon.
@@ -75,6 +89,11 @@ impl Server {
                     self.images.list().iter().map(|image| ImageView::from(image.as_ref())).collect();
                 ok(&images)
             }
+            (&Method::GET, "/v1/status") => ok(&self.status()),
+            (&Method::GET, "/v1/metrics") => ok(&prometheus::TextEncoder::new()
+                .encode_to_string(&self.registry.gather())
+                .unwrap_or_default()),
+            (&Method::POST, "/v1/why") => self.explain(body(request).await?).await,
             (&Method::GET, "/v1/config") => ok(&self.reloader.status()),
             (&Method::GET, "/v1/pulls") => ok(&self.images.pulls()),
             (&Method::GET, "/v1/usage") => ok(&self.images.disk_usage()),
@@ -256,7 +275,7 @@ pub(super) fn lines<T: Serialize>(events: impl Stream<Item = T> + Send + Sync + 
     Response::new(BodyExt::boxed(StreamBody::new(lines)))
 }
 
-fn ok(value: &impl Serialize) -> Answer {
+pub(super) fn ok(value: &impl Serialize) -> Answer {
     Ok(json(StatusCode::OK, value))
 }
 

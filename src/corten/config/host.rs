@@ -67,6 +67,11 @@ impl HostProblems {
         own.map(ToString::to_string).collect()
     }
 
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &HostProblem> {
+        self.0.iter()
+    }
+
     /// A line for each.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()
@@ -75,6 +80,18 @@ impl HostProblems {
     /// `Err` where there are any.
     pub(crate) fn none(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+impl HostProblem {
+    /// The setting that it is about.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether the daemon does not start.
+    pub(crate) fn prevents_start(&self) -> bool {
+        self.weight == Weight::PreventsStart
     }
 }
 

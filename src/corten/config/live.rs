@@ -120,6 +120,14 @@ pub(crate) fn update(current: &Config, new: &Config) -> Result<Update, toml::de:
     Ok(Update { config, changed, waiting })
 }
 
+/// The settings that are not the defaults.
+pub(crate) fn differing(config: &Config) -> Vec<(String, Value)> {
+    let (defaults, own) = (table(&Config::default()), table(config));
+    let differs = |key: &&str| get(&own, key) != get(&defaults, key);
+    let keys = KEYS.iter().map(|(key, _)| *key).filter(differs);
+    keys.filter_map(|key| Some((key.to_owned(), get(&own, key)?.clone()))).collect()
+}
+
 /// Whether a setting of this name is true or false.
 pub(super) fn is_switch(name: &str) -> bool {
     let name = name.rsplit('.').next().unwrap_or(name);
@@ -127,7 +135,7 @@ pub(super) fn is_switch(name: &str) -> bool {
     table(&Config::default()).values().any(is_it)
 }
 
-fn table(config: &Config) -> Table {
+pub(super) fn table(config: &Config) -> Table {
     // Its types have string keys and no number that TOML lacks.
     Table::try_from(config).unwrap_or_default()
 }

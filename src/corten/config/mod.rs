@@ -7,6 +7,7 @@
 mod check;
 mod de;
 mod directories;
+mod dump;
 mod error;
 mod host;
 mod live;
@@ -17,13 +18,15 @@ mod tests;
 mod texts;
 mod tree;
 
+pub(crate) use dump::text as dump_text;
 use error::ConfigError;
 pub(crate) use error::{Mistakes, nearest};
-pub(crate) use host::{HostProblems, Look, check as check_host};
-pub(crate) use live::{Update, update};
+pub(crate) use host::{HostProblem, HostProblems, Look, check as check_host};
+pub(crate) use live::{Update, differing, update};
 pub(crate) use sections::{Config, Log, LogFormat, Metrics, MetricsAddress};
 pub(crate) use texts::Texts;
 
+use cli::serve::ServeArgs;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
@@ -42,6 +45,13 @@ pub(crate) const NO_BUILTIN_NETWORK: &str = "[network]\nbuiltin_network = false\
 
 /// What `corten serve --cadvisor` says before any file: where the kubelet's cAdvisor looks for containerd.
 pub(crate) const CADVISOR: &str = "[kubelet]\ncadvisor_socket = \"/run/containerd/containerd.sock\"\n";
+
+/// The settings before any file, as switches of the command line have them.
+pub(crate) fn defaults(arguments: &ServeArgs) -> String {
+    let network = if arguments.no_builtin_network { NO_BUILTIN_NETWORK } else { "" };
+    let kubelet = if arguments.cadvisor { CADVISOR } else { "" };
+    [network, kubelet].concat()
+}
 
 /// The configuration and where it came from.
 #[derive(Debug)]

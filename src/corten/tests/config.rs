@@ -1,6 +1,9 @@
 //! The configuration commands through the real binary: what scripts see of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "config/dump.rs"]
+mod dump;
+
 use std::process::{Command, Output, Stdio};
 
 fn corten(arguments: &[&str]) -> Output {

@@ -7,6 +7,8 @@ mod admin;
 mod files;
 #[path = "serve/metrics.rs"]
 mod metrics;
+#[path = "serve/operator.rs"]
+mod operator;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;

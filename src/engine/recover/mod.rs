@@ -49,6 +49,7 @@ impl Recovery {
             self.sweep()?;
         }
         failpoint::pass!("engine.recover.swept");
+        let _ = self.core.recovered.set((count, begin.elapsed()));
         tracing::info!(pods = count, milliseconds = begin.elapsed().as_millis(), "took over what was there");
         let this = self.clone();
         tokio::spawn(async move { this.tidy(half_made, loaded.whole).await });

@@ -15,6 +15,7 @@ pub use transaction::{Hook, SetData, Transaction, Type, generation, rules};
 const SUBSYSTEM: u16 = 10 << 8;
 
 const NEW_TABLE: u16 = SUBSYSTEM;
+const DEL_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const DEL_CHAIN: u16 = SUBSYSTEM | 5;
 const NEW_RULE: u16 = SUBSYSTEM | 6;

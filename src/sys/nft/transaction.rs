@@ -4,8 +4,8 @@ use super::element::{ELEMENT_KEY, Element, LIST_ELEMENTS, LIST_SET, LIST_TABLE};
 use super::expr::Expressions;
 use super::uapi::{self, chain, rule, set};
 use super::{
-    DATA_VALUE, DEL_CHAIN, DEL_ELEMENT, DEL_RULE, Family, GET_GENERATION, GET_RULE, HEADER, LIST_ITEM,
-    NEW_CHAIN, NEW_ELEMENT, NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
+    DATA_VALUE, DEL_CHAIN, DEL_ELEMENT, DEL_RULE, DEL_TABLE, Family, GET_GENERATION, GET_RULE, HEADER,
+    LIST_ITEM, NEW_CHAIN, NEW_ELEMENT, NEW_GENERATION, NEW_RULE, NEW_SET, NEW_TABLE,
 };
 use crate::netlink::{ACK, Batch, CREATE, DUMP, EXCL, Socket, Writer, attr, read_be32, read_str};
 use crate::{SysError, SysResult};
@@ -160,6 +160,12 @@ impl<'a> Transaction<'a> {
     pub fn add_table(&mut self) {
         let table = self.table;
         self.push(("add nft table", table), NEW_TABLE, CREATE, |w| w.attr_str(uapi::table::NAME, table));
+    }
+
+    /// Removes the table with everything in it.
+    pub fn delete_table(&mut self) {
+        let table = self.table;
+        self.push(("delete nft table", table), DEL_TABLE, 0, |w| w.attr_str(uapi::table::NAME, table));
     }
 
     /// Makes a chain unless it exists.

@@ -1,0 +1,201 @@
+//! `corten wipe`: everything that is Corten's goes, and nothing of anybody else's.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use e2e::client::Cri;
+use e2e::command::{self, Finished};
+use e2e::network::{self, Network};
+use e2e::runtime::{Daemon, Kind, Options};
+use e2e::world::{self, BUSYBOX, World};
+use e2e::{isolation, peer, pods, tools};
+use std::process::Command;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn wipe(world: &World, arguments: &[&str]) -> Command {
+    let (program, config) = world.daemon.invocation();
+    let mut command = Command::new(program);
+    command.arg("wipe").arg("--config").arg(config).args(arguments);
+    command
+}
+
+fn run(command: &mut Command) -> Finished {
+    command::finish(command, PATIENCE).unwrap()
+}
+
+fn shell(script: &str) {
+    command::run(Command::new("sh").args(["-ec", script]), PATIENCE).unwrap();
+}
+
+fn is_corten() -> bool {
+    let is_it = Kind::from_environment() == Kind::Corten;
+    if !is_it {
+        need::skip(need::Need::Corten, "Corten's own command");
+    }
+    is_it
+}
+
+/// Another runtime beside the one that is wiped, with a pod that runs: containerd where that is built.
+fn neighbour(world: &World) -> Daemon {
+    let kind = if tools::go_tool("containerd", "bench").is_ok() { Kind::Containerd } else { Kind::Corten };
+    if kind == Kind::Containerd {
+        world.registry.push(peer::PAUSE_REPOSITORY, peer::PAUSE_TAG, &world::pause_image().unwrap()).unwrap();
+    }
+    let options = Options {
+        kind,
+        network: Network::List(network::bridge(
+            "1.0.0",
+            "foreign0",
+            "10.99.0.0/16",
+            &world.isolation.directory("n").unwrap(),
+        )),
+        mirror: Some(world.registry.address()),
+        metrics: None,
+        extra: String::new(),
+        programs: tools::dist(),
+    };
+    Daemon::start(&world.isolation.directory("n").unwrap(), &options).unwrap()
+}
+
+/// A pod with a container that runs; their ids.
+async fn running(world: &World, cri: &Cri, name: &str) -> [String; 2] {
+    cri.pull(BUSYBOX, None).await.unwrap();
+    let config = world.pod(name).unwrap();
+    let pod = cri.run_pod(&config).await.unwrap();
+    let container = cri.create(&pod, &pods::shell("main", BUSYBOX, "sleep 100000"), &config).await.unwrap();
+    cri.start(&container).await.unwrap();
+    [pod, container]
+}
+
+/// What of these pods and containers is on the host.
+fn traces(world: &World, ids: &[[String; 2]]) -> Vec<String> {
+    let names = |id: &str, text: &str| text.contains(id);
+    let ids: Vec<&str> = ids.iter().flatten().map(String::as_str).collect();
+    let mut found = Vec::new();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    for id in &ids {
+        found.extend(mounts.lines().filter(|line| names(id, line)).map(|line| format!("mount {line}")));
+        let cgroups = isolation::cgroup_directories(&world.isolation.cgroup_parent());
+        let of_it = cgroups.iter().filter(|path| names(id, &path.to_string_lossy()));
+        found.extend(of_it.map(|path| format!("cgroup {}", path.display())));
+    }
+    for pid in world.isolation.processes().into_keys() {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        found.extend(ids.iter().filter(|id| names(id, &line)).map(|_| format!("process {pid} {line}")));
+    }
+    found
+}
+
+fn link_exists(name: &str) -> bool {
+    command::finish(Command::new("ip").args(["link", "show", name]), PATIENCE).unwrap().status.success()
+}
+
+#[test]
+fn everything_of_corten_s_goes_and_what_is_beside_it_stays() {
+    if !is_corten() {
+        return;
+    }
+    let Some(mut world) = World::with(|options| Options { network: Network::BuiltIn, ..options }).unwrap()
+    else {
+        return;
+    };
+    let other = neighbour(&world);
+    let (ids, theirs) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let ids =
+            [Box::pin(running(&world, &cri, "one")).await, Box::pin(running(&world, &cri, "two")).await];
+        let theirs = Box::pin(running(&world, &other.client().await.unwrap(), "theirs")).await;
+        (ids, theirs)
+    });
+    assert!(!traces(&world, &ids).is_empty());
+    let bridges = || (0..4).map(|number| format!("corten{number}")).filter(|name| link_exists(name)).count();
+    assert_eq!(bridges(), 1);
+    let refused = run(&mut wipe(&world, &["--yes"]));
+    assert!(!refused.status.success());
+    assert!(
+        refused.stderr.contains(&format!("is in use by process {}", world.daemon.pid())),
+        "{}",
+        refused.stderr
+    );
+
+    world.daemon.kill().unwrap();
+    let (state, data) = (world.daemon.place().state.clone(), world.daemon.place().data.clone());
+    let before = traces(&world, &ids).len();
+    let planned = run(&mut wipe(&world, &["--dry-run", "--images"]));
+    assert!(planned.status.success(), "{}", planned.stderr);
+    for wanted in [
+        "pod test/one ",
+        "(corten-shim)",
+        "cgroup /sys/fs/cgroup",
+        "network namespace ",
+        "bridge corten",
+        "files ",
+    ] {
+        assert!(planned.stdout.contains(wanted), "no {wanted} in\n{}", planned.stdout);
+    }
+    assert_eq!(traces(&world, &ids).len(), before, "it was only asked");
+    let unasked = run(&mut wipe(&world, &[]));
+    assert!(unasked.stderr.contains("--yes"), "{}", unasked.stderr);
+    assert_eq!(traces(&world, &ids).len(), before);
+
+    // An operator's disk, and a bridge that looks like one of ours.
+    let disk = data.join("disk");
+    shell(&format!(
+        "mkdir {0}; mount -t tmpfs disk {0}; echo precious > {0}/file; ip link add corten9 type bridge",
+        disk.display()
+    ));
+    let wiped = run(&mut wipe(&world, &["--yes"]));
+    assert_eq!(traces(&world, &ids), [""; 0], "{}{}", wiped.stdout, wiped.stderr);
+    assert_eq!(std::fs::read_to_string(disk.join("file")).unwrap(), "precious\n");
+    assert!(
+        !wiped.status.success() && wiped.stdout.contains("is a mount of somebody else"),
+        "{}",
+        wiped.stdout
+    );
+    assert_eq!(bridges(), 0, "{}", wiped.stdout);
+    assert!(link_exists("corten9") && link_exists("foreign0"));
+    assert!(data.join("images").is_dir(), "images were not asked for");
+
+    shell(&format!("umount {}", disk.display()));
+    let wiped = run(&mut wipe(&world, &["--yes", "--images"]));
+    assert!(wiped.status.success(), "{}{}", wiped.stdout, wiped.stderr);
+    assert!(!state.exists() && !data.exists());
+    assert!(run(&mut wipe(&world, &["--yes", "--images"])).status.success(), "a node that is wiped stays so");
+    world.tokio.block_on(async {
+        let cri = other.client().await.unwrap();
+        let answer = cri.exec(&theirs[1], &["echo", "alive"], 10).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer.stdout), "alive\n");
+        cri.end_pod(&theirs[0]).await.unwrap();
+    });
+}
+
+#[test]
+fn one_that_is_killed_in_the_middle_is_run_again() {
+    if !is_corten() {
+        return;
+    }
+    let Some(mut world) = World::new().unwrap() else { return };
+    let ids = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let mut ids = Vec::new();
+        for number in 0..4 {
+            ids.push(Box::pin(running(&world, &cri, &format!("pod{number}"))).await);
+        }
+        ids
+    });
+    // Of one pod nothing but its directory's name is known.
+    let record = world.daemon.place().state.join("pods").join(&ids[0][0]).join("pod.json");
+    world.daemon.kill().unwrap();
+    std::fs::write(&record, "damaged").unwrap();
+    for milliseconds in [20, 60, 120, 250] {
+        let mut child = wipe(&world, &["--yes", "--images"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let wiped = run(&mut wipe(&world, &["--yes", "--images"]));
+    assert!(wiped.status.success(), "{}{}", wiped.stdout, wiped.stderr);
+    assert_eq!(traces(&world, &ids), [""; 0]);
+    assert!(!world.daemon.place().state.exists() && !world.daemon.place().data.exists());
+}

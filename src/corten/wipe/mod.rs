@@ -1,0 +1,142 @@
+//! `corten wipe`: takes everything of this node that is Corten's, and only that. Pods are taken down as a daemon would, by
+//! their records; what records do not tell is found by their ids. Each step may have been done before, so that one who is
+//! killed in the middle is run again.
+
+mod hand;
+mod rest;
+mod survey;
+
+use crate::config::{self, Config};
+use crate::error::{Error, chain};
+use crate::lock::{self, DirectoryLock};
+use cli::wipe::WipeArgs;
+use client::print;
+use engine::{Engine, Paths, PodFilter};
+use image::ImageStore;
+use net::Network;
+use prometheus::Registry;
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use survey::Survey;
+
+/// Pods that are taken down at a time.
+const AT_ONCE: usize = 16;
+/// How long one may take: the longest CNI call, and some.
+const OF_A_POD: Duration = Duration::from_secs(180);
+
+/// Why a node is not wiped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WipeError {
+    /// Nobody can be asked.
+    #[error("there is no terminal to ask on: --yes wipes without asking, --dry-run says what it would do")]
+    NobodyToAsk,
+    /// No was the answer.
+    #[error("nothing was done")]
+    Refused,
+    /// What could not be taken away is told already.
+    #[error("{0} of it could not be taken away: see above, and run this again")]
+    Left(usize),
+    /// stdin cannot be read.
+    #[error("cannot read the answer")]
+    Ask(#[source] std::io::Error),
+}
+
+/// Wipes, or says what it would take.
+///
+/// # Errors
+/// A daemon runs, nobody agrees, or something could not be taken away.
+pub(crate) fn run(request: &WipeArgs) -> Result<(), Error> {
+    let config = config::load(request.config.as_deref())?.config;
+    let survey = Survey::take(&config, request.images);
+    let holders = [&config.state_dir, &config.data_dir].map(|directory| lock::holding(directory));
+    if request.dry_run {
+        let daemon = holders.into_iter().flatten().next();
+        let warning =
+            daemon.map(|holder| format!("refused while the daemon runs, as {holder}: stop it first\n"));
+        return Ok(print(&(survey.to_string() + &warning.unwrap_or_default()))?);
+    }
+    // Held to the end: no daemon starts meanwhile.
+    let _locks = take_locks(&config)?;
+    if !request.yes {
+        ask(&survey)?;
+    }
+    let mut failures = pods(&config);
+    failures.extend(rest::take(&config, &survey, request.images));
+    for failure in &failures {
+        print(&format!("left: {failure}\n"))?;
+    }
+    if failures.is_empty() { Ok(print("wiped\n")?) } else { Err(WipeError::Left(failures.len()).into()) }
+}
+
+fn take_locks(config: &Config) -> Result<Vec<DirectoryLock>, Error> {
+    let there = [&config.state_dir, &config.data_dir].into_iter().filter(|directory| directory.is_dir());
+    Ok(there.map(|directory| DirectoryLock::take(directory)).collect::<Result<_, _>>()?)
+}
+
+fn ask(survey: &Survey) -> Result<(), Error> {
+    if !std::io::stdin().is_terminal() {
+        return Err(WipeError::NobodyToAsk.into());
+    }
+    print(&format!("{survey}Take all of this away? Type yes: "))?;
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(WipeError::Ask)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(WipeError::Refused.into()) }
+}
+
+/// Takes the pods down as a daemon does that is asked to: processes, networks by their plugins, mounts, cgroups, records.
+fn pods(config: &Config) -> Vec<String> {
+    if !config.state_dir.is_dir() && !config.data_dir.is_dir() {
+        return Vec::new();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![format!("pods: cannot start the asynchronous runtime: {error}")],
+    };
+    let failures = runtime.block_on(Box::pin(take_down(config)));
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    failures
+}
+
+async fn take_down(config: &Config) -> Vec<String> {
+    let (engine, network) = match open(config).await {
+        Ok(opened) => opened,
+        // What is left of pods is found by their ids.
+        Err(error) => {
+            return vec![format!("pods: they cannot be taken down by their records: {}", chain(&error))];
+        }
+    };
+    let ids: Vec<String> =
+        engine.pods().list_pods(&PodFilter::default()).iter().map(|pod| pod.id.to_string()).collect();
+    let removals = ids.into_iter().map(|id| {
+        let pods = engine.pods().clone();
+        async move {
+            let removed = tokio::time::timeout(OF_A_POD, pods.remove_pod(&id)).await;
+            let problem = match removed {
+                Ok(Ok(())) => return None,
+                Ok(Err(error)) => chain(&error),
+                Err(_) => format!("not within {} s", OF_A_POD.as_secs()),
+            };
+            Some(format!("pod {id}: {problem}"))
+        }
+    });
+    let removed = futures::StreamExt::buffer_unordered(futures::stream::iter(removals), AT_ONCE);
+    let outcomes: Vec<Option<String>> = futures::StreamExt::collect(removed).await;
+    let mut failures: Vec<String> = outcomes.into_iter().flatten().collect();
+    engine.settled().await;
+    if let Err(error) = Box::pin(network.gc(&[])).await {
+        failures.push(format!("networks of pods that are gone: {}", chain(&error)));
+    }
+    failures
+}
+
+async fn open(config: &Config) -> Result<(Arc<Engine>, Arc<Network>), Error> {
+    let registry = Registry::new();
+    let images = ImageStore::open(config.images.clone(), &registry)?;
+    let network = Network::open(config.network.clone(), &registry)?;
+    let paths = Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
+    let engine = Engine::open(config.engine(), paths, images, network.clone(), &registry).await?;
+    Ok((engine, network))
+}

@@ -1,0 +1,84 @@
+//! What is left once the pods are taken down by their records.
+
+use super::hand;
+use super::survey::Survey;
+use crate::cadvisor;
+use crate::config::{Config, MetricsAddress};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Takes it away; returns what stays and why. Records go last, so that one who is killed finds them again.
+pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String> {
+    let mut failures = Vec::new();
+    // Supervisors first: they would bury what is killed.
+    failures.extend(survey.shims.iter().filter_map(|pid| hand::process(*pid).err()));
+    failures.extend(survey.cgroups().iter().filter_map(|directory| hand::cgroup(directory).err()));
+    failures.extend(survey.mounts.iter().filter_map(|point| hand::mount(point).err()));
+    for pin in &survey.pins {
+        failures.extend(sys::netns::remove(pin).err().map(|error| format!("network namespace {error}")));
+    }
+    failures.extend(survey.bridges.iter().filter_map(|name| hand::bridge(name).err()));
+    failures.extend(net::remove_empty_tables().err().map(|error| format!("nftables: {error}")));
+    let facade = &config.kubelet.cadvisor_socket;
+    if cadvisor::is_ours(facade, &config.state_dir) {
+        failures.extend(fs::remove_file(facade).err().map(|error| format!("{}: {error}", facade.display())));
+    }
+    failures
+        .extend(survey.foreign.iter().map(|path| format!("{} is a mount of somebody else", path.display())));
+    failures.extend(sockets(config));
+    // Whatever is mounted there is not looked into, and the directory around it stays.
+    let again = Survey::take(config, images);
+    failures.extend(again.files.iter().filter_map(|path| remove(path)));
+    if failures.is_empty() {
+        failures.extend(directories(config));
+    }
+    failures
+}
+
+/// Sockets of a daemon that is gone, where they lie outside of its directories.
+fn sockets(config: &Config) -> Vec<String> {
+    let mut paths = vec![config.socket.as_path()];
+    if let MetricsAddress::Unix(path) = &config.metrics.address {
+        paths.push(path);
+    }
+    let is_stale = |path: &&Path| {
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        is_socket
+            && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    };
+    paths.into_iter().filter(is_stale).filter_map(remove).collect()
+}
+
+fn remove(path: &Path) -> Option<String> {
+    sys::tree::remove(path).err().map(|error| format!("{}: {error}", path.display()))
+}
+
+/// The directories themselves, where nothing is in them but the lock that is held.
+fn directories(config: &Config) -> Vec<String> {
+    let mut failures = Vec::new();
+    for directory in [&config.state_dir, &config.data_dir] {
+        let others = fs::read_dir(directory).into_iter().flatten().flatten();
+        if others.filter(|entry| entry.file_name() != "corten.lock").count() > 0 {
+            // Images.
+            continue;
+        }
+        failures.extend(remove(&directory.join("corten.lock")));
+        let removed = fs::remove_dir(directory);
+        let is_left = |error: &std::io::Error| {
+            // It may be a mount of the operator's.
+            !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ResourceBusy)
+        };
+        failures
+            .extend(removed.err().filter(is_left).map(|error| format!("{}: {error}", directory.display())));
+    }
+    // They are everybody's, and stay where something is in them.
+    let _ = fs::remove_dir(&config.runtime.netns_dir);
+    if let Some(parent) = config.kubelet.cadvisor_socket.parent().filter(|path| !path.as_os_str().is_empty())
+    {
+        let _ = fs::remove_dir(parent);
+    }
+    failures
+}

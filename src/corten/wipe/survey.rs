@@ -1,0 +1,175 @@
+//! What there is to be taken away, found without changing anything.
+
+use crate::config::Config;
+use engine::{Paths, RecordedPod};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a pod's supervisor is called.
+const SHIM: &[u8] = b"corten-shim";
+/// How deep below their root cgroups of pods lie at most.
+const DEEPEST: usize = 8;
+
+/// Everything of this node that is Corten's.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) pods: Vec<RecordedPod>,
+    /// Ids of pods and containers.
+    pub(super) ids: BTreeSet<String>,
+    pub(super) shims: Vec<i32>,
+    /// Mounts of its own, the innermost first.
+    pub(super) mounts: Vec<PathBuf>,
+    /// Mounts of others below its directories.
+    pub(super) foreign: Vec<PathBuf>,
+    pub(super) pins: Vec<PathBuf>,
+    pub(super) bridges: Vec<String>,
+    /// Files and directories.
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Survey {
+    pub(super) fn take(config: &Config, images: bool) -> Self {
+        let paths = Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
+        let pods = paths.recorded();
+        let mut ids: BTreeSet<String> = pods.iter().map(|pod| pod.id.clone()).collect();
+        ids.extend(pods.iter().flat_map(|pod| pod.containers.clone()));
+        ids.extend(names(&paths.layers()));
+        let (mounts, foreign) = mounts(config);
+        Self {
+            shims: shims(&pods),
+            pins: pins(&config.runtime.netns_dir, &pods),
+            bridges: config.network.own_bridges(),
+            files: files(config, images),
+            pods,
+            ids,
+            mounts,
+            foreign,
+        }
+    }
+
+    /// Cgroups of these pods and containers, the innermost first.
+    pub(super) fn cgroups(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        if !self.ids.is_empty() {
+            descend(Path::new("/sys/fs/cgroup"), DEEPEST, &self.ids, &mut found);
+        }
+        found
+    }
+}
+
+impl fmt::Display for Survey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for pod in &self.pods {
+            let name = if pod.name.is_empty() { "(its record cannot be read)" } else { &pod.name };
+            writeln!(f, "pod {name} {}, containers: {}", pod.id, pod.containers.len())?;
+        }
+        for pid in &self.shims {
+            writeln!(f, "process {pid} (corten-shim)")?;
+        }
+        for (what, paths) in [("mount", &self.mounts), ("network namespace", &self.pins)] {
+            paths.iter().try_for_each(|path| writeln!(f, "{what} {}", path.display()))?;
+        }
+        self.cgroups().iter().try_for_each(|path| writeln!(f, "cgroup {}", path.display()))?;
+        self.bridges.iter().try_for_each(|name| writeln!(f, "bridge {name}, once no pod is on it"))?;
+        writeln!(
+            f,
+            "nftables corten_masquerade, corten_hostport, corten_macspoofchk, once they hold no entry of anybody"
+        )?;
+        self.files.iter().try_for_each(|path| writeln!(f, "files {}", path.display()))?;
+        self.foreign
+            .iter()
+            .try_for_each(|path| writeln!(f, "stays: {} is a mount of somebody else", path.display()))
+    }
+}
+
+/// Supervisors of these pods: their arguments are their name and the pod.
+fn shims(pods: &[RecordedPod]) -> Vec<i32> {
+    let is_ours = |pid: &i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        let program = words.next().unwrap_or_default();
+        let pod = words.next().unwrap_or_default();
+        program.ends_with(SHIM) && pods.iter().any(|known| known.id.as_bytes() == pod)
+    };
+    names(Path::new("/proc")).filter_map(|name| name.parse().ok()).filter(is_ours).collect()
+}
+
+/// Those of pods: by their records, and in the directory of pins by their ids.
+fn pins(directory: &Path, pods: &[RecordedPod]) -> Vec<PathBuf> {
+    let of_records = pods.iter().filter_map(|pod| pod.netns.clone());
+    let named = names(directory)
+        .filter(|name| pods.iter().any(|pod| name.contains(&pod.id)))
+        .map(|name| directory.join(name));
+    let all: BTreeSet<PathBuf> = of_records.chain(named).filter(|path| path.exists()).collect();
+    all.into_iter().collect()
+}
+
+/// Mounts below the daemon's directories: its own, and those that somebody else has made there.
+fn mounts(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let own = [
+        config.state_dir.join("pods"),
+        config.state_dir.join("rootfs"),
+        config.data_dir.join("containers"),
+        config.data_dir.join("overlay-probe"),
+        config.data_dir.join("userns-probe"),
+    ];
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points =
+        table.lines().filter_map(|line| line.split(' ').nth(4)).map(|point| PathBuf::from(unescape(point)));
+    let is_below = |path: &PathBuf| {
+        [&config.state_dir, &config.data_dir, &config.images.root]
+            .iter()
+            .any(|directory| path.starts_with(directory) && path != *directory)
+    };
+    let mut all: Vec<PathBuf> = points.filter(is_below).collect();
+    all.reverse();
+    all.into_iter().partition(|path| own.iter().any(|directory| path.starts_with(directory)))
+}
+
+/// As `/proc/self/mountinfo` writes them: blanks and the like are three octal digits behind a backslash.
+fn unescape(text: &str) -> String {
+    let mut plain = text.to_owned();
+    for (written, meant) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        plain = plain.replace(written, meant);
+    }
+    plain
+}
+
+/// Everything in the daemon's directories; images where they are asked for.
+fn files(config: &Config, images: bool) -> Vec<PathBuf> {
+    let is_kept =
+        |path: &PathBuf| !images && (*path == config.images.root || config.images.root.starts_with(path));
+    let entries = |directory: &Path| {
+        let mut paths: Vec<PathBuf> = names(directory).map(|name| directory.join(name)).collect();
+        paths.sort();
+        paths
+    };
+    let mut all = entries(&config.data_dir);
+    all.extend(entries(&config.state_dir));
+    if images && !config.images.root.starts_with(&config.data_dir) {
+        all.extend(entries(&config.images.root));
+    }
+    all.retain(|path| !is_kept(path) && path.file_name().is_none_or(|name| name != "corten.lock"));
+    all
+}
+
+fn descend(directory: &Path, depth: usize, ids: &BTreeSet<String>, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if depth == 0 || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        descend(&entry.path(), depth - 1, ids, found);
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| ids.iter().any(|id| name.contains(id.as_str()))) {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// The names in a directory; none where it is not there.
+fn names(directory: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}

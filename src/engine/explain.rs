@@ -1,0 +1,204 @@
+//! What is known of one pod or container for whoever asks why: its state, what has been done with it, and what is waited for
+//! now. All of this blocks: it looks through /proc.
+
+use crate::error::EngineError;
+use crate::in_memory::{Container, Pod};
+use crate::operations::PastView;
+use crate::{Engine, hang};
+use model::{ContainerState, SandboxState};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is known of a pod or a container.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    /// `pod` or `container`.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+    /// Namespace and name; of a container with its own.
+    pub name: String,
+    /// Its state, one word; `gone` where only operations are known.
+    pub state: String,
+    /// Why it is not running.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// What is waited for now.
+    pub waits: Vec<String>,
+    /// Operations under way and the last ones, the oldest first.
+    pub operations: Vec<PastView>,
+}
+
+impl Engine {
+    /// Explains a pod that is named by its id, the beginning of one, or namespace and name.
+    ///
+    /// # Errors
+    /// Nothing is known of it.
+    pub fn explain_pod(&self, named: &str) -> Result<Explanation, EngineError> {
+        let Some(pod) = self.pod_named(named)? else {
+            return self.gone("pod", named).ok_or_else(|| EngineError::NoSuchPod(named.to_owned()));
+        };
+        let containers = self.core.registry.containers_of(&pod.id);
+        let mut words = vec![pod.id.to_string()];
+        words.extend(containers.iter().map(|container| container.id.to_string()));
+        let state = match pod.state() {
+            SandboxState::Ready => "ready",
+            SandboxState::NotReady => "not ready",
+            SandboxState::Creating => "being made",
+        };
+        let mut reasons = Vec::new();
+        if pod.state() == SandboxState::NotReady {
+            let by_client =
+                if pod.is_released() { "it was stopped" } else { "it broke, or is being stopped" };
+            reasons.push(by_client.to_owned());
+        }
+        reasons.extend(containers.iter().filter_map(|container| {
+            let name = &container.record().config.metadata.name;
+            why(container).map(|why| format!("container {name} {}: {why}", container.id))
+        }));
+        let mut explanation = Explanation {
+            kind: "pod".to_owned(),
+            id: pod.id.to_string(),
+            name: name_of(&pod),
+            state: state.to_owned(),
+            reasons,
+            ..Explanation::default()
+        };
+        self.complete(&mut explanation, &pod, &words);
+        Ok(explanation)
+    }
+
+    /// Explains a container that is named by its id or the beginning of one.
+    ///
+    /// # Errors
+    /// Nothing is known of it.
+    pub fn explain_container(&self, named: &str) -> Result<Explanation, EngineError> {
+        let container = match self.core.registry.container(named) {
+            Ok(container) => container,
+            Err(error) => return self.gone("container", named).ok_or(error),
+        };
+        let own = container.record().config.metadata.name.clone();
+        let mut explanation = Explanation {
+            kind: "container".to_owned(),
+            id: container.id.to_string(),
+            name: format!("{}/{own}", name_of(&container.pod)),
+            state: container.state().name().to_owned(),
+            reasons: why(&container).into_iter().collect(),
+            ..Explanation::default()
+        };
+        self.complete(&mut explanation, &container.pod, &[container.id.to_string()]);
+        Ok(explanation)
+    }
+
+    fn pod_named(&self, named: &str) -> Result<Option<Arc<Pod>>, EngineError> {
+        match self.core.registry.pod(named) {
+            Ok(pod) => Ok(Some(pod)),
+            Err(EngineError::NoSuchPod(_)) => {
+                Ok(self.core.registry.pods().into_iter().find(|pod| name_of(pod) == named))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is no more, as far as operations on it are remembered.
+    fn gone(&self, kind: &str, named: &str) -> Option<Explanation> {
+        let operations = self.core.operations.of(&[named.to_owned()]);
+        (!operations.is_empty()).then(|| Explanation {
+            kind: kind.to_owned(),
+            id: named.to_owned(),
+            state: "gone".to_owned(),
+            operations,
+            ..Explanation::default()
+        })
+    }
+
+    fn complete(&self, explanation: &mut Explanation, pod: &Pod, words: &[String]) {
+        let operations = self.core.operations.of(words);
+        // A verb that has told no stage waits for its turn.
+        let of_pod = self.core.operations.of(&self.words_of(pod));
+        let in_flight: Vec<&PastView> = of_pod.iter().filter(|one| one.in_flight).collect();
+        for waiting in operations.iter().filter(|one| one.in_flight && one.stages.is_empty()) {
+            let holder = in_flight
+                .iter()
+                .find(|other| other.began_ms <= waiting.began_ms && other.number != waiting.number);
+            explanation.waits.extend(
+                holder.map(|holder| format!("{} waits for its turn behind {}", waiting.verb, holder.now())),
+            );
+        }
+        let busy = operations.iter().filter(|one| one.in_flight && !one.stages.is_empty());
+        explanation.waits.extend(busy.map(PastView::now));
+        explanation.waits.extend(plugins(&pod.id));
+        let processes = processes(words);
+        let shim = pod.supervisor_pid().into_iter();
+        let own = std::process::id().cast_signed();
+        explanation.waits.extend(processes.into_iter().chain(shim).chain([own]).flat_map(hang::of_process));
+        explanation.waits.extend(self.core.operations.pulls());
+        explanation.waits.dedup();
+        explanation.operations = operations;
+    }
+
+    fn words_of(&self, pod: &Pod) -> Vec<String> {
+        let containers = self.core.registry.containers_of(&pod.id);
+        let ids = containers.iter().map(|container| container.id.to_string());
+        ids.chain([pod.id.to_string()]).collect()
+    }
+}
+
+fn name_of(pod: &Pod) -> String {
+    let metadata = &pod.config().metadata;
+    format!("{}/{}", metadata.namespace, metadata.name)
+}
+
+/// Why a container does not run.
+fn why(container: &Container) -> Option<String> {
+    match container.state() {
+        ContainerState::Running { .. } => None,
+        ContainerState::Created => Some("it is made, and waits for StartContainer".to_owned()),
+        ContainerState::Exited { exit, .. } => {
+            let signal = exit.signal.map(|signal| format!(", by signal {signal}")).unwrap_or_default();
+            let memory = if exit.oom_killed { ", killed by the kernel for want of memory" } else { "" };
+            let message = if exit.message.is_empty() { String::new() } else { format!(": {}", exit.message) };
+            Some(format!("{} with code {}{signal}{memory}{message}", exit.reason, exit.code))
+        }
+    }
+}
+
+/// CNI plugins that are executing for a pod.
+fn plugins(pod: &str) -> Vec<String> {
+    let own = std::process::id();
+    let wanted = format!("CNI_CONTAINERID={pod}");
+    let is_child = |status: &str| {
+        status
+            .lines()
+            .any(|line| line.strip_prefix("PPid:").is_some_and(|parent| parent.trim() == own.to_string()))
+    };
+    let found = pids().filter_map(|pid| {
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        if !is_child(&String::from_utf8_lossy(&read("status"))) {
+            return None;
+        }
+        let environment = read("environ");
+        let mut settings = environment.split(|byte| *byte == 0);
+        settings.any(|setting| setting == wanted.as_bytes()).then(|| {
+            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            format!("CNI plugin {} executes (process {pid})", program.display())
+        })
+    });
+    found.collect()
+}
+
+/// The processes in the cgroups of pods and containers of these ids.
+fn processes(ids: &[String]) -> Vec<i32> {
+    let is_of = |pid: &i32| {
+        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        ids.iter().any(|id| cgroups.contains(id.as_str()))
+    };
+    pids().filter(is_of).collect()
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir(Path::new("/proc")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
