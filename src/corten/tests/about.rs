@@ -30,7 +30,7 @@ fn shells_take_the_completions_and_find_every_command_in_them() {
         }
     }
     // What bash makes of a word that has begun.
-    let script = "source <(\"$0\" completion bash); COMP_WORDS=(corten ex) COMP_CWORD=1; _corten corten ex corten; \
+    let script = "source <(\"$0\" completion bash); COMP_WORDS=(corten exe) COMP_CWORD=1; _corten corten exe corten; \
                   echo \"${COMPREPLY[@]}\"";
     let output = Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_corten")]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "exec\n", "{output:?}");
