@@ -41,7 +41,7 @@ impl Survey {
             shims: shims(&pods),
             pins: pins(&config.runtime.netns_dir, &pods),
             bridges: config.network.own_bridges(),
-            files: files(config, images),
+            files: files(config, images, &foreign),
             pods,
             ids,
             mounts,
@@ -137,8 +137,9 @@ fn unescape(text: &str) -> String {
     plain
 }
 
-/// Everything in the daemon's directories; images where they are asked for.
-fn files(config: &Config, images: bool) -> Vec<PathBuf> {
+/// Everything in the daemon's directories, images where they are asked for, but for what holds a mount of somebody else: a
+/// tree is removed from its top, also where that is the mount.
+fn files(config: &Config, images: bool, foreign: &[PathBuf]) -> Vec<PathBuf> {
     let is_kept =
         |path: &PathBuf| !images && (*path == config.images.root || config.images.root.starts_with(path));
     let entries = |directory: &Path| {
@@ -151,6 +152,7 @@ fn files(config: &Config, images: bool) -> Vec<PathBuf> {
     if images && !config.images.root.starts_with(&config.data_dir) {
         all.extend(entries(&config.images.root));
     }
+    all.retain(|path| !foreign.iter().any(|point| point.starts_with(path)));
     all.retain(|path| !is_kept(path) && path.file_name().is_none_or(|name| name != "corten.lock"));
     all
 }
