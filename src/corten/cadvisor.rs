@@ -2,13 +2,20 @@
 //! file that this or an earlier daemon did not put there, whoever answers on it or not, and not beside a containerd.
 
 use crate::socket::{Socket, SocketError};
+use prometheus::{IntGauge, Registry};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often it is looked whether the path is still this daemon's.
+pub(crate) const LOOK: Duration = Duration::from_secs(30);
 
 /// The name of the file, in the state directory, that says which socket is this daemon's.
 const MARK: &str = "cadvisor-socket";
+/// What its text ends with where the socket's directory is this daemon's too.
+const DIRECTORY_TOO: &str = "\nand its directory";
 
 /// Why the socket is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +65,15 @@ pub(crate) fn open(path: &Path, state: &Path, proc: &Path) -> Result<Option<Sock
     if let Some(pid) = containerd(proc) {
         return Err(Refusal::Containerd { pid, path: path.to_owned() });
     }
-    let socket = Socket::open(path)?;
+    let is_directory_ours = path.parent().is_some_and(|directory| !directory.exists());
+    let mut socket = Socket::open(path)?;
+    if is_directory_ours {
+        socket.take_directory_along();
+    }
     let marked = identity(path).and_then(|identity| {
-        sys::fs::write_atomic(&mark, identity.as_bytes(), 0o600).map_err(io::Error::from)
+        let directory = if is_directory_ours { DIRECTORY_TOO } else { "" };
+        sys::fs::write_atomic(&mark, format!("{identity}{directory}").as_bytes(), 0o600)
+            .map_err(io::Error::from)
     });
     marked.map_err(|source| Refusal::Mark { operation: "write", path: mark, source })?;
     Ok(Some(socket))
@@ -69,7 +82,40 @@ pub(crate) fn open(path: &Path, state: &Path, proc: &Path) -> Result<Option<Sock
 /// Whether what lies at a path is the socket of the daemon that has, or had, this state directory.
 pub(crate) fn is_ours(path: &Path, state: &Path) -> bool {
     let kept = fs::read_to_string(state.join(MARK));
-    kept.is_ok_and(|kept| identity(path).is_ok_and(|found| found == kept))
+    let is_it = |kept: String| {
+        let kept = kept.strip_suffix(DIRECTORY_TOO).unwrap_or(&kept);
+        identity(path).is_ok_and(|found| found == kept)
+    };
+    kept.is_ok_and(is_it)
+}
+
+/// The gauge that says whether cAdvisor is answered.
+///
+/// # Errors
+/// Two collectors of a name.
+pub(crate) fn gauge(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(
+        "corten_cadvisor_answered",
+        "1 while the socket for the kubelet's cAdvisor is this daemon's, 0 where it is not, or none is set.",
+    )?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+/// Tells when somebody else, as a containerd that has been started, takes the path of the socket over. Who is connected
+/// stays so, but the next kubelet would ask them. Never ends.
+pub(crate) async fn watch(path: PathBuf, is_ours: impl Fn() -> bool, gauge: IntGauge, every: Duration) {
+    let mut was_ours = true;
+    loop {
+        let is_ours = is_ours();
+        gauge.set(i64::from(is_ours));
+        if was_ours && !is_ours {
+            tracing::warn!(socket = %path.display(), "somebody else has taken the socket over, or removed it: the \
+                kubelet's cAdvisor asks them when it starts next, and its figures of pods lose their names");
+        }
+        was_ours = is_ours;
+        tokio::time::sleep(every).await;
+    }
 }
 
 /// Removes the socket of an earlier daemon, which was killed: this one has its directories, so that one is gone.
@@ -79,15 +125,23 @@ fn forget(mark: &Path) -> Result<(), Refusal> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         kept => kept.map_err(refuse("read"))?,
     };
+    let (kept, with_directory) = match kept.strip_suffix(DIRECTORY_TOO) {
+        Some(kept) => (kept, true),
+        None => (kept.as_str(), false),
+    };
     let socket = kept
         .split_once(' ')
         .and_then(|(_, rest)| rest.split_once(' '))
         .and_then(|(_, rest)| rest.split_once(' '));
     if let Some((_, path)) = socket
         && identity(Path::new(path)).is_ok_and(|found| found == kept)
-        && let Err(error) = fs::remove_file(path)
     {
-        tracing::warn!(%error, socket = path, "a socket of an earlier daemon stays");
+        if let Err(error) = fs::remove_file(path) {
+            tracing::warn!(%error, socket = path, "a socket of an earlier daemon stays");
+        } else if let (true, Some(directory)) = (with_directory, Path::new(path).parent()) {
+            // Others may have put something there.
+            let _ = fs::remove_dir(directory);
+        }
     }
     fs::remove_file(mark).map_err(refuse("remove"))
 }
@@ -155,7 +209,7 @@ mod tests {
         assert_eq!(fs::metadata(host.socket()).unwrap().mode() & 0o777, 0o600);
         UnixStream::connect(host.socket()).unwrap();
         drop(socket);
-        assert!(!host.socket().exists());
+        assert!(!host.path("containerd").exists(), "its directory was made for it");
         assert!(open(Path::new(""), &host.path("state"), &host.path("proc")).unwrap().is_none());
         assert_eq!(fs::read_dir(host.path("state")).unwrap().count(), 0, "the mark has gone too");
     }
@@ -168,7 +222,40 @@ mod tests {
         std::mem::forget(host.open().unwrap().unwrap());
         assert_ne!(fs::metadata(host.socket()).unwrap().ino(), before);
         assert!(open(Path::new(""), &host.path("state"), &host.path("proc")).unwrap().is_none());
-        assert!(!host.socket().exists());
+        assert!(!host.path("containerd").exists(), "its directory was made for it");
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_was_there_or_holds_more_stays() {
+        let host = Host::new();
+        let socket = host.open().unwrap().unwrap();
+        fs::write(host.path("containerd/theirs"), "precious").unwrap();
+        drop(socket);
+        assert!(host.path("containerd/theirs").exists());
+        fs::remove_file(host.path("containerd/theirs")).unwrap();
+        drop(host.open().unwrap().unwrap());
+        assert!(host.path("containerd").exists(), "it was there before");
+    }
+
+    #[tokio::test]
+    async fn it_is_told_that_a_containerd_takes_the_path_over() {
+        let host = Host::new();
+        let socket = host.open().unwrap().unwrap();
+        let gauge = gauge(&Registry::new()).unwrap();
+        let watching = watch(host.socket(), socket.look(), gauge.clone(), Duration::from_millis(5));
+        let watching = tokio::spawn(watching);
+        let until = async |value: i64| {
+            while gauge.get() != value {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), until(1)).await.unwrap();
+        fs::remove_file(host.socket()).unwrap();
+        let _theirs = UnixListener::bind(host.socket()).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), until(0)).await.unwrap();
+        watching.abort();
+        drop(socket);
+        UnixStream::connect(host.socket()).unwrap();
     }
 
     #[tokio::test]

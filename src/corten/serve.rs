@@ -13,7 +13,7 @@ use crate::{admin, cadvisor, images_root, state};
 use engine::Engine;
 use image::ImageStore;
 use net::Network;
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -108,6 +108,7 @@ async fn run(begun: Begun) -> Result<(), Error> {
     registry.register(Box::new(NodeCollector::new(node.clone())?))?;
     health.watch(node);
     let cadvisor = open_cadvisor(&config);
+    let answered = cadvisor::gauge(&registry)?;
     let streams = stream::Server::open(&config.stream, engine.clone()).await?;
     let socket = Socket::open(&config.socket)?;
     let administration = Socket::open(&admin::socket(&config.state_dir))?;
@@ -136,7 +137,7 @@ async fn run(begun: Begun) -> Result<(), Error> {
     let admin = admin::Server::new(images, engine.clone(), reloader.clone(), network, registry.clone());
     tokio::spawn(admin.serve(administration, stop.clone()));
     if let Some(socket) = cadvisor {
-        tokio::spawn(answer_cadvisor(socket, engine.clone(), stop.clone()));
+        tokio::spawn(answer_cadvisor(socket, engine.clone(), stop.clone(), answered));
     }
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
@@ -219,10 +220,15 @@ fn open_cadvisor(config: &Config) -> Option<Socket> {
     })
 }
 
-async fn answer_cadvisor(socket: Socket, engine: Arc<Engine>, stop: CancellationToken) {
+async fn answer_cadvisor(socket: Socket, engine: Arc<Engine>, stop: CancellationToken, gauge: IntGauge) {
     tracing::info!(socket = %socket.path().display(), "answering cAdvisor");
+    let watch = cadvisor::watch(socket.path().to_owned(), socket.look(), gauge, cadvisor::LOOK);
     let incoming = socket.incoming(stop.clone());
-    if let Err(error) = cri::serve_cadvisor(incoming, engine, stop.cancelled()).await {
+    let served = tokio::select! {
+        served = cri::serve_cadvisor(incoming, engine, stop.cancelled()) => served,
+        () = watch => Ok(()),
+    };
+    if let Err(error) = served {
         tracing::warn!(error = crate::error::chain(&error), "cAdvisor is not answered any more");
     }
 }

@@ -62,16 +62,26 @@ pub(crate) struct Socket {
 struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
+    /// Whether its directory goes with it.
+    with_directory: bool,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.inode);
-        if ours {
+        if is_at(&self.path, self.inode) {
             // A file that stays is replaced by the next daemon.
             let _ = fs::remove_file(&self.path);
+            if let (true, Some(directory)) = (self.with_directory, self.path.parent()) {
+                // Others may have put something there.
+                let _ = fs::remove_dir(directory);
+            }
         }
     }
+}
+
+/// Whether a path is still that of a file.
+fn is_at(path: &Path, inode: (u64, u64)) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == inode)
 }
 
 impl Socket {
@@ -100,7 +110,19 @@ impl Socket {
         let listener = listener.map_err(failed("bind"))?;
         let file = fs::symlink_metadata(path).map_err(failed("look at"))?;
         let listener = UnixListener::from_std(listener).map_err(failed("poll"))?;
-        Ok(Self { listener, file: SocketFile { path: path.to_owned(), inode: (file.dev(), file.ino()) } })
+        let inode = (file.dev(), file.ino());
+        Ok(Self { listener, file: SocketFile { path: path.to_owned(), inode, with_directory: false } })
+    }
+
+    /// Has its directory go with it.
+    pub(crate) fn take_directory_along(&mut self) {
+        self.file.with_directory = true;
+    }
+
+    /// What tells, also after the socket is on its way, whether its path still leads to it.
+    pub(crate) fn look(&self) -> impl Fn() -> bool + Send + 'static {
+        let (path, inode) = (self.file.path.clone(), self.file.inode);
+        move || is_at(&path, inode)
     }
 
     /// Where it is.
