@@ -3,7 +3,7 @@
 use crate::error::{Context, Error};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -96,9 +96,8 @@ async fn answer(
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let empty = Frame::data(Bytes::from_static(&[0; 5]));
-        let frames = [Ok(empty), Ok(Frame::trailers(trailers))];
-        *answer.body_mut() = http_body_util::StreamBody::new(tokio_stream::iter(frames)).boxed();
+        let empty = Full::from(Bytes::from_static(&[0; 5]));
+        *answer.body_mut() = empty.with_trailers(async { Some(Ok(trailers)) }).boxed();
     }
     Ok(answer)
 }
