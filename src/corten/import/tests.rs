@@ -61,6 +61,13 @@ SystemdCgroup = true
 runtime_type = "io.containerd.kata.v2"
 [plugins."io.containerd.gc.v1.scheduler"]
 startup_delay = "100ms"
+[plugins."io.containerd.tracing.processor.v1.otlp"]
+endpoint = "collector.example:4317"
+protocol = "grpc"
+insecure = true
+[plugins."io.containerd.internal.v1.tracing"]
+sampling_ratio = 0.5
+service_name = "containerd"
 "#;
 
 const DROP_IN: &str = r#"
@@ -90,6 +97,11 @@ fn a_file_of_version_2_with_what_it_imports() {
     assert!(config.runtime.seccomp_default);
     assert_eq!(config.runtime.default_sysctls["net.ipv4.ip_unprivileged_port_start"], "0");
     assert_eq!(config.runtime.default_sysctls["net.ipv4.ping_group_range"], "");
+    assert_eq!(config.tracing.endpoint, "http://collector.example:4317");
+    assert_eq!(
+        (config.tracing.protocol, config.tracing.samples_per_million),
+        (otlp::Protocol::Grpc, 500_000)
+    );
     assert_eq!(config.runtime.default_handler, "native");
     let handler = &config.handlers["nvidia"];
     assert_eq!(handler.binary, Path::new("/usr/bin/nvidia-container-runtime"));
@@ -188,6 +200,12 @@ plugin_dirs = ["/opt/cni/bin/"]
 [crio.metrics]
 enable_metrics = true
 metrics_port = 9537
+metrics_cert = "/etc/crio/metrics.crt"
+metrics_key = "/etc/crio/metrics.key"
+[crio.tracing]
+enable_tracing = true
+tracing_endpoint = "127.0.0.1:4317"
+tracing_sampling_rate_per_million = 100
 "#;
 
 #[test]
@@ -205,6 +223,9 @@ fn a_crio_conf_with_a_drop_in() {
     assert_eq!(config.runtime.rlimits["nofile"], "1024:2048");
     assert_eq!(config.runtime.pids_limit, 1024);
     assert_eq!(config.metrics.address.to_string(), "127.0.0.1:9537");
+    assert_eq!(config.metrics.tls_cert_file, Path::new("/etc/crio/metrics.crt"));
+    assert_eq!(config.tracing.endpoint, "http://127.0.0.1:4317");
+    assert_eq!(config.tracing.samples_per_million, 100);
     assert_eq!(config.handlers["crun"].root, Path::new("/run/crun"));
     assert_eq!(config.images.pinned, ["registry.k8s.io/app*"]);
     let expected = [

@@ -12,6 +12,8 @@ use toml::Value;
 const CRI: [&str; 3] =
     ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"];
 
+const OTLP: &str = "io.containerd.tracing.processor.v1.otlp";
+
 const NRI: &str = "there is no NRI here: plugins are not called";
 
 /// Every key with its meaning.
@@ -27,6 +29,7 @@ pub(super) fn verdicts(file: &Path, leaves: &Leaves) -> Result<Vec<Verdict>, Imp
         let fate = match path.as_slice() {
             ["cri", "containerd", "runtimes", name, rest @ ..] => handler(name, rest, leaf, leaves),
             ["cri", "stream_server_address"] => stream_address(leaf, leaves),
+            [OTLP, "endpoint"] => traces(leaf, leaves),
             path => find(rules::RULES, path).map_or_else(|| unknown(leaf), |rule| rule.fate(leaf)),
         };
         verdicts.push((leaf.clone(), fate));
@@ -209,6 +212,31 @@ fn stream_address(leaf: &Leaf, leaves: &Leaves) -> Fate {
     match address.parse::<std::net::SocketAddr>() {
         Ok(_) => mapped("stream.address", quoted(&address)),
         Err(_) => lost("stream.address takes an IP address"),
+    }
+}
+
+/// Where spans go: by gRPC a host and a port, by HTTP an address, which is containerd's default and not Corten's.
+fn traces(leaf: &Leaf, leaves: &Leaves) -> Fate {
+    let endpoint = leaf.text().unwrap_or_default();
+    let insecure = other(leaves, &[OTLP, "insecure"]).and_then(|leaf| leaf.value.as_bool());
+    match (endpoint, other(leaves, &[OTLP, "protocol"]).and_then(Leaf::text)) {
+        ("", _) => void("empty, nothing is traced"),
+        (_, Some("http/protobuf")) => mapped("tracing.endpoint", quoted(endpoint)),
+        (_, Some("grpc")) if endpoint.contains("://") => mapped("tracing.endpoint", quoted(endpoint)),
+        (_, Some("grpc")) => {
+            let scheme = if insecure == Some(true) { "http" } else { "https" };
+            mapped("tracing.endpoint", quoted(&format!("{scheme}://{endpoint}")))
+        }
+        _ => lost("tracing.endpoint takes it, with tracing.protocol = \"http/protobuf\""),
+    }
+}
+
+/// A share of one.
+fn samples(leaf: &Leaf) -> Fate {
+    let share = leaf.value.as_float().or_else(|| leaf.text().and_then(|text| text.parse().ok()));
+    match share.or_else(|| leaf.value.as_integer().map(|whole| if whole == 0 { 0.0 } else { 1.0 })) {
+        Some(share @ 0.0..=1.0) => mapped("tracing.samples_per_million", format!("{:.0}", share * 1e6)),
+        _ => void("the default applies"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     NRI, bin_dir, cdi, certs, decryption, default_runtime, disabled, format, keep_blobs, level, metrics,
-    nothing, nri, ping, pinned, ports, request_bytes, seccomp, stats, tls,
+    nothing, nri, ping, pinned, ports, request_bytes, samples, seccomp, stats, tls,
 };
 use crate::import::rule::Rule;
 use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
@@ -166,8 +166,13 @@ pub(super) const RULES: &[(&str, Rule)] = &[
         Lost("there is no socket for debugging: SIGUSR1 puts what is in flight into the log"),
     ),
     ("io.containerd.server.v1.ttrpc/**", Void("nothing here speaks ttrpc")),
-    ("io.containerd.internal.v1.tracing/**", Lost("spans are not sent by these settings")),
-    ("io.containerd.tracing.processor.v1.otlp/**", Lost("spans are not sent by these settings")),
+    ("io.containerd.internal.v1.tracing/sampling_ratio", By(samples)),
+    (
+        "io.containerd.internal.v1.tracing/service_name",
+        LostUnless("containerd", "spans are of the service corten"),
+    ),
+    ("io.containerd.tracing.processor.v1.otlp/protocol", Same("tracing.protocol")),
+    ("io.containerd.tracing.processor.v1.otlp/insecure", Void("told with endpoint")),
     (
         "io.containerd.image-verifier.v1.bindir/bin_dir",
         LostUnless("/opt/containerd/image-verifier/bin", "verifiers of images are not called"),

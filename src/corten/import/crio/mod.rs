@@ -18,6 +18,7 @@ pub(super) fn verdicts(leaves: &Leaves) -> Vec<Verdict> {
             ["crio", "runtime", "runtimes", name, rest @ ..] => handler(name, rest, leaf, leaves),
             ["crio", "api", "stream_address"] => stream_address(leaf, leaves),
             ["crio", "metrics", "enable_metrics"] => metrics(leaf, leaves),
+            ["crio", "tracing", "tracing_endpoint"] => traces(leaf, leaves),
             ["crio", rest @ ..] => {
                 find(rules::RULES, rest).map_or_else(|| unknown(leaf), |rule| rule.fate(leaf))
             }
@@ -81,6 +82,16 @@ fn metrics(leaf: &Leaf, leaves: &Leaves) -> Fate {
     match format!("{}:{}", bracketed(&host), of("metrics_port", "9090")).parse::<std::net::SocketAddr>() {
         Ok(address) => mapped("metrics.address", quoted(&address.to_string())),
         Err(_) => lost("metrics.address takes an IP address with a port"),
+    }
+}
+
+/// An address of OTLP/gRPC, without TLS.
+fn traces(leaf: &Leaf, leaves: &Leaves) -> Fate {
+    match other(leaves, &["tracing", "enable_tracing"]).and_then(|on| on.value.as_bool()) {
+        Some(true) if !leaf.is_off() => {
+            mapped("tracing.endpoint", quoted(&format!("http://{}", shown(&leaf.value))))
+        }
+        _ => void("off"),
     }
 }
 
