@@ -245,6 +245,10 @@ impl World {
             left.extend(own);
         }
         left.extend(directories(&self.path("cgroup")));
+        if let Some((_, engine)) = &self.daemon {
+            // Whose names are free last.
+            left.extend(engine.core.registry.pods().iter().map(|pod| format!("pod {}", pod.id)));
+        }
         left
     }
 
