@@ -25,7 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 /// A Kubernetes container runtime.
 #[derive(Debug, Parser)]
-#[command(name = "corten", version, about, propagate_version = true)]
+#[command(name = "corten", version, propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -91,7 +91,13 @@ fn status_text(status: &StatusView) -> String {
     }
     let network = status.network.as_ref().map_or_else(
         || "none in force".to_owned(),
-        |network| format!("{} from {}: {}", network.name, network.path.display(), network.plugins.join(", ")),
+        |network| {
+            let from = match network.path.as_os_str().is_empty() {
+                true => "built in".to_owned(),
+                false => format!("from {}", network.path.display()),
+            };
+            format!("{} {from}: {}", network.name, network.plugins.join(", "))
+        },
     );
     lines.add("network", &network);
     for (name, said) in &status.info {

@@ -20,7 +20,7 @@ const DEEPEST: usize = 64;
 /// How often it is read when a commit comes between.
 const TRIES: usize = 20;
 /// The largest file that is read.
-const LARGEST: u64 = 4 << 30;
+const LARGEST: u64 = 1 << 30;
 
 /// Why such a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,10 @@ impl Bolt {
     pub(super) fn read(path: &Path) -> Result<Self, BoltError> {
         let failed = |source| BoltError::Io { path: path.to_owned(), source };
         let damaged = |problem| BoltError::Damaged { path: path.to_owned(), problem };
+        // Before any of it is in memory.
+        if fs::metadata(path).map_err(failed)?.len() > LARGEST {
+            return Err(damaged("it is larger than 1 GiB"));
+        }
         for _ in 0..TRIES {
             let bytes = sys::regular::read(path, LARGEST).map_err(failed)?;
             let meta = newest(&bytes).map_err(damaged)?;

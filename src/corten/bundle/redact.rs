@@ -7,26 +7,57 @@ const SECRET: [&str; 8] =
     ["token", "password", "passwd", "secret", "auth", "credential", "private_key", "cookie"];
 /// What stands in its place.
 const REMOVED: &str = "(removed)";
-/// Keys of records whose values are the pods' own business.
-const OF_PODS: [&str; 4] = ["envs", "env", "annotations", "args"];
+/// Keys of records whose values are the pods' own business; everything with annotations in its name is too.
+const OF_PODS: [&str; 4] = ["envs", "env", "command", "args"];
 
 /// A text of lines `name = value` or `name: value`, as TOML, YAML and headers have them.
 pub(super) fn text(text: &str) -> String {
-    text.lines().map(|line| redact_line(line) + "\n").collect()
+    let mut in_headers = false;
+    let redacted = text.lines().map(|line| {
+        let trimmed = line.trim_start();
+        if trimmed.starts_with('[') && trimmed.ends_with(']') && !trimmed.starts_with("[\"") {
+            // What is sent to a mirror may be its credential under any name.
+            in_headers = trimmed.to_ascii_lowercase().contains("header");
+            return without_users(line) + "\n";
+        }
+        if in_headers { header(line) + "\n" } else { without_users(&redact_line(line)) + "\n" }
+    });
+    redacted.collect()
+}
+
+/// A line of a table of headers, or one more of a value that goes over several.
+fn header(line: &str) -> String {
+    match line.find('=') {
+        _ if line.trim().is_empty() || line.trim_start().starts_with('#') => line.to_owned(),
+        Some(at) => format!("{}= {REMOVED}", &line[..at]),
+        None => REMOVED.to_owned(),
+    }
 }
 
 fn redact_line(line: &str) -> String {
     let Some(at) = line.find(['=', ':']) else { return line.to_owned() };
     let (name, rest) = line.split_at(at);
-    if is_secret(name) {
+    if is_secret(name) || name.to_ascii_lowercase().contains("header") {
         return format!("{name}{} {REMOVED}", &rest[..1]);
     }
     // Inline tables hold further ones.
     let lower = rest.to_ascii_lowercase();
-    if lower.contains('{') && SECRET.iter().any(|word| lower.contains(word)) {
+    if lower.contains('{') && (lower.contains("header") || SECRET.iter().any(|word| lower.contains(word))) {
         return format!("{name}{} {REMOVED}", &rest[..1]);
     }
     line.to_owned()
+}
+
+/// A text whose URLs name no user and no password.
+fn without_users(text: &str) -> String {
+    let Some((before, after)) = text.split_once("://") else { return text.to_owned() };
+    let end = after.find(|c: char| matches!(c, '/' | '"' | '\'' | '?' | '#') || c.is_whitespace());
+    let (authority, rest) = after.split_at(end.unwrap_or(after.len()));
+    let authority = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{REMOVED}@{host}"),
+        None => authority.to_owned(),
+    };
+    format!("{before}://{authority}{}", without_users(rest))
 }
 
 fn is_secret(name: &str) -> bool {
@@ -47,7 +78,7 @@ fn redact(value: &mut Value) {
     match value {
         Value::Object(entries) => {
             for (key, value) in entries {
-                if OF_PODS.contains(&key.as_str()) || is_secret(key) {
+                if OF_PODS.contains(&key.as_str()) || key.contains("annotations") || is_secret(key) {
                     *value = Value::from(REMOVED);
                 } else {
                     redact(value);
@@ -55,6 +86,7 @@ fn redact(value: &mut Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::String(text) if text.contains("://") => *text = without_users(text),
         _ => {}
     }
 }
@@ -75,5 +107,36 @@ mod tests {
         let said = String::from_utf8(json(record).unwrap()).unwrap();
         assert!(!said.contains("x3") && !said.contains("x4") && said.contains("web"), "{said}");
         assert!(json(b"damaged").is_err());
+    }
+
+    #[test]
+    fn whatever_a_mirror_is_sent_is_removed() {
+        let said = text(
+            "[host.\"https://mirror\".header]\n  Authorization = \"x1\"\n  X-Thing = [\n    \"x2\",\n  ]\n# why\n\
+             [host.\"https://other\"]\nca = \"/etc/ca\"\nheader = { X-Key = \"x3\" }\n",
+        );
+        assert!(!["x1", "x2", "x3"].iter().any(|secret| said.contains(secret)), "{said}");
+        assert!(said.contains("ca = \"/etc/ca\"") && said.contains("X-Thing = (removed)"), "{said}");
+        assert!(said.contains("https://other") && said.contains("# why"), "{said}");
+    }
+
+    #[test]
+    fn urls_keep_their_hosts_alone() {
+        let said =
+            text("server = \"https://user:x1@reg.example/v2\"\nproxy = \"http://x2@p http://q/a@b\"\n");
+        assert_eq!(
+            said,
+            "server = \"https://(removed)@reg.example/v2\"\nproxy = \"http://(removed)@p http://q/a@b\"\n"
+        );
+        let said = json(br#"{"server": "https://u:x3@reg.example"}"#).unwrap();
+        assert!(!String::from_utf8(said).unwrap().contains("x3"));
+    }
+
+    #[test]
+    fn commands_and_annotations_of_pods_are_removed_wherever_they_stand() {
+        let record = br#"{"command": ["sh", "-c", "x1"], "capability_args":
+            {"io.kubernetes.cri.pod-annotations": {"a": "x2"}, "portMappings": [80]}}"#;
+        let said = String::from_utf8(json(record).unwrap()).unwrap();
+        assert!(!said.contains("x1") && !said.contains("x2") && said.contains("portMappings"), "{said}");
     }
 }

@@ -154,7 +154,8 @@ fn view(
     let began = clock.checked_sub(now.saturating_duration_since(operation.since)).unwrap_or(UNIX_EPOCH);
     let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
     let held = lock(&operation.stages);
-    let done = held.done.iter().map(|done| StageView {
+    // Of those that began together, the one that ended last is around the others.
+    let done = held.done.iter().rev().map(|done| StageView {
         stage: done.name.to_owned(),
         after_seconds: f64::from(done.after) / 1e6,
         seconds: f64::from(done.took) / 1e6,
@@ -167,7 +168,10 @@ fn view(
         in_flight: true,
     });
     let mut stages: Vec<StageView> = done.chain(open).collect();
-    stages.sort_by(|one, other| one.after_seconds.total_cmp(&other.after_seconds));
+    stages.sort_by(|one, other| {
+        let begun = one.after_seconds.total_cmp(&other.after_seconds);
+        begun.then(other.seconds.total_cmp(&one.seconds))
+    });
     PastView {
         number,
         verb: operation.verb.to_owned(),
