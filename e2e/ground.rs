@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The kubelet's own directory.
 pub const KUBELET: &str = "/var/lib/kubelet";
 /// The directories that get a tmpfs of the isolation's own.
-const OWN: [&str; 2] = [KUBELET, "/var/log/containers"];
+const OWN: [&str; 3] = [KUBELET, "/var/log/containers", "/run/containerd"];
 
 /// What everybody who stands on these directories has a lock of: who removes a directory takes it from under the mounts
 /// of all namespaces.
@@ -43,6 +43,7 @@ impl Ground {
         for hierarchy in hierarchies() {
             let own = hierarchy.join(isolation.cgroup_parent().trim_start_matches('/'));
             fs::create_dir_all(&own).at("create", &own)?;
+            fill_cpuset(&hierarchy, &own)?;
         }
         Ok(ground)
     }
@@ -61,6 +62,19 @@ impl Drop for Ground {
             }
         }
     }
+}
+
+/// A cpuset of version 1 begins empty, and nothing can join it: who makes one fills it, as the kubelet does.
+fn fill_cpuset(top: &Path, own: &Path) -> Result<(), Error> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let (above, here) = (top.join(file), own.join(file));
+        let is_empty = fs::read_to_string(&here).is_ok_and(|list| list.trim().is_empty());
+        if is_empty && top.join("cgroup.clone_children").exists() {
+            let list = fs::read(&above).at("read", &above)?;
+            fs::write(&here, list).at("write", &here)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a cgroup has to be made: the unified tree, or every tree of version 1.

@@ -11,8 +11,15 @@ pub(crate) const MESSAGE: &str = "it was a good life";
 pub(crate) const CODE: i32 = 7;
 
 /// Every pod, by name.
-pub(crate) fn all() -> [(&'static str, Value); 4] {
-    [("probes", probes()), ("liveness", liveness()), ("init", init()), ("oom", oom())]
+pub(crate) fn all() -> [(&'static str, Value); 5] {
+    [("figures", figures()), ("probes", probes()), ("liveness", liveness()), ("init", init()), ("oom", oom())]
+}
+
+/// It uses some CPU, memory and network, and then nothing more.
+fn figures() -> Value {
+    let script = "n=0; while [ $n -lt 400000 ]; do n=$((n + 1)); done; dd if=/dev/zero of=/tmp/x bs=1M count=16; \
+                  for n in 1 2 3; do nc -w 1 10.88.0.1 9 </dev/null; done; exec sleep 1000000";
+    pod("figures", "Always", json!({"containers": [container("main", script)]}))
 }
 
 /// Ready when an exec, an HTTP and a TCP probe succeed, each of a container of its own.

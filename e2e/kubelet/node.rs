@@ -4,6 +4,7 @@ use crate::api::Api;
 use e2e::error::Context;
 use e2e::ground::{self, Ground};
 use e2e::isolation::Isolation;
+use e2e::runtime::Kind;
 use e2e::world::World;
 use e2e::{Error, command, registry, tools};
 use nix::sys::signal::{Signal, kill};
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 pub(crate) const NAME: &str = "node";
 /// The node's address, on a bridge of the world's own.
 const ADDRESS: &str = "10.89.0.1";
+/// Where its cAdvisor looks for a runtime.
+const CADVISOR: &str = "/run/containerd/containerd.sock";
 
 /// What the kubelet finds on its host, made before the first look at it.
 ///
@@ -35,6 +38,27 @@ pub(crate) fn prepare(isolation: &Isolation) -> Result<Ground, Error> {
         command::run(Command::new(&ip).args(line.split(' ')), Duration::from_secs(5))?;
     }
     Ok(ground)
+}
+
+/// Puts what the kubelet's cAdvisor asks where it looks for it: the peer's socket, or Corten's for it.
+///
+/// # Errors
+/// When the daemon does not come back with it.
+pub(crate) fn show_to_cadvisor(world: &mut World) -> Result<(), Error> {
+    let place = world.daemon.place().clone();
+    let socket = match world.daemon.kind() {
+        Kind::Containerd => place.socket,
+        Kind::Corten => {
+            let socket = place.root.join("cadvisor.sock");
+            let setting = place.root.join("conf.d/kubelet.toml");
+            let text = format!("[kubelet]\ncadvisor_socket = {:?}\n", socket.display().to_string());
+            fs::write(&setting, text).at("write", &setting)?;
+            world.daemon.kill()?;
+            world.daemon.restart()?;
+            socket
+        }
+    };
+    std::os::unix::fs::symlink(&socket, CADVISOR).at("link to", &socket)
 }
 
 /// A running kubelet; dropping it kills it.

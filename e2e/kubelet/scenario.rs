@@ -1,5 +1,6 @@
 //! What the kubelet is made to do, and what must come of it.
 
+use crate::figures::{self, Shape};
 use crate::manifests::{self, CODE, GREETING, MESSAGE};
 use crate::node::{self, Kubelet, NAME};
 use e2e::Error;
@@ -13,14 +14,18 @@ use std::time::{Duration, Instant};
 /// How long anything may take: the kubelet collects garbage once a minute.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long no more series must come: the kubelet counts every 10 to 15 s.
+const SETTLED: Duration = Duration::from_secs(20);
+
 /// The scenario on the runtime that the environment names; the kubelet's log goes to a file.
 ///
 /// # Errors
 /// When something does not come out as it must.
 pub(crate) fn run(log: &Path) -> Result<(), Error> {
-    let Some(world) = World::new()? else { return Ok(()) };
+    let Some(mut world) = World::new()? else { return Ok(()) };
     end_on_signals(world.isolation.sweeper(), Duration::from_secs(900))?;
     let _ground = node::prepare(&world.isolation)?;
+    node::show_to_cadvisor(&mut world)?;
     let outcome = play(&world, log);
     if outcome.is_err() {
         eprintln!("--- the daemon's log ends with ---\n{}\n---", world.daemon.log_tail());
@@ -39,6 +44,7 @@ fn play(world: &World, log: &Path) -> Result<(), Error> {
     node.init()?;
     node.oom()?;
     node.liveness()?;
+    node.figures(&log.with_extension("figures.json"))?;
     for (name, _) in manifests::all() {
         node.kubelet.remove(name)?;
     }
@@ -66,6 +72,32 @@ impl Node {
         })?;
         self.say("exec, http and tcp probes succeed; the pod is ready");
         Ok(())
+    }
+
+    /// Waits until every container has figures and no more of them come, and keeps which there are.
+    fn figures(&self, file: &Path) -> Result<(), Error> {
+        let end = Instant::now() + PATIENCE;
+        let (mut last, mut since) = (Shape::default(), Instant::now());
+        loop {
+            let samples = figures::parse(&self.kubelet.api.get("/metrics/cadvisor")?);
+            let text = self.kubelet.api.get("/stats/summary")?;
+            let summary: Value = serde_json::from_str(&text).map_err(|_| wrong("the summary", &text))?;
+            let shape = Shape::of(&samples, &summary);
+            if shape != last {
+                (last, since) = (shape, Instant::now());
+            } else if last.is_complete() && since.elapsed() > SETTLED {
+                last.write(file)?;
+                let held = figures::hold_against_kernel(&samples)?;
+                self.say(&format!("the kubelet's figures have names, and are the kernel's: {held}"));
+                return Ok(());
+            }
+            if Instant::now() > end {
+                last.write(file)?;
+                let last = format!("{:?} series and members, in {}", last.size(), file.display());
+                return Err(Error::Late { what: "figures of every container", after: PATIENCE, last });
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
 
     fn logs_and_exec(&self) -> Result<(), Error> {
