@@ -279,6 +279,74 @@ fn metrics_are_those_of_cadvisor() {
     assert!(shown.contains(&pod) && shown.contains(&container), "{shown}");
 }
 
+/// Cgroups below a world's parent that are called by an id.
+fn called(world: &World, id: &str) -> usize {
+    let found = e2e::isolation::cgroup_directories(&world.isolation.cgroup_parent());
+    found.iter().filter(|path| path.ends_with(id)).count()
+}
+
+#[test]
+fn pods_have_cgroups_by_their_ids_only_while_cadvisor_is_answered() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    if world.daemon.kind() == Kind::Containerd {
+        need::skip(need::Need::Corten, "the peer's pauses have cgroups of their own");
+        return;
+    }
+    if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        need::skip(need::Need::System, "on cgroup v2 the supervisor's cgroup has the pod's name");
+        return;
+    }
+    // Another daemon is there at the end.
+    let baseline = world.baseline().unwrap().without("process").without("fd");
+    let pods = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let mut pods = Vec::new();
+        for name in ["kept", "orphaned"] {
+            let config = config(&world, name);
+            let pod = cri.run_pod(&config).await.unwrap();
+            let id = cri.create(&pod, &shell("main", BUSYBOX, "exec sleep 1000"), &config).await.unwrap();
+            cri.start(&id).await.unwrap();
+            pods.push(pod);
+        }
+        // Longer than they would take.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        pods
+    });
+    assert!(pods.iter().all(|pod| called(&world, pod) == 0), "nobody asks for them");
+
+    let root = world.daemon.place().root.clone();
+    let setting = root.join("conf.d/cadvisor.toml");
+    let text =
+        format!("[kubelet]\ncadvisor_socket = {:?}\n", root.join("cadvisor.sock").display().to_string());
+    std::fs::write(&setting, text).unwrap();
+    world.daemon.kill().unwrap();
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let all = async || pods.iter().all(|pod| called(&world, pod) >= 3);
+        until(all, |all| *all, "pods get no cgroups by their ids").await;
+    });
+    let is_shim = |line: &str| line.split(' ').next().is_some_and(|word| word.ends_with("corten-shim"));
+    let processes = world.isolation.processes();
+    let mut shims = processes.iter().filter(|(_, line)| is_shim(line)).map(|(pid, _)| *pid);
+    let shim = nix::unistd::Pid::from_raw(shims.next().unwrap());
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+
+    // The next daemon answers nobody, and knows of them all the same.
+    std::fs::remove_file(&setting).unwrap();
+    world.daemon.kill().unwrap();
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        for pod in &pods {
+            cri.stop_pod(pod).await.unwrap();
+            assert_eq!(called(&world, pod), 0);
+            cri.remove_pod(pod).await.unwrap();
+        }
+    });
+    baseline.settle(&world.isolation, &world.daemon).unwrap();
+}
+
 #[test]
 fn a_java_virtual_machine_sizes_its_heap_by_its_limit() {
     let java = std::path::Path::new("/usr/bin/java");

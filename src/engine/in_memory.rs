@@ -37,6 +37,8 @@ pub(crate) struct Pod {
     published: AtomicBool,
     /// Its supervisor lives, and cannot be talked to.
     stranded: AtomicBool,
+    /// It has a cgroup by its id, or is about to get one.
+    pub(crate) plated: AtomicBool,
     /// It is not ready any more.
     left: watch::Sender<bool>,
     record: Mutex<PodRecord>,
@@ -67,6 +69,7 @@ impl Pod {
             level: OnceLock::new(),
             published: AtomicBool::new(record.state != SandboxState::Creating),
             stranded: AtomicBool::new(false),
+            plated: AtomicBool::new(false),
             left: watch::Sender::new(record.state == SandboxState::NotReady),
             record: Mutex::new(record),
             supervisor: Mutex::new(None),

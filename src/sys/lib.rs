@@ -36,5 +36,6 @@ pub mod sync;
 pub mod tree;
 pub mod tty;
 pub mod userns;
+pub mod visit;
 
 pub use error::{SysError, SysResult, errno_text, last_errno};

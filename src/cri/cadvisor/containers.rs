@@ -29,7 +29,11 @@ impl<R: Register> Containers for Answers<R> {
         let found =
             found.ok_or_else(|| Status::not_found(format!("no pod or container has the id {id:?}")))?;
         let spec = match found.container {
-            Some(_) => self.0.spec(&id).await,
+            Some(_) => {
+                // Who knows containers by their cgroups asks about the pod as soon as that has one.
+                self.0.name_pod(&found.sandbox_id);
+                self.0.spec(&id).await
+            }
             None => None,
         };
         let container = Container {

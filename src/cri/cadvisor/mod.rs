@@ -43,6 +43,9 @@ trait Register: Send + Sync + 'static {
 
     /// The OCI runtime spec of a container, where it is written.
     fn spec<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Vec<u8>>>;
+
+    /// See [`Engine::name_pod`].
+    fn name_pod(&self, id: &str);
 }
 
 impl Register for Engine {
@@ -59,6 +62,10 @@ impl Register for Engine {
         };
         read.boxed()
     }
+
+    fn name_pod(&self, id: &str) {
+        Engine::name_pod(self, id);
+    }
 }
 
 /// Answers cAdvisor on connections of clients that may talk to the daemon, until `shutdown` is done.
@@ -70,6 +77,8 @@ pub async fn serve_cadvisor(
     engine: Arc<Engine>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
+    // Whom an earlier daemon was asked about is not asked about again.
+    engine.name_pods();
     serve(incoming, engine, shutdown).await
 }
 

@@ -12,6 +12,7 @@ use proto::containerd::tasks::{self, GetRequest, Process};
 use proto::containerd::version::VersionRequest;
 use proto::containerd::version::version_client::VersionClient;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
@@ -20,7 +21,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
 
 #[derive(Default)]
-struct Fake(HashMap<&'static str, Inhabitant>);
+struct Fake(HashMap<&'static str, Inhabitant>, Arc<Mutex<Vec<String>>>);
 
 impl Register for Fake {
     fn find<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Inhabitant>> {
@@ -31,6 +32,10 @@ impl Register for Fake {
     fn spec<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<Vec<u8>>> {
         let spec = (id == "written").then(|| br#"{"process":{"env":["A=b"]}}"#.to_vec());
         std::future::ready(spec).boxed()
+    }
+
+    fn name_pod(&self, id: &str) {
+        self.1.lock().unwrap().push(id.to_owned());
     }
 }
 
@@ -63,6 +68,7 @@ fn container(labels: &[(&str, &str)], process: Option<FirstProcess>) -> Inhabita
 
 struct World {
     root: tempfile::TempDir,
+    named: Arc<Mutex<Vec<String>>>,
     _server: JoinHandle<()>,
 }
 
@@ -70,9 +76,10 @@ impl World {
     fn new(found: impl IntoIterator<Item = (&'static str, Inhabitant)>) -> Self {
         let root = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(root.path().join("c.sock")).unwrap();
-        let register = Arc::new(Fake(found.into_iter().collect()));
+        let named = Arc::<Mutex<Vec<String>>>::default();
+        let register = Arc::new(Fake(found.into_iter().collect(), named.clone()));
         let served = serve(UnixListenerStream::new(listener), register, std::future::pending());
-        Self { root, _server: tokio::spawn(async move { served.await.unwrap() }) }
+        Self { root, named, _server: tokio::spawn(async move { served.await.unwrap() }) }
     }
 
     async fn channel(&self) -> Channel {
@@ -157,6 +164,16 @@ async fn a_pod_is_a_sandbox_with_an_image_but_where_it_encloses_its_containers()
     ];
     assert_eq!((found.labels, found.image.as_str()), (map(&names), "corten-pod"));
     assert_eq!(world.container("scope").await.unwrap().image, "");
+}
+
+#[tokio::test]
+async fn a_pod_gets_a_name_once_a_container_of_it_is_asked_about() {
+    let world = World::new([("written", container(&[], None)), ("pod", pod())]);
+    world.container("pod").await.unwrap();
+    assert!(world.container("nobody").await.is_err());
+    assert!(world.named.lock().unwrap().is_empty());
+    world.container("written").await.unwrap();
+    assert_eq!(*world.named.lock().unwrap(), ["pod"]);
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ pub(crate) struct Tree {
     registry: Arc<Registry>,
     /// Directories that outlived the pods for which they were made.
     made: Mutex<BTreeSet<PathBuf>>,
+    /// Held while a pod gets its nameplate: that takes the kernel's lock of all cgroups, for which starts of pods are to
+    /// wait for one at most.
+    pub(super) plating: tokio::sync::Mutex<()>,
     /// Read by what makes slices of systemd, written by what stops them.
     slices: tokio::sync::RwLock<()>,
 }
@@ -50,6 +53,7 @@ impl Tree {
             default_parent,
             registry,
             made: Mutex::default(),
+            plating: tokio::sync::Mutex::default(),
             slices: tokio::sync::RwLock::default(),
         }
     }
@@ -121,6 +125,19 @@ impl Tree {
             self.cgroups.remove(&cgroup)?;
         }
         Ok(())
+    }
+
+    /// Makes the cgroup by which a pod is known, where its cgroups have none of its name.
+    pub(super) fn make_nameplate(&self, pod: &Pod) -> Result<(), EngineError> {
+        let Some(path) = pod.cgroup.nameplate() else { return Ok(()) };
+        Ok(self.cgroups.make_nameplate(&path)?)
+    }
+
+    /// Removes it, whichever daemon made it.
+    pub(super) fn remove_nameplate(&self, pod: &Pod) {
+        if let Some(path) = pod.cgroup.nameplate() {
+            self.cgroups.remove_nameplate(&path);
+        }
     }
 
     /// Removes directories that were made for pods. A parent that several pods share goes with the last of them,

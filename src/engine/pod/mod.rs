@@ -6,6 +6,7 @@ pub(crate) mod default_sysctls;
 mod dial;
 mod files;
 mod list;
+mod nameplate;
 mod release;
 mod remove;
 pub(crate) mod run;

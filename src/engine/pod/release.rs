@@ -121,6 +121,7 @@ impl Pods {
         for container in self.core.registry.containers_of(&pod.id) {
             failures.extend(self.core.tree.remove(&container).err());
         }
+        self.core.tree.remove_nameplate(pod);
         self.core.tree.release(&pod.id, pod.record().cgroups);
         failpoint::pass!("engine.release.cgroups");
         failures

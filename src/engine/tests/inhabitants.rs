@@ -75,3 +75,65 @@ fn a_container_that_is_on_its_way_is_waited_for() {
     drop(ticket);
     assert!(world.on(asking).unwrap().is_none());
 }
+
+/// A pod as the kubelet makes it; its id and the cgroup by which it is known.
+fn kubelets_pod(world: &World, name: &str) -> (String, std::path::PathBuf) {
+    let mut config = pod(name);
+    config.linux.cgroup_parent = format!("/kubepods/pod-{name}");
+    let id = world.on(world.engine().pods().run_pod(config, String::new())).unwrap().to_string();
+    let cgroup = world.path("cgroup").join(format!("kubepods/pod-{name}")).join(&id);
+    (id, cgroup)
+}
+
+#[test]
+fn a_ready_pod_has_a_cgroup_by_its_id_once_somebody_wants_it() {
+    let world = World::new();
+    let (asked, cgroup) = kubelets_pod(&world, "asked");
+    let (quiet, none) = kubelets_pod(&world, "quiet");
+    world.running(&asked, "app");
+    assert!(!cgroup.exists(), "nobody has asked for it");
+    world.on(async { world.engine().name_pod(&asked) });
+    world.until("the pod has its cgroup", || cgroup.is_dir());
+    assert!(!none.exists());
+    world.on(world.engine().pods().stop_pod(&asked)).unwrap();
+    assert!(!cgroup.exists());
+    for id in [&asked, &quiet] {
+        world.on(world.engine().pods().remove_pod(id)).unwrap();
+    }
+    world.nothing_left();
+}
+
+#[test]
+fn a_pod_that_leaves_before_its_cgroup_is_made_gets_none() {
+    let world = World::new();
+    let (gone, cgroup) = kubelets_pod(&world, "gone");
+    let (later, seen) = kubelets_pod(&world, "later");
+    world.on(async { world.engine().name_pod(&gone) });
+    world.on(world.engine().pods().stop_pod(&gone)).unwrap();
+    world.on(async { world.engine().name_pods() });
+    world.until("the other pod has its cgroup", || seen.is_dir());
+    assert!(!cgroup.exists());
+    for id in [&gone, &later] {
+        world.on(world.engine().pods().remove_pod(id)).unwrap();
+    }
+    world.nothing_left();
+}
+
+/// Nobody asks the next daemon again, and it may be one that nobody is to ask.
+#[test]
+fn the_cgroup_of_a_pod_goes_with_it_whoever_made_it_and_whatever_became_of_the_pod() {
+    let mut world = World::new();
+    let pods = ["lives", "dies", "dies-unseen"].map(|name| kubelets_pod(&world, name));
+    world.on(async { world.engine().name_pods() });
+    world.until("all pods have cgroups", || pods.iter().all(|(_, cgroup)| cgroup.is_dir()));
+    world.node.kill(&pods[1].0);
+    world.kill();
+    world.node.kill(&pods[2].0);
+    world.start();
+    assert!(pods.iter().all(|(_, cgroup)| cgroup.is_dir()));
+    for (id, cgroup) in &pods {
+        world.on(world.engine().pods().remove_pod(id)).unwrap();
+        assert!(!cgroup.exists());
+    }
+    world.nothing_left();
+}

@@ -241,10 +241,10 @@ impl Host {
     }
 
     /// The v2 cgroup of a pod's supervisor: beside the containers, or beside the pod where its limit of memory could
-    /// end the supervisor first.
+    /// end the supervisor first. There its name is none by which cAdvisor finds a pod, which has one within then.
     fn supervisor(&self, parent: &CgroupPath, id: &str) -> CgroupPath {
         match parent.parent() {
-            Some(above) if self.exposed => above.join(&format!("corten-{id}")),
+            Some(above) if self.exposed => above.join(&format!("corten{id}")),
             _ => parent.join(id),
         }
     }

@@ -15,6 +15,7 @@ mod kill;
 mod limits;
 mod members;
 mod meter;
+mod nameplate;
 mod path;
 mod pod;
 mod remove;

@@ -56,6 +56,11 @@ impl CgroupPath {
         &self.0
     }
 
+    /// The last component; empty for the root.
+    pub(super) fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name)
+    }
+
     /// The one above; `None` at the root.
     pub(super) fn parent(&self) -> Option<Self> {
         if self.0.is_empty() {

@@ -115,6 +115,12 @@ impl PodCgroup {
         &self.supervisor
     }
 
+    /// A cgroup in the pod that is called by its id; `None` where what holds the pod is.
+    pub fn nameplate(&self) -> Option<CgroupPath> {
+        let is_named = self.scope.is_some() || self.parent.name() == self.supervisor;
+        (!is_named).then(|| self.parent.join(&self.supervisor))
+    }
+
     /// A container's.
     #[must_use]
     pub fn container(&self, id: &str) -> CgroupPath {
@@ -138,6 +144,9 @@ mod tests {
         assert_eq!(pod.top(), pod.parent());
         assert_eq!(pod.container("c").to_string(), "/kubepods/pod1/c");
         assert_eq!((pod.supervisor(), pod.scope()), ("ab12", None));
+        assert_eq!(pod.nameplate().unwrap().to_string(), "/kubepods/pod1/ab12");
+        let own = PodCgroup::new("f", "/corten/ab12", "ab12").unwrap();
+        assert_eq!(own.nameplate(), None, "it has the name itself");
     }
 
     #[test]
@@ -146,6 +155,7 @@ mod tests {
         assert_eq!(pod.parent().to_string(), "/kubepods.slice/kubepods-pod1.slice");
         assert_eq!(pod.top().to_string(), "/kubepods.slice/kubepods-pod1.slice/corten-ab12.scope");
         assert_eq!(pod.container("c").to_string(), "/kubepods.slice/kubepods-pod1.slice/corten-ab12.scope/c");
+        assert_eq!(pod.nameplate(), None, "the scope has the name");
         let scope = pod.scope().unwrap();
         assert_eq!((scope.unit.as_str(), scope.slice.as_str()), ("corten-ab12.scope", "kubepods-pod1.slice"));
     }

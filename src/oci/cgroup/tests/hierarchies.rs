@@ -99,11 +99,19 @@ fn a_supervisor_that_cannot_be_spared_is_beside_its_pod() {
     let (dir, mut host, _) = fixture(&[]);
     host.exposed = true;
     let pod = CgroupPath::parse("test", "/pods/c").unwrap();
-    let aside = dir.path().join("pods/corten-id");
+    let aside = dir.path().join("pods/cortenid");
     assert_eq!(host.sandbox_dirs(&pod, "id"), std::slice::from_ref(&aside));
     std::fs::create_dir(&aside).unwrap();
     let made = host.create_sandbox(&pod, "id").unwrap();
     assert_eq!(made.plan.v2, Some(aside.to_str().unwrap().into()));
+    // The pod is known by another one within.
+    let nameplate = dir.path().join("pods/c/id");
+    for _ in 0..2 {
+        host.make_nameplate(&pod.join("id")).unwrap();
+        assert!(nameplate.is_dir());
+    }
+    host.remove_nameplate(&pod.join("id"));
+    assert!(!nameplate.exists() && aside.is_dir());
     host.exposed = false;
     assert_eq!(host.sandbox_dirs(&pod, "id"), [dir.path().join("pods/c/id")]);
 }
