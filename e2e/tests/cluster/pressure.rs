@@ -40,7 +40,9 @@ fn a_disk_that_fills_costs_unused_images_and_the_pod_that_fills_it() {
     cluster.node.kubelet.as_mut().unwrap().restart().unwrap();
     pressed(false);
 
-    let script = "dd if=/dev/zero of=/big bs=1M count=600 2>/dev/null; exec sleep 1000000";
+    // Figures of what containers have written are some seconds old: by them it is known who writes before it is too much.
+    let script = "dd if=/dev/zero of=/big bs=1M count=200 2>/dev/null; sleep 40; \
+        dd if=/dev/zero of=/bigger bs=1M count=400 2>/dev/null; exec sleep 1000000";
     kubectl.create(&[pod("greedy", json!({"containers": [container("main", script)]}))]).unwrap();
     let status = ended("greedy");
     assert_eq!(status["reason"], "Evicted", "{status:#}");
