@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn secrets_are_removed_and_the_rest_stays() {
-        let toml = "server = \"https://a\"\n[host.header]\nAuthorization = \"Bearer x1\"\nbearer_token_file = \"/etc/t\"\n\
+        let toml = "server = \"https://a\"\nbearer_token_file = \"/etc/t\"\n[host.header]\nAuthorization = \"Bearer x1\"\n\
                     header = { authorization = \"x2\" }\n";
         let said = text(toml);
         assert!(!said.contains("x1") && !said.contains("x2"), "{said}");
