@@ -5,7 +5,7 @@
 # a socket for READY=1, stops the daemon alone, and starts it again after an upgrade. What the packages' scripts ask of
 # systemctl is written down by one that does nothing else; systemd-analyze judges the unit.
 #
-#   packaging/test.sh      as root, with target/dist and .cache/tools/crictl; MIRROR= names another of Debian's mirrors
+#   packaging/test.sh      as root, with target/dist and .cache/tools/crictl; MIRROR= names a mirror of Debian's other than mmdebstrap's own
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,8 +23,7 @@ if [ "${1:-}" != --inside ]; then
         echo "package-test: making a Debian 12 (once; into .cache)"
         # By the mirrors and proxies that this host uses.
         apt-config dump --format '%F "%v";%n' Acquire >"$work/apt.conf"
-        timeout -k 10 900 mmdebstrap --quiet --variant=minbase --include=systemd,procps,kmod,iproute2,nftables --aptopt="$work/apt.conf" bookworm "$base.new.tar" \
-            "${MIRROR:-http://deb.debian.org/debian}"
+        timeout -k 10 900 mmdebstrap --quiet --variant=minbase --include=systemd,procps,kmod,iproute2,nftables --aptopt="$work/apt.conf" bookworm "$base.new.tar" ${MIRROR:+"$MIRROR"}
         mv "$base.new.tar" "$base"
     fi
     mkdir "$work/root" "$work/second"

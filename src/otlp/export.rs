@@ -17,7 +17,7 @@ const WAITING: usize = 4096;
 /// Spans of one request to the collector.
 const BATCH: usize = 512;
 /// How long a span waits for others to go with.
-const INTERVAL: Duration = Duration::from_secs(2);
+const INTERVAL: Duration = Duration::from_millis(500);
 /// Times that a batch is tried.
 const TRIES: u32 = 3;
 /// How long the last spans may take to go away when the daemon ends.
@@ -115,6 +115,10 @@ impl Export {
         {
             tokio::select! { () = tokio::time::sleep(INTERVAL) => {}, () = stop.cancelled() => {} }
             self.send(first, &stop, &mut down).await;
+            // All that came meanwhile, however much: the queue has to hold no more than an interval's.
+            while let Ok(next) = self.out.try_recv() {
+                self.send(next, &stop, &mut down).await;
+            }
         }
         let rest = async {
             while let Ok(first) = self.out.try_recv() {

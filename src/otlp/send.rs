@@ -141,7 +141,8 @@ fn framed(request: &ExportTraceServiceRequest) -> Bytes {
     let mut frame = BytesMut::with_capacity(length + 5);
     frame.put_u8(0);
     frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    frame.put_slice(&request.encode_to_vec());
+    // What grows as it is written takes all of a message.
+    let _ = request.encode(&mut frame);
     frame.freeze()
 }
 

@@ -78,6 +78,6 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&tasks).unwrap(), "0");
         std::fs::remove_dir_all(&dir).unwrap();
         // The kernel refuses, in the child.
-        assert_eq!(visit("/dev/full".as_ref()).unwrap_err().errno, libc::ENOSPC);
+        assert_eq!(visit("/proc/self/setgroups".as_ref()).unwrap_err().errno, libc::EINVAL);
     }
 }
