@@ -7,6 +7,7 @@ use crate::message::{
 };
 use crate::send::Sender;
 use crate::settings::Settings;
+use model::chain;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -182,15 +183,4 @@ fn request(resource: Resource, spans: Vec<Span>) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans }],
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -66,6 +66,26 @@ pub(super) fn mapped(key: &str, value: String) -> Fate {
     Fate::Mapped(key.to_owned(), value, "")
 }
 
+/// What has no counterpart, and what that costs.
+pub(super) fn lost(why: &str) -> Fate {
+    Fate::Lost(why.to_owned())
+}
+
+/// What says nothing here.
+pub(super) fn void(why: &str) -> Fate {
+    Fate::Void(why.to_owned())
+}
+
+/// The one directory of plugins that an older key names.
+pub(super) fn only_directory(leaf: &Leaf, otherwise: &str) -> Fate {
+    match leaf.text() {
+        Some(path) if !path.is_empty() => {
+            mapped("network.bin_dirs", Value::Array(vec![path.into()]).to_string())
+        }
+        _ => void(otherwise),
+    }
+}
+
 /// A text as TOML writes it.
 pub(super) fn quoted(text: &str) -> String {
     Value::String(text.to_owned()).to_string()

@@ -3,7 +3,7 @@
 mod rules;
 
 use super::read::{Leaf, Leaves};
-use super::rule::{Fate, find, mapped, quoted, shown};
+use super::rule::{Fate, find, lost, mapped, only_directory, quoted, shown, void};
 use super::{ImportError, Verdict};
 use std::path::Path;
 use toml::Value;
@@ -64,14 +64,6 @@ fn other<'a>(leaves: &'a Leaves, wanted: &[&str]) -> Option<&'a Leaf> {
 
 fn nothing(_: &Leaf) -> Fate {
     Fate::Void("told with the address".to_owned())
-}
-
-fn void(why: &str) -> Fate {
-    Fate::Void(why.to_owned())
-}
-
-fn lost(why: &str) -> Fate {
-    Fate::Lost(why.to_owned())
 }
 
 fn disabled(leaf: &Leaf) -> Fate {
@@ -181,12 +173,7 @@ fn cdi(leaf: &Leaf) -> Fate {
 }
 
 fn bin_dir(leaf: &Leaf) -> Fate {
-    match leaf.text() {
-        Some(path) if !path.is_empty() => {
-            mapped("network.bin_dirs", Value::Array(vec![path.into()]).to_string())
-        }
-        _ => void("empty, bin_dirs applies"),
-    }
+    only_directory(leaf, "empty, bin_dirs applies")
 }
 
 fn tls(leaf: &Leaf) -> Fate {

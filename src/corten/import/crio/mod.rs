@@ -5,7 +5,7 @@ mod rules;
 use super::Verdict;
 use super::containerd::unknown;
 use super::read::{Leaf, Leaves};
-use super::rule::{Fate, find, mapped, quoted, shown};
+use super::rule::{Fate, find, lost, mapped, only_directory, quoted, shown, void};
 use toml::Value;
 
 const CONMON: &str = "one corten-shim a pod stands in conmon's place";
@@ -32,14 +32,6 @@ pub(super) fn verdicts(leaves: &Leaves) -> Vec<Verdict> {
 fn other<'a>(leaves: &'a Leaves, path: &[&str]) -> Option<&'a Leaf> {
     let path: Vec<String> = ["crio"].iter().chain(path).map(|part| (*part).to_owned()).collect();
     leaves.get(&path)
-}
-
-fn void(why: &str) -> Fate {
-    Fate::Void(why.to_owned())
-}
-
-fn lost(why: &str) -> Fate {
-    Fate::Lost(why.to_owned())
 }
 
 fn nothing(_: &Leaf) -> Fate {
@@ -176,12 +168,7 @@ fn level(leaf: &Leaf) -> Fate {
 }
 
 fn plugin_dir(leaf: &Leaf) -> Fate {
-    match leaf.text() {
-        Some(path) if !path.is_empty() => {
-            mapped("network.bin_dirs", Value::Array(vec![path.into()]).to_string())
-        }
-        _ => void("empty, plugin_dirs applies"),
-    }
+    only_directory(leaf, "empty, plugin_dirs applies")
 }
 
 fn nri(leaf: &Leaf) -> Fate {
