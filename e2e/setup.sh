@@ -6,7 +6,7 @@
 #   e2e/setup.sh build    compiler and linker, the static Rust target
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
-#   e2e/setup.sh test     critest + the runner of the tests, Debian's and upstream's CNI plugins, runc and crun
+#   e2e/setup.sh test     critest + bench + the runner of the tests, Debian's CNI plugins, runc and crun
 #   e2e/setup.sh package  what makes packages, and a Debian to try them in
 #   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
@@ -224,14 +224,15 @@ critest_needs() {
     critest
 }
 
-kubelet_needs() {
+bench_needs() {
     run_needs
     packages iptables pkg-config libseccomp-dev
     cni_plugins
     peer
 }
+
 cluster_needs() {
-    kubelet_needs
+    bench_needs
     packages openssl
     cluster
 }
@@ -244,7 +245,7 @@ for what in "${@:-run}"; do
     run) run_needs ;;
     critest) critest_needs ;;
     kubelet)
-        kubelet_needs
+        bench_needs
         kubernetes cmd/kubelet
         ;;
     cluster)
@@ -259,15 +260,10 @@ for what in "${@:-run}"; do
         critest_needs
         nextest
         other_target
-        packages attr containernetworking-plugins crun musl-tools iptables libcap2-bin openssl prometheus python3-grpcio runc skopeo umoci
-        cni_plugins
+        packages attr containernetworking-plugins crun musl-tools libcap2-bin openssl prometheus python3-grpcio runc skopeo umoci
+        bench_needs
         ;;
-    bench)
-        run_needs
-        packages iptables pkg-config libseccomp-dev
-        cni_plugins
-        peer
-        ;;
+    bench) bench_needs ;;
     package) packages binutils dpkg-dev mmdebstrap python3 rpm xz-utils ;;
     vm)
         packages qemu-system-x86 e2fsprogs kmod cpio apparmor sudo dbus

@@ -35,14 +35,11 @@ fn is_corten() -> bool {
     is_it
 }
 
-/// Another runtime beside the one that is wiped, with a pod that runs: containerd where that is built.
+/// Another runtime beside the one that is wiped: containerd.
 fn neighbour(world: &World) -> Daemon {
-    let kind = if tools::go_tool("containerd", "bench").is_ok() { Kind::Containerd } else { Kind::Corten };
-    if kind == Kind::Containerd {
-        world.registry.push(peer::PAUSE_REPOSITORY, peer::PAUSE_TAG, &world::pause_image().unwrap()).unwrap();
-    }
+    world.registry.push(peer::PAUSE_REPOSITORY, peer::PAUSE_TAG, &world::pause_image().unwrap()).unwrap();
     let options = Options {
-        kind,
+        kind: Kind::Containerd,
         network: Network::List(network::bridge(
             "1.0.0",
             "foreign0",
