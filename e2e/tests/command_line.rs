@@ -176,17 +176,20 @@ fn logs_are_shown_from_where_they_are_wanted_to_the_container_s_end() {
     e2e::wait::until("the log", SOON, || corten.finish(&["logs", "main"]).stderr == "odd\n").unwrap();
     assert_eq!(corten.finish(&["logs", "main"]).stdout, first);
     assert_eq!(corten.finish(&["logs", "--tail", "2", &id]).stdout, "line 4\n");
+    assert_eq!(corten.finish(&["logs", "--tail=-1", &id]).stdout, corten.finish(&["logs", &id]).stdout);
     assert_eq!(corten.run(&["logs", "--since", "2100-01-01T00:00:00Z", &id]), "");
     let timed = corten.finish(&["logs", "-t", "--since", "1h", "talker/main"]).stdout;
     assert!(timed.lines().all(|line| line.starts_with("20") && line.contains("Z line ")), "{timed}");
-    assert!(
-        corten
-            .refusal(&["logs", "--since", "yesterday", &id])
-            .contains("--since \"yesterday\": it is neither")
-    );
+    let wrong = corten.finish(&["logs", "--since", "yesterday", &id]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(wrong.stderr.contains("--since \"yesterday\": it is neither"), "{}", wrong.stderr);
 
-    let mut following = corten.command(&["logs", "-f", &id]);
-    let following = std::thread::spawn(move || command::finish(&mut following, SOON).unwrap());
+    let printed = world.isolation.root().join("followed");
+    let out = std::fs::File::create(&printed).unwrap();
+    let mut following = corten.command(&["logs", "-f", &id]).stdout(out).spawn().unwrap();
+    let told = || std::fs::read_to_string(&printed).unwrap();
+    // The log is renamed only then.
+    e2e::wait::until("the follower", SOON, || told() == first).unwrap();
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         cri.exec(&id, &["touch", "/go"], 10).await.unwrap();
@@ -196,9 +199,11 @@ fn logs_are_shown_from_where_they_are_wanted_to_the_container_s_end() {
         let request = e2e::proto::ReopenContainerLogRequest { container_id: id.clone() };
         cri.runtime.clone().reopen_container_log(request).await.unwrap();
     });
-    let Finished { status, stdout, stderr } = following.join().unwrap();
-    assert!(status.success(), "{stderr}");
-    assert_eq!(stdout, format!("{first}line 5\nline 6\nline 7\nline 8\n"));
+    let ended = e2e::wait::until("its end", SOON, || following.try_wait().unwrap().is_some());
+    let _ = following.kill();
+    assert!(following.wait().unwrap().success());
+    ended.unwrap();
+    assert_eq!(told(), format!("{first}line 5\nline 6\nline 7\nline 8\n"));
 }
 
 #[test]

@@ -12,9 +12,9 @@ pub struct LogsArgs {
     /// Go on with what the container writes, until it ends
     #[arg(long, short)]
     pub follow: bool,
-    /// The last lines alone
-    #[arg(long, value_name = "LINES")]
-    pub tail: Option<usize>,
+    /// The last lines alone; all of them with -1
+    #[arg(long, value_name = "LINES", allow_negative_numbers = true)]
+    pub tail: Option<i64>,
     /// What is younger than this, such as 90s, 10m or 1h30m, or than a time such as 2026-11-28T12:00:00Z
     #[arg(long, value_name = "AGE|TIME")]
     pub since: Option<String>,

@@ -151,7 +151,7 @@ impl Event {
             Some((code, reason)) => format!("  exit code {code}, {reason}"),
             None => String::new(),
         };
-        let (at, kind, what) = (time::rfc3339(self.at, 3), self.kind, self.what);
+        let (at, kind, what) = (time::aligned(self.at), self.kind, self.what);
         format!("{at:<24}  {what:<7}  {kind:<9}  {}/{}{name}  {}{end}\n", self.namespace, self.pod, self.id)
     }
 

@@ -18,6 +18,7 @@ const QUESTION: Duration = Duration::from_millis(900);
 
 /// Prints a log, and goes on with it where that is wanted.
 pub(crate) async fn run(daemon: &Daemon, arguments: &LogsArgs) -> Result<(), Error> {
+    let since = arguments.since.as_deref().map(beginning).transpose()?;
     let node = Node::look(daemon).await?;
     let container = node.container(&arguments.container)?;
     let status = ps::status(daemon, &container.id, false).await?.status.unwrap_or_default();
@@ -25,11 +26,11 @@ pub(crate) async fn run(daemon: &Daemon, arguments: &LogsArgs) -> Result<(), Err
         return Err(Error::NoLog { name: node.full_name(container) });
     }
     let path = PathBuf::from(&status.log_path);
-    let since = arguments.since.as_deref().map(beginning).transpose()?;
     let wanted = Wanted { since, timestamps: arguments.timestamps };
     let is_live = is_live(status.state());
     let mut log = open(&path, arguments.follow && is_live).await?;
-    if let Some(lines) = arguments.tail {
+    // As with kubectl and crictl, less than none are all.
+    if let Some(lines) = arguments.tail.and_then(|lines| usize::try_from(lines).ok()) {
         log.skip_to_last(lines, &wanted)?;
     }
     log.print(&wanted)?;

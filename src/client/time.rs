@@ -40,6 +40,12 @@ pub(crate) fn rfc3339(time: i64, digits: usize) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{dot}{fraction}Z")
 }
 
+/// The same to the millisecond, of one width for the lines of a list.
+pub(crate) fn aligned(time: i64) -> String {
+    let whole = rfc3339(time, 0);
+    format!("{}.{:03}Z", whole.trim_end_matches('Z'), time.rem_euclid(SECOND) / 1_000_000)
+}
+
 /// The time that a text in the form of RFC 3339 names, in nanoseconds.
 pub(crate) fn parse(text: &str) -> Option<i64> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
@@ -143,6 +149,8 @@ mod tests {
             assert_eq!(parse(told), Some(time));
         }
         assert_eq!(rfc3339(999_999_999, 0), "1970-01-01T00:00:00Z");
+        assert_eq!(aligned(1_120_999_999), "1970-01-01T00:00:01.120Z");
+        assert_eq!(aligned(-1), "1969-12-31T23:59:59.999Z");
         assert_eq!(parse("1970-01-01T02:00:00+02:00"), Some(0));
         for wrong in
             ["", "now", "2024-13-01T00:00:00Z", "2024-01-01", "2024-01-01T00:00:00", "2024-01-01T+1:00:00Z"]

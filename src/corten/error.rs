@@ -6,6 +6,7 @@ use crate::{
 pub(crate) use engine::chain;
 use std::io;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 /// The failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +167,14 @@ fn wants_root(error: &Error) -> bool {
         cause = one.source();
     }
     false
+}
+
+/// What a process ends with that fails so: 2 where the command line is wrong, as for what clap refuses.
+pub(crate) fn exit_code(error: &Error) -> ExitCode {
+    match error {
+        Error::Client(client::Error::Option { .. }) => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Says why the process fails: in the log where there is one, else on stderr, where each mistake has a line.

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             error::report(&error);
-            ExitCode::FAILURE
+            error::exit_code(&error)
         }
     }
 }

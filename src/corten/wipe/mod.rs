@@ -52,8 +52,9 @@ pub(crate) fn run(request: &WipeArgs) -> Result<(), Error> {
     let holders = [&config.state_dir, &config.data_dir].map(|directory| lock::holding(directory));
     if request.dry_run {
         let daemon = holders.into_iter().flatten().next();
-        let warning =
-            daemon.map(|holder| format!("refused while the daemon runs, as {holder}: stop it first\n"));
+        let warning = daemon.map(|holder| {
+            format!("now a wipe would be refused, as the daemon runs ({holder}): stop it first\n")
+        });
         return Ok(print(&(survey.to_string() + &warning.unwrap_or_default()))?);
     }
     // Held to the end: no daemon starts meanwhile.
