@@ -54,9 +54,9 @@ impl LevelHandle {
 }
 
 /// The crates of this workspace, which are what `debug` and `trace` are about: frames of HTTP/2 tell nobody anything.
-const OWN: [&str; 16] = [
-    "cni", "corten", "cri", "engine", "image", "launch", "model", "net", "oci", "otlp", "proto", "stream",
-    "sys", "systemd", "web", "wire",
+const OWN: [&str; 17] = [
+    "cni", "corten", "cri", "engine", "image", "launch", "model", "net", "nri", "oci", "otlp", "proto",
+    "stream", "sys", "systemd", "web", "wire",
 ];
 
 /// Libraries of others that write to the log.

@@ -1,0 +1,22 @@
+//! Plugins of the Node Resource Interface: they are told of pods and containers, and change what containers get.
+//!
+//! A plugin and the runtime ask each other over one socket. Every verb of the engine that changes a pod or a container
+//! opens a [`Section`] right before it asks the plugins, and commits it once the change can be seen from outside; a
+//! plugin that joins in between is told then what it has missed.
+
+pub mod api;
+mod error;
+pub mod merge;
+mod node;
+mod runtime;
+mod section;
+mod settings;
+mod status;
+pub mod validator;
+
+pub use error::{Error, NriResult};
+pub use node::{Node, Reply};
+pub use runtime::Nri;
+pub use section::Section;
+pub use settings::Settings;
+pub use status::{Calls, LATENCY, Origin, PluginStatus};

@@ -1,0 +1,136 @@
+//! What several plugins ask for, brought together: each sees the request as those before it have changed it, and no
+//! two of them set the same field.
+
+mod adjust;
+mod entries;
+mod error;
+mod owners;
+mod removal;
+mod resources;
+mod updates;
+
+pub use error::MergeError;
+pub use removal::{mark, marked};
+pub use updates::Updates;
+
+use crate::api::{
+    Container, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse, LinuxResources,
+    OwningPlugins, StopContainerResponse, UpdateContainerRequest, UpdateContainerResponse,
+};
+use owners::Claims;
+use updates::Subject;
+
+/// The creation of a container.
+#[derive(Debug, Clone, Default)]
+pub struct Creation {
+    request: CreateContainerRequest,
+    arguments: Vec<String>,
+    adjustment: ContainerAdjustment,
+    updates: Updates,
+    owners: OwningPlugins,
+}
+
+/// What plugins make of a creation.
+#[derive(Debug, Clone, Default)]
+pub struct Created {
+    /// What changes of the container itself.
+    pub adjustment: ContainerAdjustment,
+    /// What changes of others.
+    pub updates: Updates,
+    /// Who asked for it.
+    pub owners: OwningPlugins,
+}
+
+impl Creation {
+    /// The request as the runtime has it.
+    pub fn new(request: CreateContainerRequest) -> Self {
+        let arguments =
+            request.container.as_ref().map(|container| container.args.clone()).unwrap_or_default();
+        Self { request, arguments, ..Self::default() }
+    }
+
+    /// The request as the next plugin is to see it.
+    pub fn request(&self) -> &CreateContainerRequest {
+        &self.request
+    }
+
+    /// Takes in a plugin's reply.
+    ///
+    /// # Errors
+    /// [`MergeError`] naming the plugins and the field; the creation is to fail then.
+    pub fn take(&mut self, plugin: &str, reply: CreateContainerResponse) -> Result<(), MergeError> {
+        let container: &mut Container = self.request.container.get_or_insert_default();
+        let id = container.id.clone();
+        if let Some(adjustment) = reply.adjust {
+            let mut claims = Claims::of(&mut self.owners, &id, plugin);
+            adjust::merge(adjustment, &mut self.adjustment, container, &self.arguments, &mut claims)?;
+        }
+        self.updates.take(plugin, reply.update, &mut self.owners, Subject::Created(&id))?;
+        self.updates.evictions.extend(reply.evict);
+        Ok(())
+    }
+
+    /// What comes of it.
+    pub fn finish(self) -> Created {
+        Created { adjustment: self.adjustment, updates: self.updates, owners: self.owners }
+    }
+}
+
+/// The update of a container.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    request: UpdateContainerRequest,
+    updates: Updates,
+    owners: OwningPlugins,
+}
+
+impl Update {
+    /// The request as the runtime has it.
+    pub fn new(request: UpdateContainerRequest) -> Self {
+        Self { request, ..Self::default() }
+    }
+
+    /// The request as the next plugin is to see it.
+    pub fn request(&self) -> &UpdateContainerRequest {
+        &self.request
+    }
+
+    /// Takes in a plugin's reply.
+    ///
+    /// # Errors
+    /// [`MergeError`] naming the plugins and the field; the update is to fail then.
+    pub fn take(&mut self, plugin: &str, reply: UpdateContainerResponse) -> Result<(), MergeError> {
+        let id = self.request.container.as_ref().map(|container| container.id.as_str()).unwrap_or_default();
+        let limits = self.request.linux_resources.get_or_insert_default();
+        self.updates.take(plugin, reply.update, &mut self.owners, Subject::Updated(id, limits))?;
+        self.updates.evictions.extend(reply.evict);
+        Ok(())
+    }
+
+    /// The limits that the container is to have, and what changes of others.
+    pub fn finish(self) -> (LinuxResources, Updates) {
+        (self.request.linux_resources.unwrap_or_default(), self.updates)
+    }
+}
+
+/// The end of a container, in which plugins change others.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    updates: Updates,
+    owners: OwningPlugins,
+}
+
+impl Stop {
+    /// Takes in a plugin's reply.
+    ///
+    /// # Errors
+    /// [`MergeError`] naming the plugins and the field.
+    pub fn take(&mut self, plugin: &str, reply: StopContainerResponse) -> Result<(), MergeError> {
+        self.updates.take(plugin, reply.update, &mut self.owners, Subject::Other)
+    }
+
+    /// What changes of others.
+    pub fn finish(self) -> Updates {
+        self.updates
+    }
+}

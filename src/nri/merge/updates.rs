@@ -1,0 +1,104 @@
+//! Updates of containers that plugins ask for on the side, or of the one that is being updated.
+
+use super::error::MergeError;
+use super::owners::Claims;
+use super::resources;
+use crate::api::{ContainerEviction, ContainerUpdate, LinuxContainerUpdate, LinuxResources, OwningPlugins};
+
+/// What plugins ask of containers other than the one at hand.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Updates {
+    /// By container, in the order in which they were first asked for.
+    pub updates: Vec<ContainerUpdate>,
+    /// Containers that are to be stopped.
+    pub evictions: Vec<ContainerEviction>,
+}
+
+/// The container at hand.
+pub(super) enum Subject<'a> {
+    /// Being created: no update of it can be asked for.
+    Created(&'a str),
+    /// Being updated to these limits.
+    Updated(&'a str, &'a mut LinuxResources),
+    /// None that limits matter to.
+    Other,
+}
+
+impl Updates {
+    /// Takes in what one plugin asks for.
+    pub(super) fn take(
+        &mut self,
+        plugin: &str,
+        asked: Vec<ContainerUpdate>,
+        owners: &mut OwningPlugins,
+        mut subject: Subject<'_>,
+    ) -> Result<(), MergeError> {
+        for update in asked {
+            let id = &update.container_id;
+            match &mut subject {
+                Subject::Created(created) if created == id => {
+                    return Err(MergeError::OwnUpdate { plugin: plugin.to_owned(), container: id.clone() });
+                }
+                Subject::Updated(updated, limits) if updated == id => {
+                    merged(plugin, &update, owners, limits)?;
+                }
+                _ => {
+                    let mut limits = self.limits(id);
+                    if merged(plugin, &update, owners, &mut limits)? {
+                        self.put(update, limits);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What has been asked for so far.
+    fn limits(&self, id: &str) -> LinuxResources {
+        let known = self.updates.iter().find(|update| update.container_id == id);
+        known.and_then(|update| update.linux.as_ref()?.resources.clone()).unwrap_or_default()
+    }
+
+    fn put(&mut self, mut update: ContainerUpdate, limits: LinuxResources) {
+        update.linux = Some(LinuxContainerUpdate { resources: Some(limits) });
+        match self.updates.iter_mut().find(|known| known.container_id == update.container_id) {
+            // It is harmless only as long as everybody who asks for it says so.
+            Some(known) => {
+                *known = ContainerUpdate {
+                    ignore_failure: known.ignore_failure && update.ignore_failure,
+                    ..update
+                }
+            }
+            None => self.updates.push(update),
+        }
+    }
+}
+
+/// Puts an update to the limits, all of it or nothing. `false`: it conflicts with another and does not mind.
+fn merged(
+    plugin: &str,
+    update: &ContainerUpdate,
+    owners: &mut OwningPlugins,
+    limits: &mut LinuxResources,
+) -> Result<bool, MergeError> {
+    let Some(asked) = update.linux.as_ref().and_then(|linux| linux.resources.as_ref()) else {
+        return Ok(true);
+    };
+    let known = owners.owners.get(&update.container_id).cloned();
+    let mut next = limits.clone();
+    let mut claims = Claims::of(owners, &update.container_id, plugin);
+    match resources::merge(asked, &mut [&mut next], &mut claims) {
+        Ok(()) => {
+            *limits = next;
+            Ok(true)
+        }
+        Err(_) if update.ignore_failure => {
+            match known {
+                Some(known) => owners.owners.insert(update.container_id.clone(), known),
+                None => owners.owners.remove(&update.container_id),
+            };
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
