@@ -13,6 +13,7 @@ mod section;
 mod settings;
 mod status;
 pub mod validator;
+pub mod view;
 
 pub use error::{Error, NriResult};
 pub use node::{Node, Reply};

@@ -1,6 +1,11 @@
 //! The validator that is built in: what no plugin may change, and which plugins have to be there.
 
-use crate::api::ValidateContainerAdjustmentRequest;
+use crate::api::security_profile::ProfileType;
+use crate::api::{Field, FieldOwners, ValidateContainerAdjustmentRequest};
+use std::fmt::Write as _;
+
+/// A pod's own list of plugins without which its containers are not made.
+const REQUIRED: &str = "required-plugins.noderesource.dev";
 
 /// What is rejected: nothing, unless it is enabled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +35,103 @@ pub struct Settings {
 /// # Errors
 /// Why it is rejected.
 pub fn check(settings: &Settings, request: &ValidateContainerAdjustmentRequest) -> Result<(), String> {
-    let _ = (settings.enable, request);
+    if !settings.enable {
+        return Ok(());
+    }
+    let id = request.container.as_ref().map(|container| container.id.as_str()).unwrap_or_default();
+    let owners = request.owners.as_ref().and_then(|owners| owners.owners.get(id));
+    if let (Some(owners), true) = (owners, request.adjust.is_some()) {
+        hooks(settings, owners)?;
+        seccomp(settings, request, owners)?;
+        entries(settings.namespaces, "namespaces", owners, Field::Namespace)?;
+        entries(settings.sysctls, "kernel parameters", owners, Field::Sysctl)?;
+    }
+    required(settings, request)
+}
+
+fn hooks(settings: &Settings, owners: &FieldOwners) -> Result<(), String> {
+    match owners.simple.get(&(Field::OciHooks as i32)) {
+        Some(owners) if settings.oci_hooks => Err(format!("OCI hooks of {owners} are not allowed")),
+        _ => Ok(()),
+    }
+}
+
+/// The kind of profile that the request asks for decides, not the one that is asked for in its place.
+fn seccomp(
+    settings: &Settings,
+    request: &ValidateContainerAdjustmentRequest,
+    owners: &FieldOwners,
+) -> Result<(), String> {
+    let Some(owner) = owners.simple.get(&(Field::SeccompPolicy as i32)) else { return Ok(()) };
+    let linux = request.container.as_ref().and_then(|container| container.linux.as_ref());
+    let profile = linux.and_then(|linux| linux.seccomp_profile.as_ref());
+    let (rejected, kind) = match profile.map(crate::api::SecurityProfile::profile_type) {
+        None | Some(ProfileType::Unconfined) => (settings.unconfined_seccomp, "an unconfined container"),
+        Some(ProfileType::RuntimeDefault) => {
+            (settings.runtime_default_seccomp, "a container of the runtime's default profile")
+        }
+        Some(ProfileType::Localhost) => (settings.custom_seccomp, "a container of a profile of the node"),
+    };
+    if rejected {
+        return Err(format!("the seccomp policy of {owner} for {kind} is not allowed"));
+    }
     Ok(())
 }
+
+fn entries(rejected: bool, what: &str, owners: &FieldOwners, field: Field) -> Result<(), String> {
+    let Some(entries) = owners.compound.get(&(field as i32)).filter(|_| rejected) else { return Ok(()) };
+    let mut list = String::new();
+    for (key, owner) in &entries.owners {
+        let between = if list.is_empty() { "" } else { ", " };
+        // The mark of a removal is none of the name.
+        let owner = owner.strip_prefix('-').unwrap_or(owner);
+        let _ = write!(list, "{between}{key} by {owner}");
+    }
+    if list.is_empty() { Ok(()) } else { Err(format!("changes of {what} are not allowed: {list}")) }
+}
+
+/// An annotation of the pod for one container, for the pod as such, or for all.
+fn annotation<'a>(request: &'a ValidateContainerAdjustmentRequest, key: &str) -> Option<&'a String> {
+    let annotations = &request.pod.as_ref()?.annotations;
+    let name = request.container.as_ref().map(|container| container.name.as_str()).unwrap_or_default();
+    let keys = [format!("{key}/container.{name}"), format!("{key}/pod"), key.to_owned()];
+    keys.iter().find_map(|key| annotations.get(key))
+}
+
+fn required(settings: &Settings, request: &ValidateContainerAdjustmentRequest) -> Result<(), String> {
+    let toleration = &settings.tolerate_missing_plugins_annotation;
+    if let Some(value) = annotation(request, toleration).filter(|_| !toleration.is_empty())
+        && truth(value)
+            .ok_or_else(|| format!("annotation {toleration}: {value:?} is neither true nor false"))?
+    {
+        return Ok(());
+    }
+    let mut required = settings.required_plugins.clone();
+    if let Some(list) = annotation(request, REQUIRED) {
+        let names: Vec<String> = serde_saphyr::from_str(list)
+            .map_err(|error| format!("annotation {REQUIRED}: {list:?} is no list of names: {error}"))?;
+        required.extend(names);
+    }
+    let is_there = |name: &String| {
+        let mut plugins = request.plugins.iter();
+        plugins.any(|plugin| plugin.name == *name || format!("{}-{}", plugin.index, plugin.name) == *name)
+    };
+    required.retain(|name| !is_there(name));
+    match required.as_slice() {
+        [] => Ok(()),
+        [missing] => Err(format!("the required NRI plugin {missing} is not connected")),
+        missing => Err(format!("the required NRI plugins {} are not connected", missing.join(", "))),
+    }
+}
+
+/// As Go's `strconv.ParseBool` reads it.
+fn truth(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

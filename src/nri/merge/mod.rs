@@ -7,6 +7,8 @@ mod error;
 mod owners;
 mod removal;
 mod resources;
+#[cfg(test)]
+mod tests;
 mod updates;
 
 pub use error::MergeError;
