@@ -175,3 +175,56 @@ fn a_full_disk_can_be_emptied() {
     until(8 << 20, full, "the container");
     assert!(!data.join("containers").join(&container).exists());
 }
+
+/// A kubelet that has evicted a pod measures as soon as it is listed no more: with less room than there is to be, another
+/// one goes.
+#[test]
+fn a_container_is_listed_until_its_room_is_free() {
+    let Some(mut world) = World::new().unwrap() else { return };
+    let data = world.daemon.place().data.clone();
+    world.daemon.kill().unwrap();
+    mount(&["-t", "tmpfs", "-o", "size=256m,nr_inodes=100000,mode=700", "tmpfs"], &data);
+    world.daemon.restart().unwrap();
+    let figures = || nix::sys::statvfs::statvfs(&data).unwrap();
+    let inodes = || figures().files() - figures().files_free();
+    // Of a disk with much room, what has written much; of one with little, everything.
+    for (written, is_short) in [(8000, false), (450, true)] {
+        world.tokio.block_on(async {
+            let cri = world.daemon.client().await.unwrap();
+            cri.pull(BUSYBOX, None).await.unwrap();
+            let config = world.pod("greedy").unwrap();
+            for whole_pod in [false, true] {
+                let pod = cri.run_pod(&config).await.unwrap();
+                let script = format!(
+                    "n=0; while [ $n -lt {written} ]; do echo x >/$n; n=$((n + 1)); done; exec sleep 1000"
+                );
+                let id = cri.create(&pod, &shell("main", BUSYBOX, &script), &config).await.unwrap();
+                cri.start(&id).await.unwrap();
+                let all = format!("until [ -s /{} ]; do sleep 0.02; done", written - 1);
+                cri.shell(&id, &all).await.unwrap();
+                let ballast = data.join("ballast");
+                if is_short {
+                    let free = figures().blocks_free() * figures().fragment_size();
+                    let length = i64::try_from(free - free / 10).unwrap();
+                    let file = fs::File::create(&ballast).unwrap();
+                    nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), 0, length).unwrap();
+                }
+                cri.stop(&id, 0).await.unwrap();
+                let before = inodes();
+                let (remover, container, of) = (cri.clone(), id.clone(), pod.clone());
+                let removal = tokio::spawn(async move {
+                    match whole_pod {
+                        false => remover.remove(&container).await,
+                        true => remover.end_pod(&of).await,
+                    }
+                });
+                while cri.containers().await.unwrap().iter().any(|listed| listed.id == id) {}
+                let left = inodes();
+                assert!(left + written <= before, "{left} of {before} inodes are still taken");
+                removal.await.unwrap().unwrap();
+                cri.end_pod(&pod).await.unwrap();
+                let _ = fs::remove_file(&ballast);
+            }
+        });
+    }
+}

@@ -29,6 +29,7 @@ mod record;
 mod recorded;
 mod recover;
 mod registry;
+mod room;
 mod runtime;
 mod selinux;
 mod settings;
@@ -189,7 +190,7 @@ impl Engine {
             mirror: opened.mirror,
             metrics: opened.metrics,
             operations: Arc::default(),
-            trash: pod::trash(),
+            trash: room::trash(),
             work: tokio_util::task::TaskTracker::new(),
             user_namespaces: std::sync::OnceLock::new(),
             recovered: std::sync::OnceLock::new(),

@@ -3,8 +3,8 @@
 
 use crate::error::EngineError;
 use crate::mirror;
-use crate::pod::REMOVED;
 use crate::record::{self, PodFiles, VERSION};
+use crate::room::REMOVED;
 use crate::settings::Paths;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};

@@ -15,6 +15,7 @@ use crate::verify::{VerifiedImage, Verifier};
 use model::{FsUsage, Rootfs};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// How often what nothing uses is looked for.
 const CLEANING_INTERVAL: Duration = Duration::from_secs(600);
@@ -163,11 +164,10 @@ impl ImageStore {
         self.store.hold_rootfs(holder, rootfs);
     }
 
-    /// Lets go of everything that the holder holds; unknown holders are no error.
-    pub fn release(&self, holder: &str) {
-        if self.store.release(holder) {
-            self.sweep_in_background();
-        }
+    /// Lets go of everything that the holder holds; unknown holders are no error. Where nothing else used the image, and
+    /// it is removed, its room is being given back: the task ends when that is done.
+    pub fn release(&self, holder: &str) -> Option<JoinHandle<()>> {
+        if self.store.release(holder) { self.sweep_in_background() } else { None }
     }
 
     /// Removes layers and blobs that no image and no holder uses. Blocks on the disk.
@@ -257,7 +257,7 @@ impl ImageStore {
         loop {
             tokio::time::sleep(CLEANING_INTERVAL).await;
             let Some(store) = store.upgrade() else { return };
-            store.sweep_in_background();
+            drop(store.sweep_in_background());
         }
     }
 
@@ -274,7 +274,7 @@ impl ImageStore {
         Arc::strong_count(&self.store) == 2 && Arc::strong_count(&self.puller) == 1
     }
 
-    fn sweep_in_background(&self) {
+    fn sweep_in_background(&self) -> Option<JoinHandle<()>> {
         let (store, metrics) = (Arc::clone(&self.store), self.puller.metrics().clone());
         let sweep = move || {
             let swept = store.sweep(false);
@@ -284,8 +284,11 @@ impl ImageStore {
             }
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(sweep)),
-            Err(_) => sweep(),
+            Ok(runtime) => Some(runtime.spawn_blocking(sweep)),
+            Err(_) => {
+                sweep();
+                None
+            }
         }
     }
 }

@@ -84,7 +84,7 @@ impl Containers {
             Err(error) => {
                 ticket.stage("undoing a failure");
                 let Some(container) = self.core.registry.any_container(id.as_str()) else {
-                    self.core.images.release(id.as_str());
+                    drop(self.core.images.release(id.as_str()));
                     return Err(ticket.fail(error));
                 };
                 let undone = self.remove_held_container(&container).await;

@@ -5,6 +5,7 @@ use crate::filter::ContainerFilter;
 use crate::snapshot::ContainerView;
 use crate::{Containers, blocking};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 impl Containers {
     /// One container, with the limits that the kernel has.
@@ -26,8 +27,13 @@ impl Containers {
     pub async fn container_info(&self, id: &str) -> Result<BTreeMap<String, String>, EngineError> {
         let container = self.core.registry.container(id)?;
         let path = container.pod.files.spec(&container.id);
+        let gone = EngineError::NoSuchContainer(id.to_owned());
         let spec: serde_json::Value = blocking("reading a runtime spec", move || {
-            let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
+            let bytes = match std::fs::read(&path) {
+                // It is being forgotten this moment.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone),
+                read => read.map_err(EngineError::io("read", &path))?,
+            };
             serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
                 operation: "decode",
                 id: path.display().to_string(),

@@ -6,7 +6,7 @@ use crate::handlers::Home;
 use crate::in_memory::{Container, Pod};
 use crate::mirror::Key;
 use crate::supervisor::SupervisorError;
-use crate::{Containers, blocking};
+use crate::{Containers, blocking, room};
 use model::{ContainerState, Signal};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,10 @@ impl Containers {
         container: &Arc<Container>,
     ) -> Result<(), EngineError> {
         let _op = self.hold(container).await?;
+        if self.core.registry.any_container(&container.id).is_none() {
+            // Another one has removed it meanwhile, and told so.
+            return Ok(());
+        }
         if matches!(container.state(), ContainerState::Running { .. }) {
             // Bounded, where the shim's own removal waits for the process.
             self.kill(container).await?;
@@ -71,25 +75,28 @@ impl Containers {
     /// Frees what a container without processes holds, and forgets it.
     pub(crate) async fn clear(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
         let (this, held) = (self.clone(), container.clone());
-        blocking("removing a container's files", move || {
+        let room = blocking("removing a container's files", move || {
             this.drop_bundle(&held.pod, &held.id)?;
             if !held.pod.is_released() {
                 this.core.tree.remove(&held)?;
             }
             failpoint::reach!("engine.remove.cgroup")?;
-            this.core.set_aside(&this.core.paths.container(&held.id), &held.id)?;
+            let aside = this.core.set_aside(&this.core.paths.container(&held.id), &held.id)?;
+            let room = aside.and_then(|aside| this.core.discard_layer(aside));
             failpoint::reach!("engine.remove.aside")?;
-            lock(&held.news).ended = true;
-            let files = &held.pod.files;
-            // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
-            for path in [files.exit(&held.id), files.container(&held.id), files.spec(&held.id)] {
-                crate::record::remove(&path)?;
-                failpoint::reach!("engine.remove.unlinked")?;
+            if room.is_none() {
+                unlink(&held)?;
             }
-            Ok(())
+            Ok(room)
         })
         .await?;
-        self.core.images.release(&container.id);
+        if room.is_some() {
+            // Until then it is listed, and whatever is asked about it has an answer.
+            room::wait(room).await;
+            let held = container.clone();
+            blocking("removing a container's records", move || unlink(&held)).await?;
+        }
+        room::wait(self.core.images.release(&container.id)).await;
         failpoint::pass!("engine.remove.released");
         self.core.mirror.delete(Key::Container(container.id.clone()));
         self.core.registry.drop_container(&container.id);
@@ -110,4 +117,16 @@ impl Containers {
         }
         self.core.live().handlers.of(pod).discard(Home { id, bundle: &bundle })
     }
+}
+
+/// Removes the records of a container. Blocks.
+fn unlink(container: &Container) -> Result<(), EngineError> {
+    lock(&container.news).ended = true;
+    let files = &container.pod.files;
+    // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
+    for path in [files.exit(&container.id), files.container(&container.id), files.spec(&container.id)] {
+        crate::record::remove(&path)?;
+        failpoint::reach!("engine.remove.unlinked")?;
+    }
+    Ok(())
 }

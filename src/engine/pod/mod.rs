@@ -16,7 +16,6 @@ mod update;
 
 pub(crate) use cgroup::Tree;
 pub(crate) use files::hostname;
-pub(crate) use remove::{REMOVED, trash};
 
 use crate::host::Host;
 use crate::names::Names;

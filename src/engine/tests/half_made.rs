@@ -153,7 +153,7 @@ fn a_removal_that_was_cut_short_is_one_whatever_of_it_is_left() {
     world.kill();
     let pods = world.path("state/pods");
     std::fs::remove_file(pods.join(&pod).join("containers").join(format!("{id}.json"))).unwrap();
-    let aside = pods.join(format!("{}{gone}", crate::pod::REMOVED));
+    let aside = pods.join(format!("{}{gone}", crate::room::REMOVED));
     std::fs::rename(pods.join(&gone), &aside).unwrap();
     let written = pods.join(&pod).join("containers/x.json.17.tmp");
     std::fs::write(&written, "{").unwrap();

@@ -13,6 +13,7 @@ mod live;
 mod orders;
 mod pods;
 mod recover;
+mod removal;
 mod requests;
 mod runtimes;
 mod settings;
@@ -241,7 +242,7 @@ impl World {
         left.extend(self.host.left());
         left.extend(self.network.attached().into_keys().map(|id| format!("the attachment of {id}")));
         for dir in ["state/pods", "data/containers", "netns"] {
-            let own = names(self.path(dir)).filter(|name| !name.contains(crate::pod::REMOVED));
+            let own = names(self.path(dir)).filter(|name| !name.contains(crate::room::REMOVED));
             left.extend(own);
         }
         left.extend(directories(&self.path("cgroup")));

@@ -5,7 +5,7 @@ use crate::sync::lock;
 use crate::{SysError, SysResult};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// So many trees are removed at a time.
 const WORKERS: usize = 4;
@@ -21,8 +21,20 @@ pub struct Trash {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<PathBuf>,
+    waiting: VecDeque<Waste>,
     workers: usize,
+}
+
+struct Waste {
+    path: PathBuf,
+    /// Called when it is gone, or cannot be removed.
+    done: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl std::fmt::Debug for Waste {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(formatter)
+    }
 }
 
 impl Trash {
@@ -34,7 +46,20 @@ impl Trash {
     /// Removes what lies at the path, soon.
     pub fn discard(&self, path: PathBuf) {
         let mut state = lock(&self.state);
-        state.waiting.push_back(path);
+        state.waiting.push_back(Waste { path, done: None });
+        self.work(state);
+    }
+
+    /// Removes what lies at the path before anything that nobody waits for, and tells when that is over.
+    pub fn discard_first(&self, path: PathBuf, done: impl FnOnce() + Send + 'static) {
+        let mut state = lock(&self.state);
+        let place = state.waiting.iter().take_while(|waste| waste.done.is_some()).count();
+        state.waiting.insert(place, Waste { path, done: Some(Box::new(done)) });
+        self.work(state);
+    }
+
+    /// Sees to it that somebody removes what waits.
+    fn work(&self, mut state: MutexGuard<'_, State>) {
         if state.workers >= WORKERS {
             return;
         }
@@ -57,12 +82,62 @@ fn empty(state: &Mutex<State>, failed: fn(&Path, &SysError)) {
             state.workers -= usize::from(next.is_none());
             next
         };
-        let Some(path) = next else { return };
+        let Some(Waste { path, done }) = next else { return };
         failpoint::pass!("sys.trash.taken");
         let removed: SysResult<()> = remove(&path);
         failpoint::pass!("sys.trash.removed");
         if let Err(error) = removed {
             failed(&path, &error);
         }
+        if let Some(done) = done {
+            done();
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_waited_for_goes_first_and_is_gone_when_that_is_told() {
+        let dir = crate::tree::tests::scratch("trash");
+        let trash = Trash::new(|_, _| {});
+        // As if all were at work.
+        lock(&trash.state).workers = WORKERS;
+        let (tell, told) = channel();
+        for (name, waited_for) in [("a", false), ("b", true), ("c", true), ("d", false)] {
+            let path = dir.join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("file"), "").unwrap();
+            let (tell, gone) = (tell.clone(), path.clone());
+            match waited_for {
+                true => trash.discard_first(path, move || tell.send((name, gone.exists())).unwrap()),
+                false => trash.discard(path),
+            }
+        }
+        let names: Vec<_> = lock(&trash.state)
+            .waiting
+            .iter()
+            .map(|waste| waste.path.file_name().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, ["b", "c", "a", "d"]);
+        empty(&trash.state, trash.failed);
+        for name in ["b", "c"] {
+            assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap(), (name, false));
+        }
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+        std::fs::remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn the_end_is_told_where_nothing_can_be_removed_too() {
+        let (tell, told) = channel();
+        let trash = Trash::new(|_, _| {});
+        trash.discard_first(PathBuf::from("/proc/self/status"), move || tell.send(()).unwrap());
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
     }
 }
