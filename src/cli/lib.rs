@@ -13,6 +13,7 @@ pub mod image;
 pub mod import;
 pub mod inspect;
 pub mod logs;
+pub mod node;
 pub mod pods;
 pub mod ps;
 pub mod serve;
@@ -72,6 +73,9 @@ pub enum Command {
     /// Help to find a fault
     #[command(subcommand)]
     Debug(status::DebugCommand),
+    /// Install Corten on a host from a container, and take it away again: what the chart runs on each node
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// Take everything away that is Corten's on this node: pods, networks, state, and images where asked
     Wipe(wipe::WipeArgs),
 }

@@ -32,6 +32,9 @@ pub(crate) enum Error {
     /// A node is not wiped, or not wholly.
     #[error(transparent)]
     Wipe(#[from] crate::wipe::WipeError),
+    /// A host is not as an installer was to leave it.
+    #[error(transparent)]
+    Node(#[from] crate::node::NodeError),
     /// Another daemon owns the directories.
     #[error("cannot start")]
     Lock(#[from] LockError),

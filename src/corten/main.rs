@@ -18,6 +18,7 @@ mod in_flight;
 mod lock;
 mod logging;
 mod metrics;
+mod node;
 mod reload;
 mod serve;
 mod signals;
@@ -64,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode, Error> {
         Command::Status(arguments) => status_cli::status(arguments)?,
         Command::Explain(command) => status_cli::explain(command)?,
         Command::Debug(DebugCommand::Bundle { output, config }) => bundle::run(output, config.as_deref())?,
+        Command::Node(command) => node::run(command)?,
         Command::Wipe(arguments) => wipe::run(&arguments)?,
         Command::Version(arguments) => about::version(&arguments)?,
         Command::Completion(arguments) => about::completion(&arguments)?,
