@@ -5,6 +5,7 @@
 //! plugin that joins in between is told then what it has missed.
 
 pub mod api;
+pub mod apply;
 mod error;
 pub mod merge;
 mod node;

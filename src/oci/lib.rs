@@ -9,6 +9,7 @@ pub mod apparmor;
 pub mod caps;
 pub mod cdi;
 pub mod cgroup;
+pub mod classes;
 mod copy_up;
 pub mod error;
 #[cfg(any(test, fuzzing))]

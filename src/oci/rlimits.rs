@@ -101,6 +101,12 @@ impl Rlimits {
 pub struct Ceilings([u64; NAMES.len()]);
 
 impl Ceilings {
+    /// The highest limit of one kind.
+    pub fn of(&self, kind: PosixRlimitType) -> u64 {
+        let all = NAMES.iter().zip(&self.0);
+        all.filter(|((_, known, _), _)| *known == kind).map(|(_, most)| *most).next().unwrap_or(NO_LIMIT)
+    }
+
     /// Those of processes that this one starts; `raises`: it may raise its own hard limits.
     pub fn detect(raises: bool) -> Self {
         let own = |resource| getrlimit(resource).maximum.unwrap_or(NO_LIMIT);

@@ -64,7 +64,7 @@ impl Registry {
     /// # Errors
     /// [`OciError::Invalid`] for a device that nobody describes or two files do, and for what its description asks for
     /// and this runtime does not do.
-    fn inject(&self, spec: &mut Spec, names: &[String]) -> OciResult<()> {
+    pub fn inject(&self, spec: &mut Spec, names: &[String]) -> OciResult<()> {
         if names.is_empty() {
             return Ok(());
         }

@@ -96,7 +96,10 @@ fn access(index: usize, request: &Request, settings: &Settings) -> OciResult<&'s
 }
 
 /// Where a mount may be. `source` is what is bound there, if it is a path of the host.
-pub(crate) fn destination(field: &str, path: &str, source: Option<&Path>) -> OciResult<PathBuf> {
+///
+/// # Errors
+/// [`OciError::Invalid`] with `field` for a place that nothing may be mounted at.
+pub fn destination(field: &str, path: &str, source: Option<&Path>) -> OciResult<PathBuf> {
     refuse_nul(field, path)?;
     if path.is_empty() {
         return Err(OciError::invalid(field, "is empty"));

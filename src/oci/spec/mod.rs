@@ -17,10 +17,11 @@ pub(crate) mod tests;
 mod userns;
 mod volumes;
 
-pub(crate) use binds::destination;
+pub use binds::destination;
 pub(crate) use devices::{at as device_at, rule as device_rule};
 pub use inputs::{ContainerInputs, ImageConfig, PodFiles, PodNamespaces};
 pub use process::stop_signal;
+pub use propagation::needs_sharing;
 pub use resources::resources;
 pub use settings::{HostDevices, Settings, UnsetSeccomp};
 pub use sources::make_sources;

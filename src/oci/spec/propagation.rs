@@ -6,7 +6,10 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Mounts travel only through a mount that the host shares: asking for it elsewhere would be silently void.
-pub(super) fn needs_sharing(field: &str, source: &Path, propagation: Propagation) -> OciResult<()> {
+///
+/// # Errors
+/// [`OciError::Invalid`] with `field` where the host does not share it.
+pub fn needs_sharing(field: &str, source: &Path, propagation: Propagation) -> OciResult<()> {
     let table = std::fs::read_to_string("/proc/self/mountinfo")
         .map_err(OciError::io("read", "/proc/self/mountinfo"))?;
     let real = existing(source)?;

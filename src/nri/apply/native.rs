@@ -1,0 +1,45 @@
+//! What the runtime spec has and the shim does not do.
+
+use super::ApplyError;
+use oci_spec::runtime::{LinuxResources, Spec};
+
+/// Refuses what would be left out.
+pub(super) fn check(spec: &Spec) -> Result<(), ApplyError> {
+    let refuse = |field: &str| Err(ApplyError::refused(field, "is not supported by the native handler"));
+    let linux = spec.linux().as_ref();
+    if spec.process().as_ref().is_some_and(|process| process.io_priority().is_some()) {
+        return refuse("linux.io_priority");
+    }
+    if spec.process().as_ref().is_some_and(|process| process.scheduler().is_some()) {
+        return refuse("linux.scheduler");
+    }
+    if linux.is_some_and(|linux| linux.memory_policy().is_some()) {
+        return refuse("linux.memory_policy");
+    }
+    if linux.is_some_and(|linux| linux.net_devices().as_ref().is_some_and(|all| !all.is_empty())) {
+        return refuse("linux.net_devices");
+    }
+    if linux.is_some_and(|linux| linux.intel_rdt().is_some()) {
+        return refuse("linux.rdt");
+    }
+    match linux.and_then(|linux| linux.resources().as_ref()).and_then(limit) {
+        Some(field) => refuse(&format!("linux.resources.{field}")),
+        None => Ok(()),
+    }
+}
+
+/// The first limit that the cgroup does not get.
+fn limit(limits: &LinuxResources) -> Option<&'static str> {
+    let memory = limits.memory().unwrap_or_default();
+    let cpu = limits.cpu().as_ref();
+    let table = [
+        ("memory.reservation", memory.reservation().is_some()),
+        ("memory.kernel_tcp", memory.kernel_tcp().is_some()),
+        ("memory.swappiness", memory.swappiness().is_some()),
+        ("memory.disable_oom_killer", memory.disable_oom_killer().unwrap_or(false)),
+        ("cpu.realtime_runtime", cpu.is_some_and(|cpu| cpu.realtime_runtime().is_some())),
+        ("cpu.realtime_period", cpu.is_some_and(|cpu| cpu.realtime_period().is_some())),
+        ("blockio_class", limits.block_io().is_some()),
+    ];
+    table.into_iter().find(|(_, asked)| *asked).map(|(field, _)| field)
+}
