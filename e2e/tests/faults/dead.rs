@@ -1,0 +1,177 @@
+//! What happens while no daemon is there, or none that knows.
+
+use crate::{SOON, pid_of, running, stat_of, unlimited, world};
+use e2e::pods::shell;
+use e2e::proto::{ContainerState, Mount};
+use e2e::stall::Stall;
+use e2e::wait;
+use e2e::world::{BUSYBOX, wait_exited};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// 500 lines of 100 bytes, and the time: 5 MB a second, if nobody is in the way.
+const BATCHES: usize = 1000;
+const WRITER: &str = r#"exec awk 'BEGIN {
+    pad = sprintf("%90s", ""); gsub(" ", "x", pad)
+    for (batch = 0; batch < 1000; batch++) {
+        for (line = 0; line < 500; line++) print batch * 500 + line, pad
+        fflush()
+        getline time < "/proc/uptime"; close("/proc/uptime"); print time > "/marker/times"; fflush("/marker/times")
+        system("usleep 9000")
+    }
+}'"#;
+
+/// F2.
+#[test]
+fn f2_a_writer_is_not_held_up_by_a_daemon_that_is_dead() {
+    let Some(mut world) = world() else { return };
+    let pod = world.pod("f2").unwrap();
+    let marker = world.isolation.directory("marker").unwrap();
+    let mut writer = unlimited("writer", WRITER);
+    let (container_path, host_path) = ("/marker".to_owned(), marker.display().to_string());
+    writer.mounts.push(Mount { container_path, host_path, ..Mount::default() });
+    let (_, id) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        running(&cri, &pod, &writer).await
+    });
+    let times = marker.join("times");
+    wait::until("the writer", SOON, || times.exists()).unwrap();
+    world.daemon.kill().unwrap();
+    let stall = Stall::watch();
+    let told = || fs::read_to_string(&times).unwrap_or_default();
+    let begun = told().lines().count();
+    wait::until("all batches", Duration::from_secs(180), || told().lines().count() == BATCHES).unwrap();
+    let seconds = |line: &str| line.split(' ').next().unwrap().parse::<f64>().unwrap();
+    let times: Vec<f64> = told().lines().skip(begun).map(seconds).collect();
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    // A batch sleeps 9 ms; three threads follow each other, and each may have to wait for a processor.
+    let allowed = Duration::from_millis(100) + 3 * stall.worst();
+    assert!(longest <= allowed.as_secs_f64(), "a write took {longest} s, {allowed:?} are allowed");
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        assert_eq!(wait_exited(&cri, &id, SOON).await.unwrap().exit_code, 0);
+    });
+    let lines = e2e::logs::read(&world.log("f2", "writer")).unwrap();
+    let numbers = lines.iter().map(|line| line.text.split(' ').next().unwrap().parse::<usize>().unwrap());
+    assert!(numbers.eq(0..BATCHES * 500), "a line is lost, doubled or torn");
+}
+
+/// F3.
+#[test]
+fn f3_a_container_that_ends_while_its_stop_is_killed_has_ended_with_its_code() {
+    let Some(mut world) = world() else { return };
+    let pod = world.pod("f3").unwrap();
+    let script = "trap 'echo asked; sleep 1; exit 43' TERM; echo up; while :; do usleep 10000; done";
+    let (pod_id, id, main) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let (pod_id, id) = running(&cri, &pod, &shell("main", BUSYBOX, script)).await;
+        let main = pid_of(&cri, &id).await;
+        let log = world.log("f3", "main");
+        let says = |word: &'static str| {
+            let log = log.clone();
+            tokio::task::spawn_blocking(move || {
+                wait::until(word, SOON, || fs::read_to_string(&log).is_ok_and(|text| text.contains(word)))
+            })
+        };
+        says("up").await.unwrap().unwrap();
+        let (other, held) = (world.daemon.client().await.unwrap(), id.clone());
+        tokio::spawn(async move { other.stop(&held, 30).await });
+        says("asked").await.unwrap().unwrap();
+        (pod_id, id, main)
+    });
+    world.daemon.kill().unwrap();
+    wait::until("its end", SOON, || stat_of(main).is_none_or(|stat| stat[0] == "Z")).unwrap();
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let status = wait_exited(&cri, &id, Duration::from_secs(5)).await.unwrap();
+        assert_eq!((status.exit_code, status.state()), (43, ContainerState::ContainerExited));
+        // The kubelet asks again.
+        cri.stop(&id, 30).await.unwrap();
+        cri.end_pod(&pod_id).await.unwrap();
+    });
+}
+
+/// F5.
+#[test]
+fn f5_an_init_process_that_somebody_kills_has_ended_by_that_signal() {
+    let Some(world) = world() else { return };
+    let pod = world.pod("f5").unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let (pod_id, id) = running(&cri, &pod, &shell("runs", BUSYBOX, "exec sleep 1000")).await;
+        let stall = Stall::watch();
+        let patience = || Duration::from_secs(1) + 3 * stall.worst();
+        kill(Pid::from_raw(pid_of(&cri, &id).await), Signal::SIGKILL).unwrap();
+        let status = wait_exited(&cri, &id, SOON).await.unwrap();
+        assert_eq!(status.exit_code, 137);
+
+        let id = cri.create(&pod_id, &shell("waits", BUSYBOX, "exec sleep 1000"), &pod).await.unwrap();
+        let killed = Instant::now();
+        kill(Pid::from_raw(pid_of(&cri, &id).await), Signal::SIGKILL).unwrap();
+        // Whether it is too late for a start is the supervisor's to see; that it has ended, everybody's.
+        if let Err(error) = cri.start(&id).await {
+            assert!(error.to_string().contains("ended"), "{error}");
+        }
+        let status = wait_exited(&cri, &id, SOON).await.unwrap();
+        assert!(killed.elapsed() <= patience(), "it takes {:?}", killed.elapsed());
+        assert_eq!(status.exit_code, 137, "{status:?}");
+        cri.end_pod(&pod_id).await.unwrap();
+    });
+}
+
+/// F10: while the daemon is dead the pod goes, and strangers get the ids that its processes had.
+#[test]
+fn f10_a_stranger_with_the_id_of_a_process_on_record_is_left_alone() {
+    let Some(mut world) = world() else { return };
+    let pod = world.pod("f10").unwrap();
+    let (pod_id, id, pids) = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let (pod_id, id) = running(&cri, &pod, &shell("main", BUSYBOX, "exec sleep 1000")).await;
+        let main = pid_of(&cri, &id).await;
+        let shim: i32 = stat_of(main).unwrap()[1].parse().unwrap();
+        (pod_id, id, [shim, main])
+    });
+    world.daemon.kill().unwrap();
+    for pid in pids {
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        wait::until("its end", SOON, || stat_of(pid).is_none()).unwrap();
+    }
+    let mut strangers: Vec<Child> = pids.into_iter().filter_map(stranger).collect();
+    if strangers.len() < pids.len() {
+        strangers.iter_mut().for_each(|child| drop(child.kill()));
+        need::skip(need::Need::Kernel, "this kernel gives no process an id of one's choice");
+        return;
+    }
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let status = wait_exited(&cri, &id, Duration::from_secs(5)).await.unwrap();
+        assert_ne!(status.state(), ContainerState::ContainerRunning);
+        cri.stop(&id, 0).await.unwrap();
+        cri.end_pod(&pod_id).await.unwrap();
+    });
+    for child in &mut strangers {
+        assert!(child.try_wait().unwrap().is_none(), "the stranger {} was killed", child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// A process with this id, which the kernel gives to the next one after `ns_last_pid`, if nobody else is faster.
+fn stranger(pid: i32) -> Option<Child> {
+    for _ in 0..200 {
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).ok()?;
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        if child.id().cast_signed() == pid {
+            return Some(child);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    None
+}

@@ -1,0 +1,60 @@
+//! Faults of the catalogue that no other scenario carries out, each named by its number: the daemon dead for long, killed
+//! in the middle of a stop, init processes that somebody kills, process ids that are taken again, a daemon without
+//! descriptors, crowds of exits and of commands, logs that are cut while they are flooded, clocks that jump.
+//!
+//! `docs/reliability.md` says for every fault which test it is.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
+
+mod clock;
+mod crowds;
+mod dead;
+mod floods;
+mod shortage;
+
+use e2e::client::Cri;
+use e2e::pods::shell;
+use e2e::proto::{ContainerConfig, PodSandboxConfig};
+use e2e::runtime::Kind;
+use e2e::world::{BUSYBOX, World};
+use std::time::Duration;
+
+/// Nothing here takes longer, unless it never comes.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A world on Corten: what is promised here the peer does not promise.
+fn world() -> Option<World> {
+    let world = World::new().unwrap()?;
+    if world.daemon.kind() == Kind::Corten {
+        return Some(world);
+    }
+    need::skip(need::Need::Corten, "Corten's own promise");
+    None
+}
+
+/// A container without limits.
+fn unlimited(name: &str, script: &str) -> ContainerConfig {
+    let mut config = shell(name, BUSYBOX, script);
+    config.linux.as_mut().unwrap().resources = None;
+    config
+}
+
+/// A pod with a container that runs; their ids.
+async fn running(cri: &Cri, pod: &PodSandboxConfig, container: &ContainerConfig) -> (String, String) {
+    cri.pull(BUSYBOX, None).await.unwrap();
+    let pod_id = cri.run_pod(pod).await.unwrap();
+    let id = cri.create(&pod_id, container, pod).await.unwrap();
+    cri.start(&id).await.unwrap();
+    (pod_id, id)
+}
+
+/// The process of a container, as the host sees it.
+async fn pid_of(cri: &Cri, id: &str) -> i32 {
+    i32::try_from(cri.container_info(id).await.unwrap()["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// The fields of `/proc/PID/stat` behind the name, while there is such a process: its state is the first.
+fn stat_of(pid: i32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    Some(rest.split_whitespace().map(str::to_owned).collect())
+}
