@@ -14,6 +14,8 @@ pub enum Entry {
     Symlink(String),
     /// A hard link to an earlier entry.
     Hardlink(String),
+    /// A named pipe.
+    Fifo,
 }
 
 /// A layer: entries with path, mode and owner, in order.
@@ -100,6 +102,10 @@ fn append(
         Entry::Hardlink(target) => {
             header.set_entry_type(tar::EntryType::Link);
             builder.append_link(&mut header, path, target)
+        }
+        Entry::Fifo => {
+            header.set_entry_type(tar::EntryType::Fifo);
+            builder.append_data(&mut header, path, std::io::empty())
         }
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
 mod archives;
+mod catalogue;
 mod cgroups;
 mod files;
 mod images;
