@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance bench reproducible lint audit fuzz install dist package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance bench reproducible lint audit fuzz install dist package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,13 @@ kill: ## The kill matrix of e2e/tests/kill: at every failpoint daemon or supervi
 attack: ## The attackers of e2e/tests/attack alone, on target/dist; prints a table
 	@e2e/setup.sh test
 	@e2e/attack.sh
+
+faults: ## Every test that docs/reliability.md names, and its list with what came of each (TEST='F2 S16' for some)
+	@e2e/setup.sh test
+	@e2e/build.sh
+	@e2e/failpoints.sh
+	@e2e/previous.sh
+	@e2e/faults.sh $(TEST)
 
 critest: ## The CRI's validation suite, on target/dist (RUNTIME=containerd: on the peer, with OCI_RUNTIME=corten-oci by that; CRITEST_FLAGS='--focus exec')
 	@e2e/setup.sh critest

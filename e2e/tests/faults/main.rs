@@ -2,7 +2,7 @@
 //! in the middle of a stop, init processes that somebody kills, process ids that are taken again, a daemon without
 //! descriptors, crowds of exits and of commands, logs that are cut while they are flooded, clocks that jump.
 //!
-//! `docs/reliability.md` says for every fault which test it is.
+//! `docs/reliability.md` says for every fault which test it is, and is held to it here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
 mod clock;
@@ -57,4 +57,42 @@ fn stat_of(pid: i32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The rows of a list: number, and the files with the tests that are named in them.
+fn rows(list: &str) -> impl Iterator<Item = (&str, Vec<(&str, &str)>)> {
+    list.lines().filter_map(|line| {
+        let [_, numbers, _, tests, _] = line.split('|').collect::<Vec<_>>().try_into().ok()?;
+        let named = tests.split(';').flat_map(|part| {
+            let mut quoted = part.split('`').skip(1).step_by(2);
+            let file = quoted.next().unwrap_or_default();
+            quoted.map(move |test| (file, test)).collect::<Vec<_>>()
+        });
+        Some((numbers.trim(), named.collect()))
+    })
+}
+
+#[test]
+fn every_number_of_the_catalogue_is_told_and_every_test_that_is_named_is_there() {
+    let root = e2e::tools::repository();
+    let list = std::fs::read_to_string(root.join("docs/reliability.md")).unwrap();
+    let mut named = 0;
+    for (numbers, tests) in
+        rows(&list).filter(|(numbers, _)| numbers.ends_with(|end: char| end.is_ascii_digit()))
+    {
+        assert!(!tests.is_empty(), "{numbers} has no test");
+        for (file, test) in tests {
+            let code = std::fs::read_to_string(root.join(file))
+                .unwrap_or_else(|error| panic!("{numbers}: {file}: {error}"));
+            assert!(code.contains(&format!("fn {test}(")), "{numbers}: {file} has no {test}");
+            named += 1;
+        }
+    }
+    assert!(named > 100, "{named}");
+    let words: Vec<&str> = list.split(|letter: char| !letter.is_ascii_alphanumeric()).collect();
+    for (kind, last) in [('F', 24), ('S', 25), ('A', 10)] {
+        for number in 1..=last {
+            assert!(words.contains(&format!("{kind}{number}").as_str()), "{kind}{number} is not told of");
+        }
+    }
 }
