@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const SHARED_DIRECTORIES: [&str; 2] = ["/run/netns", "/var/lib/cni"];
+const SHARED_DIRECTORIES: [&str; 3] = ["/run/netns", "/var/lib/cni", "/run/nri"];
 
 /// The namespaces and the directory of one scenario. It belongs to the thread that entered it: threads and processes
 /// that this thread starts afterwards live inside too.

@@ -45,7 +45,8 @@ BinaryName = "{runc}"
 Root = "{state}/runc"
 
 [plugins."io.containerd.nri.v1.nri"]
-disable = true
+plugin_path = "{data}/nri/plugins"
+plugin_config_path = "{data}/nri/conf.d"
 [plugins."io.containerd.internal.v1.opt"]
 path = "{data}/opt"
 [plugins."io.containerd.server.v1.grpc"]

@@ -13,6 +13,7 @@
 #   e2e/setup.sh kubelet  bench + the kubelet
 #   e2e/setup.sh cluster  kubelet + etcd, the control plane, kube-proxy, kubectl, CoreDNS, metrics-server and agnhost
 #   e2e/setup.sh suites   cluster + Kubernetes' own tests, and what the stand-ins of their images are made of
+#   e2e/setup.sh nri      run + plugins of others for the Node Resource Interface
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
 #
 # Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
@@ -111,7 +112,7 @@ go_program() {
     mkdir -p "$(dirname "$tools/$name")" "$(dirname "$stamp")"
     (cd "$module" && CGO_ENABLED=$cgo GOFLAGS="-buildvcs=false -mod=readonly" \
         nice timeout -k 10 2400 go $verb -trimpath -ldflags='-s -w' "$@" -o "$tools/$name.new" "$package")
-    mv "$tools/$name.new" "$tools/$name"
+    mv "$tools/$name.new" "$tools/$name" || return 1
     printf '%s\n' "$key" >"$stamp"
 }
 
@@ -177,6 +178,19 @@ peer() {
     go_tool containerd $containerd/cmd/containerd-shim-runc-v2 containerd-shim-runc-v2 0
     go_tool containerd $containerd/cmd/containerd containerd 0 \
         -ldflags="-s -w -X $containerd/version.Version=$(version_of containerd $containerd)"
+}
+
+# Plugins of others, unchanged. Where a proxy of Go modules does not hand out those of one of the two projects, the
+# others are built nevertheless, and what would use these says that it is skipped.
+nri_plugins() {
+    local plugin nri=github.com/containerd/nri/plugins more=github.com/containers/nri-plugins/cmd/plugins
+    mkdir -p "$tools/nri"
+    for plugin in logger differ template ulimit-adjuster {device,hook,network-device}-injector writable-cgroups; do
+        go_tool nri "$nri/$plugin" "nri/$plugin" 0 || { say "no $plugin to be had"; return 0; }
+    done
+    for plugin in topology-aware memory-qos; do
+        go_tool nri-plugins "$more/$plugin" "nri/$plugin" 0 || { say "no $plugin to be had"; return 0; }
+    done
 }
 
 # The kernel and the static busybox of the virtual machine: unpacked, not installed, because this machine has its own.
@@ -265,6 +279,10 @@ for what in "${@:-run}"; do
         ;;
     bench) bench_needs ;;
     package) packages binutils dpkg-dev mmdebstrap python3 rpm xz-utils ;;
+    nri)
+        run_needs
+        nri_plugins
+        ;;
     vm)
         packages qemu-system-x86 e2fsprogs kmod cpio apparmor sudo dbus
         guest
@@ -273,6 +291,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, suites, package, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, suites, package, nri, vm, fuzz)" ;;
     esac
 done

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(wrong(Outcome::Skipped("other".to_owned()), "AppArmor should x", false), 1);
         assert_eq!(wrong(skip(), "Streaming", false), 1);
         let unasked = Outcome::Skipped("NRI socket not configured (use -nri-socket flag)".to_owned());
-        assert_eq!(wrong(unasked, "NRI should x", false), 0);
+        assert_eq!(wrong(unasked, "NRI should x", false), 1);
     }
 
     #[test]

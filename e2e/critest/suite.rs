@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Where both runtimes listen for plugins.
+const NRI_SOCKET: &str = "/var/run/nri/nri.sock";
 /// The name of the report.
 const REPORT: &str = "report.json";
 
@@ -65,6 +67,8 @@ fn arguments(cli: &Cli, socket: &Path, temporary: &Path) -> Vec<String> {
     let mut list = vec![
         format!("--runtime-endpoint=unix://{}", socket.display()),
         format!("--config={}", temporary.join("none.yaml").display()),
+        // The isolation has a directory of its own there.
+        format!("--nri-socket={NRI_SOCKET}"),
         format!("--runtime-service-timeout={}s", cli.service_timeout),
         format!("--image-service-timeout={}s", cli.service_timeout),
         "--ginkgo.no-color".to_owned(),

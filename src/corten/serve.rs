@@ -4,7 +4,9 @@ use crate::config::{self, Config, Fingerprint, Loaded};
 use crate::error::Error;
 use crate::lock::DirectoryLock;
 use crate::logging::{self, LevelHandle};
-use crate::metrics::{self, ConfigMetrics, Node, NodeCollector, OperationCollector, PodCollector, server};
+use crate::metrics::{
+    self, ConfigMetrics, Node, NodeCollector, OperationCollector, PluginCollector, PodCollector, server,
+};
 use crate::reload::{ConfigStatus, Reloader, Source, Takers};
 use crate::signals::Signals;
 use crate::socket::Socket;
@@ -104,6 +106,7 @@ async fn run(begun: Begun) -> Result<(), Error> {
     let Opened { engine, images, network } = open(&config, &registry).await?;
     registry.register(Box::new(PodCollector::new(engine.clone())?))?;
     registry.register(Box::new(OperationCollector::new(engine.clone())?))?;
+    registry.register(Box::new(PluginCollector::new(engine.clone())?))?;
     let node = Node::new(engine.clone(), &config);
     registry.register(Box::new(NodeCollector::new(node.clone())?))?;
     health.watch(node);
@@ -158,6 +161,7 @@ async fn run(begun: Begun) -> Result<(), Error> {
     stop.cancel();
     engine.end_subscriptions();
     let drained = drain(served, &engine, Duration::from_secs(reloader.config().daemon.drain_seconds)).await;
+    engine.leave_plugins().await;
     traces.end().await;
     drained
 }

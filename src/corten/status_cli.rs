@@ -129,6 +129,7 @@ fn status_text(status: &StatusView) -> String {
     if let Some(recovery) = &status.recovery {
         lines.add("recovery", &format!("{} pods in {:.3} s, at the start", recovery.pods, recovery.seconds));
     }
+    plugins(status, &mut lines);
     operations(status, &mut lines);
     lines.0
 }
@@ -144,6 +145,30 @@ fn configuration(status: &StatusView, lines: &mut Lines) {
     }
     if !status.config.waiting_for_restart.is_empty() {
         lines.add("wait for restart", &status.config.waiting_for_restart.join(", "));
+    }
+}
+
+fn plugins(status: &StatusView, lines: &mut Lines) {
+    for plugin in &status.plugins {
+        let state = if plugin.connected { "connected" } else { "not connected" };
+        let process = plugin.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+        let from = if plugin.started_here { ", started here" } else { "" };
+        let restarts = match plugin.restarts {
+            0 => String::new(),
+            restarts => format!(", came back {restarts} times"),
+        };
+        let waits = plugin.waits_for.as_ref().map(|waits| {
+            format!("; is asked {} and has not answered for {:.3} s", waits.stage, waits.age_seconds)
+        });
+        let said = format!(
+            "{} {state}{process}{from}{restarts}: {} requests, {} adjusted, {} failed{}",
+            plugin.name,
+            plugin.requests,
+            plugin.adjustments,
+            plugin.failures,
+            waits.unwrap_or_default()
+        );
+        lines.add("nri plugin", &said);
     }
 }
 

@@ -226,6 +226,12 @@ pub enum EngineError {
     /// A scope or a slice.
     #[error(transparent)]
     Systemd(#[from] systemd::SystemdError),
+    /// A plugin's word.
+    #[error(transparent)]
+    Nri(#[from] nri::Error),
+    /// What a plugin wants cannot be.
+    #[error(transparent)]
+    NriLimit(#[from] nri::view::LimitError),
     /// A subscriber that does not keep up.
     #[error("the client is {missed} events behind: it has to subscribe again and to list what there is")]
     Lagging {
@@ -331,6 +337,8 @@ impl EngineError {
             Self::NotUndone { failure, .. } => failure.kind(),
             Self::Oci(error) => error.kind(),
             Self::Systemd(error) => error.kind(),
+            // Not the request is wrong, but what the node adds to it.
+            Self::Nri(_) | Self::NriLimit(_) => ErrorKind::FailedPrecondition,
             Self::Joined(error) => error.kind(),
         }
     }

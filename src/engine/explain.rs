@@ -130,6 +130,16 @@ impl Engine {
         let busy = operations.iter().filter(|one| one.in_flight && !one.stages.is_empty());
         explanation.waits.extend(busy.map(PastView::now));
         explanation.waits.extend(plugins(&pod.id));
+        if in_flight.iter().any(|one| one.stages.iter().any(|stage| stage.in_flight && stage.stage == "nri"))
+        {
+            let asked = self.plugins().into_iter().filter_map(|plugin| Some((plugin.name, plugin.pending?)));
+            explanation.waits.extend(asked.map(|(name, (request, age))| {
+                format!(
+                    "NRI plugin {name} is asked {request}, and has not answered for {:.3} s",
+                    age.as_secs_f64()
+                )
+            }));
+        }
         let processes = processes(words);
         let shim = pod.supervisor_pid().into_iter();
         let own = std::process::id().cast_signed();

@@ -2,6 +2,7 @@
 
 use crate::container::ExecTemplate;
 use crate::error::EngineError;
+use crate::nri::{ContainerMarks, PodMarks};
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
 use crate::snapshot::{ContainerView, PodView, UserView};
@@ -33,6 +34,8 @@ pub(crate) struct Pod {
     pub(crate) telling: Mutex<()>,
     /// Nobody else's while the pod is there (SELinux).
     pub(crate) level: OnceLock<oci::selinux::Reserved>,
+    /// What plugins know of it.
+    pub(crate) nri: PodMarks,
     /// Clients know its id.
     published: AtomicBool,
     /// Its supervisor lives, and cannot be talked to.
@@ -67,6 +70,7 @@ impl Pod {
             sampler: Sampler::default(),
             telling: Mutex::new(()),
             level: OnceLock::new(),
+            nri: PodMarks::default(),
             published: AtomicBool::new(record.state != SandboxState::Creating),
             stranded: AtomicBool::new(false),
             plated: AtomicBool::new(false),
@@ -250,6 +254,10 @@ pub(crate) struct Container {
     pub(crate) sampler: Sampler,
     pub(crate) layer: Layer,
     pub(crate) load: Load,
+    /// What plugins know of it.
+    pub(crate) nri: ContainerMarks,
+    /// Whether its spec has hooks; unset after a restart.
+    pub(crate) has_hooks: OnceLock<bool>,
     /// Clients see it: its creation has been answered, or will be.
     published: AtomicBool,
     record: Mutex<ContainerRecord>,
@@ -258,17 +266,6 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// The OCI runtime spec, as it was written when the container was made. Blocks.
-    pub(crate) fn read_spec(&self) -> Result<oci_spec::runtime::Spec, EngineError> {
-        let path = self.pod.files.spec(&self.id);
-        let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
-            operation: "decode",
-            id: self.id.to_string(),
-            source,
-        })
-    }
-
     pub(crate) fn new(record: ContainerRecord, pod: Arc<Pod>) -> Arc<Self> {
         let (state, _) = watch::channel(record.state.clone());
         Arc::new(Self {
@@ -284,6 +281,8 @@ impl Container {
             sampler: Sampler::default(),
             layer: Layer::default(),
             load: Load::default(),
+            nri: ContainerMarks::default(),
+            has_hooks: OnceLock::new(),
             published: AtomicBool::new(false),
             record: Mutex::new(record),
             state,

@@ -22,6 +22,7 @@ mod live;
 mod metrics;
 mod mirror;
 mod names;
+mod nri;
 mod operations;
 mod pod;
 mod preflight;
@@ -45,6 +46,9 @@ mod tests;
 mod trial;
 mod userns;
 
+pub use ::nri::{
+    Calls as NriCalls, LATENCY as NRI_LATENCY, Origin as NriOrigin, PluginStatus as NriPluginStatus,
+};
 pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain, printable};
 pub use events::{Event, EventKind, Subscription};
@@ -55,6 +59,7 @@ pub use handlers::{HandlerInfo, HandlerKind, HandlerSettings};
 pub use identity::{ContainerIdentity, Identity};
 pub use images::Images;
 pub use inhabitant::{FirstProcess, Inhabitant};
+pub use nri::{NriSettings, NriValidatorSettings};
 pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use operations::{OperationView, PastView, SessionVerb, StageView};
 pub use pod::Pods;
@@ -157,6 +162,8 @@ impl Engine {
         tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
         let (core, containers, pods) = (engine.core.clone(), engine.containers.clone(), engine.pods.clone());
         Arc::new(Recovery { core, containers, pods }).recover(durable).await?;
+        // Only now is there a truth that they can be told.
+        engine.serve_plugins();
         Ok(Arc::new(engine))
     }
 
@@ -179,6 +186,8 @@ impl Engine {
             events: events::Events::new(registry.clone(), limits.clone()),
             tree: pod::Tree::new(cgroups.clone(), driver, parent, registry.clone()),
             labels: selinux::Labelling::new(policy),
+            nri: ::nri::Nri::new(),
+            reactor: tokio::runtime::Handle::current(),
             shim_binary,
             cgroups,
             registry,

@@ -11,7 +11,7 @@ const STAGE_SECONDS: [f64; 16] =
 const USUAL_EXITS: [(&str, &str); 5] =
     [("Completed", "0"), ("Error", "1"), ("Error", "137"), (OOM_KILLED, "137"), ("StartError", "128")];
 /// The stages: these have series from the start, or the mean of the first few would be of nothing.
-const STAGES: [&str; 16] = [
+const STAGES: [&str; 17] = [
     "network",
     "netns",
     "cni_add",
@@ -23,6 +23,7 @@ const STAGES: [&str; 16] = [
     "plan",
     "root",
     "start",
+    "nri",
     "kill_containers",
     "cni_del",
     "supervisor_end",

@@ -148,6 +148,24 @@ impl Drop for Listed {
 /// A stage of the current verb, until it is dropped.
 pub(crate) struct Stage(Option<(Arc<Operation>, &'static str)>);
 
+/// The verb that is carried out here, for threads of others that work for it.
+pub(crate) struct Current(Option<Arc<Operation>>);
+
+/// What is carried out by this task.
+pub(crate) fn current() -> Current {
+    Current(CURRENT.try_with(Arc::clone).ok())
+}
+
+impl Current {
+    /// Works for the verb on another thread.
+    pub(crate) fn within<T>(self, work: impl FnOnce() -> T) -> T {
+        match self.0 {
+            Some(operation) => CURRENT.sync_scope(operation, work),
+            None => work(),
+        }
+    }
+}
+
 /// Says that the current verb, where there is one, is in a stage from now on.
 pub(crate) fn stage(name: &'static str) -> Stage {
     Stage(CURRENT.try_with(Arc::clone).ok().map(|operation| {

@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use crate::handlers::HandlerSettings;
+use crate::nri::NriSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,6 +40,9 @@ pub struct Settings {
     /// The `[handlers.NAME]` sections of the configuration.
     #[serde(skip)]
     pub handlers: BTreeMap<String, HandlerSettings>,
+    /// The `[nri]` section.
+    #[serde(skip)]
+    pub nri: NriSettings,
     /// Capabilities of a container that asks for no change.
     pub default_capabilities: Vec<String>,
     /// Kernel parameters of pods, in namespaces of their own, that ask for no other value; empty: the kernel's.
@@ -78,6 +82,7 @@ impl Default for Settings {
             cgroup_parent: String::new(),
             default_handler: "native".to_owned(),
             handlers: BTreeMap::new(),
+            nri: NriSettings::default(),
             default_capabilities: [
                 "CHOWN",
                 "DAC_OVERRIDE",

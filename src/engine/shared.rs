@@ -34,6 +34,10 @@ pub(crate) struct Core {
     pub(crate) operations: Arc<Operations>,
     pub(crate) trash: sys::tree::Trash,
     pub(crate) labels: Labelling,
+    /// Plugins that see and adjust pods and containers.
+    pub(crate) nri: nri::Nri,
+    /// For threads that are none of the reactor's.
+    pub(crate) reactor: tokio::runtime::Handle,
     pub(crate) events: Events,
     /// Mutating verbs under way.
     pub(crate) work: tokio_util::task::TaskTracker,

@@ -40,6 +40,48 @@ pub(crate) struct StatusView {
     /// What was taken over when the daemon started.
     pub(crate) recovery: Option<Recovery>,
     pub(crate) operations: Vec<Operation>,
+    /// Plugins of the Node Resource Interface, in the order in which they are asked.
+    #[serde(default)]
+    pub(crate) plugins: Vec<Plugin>,
+}
+
+/// A plugin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Plugin {
+    /// Index and name.
+    pub(crate) name: String,
+    /// Whether the daemon started it, or it came by itself.
+    pub(crate) started_here: bool,
+    pub(crate) pid: Option<u32>,
+    pub(crate) connected: bool,
+    /// Unix time in seconds: since when.
+    pub(crate) since: u64,
+    pub(crate) restarts: u64,
+    pub(crate) requests: u64,
+    pub(crate) adjustments: u64,
+    pub(crate) failures: u64,
+    /// What it is asked at this moment.
+    pub(crate) waits_for: Option<Stage>,
+}
+
+impl From<engine::NriPluginStatus> for Plugin {
+    fn from(plugin: engine::NriPluginStatus) -> Self {
+        let sum = |count: fn(&engine::NriCalls) -> u64| plugin.calls.iter().map(count).sum();
+        Self {
+            requests: sum(|calls| calls.total),
+            adjustments: sum(|calls| calls.adjusted),
+            failures: sum(|calls| calls.refused + calls.unanswered),
+            name: plugin.name,
+            started_here: plugin.origin == engine::NriOrigin::Installed,
+            pid: plugin.pid,
+            connected: plugin.connected,
+            since: plugin.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            restarts: plugin.restarts,
+            waits_for: plugin
+                .pending
+                .map(|(request, age)| Stage { stage: request.to_owned(), age_seconds: age.as_secs_f64() }),
+        }
+    }
 }
 
 /// A condition of CRI Status.
@@ -152,6 +194,7 @@ impl Server {
             started_at: self.started_at,
             uptime_seconds: now.saturating_sub(self.started_at),
             conditions: conditions(&status),
+            plugins: self.engine.plugins().into_iter().map(Into::into).collect(),
             config: self.reloader.status(),
             settings: config::differing(&config),
             network: self.network.in_force(),

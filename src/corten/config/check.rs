@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, refused: &[String]) -> Vec<Invalid> {
     findings.runtime(&config.runtime);
     findings.engine(&config.engine());
     findings.stream(&config.stream);
+    findings.nri(config);
     findings.found
 }
 
@@ -157,6 +158,22 @@ impl Findings<'_> {
             [&settings.tls_cert_file, &settings.tls_key_file],
         );
         self.range("stream.idle_timeout_seconds", settings.idle_timeout_seconds, 1..=7 * 86_400);
+    }
+
+    fn nri(&mut self, config: &Config) {
+        let settings = &config.nri;
+        self.socket("nri.socket_path", &settings.socket_path);
+        if settings.socket_path == config.socket && self.are_right(&["socket", "nri.socket_path"]) {
+            self.refuse("nri.socket_path", "is the CRI's own socket".to_owned());
+        }
+        self.directory("nri.plugin_path", &settings.plugin_path);
+        self.directory("nri.plugin_config_path", &settings.plugin_config_path);
+        for (key, millis) in [
+            ("nri.plugin_registration_timeout_ms", settings.plugin_registration_timeout_ms),
+            ("nri.plugin_request_timeout_ms", settings.plugin_request_timeout_ms),
+        ] {
+            self.range(key, millis, 10..=600_000);
+        }
     }
 
     /// A certificate and its key.

@@ -81,6 +81,14 @@ pub(super) const KEYS: &[(&str, When)] = &[
     ("stream.tls_key_file", Restart),
     ("stream.idle_timeout_seconds", Live),
     ("kubelet.cadvisor_socket", Restart),
+    ("nri.enable", Restart),
+    ("nri.socket_path", Restart),
+    ("nri.plugin_path", Restart),
+    ("nri.plugin_config_path", Restart),
+    ("nri.plugin_registration_timeout_ms", Restart),
+    ("nri.plugin_request_timeout_ms", Restart),
+    ("nri.disable_connections", Restart),
+    ("nri.default_validator", Restart),
     ("handlers", Live),
 ];
 

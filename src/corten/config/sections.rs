@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) stream: stream::Settings,
     /// What the kubelet needs beside the CRI.
     pub(crate) kubelet: Kubelet,
+    /// Plugins that see and adjust pods and containers.
+    pub(crate) nri: engine::NriSettings,
     /// Ways of running containers beside the built-in one, by the name that a RuntimeClass gives.
     pub(crate) handlers: BTreeMap<String, engine::HandlerSettings>,
 }
@@ -42,7 +44,8 @@ pub(crate) struct Config {
 impl Config {
     /// The settings of pods and containers, with the handlers.
     pub(crate) fn engine(&self) -> engine::Settings {
-        engine::Settings { handlers: self.handlers.clone(), ..self.runtime.clone() }
+        let (handlers, nri) = (self.handlers.clone(), self.nri.clone());
+        engine::Settings { handlers, nri, ..self.runtime.clone() }
     }
 }
 
@@ -61,6 +64,7 @@ impl Default for Config {
             runtime: engine::Settings::default(),
             stream: stream::Settings::default(),
             kubelet: Kubelet::default(),
+            nri: engine::NriSettings::default(),
             handlers: BTreeMap::new(),
         }
     }

@@ -4,6 +4,7 @@ mod config;
 mod guard;
 mod node;
 mod operations;
+mod plugins;
 mod pods;
 mod process;
 pub(crate) mod server;
@@ -13,6 +14,7 @@ use prometheus::{IntGauge, Opts, Registry};
 pub(crate) use config::ConfigMetrics;
 pub(crate) use node::{Node, NodeCollector};
 pub(crate) use operations::OperationCollector;
+pub(crate) use plugins::PluginCollector;
 pub(crate) use pods::PodCollector;
 use process::ProcessCollector;
 

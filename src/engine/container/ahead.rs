@@ -1,7 +1,7 @@
 //! The cgroups of a container, made beside its plan: with a directory in each hierarchy of v1 they take as long as all the
 //! rest of planning.
 
-use super::prepare::Draft;
+use super::draft::Draft;
 use crate::error::EngineError;
 use crate::in_memory::Pod;
 use crate::record;

@@ -1,7 +1,8 @@
 //! CreateContainer: image and request become a spec, the spec a plan, and the shim builds everything up to the
 //! point where only exec is missing. A failure leaves nothing.
 
-use super::prepare::Draft;
+use super::draft::Draft;
+use super::prepare::Prepared;
 use crate::Containers;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
@@ -118,7 +119,8 @@ impl Containers {
             .ok_or_else(|| EngineError::NoSuchImage(config.image.image.clone()))?;
         self.core.images.hold(&image.id, id.as_str())?;
         let draft = Draft::new(id, pod, config, image, self.core.live.load_full());
-        let (container, plan) = self.core.stage("plan", self.prepare(draft)).await?;
+        let prepared = self.core.stage("plan", self.prepare(draft)).await?;
+        let Prepared { container, plan, mut section } = prepared;
         ticket.stage("setting up its root");
         let supervisor = pod.live_supervisor("create container", id.as_str())?;
         let answered = async {
@@ -133,6 +135,7 @@ impl Containers {
         container.set_pid(pid.map_err(|error| self.blame_limit(&container, error))?);
         failpoint::reach!("engine.create.answered")?;
         container.publish();
+        self.core.tell_created(&container, &mut section).await;
         self.core.events.tell(&container, EventKind::Created);
         self.record(&container)
     }

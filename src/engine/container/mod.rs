@@ -3,6 +3,7 @@
 mod ahead;
 mod attach;
 mod create;
+mod draft;
 mod exec;
 mod list;
 mod log;
@@ -17,6 +18,7 @@ mod update;
 mod volumes;
 
 pub use attach::{AttachSession, SharedStdin};
+pub(crate) use draft::Draft;
 pub use exec::ExecOutput;
 pub(crate) use exec::ExecTemplate;
 pub use open_exec::{ExecEnd, ExecSession, OpenExec};
@@ -54,19 +56,37 @@ impl Containers {
     }
 }
 
+impl Container {
+    /// The OCI runtime spec, as it was written when the container was made. Blocks.
+    pub(crate) fn read_spec(&self) -> Result<oci_spec::runtime::Spec, EngineError> {
+        let path = self.pod.files.spec(&self.id);
+        let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
+        serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+            operation: "decode",
+            id: self.id.to_string(),
+            source,
+        })
+    }
+}
+
 /// Whom the container's filter asks. Its bundle, to an agent, is where the spec lies.
 fn agent(container: &Container, spec: &Spec) -> Result<Option<SeccompAgent>, EngineError> {
     Ok(oci::seccomp::agent(spec, &container.id, &container.pod.files.containers())?)
 }
 
 impl Containers {
+    /// What all use cases share.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// A shim reports an exit: the record first, then everybody who waits.
-    pub(crate) fn exited(&self, record: &ExitRecord) {
+    pub(crate) fn exited(self: &Arc<Self>, record: &ExitRecord) {
         self.ended(record, "");
     }
 
     /// The same with a word for people on why, where the record has none.
-    fn ended(&self, record: &ExitRecord, why: &str) {
+    fn ended(self: &Arc<Self>, record: &ExitRecord, why: &str) {
         let Some(container) = self.core.registry.any_container(&record.id) else {
             tracing::debug!(container_id = %record.id, "an exit of a container that is removed");
             return;
@@ -84,7 +104,9 @@ impl Containers {
         } else {
             exit.message = told_by_runtime(&container, exit.message);
         }
+        let section = self.core.section(nri::api::Event::StopContainer);
         if self.publish(&container, ContainerEvent::Exited(exit.clone())) {
+            self.tell_stopped_behind(&container, section);
             failpoint::pass!("engine.exit.published");
             self.core.metrics.exit(&exit.reason, exit.code);
             tell_exit(&container, record.started_at_ns, &exit);

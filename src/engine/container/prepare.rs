@@ -5,81 +5,26 @@
 
 use super::ahead::Ahead;
 use super::create::stopping;
+use super::draft::Draft;
 use super::exec::ExecTemplate;
 use super::volumes::Volumes;
 use crate::error::EngineError;
 use crate::handlers::Home;
-use crate::in_memory::{Container, Pod};
+use crate::in_memory::Container;
 use crate::live::Live;
 use crate::record::{self, ContainerRecord};
-use crate::strangers::{Blocked, Lasting};
-use crate::{Containers, now};
-use image::Image;
-use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig};
+use crate::strangers::Lasting;
+use crate::{Containers, now, operations};
+use model::{ContainerConfig, ContainerState, NamespaceMode, SandboxConfig};
+use nri::Section;
+use nri::api::Event;
 use oci_spec::runtime::Spec;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use sys::sync::lock;
 use wire::plan::{ContainerPlan, PidNamespace, Stdio};
-
-/// A container that is to be made.
-pub(super) struct Draft {
-    pub(super) id: ContainerId,
-    pub(super) pod: Arc<Pod>,
-    config: Arc<ContainerConfig>,
-    image: Arc<Image>,
-    run: oci::spec::ImageConfig,
-    /// The settings that it is made by, from beginning to end.
-    pub(super) live: Arc<Live>,
-    /// The mount at whose path of the host the work is.
-    at: AtomicUsize,
-}
-
-impl Draft {
-    pub(super) fn new(
-        id: &ContainerId,
-        pod: &Arc<Pod>,
-        config: Arc<ContainerConfig>,
-        image: Arc<Image>,
-        live: Arc<Live>,
-    ) -> Arc<Self> {
-        let run = run_config(&image);
-        let at = AtomicUsize::new(0);
-        Arc::new(Self { id: id.clone(), pod: pod.clone(), config, image, run, live, at })
-    }
-
-    fn log_path(&self) -> String {
-        log_path(&self.pod.config(), &self.config)
-    }
-
-    /// Looks once at every path that is to be mounted, so that one that does not answer is known.
-    fn look(&self) {
-        let paths = self.config.mounts.iter().map(|mount| mount.host_path.as_ref()).enumerate();
-        for (index, path) in paths.filter_map(|(index, path)| Some((index, path?))) {
-            self.at.store(index, Ordering::Relaxed);
-            // What is there and how, the planner decides.
-            let _ = fs::metadata(path);
-        }
-        self.at.store(usize::MAX, Ordering::Relaxed);
-    }
-
-    fn blocked(&self, why: &Blocked) -> EngineError {
-        let seconds = match why {
-            Blocked::Stopping => return stopping(&self.pod),
-            Blocked::Died => return EngineError::TaskDied("CreateContainer"),
-            Blocked::Unanswered { seconds } => *seconds,
-        };
-        let at = self.at.load(Ordering::Relaxed);
-        let (field, path) = match self.config.mounts.get(at).and_then(|mount| mount.host_path.as_ref()) {
-            Some(path) => (format!("config.mounts[{at}].host_path"), path.as_path().to_path_buf()),
-            None => ("config.mounts or config.log_path".to_owned(), PathBuf::from(self.log_path())),
-        };
-        EngineError::Unanswered { field, path, seconds }
-    }
-}
 
 /// What the image says.
 struct Found {
@@ -87,16 +32,37 @@ struct Found {
     volumes: Volumes,
 }
 
+/// What is decided, and made for it outside of the container's own places.
+struct Decided {
+    found: Found,
+    record: ContainerRecord,
+    spec: Arc<Spec>,
+    sources: Vec<PathBuf>,
+    section: Section,
+}
+
+/// A container of which the shim is to be asked.
+pub(super) struct Prepared {
+    pub(super) container: Arc<Container>,
+    pub(super) plan: ContainerPlan,
+    /// To be committed once it is published.
+    pub(super) section: Section,
+}
+
 impl Containers {
     /// Decides everything, then records it, then makes what the shim needs to find.
-    pub(super) async fn prepare(
-        self: &Arc<Self>,
-        draft: Arc<Draft>,
-    ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
+    pub(super) async fn prepare(self: &Arc<Self>, draft: Arc<Draft>) -> Result<Prepared, EngineError> {
         let (ahead, begun) = self.begin_cgroups(&draft).unzip();
         let (this, held) = (self.clone(), draft.clone());
         let ahead = ahead.unwrap_or_else(Ahead::nothing);
-        let work = move |lasting: &Lasting| this.decide_and_make(&held, &ahead, lasting);
+        let operation = operations::current();
+        let work = move |lasting: &Lasting| {
+            let made = operation.within(|| this.decide_and_make(&held, &ahead, lasting));
+            if made.is_err() {
+                this.untell(&held);
+            }
+            made
+        };
         let made = self.strangers.run(&draft.pod, work).await;
         let made = made.map_err(|why| draft.blocked(&why)).flatten();
         match (made, begun) {
@@ -117,17 +83,17 @@ impl Containers {
 
     /// Blocks, perhaps for ever.
     fn decide_and_make(
-        &self,
+        self: &Arc<Self>,
         draft: &Draft,
         ahead: &Ahead,
         lasting: &Lasting,
-    ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
+    ) -> Result<Prepared, EngineError> {
         let found = self.look_up(draft)?;
-        let (spec, made) = self.outside(draft, &found)?;
+        let decided = self.outside(draft, found)?;
         if lasting.begin() {
-            return self.inside(draft, &spec, made, (found, ahead));
+            return self.inside(draft, decided, ahead);
         }
-        self.unmake(draft.id.as_str(), &made);
+        self.unmake(draft.id.as_str(), &decided.sources);
         Err(stopping(&draft.pod))
     }
 
@@ -138,20 +104,26 @@ impl Containers {
         Ok(Found { user, volumes: self.volumes(&draft.id, &draft.config, &draft.image)? })
     }
 
-    /// Everything that touches paths of the host which the request names: the spec, and then the directories that were
-    /// made for mounts. One of these may block it for ever.
-    fn outside(&self, draft: &Draft, found: &Found) -> Result<(Spec, Vec<PathBuf>), EngineError> {
+    /// Everything that touches paths of the host which the request names: the spec, which plugins may change, and then
+    /// the directories that were made for mounts. One of these may block it for ever.
+    fn outside(self: &Arc<Self>, draft: &Draft, found: Found) -> Result<Decided, EngineError> {
         draft.look();
-        let (pod, config) = (&draft.pod, &draft.config);
-        let spec = self.spec(draft, found)?;
-        draft.live.handlers.of(pod).check_container(&pod.config(), &spec)?;
-        oci::spec::stop_signal(config, &draft.run)?;
-        let mut made = Vec::new();
-        let outcome = self.furnish_outside(draft, &spec, &mut made);
-        if outcome.is_err() {
-            self.unmake(draft.id.as_str(), &made);
+        let pod = &draft.pod;
+        let mut spec = self.spec(draft, &found)?;
+        let mut record = new_record(draft, &found)?;
+        let mut section = self.core.section(Event::CreateContainer);
+        if !section.is_idle() {
+            self.adjust(draft, &mut record, &mut spec, &mut section)?;
         }
-        outcome.map(|()| (spec, made))
+        draft.live.handlers.of(pod).check_container(&pod.config(), &spec)?;
+        let mut sources = Vec::new();
+        match self.furnish_outside(draft, &spec, &mut sources) {
+            Ok(()) => Ok(Decided { found, record, spec: Arc::new(spec), sources, section }),
+            Err(error) => {
+                self.unmake(draft.id.as_str(), &sources);
+                Err(error)
+            }
+        }
     }
 
     fn furnish_outside(
@@ -170,46 +142,26 @@ impl Containers {
     }
 
     /// Records the container and makes what is its own.
-    fn inside(
-        &self,
-        draft: &Draft,
-        spec: &Spec,
-        made: Vec<PathBuf>,
-        (found, ahead): (Found, &Ahead),
-    ) -> Result<(Arc<Container>, ContainerPlan), EngineError> {
-        let Draft { id, pod, config, image, run, .. } = draft;
-        let record = ContainerRecord {
-            id: id.clone(),
-            sandbox_id: pod.id.clone(),
-            state: ContainerState::Created,
-            created_at: now(),
-            image_id: image.id.clone(),
-            image_ref: image
-                .reference_for(&[&config.image.image, &config.image.user_specified_image])
-                .to_owned(),
-            rootfs: image.rootfs.clone(),
-            image_volumes: found.volumes.mounted,
-            log_path: draft.log_path(),
-            uid: found.user.uid,
-            gid: found.user.gid,
-            groups: found.user.groups,
-            stop_signal: oci::spec::stop_signal(config, run)?,
-            updated: None,
-            config: config.clone(),
-        };
+    fn inside(&self, draft: &Draft, decided: Decided, ahead: &Ahead) -> Result<Prepared, EngineError> {
+        let Decided { found, record, spec, sources, section } = decided;
+        let (id, pod) = (&draft.id, &draft.pod);
         let container = Container::new(record, pod.clone());
-        *lock(&container.sources) = made;
+        *lock(&container.sources) = sources;
+        if draft.asked.get().is_some() {
+            container.nri.ask(spec.clone());
+        }
+        let _ = container.has_hooks.set(spec.hooks().is_some());
         self.core.registry.add_container(container.clone());
         // Until the record is written, the spec alone is the journal of a container under construction.
-        record::write(&pod.files.spec(id.as_str()), id.as_str(), spec)?;
+        record::write(&pod.files.spec(id.as_str()), id.as_str(), &*spec)?;
         failpoint::reach!("engine.create.recorded")?;
-        self.make_layers(&container, spec, &found.volumes.anonymous)?;
+        self.make_layers(&container, &spec, &found.volumes.anonymous)?;
         failpoint::reach!("engine.create.layers")?;
-        let plan = self.furnish(&container, spec, &found.volumes.images, (ahead, &draft.live))?;
+        let plan = self.furnish(&container, &spec, &found.volumes.images, (ahead, &draft.live))?;
         let template = ExecTemplate::new(plan.process.clone(), plan.cgroup.clone());
         // Nobody else knows the container yet.
         let _ = container.exec.set(template);
-        Ok((container, plan))
+        Ok(Prepared { container, plan, section })
     }
 
     fn spec(&self, draft: &Draft, found: &Found) -> Result<Spec, EngineError> {
@@ -334,21 +286,29 @@ impl Containers {
     }
 }
 
-fn mount_label(spec: &Spec) -> &str {
-    spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default()
+fn new_record(draft: &Draft, found: &Found) -> Result<ContainerRecord, EngineError> {
+    let Draft { id, pod, config, image, run, .. } = draft;
+    Ok(ContainerRecord {
+        id: id.clone(),
+        sandbox_id: pod.id.clone(),
+        state: ContainerState::Created,
+        created_at: now(),
+        image_id: image.id.clone(),
+        image_ref: image.reference_for(&[&config.image.image, &config.image.user_specified_image]).to_owned(),
+        rootfs: image.rootfs.clone(),
+        image_volumes: found.volumes.mounted.clone(),
+        log_path: draft.log_path(),
+        uid: found.user.uid,
+        gid: found.user.gid,
+        groups: found.user.groups.clone(),
+        stop_signal: oci::spec::stop_signal(config, run)?,
+        updated: None,
+        config: config.clone(),
+    })
 }
 
-/// The part of the image that decides how it runs.
-fn run_config(image: &Image) -> oci::spec::ImageConfig {
-    let config = &image.config;
-    oci::spec::ImageConfig {
-        env: config.env.clone(),
-        entrypoint: config.entrypoint.clone(),
-        cmd: config.cmd.clone(),
-        user: config.user.clone(),
-        working_dir: config.working_dir.clone(),
-        stop_signal: config.stop_signal.clone().unwrap_or_default(),
-    }
+fn mount_label(spec: &Spec) -> &str {
+    spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default()
 }
 
 fn pid_namespace(config: &ContainerConfig) -> PidNamespace {
@@ -358,16 +318,6 @@ fn pid_namespace(config: &ContainerConfig) -> PidNamespace {
         NamespaceMode::Container => PidNamespace::New,
         NamespaceMode::Node => PidNamespace::Host,
         NamespaceMode::Target => PidNamespace::Container(namespaces.target_id.clone().unwrap_or_default()),
-    }
-}
-
-/// Absolute; empty where the pod or the container names none.
-fn log_path(sandbox: &SandboxConfig, config: &ContainerConfig) -> String {
-    match &sandbox.log_directory {
-        Some(directory) if !config.log_path.is_empty() => {
-            directory.as_path().join(&config.log_path).to_string_lossy().into_owned()
-        }
-        _ => String::new(),
     }
 }
 

@@ -74,6 +74,9 @@ impl Containers {
 
     /// Frees what a container without processes holds, and forgets it.
     pub(crate) async fn clear(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
+        // Also of one that never ran: what plugins have set aside for it is free.
+        self.tell_end(container).await;
+        let removed = self.core.begin_removing(container).await;
         let (this, held) = (self.clone(), container.clone());
         let room = blocking("removing a container's files", move || {
             this.drop_bundle(&held.pod, &held.id)?;
@@ -101,6 +104,7 @@ impl Containers {
         self.core.mirror.delete(Key::Container(container.id.clone()));
         self.core.registry.drop_container(&container.id);
         failpoint::pass!("engine.remove.forgotten");
+        self.core.tell_removed(container, removed).await;
         let record = container.record();
         if container.is_published() {
             self.core.events.tell(container, EventKind::Deleted);

@@ -34,6 +34,7 @@ impl Containers {
 
     async fn start(&self, container: &Arc<Container>) -> Result<(), EngineError> {
         let supervisor = container.pod.live_supervisor("start container", &container.id)?;
+        let section = self.core.ask_start(container).await?;
         match supervisor.start(&container.id).await {
             Ok(started) => {
                 failpoint::pass!("engine.start.answered");
@@ -42,6 +43,7 @@ impl Containers {
                 }
                 self.publish(container, ContainerEvent::Started(started.at));
                 failpoint::pass!("engine.start.recorded");
+                self.core.tell_started(container, section).await;
                 self.tell_handler(container).await;
                 Ok(())
             }
@@ -57,9 +59,9 @@ impl Containers {
         }
     }
 
-    /// The container's program runs: what its devices bring to be done then is done (hooks of CDI).
+    /// The container's program runs: what its devices bring to be done then is done (hooks).
     async fn tell_handler(&self, container: &Arc<Container>) {
-        if container.record().config.cdi_devices.is_empty() {
+        if !container.has_hooks.get_or_init(|| container.bundle().exists()) {
             return;
         }
         let (handler, held) = (self.core.live().handlers.of(&container.pod), container.clone());

@@ -34,11 +34,15 @@ impl Containers {
                 failpoint::pass!("engine.stop.signalled");
                 let _stage = operations::stage("grace");
                 if ended(&container, grace).await {
+                    this.tell_end(&container).await;
                     return Ok(());
                 }
             }
             let killed = this.kill(&container).await;
             failpoint::pass!("engine.stop.killed");
+            if killed.is_ok() {
+                this.tell_end(&container).await;
+            }
             killed
         })
         .await

@@ -33,19 +33,35 @@ impl Containers {
         self.core
             .carry_out("UpdateContainerResources", id, async move {
                 let _pod = container.pod.op.read().await;
-                let _op = container.op.lock().await;
+                let op = container.op.lock().await;
                 if matches!(container.state(), ContainerState::Exited { .. }) {
                     return Err(EngineError::wrong_state("update the resources of", &container));
                 }
-                let held = container.clone();
-                let update = move || {
-                    let updated = this.update_limits(&held, &change, annotations);
-                    limits_changed(&this.core.registry, &held.pod);
-                    updated
-                };
-                blocking("updating limits", update).await
+                let mut section = this.core.section(nri::api::Event::UpdateContainer);
+                let (change, updates) = this.core.ask_update(&container, change, &mut section).await?;
+                this.change_limits(&container, change, annotations).await?;
+                this.core.tell_updated(&container, section).await;
+                // Others have locks of their own, and may be after this one.
+                drop(op);
+                this.apply_updates(updates, "UpdateContainerResources").await
             })
             .await
+    }
+
+    /// Changes the limits of a container whose lock is held.
+    pub(crate) async fn change_limits(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        change: Resources,
+        annotations: BTreeMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let (this, held) = (self.clone(), container.clone());
+        let update = move || {
+            let updated = this.update_limits(&held, &change, annotations);
+            limits_changed(&this.core.registry, &held.pod);
+            updated
+        };
+        blocking("updating limits", update).await
     }
 
     fn update_limits(

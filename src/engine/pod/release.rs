@@ -28,6 +28,7 @@ impl Pods {
         pod.stop_counting();
         failures.extend(self.core.stage("kill_containers", self.kill_containers(pod)).await);
         failpoint::pass!("engine.release.killed");
+        self.tell_plugins(pod).await;
         let (network, shim) = tokio::join!(
             self.core.stage("cni_del", self.detach(pod)),
             self.core.stage("supervisor_end", self.end_supervisor(pod)),
@@ -70,6 +71,14 @@ impl Pods {
             .filter(|container| !matches!(container.state(), ContainerState::Exited { .. }))
             .map(|container| async move { self.containers.kill(&container).await });
         futures::future::join_all(kills).await.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// Tells plugins of the ends of its containers, and then that the pod stops: all of it is still there.
+    async fn tell_plugins(self: &Arc<Self>, pod: &Arc<Pod>) {
+        let containers = self.core.registry.containers_of(&pod.id);
+        let ended = containers.iter().filter(|one| matches!(one.state(), ContainerState::Exited { .. }));
+        futures::future::join_all(ended.map(|container| self.containers.tell_end(container))).await;
+        self.core.tell_stopping_pod(pod).await;
     }
 
     async fn detach(&self, pod: &Arc<Pod>) -> Result<(), EngineError> {

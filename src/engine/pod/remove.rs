@@ -23,13 +23,14 @@ impl Pods {
                 for container in this.core.registry.containers_of(&pod.id) {
                     this.containers.remove_held_container(&container).await?;
                 }
-                this.forget(&pod)
+                this.forget(&pod).await
             })
             .await
     }
 
     /// Removes a pod's records and frees its name.
-    pub(crate) fn forget(&self, pod: &Pod) -> Result<(), EngineError> {
+    pub(crate) async fn forget(&self, pod: &Pod) -> Result<(), EngineError> {
+        let removed = self.core.begin_removing_pod(pod);
         // Out of sight at once, so that a crash leaves a whole pod or none.
         if let Some(aside) = self.core.set_aside(pod.files.dir(), &pod.id)? {
             self.core.trash.discard(aside);
@@ -38,6 +39,7 @@ impl Pods {
         self.core.mirror.delete(Key::Pod(pod.id.clone()));
         self.core.registry.drop_pod(&pod.id);
         failpoint::pass!("engine.forget.dropped");
+        self.core.tell_removed_pod(pod, removed).await;
         self.core.events.tell_pod(pod, EventKind::Deleted);
         self.names.free(&pod.config().metadata, &pod.id);
         Ok(())

@@ -106,9 +106,10 @@ impl Pods {
         self.core.registry.add_pod(pod.clone());
         let _op = pod.op.write().await;
         match self.build(&pod, &ticket, &terms).await {
-            Ok(bytes) => {
+            Ok((bytes, mut section)) => {
                 self.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
                 pod.publish();
+                self.core.tell_running_pod(&pod, &mut section).await;
                 self.core.events.tell_pod(&pod, EventKind::Created);
                 self.core.events.tell_pod(&pod, EventKind::Started);
                 failpoint::pass!("engine.run.published");
@@ -117,9 +118,12 @@ impl Pods {
             }
             Err(error) => {
                 ticket.stage("undoing a failure");
-                let released = self.release(&pod).await;
+                let mut undone = self.release(&pod).await;
                 failpoint::pass!("engine.run.undone");
-                Err(match released.and_then(|()| self.forget(&pod)) {
+                if undone.is_ok() {
+                    undone = self.forget(&pod).await;
+                }
+                Err(match undone {
                     Ok(()) => ticket.fail(error),
                     Err(left) => {
                         tracing::error!(pod_id = %pod.id, error = chain(&left), "a failed pod could not be undone: \
@@ -137,7 +141,7 @@ impl Pods {
         pod: &Arc<Pod>,
         ticket: &PodTicket,
         terms: &Arc<Terms>,
-    ) -> Result<Vec<u8>, EngineError> {
+    ) -> Result<(Vec<u8>, nri::Section), EngineError> {
         ticket.stage("recording");
         // Settings that took the handler away may have come before this pod was known to hold it: those of now are asked.
         self.core.live().handlers.find(&pod.handler())?;
@@ -167,12 +171,13 @@ impl Pods {
         let ips = attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default();
         files::write_hosts(&pod.files, &pod.id, &pod.config(), &ips)?;
         failpoint::reach!("engine.run.hosts")?;
+        let section = self.core.ask_run_pod(pod, &ips).await?;
         let recorded = pod.update(|record| {
             record.attachment = attachment;
             record.state = SandboxState::Ready;
         })?;
         failpoint::reach!("engine.run.ready")?;
-        Ok(recorded)
+        Ok((recorded, section))
     }
 
     /// Writes what is about to be made, before the first effect on the host.

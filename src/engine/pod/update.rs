@@ -37,13 +37,17 @@ impl Pods {
                 }
                 let held = pod.clone();
                 let change = PodLimits { overhead, resources };
+                let section = this.core.ask_update_pod(&pod, &change).await?;
+                let core = this.core.clone();
                 let update = move || {
                     let updated = this.update_pod_limits(&held, change);
                     // Also where its owner has set them.
                     limits_changed(&this.core.registry, &held);
                     updated
                 };
-                blocking("updating limits", update).await
+                blocking("updating limits", update).await?;
+                core.tell_updated_pod(&pod, section).await;
+                Ok(())
             })
             .await
     }

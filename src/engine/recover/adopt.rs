@@ -64,7 +64,7 @@ impl Recovery {
             self.pods.launcher.kill_lost(&pod.id).await;
         }
         self.pods.release(pod).await?;
-        self.pods.forget(pod)
+        self.pods.forget(pod).await
     }
 
     /// Frees what containers hold whose creation was never answered and never recorded. One whose processes do not die

@@ -72,6 +72,7 @@ impl World {
             cdi_spec_dirs: Vec::new(),
             default_sysctls: std::collections::BTreeMap::new(),
             kill_timeout_seconds: 1,
+            nri: crate::NriSettings { enable: false, ..crate::NriSettings::default() },
             ..Settings::default()
         };
         change(&mut settings, dir.path());

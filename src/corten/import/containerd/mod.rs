@@ -14,8 +14,6 @@ const CRI: [&str; 3] =
 
 const OTLP: &str = "io.containerd.tracing.processor.v1.otlp";
 
-const NRI: &str = "there is no NRI here: plugins are not called";
-
 /// Every key with its meaning.
 pub(super) fn verdicts(file: &Path, leaves: &Leaves) -> Result<Vec<Verdict>, ImportError> {
     let version = leaves.get(["version".to_owned()].as_slice()).map(|leaf| shown(&leaf.value));
@@ -185,8 +183,8 @@ fn tls(leaf: &Leaf) -> Fate {
 
 fn nri(leaf: &Leaf) -> Fate {
     match leaf.value.as_bool() {
-        Some(true) => void("off"),
-        _ => lost(NRI),
+        Some(disabled) => mapped("nri.enable", (!disabled).to_string()),
+        None => lost("neither true nor false"),
     }
 }
 

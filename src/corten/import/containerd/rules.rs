@@ -1,8 +1,8 @@
 //! containerd's keys, one by one.
 
 use super::{
-    NRI, bin_dir, cdi, certs, decryption, default_runtime, disabled, format, keep_blobs, level, metrics,
-    nothing, nri, ping, pinned, ports, request_bytes, samples, seccomp, stats, tls,
+    bin_dir, cdi, certs, decryption, default_runtime, disabled, format, keep_blobs, level, metrics, nothing,
+    nri, ping, pinned, ports, request_bytes, samples, seccomp, stats, tls,
 };
 use crate::import::rule::Rule;
 use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
@@ -153,7 +153,45 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("cri/x509_key_pair_streaming/tls_cert_file", Same("stream.tls_cert_file")),
     ("cri/x509_key_pair_streaming/tls_key_file", Same("stream.tls_key_file")),
     ("io.containerd.nri.v1.nri/disable", By(nri)),
-    ("io.containerd.nri.v1.nri/**", Void(NRI)),
+    ("io.containerd.nri.v1.nri/socket_path", Same("nri.socket_path")),
+    ("io.containerd.nri.v1.nri/plugin_path", Same("nri.plugin_path")),
+    ("io.containerd.nri.v1.nri/plugin_config_path", Same("nri.plugin_config_path")),
+    ("io.containerd.nri.v1.nri/plugin_registration_timeout", Millis("nri.plugin_registration_timeout_ms")),
+    ("io.containerd.nri.v1.nri/plugin_request_timeout", Millis("nri.plugin_request_timeout_ms")),
+    ("io.containerd.nri.v1.nri/disable_connections", Same("nri.disable_connections")),
+    ("io.containerd.nri.v1.nri/default_validator/enable", Same("nri.default_validator.enable")),
+    (
+        "io.containerd.nri.v1.nri/default_validator/reject_oci_hook_adjustment",
+        Same("nri.default_validator.reject_oci_hook_adjustment"),
+    ),
+    (
+        "io.containerd.nri.v1.nri/default_validator/reject_runtime_default_seccomp_adjustment",
+        Same("nri.default_validator.reject_runtime_default_seccomp_adjustment"),
+    ),
+    (
+        "io.containerd.nri.v1.nri/default_validator/reject_unconfined_seccomp_adjustment",
+        Same("nri.default_validator.reject_unconfined_seccomp_adjustment"),
+    ),
+    (
+        "io.containerd.nri.v1.nri/default_validator/reject_custom_seccomp_adjustment",
+        Same("nri.default_validator.reject_custom_seccomp_adjustment"),
+    ),
+    (
+        "io.containerd.nri.v1.nri/default_validator/reject_namespace_adjustment",
+        Same("nri.default_validator.reject_namespace_adjustment"),
+    ),
+    (
+        "io.containerd.nri.v1.nri/default_validator/reject_sysctl_adjustment",
+        Same("nri.default_validator.reject_sysctl_adjustment"),
+    ),
+    (
+        "io.containerd.nri.v1.nri/default_validator/required_plugins",
+        Same("nri.default_validator.required_plugins"),
+    ),
+    (
+        "io.containerd.nri.v1.nri/default_validator/tolerate_missing_plugins_annotation",
+        Same("nri.default_validator.tolerate_missing_plugins_annotation"),
+    ),
     ("io.containerd.server.v1.grpc/address", Void(OWN)),
     ("io.containerd.server.v1.grpc/max_recv_message_size", By(request_bytes)),
     ("io.containerd.server.v1.grpc/max_send_message_size", Void("answers have no limit of their own")),

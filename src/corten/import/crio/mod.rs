@@ -171,13 +171,6 @@ fn plugin_dir(leaf: &Leaf) -> Fate {
     only_directory(leaf, "empty, plugin_dirs applies")
 }
 
-fn nri(leaf: &Leaf) -> Fate {
-    match leaf.value.as_bool() {
-        Some(false) => void("off"),
-        _ => lost("there is no NRI here: plugins are not called"),
-    }
-}
-
 /// A key of one of CRI-O's runtimes.
 fn handler(name: &str, rest: &[&str], leaf: &Leaf, leaves: &Leaves) -> Fate {
     let of = |key: &str| {

@@ -1,11 +1,11 @@
 //! CRI-O's keys, one by one.
 
 use super::{
-    CONMON, capabilities, cgroups, default_runtime, hooks, level, log_size, nothing, nri, pairs, pids,
-    plugin_dir, request_bytes, tls,
+    CONMON, capabilities, cgroups, default_runtime, hooks, level, log_size, nothing, pairs, pids, plugin_dir,
+    request_bytes, tls,
 };
 use crate::import::rule::Rule;
-use crate::import::rule::Rule::{By, Lost, LostUnless, Same, Seconds, Void};
+use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
 
 const OWN: &str = "Corten has a place of its own";
 const PAUSE: &str = "there is no pause image here";
@@ -152,7 +152,6 @@ pub(super) const RULES: &[(&str, Rule)] = &[
         Lost("annotations change no resources: partitioning of workloads is not to be had"),
     ),
     ("runtime/restore/**", Void("checkpoints are refused")),
-    ("runtime/nri/**", Lost("there is no NRI here: plugins are not called")),
     ("image/default_transport", LostUnless("docker://", "images come from registries alone")),
     (
         "image/global_auth_file",
@@ -192,6 +191,37 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("tracing/enable_tracing", By(nothing)),
     ("tracing/tracing_sampling_rate_per_million", Same("tracing.samples_per_million")),
     ("stats/**", Void("figures are read when they are asked for")),
-    ("nri/enable_nri", By(nri)),
-    ("nri/**", Void("there is no NRI here: plugins are not called")),
+    ("nri/enable_nri", Same("nri.enable")),
+    ("nri/nri_listen", Same("nri.socket_path")),
+    ("nri/nri_plugin_dir", Same("nri.plugin_path")),
+    ("nri/nri_plugin_config_dir", Same("nri.plugin_config_path")),
+    ("nri/nri_plugin_registration_timeout", Millis("nri.plugin_registration_timeout_ms")),
+    ("nri/nri_plugin_request_timeout", Millis("nri.plugin_request_timeout_ms")),
+    ("nri/nri_disable_connections", Same("nri.disable_connections")),
+    ("nri/default_validator/nri_enable_default_validator", Same("nri.default_validator.enable")),
+    (
+        "nri/default_validator/nri_validator_reject_oci_hook_adjustment",
+        Same("nri.default_validator.reject_oci_hook_adjustment"),
+    ),
+    (
+        "nri/default_validator/nri_validator_reject_runtime_default_seccomp_adjustment",
+        Same("nri.default_validator.reject_runtime_default_seccomp_adjustment"),
+    ),
+    (
+        "nri/default_validator/nri_validator_reject_unconfined_seccomp_adjustment",
+        Same("nri.default_validator.reject_unconfined_seccomp_adjustment"),
+    ),
+    (
+        "nri/default_validator/nri_validator_reject_custom_seccomp_adjustment",
+        Same("nri.default_validator.reject_custom_seccomp_adjustment"),
+    ),
+    (
+        "nri/default_validator/nri_validator_reject_namespace_adjustment",
+        Same("nri.default_validator.reject_namespace_adjustment"),
+    ),
+    ("nri/default_validator/nri_validator_required_plugins", Same("nri.default_validator.required_plugins")),
+    (
+        "nri/default_validator/nri_validator_tolerate_missing_plugins_annotation",
+        Same("nri.default_validator.tolerate_missing_plugins_annotation"),
+    ),
 ];

@@ -1,0 +1,37 @@
+//! What plugins make of a container that is to be created.
+
+use super::view;
+use crate::Containers;
+use crate::container::Draft;
+use crate::error::EngineError;
+use crate::record::ContainerRecord;
+use nri::Section;
+use oci_spec::runtime::Spec;
+use std::sync::Arc;
+
+impl Containers {
+    /// Asks plugins about a container that is to be created, and changes its spec as they want. Blocks until they have
+    /// answered: this thread is one that nothing else waits for.
+    pub(crate) fn adjust(
+        self: &Arc<Self>,
+        draft: &Draft,
+        record: &mut ContainerRecord,
+        spec: &mut Spec,
+        section: &mut Section,
+    ) -> Result<(), EngineError> {
+        let shown = view::with_spec(record, spec, None, None);
+        // From now on plugins may know of it, however this ends.
+        let _ = draft.asked.set(shown.clone());
+        let asking = section.create_container(view::pod(&draft.pod), shown);
+        let created = self.core().reactor.block_on(self.core().stage("nri", asking))?;
+        self.core().reactor.block_on(self.apply_updates(created.updates, "CreateContainer"))
+    }
+
+    /// Tells plugins that a container which they were asked about does not come to be, where nothing of it is there. Blocks.
+    pub(crate) fn untell(self: &Arc<Self>, draft: &Draft) {
+        let Some(shown) = draft.asked.get() else { return };
+        if self.core().registry.any_container(draft.id.as_str()).is_none() {
+            self.core().reactor.block_on(self.tell_unmade(&draft.pod, shown.clone()));
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Plugins of the Node Resource Interface: what they are asked and told of pods and containers, and what they ask for.
+//! Where none is connected no message is made.
+
+mod adjust;
+mod containers;
+mod marks;
+mod node;
+mod pods;
+mod settings;
+mod updates;
+mod view;
+
+pub(crate) use marks::{ContainerMarks, PodMarks};
+pub use settings::{NriSettings, NriValidatorSettings};
+
+use crate::Engine;
+use crate::error::chain;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A plugin is told of everything that there is: that may take longer than a request.
+const SYNCHRONIZE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// Lets plugins connect. Pods go on where that cannot be.
+    pub(crate) fn serve_plugins(&self) {
+        let settings = self.core.live().settings.nri.in_force();
+        if !settings.enable {
+            return;
+        }
+        let node = Arc::new(node::EngineNode(Arc::downgrade(&self.containers)));
+        if let Err(error) = self.core.nri.start(settings, node) {
+            tracing::error!(error = chain(&error), "no plugins are served");
+        }
+    }
+
+    /// The plugins, in the order in which they are asked.
+    pub fn plugins(&self) -> Vec<nri::PluginStatus> {
+        self.core.nri.plugins()
+    }
+
+    /// Tells plugins that the runtime goes, and ends those that it started.
+    pub async fn leave_plugins(&self) {
+        self.core.nri.shutdown().await;
+    }
+}
+
+impl NriSettings {
+    fn in_force(&self) -> nri::Settings {
+        let request_timeout = Duration::from_millis(self.plugin_request_timeout_ms);
+        nri::Settings {
+            enable: self.enable,
+            socket: self.socket_path.clone(),
+            external: !self.disable_connections,
+            plugins: self.plugin_path.clone(),
+            configurations: self.plugin_config_path.clone(),
+            registration_timeout: Duration::from_millis(self.plugin_registration_timeout_ms),
+            request_timeout,
+            synchronize_timeout: SYNCHRONIZE.max(request_timeout),
+            runtime_version: env!("CARGO_PKG_VERSION").to_owned(),
+            validator: self.default_validator.in_force(),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The engine, as plugins see it.
+
+use super::view;
+use crate::Containers;
+use crate::error::chain;
+use nri::api::{Container, ContainerEviction, ContainerUpdate, PodSandbox};
+use nri::{Node, Reply};
+use std::sync::{Arc, Weak};
+
+/// The node of an engine; it does not keep that.
+pub(crate) struct EngineNode(pub(crate) Weak<Containers>);
+
+impl EngineNode {
+    async fn all(&self) -> (Vec<PodSandbox>, Vec<Container>) {
+        let Some(containers) = self.0.upgrade() else { return Default::default() };
+        let core = containers.core().clone();
+        let look = move || Ok((core.pods_for_plugins(), view::all(&core.registry.containers())));
+        crate::blocking("looking for plugins", look).await.unwrap_or_else(|error| {
+            tracing::error!(error = chain(&error), "a plugin is told of nothing");
+            Default::default()
+        })
+    }
+
+    async fn change(&self, plugin: &str, updates: Vec<ContainerUpdate>) -> Vec<ContainerUpdate> {
+        let Some(containers) = self.0.upgrade() else { return updates };
+        let mut failed = Vec::new();
+        for update in updates {
+            if let Err(error) = containers.update_for_plugin(&update).await {
+                tracing::warn!(
+                    plugin,
+                    container_id = update.container_id,
+                    error = chain(&error),
+                    "its update fails"
+                );
+                failed.push(update);
+            }
+        }
+        failed
+    }
+}
+
+impl Node for EngineNode {
+    fn snapshot(&self) -> Reply<'_, (Vec<PodSandbox>, Vec<Container>)> {
+        Box::pin(self.all())
+    }
+
+    fn update<'a>(
+        &'a self,
+        plugin: &'a str,
+        updates: Vec<ContainerUpdate>,
+    ) -> Reply<'a, Vec<ContainerUpdate>> {
+        Box::pin(self.change(plugin, updates))
+    }
+
+    fn evict<'a>(&'a self, plugin: &'a str, evictions: Vec<ContainerEviction>) -> Reply<'a, ()> {
+        Box::pin(async move {
+            if let Some(containers) = self.0.upgrade() {
+                Arc::clone(&containers).evict(evictions, plugin);
+            }
+        })
+    }
+}
