@@ -6,13 +6,26 @@
 
 pub mod api;
 pub mod apply;
+mod counters;
 mod error;
+mod join;
+mod link;
+mod listen;
 pub mod merge;
 mod node;
+mod plugin;
+mod quiet;
+mod roster;
 mod runtime;
+#[cfg(test)]
+mod scenarios;
 mod section;
 mod settings;
 mod status;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod trunk;
+pub mod ttrpc;
 pub mod validator;
 pub mod view;
 

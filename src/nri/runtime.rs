@@ -1,21 +1,50 @@
 //! The runtime's side: who is connected.
 
-use crate::api::Event;
+use crate::api::{ContainerEviction, ContainerUpdate, Event};
+use crate::counters::AllCounters;
 use crate::error::NriResult;
+use crate::listen;
 use crate::node::Node;
+use crate::quiet::Quiet;
+use crate::roster::Roster;
 use crate::section::Section;
 use crate::settings::Settings;
 use crate::status::PluginStatus;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// For so long are plugins waited for that are told of the end.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// For so long are those that were started here, until they have ended.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// All plugins of a node; copies share them.
 #[derive(Clone, Default)]
-pub struct Nri;
+pub struct Nri(Arc<Core>);
+
+#[derive(Default)]
+pub(crate) struct Core {
+    pub(crate) roster: Roster,
+    pub(crate) counters: AllCounters,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) complaints: Mutex<Quiet>,
+    /// One joins at a time, as each is told of everything.
+    pub(crate) joining: tokio::sync::Mutex<()>,
+    node: Mutex<Option<Arc<dyn Node>>>,
+    unsettled: watch::Sender<bool>,
+    down: Mutex<BTreeMap<String, PluginStatus>>,
+}
 
 impl Nri {
     /// Without plugins, until it is [started](Self::start).
     pub fn new() -> Self {
-        Self
+        Self::default()
     }
 
     /// Lets plugins connect, and starts those that are installed in the background. To be called in a tokio runtime.
@@ -23,26 +52,94 @@ impl Nri {
     /// # Errors
     /// The socket cannot be opened, or is another's.
     pub fn start(&self, settings: Settings, node: Arc<dyn Node>) -> NriResult<()> {
-        let _ = (settings, node);
+        if !settings.enable {
+            return Ok(());
+        }
+        let listener = if settings.external { Some(listen::open(&settings.socket)?) } else { None };
+        self.0.roster.set(settings);
+        *self.0.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(node);
+        if let Some(listener) = listener {
+            self.0.tasks.spawn(listen::accept(Arc::clone(&self.0), listener));
+        }
         Ok(())
     }
 
     /// Opens the section in which a verb changes something, right before plugins are asked about it: they are those
     /// that are connected now. `event` is the one that they are asked about, and not one of the `Post…` kind.
     pub fn section(&self, event: Event) -> Section {
-        Section::new(event)
+        Section::new(&self.0, event)
     }
 
     /// Takes new settings: all but the socket, the directories and whether there are plugins at all.
     pub fn apply(&self, settings: &Settings) {
-        let _ = settings;
+        self.0.roster.set(settings.clone());
     }
 
-    /// The plugins, in the order in which they are asked.
+    /// The plugins, in the order in which they are asked; those that were started here and have ended come last.
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        Vec::new()
+        let current = self.0.roster.current();
+        let mut all: Vec<_> = current.plugins.iter().map(|plugin| plugin.status()).collect();
+        all.extend(self.0.down.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
+        all
+    }
+
+    /// Plugins that a change which is still at work has to be told to.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.0.roster.remembered()
     }
 
     /// Tells plugins that the runtime goes, and ends those that it started.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        let mut told = JoinSet::new();
+        for plugin in &self.0.roster.current().plugins {
+            let plugin = Arc::clone(plugin);
+            told.spawn(async move {
+                // Whether it heard it is its own business.
+                let _ = plugin.call("Shutdown", Vec::new(), FAREWELL).await;
+                plugin.end("the runtime goes away");
+            });
+        }
+        told.join_all().await;
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(ENDING, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!("plugins are left behind that do not end");
+        }
+        self.0.node.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Core {
+    pub(crate) fn node(&self) -> Option<Arc<dyn Node>> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the plugins that come with the runtime are there, or cannot be.
+    pub(crate) fn is_settled(&self) -> bool {
+        !*self.unsettled.borrow()
+    }
+
+    pub(crate) async fn settled(&self) {
+        // It lives as long as this.
+        let _ = self.unsettled.subscribe().wait_for(|unsettled| !unsettled).await;
+    }
+
+    /// Changes what a plugin wants changed of other containers; what could not be comes back.
+    pub(crate) async fn change(
+        &self,
+        plugin: &str,
+        updates: Vec<ContainerUpdate>,
+        evictions: Vec<ContainerEviction>,
+    ) -> Vec<ContainerUpdate> {
+        let Some(node) = self.node() else { return updates };
+        let mut failed = Vec::new();
+        if !updates.is_empty() {
+            failed = node.update(plugin, updates).await;
+        }
+        if !evictions.is_empty() {
+            node.evict(plugin, evictions).await;
+        }
+        failed
+    }
 }

@@ -1,0 +1,45 @@
+//! What a plugin asks for at a moment of its choosing.
+
+use crate::api::{UpdateContainersRequest, UpdateContainersResponse};
+use crate::link::Incoming;
+use crate::plugin::Plugin;
+use crate::runtime::Core;
+use crate::ttrpc::{Request, Status, code};
+use prost::Message;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Answers one request after the other, until the plugin is gone.
+pub(super) async fn answer(core: Arc<Core>, plugin: Arc<Plugin>, mut incoming: mpsc::Receiver<Incoming>) {
+    loop {
+        let next = tokio::select! {
+            next = incoming.recv() => next,
+            () = core.stop.cancelled() => return,
+        };
+        let Some(Incoming { stream, request }) = next else { return };
+        let result = result(&core, &plugin, &request).await;
+        plugin.answer(stream, result).await;
+    }
+}
+
+async fn result(core: &Core, plugin: &Plugin, request: &Request) -> Result<Vec<u8>, Status> {
+    let refuse = |code, message: String| Err(Status { code, message });
+    match request.method.as_str() {
+        "UpdateContainers" => {}
+        "RegisterPlugin" => return refuse(code::FAILED_PRECONDITION, "the plugin is registered".to_owned()),
+        _ => return refuse(code::UNIMPLEMENTED, "there is no such method".to_owned()),
+    }
+    let asked = match UpdateContainersRequest::decode(request.payload.as_slice()) {
+        Ok(asked) => asked,
+        Err(error) => return refuse(code::INVALID_ARGUMENT, error.to_string()),
+    };
+    tracing::info!(
+        plugin = plugin.name,
+        updates = asked.update.len(),
+        evictions = asked.evict.len(),
+        "a plugin changes containers"
+    );
+    plugin.counters.adjusted("UpdateContainers");
+    let failed = core.change(&plugin.name, asked.update, asked.evict).await;
+    Ok(UpdateContainersResponse { failed }.encode_to_vec())
+}

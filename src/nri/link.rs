@@ -1,0 +1,303 @@
+//! A socket over which two sides call each other.
+
+use crate::trunk;
+use crate::ttrpc::{self, Malformed, Request, Response, Status, code};
+use prost::Message as _;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+/// What is read at once.
+const CHUNK: usize = 16 << 10;
+/// Messages that wait to be written.
+const OUTGOING: usize = 16;
+/// Calls of a plugin that wait to be answered.
+pub(crate) const INCOMING: usize = 16;
+
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum CallError {
+    /// The other side's own error.
+    #[error("{message}")]
+    Status {
+        /// One of [`code`].
+        code: i32,
+        /// Its words.
+        message: String,
+    },
+    /// No answer came in time.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The connection is gone.
+    #[error("{0}")]
+    Closed(String),
+    /// The answer makes no sense.
+    #[error("the answer makes no sense: {0}")]
+    Malformed(String),
+    /// What is to be asked is too long for a message.
+    #[error("a request of {0} bytes, where {LIMIT} is the most", LIMIT = ttrpc::LIMIT)]
+    Oversized(usize),
+}
+
+/// A call of the other side.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) stream: u32,
+    pub(crate) request: Request,
+}
+
+/// One side of a socket; copies share it. It ends when either side closes it, or breaks the protocol.
+#[derive(Clone)]
+pub(crate) struct Link(Arc<Shared>);
+
+struct Shared {
+    /// The connections on which this side calls, and answers.
+    calls: u32,
+    answers: u32,
+    limit: AtomicUsize,
+    out: mpsc::Sender<Vec<u8>>,
+    pending: Mutex<Pending>,
+    ended: watch::Sender<Option<String>>,
+}
+
+#[derive(Default)]
+struct Pending {
+    next: u32,
+    waiting: HashMap<u32, oneshot::Sender<ttrpc::Message>>,
+}
+
+/// A call that waits; it is forgotten with this.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    stream: u32,
+    answer: oneshot::Receiver<ttrpc::Message>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.pending().waiting.remove(&self.stream);
+    }
+}
+
+impl Link {
+    /// Takes a socket over. Messages of the other side may have `limit` bytes, until that is [changed](Self::set_limit);
+    /// of its calls so many may wait.
+    pub(crate) fn new(
+        socket: UnixStream,
+        (calls, answers): (u32, u32),
+        (limit, waiting): (usize, usize),
+    ) -> (Self, mpsc::Receiver<Incoming>) {
+        let (out, outgoing) = mpsc::channel(OUTGOING);
+        let (incoming, requests) = mpsc::channel(waiting);
+        let (limit, pending) = (AtomicUsize::new(limit), Mutex::default());
+        let shared =
+            Arc::new(Shared { calls, answers, limit, out, pending, ended: watch::Sender::new(None) });
+        let (input, output) = socket.into_split();
+        tokio::spawn(read(Arc::clone(&shared), input, incoming));
+        tokio::spawn(write(Arc::clone(&shared), output, outgoing));
+        (Self(shared), requests)
+    }
+
+    /// What a message of the other side may have from now on.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.0.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Asks the other side.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub(crate) async fn call(
+        &self,
+        (service, method): (&str, &str),
+        payload: Vec<u8>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, CallError> {
+        let timeout_nano = i64::try_from(limit.as_nanos()).unwrap_or(i64::MAX);
+        let (service, method) = (service.to_owned(), method.to_owned());
+        let request = Request { service, method, payload, timeout_nano }.encode_to_vec();
+        if request.len() > ttrpc::LIMIT {
+            return Err(CallError::Oversized(request.len()));
+        }
+        let mut waiting = self.wait()?;
+        let message = trunk::message(self.0.calls, waiting.stream, ttrpc::REQUEST, &request);
+        let exchange = async {
+            self.0.out.send(message).await.ok()?;
+            (&mut waiting.answer).await.ok()
+        };
+        let answer = timeout(limit, exchange).await.map_err(|_| CallError::Timeout(limit))?;
+        let answer = answer.ok_or_else(|| self.closed())?;
+        let response = answer.response().map_err(|error| CallError::Malformed(error.to_string()))?;
+        match response.status {
+            Some(Status { code, message }) if code != code::OK => Err(CallError::Status { code, message }),
+            _ => Ok(response.payload),
+        }
+    }
+
+    fn wait(&self) -> Result<Waiting<'_>, CallError> {
+        let (sender, answer) = oneshot::channel();
+        let mut pending = self.0.pending();
+        if self.is_ended() {
+            return Err(self.closed());
+        }
+        let stream = pending.next | 1;
+        pending.next = stream.wrapping_add(2);
+        pending.waiting.insert(stream, sender);
+        Ok(Waiting { shared: &self.0, stream, answer })
+    }
+
+    fn closed(&self) -> CallError {
+        CallError::Closed(self.0.ended.borrow().clone().unwrap_or_default())
+    }
+
+    /// Answers a call of the other side.
+    pub(crate) async fn answer(&self, stream: u32, result: Result<Vec<u8>, Status>) {
+        let response = self.0.response(stream, result);
+        // Who is gone needs no answer.
+        let _ = self.0.out.send(response).await;
+    }
+
+    /// Closes the socket; the first reason is the one that counts.
+    pub(crate) fn end(&self, reason: &str) {
+        self.0.end(reason);
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.0.ended.borrow().is_some()
+    }
+
+    /// Waits for its end, and says why it came.
+    pub(crate) async fn ended(&self) -> String {
+        let mut ended = self.0.ended.subscribe();
+        match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+impl Shared {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, reason: &str) {
+        let mut pending = self.pending();
+        self.ended.send_if_modified(|ended| {
+            let is_first = ended.is_none();
+            if is_first {
+                *ended = Some(reason.to_owned());
+            }
+            is_first
+        });
+        pending.waiting.clear();
+    }
+
+    fn response(&self, stream: u32, result: Result<Vec<u8>, Status>) -> Vec<u8> {
+        let response = match result {
+            Ok(payload) => Response { status: None, payload },
+            Err(status) => Response { status: Some(status), payload: Vec::new() },
+        };
+        trunk::message(self.answers, stream, ttrpc::RESPONSE, &response.encode_to_vec())
+    }
+
+    /// Takes one message. Who asks faster than he is answered is told so, and who does not even read that is let go.
+    fn take(
+        &self,
+        connection: u32,
+        message: ttrpc::Message,
+        incoming: &mpsc::Sender<Incoming>,
+    ) -> Result<(), String> {
+        if connection == self.calls {
+            // One that nobody waits for is late.
+            if let Some(waiting) = self.pending().waiting.remove(&message.stream) {
+                let _ = waiting.send(message);
+            }
+            return Ok(());
+        }
+        let (stream, request) = (message.stream, message.request().map_err(|error| error.to_string())?);
+        if incoming.try_send(Incoming { stream, request }).is_err() {
+            let message = "too many requests at once".to_owned();
+            let full = Err(Status { code: code::RESOURCE_EXHAUSTED, message });
+            self.out.try_send(self.response(stream, full)).map_err(|_| "it asks and does not read")?;
+        }
+        Ok(())
+    }
+}
+
+async fn read(shared: Arc<Shared>, mut input: OwnedReadHalf, incoming: mpsc::Sender<Incoming>) {
+    let mut ended = shared.ended.subscribe();
+    let mut decoders = Decoders::default();
+    let mut buffer = vec![0; CHUNK];
+    let reason = loop {
+        let got = tokio::select! {
+            got = input.read(&mut buffer) => got,
+            _ = ended.wait_for(Option::is_some) => return,
+        };
+        let fed = match got {
+            Ok(0) => break "the connection was closed".to_owned(),
+            Ok(length) => decoders.feed(&buffer[..length], &shared, &incoming),
+            Err(error) => break format!("the connection broke: {error}"),
+        };
+        if let Err(reason) = fed {
+            break reason;
+        }
+    };
+    shared.end(&reason);
+}
+
+#[derive(Default)]
+struct Decoders {
+    frames: trunk::Decoder,
+    answers: ttrpc::Decoder,
+    calls: ttrpc::Decoder,
+}
+
+impl Decoders {
+    fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        shared: &Shared,
+        incoming: &mpsc::Sender<Incoming>,
+    ) -> Result<(), String> {
+        let malformed = |error: Malformed| error.to_string();
+        while let Some((connection, mut piece)) =
+            self.frames.next(&mut bytes).map_err(|error| error.to_string())?
+        {
+            let messages = match connection {
+                connection if connection == shared.calls => &mut self.answers,
+                connection if connection == shared.answers => &mut self.calls,
+                _ => continue,
+            };
+            let limit = shared.limit.load(Ordering::Relaxed);
+            while let Some(message) = messages.next(&mut piece, limit).map_err(malformed)? {
+                shared.take(connection, message, incoming)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn write(shared: Arc<Shared>, mut output: OwnedWriteHalf, mut outgoing: mpsc::Receiver<Vec<u8>>) {
+    let mut ended = shared.ended.subscribe();
+    let writing = async {
+        while let Some(bytes) = outgoing.recv().await {
+            if let Err(error) = output.write_all(&bytes).await {
+                return error;
+            }
+        }
+        std::io::ErrorKind::BrokenPipe.into()
+    };
+    tokio::select! {
+        error = writing => shared.end(&format!("the connection broke: {error}")),
+        _ = ended.wait_for(Option::is_some) => {}
+    }
+}

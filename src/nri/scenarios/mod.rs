@@ -1,0 +1,130 @@
+//! Plugins over a real socket, with a node that is played.
+#![allow(clippy::unwrap_used)]
+
+mod bad;
+mod failures;
+mod late;
+mod life;
+mod socket;
+
+use crate::api::{Container, ContainerEviction, ContainerState, ContainerUpdate, Event, PodSandbox};
+use crate::error::NriResult;
+use crate::merge::Created;
+use crate::testing::{Manner, Plugin};
+use crate::{Node, Nri, Reply, Settings};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const POD: &str = "pod";
+
+/// A node that is played.
+#[derive(Default)]
+struct World {
+    containers: Mutex<Vec<Container>>,
+    updates: Mutex<Vec<(String, ContainerUpdate)>>,
+    evictions: Mutex<Vec<String>>,
+}
+
+impl Node for World {
+    fn snapshot(&self) -> Reply<'_, (Vec<PodSandbox>, Vec<Container>)> {
+        Box::pin(async { (vec![pod()], self.containers.lock().unwrap().clone()) })
+    }
+
+    fn update<'a>(
+        &'a self,
+        plugin: &'a str,
+        updates: Vec<ContainerUpdate>,
+    ) -> Reply<'a, Vec<ContainerUpdate>> {
+        let (there, missing) =
+            updates.into_iter().partition(|update| !update.container_id.starts_with("missing"));
+        let there: Vec<ContainerUpdate> = there;
+        self.updates.lock().unwrap().extend(there.into_iter().map(|update| (plugin.to_owned(), update)));
+        Box::pin(async { missing })
+    }
+
+    fn evict<'a>(&'a self, _: &'a str, evictions: Vec<ContainerEviction>) -> Reply<'a, ()> {
+        self.evictions.lock().unwrap().extend(evictions.into_iter().map(|one| one.container_id));
+        Box::pin(async {})
+    }
+}
+
+fn pod() -> PodSandbox {
+    PodSandbox { id: POD.to_owned(), name: "name".to_owned(), ..PodSandbox::default() }
+}
+
+fn container(id: &str, state: ContainerState) -> Container {
+    Container {
+        id: id.to_owned(),
+        pod_sandbox_id: POD.to_owned(),
+        state: state.into(),
+        ..Container::default()
+    }
+}
+
+/// The runtime with a socket of its own.
+struct Stage {
+    nri: Nri,
+    world: Arc<World>,
+    socket: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("nri/nri.sock");
+        let mut settings = Settings {
+            socket: socket.clone(),
+            plugins: dir.path().join("plugins"),
+            configurations: dir.path().join("conf.d"),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let (nri, world) = (Nri::new(), Arc::<World>::default());
+        let node: Arc<dyn Node> = Arc::clone(&world) as _;
+        nri.start(settings, node).unwrap();
+        Self { nri, world, socket, _dir: dir }
+    }
+
+    async fn join(&self, manner: Manner) -> Plugin {
+        let name = format!("{}-{}", manner.index, manner.name);
+        let plugin = Plugin::join(&self.socket, manner).await.unwrap();
+        self.until(|| self.nri.plugins().iter().any(|one| one.name == name && one.connected)).await;
+        plugin
+    }
+
+    async fn until(&self, mut is_so: impl FnMut() -> bool) {
+        let waited = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), waited).await.unwrap();
+    }
+
+    async fn until_alone(&self) {
+        self.until(|| self.nri.plugins().is_empty()).await;
+    }
+
+    /// Creates a container that takes so long to make.
+    async fn create(&self, id: &str, takes: Duration) -> NriResult<Option<Created>> {
+        let mut section = self.nri.section(Event::CreateContainer);
+        let mut created = None;
+        let it = || container(id, ContainerState::ContainerCreated);
+        if !section.is_idle() {
+            created = Some(section.create_container(pod(), it()).await?);
+        }
+        tokio::time::sleep(takes).await;
+        self.world.containers.lock().unwrap().push(it());
+        section.commit(|| (pod(), Some(it()))).await;
+        if !section.is_idle() {
+            section.post_create(pod(), it()).await?;
+        }
+        Ok(created)
+    }
+}
+
+fn events(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    all.iter().map(|(method, id)| ((*method).to_owned(), (*id).to_owned())).collect()
+}

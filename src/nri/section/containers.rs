@@ -1,0 +1,244 @@
+//! What plugins are asked and told of containers.
+
+use super::Section;
+use crate::api::{
+    Container, CreateContainerRequest, CreateContainerResponse, Event, LinuxResources, PluginInstance,
+    PodSandbox, PostCreateContainerRequest, StopContainerResponse, UpdateContainerRequest,
+    UpdateContainerResponse, ValidateContainerAdjustmentRequest, ValidateContainerAdjustmentResponse,
+};
+use crate::error::{Error, NriResult};
+use crate::merge::{Created, Creation, Stop, Update, Updates};
+use crate::plugin::{Plugin, Subject, method};
+use crate::validator;
+use prost::Message;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+const BUILT_IN: &str = "default-validator";
+
+impl Section {
+    /// A container is to be created; validators have agreed to what comes of it.
+    ///
+    /// # Errors
+    /// A plugin refuses, two want the same, or a validator rejects it.
+    pub async fn create_container(&mut self, pod: PodSandbox, container: Container) -> NriResult<Created> {
+        // Boxed, as its messages are large, and most nodes have no plugin.
+        Box::pin(self.ask_for_adjustments(pod, container)).await
+    }
+
+    async fn ask_for_adjustments(&mut self, pod: PodSandbox, container: Container) -> NriResult<Created> {
+        self.settle().await;
+        let generation = Arc::clone(&self.generation);
+        let settings = &generation.settings;
+        let event = Event::CreateContainer;
+        let mut judges = Vec::new();
+        let mut asked = Vec::new();
+        let mut creation = Creation::new(CreateContainerRequest {
+            pod: Some(pod.clone()),
+            container: Some(container.clone()),
+        });
+        let subject = Subject { pod: &pod, container: Some(&container) };
+        for plugin in &generation.plugins {
+            if !plugin.is_ready().await {
+                continue;
+            }
+            if plugin.wants(Event::ValidateContainerAdjustment) {
+                judges.push(Arc::clone(plugin));
+            }
+            let (name, index) = (plugin.identity.base.clone(), plugin.identity.index.clone());
+            asked.push(PluginInstance { name, index });
+            if plugin.wants(event) {
+                let payload = creation.request().encode_to_vec();
+                let reply: Option<CreateContainerResponse> =
+                    plugin.ask((event, subject), payload, settings.request_timeout).await?;
+                if let Some(reply) = reply {
+                    count(plugin, event, reply != CreateContainerResponse::default());
+                    creation.take(&plugin.name, reply)?;
+                }
+            }
+        }
+        let created = creation.finish();
+        if settings.validator.enable || !judges.is_empty() {
+            let request = ValidateContainerAdjustmentRequest {
+                adjust: Some(created.adjustment.clone()),
+                update: created.updates.updates.clone(),
+                owners: Some(created.owners.clone()),
+                plugins: asked,
+                pod: Some(pod),
+                container: Some(container),
+            };
+            self.validate(&judges, &request).await?;
+        }
+        Ok(created)
+    }
+
+    async fn validate(
+        &self,
+        judges: &[Arc<Plugin>],
+        request: &ValidateContainerAdjustmentRequest,
+    ) -> NriResult<()> {
+        let settings = &self.generation.settings;
+        validator::check(&settings.validator, request)
+            .map_err(|reason| Error::Rejected { validator: BUILT_IN.to_owned(), reason })?;
+        let (payload, limit) = (request.encode_to_vec(), settings.request_timeout);
+        let mut judging = JoinSet::new();
+        for plugin in judges {
+            let (plugin, payload) = (Arc::clone(plugin), payload.clone());
+            judging.spawn(async move { judged(&plugin, payload, limit).await });
+        }
+        while let Some(judged) = judging.join_next().await {
+            // One that panicked has not agreed.
+            judged.unwrap_or_else(|error| {
+                let (validator, reason) = ("NRI".to_owned(), error.to_string());
+                Err(Error::Rejected { validator, reason })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A container has been created.
+    ///
+    /// # Errors
+    /// A plugin answers with an error.
+    pub async fn post_create(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
+        self.tell_of_container(Event::PostCreateContainer, &pod, &container).await
+    }
+
+    /// A container is being started.
+    ///
+    /// # Errors
+    /// A plugin refuses.
+    pub async fn start_container(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
+        self.tell_of_container(Event::StartContainer, &pod, &container).await
+    }
+
+    /// A container runs.
+    ///
+    /// # Errors
+    /// A plugin answers with an error.
+    pub async fn post_start(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
+        self.tell_of_container(Event::PostStartContainer, &pod, &container).await
+    }
+
+    /// A container is to have other limits; what it is to have comes back, and what changes of others.
+    ///
+    /// # Errors
+    /// A plugin refuses, or two want the same.
+    pub async fn update_container(
+        &mut self,
+        pod: PodSandbox,
+        container: Container,
+        limits: LinuxResources,
+    ) -> NriResult<(LinuxResources, Updates)> {
+        Box::pin(self.ask_for_limits(pod, container, limits)).await
+    }
+
+    async fn ask_for_limits(
+        &mut self,
+        pod: PodSandbox,
+        container: Container,
+        limits: LinuxResources,
+    ) -> NriResult<(LinuxResources, Updates)> {
+        self.settle().await;
+        let (event, timeout) = (Event::UpdateContainer, self.generation.settings.request_timeout);
+        let mut update = Update::new(UpdateContainerRequest {
+            pod: Some(pod.clone()),
+            container: Some(container.clone()),
+            linux_resources: Some(limits),
+        });
+        let subject = Subject { pod: &pod, container: Some(&container) };
+        for plugin in &self.generation.plugins {
+            if !plugin.wants(event) || !plugin.is_ready().await {
+                continue;
+            }
+            let payload = update.request().encode_to_vec();
+            let reply: Option<UpdateContainerResponse> =
+                plugin.ask((event, subject), payload, timeout).await?;
+            if let Some(reply) = reply {
+                count(plugin, event, reply != UpdateContainerResponse::default());
+                update.take(&plugin.name, reply)?;
+            }
+        }
+        Ok(update.finish())
+    }
+
+    /// A container has other limits.
+    ///
+    /// # Errors
+    /// A plugin answers with an error.
+    pub async fn post_update(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
+        self.tell_of_container(Event::PostUpdateContainer, &pod, &container).await
+    }
+
+    /// A container is gone; what changes of others comes back.
+    ///
+    /// # Errors
+    /// A plugin answers with an error, or two want the same.
+    pub async fn stop_container(&mut self, pod: PodSandbox, container: Container) -> NriResult<Updates> {
+        self.settle().await;
+        let (event, timeout) = (Event::StopContainer, self.generation.settings.request_timeout);
+        let payload = of_container(&pod, &container);
+        let subject = Subject { pod: &pod, container: Some(&container) };
+        let mut stop = Stop::default();
+        for plugin in &self.generation.plugins {
+            if !plugin.wants(event) || !plugin.is_ready().await {
+                continue;
+            }
+            let reply: Option<StopContainerResponse> =
+                plugin.ask((event, subject), payload.clone(), timeout).await?;
+            if let Some(reply) = reply {
+                count(plugin, event, reply != StopContainerResponse::default());
+                stop.take(&plugin.name, reply)?;
+            }
+        }
+        Ok(stop.finish())
+    }
+
+    /// A container is being removed.
+    ///
+    /// # Errors
+    /// A plugin answers with an error.
+    pub async fn remove_container(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
+        self.tell_of_container(Event::RemoveContainer, &pod, &container).await
+    }
+
+    async fn tell_of_container(
+        &mut self,
+        event: Event,
+        pod: &PodSandbox,
+        container: &Container,
+    ) -> NriResult<()> {
+        let payload = of_container(pod, container);
+        self.tell(event, Subject { pod, container: Some(container) }, &payload).await
+    }
+}
+
+fn count(plugin: &Plugin, event: Event, has_changed: bool) {
+    if has_changed {
+        plugin.counters.adjusted(method(event));
+    }
+}
+
+/// A validator that does not answer has not agreed.
+async fn judged(plugin: &Plugin, payload: Vec<u8>, limit: std::time::Duration) -> NriResult<()> {
+    // One that has gone since it was asked has no say.
+    if !plugin.is_ready().await {
+        return Ok(());
+    }
+    let request = method(Event::ValidateContainerAdjustment);
+    let validator = plugin.name.clone();
+    let answer = plugin.call(request, payload, limit).await.map_err(|error| error.to_string());
+    let verdict = answer.and_then(|bytes| {
+        ValidateContainerAdjustmentResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())
+    });
+    match verdict {
+        Ok(verdict) if !verdict.reject => Ok(()),
+        Ok(verdict) => Err(Error::Rejected { validator, reason: verdict.reason }),
+        Err(reason) => Err(Error::Rejected { validator, reason }),
+    }
+}
+
+/// Requests that say no more than which container have the same fields.
+pub(super) fn of_container(pod: &PodSandbox, container: &Container) -> Vec<u8> {
+    PostCreateContainerRequest { pod: Some(pod.clone()), container: Some(container.clone()) }.encode_to_vec()
+}
