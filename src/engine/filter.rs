@@ -14,6 +14,16 @@ pub struct PodFilter {
     pub labels: BTreeMap<String, String>,
 }
 
+impl PodFilter {
+    /// Whether a pod is shown; one that is still being made never is.
+    pub(crate) fn fits(&self, id: &str, state: SandboxState, labels: &BTreeMap<String, String>) -> bool {
+        state != SandboxState::Creating
+            && self.id.as_ref().is_none_or(|wanted| id.starts_with(wanted.as_str()))
+            && self.state.is_none_or(|wanted| state == wanted)
+            && has_labels(&self.labels, labels)
+    }
+}
+
 /// A container state without its data, for filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StateKind {
@@ -49,7 +59,16 @@ pub struct ContainerFilter {
     pub labels: BTreeMap<String, String>,
 }
 
+impl ContainerFilter {
+    /// Whether a container of the pods that fit is shown.
+    pub(crate) fn fits(&self, id: &str, state: StateKind, labels: &BTreeMap<String, String>) -> bool {
+        self.id.as_ref().is_none_or(|wanted| id.starts_with(wanted.as_str()))
+            && self.state.is_none_or(|wanted| state == wanted)
+            && has_labels(&self.labels, labels)
+    }
+}
+
 /// Whether all wanted labels are among those there.
-pub(crate) fn has_labels(wanted: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> bool {
+fn has_labels(wanted: &BTreeMap<String, String>, there: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(key, value)| there.get(key) == Some(value))
 }

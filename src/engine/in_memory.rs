@@ -1,11 +1,12 @@
 //! Pods and containers as the daemon holds them in memory; `record` is what it writes of them.
 
+mod views;
+
 use crate::container::ExecTemplate;
 use crate::error::EngineError;
 use crate::nri::{ContainerMarks, PodMarks};
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Updated};
 use crate::settings::Paths;
-use crate::snapshot::{ContainerView, PodView, UserView};
 use crate::stats::{Layer, Load, Sampler};
 use crate::supervisor::{Accounts, Supervisor, SupervisorError};
 use model::{ContainerEvent, ContainerId, ContainerState, Resources, SandboxId, SandboxState};
@@ -215,16 +216,9 @@ impl Pod {
         }
     }
 
-    pub(crate) fn view(&self) -> PodView {
-        let record = lock(&self.record);
-        PodView {
-            id: self.id.clone(),
-            config: record.config.clone(),
-            state: record.state,
-            created_at: record.created_at,
-            ips: record.attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default(),
-            handler: record.handler.clone(),
-        }
+    /// Whether it has a network namespace of its own.
+    pub(crate) fn has_netns(&self) -> bool {
+        lock(&self.record).netns.is_some()
     }
 }
 
@@ -307,6 +301,11 @@ impl Container {
         self.state.borrow().clone()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(*self.state.borrow(), ContainerState::Exited { .. })
+    }
+
     /// For waiting on a state.
     pub(crate) fn watch(&self) -> watch::Receiver<ContainerState> {
         self.state.subscribe()
@@ -319,7 +318,7 @@ impl Container {
     /// Its first process on the host, until it has ended.
     pub(crate) fn pid(&self) -> Option<i32> {
         let pid = self.pid.load(Ordering::Relaxed);
-        (pid > 0 && !matches!(self.state(), ContainerState::Exited { .. })).then_some(pid)
+        (pid > 0 && !self.has_ended()).then_some(pid)
     }
 
     /// Applies an event: compute, write, publish. Returns the bytes written, if its record is not removed.
@@ -369,31 +368,5 @@ impl Container {
     fn write(&self, record: &ContainerRecord, news: &News) -> Result<Option<Vec<u8>>, EngineError> {
         let path = self.pod.files.container(&self.id);
         (!news.ended).then(|| record::save(&path, &self.id, record)).transpose()
-    }
-
-    pub(crate) fn view(&self) -> ContainerView {
-        let record = lock(&self.record);
-        ContainerView {
-            id: self.id.clone(),
-            sandbox_id: record.sandbox_id.clone(),
-            config: record.config.clone(),
-            resources: record.resources().clone(),
-            state: record.state.clone(),
-            created_at: record.created_at,
-            image_id: record.image_id.clone(),
-            image_ref: record.image_ref.clone(),
-            image_volumes: record
-                .image_volumes
-                .iter()
-                .map(|volume| (volume.mount, volume.image_ref.clone()))
-                .collect(),
-            log_path: record.log_path.clone(),
-            user: UserView { uid: record.uid, gid: record.gid, groups: record.groups.clone() },
-            pid: match record.state {
-                ContainerState::Exited { .. } => None,
-                _ => Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0),
-            },
-            stop_signal: record.stop_signal,
-        }
     }
 }

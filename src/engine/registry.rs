@@ -1,11 +1,12 @@
 //! All pods and containers, and how they are found.
 
 use crate::error::EngineError;
-use crate::filter::{ContainerFilter, PodFilter, StateKind, has_labels};
+use crate::filter::{ContainerFilter, PodFilter, StateKind};
 use crate::in_memory::{Container, Pod};
-use crate::snapshot::{ContainerView, PodView};
-use model::{ContainerId, ContainerMetadata, SandboxId, SandboxMetadata, SandboxState};
+use crate::snapshot::{ContainerBrief, ContainerView, PodBrief, PodView};
+use model::{ContainerId, ContainerMetadata, SandboxId, SandboxMetadata};
 use std::borrow::Borrow;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
@@ -102,52 +103,60 @@ impl Registry {
 
     /// The pods that fit, newest first.
     pub(crate) fn list_pods(&self, filter: &PodFilter) -> Vec<PodView> {
-        self.fitting_pods(filter).into_iter().map(|(_, view)| view).collect()
+        let viewed = self.pods().into_iter().map(|pod| pod.view());
+        let fits = |pod: &PodView| filter.fits(&pod.id, pod.state, &pod.config.labels);
+        let mut pods: Vec<_> = viewed.filter(fits).collect();
+        pods.sort_by_key(|pod| Reverse(pod.created_at));
+        pods
     }
 
-    /// The same, with what they are views of.
-    pub(crate) fn fitting_pods(&self, filter: &PodFilter) -> Vec<(Arc<Pod>, PodView)> {
-        let fits = |pod: &PodView| {
-            pod.state != SandboxState::Creating
-                && filter.id.as_ref().is_none_or(|id| pod.id.starts_with(id.as_str()))
-                && filter.state.is_none_or(|state| pod.state == state)
-                && has_labels(&filter.labels, &pod.config.labels)
-        };
-        let viewed = self.pods().into_iter().map(|pod| {
-            let view = pod.view();
-            (pod, view)
+    /// The same, with what their usage says of them.
+    pub(crate) fn fitting_pods(&self, filter: &PodFilter) -> Vec<(Arc<Pod>, PodBrief)> {
+        let told = self.pods().into_iter().map(|pod| {
+            let brief = pod.brief();
+            (pod, brief)
         });
-        let mut pods: Vec<_> = viewed.filter(|(_, view)| fits(view)).collect();
-        pods.sort_by_key(|(_, view)| std::cmp::Reverse(view.created_at));
+        let fits =
+            |(pod, brief): &(Arc<Pod>, PodBrief)| filter.fits(&pod.id, brief.state, &brief.config.labels);
+        let mut pods: Vec<_> = told.filter(fits).collect();
+        pods.sort_by_key(|(_, brief)| Reverse(brief.created_at));
         pods
     }
 
     /// The containers that fit, newest first.
     pub(crate) fn list_containers(&self, filter: &ContainerFilter) -> Vec<ContainerView> {
-        self.fitting_containers(filter).into_iter().map(|(_, view)| view).collect()
+        let viewed = self.containers_in(filter).into_iter().map(|container| container.view());
+        let fits = |container: &ContainerView| {
+            filter.fits(&container.id, StateKind::of(&container.state), &container.config.labels)
+        };
+        let mut containers: Vec<_> = viewed.filter(fits).collect();
+        containers.sort_by_key(|container| Reverse(container.created_at));
+        containers
     }
 
-    /// The same, with what they are views of.
+    /// The same, with what their usage says of them.
     pub(crate) fn fitting_containers(
         &self,
         filter: &ContainerFilter,
-    ) -> Vec<(Arc<Container>, ContainerView)> {
-        let found = match &filter.sandbox_id {
+    ) -> Vec<(Arc<Container>, ContainerBrief)> {
+        let told = self.containers_in(filter).into_iter().map(|container| {
+            let brief = container.brief();
+            (container, brief)
+        });
+        let fits = |(container, brief): &(Arc<Container>, ContainerBrief)| {
+            filter.fits(&container.id, brief.state, &brief.config.labels)
+        };
+        let mut containers: Vec<_> = told.filter(fits).collect();
+        containers.sort_by_key(|(_, brief)| Reverse(brief.created_at));
+        containers
+    }
+
+    /// The containers of the pods that fit.
+    fn containers_in(&self, filter: &ContainerFilter) -> Vec<Arc<Container>> {
+        match &filter.sandbox_id {
             Some(pod) => self.containers_below(pod),
             None => self.containers(),
-        };
-        let fits = |container: &ContainerView| {
-            filter.id.as_ref().is_none_or(|id| container.id.starts_with(id.as_str()))
-                && filter.state.is_none_or(|state| StateKind::of(&container.state) == state)
-                && has_labels(&filter.labels, &container.config.labels)
-        };
-        let viewed = found.into_iter().map(|container| {
-            let view = container.view();
-            (container, view)
-        });
-        let mut containers: Vec<_> = viewed.filter(|(_, view)| fits(view)).collect();
-        containers.sort_by_key(|(_, view)| std::cmp::Reverse(view.created_at));
-        containers
+        }
     }
 
     /// The pod with this id, or with this unique prefix of one.

@@ -1,5 +1,6 @@
 //! What the engine shows of pods and containers: snapshots that hold no lock.
 
+use crate::filter::StateKind;
 use model::{
     ContainerConfig, ContainerId, ContainerState, Resources, SandboxConfig, SandboxId, SandboxState, Signal,
 };
@@ -22,6 +23,20 @@ pub struct PodView {
     pub ips: Vec<IpAddr>,
     /// The runtime handler that was asked for; empty is the default one.
     pub handler: String,
+}
+
+/// What is said of a pod by its usage.
+pub(crate) struct PodBrief {
+    pub(crate) config: Arc<SandboxConfig>,
+    pub(crate) state: SandboxState,
+    pub(crate) created_at: i64,
+}
+
+/// What is said of a container by its usage.
+pub(crate) struct ContainerBrief {
+    pub(crate) config: Arc<ContainerConfig>,
+    pub(crate) state: StateKind,
+    pub(crate) created_at: i64,
 }
 
 /// The identity a container runs under.

@@ -1,9 +1,7 @@
 //! Lists in several messages, for clients whose limit on one message is less than the list.
 
+use super::wire::CHUNK_BYTES;
 use prost::Message;
-
-/// What one message carries at most, in encoded bytes: gRPC's customary limit is 4 MiB.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// Cuts a list; no part is empty, and an item that is too big by itself is alone.
 pub(crate) fn chunks<T: Message>(items: Vec<T>) -> Vec<Vec<T>> {

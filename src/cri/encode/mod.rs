@@ -9,6 +9,7 @@ pub(crate) mod sandbox;
 pub(crate) mod stats;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod wire;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,124 +1,158 @@
-//! Usage of containers and pods.
+//! Usage of containers and pods: the messages ContainerStats and PodSandboxStats, written straight from what was read.
 
-use super::{container, sandbox};
-use crate::proto;
+use super::wire::Wire;
+use crate::proto::ITEMS;
 use engine::{ContainerStats, Interface, LayerUsage, PodStats, Pressure, Stall, Usage};
+use model::{ContainerMetadata, SandboxMetadata};
 
-/// A container's usage; without `cpu`, `memory` and `swap` once it has ended.
-pub(crate) fn of_container(stats: &ContainerStats) -> proto::ContainerStats {
-    let view = &stats.container;
-    proto::ContainerStats {
-        attributes: Some(proto::ContainerAttributes {
-            id: view.id.to_string(),
-            metadata: Some(container::metadata(&view.config.metadata)),
-            labels: view.config.labels.clone(),
-            annotations: view.config.annotations.clone(),
-        }),
-        cpu: stats.usage.as_ref().map(cpu),
-        memory: stats.usage.as_ref().map(memory),
-        writable_layer: Some(layer(&stats.layer)),
-        swap: stats.usage.as_ref().and_then(swap),
-        io: stats.usage.as_ref().and_then(io),
-    }
+/// A container's usage; without CPU, memory and swap once it has ended.
+pub(crate) fn container(stats: &ContainerStats, to: &mut Wire) {
+    of_container(ITEMS, stats, to);
 }
 
 /// A pod's usage.
-pub(crate) fn of_pod(stats: &PodStats) -> proto::PodSandboxStats {
-    let view = &stats.pod;
-    proto::PodSandboxStats {
-        attributes: Some(proto::PodSandboxAttributes {
-            id: view.id.to_string(),
-            metadata: Some(sandbox::metadata(&view.config.metadata)),
-            labels: view.config.labels.clone(),
-            annotations: view.config.annotations.clone(),
-        }),
-        linux: Some(proto::LinuxPodSandboxStats {
-            cpu: stats.usage.as_ref().map(cpu),
-            memory: stats.usage.as_ref().map(memory),
-            network: stats.interfaces.as_ref().map(|interfaces| network(interfaces, stats.timestamp)),
-            process: Some(proto::ProcessUsage {
-                timestamp: stats.timestamp,
-                process_count: value(stats.processes),
-            }),
-            containers: stats.containers.iter().map(of_container).collect(),
-            io: stats.usage.as_ref().and_then(io),
-        }),
-        windows: None,
+pub(crate) fn pod(stats: &PodStats, to: &mut Wire) {
+    to.message(ITEMS, |to| {
+        to.message(1, |to| {
+            to.string(1, &stats.id);
+            to.message(2, |to| pod_name(&stats.config.metadata, to));
+            to.map(3, &stats.config.labels);
+            to.map(4, &stats.config.annotations);
+        });
+        to.message(2, |to| linux(stats, to));
+    });
+}
+
+fn linux(stats: &PodStats, to: &mut Wire) {
+    if let Some(usage) = &stats.usage {
+        to.message(1, |to| cpu(usage, to));
+        to.message(2, |to| memory(usage, to));
+    }
+    if let Some(interfaces) = &stats.interfaces {
+        to.message(3, |to| network(interfaces, stats.timestamp, to));
+    }
+    to.message(4, |to| {
+        to.int64(1, stats.timestamp);
+        to.value(2, stats.processes);
+    });
+    stats.containers.iter().for_each(|container| of_container(5, container, to));
+    if let Some(usage) = &stats.usage {
+        io(usage, to);
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "the interface wraps every number")]
-fn value(value: u64) -> Option<proto::UInt64Value> {
-    Some(proto::UInt64Value { value })
+fn of_container(number: u32, stats: &ContainerStats, to: &mut Wire) {
+    to.message(number, |to| {
+        to.message(1, |to| {
+            to.string(1, &stats.id);
+            to.message(2, |to| container_name(&stats.config.metadata, to));
+            to.map(3, &stats.config.labels);
+            to.map(4, &stats.config.annotations);
+        });
+        if let Some(usage) = &stats.usage {
+            to.message(2, |to| cpu(usage, to));
+            to.message(3, |to| memory(usage, to));
+        }
+        to.message(4, |to| layer(&stats.layer, to));
+        if let Some(usage) = &stats.usage {
+            swap(usage, to);
+            io(usage, to);
+        }
+    });
 }
 
-fn cpu(usage: &Usage) -> proto::CpuUsage {
-    proto::CpuUsage {
-        timestamp: usage.timestamp,
-        usage_core_nano_seconds: value(usage.stats.cpu_usage_ns),
-        usage_nano_cores: value(usage.nano_cores),
-        psi: usage.stats.cpu_pressure.as_ref().map(pressure),
-    }
+fn pod_name(metadata: &SandboxMetadata, to: &mut Wire) {
+    to.string(1, &metadata.name);
+    to.string(2, &metadata.uid);
+    to.string(3, &metadata.namespace);
+    to.uint64(4, metadata.attempt.into());
 }
 
-fn memory(usage: &Usage) -> proto::MemoryUsage {
+fn container_name(metadata: &ContainerMetadata, to: &mut Wire) {
+    to.string(1, &metadata.name);
+    to.uint64(2, metadata.attempt.into());
+}
+
+fn cpu(usage: &Usage, to: &mut Wire) {
+    to.int64(1, usage.timestamp);
+    to.value(2, usage.stats.cpu_usage_ns);
+    to.value(3, usage.nano_cores);
+    pressure(4, usage.stats.cpu_pressure.as_ref(), to);
+}
+
+fn memory(usage: &Usage, to: &mut Wire) {
     let stats = &usage.stats;
-    let available = stats.memory_limit.map(|limit| limit.saturating_sub(stats.memory_working_set));
-    proto::MemoryUsage {
-        timestamp: usage.timestamp,
-        working_set_bytes: value(stats.memory_working_set),
-        available_bytes: available.and_then(value),
-        usage_bytes: value(stats.memory_usage),
-        rss_bytes: value(stats.memory_rss),
-        page_faults: value(stats.page_faults),
-        major_page_faults: value(stats.major_page_faults),
-        psi: stats.memory_pressure.as_ref().map(pressure),
+    to.int64(1, usage.timestamp);
+    to.value(2, stats.memory_working_set);
+    if let Some(limit) = stats.memory_limit {
+        to.value(3, limit.saturating_sub(stats.memory_working_set));
     }
+    to.value(4, stats.memory_usage);
+    to.value(5, stats.memory_rss);
+    to.value(6, stats.page_faults);
+    to.value(7, stats.major_page_faults);
+    pressure(8, stats.memory_pressure.as_ref(), to);
 }
 
 /// Nothing where the host does not count swap.
-fn swap(usage: &Usage) -> Option<proto::SwapUsage> {
-    let used = usage.stats.swap_usage?;
-    let available = usage.stats.swap_limit.map(|limit| limit.saturating_sub(used));
-    Some(proto::SwapUsage {
-        timestamp: usage.timestamp,
-        swap_available_bytes: available.and_then(value),
-        swap_usage_bytes: value(used),
-    })
+fn swap(usage: &Usage, to: &mut Wire) {
+    let Some(used) = usage.stats.swap_usage else { return };
+    to.message(5, |to| {
+        to.int64(1, usage.timestamp);
+        if let Some(limit) = usage.stats.swap_limit {
+            to.value(2, limit.saturating_sub(used));
+        }
+        to.value(3, used);
+    });
 }
 
 /// Nothing where the host does not count pressure.
-fn io(usage: &Usage) -> Option<proto::IoUsage> {
-    let psi = usage.stats.io_pressure.as_ref().map(pressure)?;
-    Some(proto::IoUsage { timestamp: usage.timestamp, psi: Some(psi) })
+fn io(usage: &Usage, to: &mut Wire) {
+    let Some(waited) = &usage.stats.io_pressure else { return };
+    to.message(6, |to| {
+        to.int64(1, usage.timestamp);
+        pressure(2, Some(waited), to);
+    });
 }
 
-fn pressure(both: &Pressure) -> proto::PsiStats {
-    let data = |stall: &Stall| proto::PsiData {
-        total: stall.total_us.saturating_mul(1000),
-        avg10: stall.avg10,
-        avg60: stall.avg60,
-        avg300: stall.avg300,
-    };
-    proto::PsiStats { full: Some(data(&both.full)), some: Some(data(&both.some)) }
+fn pressure(number: u32, both: Option<&Pressure>, to: &mut Wire) {
+    let Some(both) = both else { return };
+    to.message(number, |to| {
+        to.message(1, |to| stall(&both.full, to));
+        to.message(2, |to| stall(&both.some, to));
+    });
 }
 
-fn layer(layer: &LayerUsage) -> proto::FilesystemUsage {
-    proto::FilesystemUsage {
-        timestamp: layer.timestamp,
-        fs_id: Some(proto::FilesystemIdentifier { mountpoint: layer.mountpoint.display().to_string() }),
-        used_bytes: layer.counted.and_then(|(bytes, _)| value(bytes)),
-        inodes_used: layer.counted.and_then(|(_, inodes)| value(inodes)),
+fn stall(stall: &Stall, to: &mut Wire) {
+    to.uint64(1, stall.total_us.saturating_mul(1000));
+    to.double(2, stall.avg10);
+    to.double(3, stall.avg60);
+    to.double(4, stall.avg300);
+}
+
+fn layer(layer: &LayerUsage, to: &mut Wire) {
+    to.int64(1, layer.timestamp);
+    to.message(2, |to| to.string(1, &layer.mountpoint.to_string_lossy()));
+    if let Some((bytes, inodes)) = layer.counted {
+        to.value(3, bytes);
+        to.value(4, inodes);
     }
 }
 
-fn network(interfaces: &[Interface], timestamp: i64) -> proto::NetworkUsage {
-    let mut usages = interfaces.iter().map(|interface| proto::NetworkInterfaceUsage {
-        name: interface.name.clone(),
-        rx_bytes: value(interface.received.bytes),
-        rx_errors: value(interface.received.errors),
-        tx_bytes: value(interface.sent.bytes),
-        tx_errors: value(interface.sent.errors),
-    });
-    proto::NetworkUsage { timestamp, default_interface: usages.next(), interfaces: usages.collect() }
+/// The first is the pod's own.
+fn network(interfaces: &[Interface], timestamp: i64, to: &mut Wire) {
+    to.int64(1, timestamp);
+    for (interface, number) in interfaces.iter().zip([2].into_iter().chain(std::iter::repeat(3))) {
+        to.message(number, |to| {
+            to.string(1, &interface.name);
+            to.value(2, interface.received.bytes);
+            to.value(3, interface.received.errors);
+            to.value(4, interface.sent.bytes);
+            to.value(5, interface.sent.errors);
+        });
+    }
 }
+
+#[cfg(test)]
+#[path = "stats_tests.rs"]
+mod tests;

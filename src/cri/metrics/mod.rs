@@ -8,7 +8,8 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-use crate::proto::{ContainerMetrics, MetricDescriptor, PodSandboxMetrics};
+use crate::encode::wire::Wire;
+use crate::proto::{ITEMS, MetricDescriptor};
 use engine::{ContainerFigures, Counted, PodFigures};
 use model::SandboxMetadata;
 use samples::Samples;
@@ -21,30 +22,32 @@ pub(crate) fn descriptors(counted: &Counted) -> Vec<MetricDescriptor> {
 
 /// A pod's samples and those of its containers. As with cAdvisor, those of the pod's cgroup have an empty name, so
 /// that sums over named series count nothing twice.
-pub(crate) fn of_pod(figures: &PodFigures) -> PodSandboxMetrics {
-    let (stats, pod) = (&figures.stats, &figures.stats.pod);
-    let name = &pod.config.metadata;
-    let mut samples = Samples::new(labels(name, "", &figures.cgroup, "", ""), stats.timestamp);
-    samples.times(pod.created_at);
-    if let Some(usage) = &stats.usage {
-        samples.usage(usage, &figures.detail);
-    }
-    let mut traffic = Samples::new(labels(name, "", &figures.cgroup, "", &pod.id), stats.timestamp);
-    stats.interfaces.iter().flatten().for_each(|interface| traffic.network(interface));
-    PodSandboxMetrics {
-        pod_sandbox_id: pod.id.to_string(),
-        metrics: samples.into_iter().chain(traffic).collect(),
-        container_metrics: figures.containers.iter().map(|container| of_container(name, container)).collect(),
-    }
+pub(crate) fn pod(figures: &PodFigures, to: &mut Wire) {
+    let stats = &figures.stats;
+    let name = &stats.config.metadata;
+    to.message(ITEMS, |to| {
+        to.string(1, &stats.id);
+        let mut samples = Samples::new(labels(name, "", &figures.cgroup, "", ""), stats.timestamp, to);
+        samples.times(stats.created_at);
+        if let Some(usage) = &stats.usage {
+            samples.usage(usage, &figures.detail);
+        }
+        let mut traffic = Samples::new(labels(name, "", &figures.cgroup, "", &stats.id), stats.timestamp, to);
+        stats.interfaces.iter().flatten().for_each(|interface| traffic.network(interface));
+        for container in &figures.containers {
+            to.message(3, |to| of_container(name, container, to));
+        }
+    });
 }
 
-fn of_container(pod: &SandboxMetadata, figures: &ContainerFigures) -> ContainerMetrics {
-    let view = &figures.stats.container;
+fn of_container(pod: &SandboxMetadata, figures: &ContainerFigures, to: &mut Wire) {
+    let view = &figures.container;
     let image = [&view.config.image.user_specified_image, &view.config.image.image];
     let image = image.into_iter().find(|name| !name.is_empty()).map_or("", String::as_str);
     let labels = labels(pod, &view.config.metadata.name, &figures.cgroup, image, &view.id);
     let timestamp = figures.stats.usage.as_ref().map_or_else(crate::encode::now, |usage| usage.timestamp);
-    let mut samples = Samples::new(labels, timestamp);
+    to.string(1, &view.id);
+    let mut samples = Samples::new(labels, timestamp, to);
     samples.times(match view.state {
         model::ContainerState::Running { started_at } => started_at,
         _ => view.created_at,
@@ -55,10 +58,15 @@ fn of_container(pod: &SandboxMetadata, figures: &ContainerFigures) -> ContainerM
     samples.processes(figures);
     samples.filesystem(figures);
     samples.spec(&view.resources);
-    ContainerMetrics { container_id: view.id.to_string(), metrics: samples.into_iter().collect() }
 }
 
 /// In the order of [`families::LABELS`].
-fn labels(pod: &SandboxMetadata, container: &str, cgroup: &str, image: &str, name: &str) -> Vec<String> {
-    [container, cgroup, image, name, &pod.namespace, &pod.name].map(str::to_owned).to_vec()
+fn labels<'a>(
+    pod: &'a SandboxMetadata,
+    container: &'a str,
+    cgroup: &'a str,
+    image: &'a str,
+    name: &'a str,
+) -> [&'a str; 6] {
+    [container, cgroup, image, name, &pod.namespace, &pod.name]
 }

@@ -1,33 +1,32 @@
 //! Figures into samples.
 
 use super::families::{self as family, Family};
-use crate::proto::{Metric, UInt64Value};
+use crate::encode::wire::Wire;
 use engine::{ContainerFigures, Detail, DeviceIo, Interface, Usage};
 use model::{Bytes, CpuQuota, Resources};
 
 const NS: u64 = 1_000_000_000;
 const US: u64 = 1_000_000;
 
-/// Samples of one object.
-pub(super) struct Samples {
-    labels: Vec<String>,
+/// The number of the samples' field, in a pod's message and in a container's.
+const SAMPLES: u32 = 2;
+/// The number of a sample's label values.
+const LABEL_VALUES: u32 = 4;
+
+/// Samples of one object, written as they are told.
+pub(super) struct Samples<'a> {
+    /// The values of the common labels, encoded once.
+    labels: Vec<u8>,
     timestamp: i64,
-    metrics: Vec<Metric>,
+    to: &'a mut Wire,
 }
 
-impl IntoIterator for Samples {
-    type Item = Metric;
-    type IntoIter = std::vec::IntoIter<Metric>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.metrics.into_iter()
-    }
-}
-
-impl Samples {
+impl<'a> Samples<'a> {
     /// With the values of the common labels, as of a moment in Unix nanoseconds.
-    pub(super) fn new(labels: Vec<String>, timestamp: i64) -> Self {
-        Self { labels, timestamp, metrics: Vec::new() }
+    pub(super) fn new(labels: [&str; 6], timestamp: i64, to: &'a mut Wire) -> Self {
+        let mut encoded = Wire::default();
+        labels.iter().for_each(|label| encoded.text(LABEL_VALUES, label));
+        Self { labels: encoded.into_bytes(), timestamp, to }
     }
 
     fn add(&mut self, family: &Family, value: u64) {
@@ -35,13 +34,14 @@ impl Samples {
     }
 
     fn add_with(&mut self, family: &Family, labels: &[&str], value: u64) {
-        let more = labels.iter().map(|label| (*label).to_owned());
-        self.metrics.push(Metric {
-            name: family.name.to_owned(),
-            timestamp: self.timestamp,
-            metric_type: family.kind.into(),
-            label_values: self.labels.iter().cloned().chain(more).collect(),
-            value: Some(UInt64Value { value }),
+        let (common, timestamp) = (&self.labels, self.timestamp);
+        self.to.message(SAMPLES, |to| {
+            to.string(1, family.name);
+            to.int64(2, timestamp);
+            to.int32(3, family.kind.into());
+            to.encoded(common);
+            labels.iter().for_each(|label| to.text(LABEL_VALUES, label));
+            to.value(5, value);
         });
     }
 

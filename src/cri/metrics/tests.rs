@@ -3,7 +3,7 @@
 use super::families::{self, LABELS};
 use super::samples::Samples;
 use super::*;
-use crate::proto::Metric;
+use crate::proto::{ContainerMetrics, ListPodSandboxMetricsResponse, Metric};
 use engine::{Counted, Detail, DeviceIo, Flow, Interface, Pressure, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,27 +59,92 @@ fn everything() -> Vec<Metric> {
 }
 
 fn samples(usage: &Usage, detail: Detail) -> Vec<Metric> {
-    let mut samples = Samples::new(LABELS.map(str::to_owned).to_vec(), 7_000_000_000);
+    let mut wire = Wire::default();
+    let mut samples = Samples::new(LABELS, 7_000_000_000, &mut wire);
     samples.times(3_500_000_000);
     samples.usage(usage, &detail);
     let flow = Flow { bytes: 1, packets: 2, errors: 3, dropped: 4 };
     samples.network(&Interface { name: "eth0".into(), received: flow, sent: flow });
-    let figures = ContainerFigures {
+    let figures = of_container(usage, detail);
+    samples.processes(&figures);
+    samples.filesystem(&figures);
+    samples.spec(&model::Resources { cpu_quota: model::CpuQuota::new(1000).ok(), ..Default::default() });
+    decoded::<ContainerMetrics>(wire).metrics
+}
+
+/// What a client reads: the bytes are those of the message, and of nothing else.
+fn decoded<M: prost::Message + Default>(wire: Wire) -> M {
+    let bytes = wire.into_bytes();
+    let message = M::decode(&*bytes).unwrap();
+    assert_eq!(message.encode_to_vec(), bytes);
+    message
+}
+
+fn of_container(usage: &Usage, detail: Detail) -> ContainerFigures {
+    let container = crate::encode::tests::view(model::ContainerState::Running { started_at: 2_000_000_000 });
+    ContainerFigures {
         stats: engine::ContainerStats {
-            container: crate::encode::tests::view(model::ContainerState::Created),
-            usage: None,
-            layer: engine::LayerUsage { timestamp: 1, mountpoint: "/".into(), counted: Some((5, 6)) },
+            id: container.id.clone(),
+            config: container.config.clone(),
+            usage: Some(*usage),
+            layer: engine::LayerUsage {
+                timestamp: 1,
+                mountpoint: std::path::Path::new("/").into(),
+                counted: Some((5, 6)),
+            },
         },
         detail,
         cgroup: "/a".into(),
         processes: engine::Processes { files_limit: Some(9), ..Default::default() },
         load: (1.5, 0.0),
         filesystem: engine::Filesystem::default(),
+        container,
+    }
+}
+
+#[test]
+fn a_pods_message_is_the_interfaces_with_all_that_is_known() {
+    let (usage, mut config) = (usage(), model::SandboxConfig::default());
+    config.metadata.name = "web".into();
+    config.metadata.namespace = "prod".into();
+    let interface = Interface { name: "eth0".into(), ..Default::default() };
+    let stats = engine::PodStats {
+        id: model::SandboxId::new("p"),
+        config: config.into(),
+        created_at: 1_000_000_000,
+        usage: Some(usage),
+        interfaces: Some(vec![interface.clone(), Interface { name: "net1".into(), ..interface }]),
+        processes: 1,
+        timestamp: 8_000_000_000,
+        containers: Vec::new(),
     };
-    samples.processes(&figures);
-    samples.filesystem(&figures);
-    samples.spec(&model::Resources { cpu_quota: model::CpuQuota::new(1000).ok(), ..Default::default() });
-    samples.into_iter().collect()
+    let containers = vec![of_container(&usage, detail()), of_container(&usage, Detail::default())];
+    let figures = PodFigures { stats, detail: detail(), cgroup: "/pod".into(), containers };
+    let mut wire = Wire::default();
+    pod(&figures, &mut wire);
+    pod(&figures, &mut wire);
+    let told = decoded::<ListPodSandboxMetricsResponse>(wire).pod_metrics;
+    assert_eq!((told.len(), &told[0]), (2, &told[1]));
+    let one = &told[0];
+    assert_eq!((one.pod_sandbox_id.as_str(), one.container_metrics.len()), ("p", 2));
+    let labels = |metrics: &[Metric], name: &str| {
+        let found = metrics.iter().find(|metric| metric.name == name).unwrap();
+        (found.label_values.clone(), found.timestamp, found.value.unwrap().value)
+    };
+    let owned = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        labels(&one.metrics, "container_start_time_seconds"),
+        (owned(&["", "/pod", "", "", "prod", "web"]), 8_000_000_000, 1)
+    );
+    let received = labels(&one.metrics, "container_network_receive_bytes_total").0;
+    assert_eq!(received, owned(&["", "/pod", "", "p", "prod", "web", "eth0"]));
+    let container = &one.container_metrics[0];
+    assert_eq!(container.container_id, "c");
+    assert_eq!(
+        labels(&container.metrics, "container_start_time_seconds"),
+        (owned(&["", "/a", "", "c", "prod", "web"]), 7_000_000_000, 2)
+    );
+    assert!(one.metrics.len() > 40 && container.metrics.len() > one.container_metrics[1].metrics.len());
 }
 
 #[test]

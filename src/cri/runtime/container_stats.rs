@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use crate::decode::requests;
-use crate::encode;
+use crate::encode::{stats, wire::Wire};
 use crate::proto::{ContainerStatsRequest, ContainerStatsResponse};
 use crate::status;
 use tonic::Status;
@@ -15,6 +15,8 @@ pub(super) async fn answer(
     let id = request.container_id;
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
     Span::current().record("container_id", id.as_str());
-    let stats = runtime.engine.stats().container_stats(&id).await.map_err(|error| status::engine(&error))?;
-    Ok(ContainerStatsResponse { stats: Some(encode::stats::of_container(&stats)) })
+    let read = runtime.engine.stats().container_stats(&id).await.map_err(|error| status::engine(&error))?;
+    let mut to = Wire::default();
+    stats::container(&read, &mut to);
+    Ok(ContainerStatsResponse { encoded: vec![to.into_bytes()], ..Default::default() })
 }

@@ -2,10 +2,8 @@
 
 use super::Runtime;
 use crate::decode::filters;
-use crate::encode;
-use crate::proto::{
-    ContainerStats, ContainerStatsFilter, ListContainerStatsRequest, ListContainerStatsResponse,
-};
+use crate::encode::{stats, wire::Items};
+use crate::proto::{ContainerStatsFilter, ListContainerStatsRequest, ListContainerStatsResponse};
 use crate::status;
 use tonic::Status;
 
@@ -13,16 +11,17 @@ pub(super) async fn answer(
     runtime: &Runtime,
     request: ListContainerStatsRequest,
 ) -> Result<ListContainerStatsResponse, Status> {
-    Ok(ListContainerStatsResponse { stats: list(runtime, request.filter).await? })
+    let encoded = Items::join(list(runtime, request.filter).await?);
+    Ok(ListContainerStatsResponse { encoded, ..Default::default() })
 }
 
 /// The usage of the containers that pass.
 pub(super) async fn list(
     runtime: &Runtime,
     filter: Option<ContainerStatsFilter>,
-) -> Result<Vec<ContainerStats>, Status> {
+) -> Result<Vec<Items>, Status> {
     let filter = filters::container_stats(filter);
-    let show = |stats| encode::stats::of_container(&stats);
+    let show = |items: &mut Items, read| items.add(|to| stats::container(&read, to));
     let listed = runtime.engine.stats().list_container_stats(filter, show).await;
     listed.map_err(|error| status::engine(&error))
 }

@@ -1,8 +1,9 @@
 //! ListPodSandboxMetrics.
 
 use super::Runtime;
+use crate::encode::wire::Items;
 use crate::metrics;
-use crate::proto::{ListPodSandboxMetricsRequest, ListPodSandboxMetricsResponse, PodSandboxMetrics};
+use crate::proto::{ListPodSandboxMetricsRequest, ListPodSandboxMetricsResponse};
 use crate::status;
 use tonic::Status;
 
@@ -10,11 +11,13 @@ pub(super) async fn answer(
     runtime: &Runtime,
     _: ListPodSandboxMetricsRequest,
 ) -> Result<ListPodSandboxMetricsResponse, Status> {
-    Ok(ListPodSandboxMetricsResponse { pod_metrics: list(runtime).await? })
+    let encoded = Items::join(list(runtime).await?);
+    Ok(ListPodSandboxMetricsResponse { encoded, ..Default::default() })
 }
 
 /// The metrics of the ready pods.
-pub(super) async fn list(runtime: &Runtime) -> Result<Vec<PodSandboxMetrics>, Status> {
-    let listed = runtime.engine.stats().pod_figures(|figures| metrics::of_pod(&figures)).await;
+pub(super) async fn list(runtime: &Runtime) -> Result<Vec<Items>, Status> {
+    let show = |items: &mut Items, figures| items.add(|to| metrics::pod(&figures, to));
+    let listed = runtime.engine.stats().pod_figures(show).await;
     listed.map_err(|error| status::engine(&error))
 }

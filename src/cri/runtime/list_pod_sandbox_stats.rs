@@ -2,10 +2,8 @@
 
 use super::Runtime;
 use crate::decode::filters;
-use crate::encode;
-use crate::proto::{
-    ListPodSandboxStatsRequest, ListPodSandboxStatsResponse, PodSandboxStats, PodSandboxStatsFilter,
-};
+use crate::encode::{stats, wire::Items};
+use crate::proto::{ListPodSandboxStatsRequest, ListPodSandboxStatsResponse, PodSandboxStatsFilter};
 use crate::status;
 use tonic::Status;
 
@@ -13,15 +11,17 @@ pub(super) async fn answer(
     runtime: &Runtime,
     request: ListPodSandboxStatsRequest,
 ) -> Result<ListPodSandboxStatsResponse, Status> {
-    Ok(ListPodSandboxStatsResponse { stats: list(runtime, request.filter).await? })
+    let encoded = Items::join(list(runtime, request.filter).await?);
+    Ok(ListPodSandboxStatsResponse { encoded, ..Default::default() })
 }
 
 /// The usage of the ready pods that pass.
 pub(super) async fn list(
     runtime: &Runtime,
     filter: Option<PodSandboxStatsFilter>,
-) -> Result<Vec<PodSandboxStats>, Status> {
+) -> Result<Vec<Items>, Status> {
     let filter = filters::pod_stats(filter);
-    let listed = runtime.engine.stats().list_pod_stats(filter, |stats| encode::stats::of_pod(&stats)).await;
+    let show = |items: &mut Items, read| items.add(|to| stats::pod(&read, to));
+    let listed = runtime.engine.stats().list_pod_stats(filter, show).await;
     listed.map_err(|error| status::engine(&error))
 }

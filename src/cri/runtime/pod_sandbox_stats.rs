@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use crate::decode::requests;
-use crate::encode;
+use crate::encode::{stats, wire::Wire};
 use crate::proto::{PodSandboxStatsRequest, PodSandboxStatsResponse};
 use crate::status;
 use tonic::Status;
@@ -15,6 +15,8 @@ pub(super) async fn answer(
     let id = request.pod_sandbox_id;
     requests::id("pod_sandbox_id", &id).map_err(|error| status::decode(&error))?;
     Span::current().record("pod_id", id.as_str());
-    let stats = runtime.engine.stats().pod_stats(&id).await.map_err(|error| status::engine(&error))?;
-    Ok(PodSandboxStatsResponse { stats: Some(encode::stats::of_pod(&stats)) })
+    let read = runtime.engine.stats().pod_stats(&id).await.map_err(|error| status::engine(&error))?;
+    let mut to = Wire::default();
+    stats::pod(&read, &mut to);
+    Ok(PodSandboxStatsResponse { encoded: vec![to.into_bytes()], ..Default::default() })
 }

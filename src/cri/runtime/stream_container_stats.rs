@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use super::{Messages, list_container_stats};
-use crate::encode::chunks::chunks;
+use crate::encode::wire::Items;
 use crate::proto::{StreamContainerStatsRequest, StreamContainerStatsResponse};
 use futures::{StreamExt, stream};
 use tonic::Status;
@@ -11,7 +11,7 @@ pub(super) async fn answer(
     runtime: &Runtime,
     request: StreamContainerStatsRequest,
 ) -> Result<Messages<StreamContainerStatsResponse>, Status> {
-    let parts = chunks(list_container_stats::list(runtime, request.filter).await?);
-    let message = |container_stats| Ok(StreamContainerStatsResponse { container_stats });
+    let parts = Items::messages(list_container_stats::list(runtime, request.filter).await?);
+    let message = |encoded| Ok(StreamContainerStatsResponse { encoded, ..Default::default() });
     Ok(stream::iter(parts).map(message).boxed())
 }

@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use super::{Messages, list_pod_sandbox_metrics};
-use crate::encode::chunks::chunks;
+use crate::encode::wire::Items;
 use crate::proto::{StreamPodSandboxMetricsRequest, StreamPodSandboxMetricsResponse};
 use futures::{StreamExt, stream};
 use tonic::Status;
@@ -11,7 +11,7 @@ pub(super) async fn answer(
     runtime: &Runtime,
     _: StreamPodSandboxMetricsRequest,
 ) -> Result<Messages<StreamPodSandboxMetricsResponse>, Status> {
-    let parts = chunks(list_pod_sandbox_metrics::list(runtime).await?);
-    let message = |pod_sandbox_metrics| Ok(StreamPodSandboxMetricsResponse { pod_sandbox_metrics });
+    let parts = Items::messages(list_pod_sandbox_metrics::list(runtime).await?);
+    let message = |encoded| Ok(StreamPodSandboxMetricsResponse { encoded, ..Default::default() });
     Ok(stream::iter(parts).map(message).boxed())
 }

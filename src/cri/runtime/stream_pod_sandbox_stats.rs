@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use super::{Messages, list_pod_sandbox_stats};
-use crate::encode::chunks::chunks;
+use crate::encode::wire::Items;
 use crate::proto::{StreamPodSandboxStatsRequest, StreamPodSandboxStatsResponse};
 use futures::{StreamExt, stream};
 use tonic::Status;
@@ -11,7 +11,7 @@ pub(super) async fn answer(
     runtime: &Runtime,
     request: StreamPodSandboxStatsRequest,
 ) -> Result<Messages<StreamPodSandboxStatsResponse>, Status> {
-    let parts = chunks(list_pod_sandbox_stats::list(runtime, request.filter).await?);
-    let message = |pod_sandbox_stats| Ok(StreamPodSandboxStatsResponse { pod_sandbox_stats });
+    let parts = Items::messages(list_pod_sandbox_stats::list(runtime, request.filter).await?);
+    let message = |encoded| Ok(StreamPodSandboxStatsResponse { encoded, ..Default::default() });
     Ok(stream::iter(parts).map(message).boxed())
 }

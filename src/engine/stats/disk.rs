@@ -63,7 +63,7 @@ impl Stats {
         let (root, at, timestamp) = (self.layers.clone(), Instant::now(), now());
         // The kubelet takes a failure for a broken runtime: what cannot be read counts as nothing.
         let (bytes, inodes) = measure(&root, u64::MAX).ok().flatten().unwrap_or_default();
-        let usage = FsUsage { timestamp, mountpoint: root, bytes, inodes };
+        let usage = FsUsage { timestamp, mountpoint: root.to_path_buf(), bytes, inodes };
         lock(&self.disk.0).counted = Some(Counted { usage: usage.clone(), at, took: at.elapsed() });
         usage
     }

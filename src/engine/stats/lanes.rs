@@ -20,28 +20,24 @@ impl Lanes {
         Self(available_parallelism().map_or(1, usize::from).min(MOST))
     }
 
-    /// Reads each, in the order given; what cannot be read is left out.
-    pub(super) async fn read<T: Send + 'static, R: Send + 'static>(
+    /// Reads each into what its lane finds: together, in that order, what one lane would have found.
+    pub(super) async fn read<T: Send + 'static, L: Default + Send + 'static>(
         self,
         mut items: Vec<T>,
-        read: impl Fn(T) -> Option<R> + Send + Sync + 'static,
-    ) -> Result<Vec<R>, EngineError> {
+        read: impl Fn(&mut L, T) + Send + Sync + 'static,
+    ) -> Result<Vec<L>, EngineError> {
         let (read, size) = (Arc::new(read), items.len().div_ceil(self.0).max(WORTH));
         let mut lanes = Vec::new();
         while !items.is_empty() {
             let rest = items.split_off(size.min(items.len()));
             let (lane, read) = (std::mem::replace(&mut items, rest), read.clone());
             lanes.push(blocking("reading counters", move || {
-                // Of its size from the beginning: what is read is large.
-                let mut found = Vec::with_capacity(lane.len());
-                found.extend(lane.into_iter().filter_map(|item| read(item)));
+                let mut found = L::default();
+                lane.into_iter().for_each(|item| read(&mut found, item));
                 Ok(found)
             }));
         }
-        let mut found = futures::future::try_join_all(lanes).await?.into_iter();
-        let mut all = found.next().unwrap_or_default();
-        found.for_each(|mut lane| all.append(&mut lane));
-        Ok(all)
+        futures::future::try_join_all(lanes).await
     }
 }
 
@@ -58,12 +54,13 @@ mod tests {
         for (count, lanes) in [(0, 4), (1, 4), (WORTH, 4), (WORTH * 4 + 3, 4), (7, 1)] {
             threads.lock().unwrap().clear();
             let seen = threads.clone();
-            let even = move |number: usize| {
+            let even = move |found: &mut Vec<usize>, number: usize| {
                 seen.lock().unwrap().insert(std::thread::current().id());
-                number.is_multiple_of(2).then_some(number)
+                found.extend(number.is_multiple_of(2).then_some(number));
             };
             let read = Lanes(lanes).read((0..count).collect(), even).await.unwrap();
-            assert!(read.into_iter().eq((0..count).step_by(2)), "{count}");
+            assert!(read.len() <= lanes);
+            assert!(read.into_iter().flatten().eq((0..count).step_by(2)), "{count}");
             assert!(threads.lock().unwrap().len() <= lanes);
         }
     }

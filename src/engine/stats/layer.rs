@@ -5,9 +5,8 @@ use super::Stats;
 use crate::error::EngineError;
 use crate::in_memory::Container;
 use crate::now;
-use model::ContainerState;
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 use sys::sync::lock;
@@ -23,7 +22,7 @@ pub struct LayerUsage {
     /// When it was counted; the time of the question where it has not been counted yet.
     pub timestamp: i64,
     /// The filesystem that the layer is on.
-    pub mountpoint: PathBuf,
+    pub mountpoint: Arc<Path>,
     /// Bytes and inodes; `None` as long as the first count of a large layer takes.
     pub counted: Option<(u64, u64)>,
 }
@@ -55,7 +54,7 @@ struct Queue {
 impl Stats {
     /// The last count of a container's layer. Blocks for a small first count only; an old one is renewed behind.
     pub(super) fn layer(self: &Arc<Self>, container: &Arc<Container>) -> LayerUsage {
-        let ended = matches!(container.state(), ContainerState::Exited { .. });
+        let ended = container.has_ended();
         let mut known = lock(&container.layer.0);
         if known.counted.is_none() && !known.queued {
             count(self, container, &mut known, AT_ONCE, ended);
@@ -94,7 +93,7 @@ fn count_waiting(reader: &Weak<Stats>) {
         };
         let Some(next) = next else { return };
         if let Some(container) = next.upgrade() {
-            let ended = matches!(container.state(), ContainerState::Exited { .. });
+            let ended = container.has_ended();
             // Readers get the old count meanwhile.
             let mut renewed = Known { queued: true, ..Known::default() };
             count(&reader, &container, &mut renewed, u64::MAX, ended);

@@ -3,9 +3,9 @@
 use super::{ContainerStats, Listed, PodStats, Processes, Stats};
 use crate::blocking;
 use crate::error::{EngineError, chain};
-use crate::filter::PodFilter;
+use crate::filter::{PodFilter, StateKind};
 use crate::in_memory::{Container, Pod};
-use model::ContainerState;
+use crate::snapshot::ContainerView;
 use oci::cgroup::{Counted, Detail};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,7 +18,7 @@ const LOAD_SECONDS: f64 = 10.0;
 /// A pod's figures.
 #[derive(Debug, Clone)]
 pub struct PodFigures {
-    /// Usage, also of its containers.
+    /// Usage.
     pub stats: PodStats,
     /// More of the pod's cgroup.
     pub detail: Detail,
@@ -33,6 +33,8 @@ pub struct PodFigures {
 pub struct ContainerFigures {
     /// Usage.
     pub stats: ContainerStats,
+    /// Whose, with the limits that the kernel has.
+    pub container: ContainerView,
     /// More of its cgroup.
     pub detail: Detail,
     /// The cgroup, from the root of its hierarchy.
@@ -89,42 +91,47 @@ impl Stats {
         blocking("reading what is counted", move || Ok(stats.limits.cgroups.counted())).await
     }
 
-    /// ListPodSandboxMetrics: the figures of the ready pods, newest first, as `show` makes them, which works where they
-    /// are read: on several threads. One that cannot be read is left out.
+    /// ListPodSandboxMetrics: the figures of the ready pods, newest first, as `show` tells them to its lane, on the thread
+    /// on which they are read; the lanes in order. One that cannot be read is left out.
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn pod_figures<R: Send + 'static>(
+    pub async fn pod_figures<L: Default + Send + 'static>(
         self: &Arc<Self>,
-        show: impl Fn(PodFigures) -> R + Send + Sync + 'static,
-    ) -> Result<Vec<R>, EngineError> {
+        show: impl Fn(&mut L, PodFigures) + Send + Sync + 'static,
+    ) -> Result<Vec<L>, EngineError> {
         let stats = self.clone();
         let filesystem = blocking("looking at a filesystem", move || Ok(stats.layers_filesystem())).await?;
         let stats = self.clone();
-        let read = move |pod: Listed| Some(show(stats.figures(pod, &filesystem)?));
+        let read = move |lane: &mut L, pod: Listed| {
+            if let Some(figures) = stats.figures(pod, &filesystem) {
+                show(lane, figures);
+            }
+        };
         self.lanes.read(self.ready(PodFilter::default()), read).await
     }
 }
 
 impl Stats {
-    fn figures(self: &Arc<Self>, (pod, view): Listed, filesystem: &Filesystem) -> Option<PodFigures> {
+    fn figures(self: &Arc<Self>, (pod, brief): Listed, filesystem: &Filesystem) -> Option<PodFigures> {
         let failed = |error: &EngineError| {
             tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's figures cannot be read");
         };
-        self.figures_of(&pod, self.of_listed(&pod, view)?, filesystem).inspect_err(failed).ok()
+        self.figures_of(&pod, self.of_listed(&pod, brief)?, filesystem).inspect_err(failed).ok()
     }
 
     fn figures_of(
         &self,
         pod: &Pod,
-        stats: PodStats,
+        mut stats: PodStats,
         filesystem: &Filesystem,
     ) -> Result<PodFigures, EngineError> {
         let mut containers = Vec::new();
-        for stats in &stats.containers {
-            let running = matches!(stats.container.state, ContainerState::Running { .. });
-            if let (true, Some(container)) = (running, self.registry.any_container(&stats.container.id)) {
-                containers.push(self.container_figures(&container, stats.clone(), filesystem)?);
+        for stats in std::mem::take(&mut stats.containers) {
+            let found = self.registry.any_container(&stats.id);
+            let running = |container: &Arc<Container>| container.brief().state == StateKind::Running;
+            if let Some(container) = found.filter(running) {
+                containers.push(self.container_figures(&container, stats, filesystem)?);
             }
         }
         Ok(PodFigures {
@@ -138,12 +145,12 @@ impl Stats {
     fn container_figures(
         &self,
         container: &Container,
-        mut stats: ContainerStats,
+        stats: ContainerStats,
         filesystem: &Filesystem,
     ) -> Result<ContainerFigures, EngineError> {
         let (cgroup, accounts) = (container.cgroup(), container.pod.accounts(&self.limits.cgroups));
-        stats.container = self.limits.shown(container);
-        let processes = Processes::read(&accounts.processes(&cgroup), stats.container.pid);
+        let view = self.limits.shown(container);
+        let processes = Processes::read(&accounts.processes(&cgroup), view.pid);
         let threads = processes.threads;
         Ok(ContainerFigures {
             detail: accounts.detail(&cgroup)?,
@@ -151,13 +158,14 @@ impl Stats {
             load: container.load.next(Instant::now(), threads.running, threads.uninterruptible),
             processes,
             filesystem: filesystem.clone(),
+            container: view,
             stats,
         })
     }
 
     fn layers_filesystem(&self) -> Filesystem {
         static DEVICE: OnceLock<String> = OnceLock::new();
-        let dir = &self.layers;
+        let dir = &*self.layers;
         let Ok(found) = rustix::fs::statvfs(dir) else { return Filesystem::default() };
         Filesystem {
             device: DEVICE.get_or_init(|| device_of(dir)).clone(),

@@ -26,21 +26,24 @@ use sampler::Account;
 
 use crate::blocking;
 use crate::error::{EngineError, chain};
-use crate::filter::{ContainerFilter, PodFilter};
+use crate::filter::{ContainerFilter, PodFilter, StateKind};
 use crate::in_memory::{Container, Pod};
 use crate::limits::InForce;
 use crate::registry::Registry;
 use crate::settings::Paths;
-use crate::snapshot::{ContainerView, PodView};
-use model::{ContainerState, SandboxState};
-use std::path::PathBuf;
+use crate::snapshot::{ContainerBrief, PodBrief};
+use model::{ContainerConfig, ContainerId, SandboxConfig, SandboxId, SandboxState};
+use std::cmp::Reverse;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A container's usage at one moment.
 #[derive(Debug, Clone)]
 pub struct ContainerStats {
     /// Whose.
-    pub container: ContainerView,
+    pub id: ContainerId,
+    /// What was asked for.
+    pub config: Arc<ContainerConfig>,
     /// `None` once it has ended.
     pub usage: Option<Usage>,
     /// Its writable layer.
@@ -51,7 +54,11 @@ pub struct ContainerStats {
 #[derive(Debug, Clone)]
 pub struct PodStats {
     /// Whose.
-    pub pod: PodView,
+    pub id: SandboxId,
+    /// What was asked for.
+    pub config: Arc<SandboxConfig>,
+    /// Unix time in nanoseconds.
+    pub created_at: i64,
     /// Of the pod's cgroup: its containers, the supervisor and the pause.
     pub usage: Option<Usage>,
     /// Its interfaces, its own first; `None` with the host's network.
@@ -65,14 +72,14 @@ pub struct PodStats {
 }
 
 /// A pod of a list.
-type Listed = (Arc<Pod>, PodView);
+type Listed = (Arc<Pod>, PodBrief);
 
 /// The use cases of usage: reads it, and remembers what takes long to count.
 pub struct Stats {
     registry: Arc<Registry>,
     limits: Arc<InForce>,
     /// The directory of the containers' layers.
-    layers: PathBuf,
+    layers: Arc<Path>,
     waiting: Waiting,
     disk: Disk,
     lanes: Lanes,
@@ -85,22 +92,24 @@ impl Stats {
     /// When there is none of the id, or its counters cannot be read.
     pub async fn container_stats(self: &Arc<Self>, id: &str) -> Result<ContainerStats, EngineError> {
         let (stats, container) = (self.clone(), self.registry.container(id)?);
-        blocking("reading counters", move || stats.of(&container, container.view(), None)).await
+        blocking("reading counters", move || stats.of(&container, container.brief(), None)).await
     }
 
-    /// ListContainerStats: the containers that fit, newest first, as `show` makes them, which works where they are read:
-    /// on several threads. One that cannot be read is left out.
+    /// ListContainerStats: the containers that fit, newest first, as `show` tells them to its lane, on the thread on which
+    /// they are read; the lanes in order. One that cannot be read is left out.
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn list_container_stats<R: Send + 'static>(
+    pub async fn list_container_stats<L: Default + Send + 'static>(
         self: &Arc<Self>,
         filter: ContainerFilter,
-        show: impl Fn(ContainerStats) -> R + Send + Sync + 'static,
-    ) -> Result<Vec<R>, EngineError> {
+        show: impl Fn(&mut L, ContainerStats) + Send + Sync + 'static,
+    ) -> Result<Vec<L>, EngineError> {
         let stats = self.clone();
-        let read = move |(container, view): (Arc<Container>, ContainerView)| {
-            Some(show(stats.of_one(&container, view, None)?))
+        let read = move |lane: &mut L, (container, brief): (Arc<Container>, ContainerBrief)| {
+            if let Some(read) = stats.of_one(&container, brief, None) {
+                show(lane, read);
+            }
         };
         self.lanes.read(self.registry.fitting_containers(&filter), read).await
     }
@@ -122,21 +131,25 @@ impl Stats {
                 });
             }
         }
-        blocking("reading counters", move || stats.of_pod(&pod, pod.view())).await
+        blocking("reading counters", move || stats.of_pod(&pod, pod.brief())).await
     }
 
-    /// ListPodSandboxStats: the ready pods that fit, newest first, as `show` makes them, which works where they are read:
-    /// on several threads. One that cannot be read is left out.
+    /// ListPodSandboxStats: the ready pods that fit, newest first, as `show` tells them to its lane, on the thread on which
+    /// they are read; the lanes in order. One that cannot be read is left out.
     ///
     /// # Errors
     /// When the reading ends unexpectedly.
-    pub async fn list_pod_stats<R: Send + 'static>(
+    pub async fn list_pod_stats<L: Default + Send + 'static>(
         self: &Arc<Self>,
         filter: PodFilter,
-        show: impl Fn(PodStats) -> R + Send + Sync + 'static,
-    ) -> Result<Vec<R>, EngineError> {
+        show: impl Fn(&mut L, PodStats) + Send + Sync + 'static,
+    ) -> Result<Vec<L>, EngineError> {
         let stats = self.clone();
-        let read = move |(pod, view): Listed| Some(show(stats.of_listed(&pod, view)?));
+        let read = move |lane: &mut L, (pod, brief): Listed| {
+            if let Some(read) = stats.of_listed(&pod, brief) {
+                show(lane, read);
+            }
+        };
         self.lanes.read(self.ready(filter), read).await
     }
 }
@@ -146,7 +159,7 @@ impl Stats {
         Self {
             registry,
             limits,
-            layers: paths.layers(),
+            layers: paths.layers().into(),
             waiting: Waiting::default(),
             disk: Disk::default(),
             lanes: Lanes::new(),
@@ -159,78 +172,87 @@ impl Stats {
     }
 
     /// The usage of a pod that was there just now; `None`, and a line in the log, where it cannot be read.
-    fn of_listed(self: &Arc<Self>, pod: &Arc<Pod>, view: PodView) -> Option<PodStats> {
+    fn of_listed(self: &Arc<Self>, pod: &Arc<Pod>, brief: PodBrief) -> Option<PodStats> {
         let failed = |error: &EngineError| {
             tracing::warn!(pod_id = %pod.id, error = chain(error), "the pod's usage cannot be read");
         };
-        self.of_pod(pod, view).inspect_err(failed).ok()
+        self.of_pod(pod, brief).inspect_err(failed).ok()
     }
 
     /// A container's usage; `None`, and a line in the log, where it cannot be read.
     fn of_one(
         self: &Arc<Self>,
         container: &Arc<Container>,
-        view: ContainerView,
+        brief: ContainerBrief,
         pod: Option<u64>,
     ) -> Option<ContainerStats> {
         let failed = |error: &EngineError| {
             tracing::warn!(container_id = %container.id, error = chain(error), "the container's usage cannot be read");
         };
-        self.of(container, view, pod).inspect_err(failed).ok()
+        self.of(container, brief, pod).inspect_err(failed).ok()
     }
 
     /// `pod` is how often the pod was seen to have run, where that was read just now.
     fn of(
         self: &Arc<Self>,
         container: &Arc<Container>,
-        view: ContainerView,
+        brief: ContainerBrief,
         pod: Option<u64>,
     ) -> Result<ContainerStats, EngineError> {
-        let usage = match view.state {
-            ContainerState::Exited { .. } => {
+        let usage = match brief.state {
+            StateKind::Exited => {
                 container.sampler.close();
                 None
             }
             _ => {
-                let accounts = container.pod.accounts(&self.limits.cgroups);
-                let path = container.cgroup();
-                let account = Account { of: &*accounts, path: &path, since: view.created_at };
-                container.sampler.read(account, pod)?.map(|sampled| sampled.usage)
+                let account = self.account_of(container);
+                let sampled = container.sampler.read(&account, brief.created_at, pod)?;
+                sampled.map(|sampled| sampled.usage)
             }
         };
-        Ok(ContainerStats { usage, layer: self.layer(container), container: view })
+        let layer = self.layer(container);
+        Ok(ContainerStats { id: container.id.clone(), config: brief.config, usage, layer })
     }
 
-    fn of_pod(self: &Arc<Self>, pod: &Arc<Pod>, view: PodView) -> Result<PodStats, EngineError> {
-        let accounts = pod.accounts(&self.limits.cgroups);
-        let account = Account { of: &*accounts, path: pod.cgroup.parent(), since: view.created_at };
+    fn account_of<'a>(&'a self, container: &'a Container) -> Account<'a> {
+        Account { host: &self.limits.cgroups, pod: &container.pod, container: Some(&container.id) }
+    }
+
+    fn of_pod(self: &Arc<Self>, pod: &Arc<Pod>, brief: PodBrief) -> Result<PodStats, EngineError> {
+        let account = Account { host: &self.limits.cgroups, pod, container: None };
         // Before its containers: what has not run by now has not run in them either.
-        let sampled = pod.sampler.read(account, None)?;
+        let sampled = pod.sampler.read(&account, brief.created_at, None)?;
         let runs = sampled.map(|sampled| sampled.runs);
-        let all = self.registry.containers_of(&view.id);
+        let all = self.registry.containers_of(&pod.id);
         let published = all.iter().filter(|container| container.is_published());
-        let mut containers: Vec<ContainerStats> =
-            published.filter_map(|container| self.of_one(container, container.view(), runs)).collect();
+        let mut containers: Vec<(i64, ContainerStats)> = published
+            .filter_map(|container| {
+                let brief = container.brief();
+                Some((brief.created_at, self.of_one(container, brief, runs)?))
+            })
+            .collect();
         // After the counters, which are open now.
-        let processes = |container: &Arc<Container>| match container.state() {
-            ContainerState::Exited { .. } => 0,
-            _ => container.sampler.processes(&*accounts, &container.cgroup()),
+        let processes = |container: &Arc<Container>| match container.has_ended() {
+            true => 0,
+            false => container.sampler.processes(&self.account_of(container)),
         };
         let processes = all.iter().map(processes).sum();
-        containers.sort_by_key(|stats| std::cmp::Reverse(stats.container.created_at));
+        containers.sort_by_key(|(created_at, _)| Reverse(*created_at));
         Ok(PodStats {
+            id: pod.id.clone(),
+            config: brief.config,
+            created_at: brief.created_at,
             usage: sampled.map(|sampled| sampled.usage),
             interfaces: interfaces(pod)?,
             processes,
             timestamp: crate::now(),
-            containers,
-            pod: view,
+            containers: containers.into_iter().map(|(_, stats)| stats).collect(),
         })
     }
 }
 
 fn interfaces(pod: &Pod) -> Result<Option<Vec<Interface>>, EngineError> {
-    let (Some(_), Some(supervisor)) = (pod.netns(), pod.supervisor()) else { return Ok(None) };
+    let Some(supervisor) = pod.supervisor().filter(|_| pod.has_netns()) else { return Ok(None) };
     let read = supervisor.interfaces();
     read.map(Some).map_err(EngineError::io("read the interfaces of", pod.files.dir()))
 }

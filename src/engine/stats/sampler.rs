@@ -4,11 +4,12 @@
 //! do to its memory, as reclaim does, shows late. See [`oci::cgroup::Meter`].
 
 use crate::error::EngineError;
+use crate::in_memory::Pod;
 use crate::registry::Registry;
 use crate::supervisor::{Accounts, Counters};
-use oci::cgroup::{CgroupPath, Reading, Since, Stats};
+use oci::cgroup::{CgroupPath, Host, Reading, Since, Stats};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use sys::sync::lock;
 
@@ -46,13 +47,26 @@ pub struct Usage {
     pub nano_cores: u64,
 }
 
-/// What is read.
+/// What is read: the cgroup of a pod, or of one of its containers. Who keeps its accounts, and its path, are looked up only
+/// where a file is opened.
 #[derive(Clone, Copy)]
 pub(crate) struct Account<'a> {
-    pub(crate) of: &'a dyn Accounts,
-    pub(crate) path: &'a CgroupPath,
-    /// When it was made, as Unix time in nanoseconds.
-    pub(crate) since: i64,
+    pub(crate) host: &'a Arc<Host>,
+    pub(crate) pod: &'a Pod,
+    pub(crate) container: Option<&'a str>,
+}
+
+impl Account<'_> {
+    fn keeper(&self) -> Arc<dyn Accounts> {
+        self.pod.accounts(self.host)
+    }
+
+    fn path(&self) -> CgroupPath {
+        match self.container {
+            Some(id) => self.pod.cgroup.container(id),
+            None => self.pod.cgroup.parent().clone(),
+        }
+    }
 }
 
 /// The usage, and how often the cgroup was seen to have run by then: as long as that stays, nothing runs in the cgroups
@@ -89,11 +103,12 @@ struct Last {
 }
 
 impl Sampler {
-    /// Reads the cgroup; `None` when it is gone. `above` is how often the one above it was seen to have run, where that
-    /// was read just now.
+    /// Reads the cgroup, which is there since that Unix time in nanoseconds; `None` when it is gone. `above` is how often the
+    /// one above it was seen to have run, where that was read just now.
     pub(crate) fn read(
         &self,
-        account: Account<'_>,
+        account: &Account<'_>,
+        created_at: i64,
         above: Option<u64>,
     ) -> Result<Option<Sampled>, EngineError> {
         let mut state = lock(&self.0);
@@ -105,7 +120,7 @@ impl Sampler {
         let read = match &state.meter {
             Some(kept) => kept.0.read(since)?,
             None => {
-                let meter = account.of.counters(account.path)?;
+                let meter = account.keeper().counters(&account.path())?;
                 let read = meter.read(since)?;
                 state.meter = read.and_then(|_| Kept::keep(meter));
                 read
@@ -117,12 +132,12 @@ impl Sampler {
         };
         let (stats, timestamp) = (reading.stats(), crate::now());
         state.note(reading, now, above);
-        let nano_cores = state.rate(now, stats.cpu_usage_ns, timestamp.saturating_sub(account.since));
+        let nano_cores = state.rate(now, stats.cpu_usage_ns, timestamp.saturating_sub(created_at));
         Ok(Some(Sampled { usage: Usage { timestamp, stats, nano_cores }, runs: state.runs }))
     }
 
     /// How many processes the cgroup has; none once the files are closed.
-    pub(crate) fn processes(&self, accounts: &dyn Accounts, path: &CgroupPath) -> u64 {
+    pub(crate) fn processes(&self, account: &Account<'_>) -> u64 {
         let mut state = lock(&self.0);
         if state.closed {
             return 0;
@@ -130,7 +145,9 @@ impl Sampler {
         if let Some(known) = state.last.as_ref().and_then(|last| last.processes) {
             return known;
         }
-        let Some(kept) = &state.meter else { return accounts.processes(path).len() as u64 };
+        let Some(kept) = &state.meter else {
+            return account.keeper().processes(&account.path()).len() as u64;
+        };
         let counted = kept.0.processes();
         if let Some(last) = &mut state.last {
             last.processes = Some(counted);
@@ -152,7 +169,7 @@ impl Sampler {
 }
 
 /// The limits of a pod or of a container of it are new: one's show at the other.
-pub(crate) fn limits_changed(registry: &Registry, pod: &crate::in_memory::Pod) {
+pub(crate) fn limits_changed(registry: &Registry, pod: &Pod) {
     pod.sampler.forget();
     registry.containers_of(&pod.id).iter().for_each(|container| container.sampler.forget());
 }

@@ -10,6 +10,8 @@ use sys::sync::lock;
 /// The interface that the pod's address belongs to.
 const DEFAULT: &str = net::IFNAME;
 const BUFFER: usize = 16 << 10;
+/// Enough for a pod with few interfaces.
+const SHORT: usize = 4 << 10;
 /// The kernel fills at least a page with lines of less than 400 bytes: where it gives less than this, there are no more.
 /// To be told so costs as much as the reading.
 const LAST: usize = 2 << 10;
@@ -70,7 +72,13 @@ impl Traffic {
 
 /// All of the table, as far as the buffer takes it.
 fn whole(mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<Vec<u8>> {
-    let (mut text, mut length) = (vec![0; BUFFER], 0);
+    let mut short = [0; SHORT];
+    let mut length = read(&mut short, 0)?;
+    let mut text = short.get(..length).unwrap_or_default().to_vec();
+    if length < LAST {
+        return Ok(text);
+    }
+    text.resize(BUFFER, 0);
     loop {
         let count = read(text.get_mut(length..).unwrap_or_default(), length as u64)?;
         length += count;
@@ -84,17 +92,17 @@ fn whole(mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Resul
 fn parse(text: &str) -> Vec<Interface> {
     let mut interfaces: Vec<Interface> = text
         .lines()
+        .filter(|line| !line.trim_start().starts_with("lo:"))
         .filter_map(|line| {
             let (name, numbers) = line.split_once(':')?;
-            let numbers: Vec<u64> =
-                numbers.split_ascii_whitespace().map_while(|number| number.parse().ok()).collect();
-            let flow = |from: usize| match numbers.get(from..from + 4) {
-                Some(&[bytes, packets, errors, dropped]) => Some(Flow { bytes, packets, errors, dropped }),
-                _ => None,
+            let mut numbers = numbers.split_ascii_whitespace().map_while(|number| number.parse().ok());
+            let mut flow = |skipped: usize| {
+                let (bytes, packets) = (numbers.nth(skipped)?, numbers.next()?);
+                Some(Flow { bytes, packets, errors: numbers.next()?, dropped: numbers.next()? })
             };
-            Some(Interface { name: name.trim().to_owned(), received: flow(0)?, sent: flow(8)? })
+            // Of either direction there are eight numbers.
+            Some(Interface { name: name.trim().to_owned(), received: flow(0)?, sent: flow(4)? })
         })
-        .filter(|interface| interface.name != "lo")
         .collect();
     interfaces.sort_by_key(|interface| interface.name != DEFAULT);
     interfaces

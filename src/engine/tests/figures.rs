@@ -6,7 +6,6 @@ use crate::events::EventKind;
 use crate::supervisor::fake::{Act, Gate, Verb};
 use crate::{ContainerFilter, EngineError, PodFilter};
 use model::{CpuShares, ErrorKind, Resources};
-use std::convert::identity;
 use std::path::PathBuf;
 
 /// Has the cgroup of a container count something.
@@ -27,21 +26,26 @@ fn what_has_ended_uses_nothing_and_keeps_its_layer() {
     assert!(world.on(engine.stats().container_stats(&ended)).unwrap().usage.is_some());
     world.node.exit(&ended, 0);
     world.await_state(&ended, "exited");
-    let all = world.on(engine.stats().list_container_stats(ContainerFilter::default(), identity)).unwrap();
-    let usage = |id: &str| all.iter().find(|stats| stats.container.id == id).unwrap().usage;
+    let all = world
+        .on(engine.stats().list_container_stats(ContainerFilter::default(), Vec::push))
+        .unwrap()
+        .concat();
+    let usage = |id: &str| all.iter().find(|stats| stats.id == id).unwrap().usage;
     assert_eq!((all.len(), usage(&running).is_some(), usage(&ended).is_some()), (2, true, false));
     assert!(all.iter().all(|stats| stats.layer.counted.is_some()));
-    let pods = world.on(engine.stats().list_pod_stats(PodFilter::default(), identity)).unwrap();
+    let pods = world.on(engine.stats().list_pod_stats(PodFilter::default(), Vec::push)).unwrap().concat();
     assert_eq!((pods.len(), pods[0].containers.len()), (1, 2));
     assert_eq!(pods[0].interfaces.as_ref().unwrap().len(), 1);
-    let figures = world.on(engine.stats().pod_figures(identity)).unwrap();
+    let figures = world.on(engine.stats().pod_figures(Vec::push)).unwrap().concat();
     assert_eq!((figures.len(), figures[0].containers.len()), (1, 1), "of what runs");
     let one = &figures[0].containers[0];
-    assert_eq!((one.stats.container.id.as_str(), one.processes.count), (running.as_str(), 0));
+    assert_eq!((one.stats.id.as_str(), one.processes.count), (running.as_str(), 0));
     assert!(one.filesystem.size > 0 && one.cgroup.contains(&running));
     counters.into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
     world.on(engine.pods().stop_pod(pod.as_str())).unwrap();
-    assert!(world.on(engine.stats().list_pod_stats(PodFilter::default(), identity)).unwrap().is_empty());
+    assert!(
+        world.on(engine.stats().list_pod_stats(PodFilter::default(), Vec::push)).unwrap().concat().is_empty()
+    );
     assert_eq!(
         world.on(engine.stats().pod_stats(pod.as_str())).unwrap_err().kind(),
         ErrorKind::FailedPrecondition
@@ -95,7 +99,7 @@ fn what_the_host_counts_is_told() {
     let world = World::new();
     let counted = world.on(world.engine().stats().counted()).unwrap();
     assert!(!format!("{counted:?}").is_empty());
-    let figures = world.on(world.engine().stats().pod_figures(identity)).unwrap();
+    let figures = world.on(world.engine().stats().pod_figures(Vec::push)).unwrap().concat();
     assert!(figures.is_empty());
 }
 
@@ -126,7 +130,10 @@ fn a_supervisor_that_keeps_its_pods_accounts_is_asked_in_the_place_of_the_host()
     assert_eq!(stats.containers[0].usage.unwrap().stats.cpu_usage_ns, cgroup.len() as u64);
     assert!(stats.usage.is_some());
     assert_eq!(stats.processes, 2);
-    assert_eq!(world.on(engine.stats().pod_figures(identity)).unwrap()[0].containers[0].processes.count, 2);
+    assert_eq!(
+        world.on(engine.stats().pod_figures(Vec::push)).unwrap().concat()[0].containers[0].processes.count,
+        2
+    );
     let shares = |shares| Resources { cpu_shares: CpuShares::new(shares).ok(), ..Resources::default() };
     world.on(engine.containers().update_container(&id, shares(300), Default::default())).unwrap();
     world.on(engine.pods().update_pod(&pod, None, Some(shares(400)))).unwrap();

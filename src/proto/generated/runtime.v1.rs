@@ -1846,21 +1846,9 @@ pub struct MetricDescriptor {
 /// Asks for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListPodSandboxMetricsRequest {}
-/// The metrics of all pods.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListPodSandboxMetricsResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub pod_metrics: ::prost::alloc::vec::Vec<PodSandboxMetrics>,
-}
 /// Asks for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StreamPodSandboxMetricsRequest {}
-/// The metrics of some of the pods, never none.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct StreamPodSandboxMetricsResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub pod_sandbox_metrics: ::prost::alloc::vec::Vec<PodSandboxMetrics>,
-}
 /// The metrics of a pod and its containers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PodSandboxMetrics {
@@ -2084,12 +2072,6 @@ pub struct ContainerStatsRequest {
     #[prost(string, tag = "1")]
     pub container_id: ::prost::alloc::string::String,
 }
-/// Its usage.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ContainerStatsResponse {
-    #[prost(message, optional, tag = "1")]
-    pub stats: ::core::option::Option<ContainerStats>,
-}
 /// What a container must match; an absent field matches all.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ContainerStatsFilter {
@@ -2109,23 +2091,11 @@ pub struct ListContainerStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<ContainerStatsFilter>,
 }
-/// The containers' usage.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListContainerStatsResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub stats: ::prost::alloc::vec::Vec<ContainerStats>,
-}
 /// Asks for the containers' usage.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamContainerStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<ContainerStatsFilter>,
-}
-/// The usage of some of the containers, never none.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct StreamContainerStatsResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub container_stats: ::prost::alloc::vec::Vec<ContainerStats>,
 }
 /// Whose stats these are.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2242,12 +2212,6 @@ pub struct PodSandboxStatsRequest {
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: ::prost::alloc::string::String,
 }
-/// Its usage.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PodSandboxStatsResponse {
-    #[prost(message, optional, tag = "1")]
-    pub stats: ::core::option::Option<PodSandboxStats>,
-}
 /// What a pod must match; an absent field matches all.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PodSandboxStatsFilter {
@@ -2265,23 +2229,11 @@ pub struct ListPodSandboxStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<PodSandboxStatsFilter>,
 }
-/// The pods' usage.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListPodSandboxStatsResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub stats: ::prost::alloc::vec::Vec<PodSandboxStats>,
-}
 /// Asks for the pods' usage.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamPodSandboxStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<PodSandboxStatsFilter>,
-}
-/// The usage of some of the pods, never none.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct StreamPodSandboxStatsResponse {
-    #[prost(message, repeated, tag = "1")]
-    pub pod_sandbox_stats: ::prost::alloc::vec::Vec<PodSandboxStats>,
 }
 /// Whose stats these are.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3061,7 +3013,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ContainerStatsResponse>,
+            tonic::Response<crate::ContainerStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3086,7 +3038,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ListContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ListContainerStatsResponse>,
+            tonic::Response<crate::ListContainerStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3114,7 +3066,7 @@ pub mod runtime_service_client {
             request: impl tonic::IntoRequest<super::StreamContainerStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<
-                tonic::codec::Streaming<super::StreamContainerStatsResponse>,
+                tonic::codec::Streaming<crate::StreamContainerStatsResponse>,
             >,
             tonic::Status,
         > {
@@ -3142,7 +3094,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::PodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::PodSandboxStatsResponse>,
+            tonic::Response<crate::PodSandboxStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3167,7 +3119,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ListPodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ListPodSandboxStatsResponse>,
+            tonic::Response<crate::ListPodSandboxStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3195,7 +3147,7 @@ pub mod runtime_service_client {
             request: impl tonic::IntoRequest<super::StreamPodSandboxStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<
-                tonic::codec::Streaming<super::StreamPodSandboxStatsResponse>,
+                tonic::codec::Streaming<crate::StreamPodSandboxStatsResponse>,
             >,
             tonic::Status,
         > {
@@ -3405,7 +3357,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ListPodSandboxMetricsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ListPodSandboxMetricsResponse>,
+            tonic::Response<crate::ListPodSandboxMetricsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3433,7 +3385,7 @@ pub mod runtime_service_client {
             request: impl tonic::IntoRequest<super::StreamPodSandboxMetricsRequest>,
         ) -> std::result::Result<
             tonic::Response<
-                tonic::codec::Streaming<super::StreamPodSandboxMetricsResponse>,
+                tonic::codec::Streaming<crate::StreamPodSandboxMetricsResponse>,
             >,
             tonic::Status,
         > {
@@ -3706,7 +3658,7 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ContainerStatsResponse>,
+            tonic::Response<crate::ContainerStatsResponse>,
             tonic::Status,
         >;
         /// What the running containers use.
@@ -3714,13 +3666,13 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ListContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ListContainerStatsResponse>,
+            tonic::Response<crate::ListContainerStatsResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the StreamContainerStats method.
         type StreamContainerStatsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<
-                    super::StreamContainerStatsResponse,
+                    crate::StreamContainerStatsResponse,
                     tonic::Status,
                 >,
             >
@@ -3739,7 +3691,7 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::PodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::PodSandboxStatsResponse>,
+            tonic::Response<crate::PodSandboxStatsResponse>,
             tonic::Status,
         >;
         /// What the pods use that pass a filter.
@@ -3747,13 +3699,13 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ListPodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ListPodSandboxStatsResponse>,
+            tonic::Response<crate::ListPodSandboxStatsResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the StreamPodSandboxStats method.
         type StreamPodSandboxStatsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<
-                    super::StreamPodSandboxStatsResponse,
+                    crate::StreamPodSandboxStatsResponse,
                     tonic::Status,
                 >,
             >
@@ -3833,13 +3785,13 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ListPodSandboxMetricsRequest>,
         ) -> std::result::Result<
-            tonic::Response<super::ListPodSandboxMetricsResponse>,
+            tonic::Response<crate::ListPodSandboxMetricsResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the StreamPodSandboxMetrics method.
         type StreamPodSandboxMetricsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<
-                    super::StreamPodSandboxMetricsResponse,
+                    crate::StreamPodSandboxMetricsResponse,
                     tonic::Status,
                 >,
             >
@@ -4876,7 +4828,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ContainerStatsRequest>
                     for ContainerStatsSvc<T> {
-                        type Response = super::ContainerStatsResponse;
+                        type Response = crate::ContainerStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -4922,7 +4874,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ListContainerStatsRequest>
                     for ListContainerStatsSvc<T> {
-                        type Response = super::ListContainerStatsResponse;
+                        type Response = crate::ListContainerStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -4969,7 +4921,7 @@ pub mod runtime_service_server {
                     > tonic::server::ServerStreamingService<
                         super::StreamContainerStatsRequest,
                     > for StreamContainerStatsSvc<T> {
-                        type Response = super::StreamContainerStatsResponse;
+                        type Response = crate::StreamContainerStatsResponse;
                         type ResponseStream = T::StreamContainerStatsStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -5019,7 +4971,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::PodSandboxStatsRequest>
                     for PodSandboxStatsSvc<T> {
-                        type Response = super::PodSandboxStatsResponse;
+                        type Response = crate::PodSandboxStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -5065,7 +5017,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ListPodSandboxStatsRequest>
                     for ListPodSandboxStatsSvc<T> {
-                        type Response = super::ListPodSandboxStatsResponse;
+                        type Response = crate::ListPodSandboxStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -5115,7 +5067,7 @@ pub mod runtime_service_server {
                     > tonic::server::ServerStreamingService<
                         super::StreamPodSandboxStatsRequest,
                     > for StreamPodSandboxStatsSvc<T> {
-                        type Response = super::StreamPodSandboxStatsResponse;
+                        type Response = crate::StreamPodSandboxStatsResponse;
                         type ResponseStream = T::StreamPodSandboxStatsStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -5491,7 +5443,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ListPodSandboxMetricsRequest>
                     for ListPodSandboxMetricsSvc<T> {
-                        type Response = super::ListPodSandboxMetricsResponse;
+                        type Response = crate::ListPodSandboxMetricsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -5541,7 +5493,7 @@ pub mod runtime_service_server {
                     > tonic::server::ServerStreamingService<
                         super::StreamPodSandboxMetricsRequest,
                     > for StreamPodSandboxMetricsSvc<T> {
-                        type Response = super::StreamPodSandboxMetricsResponse;
+                        type Response = crate::StreamPodSandboxMetricsResponse;
                         type ResponseStream = T::StreamPodSandboxMetricsStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,

@@ -1,0 +1,144 @@
+//! Messages that are written as they are told, without one of the interface's in between: lists of usage have thousands of
+//! them, asked for every few seconds. A test holds the bytes to those of the messages.
+
+use prost::encoding::{WireType, btree_map, double, encode_key, encode_varint, int32, int64, string, uint64};
+use std::collections::BTreeMap;
+
+/// What one message of a stream carries at most, in encoded bytes: gRPC's customary limit is 4 MiB.
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
+
+/// The most bytes of a length.
+const LENGTH: usize = 10;
+
+/// The bytes so far. As in proto3, what has its type's default is left out.
+#[derive(Debug, Default)]
+pub(crate) struct Wire(Vec<u8>);
+
+impl Wire {
+    /// A message, which is there even if nothing is in it.
+    pub(crate) fn message(&mut self, number: u32, fill: impl FnOnce(&mut Self)) {
+        encode_key(number, WireType::LengthDelimited, &mut self.0);
+        let place = self.0.len();
+        // The length, which most often fits into one byte.
+        self.0.push(0);
+        fill(self);
+        let length = self.0.len().saturating_sub(place + 1);
+        match (u8::try_from(length), self.0.get_mut(place)) {
+            (Ok(short), Some(byte)) if short < 0x80 => *byte = short,
+            _ => self.make_room(place, length),
+        }
+    }
+
+    /// Writes a length where there was room for a byte.
+    fn make_room(&mut self, place: usize, length: usize) {
+        let mut long = Vec::with_capacity(LENGTH);
+        encode_varint(length as u64, &mut long);
+        self.0.splice(place..=place, long);
+    }
+
+    /// A number that is a message of its own.
+    pub(crate) fn value(&mut self, number: u32, value: u64) {
+        self.message(number, |to| to.uint64(1, value));
+    }
+
+    pub(crate) fn string(&mut self, number: u32, value: &str) {
+        if !value.is_empty() {
+            self.text(number, value);
+        }
+    }
+
+    /// An item of a list of strings, which may be empty.
+    pub(crate) fn text(&mut self, number: u32, value: &str) {
+        encode_key(number, WireType::LengthDelimited, &mut self.0);
+        encode_varint(value.len() as u64, &mut self.0);
+        self.0.extend_from_slice(value.as_bytes());
+    }
+
+    pub(crate) fn int64(&mut self, number: u32, value: i64) {
+        if value != 0 {
+            int64::encode(number, &value, &mut self.0);
+        }
+    }
+
+    pub(crate) fn int32(&mut self, number: u32, value: i32) {
+        if value != 0 {
+            int32::encode(number, &value, &mut self.0);
+        }
+    }
+
+    pub(crate) fn uint64(&mut self, number: u32, value: u64) {
+        if value != 0 {
+            uint64::encode(number, &value, &mut self.0);
+        }
+    }
+
+    pub(crate) fn double(&mut self, number: u32, value: f64) {
+        if value != 0.0 {
+            double::encode(number, &value, &mut self.0);
+        }
+    }
+
+    pub(crate) fn map(&mut self, number: u32, map: &BTreeMap<String, String>) {
+        btree_map::encode(
+            string::encode,
+            string::encoded_len,
+            string::encode,
+            string::encoded_len,
+            number,
+            map,
+            &mut self.0,
+        );
+    }
+
+    /// Fields that are encoded already.
+    pub(crate) fn encoded(&mut self, fields: &[u8]) {
+        self.0.extend_from_slice(fields);
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Encoded items of a list, in parts of bounded size: no part is empty, and an item that is too big by itself is alone.
+#[derive(Debug, Default)]
+pub(crate) struct Items(Vec<Wire>);
+
+impl Items {
+    /// The next item.
+    pub(crate) fn add(&mut self, item: impl FnOnce(&mut Wire)) {
+        if self.0.is_empty() {
+            self.0.push(Wire::default());
+        }
+        let Some(part) = self.0.last_mut() else { return };
+        let begin = part.0.len();
+        item(part);
+        if begin > 0 && part.0.len() > CHUNK_BYTES {
+            let last = part.0.split_off(begin);
+            self.0.push(Wire(last));
+        }
+    }
+
+    /// One list of several: its bytes, in order.
+    pub(crate) fn join(all: Vec<Self>) -> Vec<Vec<u8>> {
+        all.into_iter().flat_map(|items| items.0).map(Wire::into_bytes).collect()
+    }
+
+    /// The same list as bytes of several messages, of bounded size each.
+    pub(crate) fn messages(all: Vec<Self>) -> Vec<Vec<Vec<u8>>> {
+        let (mut messages, mut bytes): (Vec<Vec<_>>, _) = (Vec::new(), 0);
+        for part in Self::join(all) {
+            match messages.last_mut() {
+                Some(message) if bytes + part.len() <= CHUNK_BYTES => {
+                    bytes += part.len();
+                    message.push(part);
+                }
+                _ => {
+                    bytes = part.len();
+                    messages.push(vec![part]);
+                }
+            }
+        }
+        messages
+    }
+}
