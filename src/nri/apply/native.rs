@@ -33,13 +33,11 @@ fn limit(limits: &LinuxResources) -> Option<&'static str> {
     let memory = limits.memory().unwrap_or_default();
     let cpu = limits.cpu().as_ref();
     let table = [
-        ("memory.reservation", memory.reservation().is_some()),
         ("memory.kernel_tcp", memory.kernel_tcp().is_some()),
         ("memory.swappiness", memory.swappiness().is_some()),
         ("memory.disable_oom_killer", memory.disable_oom_killer().unwrap_or(false)),
         ("cpu.realtime_runtime", cpu.is_some_and(|cpu| cpu.realtime_runtime().is_some())),
         ("cpu.realtime_period", cpu.is_some_and(|cpu| cpu.realtime_period().is_some())),
-        ("blockio_class", limits.block_io().is_some()),
     ];
     table.into_iter().find(|(_, asked)| *asked).map(|(field, _)| field)
 }

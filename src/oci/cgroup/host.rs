@@ -282,6 +282,11 @@ impl Host {
                 return Err(OciError::NoController { field, controller: controller.to_owned() });
             }
         }
+        let controller = if self.mode == Mode::Unified { "io" } else { "blkio" };
+        if resources.block_io.is_some() && !self.has_controller(controller) {
+            let field = "linux.resources.blockIO";
+            return Err(OciError::NoController { field, controller: controller.to_owned() });
+        }
         Ok(())
     }
 }

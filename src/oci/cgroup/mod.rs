@@ -4,6 +4,7 @@
 //! A container has a leaf of its own in every hierarchy, as with runc, whether anything is limited there or not.
 //! Nobody moves a process: the plan names the directories and the child writes itself into them.
 
+mod block_io;
 mod counted;
 mod detail;
 mod device_program;
@@ -27,6 +28,7 @@ mod tests;
 mod v1;
 mod v2;
 
+pub use block_io::BlockIo;
 pub use counted::Counted;
 pub use detail::{Detail, DeviceIo, HugePages, Throttling};
 pub use files::is_vacant;

@@ -1,5 +1,6 @@
 //! Limits, independent of the cgroup version.
 
+use super::block_io::BlockIo;
 use crate::error::{OciError, OciResult};
 use model::{CgroupFile, CpuList, HugePages, PageSize};
 use oci_spec::runtime::{LinuxDeviceType, LinuxResources};
@@ -35,10 +36,16 @@ pub struct Resources {
     pub memory_limit: Option<i64>,
     /// Memory and swap together, in bytes; negative is no limit.
     pub memory_swap: Option<i64>,
+    /// Bytes that are taken away last when the host is short of memory; negative is none.
+    pub memory_reservation: Option<i64>,
+    /// How readily memory is swapped out, up to 100; v1 only.
+    pub swappiness: Option<u64>,
     /// Processes and threads; 0 or negative is no limit.
     pub pids_limit: Option<i64>,
     /// Huge pages.
     pub hugepages: Vec<HugePages>,
+    /// Weights and rates of block devices.
+    pub block_io: Option<BlockIo>,
     /// v2 control files, verbatim, written last.
     pub unified: BTreeMap<CgroupFile, String>,
     /// Devices.
@@ -66,7 +73,10 @@ impl Resources {
         if let Some(memory) = spec.memory() {
             resources.memory_limit = memory.limit();
             resources.memory_swap = memory.swap();
+            resources.memory_reservation = memory.reservation().filter(|bytes| *bytes != 0);
+            resources.swappiness = memory.swappiness();
         }
+        resources.block_io = spec.block_io().as_ref().map(BlockIo::from_spec);
         resources.pids_limit = spec.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit);
         for limit in spec.hugepage_limits().iter().flatten() {
             let size = PageSize::new(limit.page_size().as_str())

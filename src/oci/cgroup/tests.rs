@@ -348,3 +348,32 @@ fn cost_of_a_cgroup() {
         made[100], made[180], removed[100], removed[180]
     );
 }
+
+#[test]
+fn rates_of_a_device_and_a_reservation_are_the_kernel_s() {
+    let Some(parent) = Parent::new("block-io") else { return };
+    let child = parent.path.join("container");
+    let Some(device) = std::fs::read_dir("/sys/block").unwrap().flatten().find_map(|device| {
+        std::fs::read_to_string(device.path().join("dev")).ok().map(|number| number.trim().to_owned())
+    }) else {
+        return need::skip(need::Need::Kernel, "no block device");
+    };
+    let (major, minor) = device.split_once(':').unwrap();
+    let spec = format!(
+        r#"{{"memory": {{"reservation": 8388608}},
+        "blockIO": {{"throttleReadBpsDevice": [{{"major": {major}, "minor": {minor}, "rate": 1048576}}]}}}}"#
+    );
+    let resources = Resources::from_spec(&serde_json::from_str(&spec).unwrap()).unwrap();
+    parent.host.create(&child, &resources).unwrap();
+    if parent.host.unified().is_some() {
+        assert!(parent.file("io", &child, "io.max").starts_with(&format!("{device} rbps=1048576")));
+        assert_eq!(parent.file("memory", &child, "memory.low"), "8388608");
+    } else {
+        assert_eq!(
+            parent.file("blkio", &child, "blkio.throttle.read_bps_device"),
+            format!("{device} 1048576")
+        );
+        assert_eq!(parent.file("memory", &child, "memory.soft_limit_in_bytes"), "8388608");
+    }
+    parent.host.remove(&child).unwrap();
+}

@@ -106,6 +106,10 @@ impl Host {
         }
         if let Some(memory) = self.v1_of("memory") {
             write_memory(memory, relative, resources, update)?;
+            write_reclaim(memory, relative, resources)?;
+        }
+        if let (Some(blkio), Some(limits)) = (self.v1_of("blkio"), &resources.block_io) {
+            limits.write_v1(blkio, relative)?;
         }
         let pids_limit = resources.pids_limit.filter(|limit| *limit > 0 || update);
         if let (Some(pids), Some(limit)) = (self.v1_of("pids"), pids_limit) {
@@ -222,6 +226,17 @@ fn write_memory(memory: &Hierarchy, path: &str, resources: &Resources, update: b
         }
     }
     Ok(())
+}
+
+/// What is taken away when memory is short.
+fn write_reclaim(memory: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
+    if let Some(reservation) = resources.memory_reservation {
+        memory.set(path, "memory.soft_limit_in_bytes", reservation.to_string())?;
+    }
+    match resources.swappiness {
+        Some(swappiness) => memory.set(path, "memory.swappiness", swappiness.to_string()),
+        None => Ok(()),
+    }
 }
 
 /// Makes a directory and, where they are missing, those above it.

@@ -136,6 +136,12 @@ fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
             other => other?,
         }
     }
+    if let Some(reservation) = resources.memory_reservation {
+        v2.set(path, "memory.low", reservation.max(0).to_string())?;
+    }
+    if let Some(limits) = &resources.block_io {
+        limits.write_v2(v2, path)?;
+    }
     if let Some(limit) = resources.pids_limit {
         v2.set(path, "pids.max", pids_max(limit))?;
     }
