@@ -9,13 +9,13 @@ use crate::counters::Counters;
 use crate::link::{CallError, INCOMING, Incoming, Link};
 use crate::plugin::{Identity, Phase, Plugin, bit};
 use crate::roster::Known;
-use crate::runtime::Core;
+use crate::runtime::{Core, Starting};
 use crate::settings::Settings;
 use crate::status::Origin;
 use crate::trunk::{PLUGIN, RUNTIME};
 use crate::ttrpc;
 use prost::Message;
-use register::Name;
+pub(crate) use register::Name;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
@@ -34,8 +34,16 @@ pub(crate) struct Newcomer {
     pub(crate) socket: UnixStream,
     pub(crate) origin: Origin,
     pub(crate) pid: Option<u32>,
-    /// Of one that was started here: its name and its configuration.
-    pub(crate) installed: Option<(Name, String)>,
+    /// Of one that was started here.
+    pub(crate) installed: Option<Installed>,
+}
+
+/// What is known of a plugin that was started here.
+pub(crate) struct Installed {
+    pub(crate) name: Name,
+    pub(crate) configuration: String,
+    /// Its first start, which is awaited.
+    pub(crate) starting: Option<Starting>,
 }
 
 /// Why somebody has not become a plugin.
@@ -117,7 +125,10 @@ async fn live(
     let (link, mut incoming) = Link::new(socket, (PLUGIN, RUNTIME), (STRANGER, INCOMING));
     let connection = Connection(link);
     let link = &connection.0;
-    let (installed, configuration) = installed.unzip();
+    let (installed, configuration, starting) = match installed {
+        Some(one) => (Some(one.name), one.configuration, one.starting),
+        None => (None, String::new(), None),
+    };
     let mut told = installed.as_ref().map(Name::full).unwrap_or_default();
     let registered =
         timeout(settings.registration_timeout, register::wait(core, link, &mut incoming, installed));
@@ -130,13 +141,13 @@ async fn live(
     let plain = |error| (told.clone(), error);
     link.set_limit(ttrpc::LIMIT);
     let counters = core.counters.of(&told);
-    let wanted = configure(link, &counters, &settings, configuration.unwrap_or_default());
+    let wanted = configure(link, &counters, &settings, configuration);
     let wanted = wanted.await.map_err(plain)?;
     let (events, policy) = (wanted.events.cast_unsigned(), wanted.failure_policy.unwrap_or_default());
     let identity = Identity { index: name.index, base: name.base, origin, pid, events, policy };
     let plugin = Arc::new(Plugin::new(identity, link.clone(), counters));
     drop(stranger);
-    stay(core, &plugin, incoming, &settings).await.map_err(plain)?;
+    stay(core, &plugin, incoming, (&settings, starting)).await.map_err(plain)?;
     let reason = link.ended().await;
     tracing::info!(plugin = told, reason, "a plugin is gone");
     Ok(())
@@ -147,7 +158,7 @@ async fn stay(
     core: &Arc<Core>,
     plugin: &Arc<Plugin>,
     incoming: mpsc::Receiver<Incoming>,
-    settings: &Settings,
+    (settings, starting): (&Settings, Option<Starting>),
 ) -> Result<(), JoinError> {
     let turn = core.joining.lock().await;
     let joined = core.roster.join(plugin);
@@ -165,7 +176,7 @@ async fn stay(
     plugin.counters.joined(told.is_ok());
     let updates = told?;
     plugin.advance(Phase::Ready);
-    drop(turn);
+    drop((turn, starting));
     plugin.counters.connected();
     tracing::info!(
         plugin = plugin.name, pid = plugin.identity.pid, origin = ?plugin.identity.origin, "a plugin has joined"

@@ -8,6 +8,7 @@ pub mod api;
 pub mod apply;
 mod counters;
 mod error;
+mod installed;
 mod join;
 mod link;
 mod listen;

@@ -8,20 +8,32 @@ const BURST: u32 = 10;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Which complaints go unsaid.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Quiet {
+    burst: u32,
     since: Option<Instant>,
     said: u32,
     unsaid: u64,
 }
 
+impl Default for Quiet {
+    fn default() -> Self {
+        Self::of(BURST)
+    }
+}
+
 impl Quiet {
+    /// So many at once are told.
+    pub(crate) fn of(burst: u32) -> Self {
+        Self { burst, since: None, said: 0, unsaid: 0 }
+    }
+
     /// Whether one may be told, and how many were not before it.
     pub(crate) fn may_say(&mut self) -> Option<u64> {
         if self.since.is_none_or(|since| since.elapsed() > PAUSE) {
             (self.since, self.said) = (Some(Instant::now()), 0);
         }
-        if self.said == BURST {
+        if self.said == self.burst {
             self.unsaid += 1;
             return None;
         }

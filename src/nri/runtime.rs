@@ -3,6 +3,7 @@
 use crate::api::{ContainerEviction, ContainerUpdate, Event};
 use crate::counters::AllCounters;
 use crate::error::NriResult;
+use crate::installed;
 use crate::listen;
 use crate::node::Node;
 use crate::quiet::Quiet;
@@ -37,8 +38,18 @@ pub(crate) struct Core {
     /// One joins at a time, as each is told of everything.
     pub(crate) joining: tokio::sync::Mutex<()>,
     node: Mutex<Option<Arc<dyn Node>>>,
-    unsettled: watch::Sender<bool>,
+    /// Plugins that are started for the first time.
+    unsettled: watch::Sender<usize>,
     down: Mutex<BTreeMap<String, PluginStatus>>,
+}
+
+/// A plugin that is started for the first time; it is there, or cannot be, once this is dropped.
+pub(crate) struct Starting(Arc<Core>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.unsettled.send_modify(|unsettled| *unsettled -= 1);
+    }
 }
 
 impl Nri {
@@ -61,6 +72,7 @@ impl Nri {
         if let Some(listener) = listener {
             self.0.tasks.spawn(listen::accept(Arc::clone(&self.0), listener));
         }
+        installed::start(&self.0);
         Ok(())
     }
 
@@ -115,14 +127,29 @@ impl Core {
         self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A plugin is started for the first time.
+    pub(crate) fn starting(self: &Arc<Self>) -> Starting {
+        self.unsettled.send_modify(|unsettled| *unsettled += 1);
+        Starting(Arc::clone(self))
+    }
+
+    /// A plugin that was started here is not there, or is started again.
+    pub(crate) fn down(&self, plugin: String, status: Option<PluginStatus>) {
+        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
+        match status {
+            Some(status) => down.insert(plugin, status),
+            None => down.remove(&plugin),
+        };
+    }
+
     /// Whether the plugins that come with the runtime are there, or cannot be.
     pub(crate) fn is_settled(&self) -> bool {
-        !*self.unsettled.borrow()
+        *self.unsettled.borrow() == 0
     }
 
     pub(crate) async fn settled(&self) {
         // It lives as long as this.
-        let _ = self.unsettled.subscribe().wait_for(|unsettled| !unsettled).await;
+        let _ = self.unsettled.subscribe().wait_for(|unsettled| *unsettled == 0).await;
     }
 
     /// Changes what a plugin wants changed of other containers; what could not be comes back.

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod fd;
 pub mod filter;
 pub mod fs;
+pub mod handover;
 pub mod hangup;
 pub mod hook;
 pub mod keyring;

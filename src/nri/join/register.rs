@@ -31,7 +31,6 @@ impl Name {
     }
 
     /// Of a file.
-    #[cfg(test)]
     pub(crate) fn parse(file: &str) -> Option<Self> {
         let (index, base) = file.split_once('-')?;
         Self::new(index, base)

@@ -3,6 +3,7 @@
 
 mod bad;
 mod failures;
+mod installed;
 mod late;
 mod life;
 mod socket;
@@ -72,7 +73,13 @@ struct Stage {
 
 impl Stage {
     fn new(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::with(|_| {}, change)
+    }
+
+    /// The same with something in its directory.
+    fn with(prepare: impl FnOnce(&std::path::Path), change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        prepare(dir.path());
         let socket = dir.path().join("nri/nri.sock");
         let mut settings = Settings {
             socket: socket.clone(),

@@ -1,0 +1,201 @@
+//! Plugins that come with the node: started with the runtime, and again when they end.
+
+use crate::join::{Installed, Name, Newcomer, serve};
+use crate::quiet::Quiet;
+use crate::runtime::{Core, Starting};
+use crate::status::{Origin, PluginStatus};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Before a plugin that has ended is started again, at first and at most.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// After so long a plugin has run well.
+const STABLE: Duration = Duration::from_secs(60);
+/// For so long may a plugin go on whose connection has ended.
+const GRACE: Duration = Duration::from_secs(1);
+/// A longer line is told in pieces.
+const LINE: u64 = 1 << 10;
+/// Lines of a plugin that are told at once.
+const LINES: u32 = 200;
+
+/// Starts them all.
+pub(crate) fn start(core: &Arc<Core>) {
+    let settings = Arc::clone(&core.roster.current().settings);
+    let found = match find(&settings.plugins) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        Err(error) => {
+            let directory = settings.plugins.display();
+            tracing::error!(%directory, %error, "plugins that are installed cannot be looked for");
+            return;
+        }
+    };
+    for (name, path) in found {
+        let (starting, core) = (core.starting(), Arc::clone(core));
+        core.tasks.clone().spawn(keep(core, name, path, starting));
+    }
+}
+
+fn find(directory: &Path) -> io::Result<Vec<(Name, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        // It may be a link.
+        let is_program =
+            fs::metadata(&path).is_ok_and(|one| one.is_file() && one.permissions().mode() & 0o111 != 0);
+        if !is_program {
+            continue;
+        }
+        match path.file_name().and_then(|name| Name::parse(name.to_str()?)) {
+            Some(name) => found.push((name, path)),
+            None => {
+                tracing::warn!(path = %path.display(), "a plugin is called as 10-name, which this is not");
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The text of the first of a plugin's files that is there.
+fn configuration(directory: &Path, name: &Name) -> io::Result<String> {
+    for file in [format!("{}.conf", name.full()), format!("{}.conf", name.base)] {
+        match fs::read_to_string(directory.join(file)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            read => return read,
+        }
+    }
+    Ok(String::new())
+}
+
+/// Runs a plugin again and again, until the runtime ends.
+async fn keep(core: Arc<Core>, name: Name, path: PathBuf, starting: Starting) {
+    let (plugin, mut starting, mut pause) = (name.full(), Some(starting), PAUSE);
+    loop {
+        let begun = Instant::now();
+        let ran = run(&core, &name, &path, starting.take()).await;
+        if core.stop.is_cancelled() {
+            return;
+        }
+        if begun.elapsed() > STABLE {
+            pause = PAUSE;
+        }
+        match ran {
+            Ok(end) => tracing::warn!(plugin, end, again_in = ?pause, "a plugin that is installed has ended"),
+            Err(error) => {
+                tracing::warn!(plugin, %error, again_in = ?pause, "a plugin that is installed cannot be run");
+            }
+        }
+        core.down(plugin.clone(), Some(down(&core, &plugin)));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = core.stop.cancelled() => return,
+        }
+        core.down(plugin.clone(), None);
+        pause = (pause * 2).min(LONGEST);
+    }
+}
+
+fn down(core: &Core, plugin: &str) -> PluginStatus {
+    let counters = core.counters.of(plugin);
+    PluginStatus {
+        name: plugin.to_owned(),
+        origin: Origin::Installed,
+        pid: None,
+        connected: false,
+        since: SystemTime::now(),
+        events: 0,
+        pending: None,
+        restarts: counters.restarts(),
+        calls: counters.calls(),
+    }
+}
+
+/// Runs a plugin until it ends or is let go, and says how it ended.
+async fn run(core: &Arc<Core>, name: &Name, path: &Path, starting: Option<Starting>) -> io::Result<String> {
+    let settings = Arc::clone(&core.roster.current().settings);
+    let configuration = configuration(&settings.configurations, name)?;
+    // Blocking for the plugin, as it would find it anywhere.
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut child = spawn(name, path, theirs).await?;
+    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let plugin = name.full();
+    if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
+        core.tasks.spawn(follow(out, plugin.clone()));
+        core.tasks.spawn(follow(err, plugin));
+    }
+    let newcomer = Newcomer {
+        socket: UnixStream::from_std(ours)?,
+        origin: Origin::Installed,
+        pid: child.id(),
+        installed: Some(Installed { name: name.clone(), configuration, starting }),
+    };
+    let ended = tokio::select! {
+        _ = serve(Arc::clone(core), newcomer, None) => None,
+        ended = child.wait() => Some(ended?),
+    };
+    let ended = match ended {
+        Some(ended) => Ok(ended),
+        None => timeout(GRACE, child.wait()).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())),
+    };
+    // What it has started goes, too.
+    let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+    match ended {
+        Ok(status) => Ok(status.to_string()),
+        Err(_) => Ok(format!("killed, as its connection has ended: {}", child.wait().await?)),
+    }
+}
+
+async fn spawn(name: &Name, path: &Path, socket: std::os::unix::net::UnixStream) -> io::Result<Child> {
+    let mut command = Command::new(path);
+    command
+        .env_clear()
+        .env("NRI_PLUGIN_NAME", &name.base)
+        .env("NRI_PLUGIN_IDX", &name.index)
+        .env("NRI_PLUGIN_SOCKET", "3")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true);
+    sys::handover::pass(command.as_std_mut(), &socket)?;
+    for _ in 0..20 {
+        match command.spawn() {
+            // The file is being written, or was in a process that forked meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            spawned => return spawned,
+        }
+    }
+    command.spawn()
+}
+
+/// Tells what a plugin says, line by line, and no more than anybody would read.
+async fn follow(source: impl AsyncRead + Unpin, plugin: String) {
+    let (mut reader, mut quiet) = (BufReader::with_capacity(4 << 10, source), Quiet::of(LINES));
+    loop {
+        let mut line = Vec::new();
+        match (&mut reader).take(LINE).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        if let Some(unsaid) = quiet.may_say() {
+            let line = String::from_utf8_lossy(&line);
+            tracing::info!(plugin, unsaid, "{}", line.trim_end());
+        }
+    }
+}
