@@ -232,6 +232,9 @@ pub enum EngineError {
     /// What a plugin wants cannot be.
     #[error(transparent)]
     NriLimit(#[from] nri::view::LimitError),
+    /// What a plugin wants of a container cannot be.
+    #[error(transparent)]
+    NriAdjustment(#[from] nri::apply::ApplyError),
     /// A subscriber that does not keep up.
     #[error("the client is {missed} events behind: it has to subscribe again and to list what there is")]
     Lagging {
@@ -339,6 +342,7 @@ impl EngineError {
             Self::Systemd(error) => error.kind(),
             // Not the request is wrong, but what the node adds to it.
             Self::Nri(_) | Self::NriLimit(_) => ErrorKind::FailedPrecondition,
+            Self::NriAdjustment(error) => error.kind(),
             Self::Joined(error) => error.kind(),
         }
     }

@@ -20,7 +20,12 @@ pub(crate) struct Live {
     /// For the planner of containers.
     pub(crate) planning: oci::spec::Settings,
     pub(crate) default_sysctls: model::Sysctls,
-    /// What changes specs between request and plan.
+    /// Devices of vendors, by name.
+    pub(crate) devices: Arc<oci::cdi::Registry>,
+    /// Classes of block I/O and of cache, by name.
+    pub(crate) classes: Arc<oci::classes::Classes>,
+    /// What changes specs between request and plan, in its order: first the devices of vendors, so that whoever follows
+    /// sees them.
     pub(crate) adjusters: Arc<oci::adjust::Adjusters>,
     pub(crate) handlers: Arc<Handlers>,
 }
@@ -40,15 +45,25 @@ impl Live {
             Some(former) => former.handlers.clone(),
             None => Arc::new(Handlers::open(&settings, state).await?),
         };
-        let adjusters = match same(|former, new| former.cdi_spec_dirs == new.cdi_spec_dirs) {
-            Some(former) => former.adjusters.clone(),
-            None => Arc::new(settings.adjusters()),
+        let devices = match same(|former, new| former.cdi_spec_dirs == new.cdi_spec_dirs) {
+            Some(former) => former.devices.clone(),
+            None => Arc::new(settings.devices()),
         };
+        let adjusters = Arc::new(oci::adjust::Adjusters::new(vec![Box::new(devices.clone())]));
+        let classes = Arc::new(oci::classes::Classes::read(None)?);
         let default_sysctls = match same(|former, new| former.default_sysctls == new.default_sysctls) {
             Some(former) => former.default_sysctls.clone(),
             None => try_sysctls(settings.clone()).await?,
         };
-        Ok(Self { planning: settings.planning()?, default_sysctls, adjusters, handlers, settings })
+        Ok(Self {
+            planning: settings.planning()?,
+            default_sysctls,
+            devices,
+            classes,
+            adjusters,
+            handlers,
+            settings,
+        })
     }
 }
 

@@ -74,6 +74,16 @@ pub(crate) fn label_mounts(mounts: &[Mount], label: &str) -> Result<(), EngineEr
     Ok(())
 }
 
+/// Labels other paths of the host.
+pub(crate) fn label_paths(paths: &[std::path::PathBuf], label: &str) -> Result<(), EngineError> {
+    if !label.is_empty() {
+        for path in paths {
+            oci::selinux::relabel("mounts of a plugin", path, label)?;
+        }
+    }
+    Ok(())
+}
+
 /// Labels the volumes that the container's image declares.
 pub(crate) fn label_volumes(volumes: &[AnonymousVolume], label: &str) -> Result<(), EngineError> {
     if !label.is_empty() {

@@ -203,9 +203,9 @@ impl Settings {
         })
     }
 
-    /// What changes specs of containers, in its order: first the devices of vendors, so that whoever follows sees them.
-    pub(crate) fn adjusters(&self) -> oci::adjust::Adjusters {
-        oci::adjust::Adjusters::new(vec![Box::new(oci::cdi::Registry::new(self.cdi_spec_dirs.clone()))])
+    /// The devices of vendors.
+    pub(crate) fn devices(&self) -> oci::cdi::Registry {
+        oci::cdi::Registry::new(self.cdi_spec_dirs.clone())
     }
 }
 

@@ -4,6 +4,7 @@ use crate::error::{OciError, OciResult};
 use model::{ContainerConfig, ContainerId, SandboxConfig, SandboxId};
 use oci_spec::runtime::Spec;
 use std::fmt;
+use std::sync::Arc;
 
 /// Whose spec it is.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,16 @@ pub trait Adjuster: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the container cannot be what the request and this make of it.
     fn adjust(&self, spec: &mut Spec, subject: &Subject<'_>) -> OciResult<()>;
+}
+
+impl<T: Adjuster> Adjuster for Arc<T> {
+    fn name(&self) -> &'static str {
+        T::name(self)
+    }
+
+    fn adjust(&self, spec: &mut Spec, subject: &Subject<'_>) -> OciResult<()> {
+        T::adjust(self, spec, subject)
+    }
 }
 
 /// Every adjuster, in the order in which they follow each other: a later one sees what earlier ones have done.

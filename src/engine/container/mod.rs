@@ -22,6 +22,7 @@ pub(crate) use draft::Draft;
 pub use exec::ExecOutput;
 pub(crate) use exec::ExecTemplate;
 pub use open_exec::{ExecEnd, ExecSession, OpenExec};
+pub(crate) use prepare::mount_label;
 pub(crate) use stop::hint;
 
 use crate::Core;

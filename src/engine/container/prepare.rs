@@ -307,7 +307,7 @@ fn new_record(draft: &Draft, found: &Found) -> Result<ContainerRecord, EngineErr
     })
 }
 
-fn mount_label(spec: &Spec) -> &str {
+pub(crate) fn mount_label(spec: &Spec) -> &str {
     spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default()
 }
 

@@ -191,6 +191,11 @@ impl Handlers {
         self.rlimits.of(name, confined)
     }
 
+    /// The highest limits that these can be given.
+    pub(crate) fn ceilings(&self, confined: bool) -> &oci::rlimits::Ceilings {
+        self.rlimits.ceilings(confined)
+    }
+
     /// The handler of a name; the empty one is the default.
     ///
     /// # Errors

@@ -41,9 +41,13 @@ impl ByHandler {
         Ok(Self { usual, named, most, confined: Ceilings::detect(false) })
     }
 
+    /// The highest limits that processes can be given.
+    pub(super) fn ceilings(&self, confined: bool) -> &Ceilings {
+        if confined { &self.confined } else { &self.most }
+    }
+
     pub(super) fn of(&self, name: &str, confined: bool) -> OciResult<Vec<PosixRlimit>> {
-        let ceilings = if confined { &self.confined } else { &self.most };
-        self.named.get(name).unwrap_or(&self.usual).spec(ceilings)
+        self.named.get(name).unwrap_or(&self.usual).spec(self.ceilings(confined))
     }
 }
 

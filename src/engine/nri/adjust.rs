@@ -2,10 +2,12 @@
 
 use super::view;
 use crate::Containers;
-use crate::container::Draft;
+use crate::container::{Draft, mount_label};
 use crate::error::EngineError;
-use crate::record::ContainerRecord;
+use crate::record::{ContainerRecord, Updated};
 use nri::Section;
+use nri::api::ContainerAdjustment;
+use nri::apply::Context;
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
 
@@ -24,6 +26,16 @@ impl Containers {
         let _ = draft.asked.set(shown.clone());
         let asking = section.create_container(view::pod(&draft.pod), shown);
         let created = self.core().reactor.block_on(self.core().stage("nri", asking))?;
+        let (live, pod) = (&draft.live, &draft.pod);
+        let context = Context {
+            devices: &live.devices,
+            classes: &live.classes,
+            ceilings: live.handlers.ceilings(crate::userns::root_of(&pod.config()).is_some()),
+            native: !live.handlers.of(pod).is_foreign(),
+        };
+        let applied = nri::apply::apply(spec, &created.adjustment, &context)?;
+        crate::selinux::label_paths(&applied.relabel, mount_label(spec))?;
+        record.updated = limits(record, &created.adjustment)?;
         self.core().reactor.block_on(self.apply_updates(created.updates, "CreateContainer"))
     }
 
@@ -34,4 +46,17 @@ impl Containers {
             self.core().reactor.block_on(self.tell_unmade(&draft.pod, shown.clone()));
         }
     }
+}
+
+/// The limits of a container that plugins have changed, for its status and for later changes of a part of them.
+fn limits(
+    record: &ContainerRecord,
+    adjustment: &ContainerAdjustment,
+) -> Result<Option<Updated>, EngineError> {
+    let asked = adjustment.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    // What can be set at the beginning alone is in the spec.
+    let change = asked.and_then(|asked| nri::view::change_of(asked).ok());
+    let Some(change) = change else { return Ok(None) };
+    let resources = crate::limits::merge(&record.config.resources, &change)?;
+    Ok(Some(Updated { resources, annotations: std::collections::BTreeMap::new() }))
 }
