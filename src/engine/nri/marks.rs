@@ -48,6 +48,11 @@ impl ContainerMarks {
         self.asked.load(Ordering::Acquire)
     }
 
+    /// Its end is in what plugins are told when they join.
+    pub(super) fn has_ended_before(&self) {
+        let _ = self.stopped.set(());
+    }
+
     /// The spec, while it is kept.
     pub(super) fn spec(&self) -> Option<Arc<Spec>> {
         lock(&self.spec).clone()

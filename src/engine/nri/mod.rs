@@ -28,6 +28,11 @@ impl Engine {
         if !settings.enable {
             return;
         }
+        for container in self.core.registry.all_containers() {
+            if matches!(container.state(), model::ContainerState::Exited { .. }) {
+                container.nri.has_ended_before();
+            }
+        }
         let node = Arc::new(node::EngineNode(Arc::downgrade(&self.containers)));
         if let Err(error) = self.core.nri.start(settings, node) {
             tracing::error!(error = chain(&error), "no plugins are served");
