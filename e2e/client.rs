@@ -6,10 +6,11 @@ use crate::proto::runtime_service_client::RuntimeServiceClient;
 use crate::proto::{
     AuthConfig, Container, ContainerConfig, ContainerFilter, ContainerStats, ContainerStatus,
     ContainerStatusRequest, CreateContainerRequest, ExecSyncRequest, ExecSyncResponse, ImageSpec,
-    ListContainerStatsRequest, ListContainersRequest, ListPodSandboxRequest, ListPodSandboxStatsRequest,
-    PodSandbox, PodSandboxConfig, PodSandboxStats, PodSandboxStatus, PodSandboxStatusRequest,
-    PullImageRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
-    StartContainerRequest, StatusRequest, StopContainerRequest, StopPodSandboxRequest,
+    ListContainerStatsRequest, ListContainersRequest, ListPodSandboxMetricsRequest, ListPodSandboxRequest,
+    ListPodSandboxStatsRequest, PodSandbox, PodSandboxConfig, PodSandboxMetrics, PodSandboxStats,
+    PodSandboxStatus, PodSandboxStatusRequest, PullImageRequest, RemoveContainerRequest,
+    RemovePodSandboxRequest, RunPodSandboxRequest, StartContainerRequest, StatusRequest,
+    StopContainerRequest, StopPodSandboxRequest,
 };
 use hyper_util::rt::TokioIo;
 use std::path::Path;
@@ -241,6 +242,15 @@ impl Cri {
         let reply =
             self.runtime.clone().list_pod_sandbox_stats(ListPodSandboxStatsRequest { filter: None }).await;
         named("ListPodSandboxStats")(reply).map(|reply| reply.stats)
+    }
+
+    /// ListPodSandboxMetrics.
+    ///
+    /// # Errors
+    /// The runtime's.
+    pub async fn pod_metrics(&self) -> Result<Vec<PodSandboxMetrics>, Error> {
+        let reply = self.runtime.clone().list_pod_sandbox_metrics(ListPodSandboxMetricsRequest {}).await;
+        named("ListPodSandboxMetrics")(reply).map(|reply| reply.pod_metrics)
     }
 
     /// ExecSync with a time-out in seconds (0: none).

@@ -1,4 +1,4 @@
-//! Usage: what one answer of ListPodSandboxStats and of ListContainerStats takes while many pods run.
+//! Usage: what one answer of ListPodSandboxStats, ListContainerStats and ListPodSandboxMetrics takes while many pods run.
 
 use crate::figures::percentile;
 use crate::subject::Subject;
@@ -49,9 +49,14 @@ async fn with_pods(daemon: Daemon, isolation: &Isolation, pods: usize, workers: 
     let daemon = subject.daemon.pid();
     let of_pods = Answers::measure(daemon, || told(&subject.cri, pods)).await?;
     let of_containers = Answers::measure(daemon, || told_of_containers(&subject.cri, pods)).await?;
+    let of_metrics = Answers::measure(daemon, || told_of_metrics(&subject.cri, pods)).await?;
     println!("\n| {pods} pods with a container each, ms | p10 | p50 | p90 | CPU of the daemon |");
     println!("|---|---:|---:|---:|---:|");
-    for (name, answers) in [("ListPodSandboxStats", &of_pods), ("ListContainerStats", &of_containers)] {
+    for (name, answers) in [
+        ("ListPodSandboxStats", &of_pods),
+        ("ListContainerStats", &of_containers),
+        ("ListPodSandboxMetrics", &of_metrics),
+    ] {
         let [p10, p50, p90] = [10, 50, 90].map(|percent| percentile(&answers.times, percent));
         println!("| {name} | {p10:.2} | {p50:.2} | {p90:.2} | {:.2} |", answers.cpu);
     }
@@ -110,6 +115,12 @@ async fn told_of_containers(cri: &Cri, pods: usize) -> Result<(), Error> {
     let told = cri.container_stats().await?;
     let counted = told.iter().filter(|one| one.cpu.as_ref().is_some_and(|cpu| cpu.timestamp > 0));
     complete(counted.count(), pods)
+}
+
+async fn told_of_metrics(cri: &Cri, pods: usize) -> Result<(), Error> {
+    let told = cri.pod_metrics().await?;
+    let whole = told.iter().filter(|one| !one.metrics.is_empty() && one.container_metrics.len() == 1);
+    complete(whole.count(), pods)
 }
 
 fn complete(told: usize, pods: usize) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! ListPodSandboxMetrics: everything that cAdvisor would have counted of pods and containers.
 
-use super::{ContainerStats, Listed, PodStats, Processes, Stats};
+use super::{Account, ContainerStats, Listed, PodStats, Processes, Stats};
 use crate::blocking;
 use crate::error::{EngineError, chain};
 use crate::filter::{PodFilter, StateKind};
@@ -135,7 +135,7 @@ impl Stats {
             }
         }
         Ok(PodFigures {
-            detail: pod.accounts(&self.limits.cgroups).detail(pod.cgroup.parent())?,
+            detail: pod.sampler.detail(&Account { host: &self.limits.cgroups, pod, container: None })?,
             cgroup: pod.cgroup.parent().to_string(),
             containers,
             stats,
@@ -148,13 +148,14 @@ impl Stats {
         stats: ContainerStats,
         filesystem: &Filesystem,
     ) -> Result<ContainerFigures, EngineError> {
-        let (cgroup, accounts) = (container.cgroup(), container.pod.accounts(&self.limits.cgroups));
+        let account = self.account_of(container);
         let view = self.limits.shown(container);
-        let processes = Processes::read(&accounts.processes(&cgroup), view.pid);
+        let mut processes = container.sampler.look_at(&account);
+        processes.files_limit = view.pid.and_then(Processes::files_limit);
         let threads = processes.threads;
         Ok(ContainerFigures {
-            detail: accounts.detail(&cgroup)?,
-            cgroup: cgroup.to_string(),
+            detail: container.sampler.detail(&account)?,
+            cgroup: container.cgroup().to_string(),
             load: container.load.next(Instant::now(), threads.running, threads.uninterruptible),
             processes,
             filesystem: filesystem.clone(),

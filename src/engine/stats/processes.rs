@@ -13,7 +13,7 @@ pub struct Processes {
     pub sockets: u64,
     /// Threads by what they do.
     pub threads: Threads,
-    /// The first process's soft limit of open files; `None` without a limit.
+    /// The first process's soft limit of open files, once it is looked up; `None` without a limit.
     pub files_limit: Option<u64>,
 }
 
@@ -31,8 +31,8 @@ pub struct Threads {
 }
 
 impl Processes {
-    /// Looks at these processes; `first` is the container's own.
-    pub(super) fn read(pids: &[i32], first: Option<i32>) -> Self {
+    /// Looks at these processes.
+    pub(super) fn read(pids: &[i32]) -> Self {
         let mut found = Self { count: pids.len() as u64, ..Self::default() };
         for pid in pids {
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
@@ -46,9 +46,12 @@ impl Processes {
                 found.threads.add(&fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
             }
         }
-        let limits = first.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/limits")).ok());
-        found.files_limit = limits.as_deref().and_then(files_limit);
         found
+    }
+
+    /// The soft limit of open files of a process; others may change it while that sleeps.
+    pub(super) fn files_limit(pid: i32) -> Option<u64> {
+        files_limit(&fs::read_to_string(format!("/proc/{pid}/limits")).ok()?)
     }
 }
 
@@ -79,13 +82,13 @@ mod tests {
     fn this_process_is_seen() {
         let _socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let own = std::process::id().cast_signed();
-        let found = Processes::read(&[own], Some(own));
+        let found = Processes::read(&[own]);
         assert_eq!(found.count, 1);
         assert!(
             found.descriptors >= 4 && found.sockets >= 1 && found.sockets < found.descriptors,
             "{found:?}"
         );
-        assert!(found.threads.running >= 1 && found.files_limit.is_some(), "{found:?}");
+        assert!(found.threads.running >= 1 && Processes::files_limit(own).is_some(), "{found:?}");
     }
 
     #[test]

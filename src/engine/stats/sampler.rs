@@ -3,11 +3,12 @@
 //! A cgroup in which nothing ran since the last reading is not read as a whole again, but for a while only: what others
 //! do to its memory, as reclaim does, shows late. See [`oci::cgroup::Meter`].
 
+use super::Processes;
 use crate::error::EngineError;
 use crate::in_memory::Pod;
 use crate::registry::Registry;
 use crate::supervisor::{Accounts, Counters};
-use oci::cgroup::{CgroupPath, Host, Reading, Since, Stats};
+use oci::cgroup::{CgroupPath, Detail, Host, Reading, Since, Stats};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -100,6 +101,10 @@ struct Last {
     until: Instant,
     /// Once they are counted.
     processes: Option<u64>,
+    /// Once it is asked for; without devices.
+    detail: Option<Box<Detail>>,
+    /// Once they are looked at.
+    looked_at: Option<Processes>,
 }
 
 impl Sampler {
@@ -155,6 +160,33 @@ impl Sampler {
         counted
     }
 
+    /// More of what the cgroup uses. What changes only where something runs is as of the last reading; its devices are
+    /// asked now: what was written before counts when it reaches them.
+    pub(crate) fn detail(&self, account: &Account<'_>) -> Result<Detail, EngineError> {
+        let (mut state, keeper, path) = (lock(&self.0), account.keeper(), account.path());
+        let Some(last) = &mut state.last else { return Ok(keeper.detail(&path)?) };
+        if let Some(known) = &last.detail {
+            return Ok(Detail { devices: keeper.devices(&path)?, ..Detail::clone(known) });
+        }
+        let mut read = keeper.detail(&path)?;
+        let devices = std::mem::take(&mut read.devices);
+        last.detail = Some(Box::new(read.clone()));
+        Ok(Detail { devices, ..read })
+    }
+
+    /// What the processes hold: where nothing has run since the last reading, what was seen by then.
+    pub(crate) fn look_at(&self, account: &Account<'_>) -> Processes {
+        let mut state = lock(&self.0);
+        if let Some(known) = state.last.as_ref().and_then(|last| last.looked_at) {
+            return known;
+        }
+        let seen = Processes::read(&account.keeper().processes(&account.path()));
+        if let Some(last) = &mut state.last {
+            last.looked_at = Some(seen);
+        }
+        seen
+    }
+
     /// Reads everything the next time: limits are new.
     fn forget(&self) {
         lock(&self.0).last = None;
@@ -190,7 +222,14 @@ impl State {
                 let slept = last.as_deref().is_some_and(is_same);
                 self.runs += u64::from(!slept);
                 let holds = if slept { HOLDS + spread() } else { SETTLES };
-                *last = Some(Box::new(Last { stats, above, until: now + holds, processes: None }));
+                *last = Some(Box::new(Last {
+                    stats,
+                    above,
+                    until: now + holds,
+                    processes: None,
+                    detail: None,
+                    looked_at: None,
+                }));
             }
         }
     }

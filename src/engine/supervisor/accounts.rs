@@ -1,7 +1,7 @@
 //! What a pod's processes use, and what they may use: as the host's cgroups tell, or a supervisor that keeps it elsewhere.
 
 use oci::OciResult;
-use oci::cgroup::{CgroupPath, Detail, Host, Meter, Reading, Resources, Since};
+use oci::cgroup::{CgroupPath, Detail, DeviceIo, Host, Meter, Reading, Resources, Since};
 
 /// Counters that are read again and again.
 pub(crate) trait Counters: Send + Sync {
@@ -19,6 +19,8 @@ pub(crate) trait Accounts: Send + Sync {
     fn counters(&self, of: &CgroupPath) -> OciResult<Box<dyn Counters>>;
     /// Everything that is counted, for metrics.
     fn detail(&self, of: &CgroupPath) -> OciResult<Detail>;
+    /// Input and output alone, by device.
+    fn devices(&self, of: &CgroupPath) -> OciResult<Vec<DeviceIo>>;
     /// The processes, as far as the host knows them.
     fn processes(&self, of: &CgroupPath) -> Vec<i32>;
     /// The limits in force, of those that are `like` these.
@@ -48,6 +50,10 @@ impl Accounts for Host {
 
     fn detail(&self, of: &CgroupPath) -> OciResult<Detail> {
         Self::detail(self, of)
+    }
+
+    fn devices(&self, of: &CgroupPath) -> OciResult<Vec<DeviceIo>> {
+        Self::devices(self, of)
     }
 
     fn processes(&self, of: &CgroupPath) -> Vec<i32> {

@@ -308,8 +308,9 @@ pub(crate) fn container(name: &str) -> ContainerConfig {
 
 /// Cgroups that are directories. The controllers are there by name and limit nothing.
 fn cgroups(root: &Path) -> oci::cgroup::Host {
-    let mount = format!("30 25 0:26 / {} rw - cgroup cgroup rw,cpu,cpuacct,memory,pids\n", root.display());
-    oci::cgroup::Host::from_proc(&mount, "1:cpu,cpuacct,memory,pids:/elsewhere\n").unwrap()
+    let mount =
+        format!("30 25 0:26 / {} rw - cgroup cgroup rw,cpu,cpuacct,blkio,memory,pids\n", root.display());
+    oci::cgroup::Host::from_proc(&mount, "1:cpu,cpuacct,blkio,memory,pids:/elsewhere\n").unwrap()
 }
 
 fn directories(root: &Path) -> Vec<String> {

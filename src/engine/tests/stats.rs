@@ -97,6 +97,44 @@ fn what_sleeps_is_not_counted_anew_until_it_runs_or_its_limits_change() {
     assert_eq!(read().1, 6);
 }
 
+#[test]
+fn metrics_of_what_sleeps_are_those_of_the_last_reading_but_for_its_devices() {
+    let world = World::new();
+    let engine = world.engine();
+    let pod = engine.core.registry.pod(&world.pod("web")).unwrap();
+    let container = engine.core.registry.container(&world.running(&pod.id, "app")).unwrap();
+    let cgroups = [pod.cgroup.parent().to_string(), container.cgroup().to_string()];
+    let write = |file: &str, text: &str| {
+        for cgroup in &cgroups {
+            let dir = world.path("cgroup").join(cgroup.trim_start_matches('/'));
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+    };
+    let read = || {
+        let figures = world.on(engine.stats().pod_figures(Vec::push)).unwrap().concat().remove(0);
+        let (outer, inner) = (&figures.detail, &figures.containers[0].detail);
+        assert_eq!(outer, inner);
+        (outer.limit_hits, outer.devices.first().and_then(|device| device.counter("rbytes")))
+    };
+    let devices = |bytes: u64| {
+        write("blkio.throttle.io_service_bytes_recursive", &format!("8:0 Read {bytes}\nTotal {bytes}\n"));
+    };
+    write("cpuacct.usage", "1000000\n");
+    write("memory.failcnt", "1\n");
+    devices(4096);
+    assert_eq!(read(), (1, Some(4096)));
+    write("memory.failcnt", "2\n");
+    devices(8192);
+    assert_eq!(read(), (1, Some(8192)), "what was written before reaches the device later");
+    write("cpuacct.usage", "1000001\n");
+    assert_eq!(read(), (2, Some(8192)), "it has run");
+    write("memory.failcnt", "3\n");
+    let asked = Resources { cpu_shares: CpuShares::new(512).ok(), ..Resources::default() };
+    write("cpu.shares", "1024\n");
+    world.on(engine.containers().update_container(&container.id, asked, BTreeMap::new())).unwrap();
+    assert_eq!(read().0, 3, "its limits are new");
+}
+
 /// How long a list takes once the counters are open, at its best.
 fn best(world: &World, pods: usize) -> Duration {
     let list = || {

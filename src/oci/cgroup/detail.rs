@@ -100,6 +100,30 @@ impl Host {
         }
     }
 
+    /// Its input and output alone, by device.
+    ///
+    /// # Errors
+    /// [`crate::OciError::Io`]; an absent cgroup counts nothing.
+    pub fn devices(&self, path: &CgroupPath) -> OciResult<Vec<DeviceIo>> {
+        match self.unified() {
+            Some(v2) => devices_v2(v2, path.relative()),
+            None => self.devices_v1(path.relative()),
+        }
+    }
+
+    fn devices_v1(&self, path: &str) -> OciResult<Vec<DeviceIo>> {
+        let Some(blkio) = self.v1_of("blkio") else { return Ok(Vec::new()) };
+        // Older kernels count no cgroups below; the one of a container has none that matter.
+        let io = |name: &str| -> OciResult<String> {
+            let recursive = blkio.read(path, &format!("{name}_recursive"))?;
+            Ok(match recursive {
+                Some(text) => text,
+                None => blkio.read(path, name)?.unwrap_or_default(),
+            })
+        };
+        Ok(devices_v1(&io("blkio.throttle.io_service_bytes")?, &io("blkio.throttle.io_serviced")?))
+    }
+
     pub(super) fn detail_v1(&self, path: &str) -> OciResult<Detail> {
         let read = |controller: &str, file: &str| match self.v1_of(controller) {
             Some(hierarchy) => hierarchy.read(path, file),
@@ -107,14 +131,6 @@ impl Host {
         };
         let value = |controller: &str, file: &str| -> OciResult<Option<u64>> {
             Ok(read(controller, file)?.map(|text| number(&text)))
-        };
-        // Older kernels count no cgroups below; the one of a container has none that matter.
-        let io = |name: &str| -> OciResult<String> {
-            let recursive = read("blkio", &format!("{name}_recursive"))?;
-            Ok(match recursive {
-                Some(text) => text,
-                None => read("blkio", name)?.unwrap_or_default(),
-            })
         };
         let stat = read("memory", "memory.stat")?.unwrap_or_default();
         let cpu = read("cpu", "cpu.stat")?.unwrap_or_default();
@@ -150,7 +166,7 @@ impl Host {
             oom_kills: field(&read("memory", "memory.oom_control")?.unwrap_or_default(), "oom_kill"),
             pids_max: read("pids", "pids.max")?.and_then(|text| text.trim().parse().ok()),
             huge_pages,
-            devices: devices_v1(&io("blkio.throttle.io_service_bytes")?, &io("blkio.throttle.io_serviced")?),
+            devices: self.devices_v1(path)?,
         })
     }
 }
@@ -186,8 +202,13 @@ fn detail_v2(v2: &Hierarchy, path: &str) -> OciResult<Detail> {
         oom_kills: field(&events, "oom_kill"),
         pids_max: read("pids.max")?.trim().parse().ok(),
         huge_pages,
-        devices: read("io.stat")?.lines().filter_map(device).collect(),
+        devices: devices_v2(v2, path)?,
     })
+}
+
+fn devices_v2(v2: &Hierarchy, path: &str) -> OciResult<Vec<DeviceIo>> {
+    let stat = v2.read(path, "io.stat")?.unwrap_or_default();
+    Ok(stat.lines().filter_map(device).collect())
 }
 
 /// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`; with the cost model more of them, by dotted names.

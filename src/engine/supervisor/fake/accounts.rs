@@ -3,7 +3,7 @@
 use super::FakeNode;
 use crate::supervisor::{Accounts, Counters};
 use oci::OciResult;
-use oci::cgroup::{CgroupPath, Detail, Reading, Resources, Since, Stats};
+use oci::cgroup::{CgroupPath, Detail, DeviceIo, Reading, Resources, Since, Stats};
 use sys::sync::lock;
 
 struct Counted(u64);
@@ -30,6 +30,10 @@ impl Accounts for FakeNode {
 
     fn detail(&self, _: &CgroupPath) -> OciResult<Detail> {
         Ok(Detail::default())
+    }
+
+    fn devices(&self, _: &CgroupPath) -> OciResult<Vec<DeviceIo>> {
+        Ok(Vec::new())
     }
 
     fn processes(&self, _: &CgroupPath) -> Vec<i32> {
