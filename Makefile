@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance bench reproducible lint audit fuzz install dist package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance bench reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,11 @@ dist: ## Tarball, .deb, .rpm, list of components, licence texts and checksums in
 	@e2e/setup.sh build package
 	@e2e/build.sh
 	@packaging/dist.sh
+
+image: ## The chart's image of target/dist, an OCI archive in target/packages; after make build
+	@e2e/setup.sh build
+	@cargo build --quiet --locked -p e2e --bin e2e
+	@target/debug/e2e image
 
 package-test: ## The packages' life in a fresh Debian 12: install, a pod, upgrade under it, remove, purge; on target/dist
 	@e2e/setup.sh run package

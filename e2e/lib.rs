@@ -16,6 +16,7 @@ pub mod ginkgo;
 pub mod ground;
 pub mod http;
 pub mod image;
+pub mod installer;
 pub mod interrupt;
 pub mod isolation;
 pub mod layer;

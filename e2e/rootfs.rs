@@ -45,6 +45,14 @@ impl Rootfs {
     /// When one of them cannot be read.
     pub fn program(mut self, from: &Path, path: &str, mode: u32) -> Result<Self, Error> {
         self = self.file(path, mode, read(from)?);
+        self.libraries(from)
+    }
+
+    /// Adds the libraries that a program is linked with.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn libraries(mut self, from: &Path) -> Result<Self, Error> {
         for library in libraries(from)? {
             let path = library.to_string_lossy().trim_start_matches('/').to_owned();
             if !self.made.contains(&path) {

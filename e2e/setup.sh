@@ -11,7 +11,7 @@
 #   e2e/setup.sh fuzz     build + the C++ compiler that libFuzzer is built with
 #   e2e/setup.sh bench    run + upstream's CNI plugins, containerd and runc (the peer)
 #   e2e/setup.sh kubelet  bench + the kubelet
-#   e2e/setup.sh cluster  kubelet + etcd, the control plane, kube-proxy, kubectl, CoreDNS, metrics-server and agnhost
+#   e2e/setup.sh cluster  kubelet + etcd, the control plane, kube-proxy, kubectl, CoreDNS, metrics-server, agnhost and helm
 #   e2e/setup.sh suites   cluster + Kubernetes' own tests, and what the stand-ins of their images are made of
 #   e2e/setup.sh nri      run + plugins of others for the Node Resource Interface
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
@@ -149,6 +149,7 @@ kubernetes() {
 cluster() {
     go_tool kubernetes go.etcd.io/etcd/server/v3 etcd 0
     go_tool kubernetes corten.example/gotools/kubernetes/coredns coredns 0
+    go_tool helm helm.sh/helm/v4/cmd/helm helm 0
     go_tool metrics-server sigs.k8s.io/metrics-server/cmd/metrics-server metrics-server 0
     kubernetes cmd/{kube-apiserver,kube-controller-manager,kube-scheduler,kube-proxy,kubectl,kubelet} test/images/agnhost
 }

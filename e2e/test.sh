@@ -39,7 +39,7 @@ e2e | cluster | cluster-part)
     ;;
 esac
 if [ "$part" = cluster-part ]; then
-    for program in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl kubelet coredns metrics-server agnhost; do
+    for program in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl kubelet coredns metrics-server agnhost helm; do
         [ ! -x ".cache/tools/$program" ] || continue
         echo "test: no cluster is tried, as $program is not built; once make cluster-test has been run, it is"
         exit 0

@@ -3,6 +3,7 @@
 mod cluster;
 mod cluster_down;
 mod demo;
+mod image;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ enum What {
     ClusterHold,
     /// End the cluster and remove all of it
     ClusterDown,
+    /// Write the chart's image of target/dist into target/packages
+    Image,
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         What::Cluster => cluster::up(),
         What::ClusterHold => cluster::hold(),
         What::ClusterDown => cluster_down::down(),
+        What::Image => image::write(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -74,12 +74,29 @@ impl Component {
     /// # Errors
     /// When it does not end within 30 s, or cannot be started.
     pub fn restart(&mut self) -> Result<(), Error> {
+        self.stop()?;
+        self.start_again()
+    }
+
+    /// Ends it with SIGTERM.
+    ///
+    /// # Errors
+    /// When it does not end within 30 s.
+    pub fn stop(&mut self) -> Result<(), Error> {
         let after = Duration::from_secs(30);
         // It fails only for a process that is gone.
         let _ = kill(Pid::from_raw(self.pid()), Signal::SIGTERM);
         if command::wait(&mut self.child, after).is_none() {
             return Err(Error::Late { what: "the component's end", after, last: self.tail() });
         }
+        Ok(())
+    }
+
+    /// Starts it again after [`Component::stop`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_again(&mut self) -> Result<(), Error> {
         self.child = launch(&self.program, &self.arguments, &self.environment, &self.log)?;
         Ok(())
     }

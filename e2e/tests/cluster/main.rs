@@ -1,8 +1,10 @@
 //! A real cluster on the runtime: the control plane, the kubelet and kubectl are Kubernetes' own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod chart;
 mod clients;
 mod lives;
+mod migration;
 mod network;
 mod pods;
 mod pressure;
