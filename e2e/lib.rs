@@ -14,6 +14,7 @@ pub mod crictl;
 pub mod error;
 pub mod ginkgo;
 pub mod ground;
+pub mod host;
 pub mod http;
 pub mod image;
 pub mod installer;

@@ -1,15 +1,25 @@
-//! The Helm chart as it is rendered, and values that it refuses.
+//! The Helm chart: rendered, refused, and its life on a node whose kubelet asks containerd.
 
 use crate::stage::PATIENCE;
+use e2e::client::Cri;
+use e2e::cluster::{Cluster, Options};
 use e2e::command::{self, Finished};
-use e2e::tools;
+use e2e::host::Host;
+use e2e::image::Image;
+use e2e::layer::{Entry, Layer};
+use e2e::pods::shell;
+use e2e::runtime::Kind;
+use e2e::world::BUSYBOX;
+use e2e::{installer, pods, tools};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// What helm takes the cluster's version for where it asks none.
 const KUBERNETES: [&str; 2] = ["--kube-version", "1.36.2"];
+const IMAGE: &str = "registry.test/corten";
 
 fn chart() -> PathBuf {
     tools::repository().join("charts/corten")
@@ -90,5 +100,191 @@ fn the_chart_renders_and_refuses_values_that_are_none() {
     ] {
         let refused = render(own.path(), &values);
         assert!(!refused.status.success() && refused.stderr.contains(key), "{values}: {}", refused.stderr);
+    }
+}
+
+/// The chart's life on a cluster.
+struct Release {
+    cluster: Cluster,
+    host: Host,
+    own: PathBuf,
+}
+
+impl Release {
+    /// helm with the values of this host and more, which may not wait for what it has changed.
+    fn helm(&self, verb: &[&str], more: &Value) {
+        let mut values = json!({
+            "image": {"repository": IMAGE, "tag": "1"}, "hostRoot": self.host.root(),
+            "config": "[network]\nbuiltin_network = true\n[runtime]\ncgroup_driver = \"cgroupfs\"\n",
+            "certsD": {"_default": format!("[host.\"http://{}\"]\n", self.cluster.node.world.registry.address())},
+        });
+        values.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let file = self.own.join("values.json");
+        fs::write(&file, values.to_string()).unwrap();
+        let mut command = helm(&self.own, verb);
+        command.args(["--kubeconfig"]).arg(self.cluster.kubectl.config());
+        if verb[0] != "uninstall" {
+            command.arg(chart()).arg("--values").arg(&file);
+        }
+        let said = command::run(&mut command, PATIENCE).unwrap();
+        println!("$ helm {}\n{said}", verb.join(" "));
+    }
+
+    /// Waits until every node is as it is to be.
+    fn rolled_out(&self) {
+        let line = ["rollout", "status", "daemonset/corten", "--timeout=110s"];
+        println!("$ kubectl {}\n{}", line.join(" "), self.cluster.kubectl.run(&line).unwrap());
+    }
+
+    /// Waits for an event of the chart's pods that says something.
+    fn told(&self, part: &str) {
+        let wanted = |list: &Value| {
+            let messages = list["items"].as_array()?.iter().filter_map(|event| event["message"].as_str());
+            messages.filter(|message| message.contains(part)).map(str::to_owned).next()
+        };
+        let line = ["get", "events", "--field-selector", "reason=Unhealthy"];
+        let message = self.cluster.kubectl.until("an event that says why", &line, PATIENCE, wanted).unwrap();
+        println!("event: {message}");
+    }
+
+    /// Waits for the message of a container that has ended.
+    fn ended_with(&self, part: &str) {
+        let wanted = |list: &Value| {
+            let status = &list["items"][0]["status"]["containerStatuses"][0];
+            let message = [&status["state"], &status["lastState"]]
+                .into_iter()
+                .find_map(|state| state["terminated"]["message"].as_str())?;
+            message.contains(part).then(|| message.to_owned())
+        };
+        let line = ["get", "pods", "--selector", "app.kubernetes.io/name=corten"];
+        let message = self.cluster.kubectl.until("a message that says why", &line, PATIENCE, wanted).unwrap();
+        println!("termination message: {message}");
+    }
+
+    async fn cri(&self) -> Cri {
+        Cri::connect(&self.host.root().join("run/corten/corten.sock")).await.unwrap()
+    }
+}
+
+/// A version of the image whose program has other bytes than the last one's.
+fn second(first: &Image, program: Vec<u8>) -> Image {
+    let path = "payload/usr/local/bin/corten";
+    let mut image = first.clone();
+    image.layers.push(Layer::default().with(path, 0o755, Entry::File(program)));
+    image
+}
+
+fn release() -> Option<Release> {
+    let options = Options { kind: Kind::Containerd, dns: false, ..Options::new("chart") };
+    let cluster = Cluster::start(&options).unwrap()?;
+    let isolation = &cluster.node.world.isolation;
+    let host = Host::make(isolation).unwrap();
+    let own = isolation.directory("helm").unwrap();
+    let image = installer::image(&tools::dist()).unwrap();
+    let registry = &cluster.node.world.registry;
+    registry.push("corten", "1", &image).unwrap();
+    let mut program = fs::read(tools::corten("corten").unwrap()).unwrap();
+    program.extend_from_slice(b"second");
+    registry.push("corten", "2", &second(&image, program)).unwrap();
+    // What an administrator had here before.
+    let theirs = host.root().join("usr/local/bin/corten");
+    fs::write(&theirs, "#!/bin/sh\necho of the administrator\n").unwrap();
+    fs::write(host.root().join("etc/crictl.yaml"), "runtime-endpoint: unix:///theirs\n").unwrap();
+    Some(Release { cluster, host, own })
+}
+
+#[test]
+fn the_chart_comes_upgrades_and_goes_on_a_node_of_containerd() {
+    let Some(release) = release() else { return };
+    let before = release.host.files();
+    let rendered = render(
+        &release.own,
+        &json!({"runtimeClasses": everything()["runtimeClasses"],
+        "certsD": everything()["certsD"], "dashboard": {"enabled": true}, "kubelet": {"switch": true}}),
+    );
+    let manifests = release.own.join("rendered.yaml");
+    fs::write(&manifests, rendered.stdout).unwrap();
+    let dry = ["apply", "--dry-run=server", "--filename", manifests.to_str().unwrap()];
+    println!("$ kubectl apply --dry-run=server\n{}", release.cluster.kubectl.run(&dry).unwrap());
+
+    refused(&release);
+    assert_eq!(release.host.files(), before, "a refused node is as it was");
+    release.helm(&["upgrade", "corten"], &json!({}));
+    release.rolled_out();
+    let asked = ["daemon-reload", "enable corten.service", "restart corten.service"];
+    assert_eq!(release.host.asked(), asked);
+    upgraded(&release);
+
+    release.helm(&["upgrade", "corten"], &json!({"uninstall": true}));
+    release.rolled_out();
+    release.helm(&["uninstall", "corten", "--wait"], &json!({}));
+    let after = release.host.files();
+    let keys = |files: &std::collections::BTreeMap<PathBuf, _>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&after), keys(&before));
+    assert!(after == before, "a file is another than before");
+    assert!(!release.host.root().join("etc/corten").exists());
+    assert_eq!(release.host.pid(), 0);
+    let left = release
+        .cluster
+        .kubectl
+        .get(&[
+            "get",
+            "daemonsets,configmaps,serviceaccounts,runtimeclasses",
+            "--selector",
+            "app.kubernetes.io/name=corten",
+        ])
+        .unwrap();
+    assert_eq!(left["items"], json!([]));
+}
+
+/// A node on which the checks find an error.
+fn refused(release: &Release) {
+    release.helm(&["install", "corten"], &json!({"config": "[runtime]\nno_such_setting = 1\n"}));
+    release.told("no_such_setting");
+    release.ended_with("this host is refused, and as it was, because it cannot run pods: configuration:");
+    assert_eq!(release.host.asked(), [""; 0]);
+}
+
+/// Another version under a pod, which goes on; while it is there, nobody takes its runtime away.
+fn upgraded(release: &Release) {
+    let world = &release.cluster.node.world;
+    let logs = release.host.root().join("run/pods/lives");
+    fs::create_dir_all(&logs).unwrap();
+    let config = pods::pod("lives", Path::new("/run/pods"), &world.isolation.cgroup_parent());
+    let (pod, container, started) = world.tokio.block_on(async {
+        let cri = release.cri().await;
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let pod = cri.run_pod(&config).await.unwrap();
+        let container = cri.create(&pod, &shell("main", BUSYBOX, "sleep 100000"), &config).await.unwrap();
+        cri.start(&container).await.unwrap();
+        let status = cri.container_status(&container).await.unwrap();
+        (pod, container, status.started_at)
+    });
+    let first = release.host.pid();
+    release.helm(&["upgrade", "corten"], &json!({"image": {"repository": IMAGE, "tag": "2"}}));
+    release.rolled_out();
+    assert_ne!(release.host.pid(), first, "the daemon is another");
+    let program = fs::read(release.host.root().join("usr/local/bin/corten")).unwrap();
+    assert!(program.ends_with(b"second"));
+    world.tokio.block_on(async {
+        let cri = release.cri().await;
+        let status = cri.container_status(&container).await.unwrap();
+        assert_eq!((status.state, status.started_at), (1, started), "the container has gone on");
+        assert_eq!(cri.shell(&container, "echo there").await.unwrap().trim(), "there");
+    });
+
+    release.helm(
+        &["upgrade", "corten"],
+        &json!({"image": {"repository": IMAGE, "tag": "2"}, "uninstall": true}),
+    );
+    release.told("pods run here by corten (1): drain the node");
+    assert_ne!(release.host.pid(), 0, "a refused end changes nothing");
+    world.tokio.block_on(async { release.cri().await.end_pod(&pod).await.unwrap() });
+    let end = Instant::now() + Duration::from_secs(60);
+    while Path::new("/proc").join(format!("{}", release.host.pid())).exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+        if release.host.asked().iter().any(|line| line.starts_with("disable")) {
+            break;
+        }
     }
 }
