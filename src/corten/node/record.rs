@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 pub(super) struct Record {
     /// Whether `/var/lib/corten` was there before, and stays.
     pub(super) had_data: bool,
+    /// Whether the daemon and its state are gone, and only files are left to be put back.
+    #[serde(default)]
+    pub(super) ended: bool,
     /// Files, in the order in which they came.
     pub(super) files: Vec<Placed>,
     /// Directories that were made, the outer ones first.

@@ -16,12 +16,17 @@ struct Fake {
     lines: RefCell<Vec<String>>,
     /// Beginnings of lines that fail, with what is said.
     failing: RefCell<Vec<(&'static str, &'static str)>>,
+    /// What a wipe would take away.
+    survey: RefCell<String>,
 }
 
 impl Hand for Fake {
     fn run(&self, program: &str, arguments: &[&str]) -> Result<Ended, NodeError> {
         let name = program.rsplit('/').next().unwrap();
         let line = format!("{name} {}", arguments.join(" "));
+        if line == "corten wipe --dry-run" {
+            return Ok(Ended { success: true, stdout: self.survey.borrow().clone(), stderr: String::new() });
+        }
         let found = self.failing.borrow().iter().find(|(begin, _)| line.starts_with(begin)).copied();
         self.lines.borrow_mut().push(line);
         let said = found.map_or("", |(_, said)| said).to_owned();
@@ -251,6 +256,15 @@ fn what_a_killed_installer_has_begun_is_undone() {
     fs::remove_dir(node.root.path().join("usr/local/lib/systemd/system")).unwrap();
     node.uninstall().unwrap();
     assert_eq!(node.all(), before);
+    // And between the daemon's end and the files'.
+    node.install(false).unwrap();
+    let record = node.root.path().join(OWN.trim_start_matches('/')).join("record.json");
+    let text = fs::read_to_string(&record).unwrap().replace("\"ended\":false", "\"ended\":true");
+    fs::write(&record, text).unwrap();
+    node.hand.asked();
+    node.uninstall().unwrap();
+    assert_eq!(node.hand.asked(), ["systemctl daemon-reload"], "its program may be gone");
+    assert_eq!(node.all(), before);
 }
 
 #[test]
@@ -267,7 +281,7 @@ fn other_installations_and_hosts_without_systemd_are_refused() {
 fn pods_keep_their_runtime() {
     let Some(node) = Node::new() else { return };
     node.install(false).unwrap();
-    node.process(7, &["corten-shim", "id"]);
+    node.hand.survey.replace("pod test/one 1234, containers: 1\nfiles /run/corten\n".to_owned());
     let installed = node.all();
     let told = node.uninstall().unwrap_err().to_string();
     assert!(told.contains("pods run here by corten (1): drain the node"), "{told}");
