@@ -10,7 +10,7 @@ use e2e::layer::{Entry, Layer};
 use e2e::pods::shell;
 use e2e::runtime::Kind;
 use e2e::world::BUSYBOX;
-use e2e::{installer, pods, tools};
+use e2e::{installer, pods, tools, wait};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -208,7 +208,9 @@ fn the_chart_comes_upgrades_and_goes_on_a_node_of_containerd() {
     println!("$ kubectl apply --dry-run=server\n{}", release.cluster.kubectl.run(&dry).unwrap());
 
     refused(&release);
-    assert_eq!(release.host.files(), before, "a refused node is as it was");
+    // The container is started again and again, and looks at the node each time.
+    let as_it_was = || release.host.files() == before;
+    wait::until("a refused node as it was", Duration::from_secs(60), as_it_was).unwrap();
     release.helm(&["upgrade", "corten"], &json!({}));
     release.rolled_out();
     let asked = ["daemon-reload", "enable corten.service", "restart corten.service"];
