@@ -44,9 +44,11 @@ awk -F '|' '$2 ~ /^ [FSA][0-9]/ { what = $3; gsub(/^ | $/, "", what); number = $
         outcome=pass
         for test in "${own[@]}"; do
             case $(awk -v RS='</testcase>|/>' -v test="$test" '
-                index($0, "<testcase") && match($0, /name="[^"]*"/) {
-                    name = substr($0, RSTART + 6, RLENGTH - 7); sub(/.*::/, "", name)
-                    if (name == test) { print (index($0, "<failure") || index($0, "<error")) ? "FAIL" : "pass"; exit }
+                (at = index($0, "<testcase")) > 0 {
+                    # What begins a suite may stand before it.
+                    own = substr($0, at); match(own, /name="[^"]*"/)
+                    name = substr(own, RSTART + 6, RLENGTH - 7); sub(/.*::/, "", name)
+                    if (name == test) { print (index(own, "<failure") || index(own, "<error")) ? "FAIL" : "pass"; exit }
                 }' "${reports[@]}") in
             pass) ;;
             FAIL) outcome=FAIL ;;
