@@ -40,10 +40,16 @@ impl Host {
     /// # Errors
     /// When a system call fails.
     pub fn make(isolation: &Isolation) -> Result<Self, Error> {
-        let [root, upper, work] = ["node", "node-upper", "node-work"].map(|name| isolation.directory(name));
-        let (root, upper, work) = (root?, upper?, work?);
+        let [above, upper, work] = ["node", "node-upper", "node-work"].map(|name| isolation.directory(name));
+        let (above, upper, work) = (above?, upper?, work?);
+        // pivot_root(2) takes no root whose parent is shared, as a cluster's is.
+        attach(&above.display().to_string(), &above, MsFlags::MS_BIND, None)?;
+        attach("none", &above, MsFlags::MS_PRIVATE, None)?;
+        let root = above.join("root");
+        fs::create_dir(&root).at("create", &root)?;
         let options = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
         attach("overlay", &root, MsFlags::empty(), Some(&options))?;
+        attach("none", &root, MsFlags::MS_SHARED, None)?;
         for own in ["run", "var/lib", "tmp"] {
             attach("tmpfs", &root.join(own), MsFlags::empty(), Some("mode=755"))?;
         }
