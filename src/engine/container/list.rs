@@ -27,11 +27,10 @@ impl Containers {
     pub async fn container_info(&self, id: &str) -> Result<BTreeMap<String, String>, EngineError> {
         let container = self.core.registry.container(id)?;
         let path = container.pod.files.spec(&container.id);
-        let gone = EngineError::NoSuchContainer(id.to_owned());
         let spec: serde_json::Value = blocking("reading a runtime spec", move || {
             let bytes = match std::fs::read(&path) {
-                // It is being forgotten this moment.
-                Err(error) if error.kind() == ErrorKind::NotFound => return Err(gone),
+                // It is being forgotten this moment, and listed still: what is known of it is told.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(serde_json::Value::Null),
                 read => read.map_err(EngineError::io("read", &path))?,
             };
             serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
