@@ -69,6 +69,14 @@ impl Runtime {
             _ => Ok(()),
         }
     }
+
+    /// Refuses what plugins have put into a spec and the runtime would leave out.
+    fn check_features(&self, spec: &Spec) -> Result<(), EngineError> {
+        let Some(field) = self.features().lacking(spec) else { return Ok(()) };
+        let problem =
+            format!("its runtime does not name {field} among its features, which a plugin asks for");
+        Err(EngineError::Handler { name: self.name().to_owned(), problem })
+    }
 }
 
 impl Handler for Runtime {
@@ -78,7 +86,8 @@ impl Handler for Runtime {
     }
 
     fn check_container(&self, _: &SandboxConfig, spec: &Spec) -> Result<(), EngineError> {
-        self.check_mounts(spec)
+        self.check_mounts(spec)?;
+        self.check_features(spec)
     }
 
     fn is_foreign(&self) -> bool {

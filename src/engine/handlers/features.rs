@@ -1,5 +1,6 @@
 //! What a runtime says that it can do.
 
+use oci_spec::runtime::Spec;
 use serde::Deserialize;
 
 /// What is of interest in the output of a runtime's command `features`.
@@ -11,6 +12,10 @@ pub(crate) struct Features {
     pub(crate) user_namespaces: bool,
     /// It shows the owners of a mount through a mapping.
     pub(crate) idmapped_mounts: bool,
+    /// It moves devices of the host's network into the container's.
+    pub(crate) net_devices: bool,
+    /// It sets the memory policy of NUMA.
+    pub(crate) memory_policy: bool,
 }
 
 #[derive(Deserialize)]
@@ -27,12 +32,20 @@ struct Document {
 struct Linux {
     namespaces: Option<Vec<String>>,
     mount_extensions: Option<MountExtensions>,
+    net_devices: Option<Extension>,
+    memory_policy: Option<MemoryPolicy>,
 }
 
 #[derive(Deserialize)]
 struct MountExtensions {
     #[serde(default)]
     idmap: Option<Extension>,
+}
+
+#[derive(Deserialize)]
+struct MemoryPolicy {
+    #[serde(default)]
+    modes: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -47,22 +60,39 @@ impl Features {
         self.user_namespaces && self.idmapped_mounts
     }
 
+    /// What of a spec a runtime without it would leave out without a word.
+    pub(crate) fn lacking(self, spec: &Spec) -> Option<&'static str> {
+        let linux = spec.linux().as_ref()?;
+        let devices = linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty());
+        if devices && !self.net_devices {
+            return Some("linux.netDevices");
+        }
+        (linux.memory_policy().is_some() && !self.memory_policy).then_some("linux.memoryPolicy")
+    }
+
     /// Reads the document; what cannot be read says nothing, as of a runtime that has no such command.
     pub(crate) fn parse(text: &[u8]) -> Self {
         let Ok(document) = serde_json::from_slice::<Document>(text) else { return Self::default() };
         let has = |list: &Option<Vec<String>>, name: &str| list.iter().flatten().any(|one| one == name);
         let linux = document.linux.unwrap_or_default();
         let idmap = linux.mount_extensions.and_then(|extensions| extensions.idmap);
+        let enabled = |extension: Option<Extension>| extension.and_then(|it| it.enabled).unwrap_or(false);
         Self {
             recursive_read_only: has(&document.mount_options, "rro"),
             user_namespaces: has(&linux.namespaces, "user"),
-            idmapped_mounts: idmap.and_then(|idmap| idmap.enabled).unwrap_or(false),
+            idmapped_mounts: enabled(idmap),
+            net_devices: enabled(linux.net_devices),
+            memory_policy: linux
+                .memory_policy
+                .and_then(|policy| policy.modes)
+                .is_some_and(|modes| !modes.is_empty()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::Features;
 
     #[test]
@@ -79,5 +109,22 @@ mod tests {
         assert!(runc.user_namespaces && runc.idmapped_mounts && !runc.recursive_read_only);
         let older = said(r#"{"linux":{"namespaces":["user"],"mountExtensions":{"idmap":null}}}"#);
         assert!(older.user_namespaces && !older.idmapped_mounts);
+    }
+
+    #[test]
+    fn what_a_runtime_would_leave_out_is_known() {
+        let spec = |linux: &str| -> oci_spec::runtime::Spec {
+            serde_json::from_str(&format!(r#"{{"ociVersion":"1.3.0","linux":{linux}}}"#)).unwrap()
+        };
+        let devices = spec(r#"{"netDevices":{"eth7":{"name":"net1"}}}"#);
+        let policy = spec(r#"{"memoryPolicy":{"mode":"MPOL_LOCAL"}}"#);
+        let older =
+            Features::parse(br#"{"linux":{"netDevices":{"enabled":false},"memoryPolicy":{"modes":null}}}"#);
+        assert_eq!(older.lacking(&devices), Some("linux.netDevices"));
+        assert_eq!(older.lacking(&policy), Some("linux.memoryPolicy"));
+        assert_eq!(older.lacking(&spec("{}")), None);
+        let all = r#"{"linux":{"netDevices":{"enabled":true},"memoryPolicy":{"modes":["MPOL_LOCAL"]}}}"#;
+        let all = Features::parse(all.as_bytes());
+        assert_eq!((all.lacking(&devices), all.lacking(&policy)), (None, None));
     }
 }

@@ -34,7 +34,7 @@ impl Handler for Native {
         Err(EngineError::Invalid {
             field: "config.CDI_devices",
             problem:
-                "a device brings hooks, which the native handler does not run in pods with user namespaces"
+                "a device or a plugin brings hooks, which the native handler does not run in pods with user namespaces"
                     .to_owned(),
         })
     }

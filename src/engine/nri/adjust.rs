@@ -54,9 +54,9 @@ fn limits(
     adjustment: &ContainerAdjustment,
 ) -> Result<Option<Updated>, EngineError> {
     let asked = adjustment.linux.as_ref().and_then(|linux| linux.resources.as_ref());
+    let Some(asked) = asked else { return Ok(None) };
     // What can be set at the beginning alone is in the spec.
-    let change = asked.and_then(|asked| nri::view::change_of(asked).ok());
-    let Some(change) = change else { return Ok(None) };
+    let change = nri::view::changeable(asked)?;
     let resources = crate::limits::merge(&record.config.resources, &change)?;
     Ok(Some(Updated { resources, annotations: std::collections::BTreeMap::new() }))
 }

@@ -107,17 +107,17 @@ fn is_device_name(name: &str) -> bool {
     !name.is_empty() && name.len() < 16 && name != "." && name != ".." && !name.chars().any(odd)
 }
 
-/// Devices of the host by name, with their names in the pod.
+/// Devices of the host by name, each with its name in the pod.
 pub(super) fn net_devices(
     linux: &mut Linux,
     asked: &BTreeMap<String, LinuxNetDevice>,
-) -> Result<Vec<(String, String)>, ApplyError> {
+) -> Result<(), ApplyError> {
     for key in asked.keys().filter_map(|key| marked(key)) {
         if let Some(all) = linux.net_devices_mut() {
             all.remove(key);
         }
     }
-    let mut devices = Vec::new();
+    let mut taken = Vec::new();
     for (host, device) in asked.iter().filter(|(key, _)| marked(key).is_none()) {
         let inside = if device.name.is_empty() { host } else { &device.name };
         let refuse = |reason: String| ApplyError::refused(format!("linux.net_devices {host:?}"), reason);
@@ -127,15 +127,15 @@ pub(super) fn net_devices(
         if !has(linux, Kind::Network) {
             return Err(refuse("the pod is on the host's network, where the device is already".to_owned()));
         }
-        if devices.iter().any(|(_, other)| other == inside) {
+        if taken.contains(&inside) {
             return Err(refuse(format!("two devices are to be called {inside:?}")));
         }
         let mut made = spec::LinuxNetDevice::default();
         made.set_name(Some(inside.clone()));
         linux.net_devices_mut().get_or_insert_default().insert(host.clone(), made);
-        devices.push((host.clone(), inside.clone()));
+        taken.push(inside);
     }
-    Ok(devices)
+    Ok(())
 }
 
 pub(super) fn memory_policy(linux: &mut Linux, asked: Option<&LinuxMemoryPolicy>) -> Result<(), ApplyError> {

@@ -36,8 +36,6 @@ pub struct Context<'a> {
 pub struct Applied {
     /// Paths of the host that are to get the container's label (SELinux).
     pub relabel: Vec<PathBuf>,
-    /// Devices of the host's network that are to be the pod's: what they are called there and here.
-    pub net_devices: Vec<(String, String)>,
 }
 
 /// Changes a spec. What fails leaves it half changed: no container is to be made of it.
@@ -58,7 +56,7 @@ pub fn apply(
     }
     devices::by_name(spec, &adjustment.cdi_devices, context.devices)?;
     if let Some(linux) = &adjustment.linux {
-        apply_linux(spec, linux, context, &mut applied)?;
+        apply_linux(spec, linux, context)?;
     }
     mounts::apply(spec, &adjustment.mounts, &mut applied)?;
     process::rlimits(process_of(spec)?, &adjustment.rlimits, context.ceilings)?;
@@ -72,7 +70,6 @@ fn apply_linux(
     spec: &mut Spec,
     asked: &LinuxContainerAdjustment,
     context: &Context<'_>,
-    applied: &mut Applied,
 ) -> Result<(), ApplyError> {
     devices::nodes(linux_of(spec)?, &asked.devices)?;
     linux::cgroups_path(linux_of(spec)?, &asked.cgroups_path)?;
@@ -82,7 +79,7 @@ fn apply_linux(
     seccomp::policy(linux_of(spec)?, asked.seccomp_policy.as_ref())?;
     linux::namespaces(linux_of(spec)?, &asked.namespaces, context.native)?;
     linux::sysctls(linux_of(spec)?, &asked.sysctl)?;
-    applied.net_devices = linux::net_devices(linux_of(spec)?, &asked.net_devices)?;
+    linux::net_devices(linux_of(spec)?, &asked.net_devices)?;
     linux::memory_policy(linux_of(spec)?, asked.memory_policy.as_ref())?;
     if let Some(resources) = &asked.resources {
         limits::apply(linux_of(spec)?, resources)?;

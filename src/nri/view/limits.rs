@@ -115,6 +115,14 @@ pub fn of_request(limits: &Resources) -> LinuxResources {
 /// [`LimitError`] for a value that the kernel does not take, and for what cannot be changed any more.
 pub fn change_of(asked: &LinuxResources) -> Result<Resources, LimitError> {
     fixed(asked)?;
+    changeable(asked)
+}
+
+/// The limits among what a plugin asks for of a container that is to be created which can be changed later too.
+///
+/// # Errors
+/// [`LimitError`] for a value that the kernel does not take.
+pub fn changeable(asked: &LinuxResources) -> Result<Resources, LimitError> {
     let none = (LinuxMemory::default(), LinuxCpu::default());
     let memory = asked.memory.as_ref().unwrap_or(&none.0);
     let cpu = asked.cpu.as_ref().unwrap_or(&none.1);

@@ -5,7 +5,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-pub use limits::{LimitError, change_of, of_request, of_spec as limits_of_spec};
+pub use limits::{LimitError, change_of, changeable, of_request, of_spec as limits_of_spec};
 
 use crate::api::{
     CdiDevice, Container, ContainerState as State, Image, LinuxContainer, LinuxNamespace, LinuxPodSandbox,

@@ -286,6 +286,14 @@ fn what_cannot_be_changed_is_refused_by_name() {
     for (asked, words) in table {
         assert_eq!(change_of(&asked).unwrap_err().to_string(), words);
     }
+    // At the beginning what stays fixed hides nothing of what is beside it.
+    let shares = Some(OptionalUInt64 { value: 1024 });
+    let beside = LinuxResources {
+        rdt_class: Some(Default::default()),
+        ..cpu(LinuxCpu { shares, ..Default::default() })
+    };
+    assert!(change_of(&beside).is_err());
+    assert_eq!(changeable(&beside).unwrap().cpu_shares.map(model::CpuShares::get), Some(1024));
     for asked in [
         cpu(LinuxCpu { cpus: "a".into(), ..Default::default() }),
         LinuxResources { unified: [("../x".into(), "1".into())].into(), ..Default::default() },
