@@ -27,6 +27,7 @@ pub mod peer;
 pub mod place;
 pub mod pod;
 pub mod pods;
+pub mod process;
 pub mod raw;
 pub mod registry;
 pub mod rootfs;

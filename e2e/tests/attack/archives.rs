@@ -2,6 +2,7 @@
 
 use crate::many;
 use e2e::image::{Entry, Image, Layer, architecture, digest};
+use e2e::process::memory;
 use e2e::runtime::Kind;
 use e2e::world::World;
 use flate2::Compression;
@@ -80,12 +81,6 @@ fn push(world: &World, name: &str, layers: &[(Vec<u8>, String)]) {
     world.registry.push_manifest(name, "1", kind, manifest.to_string().as_bytes()).unwrap();
 }
 
-fn memory(pid: i32, line: &str) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let found = text.lines().find_map(|text| text.strip_prefix(line)).unwrap();
-    found.split_whitespace().next().unwrap().parse().unwrap()
-}
-
 /// Processor time of the daemon, user's and kernel's.
 fn processor_seconds(pid: i32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -112,13 +107,13 @@ fn directories_with_long_paths_take_no_memory() {
     });
     let bytes = described.0.len() + implied.0.len();
     push(&world, "paths", &[described, implied]);
-    let before = memory(world.daemon.pid(), "VmRSS:");
+    let before = memory(world.daemon.pid(), "VmRSS").unwrap();
     let begin = Instant::now();
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         cri.pull("registry.test/paths:1", None).await.unwrap();
     });
-    let more = memory(world.daemon.pid(), "VmHWM:").saturating_sub(before);
+    let more = memory(world.daemon.pid(), "VmHWM").unwrap().saturating_sub(before);
     eprintln!("{bytes} bytes: {more} KiB more than {before}, {:.1} s", begin.elapsed().as_secs_f64());
     assert!(more <= MOST_RSS, "{more} KiB more than before");
 }

@@ -2,6 +2,7 @@
 
 use e2e::image::{Entry, Image, Layer, busybox};
 use e2e::pods::{secured, shell};
+use e2e::process::memory;
 use e2e::proto::NamespaceMode;
 use e2e::runtime::Options;
 use e2e::world::{BUSYBOX, World, wait_exited};
@@ -122,26 +123,19 @@ fn s9_a_list_of_users_that_is_no_small_file_is_refused_at_once() {
                 .unwrap();
             let image = format!("registry.test/users/{name}:1");
             cri.pull(&image, None).await.unwrap();
-            let before = resident(world.daemon.pid());
+            let before = memory(world.daemon.pid(), "VmRSS").unwrap();
             let begun = Instant::now();
             let named = secured(shell(name, &image, "exit 0"), |security| {
                 security.run_as_username = "alice".to_owned();
             });
             let refused = cri.create(&pod_id, &named, &pod).await.unwrap_err().to_string();
             assert!(begun.elapsed() < Duration::from_secs(10), "{name}: {:?}", begun.elapsed());
-            let grown = resident(world.daemon.pid()).saturating_sub(before);
+            let grown = memory(world.daemon.pid(), "VmRSS").unwrap().saturating_sub(before);
             assert!(grown < 32 << 10, "{name}: {grown} KiB");
             assert!(refused.contains("alice") || refused.contains("passwd"), "{name}: {refused}");
         }
         cri.end_pod(&pod_id).await.unwrap();
     });
-}
-
-/// In KiB.
-fn resident(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// S21: the namespace of a network is that of its abstract sockets too.

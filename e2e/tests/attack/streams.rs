@@ -4,8 +4,8 @@ use e2e::pods;
 use e2e::proto::{AttachRequest, ExecRequest, PortForwardRequest};
 use e2e::raw::{Raw, Upgrade, rst_stream, syn_stream};
 use e2e::runtime::Kind;
-use e2e::wait;
 use e2e::world::{BUSYBOX, World, wait_exited};
+use e2e::{process, wait};
 use std::fs;
 use std::io::Read;
 use std::net::Shutdown;
@@ -14,13 +14,11 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(30);
 
 fn resident_mib(pid: i32) -> i64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap() / 1024
+    process::memory(pid, "VmRSS").unwrap().cast_signed() / 1024
 }
 
 fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    process::descriptors(pid).unwrap()
 }
 
 /// A world of Corten's with a container that runs a script: the pod's and the container's id.

@@ -3,6 +3,7 @@
 use e2e::client::Cri;
 use e2e::image::{Entry, Image, Layer, busybox};
 use e2e::pods::shell;
+use e2e::process::memory;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
@@ -125,13 +126,6 @@ fn a_layer_as_deep_as_paths_lead_is_measured_and_removed() {
     assert_eq!(world.daemon.pid(), pid);
 }
 
-/// A figure of the kernel's about the daemon, in KiB.
-fn memory(pid: i32, field: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.trim_matches([':', ' ', '\t']).trim_end_matches(" kB").trim().parse().unwrap()
-}
-
 /// Directories that a container makes below one path, as many as were reported.
 const BROAD: u64 = 300_000;
 
@@ -179,7 +173,7 @@ fn a_layer_of_very_many_directories_keeps_nobody_waiting_and_takes_little_memory
         let made = begin.elapsed();
         // From here on the highest is what counts.
         fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
-        let before = memory(pid, "VmRSS");
+        let before = memory(pid, "VmRSS").unwrap();
         let inodes = || async {
             let stats = cri.container_stats().await.unwrap();
             stats[0].writable_layer.as_ref().unwrap().inodes_used.as_ref().map_or(0, |inodes| inodes.value)
@@ -201,7 +195,7 @@ fn a_layer_of_very_many_directories_keeps_nobody_waiting_and_takes_little_memory
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let freed = begin.elapsed();
-        let more = memory(pid, "VmHWM").saturating_sub(before);
+        let more = memory(pid, "VmHWM").unwrap().saturating_sub(before);
         eprintln!(
             "made in {made:.1?}, counted in {counted:.1?}, removed in {removed:.1?}, freed in {freed:.1?}; \
              {more} KiB more than {before}; the slowest answer {slowest:.1?} instead of {idle:.1?}"

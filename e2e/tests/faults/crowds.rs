@@ -1,11 +1,11 @@
 //! Very many of something at once.
 
-use crate::{SOON, pid_of, running, stat_of, unlimited, world};
+use crate::{SOON, pid_of, running, unlimited, world};
 use e2e::client::Cri;
 use e2e::pods::{secured, shell};
 use e2e::proto::NamespaceMode;
-use e2e::wait;
 use e2e::world::{BUSYBOX, World, wait_exited};
+use e2e::{process, wait};
 use std::fs;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 /// How many processes with this parent have ended and are not waited for.
 fn zombies(world: &World, parents: &[i32]) -> usize {
     let is_one = |pid: &&i32| {
-        stat_of(**pid)
+        process::stat(**pid)
             .is_some_and(|stat| stat[0] == "Z" && parents.iter().any(|parent| stat[1] == parent.to_string()))
     };
     world.isolation.processes().keys().filter(is_one).count()
@@ -63,7 +63,7 @@ fn f17_five_thousand_exits_hide_none_and_leave_no_zombie() {
 
 /// The processes above one, but for the host's first: orphans become a child of one of them, or of their pause.
 fn ancestors(pid: i32) -> Vec<i32> {
-    let Some(stat) = stat_of(pid) else { return Vec::new() };
+    let Some(stat) = process::stat(pid) else { return Vec::new() };
     let parent: i32 = stat[1].parse().unwrap();
     let siblings = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let siblings = siblings.split_whitespace().map(|pid| pid.parse().unwrap());
@@ -141,7 +141,7 @@ fn f20_a_thousand_commands_that_take_too_long_go_with_all_that_they_started() {
         let left = || {
             let now = world.isolation.processes();
             // Orphans that were killed are the container's first process's to wait for, which here never does.
-            let runs = |pid: &i32| stat_of(*pid).is_some_and(|stat| stat[0] != "Z");
+            let runs = |pid: &i32| process::stat(*pid).is_some_and(|stat| stat[0] != "Z");
             now.into_iter().filter(|(pid, _)| !before.contains_key(pid) && runs(pid)).collect::<Vec<_>>()
         };
         let gone = wait::until("the end of all that they started", SOON, || left().is_empty());

@@ -1,11 +1,11 @@
 //! What happens while no daemon is there, or none that knows.
 
-use crate::{SOON, pid_of, running, stat_of, unlimited, world};
+use crate::{SOON, pid_of, running, unlimited, world};
 use e2e::pods::shell;
 use e2e::proto::{ContainerState, Mount};
 use e2e::stall::Stall;
-use e2e::wait;
 use e2e::world::{BUSYBOX, wait_exited};
+use e2e::{process, wait};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -84,7 +84,7 @@ fn f3_a_container_that_ends_while_its_stop_is_killed_has_ended_with_its_code() {
         (pod_id, id, main)
     });
     world.daemon.kill().unwrap();
-    wait::until("its end", SOON, || stat_of(main).is_none_or(|stat| stat[0] == "Z")).unwrap();
+    wait::until("its end", SOON, || process::stat(main).is_none_or(|stat| stat[0] == "Z")).unwrap();
     world.daemon.restart().unwrap();
     world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
@@ -133,13 +133,13 @@ fn f10_a_stranger_with_the_id_of_a_process_on_record_is_left_alone() {
         let cri = world.daemon.client().await.unwrap();
         let (pod_id, id) = running(&cri, &pod, &shell("main", BUSYBOX, "exec sleep 1000")).await;
         let main = pid_of(&cri, &id).await;
-        let shim: i32 = stat_of(main).unwrap()[1].parse().unwrap();
+        let shim: i32 = process::stat(main).unwrap()[1].parse().unwrap();
         (pod_id, id, [shim, main])
     });
     world.daemon.kill().unwrap();
     for pid in pids {
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-        wait::until("its end", SOON, || stat_of(pid).is_none()).unwrap();
+        wait::until("its end", SOON, || process::stat(pid).is_none()).unwrap();
     }
     let mut strangers: Vec<Child> = pids.into_iter().filter_map(stranger).collect();
     if strangers.len() < pids.len() {

@@ -1,19 +1,13 @@
 //! More output than anybody can read.
 
-use crate::{SOON, pid_of, running, stat_of, unlimited, world};
+use crate::{SOON, pid_of, running, unlimited, world};
+use e2e::process::{memory, stat};
 use e2e::proto::ReopenContainerLogRequest;
 use e2e::world::wait_exited;
 use std::fs;
 use std::time::Duration;
 
 const LINES: usize = 3_000_000;
-
-/// The resident memory of a process in KiB.
-fn resident(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
 
 /// F19: rotated as the kubelet does it, in the middle of lines as they come.
 #[test]
@@ -24,7 +18,7 @@ fn f19_a_flood_that_is_cut_again_and_again_is_whole() {
         let cri = world.daemon.client().await.unwrap();
         let flood = unlimited("flood", &format!("exec seq 0 {}", LINES - 1));
         let (pod_id, id) = running(&cri, &pod, &flood).await;
-        let shim: i32 = stat_of(pid_of(&cri, &id).await).map_or(0, |stat| stat[1].parse().unwrap());
+        let shim: i32 = stat(pid_of(&cri, &id).await).map_or(0, |stat| stat[1].parse().unwrap());
         let (log, mut cut, mut largest) = (world.log("f19", "flood"), 0, 0);
         while wait_exited(&cri, &id, Duration::from_millis(40)).await.is_err() {
             assert!(cut < 1000, "it never ends");
@@ -32,7 +26,7 @@ fn f19_a_flood_that_is_cut_again_and_again_is_whole() {
             let request = ReopenContainerLogRequest { container_id: id.clone() };
             cri.runtime.clone().reopen_container_log(request).await.unwrap();
             cut += 1;
-            largest = largest.max(resident(shim));
+            largest = largest.max(memory(shim, "VmRSS").unwrap());
         }
         assert_eq!(wait_exited(&cri, &id, SOON).await.unwrap().exit_code, 0);
         assert!(cut >= 3, "the flood was over before it could be cut");

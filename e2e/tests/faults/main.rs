@@ -52,13 +52,6 @@ async fn pid_of(cri: &Cri, id: &str) -> i32 {
     i32::try_from(cri.container_info(id).await.unwrap()["pid"].as_i64().unwrap()).unwrap()
 }
 
-/// The fields of `/proc/PID/stat` behind the name, while there is such a process: its state is the first.
-fn stat_of(pid: i32) -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    Some(rest.split_whitespace().map(str::to_owned).collect())
-}
-
 /// The rows of a list: number, and the files with the tests that are named in them.
 fn rows(list: &str) -> impl Iterator<Item = (&str, Vec<(&str, &str)>)> {
     list.lines().filter_map(|line| {

@@ -1,9 +1,9 @@
 //! A daemon that may open no more files.
 
-use crate::{SOON, running, stat_of, unlimited, world};
+use crate::{SOON, running, unlimited, world};
 use e2e::pods::shell;
+use e2e::process::{descriptors, stat};
 use e2e::world::{BUSYBOX, wait_exited};
-use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,9 @@ fn limit(pid: i32, files: &str) -> String {
     String::from_utf8(before.stdout).unwrap().trim().to_owned()
 }
 
-fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
-
 /// User and system time of a process, in hundredths of a second.
 fn processor_time(pid: i32) -> u64 {
-    let stat = stat_of(pid).unwrap();
+    let stat = stat(pid).unwrap();
     stat[11].parse::<u64>().unwrap() + stat[12].parse::<u64>().unwrap()
 }
 
@@ -40,7 +36,7 @@ fn f13_a_daemon_without_descriptors_turns_nothing_over_and_loses_no_exit() {
         let (pod_id, id) = running(&cri, &pod, &unlimited("main", script)).await;
         cri.shell(&id, "touch /tmp/go").await.unwrap();
         let pid = world.daemon.pid();
-        let former = limit(pid, &descriptors(pid).to_string());
+        let former = limit(pid, &descriptors(pid).unwrap().to_string());
         // Clients come, and go when they get no answer.
         let mut clients = Vec::new();
         for _ in 0..50 {

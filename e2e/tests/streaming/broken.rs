@@ -4,21 +4,19 @@ use crate::talk::Talk;
 use crate::tls::{head, upgrade};
 use crate::urls::{exec_request, exec_url, split};
 use crate::{SOON, idle, start};
+use e2e::process;
 use e2e::proto::ExecRequest;
 use e2e::world::World;
-use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    process::descriptors(pid).unwrap()
 }
 
 fn resident_kib(pid: i32) -> i64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    process::memory(pid, "VmRSS").unwrap().cast_signed()
 }
 
 /// One client that does everything wrong, in the way of its number.

@@ -1,6 +1,6 @@
 //! Classes of block I/O, in the form of goresctrl's files, which both peers read.
 
-use super::{glob, quantity};
+use super::quantity;
 use crate::error::{OciError, OciResult};
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxThrottleDevice, LinuxThrottleDeviceBuilder, LinuxWeightDevice,
@@ -80,6 +80,9 @@ fn check(asked: Parameters) -> Result<Checked, String> {
         number("ThrottleWriteIOPS", asked.write_iops, 0..=i64::MAX)?,
     ];
     let weight = number("Weight", asked.weight, 10..=1000)?;
+    for pattern in asked.devices.iter().flatten() {
+        glob::Pattern::new(pattern).map_err(|error| format!("Devices {pattern:?}: {}", error.msg))?;
+    }
     if asked.devices.is_none() && rates.iter().any(Option::is_some) {
         return Err("rates need Devices that they are of".to_owned());
     }
@@ -160,7 +163,10 @@ fn throttle(((major, minor), rate): (Number, u64)) -> OciResult<LinuxThrottleDev
 
 /// The block devices of a pattern, links followed.
 fn block_devices(pattern: &str) -> Vec<Number> {
-    let found = glob::files(pattern).into_iter().filter_map(|path| std::fs::metadata(path).ok());
+    let inside = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+    // That it is a pattern was looked at when the file was read; where nobody may look there is no device.
+    let found = glob::glob_with(pattern, inside).into_iter().flatten().flatten();
+    let found = found.filter_map(|path| std::fs::metadata(path).ok());
     let devices = found.filter(|found| found.file_type().is_block_device());
     devices
         .map(|found| (rustix::fs::major(found.rdev()).into(), rustix::fs::minor(found.rdev()).into()))

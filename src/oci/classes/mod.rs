@@ -2,7 +2,6 @@
 //! of devices, and of cache and memory bandwidth, which are groups of the kernel's resctrl filesystem.
 
 mod block_io;
-mod glob;
 mod quantity;
 mod rdt;
 
