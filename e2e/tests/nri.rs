@@ -9,7 +9,7 @@ use e2e::tools;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use nri::api::{
     ContainerAdjustment, ContainerEviction, ContainerUpdate, CreateContainerRequest, CreateContainerResponse,
-    Hook, Hooks, KeyValue, LinuxContainerAdjustment, LinuxContainerUpdate, LinuxDevice, LinuxMemory,
+    Event, Hook, Hooks, KeyValue, LinuxContainerAdjustment, LinuxContainerUpdate, LinuxDevice, LinuxMemory,
     LinuxPids, LinuxResources, Mount, OptionalInt, OptionalInt64, PosixRlimit, SynchronizeRequest,
     UpdateContainersRequest,
 };
@@ -111,6 +111,30 @@ fn every_event_of_a_native_container_comes_once_and_in_order() {
 #[test]
 fn every_event_of_a_runtime_s_container_comes_once_and_in_order() {
     lives_by("other");
+}
+
+#[test]
+fn an_end_is_told_when_every_plugin_has_heard_of_the_start() {
+    let Some(world) = world() else { return };
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        // Long enough for the container to have ended before the next one hears that it runs.
+        let slow = Manner::new("10", "slow").answering(|call| {
+            if call.method == "PostStartContainer" {
+                std::thread::sleep(Duration::from_millis(700));
+            }
+            None
+        });
+        let _slow = join(slow.wanting(&[Event::PostStartContainer])).await;
+        let plugin = join(Manner::new("20", "sees")).await;
+        let (pod, config) = pod(&world, &cri, "ordered", "").await;
+        let id = cri.create(&pod, &shell("main", BUSYBOX, "exit 3"), &config).await.unwrap();
+        cri.start(&id).await.unwrap();
+        until("its end is told", async || methods(&plugin).contains(&"StopContainer".to_owned())).await;
+        let told = methods(&plugin);
+        assert_eq!(told[told.len() - 3..], ["StartContainer", "PostStartContainer", "StopContainer"]);
+        cri.end_pod(&pod).await.unwrap();
+    });
 }
 
 /// Something of everything that a plugin can change.

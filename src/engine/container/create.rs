@@ -134,8 +134,10 @@ impl Containers {
         let pid = self.core.stage("root", answered).await;
         container.set_pid(pid.map_err(|error| self.blame_limit(&container, error))?);
         failpoint::reach!("engine.create.answered")?;
+        let order = container.nri.in_order().await;
         container.publish();
         self.core.tell_created(&container, &mut section).await;
+        drop(order);
         self.core.events.tell(&container, EventKind::Created);
         self.record(&container)
     }

@@ -37,12 +37,13 @@ impl Containers {
                 if matches!(container.state(), ContainerState::Exited { .. }) {
                     return Err(EngineError::wrong_state("update the resources of", &container));
                 }
+                let order = container.nri.in_order().await;
                 let mut section = this.core.section(nri::api::Event::UpdateContainer);
                 let (change, updates) = this.core.ask_update(&container, change, &mut section).await?;
                 this.change_limits(&container, change, annotations).await?;
                 this.core.tell_updated(&container, section).await;
                 // Others have locks of their own, and may be after this one.
-                drop(op);
+                drop((op, order));
                 this.apply_updates(updates, "UpdateContainerResources").await
             })
             .await

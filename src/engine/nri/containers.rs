@@ -138,6 +138,7 @@ impl Containers {
         }
         let tell = Box::pin(async {
             let mut section = section;
+            let _order = container.nri.in_order().await;
             if !section.is_idle() {
                 let (pod, shown) = self.core().both(container).await;
                 match self.core().stage("nri", section.stop_container(pod, shown)).await {

@@ -4,7 +4,7 @@ use oci_spec::runtime::Spec;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use sys::sync::lock;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, OnceCell};
 
 /// Of a pod.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct ContainerMarks {
     asked: AtomicBool,
     /// They have been told that it has stopped, if there was anybody to be told.
     pub(super) stopped: OnceCell<()>,
+    /// Held while a change is under way that plugins hear of before and after.
+    order: AsyncMutex<()>,
     /// Its spec, from its creation until it runs: plugins see it several times on the way.
     spec: Mutex<Option<Arc<Spec>>>,
 }
@@ -46,6 +48,11 @@ impl ContainerMarks {
     /// Whether plugins were asked before anybody knew of it.
     pub(super) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// What plugins hear of a change has an order: an end in the middle of one is told when they have heard of the whole.
+    pub(crate) async fn in_order(&self) -> MutexGuard<'_, ()> {
+        self.order.lock().await
     }
 
     /// Its end is in what plugins are told when they join.
