@@ -8,6 +8,10 @@ use model::Resources;
 use nri::Section;
 use nri::api::{self, Event};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the end of a container waits for what plugins are being told of it.
+const TURN: Duration = Duration::from_secs(5);
 
 impl Core {
     /// Opens what plugins are asked and told of one change of a container.
@@ -138,8 +142,9 @@ impl Containers {
         }
         let tell = Box::pin(async {
             let mut section = section;
-            let _order = container.nri.in_order().await;
             if !section.is_idle() {
+                // A start that hangs hears of no end either.
+                let _order = tokio::time::timeout(TURN, container.nri.in_order()).await;
                 let (pod, shown) = self.core().both(container).await;
                 match self.core().stage("nri", section.stop_container(pod, shown)).await {
                     Ok(updates) => self.follow(updates, "StopContainer").await,
