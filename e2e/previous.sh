@@ -23,14 +23,15 @@ mkdir -p "$store/tree" "$store/new/cni"
 git archive "$commit" | tar -x -C "$store/tree"
 target=$(uname -m)-unknown-linux-musl
 [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || target=$(uname -m)-unknown-linux-gnu
-# What both releases depend on is compiled once.
-export CARGO_TARGET_DIR=$PWD/target
+# A directory of its own: cargo names what it compiles by its path within a workspace, so that in a shared one crates of that
+# release would be linked into programs of this one.
+export CARGO_TARGET_DIR=$PWD/$store/target
 build() { cargo build --quiet --locked --manifest-path "$store/tree/Cargo.toml" "$@"; }
 build -p corten -p corten-oci -p cni
 RUSTFLAGS="-C relocation-model=static -C target-feature=+crt-static" \
     build --profile shim --target "$target" -p shim -p pause
-install -m 755 target/debug/{corten,corten-oci} "target/$target/shim"/corten-{shim,pause} "$store/new/"
-install -m 755 target/debug/{bridge,host-local,portmap,loopback} "$store/new/cni/"
+install -m 755 "$CARGO_TARGET_DIR"/debug/{corten,corten-oci} "$CARGO_TARGET_DIR/$target/shim"/corten-{shim,pause} "$store/new/"
+install -m 755 "$CARGO_TARGET_DIR"/debug/{bridge,host-local,portmap,loopback} "$store/new/cni/"
 echo "$commit" >"$store/new/commit"
 mv "$store/new" "$store/dist"
-rm -rf "$store/tree"
+rm -rf "$store/tree" "$CARGO_TARGET_DIR"
