@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance bench reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri bench reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -132,6 +132,13 @@ cluster-bench: ## 110 and 250 pods of a Deployment until Ready and until gone, o
 	@e2e/build.sh
 	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
 	@target/release/bench cluster $(BENCH_FLAGS)
+
+nri: ## Plugins of others for the Node Resource Interface, unchanged, on Corten and on containerd; a table of what they do (TEST=logger for some)
+	@e2e/setup.sh test nri
+	@[ -x target/dist/corten ] || e2e/build.sh
+	@rm -f target/nextest/nri-*.txt
+	@e2e/test.sh nri $(TEST); status=$$?; printf '\n| plugin | effect | Corten | Corten with runc | containerd with runc |\n|---|---|---|---|---|\n'; \
+		cat target/nextest/nri-*.txt; exit $$status
 
 test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm

@@ -25,6 +25,7 @@ pub mod logs;
 pub mod network;
 pub mod peer;
 pub mod place;
+pub mod plugin;
 pub mod pod;
 pub mod pods;
 pub mod process;
