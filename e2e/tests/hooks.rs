@@ -18,7 +18,7 @@ fn describe(dir: &Path) {
     let hook = |name: &str, more: &str| {
         let out = dir.display();
         let script = format!(
-            "cat > {out}/{name}.json; grep SigIgn /proc/self/status > {out}/{name}.ignored; echo {name} $(cat /proc/sys/kernel/hostname) >> {out}/order; {more}"
+            "cat > {out}/{name}.json; grep SigIgn /proc/self/status > {out}/{name}.ignored; readlink /proc/self/ns/net > {out}/{name}.net; echo {name} $(cat /proc/sys/kernel/hostname) >> {out}/order; {more}"
         );
         json!({ "hookName": name, "path": "/bin/sh", "args": ["sh", "-c", script],
             "env": ["PATH=/usr/bin:/bin"], "timeout": 60 })
@@ -87,11 +87,10 @@ fn runs_hooks(handler: &str) {
         assert!(error.contains("createContainer hook") && error.contains("no luck"), "{error}");
 
         let id = cri.create(&pod, &with("main", "widget", "cat /by-hook"), &config).await.unwrap();
-        // A runtime is run in the pod's namespaces, the native handler's first hooks in the daemon's.
+        // A runtime is run in the daemon's namespaces, as the native handler's first hooks are.
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
-        let runtimes = if handler.is_empty() { host } else { config.hostname.clone() };
         let order = fs::read_to_string(dir.join("order")).unwrap();
-        assert_eq!(order, format!("createRuntime {runtimes}\ncreateContainer {}\n", config.hostname));
+        assert_eq!(order, format!("createRuntime {host}\ncreateContainer {}\n", config.hostname));
         cri.start(&id).await.unwrap();
         wait_for(dir, "poststart");
         wait_exited(&cri, &id, SOON).await.unwrap();
@@ -110,6 +109,13 @@ fn runs_hooks(handler: &str) {
         for hook in ["createRuntime", "createContainer", "poststart", "poststop"] {
             let ignored = fs::read_to_string(dir.join(format!("{hook}.ignored"))).unwrap();
             assert_eq!(ignored, "SigIgn:\t0000000000000000\n", "{hook}");
+        }
+        let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        for (hook, of_host) in
+            [("createRuntime", true), ("createContainer", false), ("poststart", true), ("poststop", true)]
+        {
+            let told = fs::read_to_string(dir.join(format!("{hook}.net"))).unwrap();
+            assert_eq!(Path::new(told.trim()) == own, of_host, "{hook} in the network {told}");
         }
         cri.end_pod(&pod).await.unwrap();
     });

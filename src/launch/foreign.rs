@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use sys::fd::{errno, flag, propagation};
+use sys::fd::{errno, flag, namespace, propagation};
 use sys::process::SingleThread;
 use sys::{SysError, exec, fd, mount, poll, process, resolve, tty};
 use wire::plan::{Bytes, ContainerPlan, IdMaps, MountSource, RuntimePlan};
@@ -19,6 +19,9 @@ pub struct ForeignChild<'a> {
     pub argv: &'a [Bytes],
     /// The working directory: relative paths among the arguments begin there; empty: the root.
     pub directory: &'a [u8],
+    /// A process in whose network, IPC and UTS namespaces the program runs, and with it its hooks; the caller's where there is
+    /// none.
+    pub beside: Option<&'a OwnedFd>,
     /// What the program is to find mounted, in a mount namespace that the fork has made, so that nobody else sees it.
     pub stage: Option<Stage<'a>>,
     /// The child's end of the status channel.
@@ -58,6 +61,10 @@ pub fn run(child: &ForeignChild<'_>) -> ! {
 
 fn launch(child: &ForeignChild<'_>) -> Result<Never, Failure> {
     null::set_standard(child.null, &[0, 1, 2])?;
+    if let Some(process) = child.beside {
+        process::enter(process.as_fd(), namespace::NET | namespace::IPC | namespace::UTS)
+            .context("enter the namespaces of", b"the daemon")?;
+    }
     for (number, end) in (0..).zip(child.stdio) {
         if let Some(end) = end {
             if let Some((uid, gid)) = child.owner {

@@ -11,6 +11,7 @@ use sys::{SysError, SysResult, resolve, socket};
 use wire::msg::ErrorCode;
 use wire::plan::{Bytes, ContainerPlan, ExecPlan, IdMaps, ProcessPlan, RuntimePlan};
 
+use crate::conn::Conn;
 use crate::log::Stream;
 use crate::pod::{End, Fact};
 use crate::reactor::{Source, Watched};
@@ -66,12 +67,13 @@ impl Shim {
         stdio: [Option<&OwnedFd>; 3],
     ) -> SysResult<Child> {
         let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
-        let null = self.null()?;
+        let (null, daemon) = (self.null()?, self.daemon()?);
         match self.fork(namespace::MOUNT, None)?.0 {
             Forked::Parent(child) => Ok(child),
             Forked::Child => run_foreign(&ForeignChild {
                 argv: &runtime.create,
                 directory: &runtime.directory,
+                beside: Some(&daemon),
                 stage: Some(Stage { plan, runtime, userns, single: &self.single }),
                 status,
                 stdio,
@@ -83,6 +85,14 @@ impl Shim {
         }
     }
 
+    /// The daemon, in whose namespaces runtimes expect to be: they look there for interfaces of the host, run hooks in them, and
+    /// take a container that joins the namespaces they are in for one on the host's.
+    fn daemon(&self) -> SysResult<OwnedFd> {
+        let alive = |conn: &Conn| process::pidfd_open(socket::peer_pid(conn.as_fd()).ok()?).ok();
+        let found = self.conns.values().rev().find_map(alive);
+        found.ok_or_else(|| SysError::new("find the daemon", "", errno::ESRCH))
+    }
+
     /// Forks another command of a container's life.
     pub(crate) fn fork_command(
         &self,
@@ -90,9 +100,11 @@ impl Shim {
         directory: &[u8],
         status: &OwnedFd,
     ) -> SysResult<Child> {
+        let daemon = self.daemon()?;
         self.fork_foreign(&ForeignChild {
             argv,
             directory,
+            beside: Some(&daemon),
             stage: None,
             status,
             stdio: [None; 3],
@@ -115,6 +127,7 @@ impl Shim {
         self.fork_foreign(&ForeignChild {
             argv: &plan.runtime,
             directory: b"",
+            beside: None,
             stage: None,
             status,
             stdio,

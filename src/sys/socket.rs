@@ -234,8 +234,19 @@ pub fn wait_readable(socket: BorrowedFd<'_>, limit: Duration) {
 /// # Errors
 /// The kernel's.
 pub fn peer_uid(socket: BorrowedFd<'_>) -> SysResult<u32> {
+    peer(socket).map(|peer| peer.uid())
+}
+
+/// The process that connected; 0 for one in a PID namespace that this process does not see.
+///
+/// # Errors
+/// The kernel's.
+pub fn peer_pid(socket: BorrowedFd<'_>) -> SysResult<i32> {
+    peer(socket).map(|peer| peer.pid())
+}
+
+fn peer(socket: BorrowedFd<'_>) -> SysResult<nix::sys::socket::UnixCredentials> {
     nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials)
-        .map(|peer| peer.uid())
         .map_err(SysError::nix("read peer credentials", ""))
 }
 
@@ -309,6 +320,7 @@ mod tests {
         let peer = std::os::unix::net::UnixStream::connect(&path).unwrap();
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(peer_uid(accepted.as_fd()).unwrap(), nix::unistd::geteuid().as_raw());
+        assert_eq!(peer_pid(accepted.as_fd()).unwrap(), std::process::id().cast_signed());
         drop(peer);
         std::fs::remove_file(path).unwrap();
     }
