@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri bench reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -139,6 +139,12 @@ nri: ## Plugins of others for the Node Resource Interface, unchanged, on Corten 
 	@rm -f target/nextest/nri-*.txt
 	@e2e/test.sh nri $(TEST); status=$$?; printf '\n| plugin | effect | Corten | Corten with runc | containerd with runc |\n|---|---|---|---|---|\n'; \
 		cat target/nextest/nri-*.txt; exit $$status
+
+nri-bench: ## What plugins add to the start of a pod, on Corten and on containerd; a table (BENCH_FLAGS='--rounds 100')
+	@e2e/setup.sh bench nri
+	@e2e/build.sh
+	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench --example nri-plugin
+	@target/release/bench nri $(BENCH_FLAGS)
 
 test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm

@@ -22,6 +22,8 @@ pub fn write_config(place: &Place, plugins: &Path) -> Result<PathBuf, Error> {
         r#"version = 4
 root = "{data}"
 state = "{state}"
+# What a scenario adds.
+imports = ["{root}/conf.d/*.toml"]
 # Neither loads without a recent mkfs.erofs, and with them goes the whole CRI plugin.
 disabled_plugins = ["io.containerd.differ.v1.erofs", "io.containerd.snapshotter.v1.erofs"]
 
@@ -62,6 +64,7 @@ platform = "linux/{architecture}"
 snapshotter = "overlayfs"
 differ = "walking"
 "#,
+        root = root.display(),
         data = place.data.display(),
         state = place.state.display(),
         certs = place.certs.display(),

@@ -7,6 +7,7 @@ mod figures;
 mod floor;
 mod kubelet;
 mod load;
+mod nri;
 mod pull;
 mod report;
 mod stats;
@@ -71,6 +72,12 @@ enum Part {
         #[arg(long, default_value_t = 8)]
         workers: usize,
     },
+    /// Measure what plugins of the Node Resource Interface add to the start of a pod, beside containerd
+    Nri {
+        /// Pods of each runtime with each plugin
+        #[arg(long, default_value_t = 30)]
+        rounds: usize,
+    },
     /// Measure a Deployment that fills the node of a real cluster, beside containerd
     Cluster {
         /// Numbers of pods, one after the other
@@ -97,6 +104,7 @@ fn main() -> ExitCode {
     let result = match &cli.part {
         Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
         Some(Part::Stats { pods, workers }) => stats::measure(*pods, *workers, LIMIT),
+        Some(Part::Nri { rounds }) => nri::measure(*rounds, LIMIT),
         Some(Part::Cluster { pods, rounds }) => load::measure(pods, *rounds, CLUSTER_LIMIT),
         Some(Part::Floor { root, parent }) => floor::serve(root, parent),
         None => bench(&cli),

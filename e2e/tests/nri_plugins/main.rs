@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
 mod devices;
+mod installed;
 mod lives;
 mod processes;
 mod stage;
 mod table;
+mod topology;

@@ -5,12 +5,16 @@ use e2e::client::Cri;
 use e2e::error::Error;
 use e2e::plugin::{self, Plugin};
 use e2e::pods::shell;
-use e2e::proto::ContainerConfig;
+use e2e::proto::PodSandboxConfig;
 use e2e::world::{BUSYBOX, World};
 use nix::mount::{MsFlags, mount};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(15);
 
 /// A runtime with what runs on it.
 pub(crate) struct Stage {
@@ -78,27 +82,34 @@ impl Stage {
 
     /// A pod with annotations, and a container `main` that sleeps.
     pub(crate) fn run(&self, cri: &Cri, annotations: &[(&str, &str)]) -> Result<Pod, Error> {
-        self.run_as(cri, "plugged", annotations, &shell("main", BUSYBOX, "exec sleep 1000000"))
-    }
-
-    /// The same with a name and another container.
-    pub(crate) fn run_as(
-        &self,
-        cri: &Cri,
-        name: &str,
-        annotations: &[(&str, &str)],
-        container: &ContainerConfig,
-    ) -> Result<Pod, Error> {
-        let mut config = self.world.pod(name).unwrap();
+        let mut config = self.world.pod("plugged").unwrap();
         config.annotations =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.run_as(cri, &config)
+    }
+
+    /// The same with anything that a pod can have.
+    pub(crate) fn run_as(&self, cri: &Cri, config: &PodSandboxConfig) -> Result<Pod, Error> {
+        let container = shell("main", BUSYBOX, "exec sleep 1000000");
         self.world.tokio.block_on(async {
             cri.pull(BUSYBOX, None).await?;
-            let id = cri.run_pod_by(&config, self.subject.handler()).await?;
-            let main = cri.create(&id, container, &config).await?;
+            let id = cri.run_pod_by(config, self.subject.handler()).await?;
+            let main = cri.create(&id, &container, config).await?;
             cri.start(&main).await?;
             Ok(Pod { id, main })
         })
+    }
+
+    /// Waits for a while until something is as it is wanted; what it is then.
+    pub(crate) fn until(&self, wanted: &str, look: impl Fn() -> String) -> String {
+        let since = Instant::now();
+        loop {
+            let seen = look();
+            if seen == wanted || since.elapsed() > SOON {
+                return seen;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What a command in a container says.
