@@ -46,7 +46,7 @@ serve: ## Start a registry and the daemon, print the crictl line, clean up on ^C
 	@target/release/e2e serve
 
 test: export CORTEN_REQUIRE ?= root,tools
-test: ## All of it: lint, unit and integration tests as root on this kernel, e2e with the real crictl, a cluster where its programs are built, critest
+test: ## All of it: lint, unit and integration tests as root on this kernel, e2e with the real crictl, a cluster and Kubernetes' own suite where their programs are built, critest
 	@e2e/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@e2e/build.sh
@@ -55,6 +55,7 @@ test: ## All of it: lint, unit and integration tests as root on this kernel, e2e
 	@e2e/test.sh root
 	@e2e/test.sh e2e
 	@e2e/test.sh cluster-part
+	@e2e/test.sh suites-part
 	@$(MAKE) --no-print-directory critest
 
 test-fast: ## What needs no root and no setup but Rust's: unit and integration tests (TEST=name for some of them)

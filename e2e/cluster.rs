@@ -30,11 +30,15 @@ use crate::cluster::credentials::Credentials;
 use crate::cluster::other::Other;
 use crate::error::{Context, Error};
 use crate::isolation::Sweeper;
+use crate::registry::Registry;
 use crate::runtime::Kind;
 use crate::tools;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// What is done on a node before its pods come, with the registry that its images come from.
+pub type Furnish = fn(&Registry) -> Result<(), Error>;
 
 /// What a cluster may differ in.
 #[derive(Debug, Clone)]
@@ -53,6 +57,8 @@ pub struct Options {
     pub runtime: String,
     /// Whether CoreDNS is wanted.
     pub dns: bool,
+    /// What is done on each node, on its thread.
+    pub furnish: Option<Furnish>,
 }
 
 impl Options {
@@ -66,6 +72,7 @@ impl Options {
             bus: None,
             runtime: String::new(),
             dns: true,
+            furnish: None,
         }
     }
 }
@@ -110,7 +117,7 @@ impl Cluster {
         let others = (2..=options.nodes)
             .map(|number| Other::start(number, &credentials, options))
             .collect::<Result<Vec<_>, Error>>()?;
-        images::push(&node.world.registry)?;
+        node.furnish(options)?;
         if options.dns {
             kubectl.within(dns::NAMESPACE).create(&dns::manifests())?;
         }

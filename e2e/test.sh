@@ -7,6 +7,7 @@
 #   e2e/test.sh nri [FILTER...]    plugins of others on Corten and on containerd
 #   e2e/test.sh cluster [FILTER...] those of a whole cluster
 #   e2e/test.sh cluster-part        most of them, where a cluster's programs are built: building them takes longer than all tests
+#   e2e/test.sh suites-part         three minutes of Kubernetes' own suite for nodes, where that is built too
 #
 # A filter is a part of a test's name, or the name of its program (`restart` for e2e/tests/restart.rs).
 # CORTEN_REQUIRE=root,tools (fast: nothing, else: root) makes a failure of every test that is skipped for want of one of these (see src/need).
@@ -32,22 +33,31 @@ root)
     # The pause can be tested only as it is built for use.
     [ ! -x target/dist/corten-pause ] || export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
     ;;
-e2e | nri | cluster | cluster-part)
+e2e | nri | cluster | cluster-part | suites-part)
     export CORTEN_REQUIRE=${CORTEN_REQUIRE-root}
     packages=(-p e2e)
     profile=$part
     ;;
 *)
-    sed -n '4,9s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,10s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
-if [ "$part" = cluster-part ]; then
-    for program in etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl kubelet coredns metrics-server agnhost helm; do
-        [ ! -x ".cache/tools/$program" ] || continue
-        echo "test: no cluster is tried, as $program is not built; once make cluster-test has been run, it is"
-        exit 0
-    done
+programs=(etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubectl kubelet coredns agnhost)
+case $part in
+cluster-part) programs+=(metrics-server helm) what="no cluster is tried" make=cluster-test ;;
+suites-part) programs+=(e2e.test e2e-ginkgo) what="nothing of Kubernetes' own suites is run" make=node-e2e ;;
+*) programs=() ;;
+esac
+for program in "${programs[@]}"; do
+    [ ! -x ".cache/tools/$program" ] || continue
+    echo "test: $what, as $program is not built; once make $make has been run, it is"
+    exit 0
+done
+if [ "$part" = suites-part ]; then
+    e2e/setup.sh suites
+    cargo build --quiet --locked -p e2e --bin suites --bin nnp
+    exec timeout -k 30 600 target/debug/suites node-e2e --brief --limit 400
 fi
 cargo nextest --version >/dev/null 2>&1 || { echo "test: run e2e/setup.sh test first: there is no cargo-nextest" >&2; exit 2; }
 

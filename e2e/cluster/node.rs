@@ -2,7 +2,7 @@
 
 use crate::cluster::component::Component;
 use crate::cluster::credentials::Credentials;
-use crate::cluster::{Options, address, kubelet, link, proxy};
+use crate::cluster::{Options, address, images, kubelet, link, proxy};
 use crate::error::{Context, Error};
 use crate::ground::Ground;
 use crate::network::Network;
@@ -56,6 +56,15 @@ impl Node {
             link::first()?;
         }
         Ok(Self { kubelet: None, proxy: None, world, _ground: ground, number, logs })
+    }
+
+    /// Pushes the images that every cluster has, and does what this one wants done on its nodes.
+    ///
+    /// # Errors
+    /// When a program was not built, or the registry refuses.
+    pub(crate) fn furnish(&self, options: &Options) -> Result<(), Error> {
+        images::push(&self.world.registry)?;
+        options.furnish.map_or(Ok(()), |furnish| furnish(&self.world.registry))
     }
 
     /// Starts kubelet and kube-proxy.

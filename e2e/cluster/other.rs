@@ -1,7 +1,7 @@
 //! A node beside the first: a thread in an isolation of its own.
 
 use crate::cluster::credentials::Credentials;
-use crate::cluster::{Node, Options, images, link};
+use crate::cluster::{Node, Options, link};
 use crate::error::{Context, Error};
 use crate::isolation::Sweeper;
 use nix::unistd::gettid;
@@ -32,7 +32,7 @@ impl Other {
             .name(format!("node {number}"))
             .spawn(move || {
                 let mut node = Node::prepare(number, &options)?;
-                images::push(&node.world.registry)?;
+                node.furnish(&options)?;
                 say(&place, (gettid().as_raw(), node.world.isolation.sweeper()));
                 heard(&link);
                 link::from(number)?;

@@ -3,15 +3,17 @@
 //! What each has to bring was read from the specs that use it. A runtime finds them because its mirror for every
 //! registry is the one that they are pushed to.
 
+use e2e::certificates::self_signed;
 use e2e::error::Context;
 use e2e::image::Image;
 use e2e::layer::{Entry, Layer};
 use e2e::registry::Registry;
 use e2e::rootfs::Rootfs;
 use e2e::standins::{GROUPS, USERS, nginx, shell, site};
-use e2e::{Error, tools};
+use e2e::{Error, tools, world};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 /// What Debian has of the programs in upstream's images, and where they lie there.
 const PROGRAMS: [(&str, &str); 8] = [
@@ -67,7 +69,13 @@ pub(crate) fn push(registry: &Registry) -> Result<(), Error> {
     }
     for animal in ["kitten", "nautilus"] {
         let data = format!("{{\n\"image\": \"{animal}.jpg\"\n}}\n");
-        let page = Layer::default().with("data.json", 0o644, Entry::File(data.into()));
+        // What the one who mounts it as a volume looks for.
+        let release = Entry::File("NAME=\"Alpine Linux\"\nID=alpine\n".into());
+        let page = Layer::default().with("data.json", 0o644, Entry::File(data.into())).with(
+            "etc/os-release",
+            0o644,
+            release,
+        );
         push(animal, "1.8", &serve(&[&page], &["test-webserver"]))?;
     }
     Ok(())
@@ -87,16 +95,41 @@ fn programs() -> Result<Layer, Error> {
     Ok(root.layer())
 }
 
-/// Kubernetes' own program of all trades, with the users that specs ask for.
+/// Kubernetes' own program of all trades, with the users that specs ask for, a certificate for its servers and what its
+/// registry hands out.
 fn agnhost() -> Result<Layer, Error> {
-    let path = tools::go_tool("agnhost", "cluster")?;
-    let program = fs::read(&path).at("read", &path)?;
-    Ok(Layer::default()
+    let read = |path: &Path| fs::read(path).at("read", path);
+    let program = read(&tools::go_tool("agnhost", "cluster")?)?;
+    let directory = tempfile::tempdir().at("create", "a directory")?;
+    let pair = self_signed(directory.path(), "localhost", "DNS:localhost,IP:127.0.0.1", "rsa:2048")?;
+    Ok(registry(Layer::default())?
+        .with("localhost.crt", 0o644, Entry::File(read(&pair.certificate)?))
+        .with("localhost.key", 0o644, Entry::File(read(&pair.key)?))
         .with("agnhost", 0o755, Entry::File(program))
         .with("agnhost-2", 0o777, Entry::Symlink("agnhost".into()))
         .with("uploads", 0o755, Entry::Directory)
         .with("etc/passwd", 0o644, Entry::File(format!("{USERS}{USER}").into()))
         .with("etc/group", 0o644, Entry::File(format!("{GROUPS}{GROUP}").into())))
+}
+
+/// `pause:testing`, laid out as agnhost's `fake-registry-server` looks for it.
+fn registry(layer: Layer) -> Result<Layer, Error> {
+    const TOP: &str = "var/registry/pause";
+    let pushed = world::pause_image()?.encode()?;
+    let place = |kind: &str, digest: &str| {
+        let hash = digest.trim_start_matches("sha256:");
+        format!("{TOP}/{kind}/sha256/{}/{hash}/data", &hash[..2])
+    };
+    let manifest = place("manifests", &pushed.digest);
+    let tag = format!("{TOP}/manifests/testing");
+    let layer = layer.with(&tag, 0o644, Entry::File(pushed.digest.into())).with(
+        &manifest,
+        0o644,
+        Entry::File(pushed.manifest),
+    );
+    Ok(pushed.blobs.into_iter().fold(layer, |layer, (digest, bytes)| {
+        layer.with(&place("blobs", &digest), 0o644, Entry::File(bytes))
+    }))
 }
 
 fn with_path(mut config: Value) -> Value {
