@@ -262,7 +262,10 @@ fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, container: &ContainerPl
     let target = find_target(root, &plan.target, true)?;
     mount::attach(base.as_fd(), target.as_fd()).context("mount", &plan.target)?;
     let mut trees = Vec::with_capacity(cgroup.v1.len() + 1);
-    for dir in cgroup.v1.iter().chain(&cgroup.v2) {
+    // The tree of version 2 beside it is for those alone who may write to it, such as a systemd: whoever else finds one takes
+    // the host for one of version 2.
+    let beside = cgroup.v2.iter().filter(|_| plan.attributes & mount::READ_ONLY == 0);
+    for dir in cgroup.v1.iter().chain(beside) {
         let Some(name) = controller(dir) else { continue };
         let tree = mount::clone_tree(None, dir, false).context("mount", &plan.target)?;
         resolve::make_dir(base.as_fd(), name).context("mount", &plan.target)?;

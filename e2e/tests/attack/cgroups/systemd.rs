@@ -1,6 +1,6 @@
 //! A systemd in a container.
 
-use super::{privileged, privileged_pod, tree_of_the_host, unlimited, until};
+use super::{privileged, privileged_pod, tree_of_the_host, unified, unlimited, until};
 use e2e::image::Image;
 use e2e::rootfs::Rootfs;
 use e2e::world::World;
@@ -75,7 +75,16 @@ fn a_systemd_in_a_privileged_pod_leaves_the_host_s_cgroups_alone() {
         let plain = cri.create(&pod, &unlimited("plain", "exec sleep 1000"), &config).await.unwrap();
         cri.start(&plain).await.unwrap();
         let look = "cat /proc/1/cgroup; echo --; grep -- '- cgroup' /proc/self/mountinfo";
-        assert_everything_is_mounted(&cri.shell(&plain, look).await.unwrap());
+        let mut seen = cri.shell(&plain, look).await.unwrap();
+        if unified().is_some_and(|root| root.ends_with("unified")) {
+            // Whoever finds version 2 takes the host for one that has nothing else.
+            assert!(!seen.contains("- cgroup2 "), "{seen}");
+            seen = seen
+                .lines()
+                .filter(|line| !line.starts_with("0::"))
+                .fold(String::new(), |all, line| all + line + "\n");
+        }
+        assert_everything_is_mounted(&seen);
 
         let mut system = privileged(unlimited("system", ""));
         system.image.as_mut().unwrap().image = IMAGE.to_owned();
