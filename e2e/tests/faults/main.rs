@@ -1,6 +1,7 @@
 //! Faults of the catalogue that no other scenario carries out, each named by its number: the daemon dead for long, killed
 //! in the middle of a stop, init processes that somebody kills, process ids that are taken again, a daemon without
-//! descriptors, crowds of exits and of commands, logs that are cut while they are flooded, clocks that jump.
+//! descriptors, crowds of exits and of commands, logs that are cut while they are flooded, clocks that jump,
+//! the loss of power.
 //!
 //! `docs/reliability.md` says for every fault which test it is, and is held to it here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
@@ -9,12 +10,13 @@ mod clock;
 mod crowds;
 mod dead;
 mod floods;
+mod power;
 mod shortage;
 
 use e2e::client::Cri;
 use e2e::pods::shell;
 use e2e::proto::{ContainerConfig, PodSandboxConfig};
-use e2e::runtime::Kind;
+use e2e::runtime::{Kind, Options};
 use e2e::world::{BUSYBOX, World};
 use std::time::Duration;
 
@@ -23,7 +25,11 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A world on Corten: what is promised here the peer does not promise.
 fn world() -> Option<World> {
-    let world = World::new().unwrap()?;
+    world_with(|options| options)
+}
+
+fn world_with(change: impl FnOnce(Options) -> Options) -> Option<World> {
+    let world = World::with(change).unwrap()?;
     if world.daemon.kind() == Kind::Corten {
         return Some(world);
     }
