@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -161,6 +161,10 @@ bench: ## Corten against containerd with runc and against the floor, in one run;
 	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
 	@target/release/bench $(BENCH_FLAGS)
 	@target/release/bench pull
+
+order: ## Find anew which functions a serving daemon calls, which the next make build lays together; after make build, as root, on x86_64
+	@e2e/setup.sh run
+	@e2e/order.sh
 
 reproducible: ## Build in two directories, and compare every byte (two builds from nothing: minutes)
 	@e2e/setup.sh build

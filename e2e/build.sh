@@ -25,8 +25,11 @@ programs=()
 for program in corten corten-oci bridge host-local portmap loopback "$@"; do programs+=(--bin "$program"); done
 # `corten version` tells it.
 export CORTEN_PROFILE=$profile
-# Functions of the same code become one, where the linker is the one that comes with Rust.
-if [ "$profile-$(rustc -vV | sed -n 's/^host: //p')" = ship-x86_64-unknown-linux-gnu ]; then fold="-C link-arg=-Wl,--icf=all"; fi
+# Where the linker is the one that comes with Rust, functions of the same code become one, and those that serve lie together.
+if [ "$profile-$(rustc -vV | sed -n 's/^host: //p')" = ship-x86_64-unknown-linux-gnu ]; then
+    fold="-C link-arg=-Wl,--icf=all"
+    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=$PWD/e2e/order/serving-cc.sh
+fi
 RUSTFLAGS="$RUSTFLAGS $fold" cargo build --profile "$profile" --locked "${packages[@]}" "${programs[@]}"
 # Fixed addresses: relocations would dominate the private memory of so small a program.
 RUSTFLAGS="$RUSTFLAGS -C relocation-model=static -C target-feature=+crt-static" \
@@ -50,6 +53,10 @@ if [ "$profile" = ship ]; then
     env -u RUSTFLAGS -u CFLAGS cargo run --quiet --locked -p man -- "$dist/man"
     mkdir "$dist/completions"
     for shell in bash fish zsh; do "$dist/corten" completion "$shell" >"$dist/completions/$shell"; done
+fi
+order=$(ls -t "target/$profile"/deps/corten-*.order 2>/dev/null | head -1 || true)
+if [ -n "$fold" ] && [ ! -s "$order" ]; then
+    echo "build: e2e/order/serving.txt has names that are no more, and the daemon takes more memory: make order finds them anew"
 fi
 echo "build: installed into $dist:"
 (cd "$dist" && ls -l corten corten-oci corten-shim corten-pause cni/* | awk '{ printf "  %9d bytes  %s\n", $5, $NF }')

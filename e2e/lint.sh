@@ -78,7 +78,7 @@ while read -r version commit _; do
     git diff --quiet "$commit" -- "${golden[@]}" || { echo "lint: ${golden[*]}: not as they were released"; exit 1; }
 done < <(grep -v '^#' src/wire/golden/releases.txt)
 echo "lint: shell scripts parse"
-for script in e2e/*.sh e2e/vm e2e/guest/{boot,init,job,tests} .ci/run; do bash -n "$script"; done
+for script in e2e/*.sh e2e/order/*.sh e2e/vm e2e/guest/{boot,init,job,tests} .ci/run; do bash -n "$script"; done
 if [ -n "${CORTEN_SKIP_DENY:-}" ]; then
     echo "lint: skipped cargo deny, as CORTEN_SKIP_DENY says"
 elif cargo_deny; then
