@@ -4,6 +4,41 @@ use failpoint::{POINTS, Point};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// What comes before a request, where a plugin does something at it.
+const PLUGIN: &str = "plugin.";
+/// All of them, in their order.
+const REQUESTS: [&str; 16] = [
+    "plugin.Configure",
+    "plugin.Synchronize",
+    "plugin.RunPodSandbox",
+    "plugin.CreateContainer",
+    "plugin.ValidateContainerAdjustment",
+    "plugin.PostCreateContainer",
+    "plugin.StartContainer",
+    "plugin.PostStartContainer",
+    "plugin.UpdateContainer",
+    "plugin.PostUpdateContainer",
+    "plugin.UpdatePodSandbox",
+    "plugin.PostUpdatePodSandbox",
+    "plugin.StopContainer",
+    "plugin.StopPodSandbox",
+    "plugin.RemoveContainer",
+    "plugin.RemovePodSandbox",
+];
+/// It kills the daemon that asks.
+pub(crate) const KILLS: &str = "kills the daemon";
+/// It dies before it answers.
+pub(crate) const DIES: &str = "dies";
+/// It answers and dies.
+pub(crate) const LEAVES: &str = "answers and dies";
+/// It never answers.
+pub(crate) const HANGS: &str = "hangs";
+/// Its answer is an error.
+pub(crate) const REFUSES: &str = "refuses";
+/// Its answer cannot be read.
+pub(crate) const BABBLES: &str = "answers garbage";
+const MANNERS: [&str; 6] = [KILLS, DIES, LEAVES, HANGS, REFUSES, BABBLES];
+
 /// One row of the matrix.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
@@ -16,13 +51,17 @@ pub(crate) struct Case {
 }
 
 /// Where a moment more lets what goes on beside it come first.
-const DELAYED: [&str; 6] = [
+const DELAYED: [&str; 10] = [
     "engine.run.netns",
     "engine.run.attached",
     "engine.run.entered",
     "engine.start.answered",
     "shim.exit.emptied",
     "net.del.called",
+    "engine.plugins.all_gathered",
+    "engine.plugins.create_asked",
+    "engine.plugins.start_asked",
+    "engine.plugins.evict_begun",
 ];
 
 /// Those that are reached by several verbs, or for several plugins, and how often at least.
@@ -56,7 +95,8 @@ const SHARED: [&str; 2] = ["launch.pause.pivoted", "shim.sandbox.paused"];
 const LOST: [&str; 3] = ["engine.lost.buried", "engine.lost.recorded", "engine.recover.lost"];
 
 /// What must go wrong in the same daemon, or supervisor, for a failpoint to be reached.
-const BESIDE: [(&str, &str); 6] = [
+const BESIDE: [(&str, &str); 7] = [
+    ("engine.plugins.unmade_told", "engine.plugins.create_asked=error(EIO)@1"),
     ("engine.run.undone", "engine.run.attached=error(EIO)@1"),
     ("net.add.undone", "net.add.called=error(EIO)@2"),
     ("engine.create.undone", "engine.create.answered=error(EIO)@1"),
@@ -87,10 +127,23 @@ impl Case {
 
     /// What daemons, one after the other, find in their environment.
     pub(crate) fn settings(&self) -> Vec<String> {
+        if self.is_a_plugin_s_own() {
+            return Vec::new();
+        }
         let own = format!("{}={}@{}", self.name, self.action, self.time);
         let beside = value(&BESIDE, self.name).map(|other| format!("{own};{other}"));
         let before = value(&BEFORE, self.name).map(str::to_owned);
         before.into_iter().chain([beside.unwrap_or(own)]).collect()
+    }
+
+    /// Whether a plugin does something, and no failpoint.
+    pub(crate) fn is_a_plugin_s_own(&self) -> bool {
+        self.name.starts_with(PLUGIN)
+    }
+
+    /// The request at which it does.
+    pub(crate) fn request(&self) -> Option<&'static str> {
+        self.name.strip_prefix(PLUGIN)
     }
 
     /// Whether it is about images.
@@ -110,7 +163,8 @@ impl Case {
 
     /// Whether the daemon dies of it.
     pub(crate) fn ends_the_daemon(&self) -> bool {
-        self.action == "abort" && !self.name.starts_with("shim.") && !self.name.starts_with("launch.")
+        let is_a_child_s = self.name.starts_with("shim.") || self.name.starts_with("launch.");
+        self.action == KILLS || self.action == "abort" && !is_a_child_s
     }
 }
 
@@ -119,6 +173,14 @@ pub(crate) fn all(fits: impl Fn(&str) -> bool) -> Vec<Case> {
     let prefix = std::env::var("CORTEN_FAILPOINT").unwrap_or_default();
     let wanted = POINTS.iter().filter(|point| fits(point.name) && point.name.starts_with(&prefix));
     wanted.filter(|point| is_reached_here(point.name)).flat_map(of).collect()
+}
+
+/// What a plugin does instead of an answer, or with one, at everything that it can be asked.
+pub(crate) fn of_plugins(fits: impl Fn(&str) -> bool) -> Vec<Case> {
+    let prefix = std::env::var("CORTEN_FAILPOINT").unwrap_or_default();
+    let of = |name: &'static str| MANNERS.map(|action| Case { name, action, time: 1 });
+    let wanted = REQUESTS.into_iter().filter(|name| name.starts_with(&prefix)).flat_map(of);
+    wanted.filter(|case| fits(case.action)).collect()
 }
 
 /// Cgroups are made ahead on hosts with v1 alone.

@@ -2,22 +2,17 @@
 //! what it was told, and looks for it behind every death of the daemon.
 
 use crate::cases::Case;
-use crate::verbs::{namespaces_of, remove_image, resize, say_hello, update, watch};
+use crate::node::{AGAIN, Node, PATIENCE};
+use crate::plugin;
+use crate::verbs::{namespaces_of, remove_image, resize, say_hello, see, update, watch};
 use e2e::client::Cri;
-use e2e::error::Error;
 use e2e::logs;
 use e2e::pods::{secured, shell, with_host_port};
 use e2e::proto::{ContainerState, NamespaceMode, PodSandbox, PodSandboxConfig, PodSandboxState};
-use e2e::world::{BUSYBOX, World};
-use std::collections::BTreeSet;
-use std::future::Future;
-use std::os::unix::fs::PermissionsExt;
+use e2e::world::BUSYBOX;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long one thing is asked for.
-const PATIENCE: Duration = Duration::from_secs(20);
-const AGAIN: Duration = Duration::from_millis(20);
 /// Pods, or containers, that are made for one that shall run.
 const ATTEMPTS: u32 = 5;
 /// What the container that ends by itself ends with.
@@ -27,50 +22,10 @@ const TERMINATED: i32 = 9;
 /// Numbers its lines until it is asked to end.
 const MAIN: &str = "trap 'exit 9' TERM; i=0; while :; do echo $i; i=$((i+1)); usleep 20000; done";
 
-/// The node.
-pub(crate) struct Node {
-    pub(crate) world: World,
-    /// Of the next daemons, the last one first; behind them there are none.
-    settings: Vec<String>,
-    reached: PathBuf,
-    cases: u32,
-    deaths: u32,
-    told: Told,
-}
-
-/// Ids that were told and not asked to be removed.
-#[derive(Default)]
-struct Told {
-    pods: BTreeSet<String>,
-    containers: BTreeSet<String>,
-}
-
 /// A pod that is not ready any more.
-struct Lost;
+pub(crate) struct Lost;
 
 impl Node {
-    pub(crate) fn new(world: World) -> Self {
-        let reached = world.isolation.root().join("logs");
-        Self { world, settings: Vec::new(), reached, cases: 0, deaths: 0, told: Told::default() }
-    }
-
-    /// Starts a daemon that has the case's failpoint.
-    pub(crate) fn begin(&mut self, case: &Case) {
-        self.cases += 1;
-        self.deaths = 0;
-        self.reached = self.world.logs.join(format!("reached-{}", self.cases));
-        std::fs::create_dir(&self.reached).unwrap();
-        // For children in user namespaces, too.
-        std::fs::set_permissions(&self.reached, std::fs::Permissions::from_mode(0o777)).unwrap();
-        self.settings = case.settings();
-        self.settings.reverse();
-        if case.is_of_images() {
-            self.ask("RemoveImage", remove_image);
-        }
-        self.world.daemon.kill().unwrap();
-        self.start();
-    }
-
     /// A pod's life, from the pull of its image to its removal.
     pub(crate) fn live(&mut self, case: &Case) {
         self.ask("PullImage", |cri| async move { cri.pull(BUSYBOX, None).await });
@@ -101,10 +56,6 @@ impl Node {
         }
     }
 
-    fn has_reached(&self, case: &Case) -> bool {
-        self.reached.join(format!("{}.{}", case.name, case.time)).exists()
-    }
-
     /// A life can be over before anything of it is durable: another one lasts longer.
     fn outlast_a_commit(&mut self, case: &Case) {
         // It may be lost by then.
@@ -124,6 +75,7 @@ impl Node {
         }
         let containers = self.ask("ListContainers", |cri| async move { cri.containers().await });
         assert!(containers.is_empty(), "still listed: {containers:?}");
+        self.agree();
         if case.is_of_images() {
             let images = self.world.daemon.place().data.join("images");
             for name in ["blobs/sha256", "layers/sha256", "unfinished", "ingest", "outlines"] {
@@ -143,7 +95,7 @@ impl Node {
 
     fn live_in(&mut self, config: &PodSandboxConfig, case: &Case) -> Result<(), Lost> {
         let pod = self.run_pod(config)?;
-        let outcome = self.live_through(&pod, config);
+        let outcome = self.live_through(&pod, config, case);
         assert!(outcome.is_ok() || case.ends_pods(), "a pod that was told is not ready any more");
         let stop = |cri: Cri| {
             let pod = pod.clone();
@@ -168,20 +120,32 @@ impl Node {
         }
     }
 
-    fn live_through(&mut self, pod: &str, config: &PodSandboxConfig) -> Result<(), Lost> {
+    fn live_through(&mut self, pod: &str, config: &PodSandboxConfig, case: &Case) -> Result<(), Lost> {
         let (main, log) = self.run_container(pod, config, "main", MAIN)?;
         let said = self.of(pod, &main, "ExecSync", say_hello)?;
         assert_eq!(said, b"hello\n");
+        // One that did not answer has no part in it.
+        if self.guest.is_some() && !case.is_a_plugin_s_own() {
+            let seen = self.of(pod, &main, "ExecSync", see)?;
+            assert_eq!(String::from_utf8_lossy(&seen), plugin::SEEN, "what its plugin wants");
+        }
         self.of(pod, &main, "Attach", watch)?;
         self.of(pod, &main, "UpdateContainerResources", update)?;
         self.of(pod, pod, "UpdatePodSandboxResources", resize)?;
+        self.plugin_asks("UpdateContainers", &plugin::limits(&main));
         let (short, _) = self.run_container(pod, config, "short", &format!("exit {CODE}"))?;
         self.exits_with(pod, &short, CODE)?;
         let (idle, _) = self.run_container(pod, config, "idle", "exec sleep 1000")?;
+        self.agree();
+        if self.guest.is_some() {
+            self.plugin_asks("UpdateContainers", &plugin::eviction(&idle));
+            self.exits_with(pod, &idle, 137)?;
+        }
         self.of(pod, &main, "StopContainer", |cri, id| async move { cri.stop(&id, 10).await })?;
         self.exits_with(pod, &main, TERMINATED)?;
         self.of(pod, &idle, "StopContainer", |cri, id| async move { cri.stop(&id, 0).await })?;
         self.exits_with(pod, &idle, 137)?;
+        self.agree();
         for id in [main, short, idle] {
             self.remove_container(&id);
         }
@@ -251,6 +215,7 @@ impl Node {
             let namespaces = namespaces_of(config);
             container = secured(container, |security| security.namespace_options = namespaces);
             container.log_path = format!("{name}-{attempt}.log");
+            container.annotations.insert(plugin::GRACE.to_owned(), "0".to_owned());
             let log = PathBuf::from(&config.log_directory).join(&container.log_path);
             let id = self.of(pod, pod, "CreateContainer", |cri, pod| {
                 let (container, config) = (container.clone(), config.clone());
@@ -299,7 +264,7 @@ impl Node {
         }
     }
 
-    fn is_lost(&mut self, pod: &str) -> bool {
+    pub(crate) fn is_lost(&mut self, pod: &str) -> bool {
         let pods = self.ask("ListPodSandbox", |cri| async move { cri.pods().await });
         !pods.iter().any(|one| one.id == pod && one.state() == PodSandboxState::SandboxReady)
     }
@@ -314,87 +279,5 @@ impl Node {
             std::thread::sleep(AGAIN);
         }
         false
-    }
-
-    /// Asks until it is done.
-    fn ask<T, F: Future<Output = Result<T, Error>>>(&mut self, verb: &str, call: impl Fn(Cri) -> F) -> T {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.call(&call) {
-                Ok(answer) => return answer,
-                Err(error) => assert!(Instant::now() < end, "{verb}: {error}"),
-            }
-            self.revive();
-            std::thread::sleep(AGAIN);
-        }
-    }
-
-    /// The same about something of a pod, while that is ready.
-    fn of<T, F: Future<Output = Result<T, Error>>>(
-        &mut self,
-        pod: &str,
-        id: &str,
-        verb: &str,
-        call: impl Fn(Cri, String) -> F,
-    ) -> Result<T, Lost> {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match self.call(|cri| call(cri, id.to_owned())) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => assert!(Instant::now() < end, "{verb}: {error}"),
-            }
-            self.revive();
-            if self.is_lost(pod) {
-                return Err(Lost);
-            }
-            std::thread::sleep(AGAIN);
-        }
-    }
-
-    fn call<T, F: Future<Output = Result<T, Error>>>(&mut self, call: impl Fn(Cri) -> F) -> Result<T, Error> {
-        let Self { world, .. } = self;
-        world.tokio.block_on(async {
-            let cri = world.daemon.client().await?;
-            call(cri).await
-        })
-    }
-
-    /// Brings another daemon where one has died, and looks for what was told.
-    fn revive(&mut self) {
-        if self.world.daemon.is_alive() {
-            return;
-        }
-        self.deaths += 1;
-        self.start();
-        let pods = self.ask("ListPodSandbox", |cri| async move { cri.pods().await });
-        let containers = self.ask("ListContainers", |cri| async move { cri.containers().await });
-        let pods: BTreeSet<_> = pods.into_iter().map(|pod| pod.id).collect();
-        let containers: BTreeSet<_> = containers.into_iter().map(|container| container.id).collect();
-        assert!(self.told.pods.is_subset(&pods), "a pod that was told is not listed");
-        assert!(self.told.containers.is_subset(&containers), "a container that was told is not listed");
-    }
-
-    /// Starts daemons until one serves.
-    fn start(&mut self) {
-        loop {
-            let setting = self.settings.pop();
-            let last = setting.is_none();
-            let failpoints = setting.map(|setting| ("CORTEN_FAILPOINTS".to_owned(), setting));
-            let reached = ("CORTEN_FAILPOINTS_REACHED".to_owned(), self.reached.display().to_string());
-            self.world.daemon.set_environment(failpoints.into_iter().chain([reached]).collect());
-            match self.world.daemon.restart() {
-                Ok(()) => return,
-                Err(error) => assert!(!last, "the daemon does not start: {error}"),
-            }
-            self.deaths += 1;
-        }
-    }
-
-    fn until(&mut self, what: &str, is_so: impl Fn(&mut Self) -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !is_so(self) {
-            assert!(Instant::now() < end, "{what}: not within {} s", PATIENCE.as_secs());
-            std::thread::sleep(AGAIN);
-        }
     }
 }

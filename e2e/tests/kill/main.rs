@@ -7,6 +7,8 @@
 
 mod cases;
 mod kubelet;
+mod node;
+mod plugin;
 mod verbs;
 
 use cases::Case;
@@ -15,7 +17,8 @@ use e2e::network::{self, Network};
 use e2e::runtime::{Kind, Options};
 use e2e::tools;
 use e2e::world::World;
-use kubelet::Node;
+use node::Node;
+use plugin::Guest;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,12 +35,12 @@ fn world() -> Option<World> {
 }
 
 /// Runs cases, one after the other on one node, and on another one behind a case that did not converge.
-fn run(cases: Vec<Case>) -> Vec<Row> {
+fn run(cases: Vec<Case>, with_plugin: bool) -> Vec<Row> {
     let mut cases = cases.into_iter().peekable();
     let mut rows = Vec::new();
     while cases.peek().is_some() {
         // An isolation is a thread's.
-        let (done, rest) = thread::spawn(move || run_on_one_node(cases)).join().unwrap();
+        let (done, rest) = thread::spawn(move || run_on_one_node(cases, with_plugin)).join().unwrap();
         rows.extend(done);
         cases = rest;
     }
@@ -46,12 +49,13 @@ fn run(cases: Vec<Case>) -> Vec<Row> {
 
 type Cases = std::iter::Peekable<std::vec::IntoIter<Case>>;
 
-fn run_on_one_node(mut cases: Cases) -> (Vec<Row>, Cases) {
+fn run_on_one_node(mut cases: Cases, with_plugin: bool) -> (Vec<Row>, Cases) {
     let mut rows = Vec::new();
     let world = world().expect("asked before");
     // The daemon is another process afterwards.
     let baseline = world.baseline().unwrap().without("process").without("fd");
-    let mut node = Node::new(world);
+    let guest = with_plugin.then(|| Guest::come(&world));
+    let mut node = Node::new(world, guest);
     for case in cases.by_ref() {
         let begin = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| carry_out(&mut node, &case, &baseline)));
@@ -105,7 +109,7 @@ fn report(rows: &[Row], of_what: &str) {
     std::fs::write(directory.join(format!("kill-{of_what}.txt")), lines.join("\n")).unwrap();
 }
 
-fn matrix(of_what: &str, of: impl Fn(&str) -> bool) {
+fn matrix(of_what: &str, cases: impl FnOnce() -> Vec<Case>) {
     if Kind::from_environment() == Kind::Containerd {
         return need::skip(need::Need::Corten, "the peer has other failpoints");
     }
@@ -115,20 +119,37 @@ fn matrix(of_what: &str, of: impl Fn(&str) -> bool) {
     if !tools::failpoints().join("corten").exists() {
         return need::skip(need::Need::Tools, "e2e/failpoints.sh has not built target/failpoints");
     }
-    let rows = run(cases::all(of));
+    let rows = run(cases(), of_what.starts_with("plugin"));
     report(&rows, of_what);
     let failed: Vec<_> = rows.iter().filter(|row| row.problem.is_some()).map(Row::line).collect();
     assert!(failed.is_empty(), "of {}:\n{}", rows.len(), failed.join("\n"));
 }
 
+fn is_of_plugins(name: &str) -> bool {
+    name.starts_with("engine.plugins.")
+}
+
 #[test]
 fn whenever_an_engine_s_verb_dies_or_fails_the_node_converges() {
-    matrix("engine", |name| name.starts_with("engine."));
+    matrix("engine", || cases::all(|name| name.starts_with("engine.") && !is_of_plugins(name)));
 }
 
 #[test]
 fn whenever_a_supervisor_a_network_or_a_pull_dies_or_fails_the_node_converges() {
-    matrix("other", |name| !name.starts_with("engine."));
+    matrix("other", || cases::all(|name| !name.starts_with("engine.")));
+}
+
+#[test]
+fn whenever_the_daemon_dies_or_fails_at_what_plugins_want_the_node_converges() {
+    matrix("plugins", || {
+        let kills = cases::of_plugins(|manner| manner == cases::KILLS);
+        cases::all(is_of_plugins).into_iter().chain(kills).collect()
+    });
+}
+
+#[test]
+fn whenever_a_plugin_dies_or_hangs_or_answers_nonsense_the_node_converges() {
+    matrix("plugin-manners", || cases::of_plugins(|manner| manner != cases::KILLS));
 }
 
 #[test]

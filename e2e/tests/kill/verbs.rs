@@ -16,6 +16,14 @@ pub(crate) async fn say_hello(cri: Cri, id: String) -> Result<Vec<u8>, Error> {
     if ran { Ok(reply.stdout) } else { Err(Error::Incomplete { method: "ExecSync", part: "exit code 0" }) }
 }
 
+/// What a container has of its plugin.
+pub(crate) async fn see(cri: Cri, id: String) -> Result<Vec<u8>, Error> {
+    let script = "echo $FROM_PLUGIN; [ -d /from-plugin ] && echo mounted; ulimit -Sn";
+    let reply = cri.exec(&id, &["/bin/sh", "-c", script], 30).await?;
+    let ran = reply.exit_code == 0;
+    if ran { Ok(reply.stdout) } else { Err(Error::Incomplete { method: "ExecSync", part: "exit code 0" }) }
+}
+
 /// Attach, until the container has said something; then the client leaves.
 pub(crate) async fn watch(cri: Cri, id: String) -> Result<(), Error> {
     let request = AttachRequest { container_id: id, stdout: true, ..AttachRequest::default() };

@@ -44,7 +44,8 @@ impl Containers {
                 this.core.tell_updated(&container, section).await;
                 // Others have locks of their own, and may be after this one.
                 drop((op, order));
-                this.apply_updates(updates, "UpdateContainerResources").await
+                this.apply_updates(updates, "UpdateContainerResources").await?;
+                Ok(failpoint::reach!("engine.plugins.update_followed")?)
             })
             .await
     }

@@ -26,6 +26,7 @@ impl Containers {
         let _ = draft.asked.set(shown.clone());
         let asking = section.create_container(view::pod(&draft.pod), shown);
         let created = self.core().reactor.block_on(self.core().stage("nri", asking))?;
+        failpoint::reach!("engine.plugins.create_asked")?;
         let (live, pod) = (&draft.live, &draft.pod);
         let context = Context {
             devices: &live.devices,
@@ -36,7 +37,9 @@ impl Containers {
         let applied = nri::apply::apply(spec, &created.adjustment, &context)?;
         crate::selinux::label_paths(&applied.relabel, mount_label(spec))?;
         record.updated = limits(record, &created.adjustment)?;
-        self.core().reactor.block_on(self.apply_updates(created.updates, "CreateContainer"))
+        failpoint::reach!("engine.plugins.create_applied")?;
+        self.core().reactor.block_on(self.apply_updates(created.updates, "CreateContainer"))?;
+        Ok(failpoint::reach!("engine.plugins.create_followed")?)
     }
 
     /// Tells plugins that a container which they were asked about does not come to be, where nothing of it is there. Blocks.

@@ -22,6 +22,7 @@ impl Core {
     /// A container is published. What plugins that join have missed is told them.
     pub(crate) async fn tell_created(&self, container: &Arc<Container>, section: &mut Section) {
         self.commit(container, section).await;
+        failpoint::pass!("engine.plugins.create_committed");
         if !section.is_idle() {
             let tell = async {
                 let (pod, shown) = self.both(container).await;
@@ -29,6 +30,7 @@ impl Core {
             };
             let told = self.stage("nri", Box::pin(tell)).await;
             told.unwrap_or_else(|error| warn(container, "PostCreateContainer", &error));
+            failpoint::pass!("engine.plugins.create_told");
         }
     }
 
@@ -41,6 +43,7 @@ impl Core {
                 section.start_container(pod, shown).await
             };
             self.stage("nri", Box::pin(ask)).await?;
+            failpoint::reach!("engine.plugins.start_asked")?;
         }
         Ok(section)
     }
@@ -55,6 +58,7 @@ impl Core {
             };
             let told = self.stage("nri", Box::pin(tell)).await;
             told.unwrap_or_else(|error| warn(container, "PostStartContainer", &error));
+            failpoint::pass!("engine.plugins.start_told");
         }
         container.nri.forget_spec();
     }
@@ -75,6 +79,7 @@ impl Core {
             section.update_container(pod, shown, asked.clone()).await
         };
         let (limits, updates) = self.stage("nri", Box::pin(ask)).await?;
+        failpoint::reach!("engine.plugins.update_asked")?;
         if limits == asked {
             return Ok((change, updates));
         }
@@ -93,6 +98,7 @@ impl Core {
             };
             let told = self.stage("nri", Box::pin(tell)).await;
             told.unwrap_or_else(|error| warn(container, "PostUpdateContainer", &error));
+            failpoint::pass!("engine.plugins.update_told");
         }
     }
 
@@ -119,6 +125,7 @@ impl Core {
             let (pod, shown) = *both;
             let told = self.stage("nri", Box::pin(section.remove_container(pod, shown))).await;
             told.unwrap_or_else(|error| warn(container, "RemoveContainer", &error));
+            failpoint::pass!("engine.plugins.remove_told");
         }
         self.commit(container, &mut section).await;
     }
@@ -150,6 +157,7 @@ impl Containers {
                     Ok(updates) => self.follow(updates, "StopContainer").await,
                     Err(error) => warn(container, "StopContainer", &error),
                 }
+                failpoint::pass!("engine.plugins.stop_told");
             }
             self.core().commit(container, &mut section).await;
         });
@@ -173,6 +181,7 @@ impl Containers {
             if let Err(error) = section.remove_container(view::pod(pod), shown).await {
                 warn_of(&id, "RemoveContainer", &error);
             }
+            failpoint::pass!("engine.plugins.unmade_told");
         }
     }
 

@@ -30,6 +30,8 @@ impl PodMarks {
 #[derive(Debug, Default)]
 pub(crate) struct ContainerMarks {
     asked: AtomicBool,
+    /// A plugin wants its end, which is under way.
+    pub(super) is_evicted: AtomicBool,
     /// They have been told that it has stopped, if there was anybody to be told.
     pub(super) stopped: OnceCell<()>,
     /// Held while a change is under way that plugins hear of before and after.

@@ -7,6 +7,9 @@ use nri::api::{Container, ContainerEviction, ContainerUpdate, PodSandbox};
 use nri::{Node, Reply};
 use std::sync::{Arc, Weak};
 
+/// Updates of one request that are told each where they fail.
+const TOLD: usize = 8;
+
 /// The node of an engine; it does not keep that.
 pub(crate) struct EngineNode(pub(crate) Weak<Containers>);
 
@@ -14,7 +17,11 @@ impl EngineNode {
     async fn all(&self) -> (Vec<PodSandbox>, Vec<Container>) {
         let Some(containers) = self.0.upgrade() else { return Default::default() };
         let core = containers.core().clone();
-        let look = move || Ok((core.pods_for_plugins(), view::all(&core.registry.containers())));
+        let look = move || {
+            let all = (core.pods_for_plugins(), view::all(&core.registry.containers()));
+            failpoint::pass!("engine.plugins.all_gathered");
+            Ok(all)
+        };
         crate::blocking("looking for plugins", look).await.unwrap_or_else(|error| {
             tracing::error!(error = chain(&error), "a plugin is told of nothing");
             Default::default()
@@ -26,14 +33,19 @@ impl EngineNode {
         let mut failed = Vec::new();
         for update in updates {
             if let Err(error) = containers.update_for_plugin(&update).await {
-                tracing::warn!(
-                    plugin,
-                    container_id = update.container_id,
-                    error = chain(&error),
-                    "its update fails"
-                );
+                if failed.len() < TOLD {
+                    tracing::warn!(
+                        plugin,
+                        container_id = update.container_id,
+                        error = chain(&error),
+                        "its update fails"
+                    );
+                }
                 failed.push(update);
             }
+        }
+        if failed.len() > TOLD {
+            tracing::warn!(plugin, updates = failed.len(), "so many of its updates fail");
         }
         failed
     }

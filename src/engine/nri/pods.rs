@@ -18,6 +18,7 @@ impl Core {
         if !section.is_idle() {
             pod.nri.ask();
             self.stage("nri", Box::pin(section.run_pod(view::pod_with(pod, ips)))).await?;
+            failpoint::reach!("engine.plugins.run_asked")?;
         }
         Ok(section)
     }
@@ -25,6 +26,7 @@ impl Core {
     /// A pod is published.
     pub(crate) async fn tell_running_pod(&self, pod: &Pod, section: &mut Section) {
         Box::pin(section.commit(|| (view::pod(pod), None))).await;
+        failpoint::pass!("engine.plugins.run_committed");
     }
 
     /// Tells plugins that a pod stops, whose containers have ended: once.
@@ -37,6 +39,7 @@ impl Core {
             if !section.is_idle() {
                 let told = self.stage("nri", Box::pin(section.stop_pod(view::pod(pod)))).await;
                 told.unwrap_or_else(|error| warn(pod, "StopPodSandbox", &error));
+                failpoint::pass!("engine.plugins.stop_pod_told");
             }
             Box::pin(section.commit(|| (view::pod(pod), None))).await;
         });
@@ -58,6 +61,7 @@ impl Core {
         if !section.is_idle() {
             let told = self.stage("nri", Box::pin(section.remove_pod(view::pod(pod)))).await;
             told.unwrap_or_else(|error| warn(pod, "RemovePodSandbox", &error));
+            failpoint::pass!("engine.plugins.remove_pod_told");
         }
         Box::pin(section.commit(|| (view::pod(pod), None))).await;
     }
@@ -76,6 +80,7 @@ impl Core {
             let asked =
                 section.update_pod(view::pod(pod), limits(&change.overhead), limits(&change.resources));
             self.stage("nri", Box::pin(asked)).await?;
+            failpoint::reach!("engine.plugins.resize_asked")?;
         }
         Ok(section)
     }
@@ -86,6 +91,7 @@ impl Core {
         if !section.is_idle() {
             let told = self.stage("nri", Box::pin(section.post_update_pod(view::pod(pod)))).await;
             told.unwrap_or_else(|error| warn(pod, "PostUpdatePodSandbox", &error));
+            failpoint::pass!("engine.plugins.resize_told");
         }
     }
 

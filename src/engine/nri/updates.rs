@@ -7,6 +7,7 @@ use model::ContainerState;
 use nri::api::{ContainerEviction, ContainerUpdate};
 use nri::merge::Updates;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a container may be busy with something else.
@@ -74,17 +75,22 @@ impl Containers {
         let annotations = container.record().updated.map(|updated| updated.annotations);
         self.change_limits(&container, change, annotations.unwrap_or_default()).await?;
         container.nri.forget_spec();
-        tracing::info!(container_id = %container.id, "a plugin has changed its limits");
-        Ok(())
+        tracing::debug!(container_id = %container.id, "a plugin has changed its limits");
+        Ok(failpoint::reach!("engine.plugins.others_changed")?)
     }
 
     /// Stops containers for a plugin, behind.
     pub(super) fn evict(self: &Arc<Self>, evictions: Vec<ContainerEviction>, asked: &str) {
+        let mut missing = 0_usize;
         for ContainerEviction { container_id, reason } in evictions {
             let Ok(container) = self.core().registry.container(&container_id) else {
-                tracing::warn!(container_id, asked, "a plugin evicts a container that is not there");
+                missing += 1;
                 continue;
             };
+            // Who asks again and again is heard once.
+            if container.nri.is_evicted.swap(true, Ordering::Relaxed) {
+                continue;
+            }
             let grace = grace(&container);
             tracing::warn!(
                 container_id,
@@ -93,13 +99,19 @@ impl Containers {
                 seconds = grace.as_secs(),
                 "a plugin evicts a container"
             );
+            failpoint::pass!("engine.plugins.evict_begun");
             let this = self.clone();
             let stop = async move {
                 if let Err(error) = this.stop_container(&container_id, grace).await {
                     tracing::warn!(container_id, error = chain(&error), "it is not evicted");
+                    container.nri.is_evicted.store(false, Ordering::Relaxed);
                 }
+                failpoint::pass!("engine.plugins.evict_ended");
             };
             drop(self.core().reactor.spawn(stop));
+        }
+        if missing > 0 {
+            tracing::warn!(asked, missing, "a plugin evicts containers that are not there");
         }
     }
 }
