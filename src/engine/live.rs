@@ -91,7 +91,7 @@ impl Engine {
     ///
     /// # Errors
     /// Settings that make no sense, or that the kernel refuses; [`EngineError::HandlerInUse`] where they take away a handler
-    /// of which there are pods. Then nothing changes.
+    /// of which there are pods, and [`EngineError::Nri`] where plugins cannot have their socket. Then nothing changes.
     pub async fn reconfigure(&self, settings: Settings) -> Result<(), EngineError> {
         let former = self.core.live.load_full();
         let default_handler = former.settings.default_handler.clone();
@@ -106,11 +106,13 @@ impl Engine {
         // A pod that came meanwhile either sees this or is seen here. Where one is seen that needs what would go, the new
         // settings have been in force for the moment between, and what began in it goes by them.
         let unused = self.check_handlers_in_use(&former.settings, &next.settings);
-        match unused {
+        let taken =
+            unused.and_then(|()| Ok(self.reconfigure_plugins(&former.settings.nri, &next.settings.nri)?));
+        match taken {
             Ok(()) => next.handlers.tidy(&self.core.paths.state),
             Err(_) => self.core.live.store(former),
         }
-        unused
+        taken
     }
 
     /// Whether no pod runs by a handler that these settings take away, or make another one.

@@ -5,17 +5,19 @@ use crate::quiet::Quiet;
 use crate::runtime::{Core, Starting};
 use crate::status::{Origin, PluginStatus};
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 /// Before a plugin that has ended is started again, at first and at most.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -29,22 +31,58 @@ const LINE: u64 = 1 << 10;
 /// Lines of a plugin that are told at once.
 const LINES: u32 = 200;
 
-/// Starts them all.
-pub(crate) fn start(core: &Arc<Core>) {
+/// Plugins that are kept running, each with where it is and what ends it.
+pub(crate) type Kept = BTreeMap<Name, One>;
+
+pub(crate) struct One {
+    path: PathBuf,
+    configuration: Option<String>,
+    stop: CancellationToken,
+}
+
+/// Starts those that there are, and ends those that there are no more, or with another configuration.
+pub(crate) fn reconcile(core: &Arc<Core>) {
     let settings = Arc::clone(&core.roster.current().settings);
-    let found = match find(&settings.plugins) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => {
+    let found = if settings.enable { find(&settings.plugins) } else { Ok(Vec::new()) };
+    let found = found.unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::NotFound {
             let directory = settings.plugins.display();
             tracing::error!(%directory, %error, "plugins that are installed cannot be looked for");
-            return;
         }
+        Vec::new()
+    });
+    // One that cannot be read keeps its plugin from running, which says so.
+    let with = |(name, path): (Name, PathBuf)| {
+        let configuration = configuration(&settings.configurations, &name).ok();
+        (name, path, configuration)
     };
-    for (name, path) in found {
-        let (starting, core) = (core.starting(), Arc::clone(core));
-        core.tasks.clone().spawn(keep(core, name, path, starting));
+    let found: Vec<_> = found.into_iter().map(with).collect();
+    let mut kept = core.installed.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.retain(|name, one| {
+        let stays = found.iter().any(|(known, path, configuration)| {
+            known == name && *path == one.path && *configuration == one.configuration
+        });
+        if !stays {
+            one.stop.cancel();
+        }
+        stays
+    });
+    for (name, path, configuration) in found {
+        if kept.contains_key(&name) {
+            continue;
+        }
+        let stop = core.stop.child_token();
+        let plugin = Installation { name: name.clone(), path: path.clone(), stop: stop.clone() };
+        core.tasks.spawn(keep(Arc::clone(core), plugin, core.starting()));
+        kept.insert(name, One { path, configuration, stop });
     }
+}
+
+/// What is kept running.
+struct Installation {
+    name: Name,
+    path: PathBuf,
+    stop: CancellationToken,
 }
 
 fn find(directory: &Path) -> io::Result<Vec<(Name, PathBuf)>> {
@@ -80,12 +118,12 @@ fn configuration(directory: &Path, name: &Name) -> io::Result<String> {
 }
 
 /// Runs a plugin again and again, until the runtime ends.
-async fn keep(core: Arc<Core>, name: Name, path: PathBuf, starting: Starting) {
-    let (plugin, mut starting, mut pause) = (name.full(), Some(starting), PAUSE);
+async fn keep(core: Arc<Core>, one: Installation, starting: Starting) {
+    let (plugin, mut starting, mut pause) = (one.name.full(), Some(starting), PAUSE);
     loop {
         let begun = Instant::now();
-        let ran = run(&core, &name, &path, starting.take()).await;
-        if core.stop.is_cancelled() {
+        let ran = run(&core, &one, starting.take()).await;
+        if one.stop.is_cancelled() {
             return;
         }
         if begun.elapsed() > STABLE {
@@ -100,7 +138,7 @@ async fn keep(core: Arc<Core>, name: Name, path: PathBuf, starting: Starting) {
         core.down(plugin.clone(), Some(down(&core, &plugin)));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = core.stop.cancelled() => return,
+            () = one.stop.cancelled() => return core.down(plugin, None),
         }
         core.down(plugin.clone(), None);
         pause = (pause * 2).min(LONGEST);
@@ -123,7 +161,8 @@ fn down(core: &Core, plugin: &str) -> PluginStatus {
 }
 
 /// Runs a plugin until it ends or is let go, and says how it ended.
-async fn run(core: &Arc<Core>, name: &Name, path: &Path, starting: Option<Starting>) -> io::Result<String> {
+async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -> io::Result<String> {
+    let Installation { name, path, stop } = one;
     let settings = Arc::clone(&core.roster.current().settings);
     let configuration = configuration(&settings.configurations, name)?;
     // Blocking for the plugin, as it would find it anywhere.
@@ -145,6 +184,7 @@ async fn run(core: &Arc<Core>, name: &Name, path: &Path, starting: Option<Starti
     let ended = tokio::select! {
         _ = serve(Arc::clone(core), newcomer, None) => None,
         ended = child.wait() => Some(ended?),
+        () = stop.cancelled() => None,
     };
     let ended = match ended {
         Some(ended) => Ok(ended),

@@ -59,6 +59,8 @@ pub(crate) enum JoinError {
     Impatient(Duration),
     #[error("another {0:?} is there")]
     Duplicate(String),
+    #[error("the settings do not let it in")]
+    Unwanted,
     #[error("there are {PLUGINS} plugins already")]
     Full,
     #[error("it does not take its configuration: {0}")]
@@ -164,11 +166,16 @@ async fn stay(
     let joined = core.roster.join(plugin);
     let member = Member { core, plugin: Arc::clone(plugin) };
     core.tasks.spawn(requests::answer(Arc::clone(core), Arc::clone(plugin), incoming));
+    // They may have changed since it came; whoever is in the list by then is let go by who changes them.
+    if !core.lets_in(plugin.identity.origin) {
+        return Err(JoinError::Unwanted);
+    }
     let Some(node) = core.node() else { return Ok(()) };
     let told = timeout(settings.synchronize_timeout, async {
         let (pods, containers) = node.snapshot().await;
         // It is set once.
         let _ = joined.known.set(Known::of(&pods, &containers));
+        plugin.joins_with(&containers);
         synchronize::tell(plugin, pods, containers, settings.synchronize_timeout).await
     });
     let told =

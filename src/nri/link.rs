@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 /// What is read at once.
@@ -20,6 +20,8 @@ const CHUNK: usize = 16 << 10;
 const OUTGOING: usize = 16;
 /// Calls of a plugin that wait to be answered.
 pub(crate) const INCOMING: usize = 16;
+/// Bytes that each may have on an average: one of them may be as long as a message can be.
+const SHARE: usize = ttrpc::LIMIT / INCOMING;
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -51,6 +53,8 @@ pub(crate) enum CallError {
 pub(crate) struct Incoming {
     pub(crate) stream: u32,
     pub(crate) request: Request,
+    /// Its place among those that wait; to be kept until it is answered.
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
 /// One side of a socket; copies share it. It ends when either side closes it, or breaks the protocol.
@@ -63,6 +67,8 @@ struct Shared {
     answers: u32,
     limit: AtomicUsize,
     out: mpsc::Sender<Vec<u8>>,
+    /// Bytes that calls which wait may have yet.
+    room: Arc<Semaphore>,
     pending: Mutex<Pending>,
     ended: watch::Sender<Option<String>>,
 }
@@ -96,9 +102,9 @@ impl Link {
     ) -> (Self, mpsc::Receiver<Incoming>) {
         let (out, outgoing) = mpsc::channel(OUTGOING);
         let (incoming, requests) = mpsc::channel(waiting);
-        let (limit, pending) = (AtomicUsize::new(limit), Mutex::default());
-        let shared =
-            Arc::new(Shared { calls, answers, limit, out, pending, ended: watch::Sender::new(None) });
+        let (limit, pending, ended) = (AtomicUsize::new(limit), Mutex::default(), watch::Sender::new(None));
+        let room = Arc::new(Semaphore::new(waiting * SHARE));
+        let shared = Arc::new(Shared { calls, answers, limit, out, room, pending, ended });
         let (input, output) = socket.into_split();
         tokio::spawn(read(Arc::clone(&shared), input, incoming));
         tokio::spawn(write(Arc::clone(&shared), output, outgoing));
@@ -224,7 +230,10 @@ impl Shared {
             return Ok(());
         }
         let (stream, request) = (message.stream, message.request().map_err(|error| error.to_string())?);
-        if incoming.try_send(Incoming { stream, request }).is_err() {
+        let length = u32::try_from(request.payload.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(length).ok();
+        let taken = room.is_some_and(|room| incoming.try_send(Incoming { stream, request, room }).is_ok());
+        if !taken {
             let message = "too many requests at once".to_owned();
             let full = Err(Status { code: code::RESOURCE_EXHAUSTED, message });
             self.out.try_send(self.response(stream, full)).map_err(|_| "it asks and does not read")?;

@@ -8,19 +8,49 @@ use crate::status::Origin;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// Plugins that have connected and not said yet who they are; others have to come again.
 const STRANGERS: usize = 16;
 /// After a connection could not be taken for want of something.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Opens the socket, in place of one that nobody answers on any more.
-pub(crate) fn open(socket: &Path) -> NriResult<UnixListener> {
+/// A socket on which plugins are taken in. It is closed and removed with this.
+pub(crate) struct Listening {
+    path: PathBuf,
+    stop: CancellationToken,
+}
+
+impl Listening {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        // Somebody may have removed it already.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Opens a socket, and takes plugins in there.
+pub(crate) fn open(core: &Arc<Core>, socket: &Path) -> NriResult<Listening> {
+    let listener = bind(socket)?;
+    let stop = core.stop.child_token();
+    core.tasks.spawn(accept(Arc::clone(core), listener, stop.clone()));
+    Ok(Listening { path: socket.to_owned(), stop })
+}
+
+/// In place of one that nobody answers on any more.
+fn bind(socket: &Path) -> NriResult<UnixListener> {
     let failed = |source| Error::Listen { socket: socket.to_owned(), source };
     if let Some(directory) = socket.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
@@ -42,14 +72,14 @@ pub(crate) fn open(socket: &Path) -> NriResult<UnixListener> {
     UnixListener::from_std(listener).map_err(failed)
 }
 
-/// Takes plugins in until the runtime ends; then the socket is removed.
-pub(crate) async fn accept(core: Arc<Core>, listener: UnixListener) {
+/// Takes plugins in until the runtime ends, or has them come elsewhere.
+async fn accept(core: Arc<Core>, listener: UnixListener, stop: CancellationToken) {
     let strangers = Arc::new(Semaphore::new(STRANGERS));
     let mut quiet = Quiet::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = core.stop.cancelled() => break,
+            () = stop.cancelled() => return,
         };
         match accepted.and_then(|(socket, _)| admit(socket, &strangers)) {
             Ok((newcomer, permit)) => {
@@ -66,9 +96,6 @@ pub(crate) async fn accept(core: Arc<Core>, listener: UnixListener) {
             }
         }
     }
-    let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
-    // Somebody may have removed it already.
-    let _ = path.map(fs::remove_file);
 }
 
 fn admit(socket: UnixStream, strangers: &Arc<Semaphore>) -> io::Result<(Newcomer, OwnedSemaphorePermit)> {

@@ -1,14 +1,15 @@
 //! A plugin that is connected: what it is asked, and what comes of it when it does not answer.
 
-use crate::api::{Container, Event, FailurePolicy, PodSandbox, StateChangeEvent};
+use crate::api::{Container, ContainerState, Empty, Event, FailurePolicy, PodSandbox, StateChangeEvent};
 use crate::counters::{Counters, Outcome};
 use crate::error::{Error, NriResult};
 use crate::link::{CallError, Link};
 use crate::status::{Origin, PluginStatus};
 use crate::ttrpc::{Status, code};
 use prost::Message;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 
@@ -44,6 +45,8 @@ pub(crate) struct Plugin {
     link: Link,
     phase: watch::Sender<Phase>,
     since: SystemTime,
+    /// Containers that had ended when it was told of everything that is there.
+    ended_before: OnceLock<BTreeSet<String>>,
     /// Events for which it has no method.
     without_method: AtomicU32,
     asked: Mutex<Vec<Asked>>,
@@ -120,9 +123,22 @@ impl Plugin {
             link,
             phase: watch::Sender::new(Phase::Joining),
             since: SystemTime::now(),
+            ended_before: OnceLock::new(),
             without_method: AtomicU32::new(0),
             asked: Mutex::default(),
         }
+    }
+
+    /// Notes what it is told of when it joins.
+    pub(crate) fn joins_with(&self, containers: &[Container]) {
+        let ended = containers.iter().filter(|one| one.state() == ContainerState::ContainerStopped);
+        // It joins once.
+        let _ = self.ended_before.set(ended.map(|one| one.id.clone()).collect());
+    }
+
+    /// Whether the end of a container is no news to it.
+    pub(crate) fn knows_the_end_of(&self, container: &str) -> bool {
+        self.ended_before.get().is_some_and(|ended| ended.contains(container))
     }
 
     /// Whether it has subscribed to an event.
@@ -215,8 +231,11 @@ impl Plugin {
                 self.call("StateChange", state_change(event, subject), limit).await
             };
         }
+        let told = told.and_then(|bytes| {
+            Empty::decode(bytes.as_slice()).map_err(|error| CallError::Malformed(error.to_string()))
+        });
         match told {
-            Ok(_) => Ok(()),
+            Ok(Empty {}) => Ok(()),
             Err(error) => self.failed(event, subject, error),
         }
     }

@@ -4,13 +4,13 @@ use crate::api::{ContainerEviction, ContainerUpdate, Event};
 use crate::counters::AllCounters;
 use crate::error::NriResult;
 use crate::installed;
-use crate::listen;
+use crate::listen::{self, Listening};
 use crate::node::Node;
 use crate::quiet::Quiet;
 use crate::roster::Roster;
 use crate::section::Section;
 use crate::settings::Settings;
-use crate::status::PluginStatus;
+use crate::status::{Origin, PluginStatus};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,6 +35,9 @@ pub(crate) struct Core {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) complaints: Mutex<Quiet>,
+    /// The plugins that are started here.
+    pub(crate) installed: Mutex<installed::Kept>,
+    listening: Mutex<Option<Listening>>,
     /// One joins at a time, as each is told of everything.
     pub(crate) joining: tokio::sync::Mutex<()>,
     node: Mutex<Option<Arc<dyn Node>>>,
@@ -63,17 +66,8 @@ impl Nri {
     /// # Errors
     /// The socket cannot be opened, or is another's.
     pub fn start(&self, settings: Settings, node: Arc<dyn Node>) -> NriResult<()> {
-        if !settings.enable {
-            return Ok(());
-        }
-        let listener = if settings.external { Some(listen::open(&settings.socket)?) } else { None };
-        self.0.roster.set(settings);
         *self.0.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(node);
-        if let Some(listener) = listener {
-            self.0.tasks.spawn(listen::accept(Arc::clone(&self.0), listener));
-        }
-        installed::start(&self.0);
-        Ok(())
+        self.apply(settings)
     }
 
     /// Opens the section in which a verb changes something, right before plugins are asked about it: they are those
@@ -82,9 +76,29 @@ impl Nri {
         Section::new(&self.0, event)
     }
 
-    /// Takes new settings: all but the socket, the directories and whether there are plugins at all.
-    pub fn apply(&self, settings: &Settings) {
-        self.0.roster.set(settings.clone());
+    /// Takes new settings, for what begins from now on: plugins that they do not let in go, those that are installed are
+    /// started and ended as the directories say, and the socket is where they have it. To be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// The socket cannot be opened, or is another's. Then nothing has changed.
+    pub fn apply(&self, settings: Settings) -> NriResult<()> {
+        let core = &self.0;
+        let settings = settings.in_force();
+        let wanted = (settings.enable && settings.external).then(|| settings.socket.clone());
+        let mut listening = core.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if listening.as_ref().map(Listening::path) != wanted.as_deref() {
+            // The new one first: it may fail. The old one closes with this.
+            *listening = wanted.map(|socket| listen::open(core, &socket)).transpose()?;
+        }
+        drop(listening);
+        core.roster.set(settings);
+        for plugin in &core.roster.current().plugins {
+            if !core.lets_in(plugin.identity.origin) {
+                plugin.end("the settings let it in no more");
+            }
+        }
+        installed::reconcile(core);
+        Ok(())
     }
 
     /// The plugins, in the order in which they are asked; those that were started here and have ended come last.
@@ -114,6 +128,7 @@ impl Nri {
         }
         told.join_all().await;
         self.0.stop.cancel();
+        self.0.listening.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.0.tasks.close();
         if tokio::time::timeout(ENDING, self.0.tasks.wait()).await.is_err() {
             tracing::warn!("plugins are left behind that do not end");
@@ -123,6 +138,12 @@ impl Nri {
 }
 
 impl Core {
+    /// Whether the settings let such a plugin in.
+    pub(crate) fn lets_in(&self, origin: Origin) -> bool {
+        let settings = &self.roster.current().settings;
+        settings.enable && (settings.external || origin == Origin::Installed)
+    }
+
     pub(crate) fn node(&self) -> Option<Arc<dyn Node>> {
         self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

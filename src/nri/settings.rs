@@ -29,6 +29,13 @@ pub struct Settings {
     pub validator: validator::Settings,
 }
 
+impl Settings {
+    /// Without plugins nobody judges what they want.
+    pub(crate) fn in_force(self) -> Self {
+        if self.enable { self } else { Self { validator: validator::Settings::default(), ..self } }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

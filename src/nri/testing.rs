@@ -222,7 +222,7 @@ impl Plugin {
 type Record = (Arc<Mutex<Vec<Call>>>, watch::Sender<bool>);
 
 async fn serve(link: Link, mut incoming: mpsc::Receiver<Incoming>, manner: Manner, (calls, told): Record) {
-    while let Some(Incoming { stream, request }) = incoming.recv().await {
+    while let Some(Incoming { stream, request, .. }) = incoming.recv().await {
         let call = Call { method: request.method, payload: request.payload };
         calls.lock().unwrap_or_else(PoisonError::into_inner).push(call.clone());
         let (link, manner, told) = (link.clone(), manner.clone(), told.clone());

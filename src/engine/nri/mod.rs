@@ -25,9 +25,6 @@ impl Engine {
     /// Lets plugins connect. Pods go on where that cannot be.
     pub(crate) fn serve_plugins(&self) {
         let settings = self.core.live().settings.nri.in_force();
-        if !settings.enable {
-            return;
-        }
         for container in self.core.registry.all_containers() {
             if matches!(container.state(), model::ContainerState::Exited { .. }) {
                 container.nri.has_ended_before();
@@ -37,6 +34,11 @@ impl Engine {
         if let Err(error) = self.core.nri.start(settings, node) {
             tracing::error!(error = chain(&error), "no plugins are served");
         }
+    }
+
+    /// Takes over other settings of plugins.
+    pub(crate) fn reconfigure_plugins(&self, former: &NriSettings, new: &NriSettings) -> nri::NriResult<()> {
+        if former == new { Ok(()) } else { self.core.nri.apply(new.in_force()) }
     }
 
     /// The plugins, in the order in which they are asked.

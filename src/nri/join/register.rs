@@ -49,7 +49,7 @@ pub(super) async fn wait(
     incoming: &mut mpsc::Receiver<Incoming>,
     installed: Option<Name>,
 ) -> Result<Name, JoinError> {
-    let Some(Incoming { stream, request }) = incoming.recv().await else {
+    let Some(Incoming { stream, request, .. }) = incoming.recv().await else {
         return Err(JoinError::Unregistered(link.ended().await));
     };
     if request.method != "RegisterPlugin" {

@@ -3,6 +3,7 @@
 use crate::api::{UpdateContainersRequest, UpdateContainersResponse};
 use crate::link::Incoming;
 use crate::plugin::Plugin;
+use crate::quiet::Quiet;
 use crate::runtime::Core;
 use crate::ttrpc::{Request, Status, code};
 use prost::Message;
@@ -11,18 +12,25 @@ use tokio::sync::mpsc;
 
 /// Answers one request after the other, until the plugin is gone.
 pub(super) async fn answer(core: Arc<Core>, plugin: Arc<Plugin>, mut incoming: mpsc::Receiver<Incoming>) {
+    let mut quiet = Quiet::default();
     loop {
         let next = tokio::select! {
             next = incoming.recv() => next,
             () = core.stop.cancelled() => return,
         };
-        let Some(Incoming { stream, request }) = next else { return };
-        let result = result(&core, &plugin, &request).await;
+        let Some(Incoming { stream, request, room }) = next else { return };
+        let result = result(&core, &plugin, &request, &mut quiet).await;
         plugin.answer(stream, result).await;
+        drop((request, room));
     }
 }
 
-async fn result(core: &Core, plugin: &Plugin, request: &Request) -> Result<Vec<u8>, Status> {
+async fn result(
+    core: &Core,
+    plugin: &Plugin,
+    request: &Request,
+    quiet: &mut Quiet,
+) -> Result<Vec<u8>, Status> {
     let refuse = |code, message: String| Err(Status { code, message });
     match request.method.as_str() {
         "UpdateContainers" => {}
@@ -33,12 +41,15 @@ async fn result(core: &Core, plugin: &Plugin, request: &Request) -> Result<Vec<u
         Ok(asked) => asked,
         Err(error) => return refuse(code::INVALID_ARGUMENT, error.to_string()),
     };
-    tracing::info!(
-        plugin = plugin.name,
-        updates = asked.update.len(),
-        evictions = asked.evict.len(),
-        "a plugin changes containers"
-    );
+    if let Some(unsaid) = quiet.may_say() {
+        tracing::info!(
+            plugin = plugin.name,
+            updates = asked.update.len(),
+            evictions = asked.evict.len(),
+            unsaid,
+            "a plugin changes containers"
+        );
+    }
     plugin.counters.adjusted("UpdateContainers");
     let failed = core.change(&plugin.name, asked.update, asked.evict).await;
     Ok(UpdateContainersResponse { failed }.encode_to_vec())

@@ -154,3 +154,69 @@ async fn a_thousand_that_come_and_go_leave_nothing() {
     assert_eq!(stage.nri.remembered(), 0);
     stuck.abort();
 }
+
+#[tokio::test]
+async fn long_requests_that_wait_are_no_more_than_a_message() {
+    let stage = Arc::new(Stage::new(|_| {}));
+    let plugin = Arc::new(stage.join(Manner::new("10", "long")).await);
+    *stage.world.slow.lock().unwrap() = Duration::from_millis(500);
+    let request = |bytes: usize| UpdateContainersRequest {
+        update: vec![ContainerUpdate { container_id: "x".repeat(bytes), ..ContainerUpdate::default() }],
+        evict: Vec::new(),
+    };
+    let mut asks = JoinSet::new();
+    for _ in 0..4 {
+        let (plugin, request) = (Arc::clone(&plugin), request(3 << 20));
+        asks.spawn(async move { plugin.update(&request).await.map_err(|error| error.to_string()) });
+    }
+    let answers = asks.join_all().await;
+    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert!((1..=3).contains(&refused.len()), "{} are refused", refused.len());
+    assert!(refused.iter().all(|error| error.contains("too many requests at once")), "{refused:?}");
+    // It is still there, and one is heard that is as long as can be.
+    plugin.update(&request(ttrpc::LIMIT - (1 << 10))).await.unwrap();
+}
+
+#[tokio::test]
+async fn garbage_in_any_phase_is_no_answer() {
+    let asked = [
+        "Configure",
+        "Synchronize",
+        "RunPodSandbox",
+        "CreateContainer",
+        "PostCreateContainer",
+        "UpdateContainer",
+        "StopContainer",
+        "RemovePodSandbox",
+    ];
+    for method in asked {
+        let stage = Stage::new(|_| {});
+        let manner = Manner::new("10", "babbles")
+            .answering(move |call| (call.method == method).then(|| Ok(vec![0xff; 9])));
+        let plugin = Plugin::connect(&stage.socket, manner).await.unwrap();
+        if !matches!(method, "Configure" | "Synchronize") {
+            stage.until(|| stage.nri.plugins().iter().any(|one| one.connected)).await;
+        }
+        let it = || container("c", ContainerState::ContainerRunning);
+        stage.nri.section(Event::RunPodSandbox).run_pod(pod()).await.unwrap();
+        stage.create("c", Duration::ZERO).await.unwrap();
+        let mut update = stage.nri.section(Event::UpdateContainer);
+        update.update_container(pod(), it(), crate::api::LinuxResources::default()).await.unwrap();
+        stage.nri.section(Event::StopContainer).stop_container(pod(), it()).await.unwrap();
+        stage.nri.section(Event::RemovePodSandbox).remove_pod(pod()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), plugin.ended())
+            .await
+            .unwrap_or_else(|_| panic!("{method}: it stays"));
+    }
+}
+
+#[tokio::test]
+async fn a_validator_that_babbles_has_not_agreed() {
+    let stage = Stage::new(|_| {});
+    let judge = Manner::new("10", "babbles").wanting(&[Event::ValidateContainerAdjustment]);
+    let method = "ValidateContainerAdjustment";
+    let _judge =
+        stage.join(judge.answering(move |call| (call.method == method).then(|| Ok(vec![0xff; 9])))).await;
+    let error = stage.create("c", Duration::ZERO).await.unwrap_err().to_string();
+    assert!(error.contains("10-babbles"), "{error}");
+}

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A plugin as an executable: this program, whose first test below is the plugin where it is started as one.
-fn install(dir: &Path, name: &str, first: &str) {
+pub(super) fn install(dir: &Path, name: &str, first: &str) {
     let (plugins, program) = (dir.join("plugins"), std::env::current_exe().unwrap());
     std::fs::create_dir_all(&plugins).unwrap();
     let script = format!(
@@ -36,11 +36,11 @@ async fn be_a_plugin() {
     std::fs::write(dir.join("events"), format!("{:?}", plugin.events())).unwrap();
 }
 
-fn read(stage: &Stage, file: &str) -> String {
+pub(super) fn read(stage: &Stage, file: &str) -> String {
     std::fs::read_to_string(stage._dir.path().join(file)).unwrap_or_default()
 }
 
-fn of(stage: &Stage, name: &str) -> Option<crate::PluginStatus> {
+pub(super) fn of(stage: &Stage, name: &str) -> Option<crate::PluginStatus> {
     stage.nri.plugins().into_iter().find(|plugin| plugin.name == name)
 }
 

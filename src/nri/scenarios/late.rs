@@ -144,3 +144,23 @@ async fn other_changes_are_told_late_where_they_are_news() {
     ]);
     assert_eq!(plugin.events(), expected);
 }
+
+#[tokio::test]
+async fn an_end_between_the_joining_and_what_is_told_of_it_is_told_once() {
+    let stage = Stage::new(|_| {});
+    let it = |state| container("c", state);
+    stage.world.containers.lock().unwrap().push(it(ContainerState::ContainerRunning));
+    *stage.world.slow.lock().unwrap() = Duration::from_millis(300);
+    let plugin = Plugin::connect(&stage.socket, Manner::new("10", "joins")).await.unwrap();
+    stage.until(|| !stage.nri.plugins().is_empty()).await;
+    // It is among those that are asked, and has not been told of anything yet.
+    let mut section = stage.nri.section(Event::StopContainer);
+    *stage.world.containers.lock().unwrap() = vec![it(ContainerState::ContainerStopped)];
+    section.stop_container(pod(), it(ContainerState::ContainerStopped)).await.unwrap();
+    assert_eq!(plugin.synchronized().1, ["c"]);
+    assert_eq!(plugin.events(), []);
+    // Of others it hears.
+    let other = container("d", ContainerState::ContainerStopped);
+    stage.nri.section(Event::StopContainer).stop_container(pod(), other).await.unwrap();
+    assert_eq!(plugin.events(), events(&[("StopContainer", "d")]));
+}

@@ -6,6 +6,7 @@ mod failures;
 mod installed;
 mod late;
 mod life;
+mod reload;
 mod socket;
 
 use crate::api::{Container, ContainerEviction, ContainerState, ContainerUpdate, Event, PodSandbox};
@@ -25,11 +26,22 @@ struct World {
     containers: Mutex<Vec<Container>>,
     updates: Mutex<Vec<(String, ContainerUpdate)>>,
     evictions: Mutex<Vec<String>>,
+    /// Before it says what is there, and before it changes something.
+    slow: Mutex<Duration>,
+}
+
+impl World {
+    fn slow(&self) -> Duration {
+        *self.slow.lock().unwrap()
+    }
 }
 
 impl Node for World {
     fn snapshot(&self) -> Reply<'_, (Vec<PodSandbox>, Vec<Container>)> {
-        Box::pin(async { (vec![pod()], self.containers.lock().unwrap().clone()) })
+        Box::pin(async {
+            tokio::time::sleep(self.slow()).await;
+            (vec![pod()], self.containers.lock().unwrap().clone())
+        })
     }
 
     fn update<'a>(
@@ -41,7 +53,10 @@ impl Node for World {
             updates.into_iter().partition(|update| !update.container_id.starts_with("missing"));
         let there: Vec<ContainerUpdate> = there;
         self.updates.lock().unwrap().extend(there.into_iter().map(|update| (plugin.to_owned(), update)));
-        Box::pin(async { missing })
+        Box::pin(async move {
+            tokio::time::sleep(self.slow()).await;
+            missing
+        })
     }
 
     fn evict<'a>(&'a self, _: &'a str, evictions: Vec<ContainerEviction>) -> Reply<'a, ()> {
@@ -68,6 +83,7 @@ struct Stage {
     nri: Nri,
     world: Arc<World>,
     socket: PathBuf,
+    settings: Settings,
     _dir: tempfile::TempDir,
 }
 
@@ -90,8 +106,15 @@ impl Stage {
         change(&mut settings);
         let (nri, world) = (Nri::new(), Arc::<World>::default());
         let node: Arc<dyn Node> = Arc::clone(&world) as _;
-        nri.start(settings, node).unwrap();
-        Self { nri, world, socket, _dir: dir }
+        nri.start(settings.clone(), node).unwrap();
+        Self { nri, world, socket, settings, _dir: dir }
+    }
+
+    /// Takes other settings than those of the start.
+    fn change(&self, change: impl FnOnce(&mut Settings)) -> NriResult<()> {
+        let mut settings = self.settings.clone();
+        change(&mut settings);
+        self.nri.apply(settings)
     }
 
     async fn join(&self, manner: Manner) -> Plugin {

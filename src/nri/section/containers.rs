@@ -184,6 +184,10 @@ impl Section {
             if !plugin.wants(event) || !plugin.is_ready().await {
                 continue;
             }
+            // It joined between the end and this.
+            if plugin.knows_the_end_of(&container.id) {
+                continue;
+            }
             let reply: Option<StopContainerResponse> =
                 plugin.ask((event, subject), payload.clone(), timeout).await?;
             if let Some(reply) = reply {
