@@ -109,6 +109,9 @@ fn every_query_of_the_dashboard_has_data() {
     let failed = world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         cri.pull(BUSYBOX, None).await.unwrap();
+        let socket = Path::new("/var/run/nri/nri.sock");
+        let _plugin =
+            nri::testing::Plugin::join(socket, nri::testing::Manner::new("10", "sees")).await.unwrap();
         let config = world.pod("dashboard").unwrap();
         let pod = cri.run_pod(&config).await.unwrap();
         let ends = cri.create(&pod, &shell("ends", BUSYBOX, "exit 3"), &config).await.unwrap();

@@ -11,6 +11,7 @@ mod host;
 mod inhabitants;
 mod live;
 mod orders;
+mod plugins;
 mod pods;
 mod recover;
 mod removal;
