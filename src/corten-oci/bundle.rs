@@ -11,7 +11,7 @@ pub(crate) fn load(bundle: &Path) -> Result<(PathBuf, Spec)> {
     let bundle = bundle.canonicalize().map_err(Error::io("find bundle", bundle))?;
     let file = bundle.join("config.json");
     let text = std::fs::read(&file).map_err(Error::io("read", &file))?;
-    let mut spec: Spec = serde_json::from_slice(&text).map_err(Error::json(&file))?;
+    let mut spec: Spec = oci::json::read(&text).map_err(Error::json(&file))?;
     let root = spec.root_mut().as_mut().ok_or_else(|| Error::invalid("root", "is missing"))?;
     let path = bundle.join(root.path());
     let path = path.canonicalize().map_err(Error::io("find root", &path))?;

@@ -42,7 +42,6 @@ pub(crate) fn spec(spec: &Spec) -> Result<()> {
     let given = |present: bool, field: &str| refuse(field, present);
     given(linux.net_devices().as_ref().is_some_and(|list| !list.is_empty()), "linux.netDevices")?;
     given(linux.intel_rdt().is_some(), "linux.intelRdt")?;
-    given(linux.memory_policy().is_some(), "linux.memoryPolicy")?;
     given(linux.personality().is_some(), "linux.personality")?;
     given(linux.time_offsets().as_ref().is_some_and(|list| !list.is_empty()), "linux.timeOffsets")?;
     given(linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()), "linux.mountLabel")?;
@@ -103,8 +102,6 @@ pub(crate) fn process(process: &Process) -> Result<()> {
     if !process.cwd().is_absolute() {
         return Err(Error::invalid("process.cwd", "is not an absolute path"));
     }
-    refuse("process.scheduler", process.scheduler().is_some())?;
-    refuse("process.ioPriority", process.io_priority().is_some())?;
     refuse("process.execCPUAffinity", process.exec_cpu_affinity().is_some())?;
     let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
     if named(process.apparmor_profile()) && !has_apparmor() {

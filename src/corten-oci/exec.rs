@@ -74,6 +74,7 @@ pub(crate) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<u8> {
 
 fn plan(host: &Host, record: &Record, spec: &Spec, preserved: u32) -> Result<ExecPlan> {
     let mut process = oci::plan::process(spec)?;
+    process.scheduler = process.scheduler.filter(wire::plan::SchedulerPlan::is_inherited);
     let mut cgroup = host.joined(&record.cgroup()?);
     cgroup.v2 = cgroup
         .v2
@@ -243,7 +244,7 @@ fn process(args: &args::Exec, spec: &Spec) -> Result<Process> {
 
 fn read(path: &Path) -> Result<Process> {
     let text = std::fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&text).map_err(Error::json(path))
+    oci::json::read(&text).map_err(Error::json(path))
 }
 
 fn user(args: &args::Exec, own: &User) -> Result<User> {

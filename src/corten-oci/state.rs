@@ -157,7 +157,7 @@ impl Dir {
     /// Keeps the record and the configuration.
     pub(crate) fn write(&self, record: &Record, spec: &Spec) -> Result<()> {
         let file = self.path.join("config.json");
-        let text = serde_json::to_vec(spec).map_err(Error::json(&file))?;
+        let text = oci::json::write(spec).map_err(Error::json(&file))?;
         sys::fs::write_atomic(&file, &text, 0o600)?;
         let file = self.path.join("state.json");
         let text = serde_json::to_vec(record).map_err(Error::json(&file))?;
@@ -168,7 +168,7 @@ impl Dir {
     pub(crate) fn spec(&self) -> Result<Spec> {
         let file = self.path.join("config.json");
         let text = fs::read(&file).map_err(Error::io("read", &file))?;
-        serde_json::from_slice(&text).map_err(Error::json(&file))
+        oci::json::read(&text).map_err(Error::json(&file))
     }
 
     /// Runs something with a short path of the socket by which the container is started: addresses hold 108 bytes.

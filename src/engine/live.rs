@@ -25,7 +25,7 @@ pub(crate) struct Live {
     /// Classes of block I/O and of cache, by name.
     pub(crate) classes: Arc<oci::classes::Classes>,
     /// What changes specs between request and plan, in its order: first the devices of vendors, so that whoever follows
-    /// sees them.
+    /// sees them, then the classes that annotations ask for.
     pub(crate) adjusters: Arc<oci::adjust::Adjusters>,
     pub(crate) handlers: Arc<Handlers>,
 }
@@ -49,8 +49,11 @@ impl Live {
             Some(former) => former.devices.clone(),
             None => Arc::new(settings.devices()),
         };
-        let adjusters = Arc::new(oci::adjust::Adjusters::new(vec![Box::new(devices.clone())]));
-        let classes = Arc::new(oci::classes::Classes::read(None)?);
+        let asked = settings.clone();
+        let classes = Arc::new(blocking("reading classes", move || asked.classes()).await?);
+        let adjusters: Vec<Box<dyn oci::adjust::Adjuster>> =
+            vec![Box::new(devices.clone()), Box::new(classes.clone())];
+        let adjusters = Arc::new(oci::adjust::Adjusters::new(adjusters));
         let default_sysctls = match same(|former, new| former.default_sysctls == new.default_sysctls) {
             Some(former) => former.default_sysctls.clone(),
             None => try_sysctls(settings.clone()).await?,

@@ -252,7 +252,7 @@ pub(crate) fn save<T: Record>(path: &Path, id: &str, record: &T) -> Result<Vec<u
 
 /// Writes a document for others, as [`save`] does.
 pub(crate) fn write<T: Serialize>(path: &Path, id: &str, document: &T) -> Result<(), EngineError> {
-    replace(path, &serde_json::to_vec(document).map_err(refused(id))?)
+    replace(path, &oci::json::write(document).map_err(refused(id))?)
 }
 
 fn refused(id: &str) -> impl FnOnce(serde_json::Error) -> EngineError {
@@ -277,7 +277,7 @@ pub(crate) fn load<T: Record>(path: &Path) -> Option<T> {
 
 /// Reads a document of [`write`], as [`load`] does.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    read_as(path, |bytes| serde_json::from_slice(bytes))
+    read_as(path, |bytes| oci::json::read(bytes))
 }
 
 fn read_as<T, E: std::fmt::Display>(path: &Path, decode: impl Fn(&[u8]) -> Result<T, E>) -> Option<T> {

@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::handlers::HandlerSettings;
 use crate::nri::NriSettings;
+use oci::classes::{Classes, Kind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,6 +52,15 @@ pub struct Settings {
     pub rlimits: BTreeMap<String, String>,
     /// Directories with descriptions of devices (Container Device Interface); a later one goes before an earlier one.
     pub cdi_spec_dirs: Vec<PathBuf>,
+    /// The file that describes classes of block I/O; empty: there are none.
+    pub blockio_config_file: PathBuf,
+    /// A class of block I/O that is asked for while there is no such file is passed over instead of being refused.
+    pub ignore_blockio_not_enabled_errors: bool,
+    /// A class of cache that is asked for on a host without them is passed over instead of being refused.
+    pub ignore_rdt_not_enabled_errors: bool,
+    /// Where the kernel's groups for cache and memory bandwidth are; no setting of the configuration.
+    #[serde(skip)]
+    pub resctrl: PathBuf,
     /// Nodes of requested devices belong to the user and group of the container's security context, where it names
     /// some by number, instead of their owners on the host.
     pub device_ownership_from_security_context: bool,
@@ -104,6 +114,10 @@ impl Default for Settings {
             .into(),
             rlimits: [("nofile".to_owned(), "1024:524288".to_owned())].into(),
             cdi_spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
+            blockio_config_file: PathBuf::new(),
+            ignore_blockio_not_enabled_errors: false,
+            ignore_rdt_not_enabled_errors: false,
+            resctrl: oci::classes::RESCTRL.into(),
             device_ownership_from_security_context: false,
             pids_limit: 0,
             seccomp_default: false,
@@ -201,6 +215,17 @@ impl Settings {
             device_ownership: self.device_ownership_from_security_context,
             ..oci::spec::Settings::default()
         })
+    }
+
+    /// The classes of the node. Blocks where there is a file of them.
+    pub(crate) fn classes(&self) -> Result<Classes, EngineError> {
+        let file = Some(self.blockio_config_file.as_path()).filter(|file| !file.as_os_str().is_empty());
+        let classes = Classes::read(file, &self.resctrl)?;
+        let passed_over = [
+            (self.ignore_blockio_not_enabled_errors, Kind::BlockIo),
+            (self.ignore_rdt_not_enabled_errors, Kind::Rdt),
+        ];
+        Ok(classes.passing_over(passed_over.iter().filter(|(is, _)| *is).map(|(_, kind)| *kind).collect()))
     }
 
     /// The devices of vendors.

@@ -10,7 +10,7 @@ use wire::plan::ProcessPlan;
 
 use crate::agent::Handing;
 use crate::birth::{Birth, Ending};
-use crate::{Failure, interpreter};
+use crate::{Failure, interpreter, schedule};
 
 const DEFAULT_UMASK: u32 = 0o022;
 /// `CAP_SYS_ADMIN`.
@@ -45,6 +45,7 @@ pub(super) fn become_program(plan: &ProcessPlan, ending: &Ending<'_>) -> ! {
 /// PID namespace.
 fn make_ready(plan: &ProcessPlan, ending: &Ending<'_>) -> Result<(), Failure> {
     process::set_umask(plan.umask.unwrap_or(DEFAULT_UMASK));
+    schedule::apply(plan, ending.birth.is_some())?;
     for (resource, soft, hard) in &plan.rlimits {
         process::set_limit(*resource, *soft, *hard)?;
     }

@@ -25,6 +25,7 @@ mod pause;
 mod pids;
 pub mod room;
 mod rootfs;
+mod schedule;
 mod userns;
 
 use std::os::fd::BorrowedFd;
@@ -104,6 +105,9 @@ fn join_cgroups(plan: &CgroupPlan, joined_v2: bool) -> Result<(), Failure> {
     }
     if let (Some(dir), false) = (&plan.v2, joined_v2) {
         sys::cgroup::join_self(fd::as_path(dir), "cgroup.procs")?;
+    }
+    if let Some(dir) = &plan.resctrl {
+        sys::cgroup::join_self(fd::as_path(dir), "tasks").context("join the class of cache", dir)?;
     }
     Ok(())
 }

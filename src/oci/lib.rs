@@ -14,6 +14,7 @@ mod copy_up;
 pub mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod json;
 pub mod plan;
 pub mod rlimits;
 pub mod rootfs;

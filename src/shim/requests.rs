@@ -26,6 +26,10 @@ const FEATURES: Features = Features::of(&[
     Feature::AppArmor,
     Feature::Selinux,
     Feature::TerminalSizes,
+    Feature::IoPriorities,
+    Feature::Schedulers,
+    Feature::MemoryPolicies,
+    Feature::CacheClasses,
 ]);
 
 /// An error reply.

@@ -31,6 +31,7 @@ pub mod probe;
 pub mod process;
 pub mod regular;
 pub mod resolve;
+pub mod schedule;
 pub mod shim_spawn;
 pub mod socket;
 pub mod sync;

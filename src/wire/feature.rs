@@ -55,6 +55,14 @@ features! {
     Selinux = 10, "apply SELinux labels";
     /// The size of a terminal before its program runs.
     TerminalSizes = 11, "give a terminal its size from the beginning";
+    /// Turns at disks.
+    IoPriorities = 12, "set I/O priorities";
+    /// Turns on CPUs.
+    Schedulers = 13, "set schedulers";
+    /// Nodes of memory.
+    MemoryPolicies = 14, "set memory policies";
+    /// Groups of the resctrl filesystem.
+    CacheClasses = 15, "join classes of cache";
 }
 
 /// A set of features.

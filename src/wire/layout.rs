@@ -4,8 +4,9 @@ use crate::codec::{Codec, DecodeError, Reader, put_structure};
 use crate::feature::Features;
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request, Streams};
 use crate::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MountPlan,
-    MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MemoryPolicyPlan,
+    MountPlan, MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SchedulerPlan,
+    SeccompAgent, Stdio,
 };
 
 /// A structure: its fields in order, behind their length. Fields behind `+` each belong to a feature
@@ -124,7 +125,7 @@ structure!(RuntimePlan { create, start, directory, pid_file, console, user_names
 structure!(IdMap { inside, outside, count });
 structure!(IdMaps { uids, gids });
 variants!(PidNamespace { 0 = New, 1 = Host, 2 = Pod, 3 = Container(id) });
-structure!(CgroupPlan { v1, v2, oom, kill });
+structure!(CgroupPlan { v1, v2, oom, kill + resctrl });
 structure!(RootfsPlan { layers, upper, work, mountpoint, readonly, propagation + directory + label });
 variants!(MountSource { 0 = Filesystem { fstype, source, data }, 1 = Bind { path, recursive }, 2 = Cgroup, 3 = Overlay { layers + label } });
 structure!(MountPlan { target, source, attributes, propagation + idmap + idmap_recursive + cleared + deep_attributes + deep_cleared });
@@ -150,7 +151,12 @@ structure!(ProcessPlan {
     + seccomp_agent
     + apparmor
     + selinux
+    + io_priority
+    + scheduler
+    + memory_policy
 });
+structure!(SchedulerPlan { policy, flags, nice, priority, runtime, deadline, period });
+structure!(MemoryPolicyPlan { mode, nodes });
 structure!(SeccompAgent { socket, before_pid, between_pids, after_pids });
 structure!(Stdio { log_path, tty, stdin, stdin_once });
 structure!(SandboxPlan {

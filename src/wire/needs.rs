@@ -2,14 +2,16 @@
 //! field does not compile until it is decided here which feature it belongs to.
 
 use crate::feature::Feature::{
-    AppArmor, DirectoryRoots, Hooks, IdmappedMounts, ImageVolumes, MountFlags, Runtimes, SeccompAgents,
-    Selinux, Streams, TerminalSizes, UserNamespaces,
+    AppArmor, CacheClasses, DirectoryRoots, Hooks, IdmappedMounts, ImageVolumes, IoPriorities,
+    MemoryPolicies, MountFlags, Runtimes, Schedulers, SeccompAgents, Selinux, Streams, TerminalSizes,
+    UserNamespaces,
 };
 use crate::feature::Features;
 use crate::msg::{self, Request};
 use crate::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MountPlan,
-    MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MemoryPolicyPlan,
+    MountPlan, MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SchedulerPlan,
+    SeccompAgent, Stdio,
 };
 
 impl Request {
@@ -135,8 +137,8 @@ impl Needs for PidNamespace {
 
 impl Needs for CgroupPlan {
     fn needs(&self) -> Features {
-        let Self { v1: _, v2: _, oom: _, kill: _ } = self;
-        Features::NONE
+        let Self { v1: _, v2: _, oom: _, kill: _, resctrl } = self;
+        Features::when(resctrl.is_some(), CacheClasses)
     }
 }
 
@@ -219,11 +221,33 @@ impl Needs for ProcessPlan {
             seccomp_agent,
             apparmor,
             selinux,
+            io_priority,
+            scheduler,
+            memory_policy,
         } = self;
         Features::when(seccomp_agent.is_some(), SeccompAgents)
             | seccomp_agent.needs()
             | Features::when(!apparmor.is_empty(), AppArmor)
             | Features::when(!selinux.is_empty(), Selinux)
+            | Features::when(*io_priority != 0, IoPriorities)
+            | Features::when(scheduler.is_some(), Schedulers)
+            | scheduler.needs()
+            | Features::when(memory_policy.is_some(), MemoryPolicies)
+            | memory_policy.needs()
+    }
+}
+
+impl Needs for SchedulerPlan {
+    fn needs(&self) -> Features {
+        let Self { policy: _, flags: _, nice: _, priority: _, runtime: _, deadline: _, period: _ } = self;
+        Features::NONE
+    }
+}
+
+impl Needs for MemoryPolicyPlan {
+    fn needs(&self) -> Features {
+        let Self { mode: _, nodes: _ } = self;
+        Features::NONE
     }
 }
 

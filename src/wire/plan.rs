@@ -1,6 +1,10 @@
 //! Launch plans: what a pod, a container or a command is to have, with every decision already taken by the daemon.
 //! The shim only carries them out; in which order, its `launch` knows.
 
+mod process;
+
+pub use process::{MemoryPolicyPlan, ProcessPlan, SchedulerPlan, SeccompAgent};
+
 /// A path or argument; the kernel's strings are bytes without NUL.
 pub type Bytes = Vec<u8>;
 
@@ -161,6 +165,8 @@ pub struct CgroupPlan {
     pub oom: Option<Bytes>,
     /// cgroup v1 `freezer` directory or the v2 directory: for killing everything in the container at once.
     pub kill: Option<Bytes>,
+    /// A directory of the kernel's resctrl filesystem, a class of cache: the child writes `0` to its `tasks`.
+    pub resctrl: Option<Bytes>,
 }
 
 /// The root filesystem.
@@ -253,64 +259,6 @@ pub struct DevicePlan {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-}
-
-/// A process: the first of a container, or an exec.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProcessPlan {
-    /// Program and arguments; the program is looked up in the environment's PATH inside the root, as execvp does.
-    pub argv: Vec<Bytes>,
-    /// `NAME=value`.
-    pub env: Vec<Bytes>,
-    /// Absolute; created in the root when absent (containers only).
-    pub cwd: Bytes,
-    /// User.
-    pub uid: u32,
-    /// Primary group.
-    pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-    /// `None`: 0022.
-    pub umask: Option<u32>,
-    /// Bit sets by capability number.
-    pub bounding: u64,
-    /// Bit set.
-    pub effective: u64,
-    /// Bit set.
-    pub permitted: u64,
-    /// Bit set.
-    pub inheritable: u64,
-    /// Bit set.
-    pub ambient: u64,
-    /// `PR_SET_NO_NEW_PRIVS`.
-    pub no_new_privs: bool,
-    /// Clamped and reported where the host forbids it.
-    pub oom_score_adj: Option<i32>,
-    /// (resource, soft, hard) for prlimit(2).
-    pub rlimits: Vec<(u32, u64, u64)>,
-    /// A classic BPF program, an array of `struct sock_filter`; empty: no filter.
-    pub seccomp: Bytes,
-    /// `SECCOMP_FILTER_FLAG_*` for loading it.
-    pub seccomp_flags: u32,
-    /// Whom the filter asks where its action is to ask somebody (`SCMP_ACT_NOTIFY`).
-    pub seccomp_agent: Option<SeccompAgent>,
-    /// The AppArmor profile that exec takes on; empty: none is asked for.
-    pub apparmor: Bytes,
-    /// The SELinux label that exec takes on, also that of keys it makes; empty: none is asked for.
-    pub selinux: Bytes,
-}
-
-/// Who answers for system calls that a filter asks about (runtime spec, `seccomp.listenerPath`).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SeccompAgent {
-    /// The agent's Unix socket on the host.
-    pub socket: Bytes,
-    /// The container process state in JSON, up to the id of the process that loads the filter.
-    pub before_pid: Bytes,
-    /// The same up to the id of the container's first process, where it is that one; else the rest.
-    pub between_pids: Bytes,
-    /// The rest; empty: `between_pids` is.
-    pub after_pids: Bytes,
 }
 
 /// Output and input.

@@ -4,8 +4,9 @@ use crate::feature::{Feature, Features};
 use crate::frame::{self, Body};
 use crate::msg::{ContainerSnapshot, ContainerState, ErrorCode, Event, ExitRecord, Reply, Request, Streams};
 use crate::plan::{
-    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MountPlan,
-    MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SeccompAgent, Stdio,
+    CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, HookPlan, HooksPlan, IdMap, IdMaps, MemoryPolicyPlan,
+    MountPlan, MountSource, PidNamespace, ProcessPlan, RootfsPlan, RuntimePlan, SandboxPlan, SchedulerPlan,
+    SeccompAgent, Stdio,
 };
 
 pub(crate) fn process() -> ProcessPlan {
@@ -35,6 +36,17 @@ pub(crate) fn process() -> ProcessPlan {
         }),
         apparmor: b"corten-default".to_vec(),
         selinux: b"system_u:system_r:container_t:s0:c1,c2".to_vec(),
+        io_priority: 1 << 13 | 4,
+        scheduler: Some(SchedulerPlan {
+            policy: 6,
+            flags: 1,
+            nice: -5,
+            priority: 50,
+            runtime: 1_000_000,
+            deadline: 5_000_000,
+            period: 10_000_000,
+        }),
+        memory_policy: Some(MemoryPolicyPlan { mode: 1 << 15 | 2, nodes: vec![3] }),
     }
 }
 
@@ -51,6 +63,7 @@ pub(crate) fn cgroup() -> CgroupPlan {
         v2: Some(b"/sys/fs/cgroup/unified/x".to_vec()),
         oom: Some(b"/sys/fs/cgroup/memory/x".to_vec()),
         kill: Some(b"/sys/fs/cgroup/freezer/x".to_vec()),
+        resctrl: Some(b"/sys/fs/resctrl/gold".to_vec()),
     }
 }
 

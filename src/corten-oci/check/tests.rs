@@ -31,12 +31,11 @@ fn a_plain_configuration_passes() {
 
 #[test]
 fn what_is_not_done_is_refused_by_name() {
-    let table: [(&str, &str, Value); 12] = [
+    let table: [(&str, &str, Value); 11] = [
         ("ociVersion", "ociVersion", json!("2.0.0")),
         ("ociVersion", "ociVersion", json!("one")),
         ("process.args", "process/args", json!([])),
         ("process.cwd", "process/cwd", json!("tmp")),
-        ("process.scheduler", "process/scheduler", json!({ "policy": "SCHED_IDLE" })),
         ("linux.namespaces", "linux/namespaces", json!([{ "type": "pid" }])),
         ("linux.namespaces", "linux/namespaces", json!([{ "type": "mount" }, { "type": "mount" }])),
         (

@@ -2,7 +2,6 @@
 //! proto default, or an empty message, is unset. Nothing here has a side effect.
 
 pub(crate) mod capability;
-mod classes;
 pub(crate) mod container;
 mod error;
 mod field;

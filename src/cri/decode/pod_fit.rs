@@ -6,7 +6,6 @@ use model::{ContainerConfig, NamespaceMode, Propagation, SandboxConfig};
 
 /// Checks a container against its sandbox: it cannot have more of the host than the pod was made with.
 pub(crate) fn check(container: &ContainerConfig, pod: &SandboxConfig) -> Result<(), DecodeError> {
-    super::classes::check(container, pod)?;
     let config = Field::root("config");
     let linux = config.child("linux");
     let field = linux.child("security_context");

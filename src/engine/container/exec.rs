@@ -130,7 +130,8 @@ impl Containers {
         let _stage = operations::stage("reading its spec");
         blocking("reading a runtime spec", move || {
             let spec = held.read_spec()?;
-            let cgroup = this.core.cgroups.joined(&held.cgroup());
+            let mut cgroup = this.core.cgroups.joined(&held.cgroup());
+            cgroup.resctrl = super::prepare::group(&this.core.live().classes, &spec)?;
             let mut process = oci::plan::process(&spec)?;
             process.seccomp_agent = super::agent(&held, &spec)?;
             Ok(ExecTemplate::new(process, cgroup))

@@ -62,7 +62,7 @@ impl Container {
     pub(crate) fn read_spec(&self) -> Result<oci_spec::runtime::Spec, EngineError> {
         let path = self.pod.files.spec(&self.id);
         let bytes = std::fs::read(&path).map_err(EngineError::io("read", &path))?;
-        serde_json::from_slice(&bytes).map_err(|source| EngineError::Record {
+        oci::json::read(&bytes).map_err(|source| EngineError::Record {
             operation: "decode",
             id: self.id.to_string(),
             source,

@@ -281,6 +281,9 @@ impl Containers {
             },
         )?;
         plan.process.seccomp_agent = super::agent(container, spec)?;
+        if !handler.is_foreign() {
+            plan.cgroup.resctrl = group(&live.classes, spec)?;
+        }
         handler.furnish(Home { id: &container.id, bundle: &container.bundle() }, spec, &mut plan)?;
         Ok(plan)
     }
@@ -305,6 +308,12 @@ fn new_record(draft: &Draft, found: &Found) -> Result<ContainerRecord, EngineErr
         updated: None,
         config: config.clone(),
     })
+}
+
+/// Where the container's processes join their class of cache, as the wire has it.
+pub(super) fn group(classes: &oci::classes::Classes, spec: &Spec) -> Result<Option<Vec<u8>>, EngineError> {
+    let class = spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref());
+    Ok(classes.group(class)?.map(|group| group.into_os_string().into_encoded_bytes()))
 }
 
 pub(crate) fn mount_label(spec: &Spec) -> &str {

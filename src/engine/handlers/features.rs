@@ -16,11 +16,15 @@ pub(crate) struct Features {
     pub(crate) net_devices: bool,
     /// It sets the memory policy of NUMA.
     pub(crate) memory_policy: bool,
+    /// It knows the runtime spec since 1.1, which has schedulers and I/O priorities.
+    pub(crate) turns: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
+    #[serde(default)]
+    oci_version_max: Option<String>,
     #[serde(default)]
     mount_options: Option<Vec<String>>,
     #[serde(default)]
@@ -62,6 +66,13 @@ impl Features {
 
     /// What of a spec a runtime without it would leave out without a word.
     pub(crate) fn lacking(self, spec: &Spec) -> Option<&'static str> {
+        let process = spec.process().as_ref().filter(|_| !self.turns);
+        if process.is_some_and(|process| process.scheduler().is_some()) {
+            return Some("process.scheduler");
+        }
+        if process.is_some_and(|process| process.io_priority().is_some()) {
+            return Some("process.ioPriority");
+        }
         let linux = spec.linux().as_ref()?;
         let devices = linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty());
         if devices && !self.net_devices {
@@ -77,7 +88,9 @@ impl Features {
         let linux = document.linux.unwrap_or_default();
         let idmap = linux.mount_extensions.and_then(|extensions| extensions.idmap);
         let enabled = |extension: Option<Extension>| extension.and_then(|it| it.enabled).unwrap_or(false);
+        let newest = document.oci_version_max.as_deref().and_then(version);
         Self {
+            turns: newest.is_some_and(|newest| newest >= (1, 1)),
             recursive_read_only: has(&document.mount_options, "rro"),
             user_namespaces: has(&linux.namespaces, "user"),
             idmapped_mounts: enabled(idmap),
@@ -88,6 +101,12 @@ impl Features {
                 .is_some_and(|modes| !modes.is_empty()),
         }
     }
+}
+
+/// The first two numbers of a version.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(test)]
@@ -123,6 +142,21 @@ mod tests {
         assert_eq!(older.lacking(&devices), Some("linux.netDevices"));
         assert_eq!(older.lacking(&policy), Some("linux.memoryPolicy"));
         assert_eq!(older.lacking(&spec("{}")), None);
+        let process = |field: &str| -> oci_spec::runtime::Spec {
+            let text = format!(
+                r#"{{"ociVersion":"1.3.0","process":{{"cwd":"/","user":{{"uid":0,"gid":0}},{field}}},"linux":{{}}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let scheduler = process(r#""scheduler":{"policy":"SCHED_BATCH"}"#);
+        let priority = process(r#""ioPriority":{"class":"IOPRIO_CLASS_IDLE","priority":0}"#);
+        for older in [r#"{"ociVersionMax":"1.0.2-dev"}"#, "{}", "no such command"] {
+            let older = Features::parse(older.as_bytes());
+            assert_eq!(older.lacking(&scheduler), Some("process.scheduler"));
+            assert_eq!(older.lacking(&priority), Some("process.ioPriority"));
+        }
+        let newer = Features::parse(br#"{"ociVersionMax":"1.2.0"}"#);
+        assert_eq!((newer.lacking(&scheduler), newer.lacking(&priority)), (None, None));
         let all = r#"{"linux":{"netDevices":{"enabled":true},"memoryPolicy":{"modes":["MPOL_LOCAL"]}}}"#;
         let all = Features::parse(all.as_bytes());
         assert_eq!((all.lacking(&devices), all.lacking(&policy)), (None, None));

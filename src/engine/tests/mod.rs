@@ -3,6 +3,7 @@
 //! each task where it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod classes;
 mod containers;
 mod damage;
 mod figures;

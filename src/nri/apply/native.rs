@@ -7,20 +7,8 @@ use oci_spec::runtime::{LinuxResources, Spec};
 pub(super) fn check(spec: &Spec) -> Result<(), ApplyError> {
     let refuse = |field: &str| Err(ApplyError::refused(field, "is not supported by the native handler"));
     let linux = spec.linux().as_ref();
-    if spec.process().as_ref().is_some_and(|process| process.io_priority().is_some()) {
-        return refuse("linux.io_priority");
-    }
-    if spec.process().as_ref().is_some_and(|process| process.scheduler().is_some()) {
-        return refuse("linux.scheduler");
-    }
-    if linux.is_some_and(|linux| linux.memory_policy().is_some()) {
-        return refuse("linux.memory_policy");
-    }
     if linux.is_some_and(|linux| linux.net_devices().as_ref().is_some_and(|all| !all.is_empty())) {
         return refuse("linux.net_devices");
-    }
-    if linux.is_some_and(|linux| linux.intel_rdt().is_some()) {
-        return refuse("linux.rdt");
     }
     match linux.and_then(|linux| linux.resources().as_ref()).and_then(limit) {
         Some(field) => refuse(&format!("linux.resources.{field}")),

@@ -33,6 +33,7 @@ impl Host {
             v2: self.v2.as_ref().filter(|hierarchy| wanted(hierarchy)).map(dir),
             oom: self.v1_of("memory").map(dir),
             kill: self.v1_of("freezer").map(dir),
+            resctrl: None,
         }
     }
 
@@ -91,6 +92,7 @@ impl Host {
             v2: self.v2.as_ref().and_then(join),
             oom: self.v1_of("memory").map(|memory| bytes(&memory.path(parent.relative()))),
             kill: None,
+            resctrl: None,
         })
     }
 

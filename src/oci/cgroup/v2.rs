@@ -110,7 +110,7 @@ impl Host {
 
 pub(super) fn plan(v2: &Hierarchy, path: &CgroupPath) -> CgroupPlan {
     let dir = bytes(&v2.path(path.relative()));
-    CgroupPlan { v1: Vec::new(), v2: Some(dir.clone()), oom: Some(dir.clone()), kill: Some(dir) }
+    CgroupPlan { v2: Some(dir.clone()), oom: Some(dir.clone()), kill: Some(dir), ..CgroupPlan::default() }
 }
 
 fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {

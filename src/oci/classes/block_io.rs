@@ -9,12 +9,11 @@ use oci_spec::runtime::{
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A file, checked.
 #[derive(Debug)]
 pub(super) struct File {
-    pub(super) path: PathBuf,
     classes: BTreeMap<String, Vec<Checked>>,
 }
 
@@ -69,7 +68,7 @@ pub(super) fn parse(path: &Path, text: &str) -> OciResult<File> {
         let checked = checked.map_err(|reason| refuse(format!("class {name:?}: {reason}")))?;
         classes.insert(name, checked);
     }
-    Ok(File { path: path.to_path_buf(), classes })
+    Ok(File { classes })
 }
 
 fn check(asked: Parameters) -> Result<Checked, String> {

@@ -5,41 +5,57 @@ mod block_io;
 mod quantity;
 mod rdt;
 
+use crate::adjust::{Adjuster, Subject};
 use crate::error::{OciError, OciResult};
-use oci_spec::runtime::{LinuxBlockIo, LinuxIntelRdt};
+use oci_spec::runtime::{LinuxBlockIo, LinuxIntelRdt, Spec};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// No file of classes is larger.
 const SIZE_LIMIT: u64 = 1 << 20;
 
+/// Where the kernel's groups are.
+pub const RESCTRL: &str = "/sys/fs/resctrl";
+
 /// The classes of a node.
 #[derive(Debug, Default)]
 pub struct Classes {
-    block_io: Option<block_io::File>,
+    /// The file of those of block I/O.
+    block_io: Option<PathBuf>,
     rdt: rdt::Groups,
+    /// Which kinds annotations may ask for where the node has none.
+    passed_over: Vec<Kind>,
 }
 
 impl Classes {
-    /// Reads the file that describes classes of block I/O; without one there are none. Those of cache are the groups
-    /// that the kernel has.
+    /// Those of block I/O that a file describes, as it says when one is asked for; without a file there are none. Those of
+    /// cache are the groups that the kernel has below `resctrl`.
     ///
     /// # Errors
     /// [`OciError::Io`] and [`OciError::Invalid`] with the file, and what is wrong with it.
-    pub fn read(block_io: Option<&Path>) -> OciResult<Self> {
-        let block_io = block_io.map(|path| block_io::parse(path, &text(path)?)).transpose()?;
-        Ok(Self { block_io, rdt: rdt::Groups::of(Path::new(rdt::ROOT)) })
+    pub fn read(block_io: Option<&Path>, resctrl: &Path) -> OciResult<Self> {
+        block_io.map(file).transpose()?;
+        let rdt = rdt::Groups::of(resctrl);
+        Ok(Self { block_io: block_io.map(Path::to_path_buf), rdt, passed_over: Vec::new() })
+    }
+
+    /// The same; what annotations ask for of these kinds is passed over where the node has none.
+    #[must_use]
+    pub fn passing_over(self, kinds: Vec<Kind>) -> Self {
+        Self { passed_over: kinds, ..self }
     }
 
     /// The parameters of a class of block I/O, for the devices that are there now.
     ///
     /// # Errors
-    /// [`OciError::Invalid`] for a class that nobody describes.
+    /// [`OciError::Invalid`] for a class that nobody describes, and as [`Classes::read`].
     pub fn block_io(&self, class: &str) -> OciResult<LinuxBlockIo> {
         let refuse = |reason: String| OciError::invalid("block I/O class", reason);
-        let file = self.block_io.as_ref();
-        let file = file.ok_or_else(|| refuse(format!("{class:?}: no file of classes is set")))?;
-        file.class(class)?.ok_or_else(|| refuse(format!("{class:?} is not in {}", file.path.display())))
+        let path = self.block_io.as_deref();
+        let path = path.ok_or_else(|| {
+            refuse(format!("{class:?}: runtime.blockio_config_file names no file of classes"))
+        })?;
+        file(path)?.class(class)?.ok_or_else(|| refuse(format!("{class:?} is not in {}", path.display())))
     }
 
     /// A class of cache and memory bandwidth.
@@ -66,6 +82,46 @@ impl Classes {
     pub fn group(&self, class: Option<&LinuxIntelRdt>) -> OciResult<Option<PathBuf>> {
         class.map(|class| self.rdt.join(class)).transpose()
     }
+
+    /// The node has classes of a kind.
+    fn has(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::BlockIo => self.block_io.is_some(),
+            Kind::Rdt => self.check_resctrl().is_ok(),
+        }
+    }
+}
+
+/// Containers get the classes that annotations ask for.
+impl Adjuster for Classes {
+    fn name(&self) -> &'static str {
+        "classes of annotations"
+    }
+
+    fn adjust(&self, spec: &mut Spec, subject: &Subject<'_>) -> OciResult<()> {
+        let container = (subject.container.metadata.name.as_str(), &subject.container.annotations);
+        for kind in [Kind::BlockIo, Kind::Rdt] {
+            let Some(class) = asked(kind, container, &subject.sandbox.annotations) else { continue };
+            if self.passed_over.contains(&kind) && !self.has(kind) {
+                continue;
+            }
+            let linux = spec.linux_mut().get_or_insert_default();
+            match kind {
+                Kind::BlockIo => {
+                    let parameters = self.block_io(class)?;
+                    linux.resources_mut().get_or_insert_default().set_block_io(Some(parameters));
+                }
+                Kind::Rdt => {
+                    linux.set_intel_rdt(Some(self.rdt(class)?));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn file(path: &Path) -> OciResult<block_io::File> {
+    block_io::parse(path, &text(path)?)
 }
 
 /// What pods ask for in annotations.

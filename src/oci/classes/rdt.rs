@@ -4,9 +4,6 @@ use crate::error::{OciError, OciResult};
 use oci_spec::runtime::LinuxIntelRdt;
 use std::path::{Path, PathBuf};
 
-/// Where the filesystem is mounted.
-pub(super) const ROOT: &str = "/sys/fs/resctrl";
-
 /// Directories in it that are no groups.
 const RESERVED: [&str; 5] = [".", "..", "info", "mon_groups", "mon_data"];
 

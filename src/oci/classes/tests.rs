@@ -24,18 +24,31 @@ fn quantities_are_kubernetes_own() {
     }
 }
 
-fn read(text: &str) -> OciResult<Classes> {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("blockio.yaml");
-    std::fs::write(&path, text).unwrap();
-    Classes::read(Some(&path))
+/// The file is read again when a class is asked for.
+struct Read {
+    dir: tempfile::TempDir,
+    classes: OciResult<Classes>,
+}
+
+impl Read {
+    fn new(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("blockio.yaml");
+        std::fs::write(&path, text).unwrap();
+        let classes = Classes::read(Some(&path), &dir.path().join("resctrl"));
+        Self { dir, classes }
+    }
+
+    fn classes(&self) -> &Classes {
+        self.classes.as_ref().unwrap()
+    }
 }
 
 #[test]
 fn a_class_of_block_i_o_is_what_its_file_says() {
-    let classes =
-        read("Classes:\n  slow:\n  - Weight: 80\n  - Devices: [/dev/null]\n    ThrottleReadBps: 50M\n");
-    let classes = classes.unwrap();
+    let read =
+        Read::new("Classes:\n  slow:\n  - Weight: 80\n  - Devices: [/dev/null]\n    ThrottleReadBps: 50M\n");
+    let classes = read.classes();
     // A character device is none that blocks come from.
     let slow = classes.block_io("slow").unwrap();
     assert_eq!((slow.weight(), slow.throttle_read_bps_device().as_ref()), (Some(80), None));
@@ -45,7 +58,7 @@ fn a_class_of_block_i_o_is_what_its_file_says() {
         "{error}"
     );
     let error = Classes::default().block_io("slow").unwrap_err().to_string();
-    assert_eq!(error, "block I/O class: \"slow\": no file of classes is set");
+    assert_eq!(error, "block I/O class: \"slow\": runtime.blockio_config_file names no file of classes");
 }
 
 #[test]
@@ -55,10 +68,10 @@ fn the_last_word_about_a_device_counts() {
         return need::skip(need::Need::Kernel, "no block device");
     };
     let disk = disk.display();
-    let classes = read(&format!(
+    let read = Read::new(&format!(
         "Classes:\n  c:\n  - Devices: [{disk}]\n    ThrottleReadBps: 1k\n    ThrottleWriteIOPS: \"2\"\n  - Devices: [{disk}]\n    ThrottleReadBps: 3\n    Weight: 90\n"
     ));
-    let class = classes.unwrap().block_io("c").unwrap();
+    let class = read.classes().block_io("c").unwrap();
     let rates = class.throttle_read_bps_device().clone().unwrap();
     assert_eq!(rates.iter().map(oci_spec::runtime::LinuxThrottleDevice::rate).collect::<Vec<_>>(), [3]);
     assert_eq!(class.throttle_write_iops_device().as_ref().unwrap()[0].rate(), 2);
@@ -75,7 +88,7 @@ fn a_file_that_cannot_be_kept_is_refused_with_the_class() {
         ("Classes: {a: [{Wait: 5}]}", "unknown field"),
         ("classes", "blockio.yaml: "),
     ] {
-        let error = read(text).unwrap_err().to_string();
+        let error = Read::new(text).classes.unwrap_err().to_string();
         assert!(error.contains(words), "{text}: {error}");
     }
 }
@@ -122,4 +135,58 @@ fn the_annotation_nearest_to_the_container_counts() {
         assert_eq!(asked(kind, (name, annotations), &pod), class, "{kind:?} {name}");
     }
     assert_eq!(asked(Kind::Rdt, ("main", &none), &none), None);
+}
+
+#[test]
+fn what_the_file_says_when_a_class_is_asked_for_counts() {
+    let read = Read::new("Classes: {a: [{Weight: 80}]}");
+    let weight = || read.classes().block_io("a").map(|class| class.weight());
+    assert_eq!(weight().unwrap(), Some(80));
+    std::fs::write(read.dir.path().join("blockio.yaml"), "Classes: {a: [{Weight: 90}]}").unwrap();
+    assert_eq!(weight().unwrap(), Some(90));
+    std::fs::write(read.dir.path().join("blockio.yaml"), "Classes: {a: [{Weight: 5}]}").unwrap();
+    assert!(weight().unwrap_err().to_string().contains("Weight 5 is not within"));
+}
+
+/// What becomes of a spec where annotations of the pod ask for these classes.
+fn adjusted(classes: &Classes, asked: &[(&str, &str)]) -> OciResult<Spec> {
+    let annotation = |(kind, class): &(&str, &str)| {
+        (format!("{kind}.resources.beta.kubernetes.io/pod"), (*class).to_owned())
+    };
+    let annotations = asked.iter().map(annotation).collect();
+    let sandbox = model::SandboxConfig { annotations, ..model::SandboxConfig::default() };
+    let subject = Subject {
+        sandbox_id: &model::SandboxId::new("pod"),
+        sandbox: &sandbox,
+        container_id: &model::ContainerId::new("container"),
+        container: &model::ContainerConfig::default(),
+    };
+    let mut spec = Spec::default();
+    classes.adjust(&mut spec, &subject).map(|()| spec)
+}
+
+#[test]
+fn annotations_give_classes_or_the_container_is_refused() {
+    let read = Read::new("Classes: {slow: [{Weight: 80}]}");
+    let groups = read.dir.path().join("resctrl");
+    let told = |classes: &Classes, asked: &[(&str, &str)]| adjusted(classes, asked).unwrap_err().to_string();
+    assert!(told(read.classes(), &[("rdt", "gold")]).contains("has no resctrl filesystem"));
+    std::fs::create_dir_all(groups.join("gold")).unwrap();
+    for file in ["schemata", "gold/tasks"] {
+        std::fs::write(groups.join(file), "").unwrap();
+    }
+    let spec = adjusted(read.classes(), &[("blockio", "slow"), ("rdt", "gold")]).unwrap();
+    let linux = spec.linux().as_ref().unwrap();
+    let class = linux.resources().as_ref().unwrap().block_io().as_ref().unwrap();
+    assert_eq!(class.weight(), Some(80));
+    assert_eq!(linux.intel_rdt().as_ref().unwrap().clos_id().as_deref(), Some("gold"));
+    assert_eq!(adjusted(read.classes(), &[]).unwrap(), Spec::default());
+    assert!(told(read.classes(), &[("blockio", "fast")]).contains("\"fast\" is not in "));
+    // Passed over is what the node has no classes of, and not a class that it has not.
+    let none = || Classes::read(None, Path::new("/none")).unwrap();
+    assert!(told(&none(), &[("blockio", "slow")]).contains("runtime.blockio_config_file"));
+    let lenient = none().passing_over(vec![Kind::BlockIo, Kind::Rdt]);
+    assert_eq!(adjusted(&lenient, &[("blockio", "slow"), ("rdt", "gold")]).unwrap(), Spec::default());
+    let known = Classes::read(None, &groups).unwrap().passing_over(vec![Kind::Rdt]);
+    assert!(told(&known, &[("rdt", "silver")]).contains("there is no group"));
 }

@@ -6,6 +6,7 @@ mod ids;
 mod mounts;
 mod process;
 mod sandbox;
+mod schedule;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,9 @@ use model::{Argv, Rootfs};
 use oci_spec::runtime::Spec;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use wire::plan::{Bytes, CgroupPlan, ContainerPlan, ExecPlan, PidNamespace, ProcessPlan, RootfsPlan, Stdio};
+use wire::plan::{
+    Bytes, CgroupPlan, ContainerPlan, ExecPlan, PidNamespace, ProcessPlan, RootfsPlan, SchedulerPlan, Stdio,
+};
 
 /// What a container's plan needs beside its spec.
 #[derive(Debug, Clone)]
@@ -133,15 +136,16 @@ pub struct ExecInputs {
 }
 
 /// The plan of an exec: the container's own process with another program. Take `process` from [`process`] or from
-/// the container's plan.
+/// the container's plan. A scheduler that only the container's first process has is not the command's.
 pub fn exec(process: &ProcessPlan, inputs: ExecInputs) -> ExecPlan {
     let argv = inputs.argv.into_words().into_iter().map(String::into_bytes).collect();
+    let scheduler = process.scheduler.filter(SchedulerPlan::is_inherited);
     ExecPlan {
         runtime: Vec::new(),
         size: (0, 0),
         container: inputs.container,
         cgroup: inputs.cgroup,
-        process: ProcessPlan { argv, ..process.clone() },
+        process: ProcessPlan { argv, scheduler, ..process.clone() },
         timeout_ms: inputs.timeout_ms,
         output_cap: inputs.output_cap,
         drain_ms: inputs.drain_ms,

@@ -2,6 +2,7 @@
 
 use crate::caps::CapSet;
 use crate::error::{OciError, OciResult};
+use crate::plan::schedule;
 use crate::seccomp;
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitType, Spec};
 use sys::process::resource;
@@ -43,6 +44,14 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
         selinux: process.selinux_label().clone().unwrap_or_default().into_bytes(),
         // Who has the bundle adds it.
         seccomp_agent: None,
+        io_priority: schedule::io_priority(process.io_priority().as_ref())?,
+        scheduler: process.scheduler().as_ref().map(schedule::scheduler).transpose()?,
+        memory_policy: spec
+            .linux()
+            .as_ref()
+            .and_then(|linux| linux.memory_policy().as_ref())
+            .map(schedule::memory_policy)
+            .transpose()?,
     })
 }
 

@@ -293,3 +293,55 @@ fn cost_of_a_plan() {
         later[250], later[450]
     );
 }
+
+#[test]
+fn turns_and_nodes_of_memory_are_the_kernels_numbers() {
+    let planned = |process: &str, linux: &str| {
+        let spec: Spec = crate::json::read(
+            format!(
+                r#"{{"ociVersion":"1.3.0","process":{{"cwd":"/","user":{{"uid":0,"gid":0}}{process}}},"linux":{{{linux}}}}}"#
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+        process::process(&spec)
+    };
+    let plain = planned("", "").unwrap();
+    assert_eq!((plain.io_priority, plain.scheduler, plain.memory_policy), (0, None, None));
+    let made = planned(
+        r#","ioPriority":{"class":"IOPRIO_CLASS_BE","priority":6},
+        "scheduler":{"policy":"SCHED_FIFO","priority":50,"flags":["SCHED_FLAG_RESET_ON_FORK","SCHED_FLAG_KEEP_PARAMS"]}"#,
+        r#""memoryPolicy":{"mode":"MPOL_INTERLEAVE","nodes":"0-1,9","flags":["MPOL_F_STATIC_NODES"]}"#,
+    )
+    .unwrap();
+    assert_eq!(made.io_priority, 2 << 13 | 6);
+    let scheduler = SchedulerPlan { policy: 1, priority: 50, flags: 17, ..SchedulerPlan::default() };
+    assert_eq!(made.scheduler, Some(scheduler));
+    let policy = made.memory_policy.clone().unwrap();
+    assert_eq!((policy.mode, policy.nodes), (3 | 1 << 15, vec![3, 2]));
+    // What children do not inherit is the first process's alone.
+    let inputs = |name: &str| ExecInputs {
+        container: String::new(),
+        cgroup: CgroupPlan::default(),
+        argv: model::Argv::new(vec![name.to_owned()]).unwrap(),
+        timeout_ms: 0,
+        output_cap: 0,
+        drain_ms: 0,
+    };
+    let command = exec(&made, inputs("id")).process;
+    assert_eq!((command.scheduler, command.io_priority), (None, made.io_priority));
+    let deadline = r#","scheduler":{"policy":"SCHED_DEADLINE","runtime":1,"deadline":2,"period":3}"#;
+    let deadline = planned(deadline, "").unwrap();
+    let numbers = SchedulerPlan { policy: 6, runtime: 1, deadline: 2, period: 3, ..SchedulerPlan::default() };
+    assert_eq!((deadline.scheduler, exec(&deadline, inputs("id")).process.scheduler), (Some(numbers), None));
+    for (process, linux, words) in [
+        (r#","ioPriority":{"class":"IOPRIO_CLASS_RT","priority":8}"#, "", "ioPriority: priority 8"),
+        (r#","scheduler":{"policy":"SCHED_ISO"}"#, "", "no SCHED_ISO"),
+        (r#","scheduler":{"policy":"SCHED_RR","priority":-1}"#, "", "negative"),
+        (r#","scheduler":{"policy":"SCHED_OTHER","flags":["SCHED_FLAG_UTIL_CLAMP_MIN"]}"#, "", "no values"),
+        ("", r#""memoryPolicy":{"mode":"MPOL_BIND","nodes":"x"}"#, "memoryPolicy: "),
+    ] {
+        let error = planned(process, linux).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}

@@ -50,6 +50,10 @@ pub(crate) fn cases() -> Vec<(Request, &'static [Feature])> {
         (create(|plan| plan.process.seccomp_agent = Some(SeccompAgent::default())), &[SeccompAgents]),
         (create(|plan| plan.process.apparmor = b"p".to_vec()), &[AppArmor]),
         (create(|plan| plan.process.selinux = b"l".to_vec()), &[Selinux]),
+        (create(|plan| plan.cgroup.resctrl = Some(b"/gold".to_vec())), &[CacheClasses]),
+        (create(|plan| plan.process.io_priority = 1 << 13), &[IoPriorities]),
+        (create(|plan| plan.process.scheduler = Some(SchedulerPlan::default())), &[Schedulers]),
+        (create(|plan| plan.process.memory_policy = Some(MemoryPolicyPlan::default())), &[MemoryPolicies]),
         (mount(|mount| mount.idmap = samples::ids()), &[IdmappedMounts]),
         (mount(|mount| mount.idmap_recursive = true), &[IdmappedMounts]),
         (mount(|mount| mount.cleared = 1), &[MountFlags]),
@@ -100,18 +104,27 @@ fn each_field_of_a_feature_needs_it_alone_and_none_is_forgotten() {
 #[test]
 fn what_needs_no_feature_is_asked_of_every_shim() {
     let plain = samples::container();
-    let process =
-        ProcessPlan { seccomp_agent: None, apparmor: Vec::new(), selinux: Vec::new(), ..samples::process() };
+    let process = ProcessPlan {
+        seccomp_agent: None,
+        apparmor: Vec::new(),
+        selinux: Vec::new(),
+        io_priority: 0,
+        scheduler: None,
+        memory_policy: None,
+        ..samples::process()
+    };
+    let cgroup = CgroupPlan { resctrl: None, ..samples::cgroup() };
     let plan = ContainerPlan {
         ids: IdMaps::default(),
         runtime: None,
         hooks: None,
+        cgroup: cgroup.clone(),
         rootfs: RootfsPlan { directory: Vec::new(), label: Vec::new(), ..plain.rootfs.clone() },
         mounts: plain.mounts.get(..1).unwrap_or_default().to_vec(),
         process: process.clone(),
         ..plain
     };
-    let exec = ExecPlan { process, runtime: Vec::new(), size: (0, 0), ..samples::exec() };
+    let exec = ExecPlan { process, cgroup, runtime: Vec::new(), size: (0, 0), ..samples::exec() };
     let id = || "c1".to_owned();
     for request in [
         Request::Hello,

@@ -8,6 +8,7 @@ use crate::import::rule::Rule;
 use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
 
 const OWN: &str = "Corten has a place of its own";
+const RDT: &str = "classes of RDT are the groups of the kernel's resctrl filesystem by name: make them before pods ask for them";
 const PAUSE: &str = "there is no pause image here";
 const PLUGIN: &str = "a part of containerd's that Corten does not have";
 
@@ -107,16 +108,10 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("cri/cdi_spec_dirs", Same("runtime.cdi_spec_dirs")),
     ("cri/drain_exec_sync_io_timeout", Millis("runtime.exec_drain_ms")),
     ("cri/ignore_deprecation_warnings", Void("of containerd's own warnings")),
-    ("cri/ignore_blockio_not_enabled_errors", Void("classes of block I/O are refused")),
-    ("cri/ignore_rdt_not_enabled_errors", Void("classes of RDT are refused")),
-    (
-        "cri/containerd/ignore_blockio_not_enabled_errors",
-        Lost("classes of block I/O are refused with the field's name"),
-    ),
-    (
-        "cri/containerd/ignore_rdt_not_enabled_errors",
-        Lost("classes of RDT are refused with the field's name"),
-    ),
+    ("cri/ignore_blockio_not_enabled_errors", Same("runtime.ignore_blockio_not_enabled_errors")),
+    ("cri/ignore_rdt_not_enabled_errors", Same("runtime.ignore_rdt_not_enabled_errors")),
+    ("cri/containerd/ignore_blockio_not_enabled_errors", Same("runtime.ignore_blockio_not_enabled_errors")),
+    ("cri/containerd/ignore_rdt_not_enabled_errors", Same("runtime.ignore_rdt_not_enabled_errors")),
     ("cri/containerd/default_runtime_name", By(default_runtime)),
     (
         "cri/containerd/default_runtime/**",
@@ -216,10 +211,8 @@ pub(super) const RULES: &[(&str, Rule)] = &[
         LostUnless("/opt/containerd/image-verifier/bin", "verifiers of images are not called"),
     ),
     ("io.containerd.image-verifier.v1.bindir/**", Void("see bin_dir")),
-    (
-        "io.containerd.service.v1.tasks-service/**",
-        Lost("classes of block I/O and RDT are refused with the field's name"),
-    ),
+    ("io.containerd.service.v1.tasks-service/blockio_config_file", Same("runtime.blockio_config_file")),
+    ("io.containerd.service.v1.tasks-service/rdt_config_file", Lost(RDT)),
     (
         "io.containerd.snapshotter.v1.overlayfs/mount_options",
         Lost("overlays are mounted with options of Corten's own"),

@@ -8,6 +8,7 @@ use crate::import::rule::Rule;
 use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
 
 const OWN: &str = "Corten has a place of its own";
+const RDT: &str = "classes of RDT are the groups of the kernel's resctrl filesystem by name: make them before pods ask for them";
 const PAUSE: &str = "there is no pause image here";
 const SIGNATURES: &str = "digests are verified, signatures are not";
 const WIPE: &str = "nothing is wiped after a reboot: images stay, and pods are not ready";
@@ -66,9 +67,9 @@ pub(super) const RULES: &[(&str, Rule)] = &[
         "runtime/apparmor_profile",
         LostUnless("crio-default", "the built-in corten-default is the default; pods name another one"),
     ),
-    ("runtime/blockio_config_file", Lost("classes of block I/O are refused with the field's name")),
-    ("runtime/blockio_reload", Void("no such classes")),
-    ("runtime/rdt_config_file", Lost("classes of RDT are refused with the field's name")),
+    ("runtime/blockio_config_file", Same("runtime.blockio_config_file")),
+    ("runtime/blockio_reload", Void("what the file says when a container is made counts")),
+    ("runtime/rdt_config_file", Lost(RDT)),
     (
         "runtime/irqbalance_config_file",
         Void("only of use with CPU load balancing annotations, which do nothing here"),

@@ -144,7 +144,7 @@ fn limits_that_cannot_be_kept() {
         ),
         (
             LinuxResources { blockio_class: text("slow"), ..Default::default() },
-            "linux.resources.blockio_class: block I/O class: \"slow\": no file",
+            "linux.resources.blockio_class: block I/O class: \"slow\": runtime.blockio_config_file",
         ),
         (
             LinuxResources { rdt_class: text("gold"), ..Default::default() },

@@ -13,6 +13,7 @@ mod life;
 mod logs;
 mod measure;
 mod programs;
+mod schedule;
 mod streams;
 mod succession;
 mod userns;
