@@ -192,6 +192,11 @@ impl PodFiles {
         self.containers().join(format!("{id}.bundle"))
     }
 
+    /// Which devices of the host's network the pod has.
+    pub(crate) fn devices(&self) -> PathBuf {
+        self.0.join("net-devices.json")
+    }
+
     /// Where the shim writes how containers ended.
     pub(crate) fn exits(&self) -> PathBuf {
         self.0.join("exits")

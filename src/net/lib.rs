@@ -13,6 +13,7 @@ mod capabilities;
 mod chain;
 mod conf;
 mod configured;
+mod devices;
 mod error;
 mod exec;
 #[cfg(any(test, feature = "test-support"))]
@@ -41,6 +42,7 @@ mod watch;
 mod tests;
 
 pub use attachment::Attachment;
+pub use devices::Devices;
 pub use error::NetError;
 pub use host::Namespace;
 pub use network::Network;

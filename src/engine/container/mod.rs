@@ -3,6 +3,7 @@
 mod ahead;
 mod attach;
 mod create;
+mod devices;
 mod draft;
 mod exec;
 mod list;
@@ -18,6 +19,7 @@ mod update;
 mod volumes;
 
 pub use attach::{AttachSession, SharedStdin};
+pub(crate) use devices::give_back;
 pub(crate) use draft::Draft;
 pub use exec::ExecOutput;
 pub(crate) use exec::ExecTemplate;

@@ -285,6 +285,9 @@ impl Containers {
             plan.cgroup.resctrl = group(&live.classes, spec)?;
         }
         handler.furnish(Home { id: &container.id, bundle: &container.bundle() }, spec, &mut plan)?;
+        if !handler.is_foreign() {
+            self.take_devices(container, spec)?;
+        }
         Ok(plan)
     }
 }

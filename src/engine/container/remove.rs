@@ -113,8 +113,10 @@ impl Containers {
         Ok(())
     }
 
-    /// Deletes what the handler keeps of a container without processes; few have something. Blocks.
+    /// Gives back devices of a container without processes, and deletes what the handler keeps of it; few have something.
+    /// Blocks.
     pub(crate) fn drop_bundle(&self, pod: &Pod, id: &str) -> Result<(), EngineError> {
+        super::give_back(pod, Some(id))?;
         let bundle = pod.files.bundle(id);
         if !bundle.exists() {
             return Ok(());

@@ -90,7 +90,10 @@ impl Pods {
         failpoint::reach!("engine.release.detached")?;
         let pin = network.netns;
         let node = Arc::clone(&self.core.network);
+        let held = pod.clone();
         blocking("removing a network namespace", move || {
+            // With the namespace the kernel would destroy them, or give them other names.
+            crate::container::give_back(&held, None)?;
             node.remove_namespace(&pin)
                 .map_err(EngineError::sys(format!("remove the network namespace {pin:?}")))?;
             Ok(failpoint::reach!("engine.release.netns")?)

@@ -7,8 +7,10 @@ use oci_spec::runtime::{LinuxResources, Spec};
 pub(super) fn check(spec: &Spec) -> Result<(), ApplyError> {
     let refuse = |field: &str| Err(ApplyError::refused(field, "is not supported by the native handler"));
     let linux = spec.linux().as_ref();
-    if linux.is_some_and(|linux| linux.net_devices().as_ref().is_some_and(|all| !all.is_empty())) {
-        return refuse("linux.net_devices");
+    let devices = linux.and_then(|linux| linux.net_devices().as_ref());
+    let names = devices.into_iter().flatten().flat_map(|(host, device)| [Some(host), device.name().as_ref()]);
+    if names.flatten().any(|name| name.contains('%')) {
+        return refuse("linux.net_devices: a template of a name");
     }
     match linux.and_then(|linux| linux.resources().as_ref()).and_then(limit) {
         Some(field) => refuse(&format!("linux.resources.{field}")),

@@ -17,6 +17,8 @@ const IFA_FLAGS: u16 = 8;
 const IFA_F_NODAD: u8 = 0x02;
 const IFA_F_TENTATIVE: u32 = 0x40;
 const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_PERMANENT: u32 = 0x80;
+const SCOPE_UNIVERSE: u8 = 0;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NUD_STALE: u16 = 0x04;
@@ -41,6 +43,8 @@ pub struct AddressInfo {
     pub tentative: bool,
     /// IPv6: another host has this address.
     pub duplicate: bool,
+    /// Somebody has given it for good, and for all the world.
+    pub lasting: bool,
 }
 
 fn header(w: &mut Writer, address: Address, flags: u8, index: u32) {
@@ -111,7 +115,7 @@ pub fn addresses(replies: &[Reply]) -> Vec<AddressInfo> {
 }
 
 fn read_address(body: &[u8]) -> Option<AddressInfo> {
-    let (prefix, mut flags) = (*body.get(1)?, u32::from(*body.get(2)?));
+    let (prefix, mut flags, scope) = (*body.get(1)?, u32::from(*body.get(2)?), *body.get(3)?);
     let index = read_u32(body.get(4..)?)?;
     let (mut local, mut remote) = (None, None);
     for (kind, value) in attrs(body.get(8..)?) {
@@ -127,6 +131,7 @@ fn read_address(body: &[u8]) -> Option<AddressInfo> {
         address: Address { ip: local.or(remote)?, prefix },
         tentative: flags & IFA_F_TENTATIVE != 0,
         duplicate: flags & IFA_F_DADFAILED != 0,
+        lasting: flags & IFA_F_PERMANENT != 0 && scope == SCOPE_UNIVERSE,
     })
 }
 

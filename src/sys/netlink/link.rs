@@ -199,6 +199,21 @@ impl Batch {
         })
     }
 
+    /// Moves an interface into another network namespace, by another name.
+    pub fn move_link(
+        &mut self,
+        (name, index): (&str, u32),
+        new_name: &str,
+        netns: BorrowedFd<'_>,
+    ) -> &mut Self {
+        let what = format!("{name} as {new_name}");
+        self.message(("move network device", &what), RTM_NEWLINK, ACK, |w| {
+            header(w, 0, index, 0, 0);
+            w.attr_str(IFLA_IFNAME, new_name);
+            w.attr(IFLA_NET_NS_FD, &netns.as_raw_fd().to_ne_bytes());
+        })
+    }
+
     /// Makes an interface promiscuous.
     pub fn set_promiscuous(&mut self, name: &str, index: u32) -> &mut Self {
         self.message(("set promiscuous", name), RTM_NEWLINK, ACK, |w| {

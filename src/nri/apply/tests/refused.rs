@@ -169,3 +169,12 @@ fn what_the_native_handler_takes_from_the_request_alone() {
         refused(asked, true, "the native handler takes it from the request alone");
     }
 }
+
+#[test]
+fn the_native_handler_makes_up_no_names_of_devices() {
+    let device = LinuxNetDevice { name: text("data%d") };
+    let net_devices = [(text("eth7"), device)].into();
+    let asked = linux(LinuxContainerAdjustment { net_devices, ..Default::default() });
+    refused(asked.clone(), true, "linux.net_devices: a template of a name: is not supported");
+    run(asked, false).unwrap();
+}
