@@ -19,6 +19,7 @@ mod lock;
 mod logging;
 mod metrics;
 mod node;
+mod redact;
 mod reload;
 mod serve;
 mod signals;

@@ -7,8 +7,10 @@ use crate::operations::PastView;
 use crate::{Engine, hang};
 use model::{ContainerState, SandboxState};
 use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What is known of a pod or a container.
@@ -192,11 +194,19 @@ fn plugins(pod: &str) -> Vec<String> {
         let environment = read("environ");
         let mut settings = environment.split(|byte| *byte == 0);
         settings.any(|setting| setting == wanted.as_bytes()).then(|| {
-            let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            let program = executed(&read("cmdline"))
+                .unwrap_or_else(|| fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default());
             format!("CNI plugin {} executes (process {pid})", program.display())
         })
     });
     found.collect()
+}
+
+/// The file of a plugin, which has no arguments: that of a script stands behind its interpreter's.
+fn executed(line: &[u8]) -> Option<PathBuf> {
+    let last = line.split(|byte| *byte == 0).rfind(|word| !word.is_empty())?;
+    let path = PathBuf::from(OsStr::from_bytes(last));
+    path.is_absolute().then_some(path)
 }
 
 /// The processes in the cgroups of pods and containers of these ids.

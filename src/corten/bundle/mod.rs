@@ -2,7 +2,6 @@
 //! noted in `notes.txt` and ends nothing. Works without a daemon.
 
 mod parts;
-mod redact;
 
 use crate::config::{self, Config};
 use crate::error::Error;

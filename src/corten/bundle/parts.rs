@@ -1,7 +1,7 @@
 //! The parts of a bundle.
 
-use super::{Part, Sources, redact};
-use crate::{config, status_cli};
+use super::{Part, Sources};
+use crate::{config, redact, status_cli};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};

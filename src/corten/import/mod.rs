@@ -28,13 +28,17 @@ pub(crate) enum ImportError {
         /// Why.
         source: io::Error,
     },
-    /// It is no TOML.
-    #[error("{} is no TOML", path.display())]
+    /// It is no TOML. The line itself may hold a secret.
+    #[error("{}:{line} is no TOML{}: {reason}", path.display(), key.as_ref().map(|key| format!(", at `{key}`")).unwrap_or_default())]
     Syntax {
         /// The file.
         path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The key that is set there, where it can be told.
+        key: Option<String>,
         /// The parser's answer.
-        source: Box<toml::de::Error>,
+        reason: String,
     },
     /// containerd's oldest format, or a newer one.
     #[error("{}: version {version} of containerd's configuration is not known here: `containerd config migrate` makes a newer one of version 1", path.display())]

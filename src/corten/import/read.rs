@@ -107,13 +107,29 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
 fn one(file: &Path) -> Result<Vec<Leaf>, ImportError> {
     let failed = |source| ImportError::Read { path: file.to_owned(), source };
     let text = sys::regular::read_text(file, LONGEST).map_err(failed)?;
-    let wrong = |source| ImportError::Syntax { path: file.to_owned(), source: Box::new(source) };
+    let wrong = |error: toml::de::Error| syntax(file, &text, &error);
     let table = DeTable::parse(&text).map_err(wrong)?;
     let values: toml::Table = toml::from_str(&text).map_err(wrong)?;
     let mut leaves = Vec::new();
     collect(&mut leaves, (file, &text), table.get_ref(), &values, &[]);
     leaves.sort_by_key(|leaf| leaf.line);
     Ok(leaves)
+}
+
+fn syntax(file: &Path, text: &str, error: &toml::de::Error) -> ImportError {
+    let line = line_of(text, error.span().map_or(0, |span| span.start));
+    let is_key =
+        |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_-.\"'".contains(c));
+    let (key, value) = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).unwrap_or_default();
+    // The end of a secret in base64 is none.
+    let key = Some(key.trim()).filter(|key| is_key(key) && !value.trim().trim_matches('=').is_empty());
+    let (path, reason) = (file.to_owned(), error.message().to_owned());
+    ImportError::Syntax { path, line, key: key.map(str::to_owned), reason }
+}
+
+/// The line, from 1, that has a byte.
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
 }
 
 fn collect(
@@ -133,8 +149,7 @@ fn collect(
             collect(leaves, source, below, known, &path);
             continue;
         }
-        let before = source.1.as_bytes().iter().take(key.span().start);
-        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        let line = line_of(source.1, key.span().start);
         leaves.push(Leaf { file: source.0.to_owned(), line, path, value: known.clone() });
     }
 }

@@ -1,7 +1,9 @@
 //! What an import prints.
 
 use super::Verdict;
+use super::read::Leaf;
 use super::rule::{Fate, shown};
+use crate::redact;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,6 +37,14 @@ fn split(key: &str) -> (&str, &str) {
     match quoted {
         Some(at) => (&key[..at], &key[at + 1..]),
         None => key.rsplit_once('.').unwrap_or(("", key)),
+    }
+}
+
+/// The value of a key for a report, which people hand on.
+fn told(leaf: &Leaf) -> String {
+    match leaf.path.iter().any(|part| redact::is_secret(part) || part.contains("header")) {
+        true => redact::REMOVED.to_owned(),
+        false => redact::without_users(&shown(&leaf.value)),
     }
 }
 
@@ -78,7 +88,7 @@ impl Import {
                 Fate::Lost(why) => ("lost", None, Some(why.as_str())),
                 Fate::Void(why) => ("void", None, Some(why.as_str())),
             };
-            let (file, value) = (leaf.file.display().to_string(), shown(&leaf.value));
+            let (file, value) = (leaf.file.display().to_string(), told(leaf));
             Row { file, line: leaf.line, key: leaf.key(), value, fate, setting, why }
         })
     }

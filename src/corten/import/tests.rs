@@ -154,7 +154,33 @@ fn versions_that_are_not_known_and_files_that_are_none() {
     };
     assert!(refused("[plugins.cri]\nsandbox_image = \"x\"\n").contains("version 1 of containerd's"));
     assert!(refused("version = 9\n").contains("version 9"));
-    assert!(refused("version = \n").contains("is no TOML"));
+    assert!(refused("version = \n").contains("config.toml:1 is no TOML"));
+    let said = refused("version = 2\n[registry]\npassword = hunter2\n");
+    assert!(said.contains("config.toml:3 is no TOML, at `password`: "), "{said}");
+    for text in ["token = \"hunter2\n", "password: hunter2\n", "a = \"\"\"\nhunter2==\n", "hunter2\n"] {
+        let said = refused(&format!("version = 2\n{text}"));
+        assert!(said.contains("is no TOML") && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_report_holds_no_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    let text = VERSION_2.replace(
+        "username = \"u\"",
+        "username = \"hunter1\"\npassword = \"hunter2\"\n[plugins.\"io.containerd.grpc.v1.cri\".registry.headers]\nX-Thing = [\"hunter3\"]",
+    );
+    fs::write(&file, text).unwrap();
+    let import = imported(Origin::Containerd, &file);
+    for report in [import.text(), import.json(), import.configuration()] {
+        assert!(!report.contains("hunter"), "{report}");
+    }
+    assert!(import.text().contains("auth.password = (removed): "), "{}", import.text());
+    fs::write(&file, "version = 2\n[proxy_plugins.x]\naddress = \"https://u:hunter2@proxy.example/\"\n")
+        .unwrap();
+    let report = imported(Origin::Containerd, &file).text();
+    assert!(report.contains("https://(removed)@proxy.example/"), "{report}");
 }
 
 /// The settings of crio.conf.5 with the values that it names, and some that a node may have.

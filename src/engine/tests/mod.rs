@@ -6,6 +6,7 @@
 mod classes;
 mod containers;
 mod damage;
+mod explain;
 mod figures;
 mod half_made;
 mod host;

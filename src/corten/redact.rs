@@ -6,12 +6,12 @@ use serde_json::Value;
 const SECRET: [&str; 8] =
     ["token", "password", "passwd", "secret", "auth", "credential", "private_key", "cookie"];
 /// What stands in its place.
-const REMOVED: &str = "(removed)";
+pub(crate) const REMOVED: &str = "(removed)";
 /// Keys of records whose values are the pods' own business; everything with annotations in its name is too.
 const OF_PODS: [&str; 4] = ["envs", "env", "command", "args"];
 
 /// A text of lines `name = value` or `name: value`, as TOML, YAML and headers have them.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let mut in_headers = false;
     let redacted = text.lines().map(|line| {
         let trimmed = line.trim_start();
@@ -49,7 +49,7 @@ fn redact_line(line: &str) -> String {
 }
 
 /// A text whose URLs name no user and no password.
-fn without_users(text: &str) -> String {
+pub(crate) fn without_users(text: &str) -> String {
     let Some((before, after)) = text.split_once("://") else { return text.to_owned() };
     let end = after.find(|c: char| matches!(c, '/' | '"' | '\'' | '?' | '#') || c.is_whitespace());
     let (authority, rest) = after.split_at(end.unwrap_or(after.len()));
@@ -60,7 +60,8 @@ fn without_users(text: &str) -> String {
     format!("{before}://{authority}{}", without_users(rest))
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a setting of this name, or below it, is a secret.
+pub(crate) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('-', "_");
     // Names of files are none.
     let is_place = name.trim_end().ends_with("_file") || name.trim_end().ends_with("_dir");
@@ -68,7 +69,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// A JSON document; what is none is left out.
-pub(super) fn json(bytes: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn json(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     redact(&mut value);
     serde_json::to_vec_pretty(&value).map_err(|error| error.to_string())
