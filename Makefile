@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm test-aarch64 e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -154,6 +154,10 @@ test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor:
 	@e2e/test-vm.sh e2e
 	@e2e/test-vm.sh systemd
 	@e2e/test-vm.sh critest
+
+test-aarch64: ## Static supervisor and pause for aarch64, and unit tests of what asks nothing of a kernel, emulated
+	@e2e/setup.sh aarch64
+	@e2e/aarch64.sh
 
 bench: ## Corten against containerd with runc and against the floor, in one run; prints tables
 	@e2e/setup.sh bench

@@ -14,6 +14,7 @@
 #   e2e/setup.sh cluster  kubelet + etcd, the control plane, kube-proxy, kubectl, CoreDNS, metrics-server, agnhost and helm
 #   e2e/setup.sh suites   cluster + Kubernetes' own tests, and what the stand-ins of their images are made of
 #   e2e/setup.sh nri      run + plugins of others for the Node Resource Interface
+#   e2e/setup.sh aarch64  compiler and emulator of the other architecture
 #   e2e/setup.sh vm       the emulator, and the kernel of the machine that e2e/vm boots
 #
 # Debian packages go through apt-get, Go programs are built once into .cache/ (git-ignored) from the modules in
@@ -284,6 +285,10 @@ for what in "${@:-run}"; do
         run_needs
         nri_plugins
         ;;
+    aarch64)
+        other_target
+        packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+        ;;
     vm)
         packages qemu-system-x86 e2fsprogs kmod cpio apparmor sudo dbus
         guest
@@ -292,6 +297,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, suites, package, nri, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, suites, package, nri, aarch64, vm, fuzz)" ;;
     esac
 done
