@@ -56,13 +56,13 @@ impl Prometheus {
         Ok(values.filter_map(|sample| sample["value"][1].as_str()?.parse().ok()).collect())
     }
 
-    /// Waits until a query has a value that is a number.
-    fn until_it_answers(&self, query: &str) -> Result<(), String> {
+    /// Waits until a query has a value that is a number; its values.
+    fn until_it_answers(&self, query: &str) -> Result<Vec<f64>, String> {
         let end = Instant::now() + PATIENCE;
         loop {
             let answer = self.ask(query);
             if answer.as_ref().is_ok_and(|values| values.iter().any(|value| !value.is_nan())) {
-                return Ok(());
+                return answer;
             }
             if Instant::now() > end {
                 return Err(format!("{query}: {answer:?}"));
@@ -124,8 +124,12 @@ fn every_query_of_the_dashboard_has_data() {
         let command = tokio::spawn(async move { asked.exec(&id, &["sleep", "1000000"], 0).await });
         let queries = queries();
         assert!(queries.len() > 20, "{queries:?}");
-        let failed: Vec<_> =
-            queries.iter().filter_map(|query| prometheus.until_it_answers(query).err()).collect();
+        let answered = |query: &String| {
+            let answer = prometheus.until_it_answers(query);
+            println!("{query}\n    {answer:?}");
+            answer.err()
+        };
+        let failed: Vec<_> = queries.iter().filter_map(answered).collect();
         cri.stop(&goes_on, 0).await.unwrap();
         // It ended with its container.
         let _ = command.await.unwrap();
