@@ -158,6 +158,56 @@ fn images_that_nobody_uses_grow_old_and_go() {
     assert_eq!(lives.lines().count(), 2, "the one that runs, and the one before it: {lives}");
 }
 
+/// The containers of a pod that the runtime knows, dead ones too.
+fn known(cluster: &Cluster, pod: &str) -> Vec<String> {
+    let label = format!("io.kubernetes.pod.name={pod}");
+    let list = cluster.node.world.crictl().unwrap().run(&["ps", "--all", "--quiet", "--label", &label]);
+    list.unwrap().lines().map(str::to_owned).collect()
+}
+
+/// The kubelet keeps one dead container of each that runs again, and those of a pod that has come to its end.
+#[test]
+fn dead_containers_stay_and_go_as_the_kubelet_asks() {
+    let mut options = Options { dns: false, ..Options::new("dead") };
+    options.kubelet = json!({"crashLoopBackOff": {"maxContainerRestartPeriod": "1s"}});
+    let Some(mut cluster) = Cluster::start(&options).unwrap() else { return };
+    let script = "n=$(cat /data/n 2>/dev/null || echo 0); n=$((n + 1)); echo $n >/data/n; echo run $n; \
+        [ $n -gt 4 ] || exit 1; exec sleep 1000000";
+    let mut fails = container("main", script);
+    fails["volumeMounts"] = json!([{"name": "work", "mountPath": "/data"}]);
+    let fails = pod("fails", json!({"containers": [fails], "volumes": [{"name": "work", "emptyDir": {}}]}));
+    cluster.kubectl.create(&[fails, stage::once("ends", "echo the end")]).unwrap();
+    let often = |pod: &Value| (pod["status"]["containerStatuses"][0]["restartCount"] == 4).then_some(());
+    cluster.kubectl.until("four restarts", &["get", "pod/fails"], PATIENCE, often).unwrap();
+    let few = || {
+        std::thread::sleep(Duration::from_millis(300));
+        known(&cluster, "fails").len() == 2
+    };
+    e2e::wait::until("one that runs and one that is dead", PATIENCE, few).unwrap();
+    assert_eq!(cluster.kubectl.run(&["logs", "fails", "--previous"]).unwrap(), "run 4\n");
+
+    // It looks for what nobody needs when it starts, and every minute.
+    let before = (known(&cluster, "fails"), known(&cluster, "ends"));
+    assert_eq!(before.1.len(), 1);
+    cluster.node.kubelet.as_mut().unwrap().restart().unwrap();
+    let ready = |node: &Value| e2e::cluster::condition(node, "Ready").then_some(());
+    cluster.kubectl.until("the node is ready", &["get", "node/node1"], PATIENCE, ready).unwrap();
+    cluster.kubectl.create(&[stage::once("beside", "true")]).unwrap();
+    let done = |pod: &Value| (pod["status"]["phase"] == "Succeeded").then_some(());
+    cluster.kubectl.until("a pod beside", &["get", "pod/beside"], PATIENCE, done).unwrap();
+    assert_eq!((known(&cluster, "fails"), known(&cluster, "ends")), before);
+    assert_eq!(cluster.kubectl.run(&["logs", "ends"]).unwrap(), "the end\n");
+
+    cluster.kubectl.run(&["delete", "pod/fails", "pod/ends", "pod/beside"]).unwrap();
+    let crictl = cluster.node.world.crictl().unwrap();
+    let nothing = || {
+        std::thread::sleep(Duration::from_millis(300));
+        crictl.run(&["pods", "--quiet"]).unwrap().is_empty()
+    };
+    e2e::wait::until("nothing is left with the runtime", PATIENCE, nothing).unwrap();
+    assert_eq!(crictl.run(&["ps", "--all", "--quiet"]).unwrap(), "");
+}
+
 /// The names of images that the node has.
 pub(crate) fn images(cluster: &Cluster) -> Vec<String> {
     let crictl = cluster.node.world.crictl().unwrap();
