@@ -5,6 +5,7 @@
 
 mod figures;
 mod floor;
+mod idle;
 mod kubelet;
 mod load;
 mod nri;
@@ -63,6 +64,8 @@ enum Part {
         #[arg(long)]
         on: Option<PathBuf>,
     },
+    /// Measure what the idle daemon's memory is
+    Idle,
     /// Measure how long Corten takes to tell the usage of many pods
     Stats {
         /// Pods that run meanwhile
@@ -103,6 +106,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
         Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
+        Some(Part::Idle) => idle::measure(LIMIT),
         Some(Part::Stats { pods, workers }) => stats::measure(*pods, *workers, LIMIT),
         Some(Part::Nri { rounds }) => nri::measure(*rounds, LIMIT),
         Some(Part::Cluster { pods, rounds }) => load::measure(pods, *rounds, CLUSTER_LIMIT),

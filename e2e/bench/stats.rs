@@ -1,15 +1,15 @@
 //! Usage: what one answer of ListPodSandboxStats, ListContainerStats and ListPodSandboxMetrics takes while many pods run.
 
 use crate::figures::percentile;
+use crate::idle::alone;
 use crate::subject::Subject;
+use e2e::Error;
 use e2e::client::Cri;
 use e2e::error::Context;
 use e2e::interrupt::end_on_signals;
 use e2e::isolation::Isolation;
-use e2e::network::{self, Network};
 use e2e::registry::Registry;
-use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, image, tools};
+use e2e::runtime::Daemon;
 use std::time::{Duration, Instant};
 
 /// So many answers are measured of each kind, after a first one.
@@ -25,16 +25,7 @@ pub(crate) fn measure(pods: usize, workers: usize, limit: Duration) -> Result<()
     let isolation = Isolation::enter()?;
     end_on_signals(isolation.sweeper(), limit)?;
     let registry = Registry::start(&isolation.directory("registry")?)?;
-    registry.push("busybox", "1", &image::busybox()?)?;
-    let options = Options {
-        kind: Kind::Corten,
-        network: Network::List(network::bridge("1.0.0", "ctb0", "10.90.0.0/16", isolation.root())),
-        mirror: Some(registry.address()),
-        metrics: None,
-        extra: String::new(),
-        programs: tools::dist(),
-    };
-    let daemon = Daemon::start(&isolation.directory("a")?, &options)?;
+    let daemon = alone(&isolation, &registry)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -239,3 +239,8 @@ pub(crate) fn pss(pid: i32) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
+
+/// What `/proc` says of each of a process's mappings.
+pub(crate) fn smaps(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default()
+}
