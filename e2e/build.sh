@@ -18,7 +18,7 @@ CORTEN_COMMIT=${CORTEN_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || ec
 export CORTEN_COMMIT
 # In one call, so that what they depend on is compiled once; e2e/lint.sh holds it to the same features.
 packages=(-p corten -p corten-oci -p cni)
-profile=ship fold=
+profile=ship fold='' linker=()
 if [ "${1:-}" = --quick ]; then profile=release && shift; fi
 [ $# = 0 ] || packages+=(-p e2e)
 programs=()
@@ -28,9 +28,9 @@ export CORTEN_PROFILE=$profile
 # Where the linker is the one that comes with Rust, functions of the same code become one, and those that serve lie together.
 if [ "$profile-$(rustc -vV | sed -n 's/^host: //p')" = ship-x86_64-unknown-linux-gnu ]; then
     fold="-C link-arg=-Wl,--icf=all"
-    export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=$PWD/e2e/order/serving-cc.sh
+    linker+=("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=$PWD/e2e/order/serving-cc.sh")
 fi
-RUSTFLAGS="$RUSTFLAGS $fold" cargo build --profile "$profile" --locked "${packages[@]}" "${programs[@]}"
+env "${linker[@]}" RUSTFLAGS="$RUSTFLAGS $fold" cargo build --profile "$profile" --locked "${packages[@]}" "${programs[@]}"
 # Fixed addresses: relocations would dominate the private memory of so small a program.
 RUSTFLAGS="$RUSTFLAGS -C relocation-model=static -C target-feature=+crt-static" \
     cargo build --locked --profile shim --target "$target" -p shim -p pause
