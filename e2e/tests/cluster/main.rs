@@ -3,6 +3,7 @@
 
 mod chart;
 mod clients;
+mod huge_pages;
 mod lives;
 mod migration;
 mod network;

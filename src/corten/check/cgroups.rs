@@ -41,7 +41,7 @@ fn controllers(cgroups: &HostCgroups) -> Finding {
         return Finding::ok("controllers", WANTED.map(|(name, _)| name).join(", "));
     }
     Finding::warning("controllers", format!("there is no controller {}", missing.join(", ")))
-        .costs("pods with such limits are refused")
+        .costs("pods with such limits are refused; those of huge pages are not kept (hugetlb)")
         .mend("a kernel with it, not switched off by cgroup_disable= or cgroup_no_v1= on its command line")
 }
 

@@ -90,8 +90,8 @@ impl Resources {
         Ok(resources)
     }
 
-    /// The controllers that the limits cannot be kept without, and the request's field that asks for each. Zero
-    /// huge pages need none: without the controller there is nothing to hand out.
+    /// The controllers that the limits cannot be kept without, and the request's field that asks for each. Huge pages need
+    /// none: they are the pool's, out of which nobody gets more than it has, and the peers run such pods too.
     pub(super) fn needs(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let has_cpu = self.cpu_shares.is_some() || self.cpu_quota.is_some_and(|quota| quota > 0);
         [
@@ -107,11 +107,6 @@ impl Resources {
                 "memory",
             ),
             (self.pids_limit.is_some_and(|limit| limit > 0), "pids limit (a setting)", "pids"),
-            (
-                self.hugepages.iter().any(|pages| pages.limit > 0),
-                "linux.resources.hugepage_limits",
-                "hugetlb",
-            ),
         ]
         .into_iter()
         .filter(|(needed, ..)| *needed)

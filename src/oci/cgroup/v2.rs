@@ -147,7 +147,7 @@ fn limit(v2: &Hierarchy, path: &str, resources: &Resources) -> OciResult<()> {
     }
     for HugePages { size, limit } in &resources.hugepages {
         let file = format!("hugetlb.{size}.max");
-        if *limit > 0 || v2.exists(&super::files::under(path, &file)) {
+        if v2.exists(&super::files::under(path, &file)) {
             v2.set(path, &file, limit.to_string())?;
         }
     }

@@ -51,5 +51,13 @@ fn v2_without_limits_or_swap() {
     assert_eq!(read("cpu.max"), "max 100000");
     assert_eq!(read("memory.max"), "100");
     let huge = Resources { hugepages: huge_pages(1), ..Resources::default() };
-    assert!(matches!(host.create(&id, &huge).unwrap_err(), OciError::NoController { .. }));
+    host.create(&id, &huge).unwrap();
+    let files = std::fs::read_dir(dir.path().join("pods/c")).unwrap().flatten();
+    let names: Vec<_> = files.map(|file| file.file_name().into_string().unwrap()).collect();
+    assert!(!names.iter().any(|name| name.starts_with("hugetlb")), "{names:?}");
+    std::fs::write(dir.path().join("cgroup.controllers"), "cpu memory").unwrap();
+    let line = format!("1 0 0:1 / {} rw - cgroup2 cgroup2 rw\n", dir.path().display());
+    let host = Host::from_proc(&line, "0::/\n").unwrap();
+    let many = Resources { pids_limit: Some(7), ..Resources::default() };
+    assert!(matches!(host.create(&id, &many).unwrap_err(), OciError::NoController { .. }));
 }
