@@ -136,22 +136,33 @@ fn print(settings: &[Setting], rounds: usize) {
         all.filter(move |subject| subject.daemon.kind() == kind)
     };
     let value = |subject: &Subject, percent| percentile(&subject.times[POD_START], percent);
-    let base = |kind: Kind| of(kind).next().map_or(0.0, |subject| value(subject, 50));
     println!(
         "\n| pod start, ms, of {rounds} pods | Corten p50 | p95 | added | containerd+runc p50 | p95 | added | ratio |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    let cells = |subject: &Subject| {
+        let without = of(subject.daemon.kind()).next().map_or(0.0, |first| added(subject, first));
+        format!("{:.2} | {:.2} | {without:+.2}", value(subject, 50), value(subject, 95))
+    };
     for (ours, peer) in of(Kind::Corten).zip(of(Kind::Containerd)) {
-        let cells = |subject: &Subject| {
-            let added = value(subject, 50) - base(subject.daemon.kind());
-            format!("{:.2} | {:.2} | {added:+.2}", value(subject, 50), value(subject, 95))
-        };
         let ratio = value(peer, 50) / value(ours, 50);
         println!("| {} | {} | {} | {ratio:.1}x |", ours.name, cells(ours), cells(peer));
     }
-    let added = of(Kind::Corten).nth(1).map_or(0.0, |subject| value(subject, 50) - base(Kind::Corten));
+    let mut ours = of(Kind::Corten);
+    let added = ours.next().zip(ours.next()).map_or(0.0, |(without, with)| added(with, without));
     let met = if added <= BAR { "met" } else { "missed" };
     println!(
         "\nThe bar: a plugin in Rust that subscribes to everything adds {BAR} ms at most. It adds {added:.2}: {met}."
     );
+}
+
+/// Milliseconds that half of the pods took longer than those of the same round beside which no plugin was: so it says something
+/// on a machine that others use, too.
+#[allow(clippy::cast_precision_loss)]
+fn added(with: &Subject, without: &Subject) -> f64 {
+    let pairs = with.times[POD_START].iter().zip(&without.times[POD_START]);
+    let mut differences: Vec<f64> =
+        pairs.map(|(with, without)| (*with as f64 - *without as f64) / 1e6).collect();
+    differences.sort_by(f64::total_cmp);
+    differences.get(differences.len() / 2).copied().unwrap_or_default()
 }
