@@ -34,7 +34,7 @@ impl EngineNode {
         for update in updates {
             if let Err(error) = containers.update_for_plugin(&update).await {
                 if failed.len() < TOLD {
-                    tracing::warn!(
+                    tracing::debug!(
                         plugin,
                         container_id = update.container_id,
                         error = chain(&error),
@@ -45,7 +45,7 @@ impl EngineNode {
             }
         }
         if failed.len() > TOLD {
-            tracing::warn!(plugin, updates = failed.len(), "so many of its updates fail");
+            tracing::debug!(plugin, updates = failed.len(), "so many of its updates fail");
         }
         failed
     }

@@ -111,7 +111,7 @@ impl Containers {
             drop(self.core().reactor.spawn(stop));
         }
         if missing > 0 {
-            tracing::warn!(asked, missing, "a plugin evicts containers that are not there");
+            tracing::debug!(asked, missing, "a plugin evicts containers that are not there");
         }
     }
 }
