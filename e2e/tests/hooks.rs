@@ -18,7 +18,7 @@ fn describe(dir: &Path) {
     let hook = |name: &str, more: &str| {
         let out = dir.display();
         let script = format!(
-            "cat > {out}/{name}.json; grep SigIgn /proc/self/status > {out}/{name}.ignored; readlink /proc/self/ns/net > {out}/{name}.net; echo {name} $(cat /proc/sys/kernel/hostname) >> {out}/order; {more}"
+            "cat > {out}/{name}.json; grep SigIgn /proc/self/status > {out}/{name}.ignored; umask > {out}/{name}.umask; readlink /proc/self/ns/net > {out}/{name}.net; echo {name} $(cat /proc/sys/kernel/hostname) >> {out}/order; {more}"
         );
         json!({ "hookName": name, "path": "/bin/sh", "args": ["sh", "-c", script],
             "env": ["PATH=/usr/bin:/bin"], "timeout": 60 })
@@ -86,7 +86,8 @@ fn runs_hooks(handler: &str) {
         let error = broken.unwrap_err().to_string();
         assert!(error.contains("createContainer hook") && error.contains("no luck"), "{error}");
 
-        let id = cri.create(&pod, &with("main", "widget", "cat /by-hook"), &config).await.unwrap();
+        let script = "cat /by-hook; stat -c %a:%n /dev/null; umask";
+        let id = cri.create(&pod, &with("main", "widget", script), &config).await.unwrap();
         // A runtime is run in the daemon's namespaces, as the native handler's first hooks are.
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
         let order = fs::read_to_string(dir.join("order")).unwrap();
@@ -96,6 +97,7 @@ fn runs_hooks(handler: &str) {
         wait_exited(&cri, &id, SOON).await.unwrap();
         let log = fs::read_to_string(world.log("hooked", "main")).unwrap();
         assert!(log.contains("F made") && log.contains("F started"), "{log}");
+        assert!(log.contains("F 666:/dev/null") && log.contains("F 0022"), "{log}");
         cri.remove(&id).await.unwrap();
         let order = wait_for(dir, "poststop");
         assert_eq!(order.lines().count(), 4, "{order}");
@@ -109,6 +111,8 @@ fn runs_hooks(handler: &str) {
         for hook in ["createRuntime", "createContainer", "poststart", "poststop"] {
             let ignored = fs::read_to_string(dir.join(format!("{hook}.ignored"))).unwrap();
             assert_eq!(ignored, "SigIgn:\t0000000000000000\n", "{hook}");
+            let umask = fs::read_to_string(dir.join(format!("{hook}.umask"))).unwrap();
+            assert_eq!(umask, "0022\n", "{hook}");
         }
         let own = fs::read_link("/proc/thread-self/ns/net").unwrap();
         for (hook, of_host) in

@@ -148,6 +148,8 @@ impl Making<'_> {
         match forked {
             Forked::Parent(child) => Ok(child),
             Forked::Child => {
+                // The modes of device nodes are meant exactly, whoever calls.
+                process::set_umask(0);
                 let steps = Steps { making: self, hooks, pid: Cell::new(0) };
                 let held: Vec<BorrowedFd<'_>> = hooks.iter().map(|fd| fd.as_fd()).collect();
                 let [stdin, stdout, stderr] = &streams;

@@ -69,7 +69,9 @@ fn run_one(hook: &Hook, stage: Stage, state: &[u8]) -> Result<()> {
     };
     let limit = hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     let (args, env) = (owned(hook.args()), owned(hook.env()));
-    let program = sys::hook::Hook { path: hook.path(), args: &args, env: &env, limit, beside: None };
+    // While the container is being made there is no mask.
+    let umask = matches!(stage, Stage::CreateContainer).then_some(sys::hook::UMASK);
+    let program = sys::hook::Hook { path: hook.path(), args: &args, env: &env, limit, beside: None, umask };
     sys::hook::run(&program, state).map_err(|problem| Error::Hook {
         stage: stage.name(),
         path: hook.path().clone(),

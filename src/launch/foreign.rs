@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use sys::fd::{errno, flag, namespace, propagation};
 use sys::process::SingleThread;
-use sys::{SysError, exec, fd, mount, poll, process, resolve, tty};
+use sys::{SysError, exec, fd, hook, mount, poll, process, resolve, tty};
 use wire::plan::{Bytes, ContainerPlan, IdMaps, MountSource, RuntimePlan};
 
 use crate::userns::Mapper;
@@ -87,6 +87,7 @@ fn launch(child: &ForeignChild<'_>) -> Result<Never, Failure> {
     let directory = if child.directory.is_empty() { b"/" } else { child.directory };
     exec::enter_directory(directory).context("enter directory", directory)?;
     poll::reset_signals()?;
+    process::set_umask(hook::UMASK);
     let program = exec::Program::new(child.argv, &[PATH.to_vec()])?;
     Err(failed(child, &program.run()))
 }

@@ -16,6 +16,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::fd::namespace;
 use crate::{SysResult, poll, process, resolve};
 
+/// The file mode creation mask of programs of the host.
+pub const UMASK: u32 = 0o022;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// So often is what a hook has started killed, which may start more meanwhile.
 const KILLS: u32 = 100;
@@ -45,6 +47,8 @@ pub struct Hook<'a> {
     /// A process whose network, IPC, UTS, cgroup and mount namespaces it is run in; `None`: the caller's. It stays in
     /// the caller's PID namespace, which nobody leaves upwards.
     pub beside: Option<i32>,
+    /// Its file mode creation mask; `None`: the caller's.
+    pub umask: Option<u32>,
 }
 
 /// Runs a hook to its end.
@@ -74,7 +78,7 @@ pub fn run(hook: &Hook<'_>, state: &[u8]) -> Result<(), String> {
     let said = stderr.try_clone().map_err(|error| format!("no descriptor for its streams: {error}"))?;
     command.stdin(stdin).stdout(Stdio::null()).stderr(stderr);
     let namespaces = hook.beside.map_or(Ok(Vec::new()), namespaces_of).map_err(|error| error.to_string())?;
-    prepare_exec(&mut command, namespaces);
+    prepare_exec(&mut command, namespaces, hook.umask);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let status = wait(&mut child, hook.limit).map_err(str::to_owned)?;
     if status.success() {
@@ -105,10 +109,11 @@ fn namespaces_of(pid: i32) -> SysResult<Vec<(OwnedFd, i32)>> {
     ENTERED.into_iter().map(open).collect()
 }
 
-/// Namespaces, where there are any, and what the library leaves as it is: signals that are ignored here, or in whoever
+/// Namespaces and the mask, where there are any, and what the library leaves as it is: signals that are ignored here, or in whoever
 /// has started this program.
-fn prepare_exec(command: &mut Command, namespaces: Vec<(OwnedFd, i32)>) {
+fn prepare_exec(command: &mut Command, namespaces: Vec<(OwnedFd, i32)>, umask: Option<u32>) {
     let enter = move || {
+        umask.into_iter().for_each(process::set_umask);
         poll::reset_signals().map_err(|error| io::Error::from_raw_os_error(error.errno))?;
         if namespaces.is_empty() {
             return Ok(());
@@ -165,7 +170,7 @@ mod tests {
     use super::*;
 
     fn shell<'a>(args: &'a [Vec<u8>], env: &'a [Vec<u8>], limit: Option<Duration>) -> Hook<'a> {
-        Hook { path: Path::new("/bin/sh"), args, env, limit, beside: None }
+        Hook { path: Path::new("/bin/sh"), args, env, limit, beside: None, umask: None }
     }
 
     #[test]
@@ -177,6 +182,16 @@ mod tests {
         let said = std::fs::read_to_string(&out).unwrap();
         std::fs::remove_file(out).unwrap();
         assert_eq!(said, "{}\nb=c\n");
+    }
+
+    #[test]
+    fn a_hook_has_the_mask_that_it_is_given() {
+        let args = [b"sh".to_vec(), b"-c".to_vec(), b"umask >&2; exit 3".to_vec()];
+        for umask in [0o027, 0] {
+            let hook = Hook { umask: Some(umask), ..shell(&args, &[], None) };
+            let said = run(&hook, b"").unwrap_err();
+            assert!(said.ends_with(&format!(": {umask:04o}")), "{said}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn run_all(stage: &str, id: &str, hooks: &[HookPlan], state: &[u8]) {
     for plan in hooks {
         let limit = (plan.timeout_seconds > 0).then(|| Duration::from_secs(plan.timeout_seconds));
         let path = as_path(&plan.path);
-        let hook = Hook { path, args: &plan.args, env: &plan.env, limit, beside: None };
+        let hook = Hook { path, args: &plan.args, env: &plan.env, limit, beside: None, umask: None };
         if let Err(problem) = sys::hook::run(&hook, state) {
             tracing::warn!(container_id = id, hook = %path.display(), problem, "a {stage} hook failed");
         }
