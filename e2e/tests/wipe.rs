@@ -172,7 +172,15 @@ fn one_that_is_killed_in_the_middle_is_run_again() {
     if !is_corten() {
         return;
     }
-    let Some(mut world) = World::new().unwrap() else { return };
+    // A plugin that is installed, and leaves a mark each time that it is started.
+    let plugins = tempfile::tempdir().unwrap();
+    let (marks, socket) = (plugins.path().join("marks"), plugins.path().join("nri.sock"));
+    let program = plugins.path().join("10-marks");
+    std::fs::write(&program, format!("#!/bin/sh\necho $$ >> {}\nexec sleep 100000\n", marks.display())).unwrap();
+    shell(&format!("chmod 755 {}", program.display()));
+    let lines = format!("[nri]\nplugin_path = {:?}\nsocket_path = {socket:?}\n", plugins.path());
+    let world = World::with(|options| Options { extra: options.extra.clone() + &lines, ..options });
+    let Some(mut world) = world.unwrap() else { return };
     let ids = world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         let mut ids = Vec::new();
@@ -185,6 +193,10 @@ fn one_that_is_killed_in_the_middle_is_run_again() {
     let record = world.daemon.place().state.join("pods").join(&ids[0][0]).join("pod.json");
     world.daemon.kill().unwrap();
     std::fs::write(&record, "damaged").unwrap();
+    let started = std::fs::read_to_string(&marks).unwrap();
+    assert!(socket.exists(), "the daemon has served plugins");
+    let planned = run(&mut wipe(&world, &["--dry-run"]));
+    assert!(planned.stdout.contains(&format!("socket {}", socket.display())), "{}", planned.stdout);
     for milliseconds in [20, 60, 120, 250] {
         let mut child = wipe(&world, &["--yes", "--images"]).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(milliseconds));
@@ -194,5 +206,7 @@ fn one_that_is_killed_in_the_middle_is_run_again() {
     let wiped = run(&mut wipe(&world, &["--yes", "--images"]));
     assert!(wiped.status.success(), "{}{}", wiped.stdout, wiped.stderr);
     assert_eq!(traces(&world, &ids), [""; 0]);
+    assert_eq!(std::fs::read_to_string(&marks).unwrap(), started, "it has started a plugin");
+    assert!(!socket.exists());
     assert!(!world.daemon.place().state.exists() && !world.daemon.place().data.exists());
 }

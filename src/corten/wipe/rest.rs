@@ -3,11 +3,9 @@
 use super::hand;
 use super::survey::Survey;
 use crate::cadvisor;
-use crate::config::{Config, MetricsAddress};
+use crate::config::Config;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// Takes it away; returns what stays and why. Records go last, so that one who is killed finds them again.
@@ -28,7 +26,7 @@ pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String
     }
     failures
         .extend(survey.foreign.iter().map(|path| format!("{} is a mount of somebody else", path.display())));
-    failures.extend(sockets(config));
+    failures.extend(survey.sockets.iter().filter_map(|path| remove(path)));
     // Whatever is mounted there is not looked into, and the directory around it stays.
     let again = Survey::take(config, images);
     failures.extend(again.files.iter().filter_map(|path| remove(path)));
@@ -36,20 +34,6 @@ pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String
         failures.extend(directories(config));
     }
     failures
-}
-
-/// Sockets of a daemon that is gone, where they lie outside of its directories.
-fn sockets(config: &Config) -> Vec<String> {
-    let mut paths = vec![config.socket.as_path()];
-    if let MetricsAddress::Unix(path) = &config.metrics.address {
-        paths.push(path);
-    }
-    let is_stale = |path: &&Path| {
-        let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-        is_socket
-            && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
-    };
-    paths.into_iter().filter(is_stale).filter_map(remove).collect()
 }
 
 fn remove(path: &Path) -> Option<String> {

@@ -1,10 +1,12 @@
 //! What there is to be taken away, found without changing anything.
 
-use crate::config::Config;
+use crate::config::{Config, MetricsAddress};
 use engine::{Paths, RecordedPod};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// What a pod's supervisor is called.
@@ -25,6 +27,8 @@ pub(super) struct Survey {
     pub(super) foreign: Vec<PathBuf>,
     pub(super) pins: Vec<PathBuf>,
     pub(super) bridges: Vec<String>,
+    /// Sockets of a daemon that is gone, where they lie outside of its directories.
+    pub(super) sockets: Vec<PathBuf>,
     /// Files and directories.
     pub(super) files: Vec<PathBuf>,
 }
@@ -41,6 +45,7 @@ impl Survey {
             shims: shims(&pods),
             pins: pins(&config.runtime.netns_dir, &pods),
             bridges: config.network.own_bridges(),
+            sockets: sockets(config),
             files: files(config, images, &foreign),
             pods,
             ids,
@@ -77,6 +82,7 @@ impl fmt::Display for Survey {
             f,
             "nftables corten_masquerade, corten_hostport, corten_macspoofchk, once they hold no entry of anybody"
         )?;
+        self.sockets.iter().try_for_each(|path| writeln!(f, "socket {}", path.display()))?;
         self.files.iter().try_for_each(|path| writeln!(f, "files {}", path.display()))?;
         self.foreign
             .iter()
@@ -137,6 +143,25 @@ fn unescape(text: &str) -> String {
     plain
 }
 
+/// Those that nobody answers on: another runtime may have its own in the same place. They are of another kind than this
+/// asks for, so that he hears nothing of it.
+fn sockets(config: &Config) -> Vec<PathBuf> {
+    let mut paths = vec![config.socket.clone(), config.nri.socket_path.clone()];
+    if let MetricsAddress::Unix(path) = &config.metrics.address {
+        paths.push(path.clone());
+    }
+    let is_stale = |path: &PathBuf| {
+        let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+        let asked = sys::socket::connect_messages(path).map_err(std::io::Error::from);
+        is_socket
+            && !path.starts_with(&config.state_dir)
+            && asked.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    };
+    paths.retain(is_stale);
+    paths.dedup();
+    paths
+}
+
 /// Everything in the daemon's directories, images where they are asked for, but for what holds a mount of somebody else: a
 /// tree is removed from its top, also where that is the mount.
 fn files(config: &Config, images: bool, foreign: &[PathBuf]) -> Vec<PathBuf> {
@@ -174,4 +199,31 @@ fn descend(directory: &Path, depth: usize, ids: &BTreeSet<String>, found: &mut V
 fn names(directory: &Path) -> impl Iterator<Item = String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn sockets_that_nobody_answers_on_are_to_go_also_that_of_plugins() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let mut config = Config {
+            socket: path("cri.sock"),
+            state_dir: path("run"),
+            data_dir: path("lib"),
+            ..Config::default()
+        };
+        config.nri.socket_path = path("nri.sock");
+        drop(UnixListener::bind(path("nri.sock")).unwrap());
+        let another = UnixListener::bind(path("cri.sock")).unwrap();
+        let survey = Survey::take(&config, false);
+        assert_eq!(survey.sockets, [path("nri.sock")]);
+        assert!(survey.to_string().contains(&format!("socket {}\n", path("nri.sock").display())));
+        drop(another);
+        assert_eq!(Survey::take(&config, false).sockets, [path("cri.sock"), path("nri.sock")]);
+    }
 }
