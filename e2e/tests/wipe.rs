@@ -172,11 +172,11 @@ fn one_that_is_killed_in_the_middle_is_run_again() {
     if !is_corten() {
         return;
     }
-    // A plugin that is installed, and leaves a mark each time that it is started.
+    // A plugin that is installed, leaves a mark each time that it is started, and goes with the daemon.
     let plugins = tempfile::tempdir().unwrap();
     let (marks, socket) = (plugins.path().join("marks"), plugins.path().join("nri.sock"));
     let program = plugins.path().join("10-marks");
-    std::fs::write(&program, format!("#!/bin/sh\necho $$ >> {}\nexec sleep 100000\n", marks.display())).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\necho $$ >> {}\nexec cat <&3\n", marks.display())).unwrap();
     shell(&format!("chmod 755 {}", program.display()));
     let lines = format!("[nri]\nplugin_path = {:?}\nsocket_path = {socket:?}\n", plugins.path());
     let world = World::with(|options| Options { extra: options.extra.clone() + &lines, ..options });

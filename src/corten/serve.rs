@@ -211,6 +211,8 @@ async fn open(config: &Config, registry: &Registry) -> Result<Opened, Error> {
     let engine =
         Engine::open(config.engine(), paths(config), Arc::clone(&images), Arc::clone(&network), registry)
             .await?;
+    // Only now is there a truth that they can be told.
+    engine.serve_plugins();
     Ok(Opened { engine, images, network })
 }
 

@@ -149,13 +149,33 @@ fn configuration(status: &StatusView, lines: &mut Lines) {
 }
 
 fn plugins(status: &StatusView, lines: &mut Lines) {
+    let admin::Nri { socket, problem, missing } = &status.nri;
+    if let Some(socket) = socket {
+        let said = match problem {
+            None => format!("plugins connect to {}", socket.display()),
+            Some(problem) => format!("no plugin can connect, which is tried again: {problem}"),
+        };
+        lines.add("nri", &said);
+    }
+    if !missing.is_empty() {
+        let said = format!("no container is created without {}, not connected", missing.join(", "));
+        lines.add("nri", &said);
+    }
     for plugin in &status.plugins {
-        let state = if plugin.connected { "connected" } else { "not connected" };
+        let again = plugin.again_in_seconds.map(|seconds| format!(", starts again in {seconds:.0} s"));
+        let again = again.unwrap_or_default();
+        let state = match &plugin.why {
+            Some(why) => format!("not connected ({why}{again})"),
+            None if plugin.connected => "connected".to_owned(),
+            None => "is being told of every pod".to_owned(),
+        };
         let process = plugin.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
         let from = if plugin.started_here { ", started here" } else { "" };
+        let came = if plugin.started_here { "started again" } else { "came back" };
         let restarts = match plugin.restarts {
             0 => String::new(),
-            restarts => format!(", came back {restarts} times"),
+            1 => format!(", {came} once"),
+            restarts => format!(", {came} {restarts} times"),
         };
         let waits = plugin.waits_for.as_ref().map(|waits| {
             format!("; is asked {} and has not answered for {:.3} s", waits.stage, waits.age_seconds)

@@ -47,7 +47,8 @@ mod trial;
 mod userns;
 
 pub use ::nri::{
-    Calls as NriCalls, LATENCY as NRI_LATENCY, Origin as NriOrigin, PluginStatus as NriPluginStatus,
+    Calls as NriCalls, LATENCY as NRI_LATENCY, ListenStatus as NriListenStatus, Origin as NriOrigin,
+    PluginStatus as NriPluginStatus,
 };
 pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain, printable};
@@ -162,8 +163,6 @@ impl Engine {
         tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
         let (core, containers, pods) = (engine.core.clone(), engine.containers.clone(), engine.pods.clone());
         Arc::new(Recovery { core, containers, pods }).recover(durable).await?;
-        // Only now is there a truth that they can be told.
-        engine.serve_plugins();
         Ok(Arc::new(engine))
     }
 

@@ -1,13 +1,15 @@
 //! How the requests of a plugin went, kept over its restarts.
 
-use crate::status::{Calls, LATENCY};
+use crate::status::{Absence, Calls, LATENCY, Origin, PluginStatus};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Names of plugins that are remembered; those of the connected always are.
 const NAMES: usize = 64;
+/// For so long is one that came by itself and went remembered as missing: it may have been taken off the node.
+const MISSED: Duration = Duration::from_secs(24 * 3600);
 /// From so many failures in a row on, a plugin has to wait before it may come back.
 const PATIENCE: u32 = 3;
 /// For so long at most.
@@ -26,7 +28,24 @@ pub(crate) enum Outcome {
 pub(crate) struct Counters {
     calls: Mutex<Vec<Calls>>,
     connections: AtomicU64,
+    restarts: AtomicU64,
     failures: Mutex<Failures>,
+    /// While it is not there, and was, or is to be.
+    gone: Mutex<Option<Gone>>,
+}
+
+#[derive(Debug, Clone)]
+struct Gone {
+    origin: Origin,
+    since: SystemTime,
+    at: Instant,
+    absence: Absence,
+}
+
+impl Gone {
+    fn is_missed(&self) -> bool {
+        self.origin == Origin::Installed || self.at.elapsed() < MISSED
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,17 +82,68 @@ impl Counters {
         self.of(request, |calls| calls.adjusted += 1);
     }
 
+    pub(crate) fn rejected(&self, request: &'static str) {
+        self.of(request, |calls| calls.rejected += 1);
+    }
+
     pub(crate) fn calls(&self) -> Vec<Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn connected(&self) {
-        self.connections.fetch_add(1, Ordering::Relaxed);
+    /// It is there.
+    pub(crate) fn connected(&self, origin: Origin) {
+        *self.gone.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let came_back = self.connections.fetch_add(1, Ordering::Relaxed) > 0;
+        if came_back && origin == Origin::External {
+            self.again();
+        }
     }
 
-    /// How often it came back.
+    /// It is started again, or has come back by itself.
+    pub(crate) fn again(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is not there, for this reason. Since when is kept while it is away.
+    pub(crate) fn gone(&self, origin: Origin, why: &str, again_at: Option<SystemTime>) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let absence = Absence { why: why.to_owned(), again_at };
+        match &mut *gone {
+            Some(gone) => (gone.origin, gone.absence) = (origin, absence),
+            None => {
+                let (since, at) = (SystemTime::now(), Instant::now());
+                *gone = Some(Gone { origin, since, at, absence });
+            }
+        }
+    }
+
+    /// The same for one that did not say that it goes.
+    pub(crate) fn left(&self, origin: Origin) {
+        if self.away().is_none() {
+            self.gone(origin, "its connection has ended", None);
+        }
+    }
+
+    /// It is not to be there any more.
+    pub(crate) fn forget(&self) {
+        *self.gone.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// One that was there before could not come back.
+    pub(crate) fn kept_out(&self, why: &str) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gone) = &mut *gone {
+            gone.absence.why = why.to_owned();
+        }
+    }
+
+    fn away(&self) -> Option<Gone> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often it was started again, or came back by itself.
     pub(crate) fn restarts(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed).saturating_sub(1)
+        self.restarts.load(Ordering::Relaxed)
     }
 
     /// It joined, or let others wait for it without end.
@@ -105,9 +175,36 @@ impl AllCounters {
     pub(crate) fn of(&self, name: &str) -> Arc<Counters> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains_key(name) && all.len() >= NAMES {
-            all.retain(|_, counters| Arc::strong_count(counters) > 1);
+            all.retain(|_, counters| Arc::strong_count(counters) > 1 || counters.away().is_some());
+            // Of those that are missed, the one that has been for longest.
+            let missed = all.iter().filter(|(_, counters)| Arc::strong_count(counters) == 1);
+            let oldest = missed.min_by_key(|(_, counters)| counters.away().map(|gone| gone.at));
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()).filter(|_| all.len() >= NAMES) {
+                all.remove(&oldest);
+            }
         }
         Arc::clone(all.entry(name.to_owned()).or_default())
+    }
+
+    /// Those that are not there, and were, or are to be.
+    pub(crate) fn absent(&self) -> Vec<PluginStatus> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = |(name, counters): (&String, &Arc<Counters>)| {
+            let gone = counters.away().filter(Gone::is_missed)?;
+            Some(PluginStatus {
+                name: name.clone(),
+                origin: gone.origin,
+                pid: None,
+                connected: false,
+                since: gone.since,
+                absence: Some(gone.absence),
+                events: 0,
+                pending: None,
+                restarts: counters.restarts(),
+                calls: counters.calls(),
+            })
+        };
+        all.iter().filter_map(status).collect()
     }
 }
 
@@ -126,6 +223,28 @@ mod tests {
         assert!(all.0.lock().is_ok_and(|all| all.len() <= NAMES));
         let calls = all.of("10-kept").calls();
         assert_eq!((calls[0].total, calls[0].unanswered, calls[0].buckets[7]), (1, 1, 1));
+    }
+
+    #[test]
+    fn those_that_are_missed_are_remembered_as_many_as_fit() {
+        let all = AllCounters::default();
+        for number in 0..3 * NAMES {
+            let counters = all.of(&format!("20-{number:03}"));
+            counters.connected(Origin::External);
+            counters.gone(Origin::External, "it went", None);
+        }
+        let absent = all.absent();
+        assert!(
+            absent.len() == NAMES && absent.last().is_some_and(|last| last.name == "20-191"),
+            "{absent:?}"
+        );
+        let last = all.of("20-191");
+        last.connected(Origin::External);
+        assert!(last.restarts() == 1 && !all.absent().iter().any(|one| one.name == "20-191"));
+        last.left(Origin::External);
+        last.kept_out("it has another name");
+        let why = all.absent().pop().and_then(|one| one.absence).map(|absence| absence.why);
+        assert_eq!(why.as_deref(), Some("it has another name"));
     }
 
     #[test]

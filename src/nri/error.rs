@@ -22,6 +22,12 @@ pub enum Error {
         /// Its path.
         socket: PathBuf,
     },
+    /// Its file is gone, or somebody has put another in its place.
+    #[error("another runtime, or somebody else, has taken {} of NRI plugins away", socket.display())]
+    Displaced {
+        /// Its path.
+        socket: PathBuf,
+    },
     /// A plugin answered with an error.
     #[error("NRI plugin {plugin:?} refuses {request}: {message}")]
     Refused {

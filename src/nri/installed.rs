@@ -1,9 +1,9 @@
 //! Plugins that come with the node: started with the runtime, and again when they end.
 
 use crate::join::{Installed, Name, Newcomer, serve};
-use crate::quiet::Quiet;
+use crate::quiet::{Quiet, told};
 use crate::runtime::{Core, Starting};
-use crate::status::{Origin, PluginStatus};
+use crate::status::Origin;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::fs;
@@ -90,12 +90,15 @@ fn find(directory: &Path) -> io::Result<Vec<(Name, PathBuf)>> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         // It may be a link.
-        let is_program =
-            fs::metadata(&path).is_ok_and(|one| one.is_file() && one.permissions().mode() & 0o111 != 0);
-        if !is_program {
+        let Some(file) = fs::metadata(&path).ok().filter(fs::Metadata::is_file) else { continue };
+        let name = path.file_name().and_then(|name| Name::parse(name.to_str()?));
+        if file.permissions().mode() & 0o111 == 0 {
+            if name.is_some() {
+                tracing::warn!(path = %path.display(), "a plugin is not started, as nobody may execute it: chmod +x");
+            }
             continue;
         }
-        match path.file_name().and_then(|name| Name::parse(name.to_str()?)) {
+        match name {
             Some(name) => found.push((name, path)),
             None => {
                 tracing::warn!(path = %path.display(), "a plugin is called as 10-name, which this is not");
@@ -120,43 +123,35 @@ fn configuration(directory: &Path, name: &Name) -> io::Result<String> {
 /// Runs a plugin again and again, until the runtime ends.
 async fn keep(core: Arc<Core>, one: Installation, starting: Starting) {
     let (plugin, mut starting, mut pause) = (one.name.full(), Some(starting), PAUSE);
+    let counters = core.counters.of(&plugin);
+    counters.gone(Origin::Installed, "it has been started, and has not registered yet", None);
     loop {
         let begun = Instant::now();
         let ran = run(&core, &one, starting.take()).await;
         if one.stop.is_cancelled() {
-            return;
+            return counters.forget();
         }
         if begun.elapsed() > STABLE {
             pause = PAUSE;
         }
-        match ran {
-            Ok(end) => tracing::warn!(plugin, end, again_in = ?pause, "a plugin that is installed has ended"),
+        let why = match ran {
+            Ok(end) => {
+                tracing::warn!(plugin, end, again_in = ?pause, "a plugin that is installed has ended");
+                format!("it has ended: {end}")
+            }
             Err(error) => {
                 tracing::warn!(plugin, %error, again_in = ?pause, "a plugin that is installed cannot be run");
+                format!("it cannot be run: {error}")
             }
-        }
-        core.down(plugin.clone(), Some(down(&core, &plugin)));
+        };
+        counters.gone(Origin::Installed, &why, Some(SystemTime::now() + pause));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = one.stop.cancelled() => return core.down(plugin, None),
+            () = one.stop.cancelled() => return counters.forget(),
         }
-        core.down(plugin.clone(), None);
+        counters.gone(Origin::Installed, &why, None);
+        counters.again();
         pause = (pause * 2).min(LONGEST);
-    }
-}
-
-fn down(core: &Core, plugin: &str) -> PluginStatus {
-    let counters = core.counters.of(plugin);
-    PluginStatus {
-        name: plugin.to_owned(),
-        origin: Origin::Installed,
-        pid: None,
-        connected: false,
-        since: SystemTime::now(),
-        events: 0,
-        pending: None,
-        restarts: counters.restarts(),
-        calls: counters.calls(),
     }
 }
 
@@ -234,7 +229,7 @@ async fn follow(source: impl AsyncRead + Unpin, plugin: String) {
             Ok(_) => {}
         }
         if let Some(unsaid) = quiet.may_say() {
-            let line = String::from_utf8_lossy(&line);
+            let (line, unsaid) = (String::from_utf8_lossy(&line), told(unsaid));
             tracing::info!(plugin, unsaid, "{}", line.trim_end());
         }
     }

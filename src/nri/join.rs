@@ -8,6 +8,7 @@ use crate::api::{ConfigureRequest, ConfigureResponse, Event};
 use crate::counters::Counters;
 use crate::link::{CallError, INCOMING, Incoming, Link};
 use crate::plugin::{Identity, Phase, Plugin, bit};
+use crate::quiet::told;
 use crate::roster::Known;
 use crate::runtime::{Core, Starting};
 use crate::settings::Settings;
@@ -53,7 +54,9 @@ pub(crate) enum JoinError {
     Late(Duration),
     #[error("it did not register: {0}")]
     Unregistered(String),
-    #[error("it is called {0:?}, which is no name of a plugin")]
+    #[error(
+        "it is called {0:?}, which is no name of a plugin: two digits, a dash, and letters, digits or any of -_.+"
+    )]
     Name(String),
     #[error("it may not come back for {0:?}, as it did not let itself be told what is there")]
     Impatient(Duration),
@@ -90,7 +93,9 @@ struct Member<'a> {
 
 impl Drop for Member<'_> {
     fn drop(&mut self) {
-        self.plugin.advance(Phase::Gone);
+        if self.plugin.advance(Phase::Gone) == Phase::Ready {
+            self.plugin.counters.left(self.plugin.identity.origin);
+        }
         self.core.roster.leave(&self.plugin);
     }
 }
@@ -105,8 +110,12 @@ pub(crate) async fn serve(
     let begun = Instant::now();
     tokio::select! {
         lived = live(&core, newcomer, stranger) => if let Err((name, error)) = lived {
+            if !name.is_empty() {
+                core.counters.of(&name).kept_out(&error.to_string());
+            }
             let may_say = core.complaints.lock().map_or(Some(0), |mut quiet| quiet.may_say());
             if let Some(unsaid) = may_say {
+                let unsaid = told(unsaid);
                 tracing::warn!(plugin = name, pid, ?origin, %error, unsaid, "a plugin is not taken in");
             }
             return Duration::ZERO;
@@ -149,10 +158,7 @@ async fn live(
     let identity = Identity { index: name.index, base: name.base, origin, pid, events, policy };
     let plugin = Arc::new(Plugin::new(identity, link.clone(), counters));
     drop(stranger);
-    stay(core, &plugin, incoming, (&settings, starting)).await.map_err(plain)?;
-    let reason = link.ended().await;
-    tracing::info!(plugin = told, reason, "a plugin is gone");
-    Ok(())
+    stay(core, &plugin, incoming, (&settings, starting)).await.map_err(plain)
 }
 
 /// Tells of everything that is there; what plugins are asked from then on, it is asked, too.
@@ -184,7 +190,7 @@ async fn stay(
     let updates = told?;
     plugin.advance(Phase::Ready);
     drop((turn, starting));
-    plugin.counters.connected();
+    plugin.counters.connected(plugin.identity.origin);
     tracing::info!(
         plugin = plugin.name, pid = plugin.identity.pid, origin = ?plugin.identity.origin, "a plugin has joined"
     );
@@ -195,8 +201,10 @@ async fn stay(
             "a container could not be changed"
         );
     }
-    plugin.ended().await;
+    let reason = plugin.ended().await;
+    plugin.counters.gone(plugin.identity.origin, &reason, None);
     drop(member);
+    tracing::info!(plugin = plugin.name, reason, "a plugin is gone");
     Ok(())
 }
 

@@ -35,4 +35,4 @@ pub use node::{Node, Reply};
 pub use runtime::Nri;
 pub use section::Section;
 pub use settings::Settings;
-pub use status::{Calls, LATENCY, Origin, PluginStatus};
+pub use status::{Absence, Calls, LATENCY, ListenStatus, Origin, PluginStatus};

@@ -146,8 +146,9 @@ impl Plugin {
         self.identity.events & bit(event) != 0
     }
 
-    pub(crate) fn advance(&self, phase: Phase) {
-        self.phase.send_replace(phase);
+    /// Notes how far it has come, and returns how far it was.
+    pub(crate) fn advance(&self, phase: Phase) -> Phase {
+        self.phase.send_replace(phase)
     }
 
     /// Waits until it knows of everything that is there. `false`: it is gone.
@@ -268,9 +269,9 @@ impl Plugin {
         self.link.answer(stream, result).await;
     }
 
-    /// Waits until the connection has ended.
-    pub(crate) async fn ended(&self) {
-        self.link.ended().await;
+    /// Waits until the connection has ended, and says how.
+    pub(crate) async fn ended(&self) -> String {
+        self.link.ended().await
     }
 
     /// Ends the connection.
@@ -287,6 +288,7 @@ impl Plugin {
             pid: self.identity.pid,
             connected: *self.phase.borrow() == Phase::Ready,
             since: self.since,
+            absence: None,
             events: self.identity.events,
             pending: oldest.map(|asked| (asked.request, asked.at.elapsed())),
             restarts: self.counters.restarts(),

@@ -42,6 +42,11 @@ impl Quiet {
     }
 }
 
+/// For the log, where some were not told.
+pub(crate) fn told(unsaid: u64) -> Option<u64> {
+    (unsaid > 0).then_some(unsaid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,8 +10,9 @@ use crate::quiet::Quiet;
 use crate::roster::Roster;
 use crate::section::Section;
 use crate::settings::Settings;
-use crate::status::{Origin, PluginStatus};
-use std::collections::BTreeMap;
+use crate::status::{ListenStatus, Origin, PluginStatus};
+use crate::validator;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -43,7 +44,6 @@ pub(crate) struct Core {
     node: Mutex<Option<Arc<dyn Node>>>,
     /// Plugins that are started for the first time.
     unsettled: watch::Sender<usize>,
-    down: Mutex<BTreeMap<String, PluginStatus>>,
 }
 
 /// A plugin that is started for the first time; it is there, or cannot be, once this is dropped.
@@ -61,13 +61,33 @@ impl Nri {
         Self::default()
     }
 
-    /// Lets plugins connect, and starts those that are installed in the background. To be called in a tokio runtime.
-    ///
-    /// # Errors
-    /// The socket cannot be opened, or is another's.
-    pub fn start(&self, settings: Settings, node: Arc<dyn Node>) -> NriResult<()> {
-        *self.0.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(node);
-        self.apply(settings)
+    /// Lets plugins connect, and starts those that are installed in the background. A socket that cannot be opened, or is
+    /// another's, is tried again; [`listening`](Self::listening) tells. To be called in a tokio runtime.
+    pub fn start(&self, settings: Settings, node: Arc<dyn Node>) {
+        let core = &self.0;
+        *core.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(node);
+        let settings = settings.in_force();
+        let listening = socket(&settings).map(|socket| listen::insist(core, &socket));
+        *core.listening.lock().unwrap_or_else(PoisonError::into_inner) = listening;
+        self.take(settings);
+    }
+
+    /// How the socket is that plugins connect to, where they may.
+    pub fn listening(&self) -> Option<ListenStatus> {
+        let listening = self.0.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        listening.as_ref().map(Listening::status)
+    }
+
+    /// Plugins that no container is created without and that are not there; `None` where none is required.
+    pub fn missing(&self) -> Option<Vec<String>> {
+        let current = self.0.roster.current();
+        let judge = &current.settings.validator;
+        if !judge.enable || judge.required_plugins.is_empty() {
+            return None;
+        }
+        let there = current.plugins.iter().filter(|plugin| plugin.status().connected);
+        let there: Vec<_> = there.map(|plugin| (&*plugin.identity.index, &*plugin.identity.base)).collect();
+        Some(validator::missing(&judge.required_plugins, &there))
     }
 
     /// Opens the section in which a verb changes something, right before plugins are asked about it: they are those
@@ -84,13 +104,19 @@ impl Nri {
     pub fn apply(&self, settings: Settings) -> NriResult<()> {
         let core = &self.0;
         let settings = settings.in_force();
-        let wanted = (settings.enable && settings.external).then(|| settings.socket.clone());
+        let wanted = socket(&settings);
         let mut listening = core.listening.lock().unwrap_or_else(PoisonError::into_inner);
         if listening.as_ref().map(Listening::path) != wanted.as_deref() {
             // The new one first: it may fail. The old one closes with this.
             *listening = wanted.map(|socket| listen::open(core, &socket)).transpose()?;
         }
         drop(listening);
+        self.take(settings);
+        Ok(())
+    }
+
+    fn take(&self, settings: Settings) {
+        let core = &self.0;
         core.roster.set(settings);
         for plugin in &core.roster.current().plugins {
             if !core.lets_in(plugin.identity.origin) {
@@ -98,14 +124,15 @@ impl Nri {
             }
         }
         installed::reconcile(core);
-        Ok(())
     }
 
-    /// The plugins, in the order in which they are asked; those that were started here and have ended come last.
+    /// The plugins, in the order in which they are asked; those that are not there, and were, or are to be, come last.
     pub fn plugins(&self) -> Vec<PluginStatus> {
         let current = self.0.roster.current();
         let mut all: Vec<_> = current.plugins.iter().map(|plugin| plugin.status()).collect();
-        all.extend(self.0.down.lock().unwrap_or_else(PoisonError::into_inner).values().cloned());
+        let absent = self.0.counters.absent().into_iter();
+        let absent: Vec<_> = absent.filter(|one| all.iter().all(|there| there.name != one.name)).collect();
+        all.extend(absent);
         all
     }
 
@@ -137,6 +164,11 @@ impl Nri {
     }
 }
 
+/// Where plugins may connect.
+fn socket(settings: &Settings) -> Option<PathBuf> {
+    (settings.enable && settings.external).then(|| settings.socket.clone())
+}
+
 impl Core {
     /// Whether the settings let such a plugin in.
     pub(crate) fn lets_in(&self, origin: Origin) -> bool {
@@ -152,15 +184,6 @@ impl Core {
     pub(crate) fn starting(self: &Arc<Self>) -> Starting {
         self.unsettled.send_modify(|unsettled| *unsettled += 1);
         Starting(Arc::clone(self))
-    }
-
-    /// A plugin that was started here is not there, or is started again.
-    pub(crate) fn down(&self, plugin: String, status: Option<PluginStatus>) {
-        let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        match status {
-            Some(status) => down.insert(plugin, status),
-            None => down.remove(&plugin),
-        };
     }
 
     /// Whether the plugins that come with the runtime are there, or cannot be.

@@ -1,5 +1,6 @@
 //! What is known of plugins, for `corten status` and metrics.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// Where a plugin comes from.
@@ -34,12 +35,32 @@ pub struct Calls {
     pub refused: u64,
     /// How often it left it without an answer.
     pub unanswered: u64,
+    /// How often it asked for what cannot be done.
+    pub rejected: u64,
     /// How often it changed something.
     pub adjusted: u64,
     /// Calls by how long they took, one more than [`LATENCY`]; not cumulative.
     pub buckets: [u64; LATENCY.len() + 1],
     /// All the time that was waited for it.
     pub waited: Duration,
+}
+
+/// How the socket is that plugins connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenStatus {
+    /// Its path.
+    pub socket: PathBuf,
+    /// Why nobody can connect, until that is tried again.
+    pub problem: Option<String>,
+}
+
+/// A plugin that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absence {
+    /// How it went, or why it has not come.
+    pub why: String,
+    /// When it is started again, where that is done here.
+    pub again_at: Option<SystemTime>,
 }
 
 /// One plugin.
@@ -55,11 +76,13 @@ pub struct PluginStatus {
     pub connected: bool,
     /// Since when it has been so.
     pub since: SystemTime,
+    /// Where it is not there.
+    pub absence: Option<Absence>,
     /// What it subscribed to, as in `Event`.
     pub events: u32,
     /// What it is asked at this moment, and for how long already.
     pub pending: Option<(&'static str, Duration)>,
-    /// How often it was started anew, or came back.
+    /// How often it was started anew, or came back by itself.
     pub restarts: u64,
     /// How its requests went.
     pub calls: Vec<Calls>,

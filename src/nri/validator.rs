@@ -112,16 +112,20 @@ fn required(settings: &Settings, request: &ValidateContainerAdjustmentRequest) -
             .map_err(|error| format!("annotation {REQUIRED}: {list:?} is no list of names: {error}"))?;
         required.extend(names);
     }
-    let is_there = |name: &String| {
-        let mut plugins = request.plugins.iter();
-        plugins.any(|plugin| plugin.name == *name || format!("{}-{}", plugin.index, plugin.name) == *name)
-    };
-    required.retain(|name| !is_there(name));
-    match required.as_slice() {
+    let there: Vec<_> = request.plugins.iter().map(|plugin| (&*plugin.index, &*plugin.name)).collect();
+    match missing(&required, &there).as_slice() {
         [] => Ok(()),
         [missing] => Err(format!("the required NRI plugin {missing} is not connected")),
         missing => Err(format!("the required NRI plugins {} are not connected", missing.join(", "))),
     }
+}
+
+/// Those that are not among plugins of these indices and names. They can be called by the name alone.
+pub(crate) fn missing(required: &[String], there: &[(&str, &str)]) -> Vec<String> {
+    let is_there = |asked: &String| {
+        there.iter().any(|(index, name)| asked == name || *asked == format!("{index}-{name}"))
+    };
+    required.iter().filter(|name| !is_there(name)).cloned().collect()
 }
 
 /// As Go's `strconv.ParseBool` reads it.

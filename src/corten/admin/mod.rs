@@ -15,7 +15,7 @@ pub(crate) use protocol::{
     VerifyRequest,
 };
 pub(crate) use server::Server;
-pub(crate) use status::{ExplainRequest, StatusView};
+pub(crate) use status::{ExplainRequest, Nri, StatusView};
 
 use std::path::{Path, PathBuf};
 

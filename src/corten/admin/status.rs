@@ -43,6 +43,30 @@ pub(crate) struct StatusView {
     /// Plugins of the Node Resource Interface, in the order in which they are asked.
     #[serde(default)]
     pub(crate) plugins: Vec<Plugin>,
+    /// Where plugins connect, and which are required.
+    #[serde(default)]
+    pub(crate) nri: Nri,
+}
+
+/// The Node Resource Interface as such.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Nri {
+    /// Where plugins may connect.
+    pub(crate) socket: Option<PathBuf>,
+    /// Why none can.
+    pub(crate) problem: Option<String>,
+    /// Plugins without which no container is created and that are not connected.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Nri {
+    fn of(engine: &Engine) -> Self {
+        let (socket, problem) = match engine.plugin_socket() {
+            Some(engine::NriListenStatus { socket, problem }) => (Some(socket), problem),
+            None => (None, None),
+        };
+        Self { socket, problem, missing: engine.missing_plugins().unwrap_or_default() }
+    }
 }
 
 /// A plugin.
@@ -56,6 +80,12 @@ pub(crate) struct Plugin {
     pub(crate) connected: bool,
     /// Unix time in seconds: since when.
     pub(crate) since: u64,
+    /// Where it is not there: how it went, or why it has not come.
+    #[serde(default)]
+    pub(crate) why: Option<String>,
+    /// When it is started again.
+    #[serde(default)]
+    pub(crate) again_in_seconds: Option<f64>,
     pub(crate) restarts: u64,
     pub(crate) requests: u64,
     pub(crate) adjustments: u64,
@@ -66,16 +96,20 @@ pub(crate) struct Plugin {
 
 impl From<engine::NriPluginStatus> for Plugin {
     fn from(plugin: engine::NriPluginStatus) -> Self {
+        let (why, again_at) = plugin.absence.map(|absence| (absence.why, absence.again_at)).unzip();
+        let again_in = again_at.flatten().map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         let sum = |count: fn(&engine::NriCalls) -> u64| plugin.calls.iter().map(count).sum();
         Self {
             requests: sum(|calls| calls.total),
             adjustments: sum(|calls| calls.adjusted),
-            failures: sum(|calls| calls.refused + calls.unanswered),
+            failures: sum(|calls| calls.refused + calls.rejected + calls.unanswered),
             name: plugin.name,
             started_here: plugin.origin == engine::NriOrigin::Installed,
             pid: plugin.pid,
             connected: plugin.connected,
             since: plugin.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            why,
+            again_in_seconds: again_in.map(|wait| wait.as_secs_f64()),
             restarts: plugin.restarts,
             waits_for: plugin
                 .pending
@@ -195,6 +229,7 @@ impl Server {
             uptime_seconds: now.saturating_sub(self.started_at),
             conditions: conditions(&status),
             plugins: self.engine.plugins().into_iter().map(Into::into).collect(),
+            nri: Nri::of(&self.engine),
             config: self.reloader.status(),
             settings: config::differing(&config),
             network: self.network.in_force(),

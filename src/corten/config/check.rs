@@ -166,6 +166,11 @@ impl Findings<'_> {
         if settings.socket_path == config.socket && self.are_right(&["socket", "nri.socket_path"]) {
             self.refuse("nri.socket_path", "is the CRI's own socket".to_owned());
         }
+        let judge = &settings.default_validator;
+        if !settings.enable && judge.enable && !judge.required_plugins.is_empty() {
+            let reason = "cannot be there, as plugins are not served: `nri.enable` is false";
+            self.refuse("nri.default_validator.required_plugins", reason.to_owned());
+        }
         self.directory("nri.plugin_path", &settings.plugin_path);
         self.directory("nri.plugin_config_path", &settings.plugin_config_path);
         for (key, millis) in [

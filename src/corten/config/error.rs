@@ -133,6 +133,12 @@ fn hint(nearest: Option<&str>) -> String {
 /// The candidate that looks most like the word: with one slip in three letters, or with words left out (`limit` for
 /// `pids_limit`) where only one has them. Anything further off would be a riddle.
 pub(crate) fn nearest(word: &str, candidates: &[&'static str]) -> Option<&'static str> {
+    // What another runtime has the other way round.
+    if word == "disable"
+        && let Some(opposite) = candidates.iter().copied().find(|candidate| *candidate == "enable")
+    {
+        return Some(opposite);
+    }
     let distance = |candidate: &str| strsim::damerau_levenshtein(word, candidate);
     let best = candidates.iter().copied().min_by_key(|candidate| distance(candidate))?;
     if distance(best) <= word.chars().count().max(3) / 3 {

@@ -131,6 +131,7 @@ impl Look {
         lock(&self.0).has_begun = true;
         let looking = Looking { loaded, look: self };
         looking.directories();
+        looking.plugins();
         looking.addresses();
         looking.files();
         looking.engine();
@@ -211,6 +212,27 @@ impl Looking<'_> {
         }
         for (key, path) in sockets.into_iter().filter(|(_, path)| !is_told(path)) {
             self.fatal(key, socket::check(path).err().map(|error| chain(&error)));
+        }
+    }
+
+    /// What plugins need. Without them pods run as well.
+    fn plugins(&self) {
+        let nri = &self.loaded.config.nri;
+        if !nri.enable {
+            return;
+        }
+        for (key, path) in
+            [("nri.plugin_path", &nri.plugin_path), ("nri.plugin_config_path", &nri.plugin_config_path)]
+        {
+            self.ask(key, path, Weight::Warned);
+            self.add(key, directories::unreadable(path), Weight::Warned);
+        }
+        let (key, path) = ("nri.socket_path", &nri.socket_path);
+        if let (false, Some(parent)) = (nri.disable_connections, path.parent()) {
+            self.ask(key, parent, Weight::Warned);
+            let problem = directories::unusable(parent)
+                .or_else(|| socket::check(path).err().map(|error| chain(&error)));
+            self.add(key, problem, Weight::Warned);
         }
     }
 

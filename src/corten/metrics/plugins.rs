@@ -1,7 +1,7 @@
 //! Plugins of the Node Resource Interface: who is connected, what they are asked, and how that goes. Asked of the engine when
 //! scraped.
 
-use engine::{Engine, NRI_LATENCY, NriPluginStatus};
+use engine::{Engine, NRI_LATENCY, NriListenStatus, NriPluginStatus};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use std::collections::HashMap;
@@ -10,16 +10,23 @@ use std::sync::Arc;
 /// A family: its name, what it says, its labels.
 type Family = (&'static str, &'static str, &'static [&'static str]);
 
+const LISTENING: Family = (
+    "corten_nri_listening",
+    "1 while NRI plugins can connect, 0 while the socket is another's or cannot be opened.",
+    &[],
+);
+const MISSING: Family = (
+    "corten_nri_required_plugins_missing",
+    "Plugins without which no container is created and that are not connected.",
+    &[],
+);
 const CONNECTED: Family = (
     "corten_nri_plugin_connected",
-    "1 while a plugin is connected and knows of every pod, 0 while one that was there is not.",
+    "1 while a plugin is connected and knows of every pod, 0 while one that was there in the last day, or is installed, is not.",
     &["plugin"],
 );
-const RESTARTS: Family = (
-    "corten_nri_plugin_restarts_total",
-    "How often a plugin that was there was started again, or came back.",
-    &["plugin"],
-);
+const RESTARTS: Family =
+    ("corten_nri_plugin_restarts_total", "How often a plugin was started again, or came back.", &["plugin"]);
 const REQUESTS: Family = (
     "corten_nri_request_duration_seconds",
     "Time for which a plugin was waited for, by what it was asked.",
@@ -29,10 +36,10 @@ const ADJUSTMENTS: Family =
     ("corten_nri_adjustments_total", "Requests in which a plugin changed something.", &["plugin", "request"]);
 const FAILURES: Family = (
     "corten_nri_request_failures_total",
-    "Requests that a plugin answered with an error (refused), or not at all (unanswered).",
+    "Requests that a plugin answered with an error (refused), with what cannot be done (rejected), or not at all (unanswered).",
     &["plugin", "request", "reason"],
 );
-const FAMILIES: [Family; 5] = [CONNECTED, RESTARTS, REQUESTS, ADJUSTMENTS, FAILURES];
+const FAMILIES: [Family; 7] = [LISTENING, MISSING, CONNECTED, RESTARTS, REQUESTS, ADJUSTMENTS, FAILURES];
 
 /// Exports the plugins.
 pub(crate) struct PluginCollector {
@@ -59,11 +66,24 @@ impl Collector for PluginCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        families(&self.engine.plugins())
+        let mut families = of_node(self.engine.plugin_socket().as_ref(), self.engine.missing_plugins());
+        families.extend(of_plugins(&self.engine.plugins()));
+        families
     }
 }
 
-fn families(plugins: &[NriPluginStatus]) -> Vec<MetricFamily> {
+/// Where plugins may not connect, or none is required, there is no series.
+#[allow(clippy::cast_precision_loss, reason = "Prometheus counts in floats")]
+fn of_node(socket: Option<&NriListenStatus>, missing: Option<Vec<String>>) -> Vec<MetricFamily> {
+    let one = |about: Family, value: f64| {
+        family((about, MetricType::GAUGE, vec![gauge(labels(about, &[]), value)]))
+    };
+    let listening = socket.map(|socket| one(LISTENING, if socket.problem.is_none() { 1.0 } else { 0.0 }));
+    let missing = missing.map(|missing| one(MISSING, missing.len() as f64));
+    listening.into_iter().chain(missing).collect()
+}
+
+fn of_plugins(plugins: &[NriPluginStatus]) -> Vec<MetricFamily> {
     let of = |value: &dyn Fn(&NriPluginStatus) -> Metric| plugins.iter().map(value).collect::<Vec<_>>();
     let connected =
         of(&|plugin| gauge(labels(CONNECTED, &[&plugin.name]), if plugin.connected { 1.0 } else { 0.0 }));
@@ -74,7 +94,9 @@ fn families(plugins: &[NriPluginStatus]) -> Vec<MetricFamily> {
             let of = [plugin.name.as_str(), calls.request];
             requests.push(histogram(labels(REQUESTS, &of), &calls.buckets, calls.waited.as_secs_f64()));
             adjustments.push(counter(labels(ADJUSTMENTS, &of), calls.adjusted));
-            for (reason, count) in [("refused", calls.refused), ("unanswered", calls.unanswered)] {
+            for (reason, count) in
+                [("refused", calls.refused), ("rejected", calls.rejected), ("unanswered", calls.unanswered)]
+            {
                 failures.push(counter(labels(FAILURES, &[of[0], of[1], reason]), count));
             }
         }
@@ -159,7 +181,7 @@ mod tests {
         calls.buckets[0] = 2;
         calls.buckets[1] = 1;
         calls.buckets[NRI_LATENCY.len()] = 1;
-        (calls.refused, calls.unanswered, calls.adjusted) = (1, 2, 3);
+        (calls.refused, calls.unanswered, calls.adjusted, calls.rejected) = (1, 2, 3, 5);
         calls.waited = Duration::from_millis(1500);
         let plugin = NriPluginStatus {
             name: "10-device".to_owned(),
@@ -167,13 +189,14 @@ mod tests {
             pid: None,
             connected: true,
             since: SystemTime::UNIX_EPOCH,
+            absence: None,
             events: 0,
             pending: None,
             restarts: 7,
             calls: vec![calls],
         };
         let mut text = Vec::new();
-        prometheus::TextEncoder::new().encode(&families(&[plugin]), &mut text).unwrap();
+        prometheus::TextEncoder::new().encode(&of_plugins(&[plugin]), &mut text).unwrap();
         let text = String::from_utf8(text).unwrap();
         let of = r#"plugin="10-device",request="CreateContainer""#;
         for line in [
@@ -188,9 +211,29 @@ mod tests {
             format!("corten_nri_adjustments_total{{{of}}} 3"),
             format!("corten_nri_request_failures_total{{{of},reason=\"refused\"}} 1"),
             format!("corten_nri_request_failures_total{{{of},reason=\"unanswered\"}} 2"),
+            format!("corten_nri_request_failures_total{{{of},reason=\"rejected\"}} 5"),
         ] {
             assert!(text.lines().any(|one| one == line), "no {line} in\n{text}");
         }
-        assert!(families(&[]).is_empty(), "without plugins there are no series");
+        assert!(of_plugins(&[]).is_empty(), "without plugins there are no series");
+    }
+
+    #[test]
+    fn a_socket_that_nobody_can_connect_to_is_told() {
+        let text = |problem: Option<&str>, missing: Option<&[&str]>| {
+            let problem = problem.map(str::to_owned);
+            let socket = NriListenStatus { socket: "/run/nri/nri.sock".into(), problem };
+            let missing = missing.map(|missing| missing.iter().map(|name| (*name).to_owned()).collect());
+            let mut text = Vec::new();
+            prometheus::TextEncoder::new().encode(&of_node(Some(&socket), missing), &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let values = |text: &str| -> Vec<String> {
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        };
+        assert_eq!(values(&text(None, None)), ["corten_nri_listening 1"]);
+        let of_both = ["corten_nri_listening 0", "corten_nri_required_plugins_missing 1"];
+        assert_eq!(values(&text(Some("it is another's"), Some(&["policy"]))), of_both);
+        assert!(of_node(None, None).is_empty());
     }
 }

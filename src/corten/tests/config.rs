@@ -200,6 +200,12 @@ fn the_check_tells_of_directories_and_addresses_that_cannot_be() {
         ("runtime.netns_dir = \"/sys/netns\"\n", "corten.toml:1: `runtime.netns_dir`: /sys lies on sysfs"),
         ("network.conf_dir = \"DIR/link\"\n", "corten.toml:1: `network.conf_dir`: link is a link to nowhere"),
         ("images.certs_dir = \"DIR/file\"\n", "corten.toml:1: `images.certs_dir`: file is no directory"),
+        ("nri.plugin_path = \"DIR/file\"\n", "corten.toml:1: `nri.plugin_path`: file is no directory"),
+        (
+            "nri.socket_path = \"DIR/file\"\n",
+            "corten.toml:1: `nri.socket_path`: file exists and is no socket",
+        ),
+        ("nri.socket_path = \"/proc/x/nri.sock\"\n", "corten.toml:1: `nri.socket_path`: /proc lies on proc"),
         (
             "stream.address = \"192.0.2.1:0\"\n",
             "corten.toml:1: `stream.address`: 192.0.2.1 is no address of this",

@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::record::{ContainerRecord, Updated};
 use nri::Section;
 use nri::api::ContainerAdjustment;
-use nri::apply::Context;
+use nri::apply::{ApplyError, Context};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
 
@@ -34,9 +34,15 @@ impl Containers {
             ceilings: live.handlers.ceilings(crate::userns::root_of(&pod.config()).is_some()),
             native: !live.handlers.of(pod).is_foreign(),
         };
-        let applied = nri::apply::apply(spec, &created.adjustment, &context)?;
+        let owners = created.owners.owners.get(draft.id.as_str());
+        let named = |error: ApplyError| {
+            let error = error.asked_by(owners);
+            section.rejected(error.plugins());
+            error
+        };
+        let applied = nri::apply::apply(spec, &created.adjustment, &context).map_err(named)?;
         crate::selinux::label_paths(&applied.relabel, mount_label(spec))?;
-        record.updated = limits(record, &created.adjustment)?;
+        record.updated = limits(record, &created.adjustment, named)?;
         failpoint::reach!("engine.plugins.create_applied")?;
         self.core().reactor.block_on(self.apply_updates(created.updates, "CreateContainer"))?;
         Ok(failpoint::reach!("engine.plugins.create_followed")?)
@@ -55,11 +61,12 @@ impl Containers {
 fn limits(
     record: &ContainerRecord,
     adjustment: &ContainerAdjustment,
+    named: impl FnOnce(ApplyError) -> ApplyError,
 ) -> Result<Option<Updated>, EngineError> {
     let asked = adjustment.linux.as_ref().and_then(|linux| linux.resources.as_ref());
     let Some(asked) = asked else { return Ok(None) };
     // What can be set at the beginning alone is in the spec.
-    let change = nri::view::changeable(asked)?;
+    let change = nri::view::changeable(asked).map_err(|error| named(error.into()))?;
     let resources = crate::limits::merge(&record.config.resources, &change)?;
     Ok(Some(Updated { resources, annotations: std::collections::BTreeMap::new() }))
 }

@@ -14,7 +14,6 @@ pub(crate) use marks::{ContainerMarks, PodMarks};
 pub use settings::{NriSettings, NriValidatorSettings};
 
 use crate::Engine;
-use crate::error::chain;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +21,9 @@ use std::time::Duration;
 const SYNCHRONIZE: Duration = Duration::from_secs(10);
 
 impl Engine {
-    /// Lets plugins connect. Pods go on where that cannot be.
-    pub(crate) fn serve_plugins(&self) {
+    /// Lets plugins connect, and starts those that are installed. They are told of the pods that are here: who opens an
+    /// engine for something else than to run pods does not call this.
+    pub fn serve_plugins(&self) {
         let settings = self.core.live().settings.nri.in_force();
         for container in self.core.registry.all_containers() {
             if matches!(container.state(), model::ContainerState::Exited { .. }) {
@@ -31,9 +31,17 @@ impl Engine {
             }
         }
         let node = Arc::new(node::EngineNode(Arc::downgrade(&self.containers)));
-        if let Err(error) = self.core.nri.start(settings, node) {
-            tracing::error!(error = chain(&error), "no plugins are served");
-        }
+        self.core.nri.start(settings, node);
+    }
+
+    /// How the socket is that plugins connect to, where they may.
+    pub fn plugin_socket(&self) -> Option<nri::ListenStatus> {
+        self.core.nri.listening()
+    }
+
+    /// Plugins that no container is created without and that are not there; `None` where none is required.
+    pub fn missing_plugins(&self) -> Option<Vec<String>> {
+        self.core.nri.missing()
     }
 
     /// Takes over other settings of plugins.

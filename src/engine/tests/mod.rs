@@ -126,7 +126,10 @@ impl World {
             host: Arc::new(self.host.clone()),
             cgroups: cgroups(&self.path("cgroup")),
         };
-        Engine::open_on(seams, self.settings.clone(), Paths { state, data }, stores, &metrics).await
+        let engine =
+            Engine::open_on(seams, self.settings.clone(), Paths { state, data }, stores, &metrics).await?;
+        engine.serve_plugins();
+        Ok(engine)
     }
 
     /// Ends the daemon as SIGKILL does: nothing is waited for. Supervisors live on.

@@ -37,6 +37,11 @@ fn join(world: &World, manner: Manner) -> Plugin {
     plugin
 }
 
+/// Those that went are told for a while.
+fn connected(engine: &crate::Engine) -> usize {
+    engine.plugins().iter().filter(|one| one.connected).count()
+}
+
 fn told(plugin: &Plugin) -> Vec<(String, String)> {
     plugin.events()
 }
@@ -147,7 +152,7 @@ fn a_create_that_fails_leaves_nothing_and_whoever_was_asked_hears_of_it() {
         assert!(error.contains("10-adjusts") && error.contains("20-adjusts"), "{error}");
         assert!(gone(&last()));
         drop(second);
-        world.until("it is gone", || engine.plugins().len() == 1);
+        world.until("it is gone", || connected(&engine) == 1);
     }
     {
         let refuses = Manner::new("20", "refuses")
@@ -157,7 +162,7 @@ fn a_create_that_fails_leaves_nothing_and_whoever_was_asked_hears_of_it() {
         assert!(error.contains("20-refuses") && error.contains("not here"), "{error}");
         assert!(gone(&last()));
         drop(second);
-        world.until("it is gone", || engine.plugins().len() == 1);
+        world.until("it is gone", || connected(&engine) == 1);
     }
     // What fails behind the plugins.
     world.node.on(Verb::Create, Act::Refuse(wire::msg::ErrorCode::Setup, 22));
@@ -168,6 +173,24 @@ fn a_create_that_fails_leaves_nothing_and_whoever_was_asked_hears_of_it() {
     world.container(&pod, "app");
     world.on(engine.pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_who_wants_it_and_counts_as_its_failure() {
+    let world = world();
+    let _first = join(&world, adjusting("10"));
+    let variable = KeyValue { key: "A=b".to_owned(), value: String::new() };
+    let adjust = Some(ContainerAdjustment { env: vec![variable], ..ContainerAdjustment::default() });
+    let reply = CreateContainerResponse { adjust, ..CreateContainerResponse::default() };
+    let wants = Manner::new("20", "wants")
+        .answering(move |call| (call.method == "CreateContainer").then(|| answer(&reply)));
+    let _second = join(&world, wants);
+    let pod = world.pod("web");
+    let error = world.try_container(&pod, "app").unwrap_err().to_string();
+    assert!(error.contains(r#"env "A=b" by plugin "20-wants": "#), "{error}");
+    let plugins = world.engine().plugins();
+    let rejected = plugins.iter().map(|one| one.calls.iter().map(|calls| calls.rejected).sum::<u64>());
+    assert_eq!(rejected.collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]
@@ -183,7 +206,7 @@ fn a_pod_that_a_plugin_refuses_leaves_nothing() {
     let methods: Vec<String> = told(&first).into_iter().map(|(method, _)| method).collect();
     assert_eq!(methods, ["RunPodSandbox", "StopPodSandbox", "RemovePodSandbox"]);
     drop(second);
-    world.until("it is gone", || world.engine().plugins().len() == 1);
+    world.until("it is gone", || connected(&world.engine()) == 1);
     world.pod("web");
 }
 
@@ -359,7 +382,7 @@ fn settings_of_plugins_hold_at_once_and_wrong_ones_change_nothing() {
     }
     changed(&world, |settings| settings.nri.enable = false).unwrap();
     world.on(plugin.ended());
-    world.until("nobody is there", || engine.plugins().is_empty());
+    world.until("nobody is there", || connected(&engine) == 0);
     // One that ends meanwhile is known by then.
     world.on(engine.containers().start_container(&id)).unwrap();
     world.node.exit(&id, 1);

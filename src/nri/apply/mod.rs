@@ -1,5 +1,6 @@
 //! What plugins have agreed on, put into a container's spec: every field is honoured or refused by its name.
 
+mod asked;
 mod classes;
 mod devices;
 mod error;

@@ -107,7 +107,11 @@ async fn one_that_cannot_run_or_says_nothing_keeps_nobody_for_long() {
     let begun = std::time::Instant::now();
     stage.create("c", Duration::ZERO).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    stage.until(|| of(&stage, "10-ends").is_some_and(|plugin| !plugin.connected)).await;
+    // Who ends at once is started again and again, which is counted and told.
+    stage.until(|| of(&stage, "10-ends").is_some_and(|plugin| plugin.restarts > 0)).await;
+    let absence = of(&stage, "10-ends").and_then(|plugin| plugin.absence).unwrap();
+    assert!(absence.why.contains("exit status: 3"), "{absence:?}");
+    stage.until(|| of(&stage, "10-ends").is_some_and(|one| one.absence.unwrap().again_at.is_some())).await;
     stage.until(|| of(&stage, "20-silent").is_some_and(|plugin| !plugin.connected)).await;
     stage.nri.shutdown().await;
 }

@@ -226,3 +226,22 @@ async fn what_is_there_is_told_in_as_many_messages_as_it_takes() {
     let names: Vec<_> = stage.nri.plugins().into_iter().map(|plugin| plugin.name).collect();
     assert_eq!(names, ["10-many", "20-small"]);
 }
+
+#[tokio::test]
+async fn one_that_went_is_missed_with_its_figures_until_it_comes_back() {
+    let stage = Stage::new(|settings| settings.request_timeout = Duration::from_millis(100));
+    let hangs = stage.join(Manner::new("10", "hangs").hanging("CreateContainer")).await;
+    stage.create("c", Duration::ZERO).await.unwrap();
+    stage.until_alone().await;
+    let [missed] = stage.nri.plugins().try_into().unwrap();
+    assert!(!missed.connected && missed.name == "10-hangs" && missed.restarts == 0);
+    let why = missed.absence.unwrap().why;
+    assert!(why.contains("CreateContainer"), "{why}");
+    let unanswered = |calls: &[crate::Calls]| calls.iter().map(|calls| calls.unanswered).sum::<u64>();
+    assert_eq!(unanswered(&missed.calls), 1);
+    drop(hangs);
+    let _again = stage.join(Manner::new("10", "hangs")).await;
+    let [back] = stage.nri.plugins().try_into().unwrap();
+    assert!(back.connected && back.absence.is_none() && back.restarts == 1);
+    assert_eq!(unanswered(&back.calls), 1);
+}

@@ -106,7 +106,7 @@ impl Stage {
         change(&mut settings);
         let (nri, world) = (Nri::new(), Arc::<World>::default());
         let node: Arc<dyn Node> = Arc::clone(&world) as _;
-        nri.start(settings.clone(), node).unwrap();
+        nri.start(settings.clone(), node);
         Self { nri, world, socket, settings, _dir: dir }
     }
 
@@ -134,7 +134,7 @@ impl Stage {
     }
 
     async fn until_alone(&self) {
-        self.until(|| self.nri.plugins().is_empty()).await;
+        self.until(|| self.nri.plugins().iter().all(|one| one.absence.is_some())).await;
     }
 
     /// Creates a container that takes so long to make.

@@ -1,7 +1,6 @@
 //! Who may come, and where to.
 
 use super::*;
-use crate::Error;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -17,22 +16,77 @@ async fn the_socket_is_roots_alone_and_goes_with_the_runtime() {
     assert!(!stage.socket.exists());
 }
 
+/// The runtime with its socket there, and why nobody can connect to that.
+fn at(socket: &std::path::Path, change: impl FnOnce(&mut Settings)) -> (Nri, Option<String>) {
+    let mut settings = Settings { socket: socket.to_owned(), ..Settings::default() };
+    change(&mut settings);
+    let nri = Nri::new();
+    nri.start(settings, Arc::<World>::default());
+    let problem = nri.listening().unwrap().problem;
+    (nri, problem)
+}
+
 #[tokio::test]
 async fn one_that_nobody_answers_on_is_replaced_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("nri.sock");
-    let settings = || Settings { socket: path.clone(), ..Settings::default() };
-    let start = || Nri::new().start(settings(), Arc::<World>::default());
+    let nowhere = dir.path().join("plugins");
+    let start = |path: &std::path::Path| at(path, |settings| settings.plugins = nowhere.clone());
     let other = UnixListener::bind(&path).unwrap();
-    assert!(matches!(start(), Err(Error::Occupied { .. })));
+    other.set_nonblocking(true).unwrap();
+    let (first, problem) = start(&path);
+    assert!(problem.unwrap().starts_with("another runtime listens for NRI plugins"));
+    assert!(other.accept().is_err(), "the other one hears of it");
+    first.shutdown().await;
+    assert!(path.exists(), "it is the other's");
     drop(other);
-    start().unwrap();
-    assert!(matches!(start(), Err(Error::Occupied { .. })));
+    let (second, problem) = start(&path);
+    assert_eq!(problem, None);
+    assert!(start(&path).1.unwrap().starts_with("another runtime"));
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let on_a_file =
-        Nri::new().start(Settings { socket: file, ..Settings::default() }, Arc::<World>::default());
-    assert!(matches!(on_a_file, Err(Error::Listen { .. })));
+    assert!(start(&file).1.unwrap().starts_with("cannot listen for NRI plugins on"));
+    // Whoever comes after may have put his own there.
+    std::fs::remove_file(&path).unwrap();
+    let _third = UnixListener::bind(&path).unwrap();
+    second.shutdown().await;
+    assert!(path.exists(), "it is another's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_socket_is_anothers_what_is_required_is_missing_and_then_it_is_taken() {
+    let mut other = None;
+    let stage = Stage::with(
+        |dir| {
+            std::fs::create_dir(dir.join("nri")).unwrap();
+            other = Some(UnixListener::bind(dir.join("nri/nri.sock")).unwrap());
+            std::fs::create_dir(dir.join("plugins")).unwrap();
+            let program = dir.join("plugins/10-starts");
+            std::fs::write(&program, format!("#!/bin/sh\ntouch {}/started\n", dir.display())).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        },
+        |settings| {
+            settings.validator.enable = true;
+            settings.validator.required_plugins = vec!["policy".to_owned()];
+        },
+    );
+    assert!(stage.nri.listening().unwrap().problem.is_some());
+    assert_eq!(stage.nri.missing(), Some(vec!["policy".to_owned()]));
+    let rejected = stage.create("first", Duration::ZERO).await.unwrap_err().to_string();
+    assert!(rejected.contains("the required NRI plugin policy is not connected"), "{rejected}");
+    let started = stage._dir.path().join("started");
+    stage.until(|| started.exists()).await;
+    drop(other);
+    stage.until(|| stage.nri.listening().unwrap().problem.is_none()).await;
+    let _policy = stage.join(Manner::new("10", "policy")).await;
+    assert_eq!(stage.nri.missing(), Some(Vec::new()));
+    stage.create("second", Duration::ZERO).await.unwrap();
+    // A runtime that is started beside this one takes it away.
+    std::fs::remove_file(&stage.socket).unwrap();
+    stage.until(|| stage.nri.listening().unwrap().problem.is_none() && stage.socket.exists()).await;
+    let _second = stage.join(Manner::new("20", "second")).await;
+    stage.nri.shutdown().await;
+    assert!(!stage.socket.exists());
 }
 
 #[tokio::test]

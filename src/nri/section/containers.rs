@@ -7,7 +7,7 @@ use crate::api::{
     UpdateContainerResponse, ValidateContainerAdjustmentRequest, ValidateContainerAdjustmentResponse,
 };
 use crate::error::{Error, NriResult};
-use crate::merge::{Created, Creation, Stop, Update, Updates};
+use crate::merge::{Created, Creation, MergeError, Stop, Update, Updates};
 use crate::plugin::{Plugin, Subject, method};
 use crate::validator;
 use prost::Message;
@@ -53,7 +53,7 @@ impl Section {
                     plugin.ask((event, subject), payload, settings.request_timeout).await?;
                 if let Some(reply) = reply {
                     count(plugin, event, reply != CreateContainerResponse::default());
-                    creation.take(&plugin.name, reply)?;
+                    taken(plugin, event, creation.take(&plugin.name, reply))?;
                 }
             }
         }
@@ -70,6 +70,13 @@ impl Section {
             self.validate(&judges, &request).await?;
         }
         Ok(created)
+    }
+
+    /// What plugins of these names wanted of a container that is created cannot be done.
+    pub fn rejected(&self, plugins: &[String]) {
+        for plugin in self.generation.plugins.iter().filter(|plugin| plugins.contains(&plugin.name)) {
+            plugin.counters.rejected(method(Event::CreateContainer));
+        }
     }
 
     async fn validate(
@@ -156,7 +163,7 @@ impl Section {
                 plugin.ask((event, subject), payload, timeout).await?;
             if let Some(reply) = reply {
                 count(plugin, event, reply != UpdateContainerResponse::default());
-                update.take(&plugin.name, reply)?;
+                taken(plugin, event, update.take(&plugin.name, reply))?;
             }
         }
         Ok(update.finish())
@@ -192,7 +199,7 @@ impl Section {
                 plugin.ask((event, subject), payload.clone(), timeout).await?;
             if let Some(reply) = reply {
                 count(plugin, event, reply != StopContainerResponse::default());
-                stop.take(&plugin.name, reply)?;
+                taken(plugin, event, stop.take(&plugin.name, reply))?;
             }
         }
         Ok(stop.finish())
@@ -221,6 +228,11 @@ fn count(plugin: &Plugin, event: Event, has_changed: bool) {
     if has_changed {
         plugin.counters.adjusted(method(event));
     }
+}
+
+/// Counts a reply that cannot be taken beside those of others.
+fn taken(plugin: &Plugin, event: Event, taken: Result<(), MergeError>) -> Result<(), MergeError> {
+    taken.inspect_err(|_| plugin.counters.rejected(method(event)))
 }
 
 /// A validator that does not answer has not agreed.

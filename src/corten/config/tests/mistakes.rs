@@ -136,6 +136,11 @@ fn values_out_of_range_are_refused_with_their_line() {
         ("state_dir = \"/var/lib/corten/run\"", "`data_dir`: lies within state_dir, or around it"),
         ("[daemon]\nworkers = 1000", "corten.toml:2: `daemon.workers`: 1000 is not within 0 to 256"),
         ("[log]\nlevel = \"loud\"", "corten.toml:2: `log.level`: `loud` is neither a level"),
+        (
+            "[nri]\nenable = false\n[nri.default_validator]\nenable = true\nrequired_plugins = [\"policy\"]",
+            "corten.toml:5: `nri.default_validator.required_plugins`: cannot be there, as plugins are not served",
+        ),
+        ("[nri]\ndisable = true", "corten.toml:2: unknown key `nri.disable`, did you mean `nri.enable`?"),
         ("[network]\nmtu = 10", "corten.toml:2: `network.mtu`: 10 is not within 68 to 65535"),
         (
             "[runtime]\ncgroup_parent = \"kubepods.slice\"\ncgroup_driver = \"cgroupfs\"",
