@@ -182,7 +182,7 @@ async fn stay(
         // It is set once.
         let _ = joined.known.set(Known::of(&pods, &containers));
         plugin.joins_with(&containers);
-        synchronize::tell(plugin, pods, containers, settings.synchronize_timeout).await
+        synchronize::tell(plugin, pods, containers, settings.request_timeout).await
     });
     let told =
         told.await.unwrap_or(Err(JoinError::Synchronize(CallError::Timeout(settings.synchronize_timeout))));

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod apply;
+mod bounds;
 mod counters;
 mod error;
 mod installed;

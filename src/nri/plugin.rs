@@ -1,6 +1,10 @@
 //! A plugin that is connected: what it is asked, and what comes of it when it does not answer.
 
-use crate::api::{Container, ContainerState, Empty, Event, FailurePolicy, PodSandbox, StateChangeEvent};
+use crate::api::{
+    Container, ContainerState, Empty, Event, FailurePolicy, PodSandbox, StateChangeEvent,
+    ValidateContainerAdjustmentResponse,
+};
+use crate::bounds::{self, Sent};
 use crate::counters::{Counters, Outcome};
 use crate::error::{Error, NriResult};
 use crate::link::{CallError, Link};
@@ -190,20 +194,47 @@ impl Plugin {
     ///
     /// # Errors
     /// The request fails.
-    pub(crate) async fn ask<R: Message + Default>(
+    pub(crate) async fn ask<R: Sent>(
         &self,
         (event, subject): (Event, Subject<'_>),
         payload: Vec<u8>,
         limit: Duration,
     ) -> NriResult<Option<R>> {
-        let answer = self.call(method(event), payload, limit).await;
-        let answer = answer.and_then(|bytes| {
-            R::decode(bytes.as_slice()).map_err(|error| CallError::Malformed(error.to_string()))
-        });
-        match answer {
+        match self.answered(event, payload, limit).await {
             Ok(answer) => Ok(Some(answer)),
             Err(error) => self.failed(event, subject, error).map(|()| None),
         }
+    }
+
+    /// Asks whether a container may be as plugins want it. One that does not answer is let go as with any other request, but
+    /// what it has not agreed to is not to be.
+    ///
+    /// # Errors
+    /// Why there is no verdict.
+    pub(crate) async fn judge(
+        &self,
+        subject: Subject<'_>,
+        payload: Vec<u8>,
+        limit: Duration,
+    ) -> Result<ValidateContainerAdjustmentResponse, String> {
+        let event = Event::ValidateContainerAdjustment;
+        let answer = self.answered(event, payload, limit).await;
+        answer.map_err(|error| {
+            let reason = error.to_string();
+            // Whatever its policy says of requests, this one fails.
+            let _ = self.failed(event, subject, error);
+            reason
+        })
+    }
+
+    async fn answered<R: Sent>(
+        &self,
+        event: Event,
+        payload: Vec<u8>,
+        limit: Duration,
+    ) -> Result<R, CallError> {
+        let bytes = self.call(method(event), payload, limit).await?;
+        bounds::decode(&bytes).map_err(CallError::Malformed)
     }
 
     /// Tells of something.

@@ -4,6 +4,7 @@ use super::view;
 use crate::Containers;
 use crate::error::chain;
 use nri::api::{Container, ContainerEviction, ContainerUpdate, PodSandbox};
+use nri::merge::Eviction;
 use nri::{Node, Reply};
 use std::sync::{Arc, Weak};
 
@@ -67,7 +68,8 @@ impl Node for EngineNode {
     fn evict<'a>(&'a self, plugin: &'a str, evictions: Vec<ContainerEviction>) -> Reply<'a, ()> {
         Box::pin(async move {
             if let Some(containers) = self.0.upgrade() {
-                Arc::clone(&containers).evict(evictions, plugin);
+                let asked = evictions.into_iter().map(|one| Eviction::of(plugin, one)).collect();
+                Arc::clone(&containers).evict(asked, "UpdateContainers");
             }
         })
     }

@@ -4,8 +4,8 @@ use crate::Containers;
 use crate::error::{EngineError, chain};
 use crate::in_memory::Container;
 use model::ContainerState;
-use nri::api::{ContainerEviction, ContainerUpdate};
-use nri::merge::Updates;
+use nri::api::ContainerUpdate;
+use nri::merge::{Eviction, Updates};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use std::time::Duration;
 const BUSY: Duration = Duration::from_secs(10);
 /// How long a container has to end of itself where nobody says how long.
 const GRACE: Duration = Duration::from_secs(30);
+/// Letters of a plugin's reason that are told.
+const REASON: usize = 256;
 /// The kubelet's word on it.
 const GRACE_ANNOTATION: &str = "io.kubernetes.pod.terminationGracePeriod";
 
@@ -29,16 +31,13 @@ impl Containers {
     ) -> Result<(), EngineError> {
         self.evict(updates.evictions, request);
         for update in updates.updates {
-            if let Err(error) = self.update_for_plugin(&update).await {
-                if !update.ignore_failure {
-                    return Err(error);
+            let container_id = &update.container_id;
+            match self.update_for_plugin(&update).await {
+                Ok(()) => tracing::info!(container_id, request, "a plugin has changed its limits"),
+                Err(error) if update.ignore_failure => {
+                    tracing::info!(container_id, request, error = chain(&error), "a plugin's update");
                 }
-                tracing::info!(
-                    container_id = update.container_id,
-                    request,
-                    error = chain(&error),
-                    "a plugin's update"
-                );
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -75,14 +74,13 @@ impl Containers {
         let annotations = container.record().updated.map(|updated| updated.annotations);
         self.change_limits(&container, change, annotations.unwrap_or_default()).await?;
         container.nri.forget_spec();
-        tracing::debug!(container_id = %container.id, "a plugin has changed its limits");
         Ok(failpoint::reach!("engine.plugins.others_changed")?)
     }
 
-    /// Stops containers for a plugin, behind.
-    pub(super) fn evict(self: &Arc<Self>, evictions: Vec<ContainerEviction>, asked: &str) {
+    /// Stops containers for plugins, behind.
+    pub(super) fn evict(self: &Arc<Self>, evictions: Vec<Eviction>, request: &'static str) {
         let mut missing = 0_usize;
-        for ContainerEviction { container_id, reason } in evictions {
+        for Eviction { plugin, container_id, reason } in evictions {
             let Ok(container) = self.core().registry.container(&container_id) else {
                 missing += 1;
                 continue;
@@ -93,9 +91,10 @@ impl Containers {
             }
             let grace = grace(&container);
             tracing::warn!(
+                plugin,
                 container_id,
-                asked,
-                reason,
+                request,
+                reason = reason.chars().take(REASON).collect::<String>(),
                 seconds = grace.as_secs(),
                 "a plugin evicts a container"
             );
@@ -111,7 +110,7 @@ impl Containers {
             drop(self.core().reactor.spawn(stop));
         }
         if missing > 0 {
-            tracing::debug!(asked, missing, "a plugin evicts containers that are not there");
+            tracing::debug!(request, missing, "a plugin evicts containers that are not there");
         }
     }
 }

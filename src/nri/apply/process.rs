@@ -10,7 +10,7 @@ use model::OomScore;
 use oci::rlimits::Ceilings;
 use oci_spec::runtime as spec;
 use oci_spec::runtime::{Process, Spec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 pub(super) fn annotations(spec: &mut Spec, asked: &BTreeMap<String, String>) {
@@ -27,6 +27,16 @@ pub(super) fn annotations(spec: &mut Spec, asked: &BTreeMap<String, String>) {
 
 /// A variable that is there keeps its place, as a later one may be made of it.
 pub(super) fn environment(process: &mut Process, asked: &[KeyValue]) -> Result<(), ApplyError> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let mut env: Vec<Option<String>> =
+        process.env_mut().take().unwrap_or_default().into_iter().map(Some).collect();
+    let mut places: HashMap<String, Vec<usize>> = HashMap::new();
+    for (place, pair) in env.iter().enumerate() {
+        let key = pair.as_deref().and_then(|pair| pair.split_once('=')).map(|(key, _)| key);
+        places.entry(key.unwrap_or_default().to_owned()).or_default().push(place);
+    }
     for entry in asked {
         let field = format!("env {:?}", entry.key);
         let key = marked(&entry.key).unwrap_or(&entry.key);
@@ -35,19 +45,21 @@ pub(super) fn environment(process: &mut Process, asked: &[KeyValue]) -> Result<(
         }
         without_nul(&field, &entry.key)?;
         without_nul(&field, &entry.value)?;
-        let env = process.env_mut().get_or_insert_default();
-        let is_it = |pair: &String| pair.strip_prefix(key).is_some_and(|rest| rest.starts_with('='));
-        let place = env.iter().position(is_it);
         if marked(&entry.key).is_some() {
-            env.retain(|pair| !is_it(pair));
+            for place in places.remove(key).unwrap_or_default() {
+                env[place] = None;
+            }
             continue;
         }
-        let pair = format!("{key}={}", entry.value);
-        match place.and_then(|place| env.get_mut(place)) {
-            Some(known) => *known = pair,
-            None => env.push(pair),
+        let known = places.entry(key.to_owned()).or_default();
+        let place = known.first().copied().unwrap_or(env.len());
+        if place == env.len() {
+            known.push(place);
+            env.push(None);
         }
+        env[place] = Some(format!("{key}={}", entry.value));
     }
+    process.set_env(Some(env.into_iter().flatten().collect()));
     Ok(())
 }
 

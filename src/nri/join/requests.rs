@@ -1,6 +1,7 @@
 //! What a plugin asks for at a moment of its choosing.
 
 use crate::api::{UpdateContainersRequest, UpdateContainersResponse};
+use crate::bounds;
 use crate::link::Incoming;
 use crate::plugin::Plugin;
 use crate::quiet::Quiet;
@@ -37,9 +38,9 @@ async fn result(
         "RegisterPlugin" => return refuse(code::FAILED_PRECONDITION, "the plugin is registered".to_owned()),
         _ => return refuse(code::UNIMPLEMENTED, "there is no such method".to_owned()),
     }
-    let asked = match UpdateContainersRequest::decode(request.payload.as_slice()) {
+    let asked: UpdateContainersRequest = match bounds::decode(&request.payload) {
         Ok(asked) => asked,
-        Err(error) => return refuse(code::INVALID_ARGUMENT, error.to_string()),
+        Err(error) => return refuse(code::INVALID_ARGUMENT, error),
     };
     if let Some(unsaid) = quiet.may_say() {
         tracing::info!(

@@ -2,6 +2,7 @@
 
 use super::JoinError;
 use crate::api::{Container, ContainerUpdate, PodSandbox, SynchronizeRequest, SynchronizeResponse};
+use crate::bounds;
 use crate::link::CallError;
 use crate::plugin::Plugin;
 use crate::ttrpc::{self, code};
@@ -30,8 +31,8 @@ pub(super) async fn tell(
         let request = SynchronizeRequest { pods: some_pods, containers: some_containers, more };
         match plugin.call(METHOD, request.encode_to_vec(), limit).await {
             Ok(bytes) => {
-                let reply = SynchronizeResponse::decode(bytes.as_slice())
-                    .map_err(|error| JoinError::Synchronize(CallError::Malformed(error.to_string())))?;
+                let reply: SynchronizeResponse = bounds::decode(&bytes)
+                    .map_err(|error| JoinError::Synchronize(CallError::Malformed(error)))?;
                 if !more {
                     return Ok(reply.update);
                 }

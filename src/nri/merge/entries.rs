@@ -4,7 +4,7 @@ use super::error::MergeError;
 use super::owners::Claims;
 use super::removal::{mark, marked};
 use crate::api::{Field, KeyValue, LinuxDevice, LinuxNamespace, Mount};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::mem;
 
 /// An entry of a list that is known by a key.
@@ -48,22 +48,28 @@ impl Keyed for KeyValue {
 
 /// What a plugin takes away and what it sets; a removal goes before a setting of the same reply.
 pub(super) struct Split<T> {
-    pub(super) removed: Vec<T>,
+    removed: Vec<T>,
     pub(super) set: Vec<T>,
+    removed_keys: HashSet<String>,
+    set_keys: HashSet<String>,
 }
 
 impl<T: Keyed> Split<T> {
     pub(super) fn of(asked: Vec<T>) -> Self {
-        let (removed, set) = asked.into_iter().partition(|entry| marked(entry.key()).is_some());
-        Self { removed, set }
+        let (removed, set): (Vec<T>, Vec<T>) =
+            asked.into_iter().partition(|entry| marked(entry.key()).is_some());
+        let removed_keys =
+            removed.iter().filter_map(|entry| marked(entry.key())).map(str::to_owned).collect();
+        let set_keys = set.iter().map(|entry| entry.key().to_owned()).collect();
+        Self { removed, set, removed_keys, set_keys }
     }
 
     pub(super) fn touches(&self, key: &str) -> bool {
-        self.removes(key) || self.set.iter().any(|entry| entry.key() == key)
+        self.removes(key) || self.set_keys.contains(key)
     }
 
     fn removes(&self, key: &str) -> bool {
-        self.removed.iter().any(|entry| marked(entry.key()) == Some(key))
+        self.removed_keys.contains(key)
     }
 
     /// Puts them to what was asked for before.
@@ -78,8 +84,9 @@ impl<T: Keyed> Split<T> {
         for entry in &self.set {
             claims.entry(T::FIELD, entry.key())?;
         }
+        let mut known: HashSet<String> = asked.iter().map(|entry| entry.key().to_owned()).collect();
         for entry in &self.removed {
-            if !asked.iter().any(|known| known.key() == entry.key()) {
+            if known.insert(entry.key().to_owned()) {
                 asked.push(entry.clone());
             }
         }

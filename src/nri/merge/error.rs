@@ -21,4 +21,12 @@ pub enum MergeError {
         /// The container's id.
         container: String,
     },
+    /// A plugin evicts the very container that is being created.
+    #[error("NRI plugin {plugin:?} evicts container {container:?}, which is being created")]
+    OwnEviction {
+        /// The plugin.
+        plugin: String,
+        /// The container's id.
+        container: String,
+    },
 }

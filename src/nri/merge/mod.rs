@@ -13,7 +13,7 @@ mod updates;
 
 pub use error::MergeError;
 pub use removal::{mark, marked};
-pub use updates::Updates;
+pub use updates::{Eviction, Updates};
 
 use crate::api::{
     Container, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse, LinuxResources,
@@ -68,7 +68,10 @@ impl Creation {
             adjust::merge(adjustment, &mut self.adjustment, container, &self.arguments, &mut claims)?;
         }
         self.updates.take(plugin, reply.update, &mut self.owners, Subject::Created(&id))?;
-        self.updates.evictions.extend(reply.evict);
+        if reply.evict.iter().any(|evicted| evicted.container_id == id) {
+            return Err(MergeError::OwnEviction { plugin: plugin.to_owned(), container: id });
+        }
+        self.updates.evict(plugin, reply.evict);
         Ok(())
     }
 
@@ -105,7 +108,7 @@ impl Update {
         let id = self.request.container.as_ref().map(|container| container.id.as_str()).unwrap_or_default();
         let limits = self.request.linux_resources.get_or_insert_default();
         self.updates.take(plugin, reply.update, &mut self.owners, Subject::Updated(id, limits))?;
-        self.updates.evictions.extend(reply.evict);
+        self.updates.evict(plugin, reply.evict);
         Ok(())
     }
 

@@ -11,7 +11,26 @@ pub struct Updates {
     /// By container, in the order in which they were first asked for.
     pub updates: Vec<ContainerUpdate>,
     /// Containers that are to be stopped.
-    pub evictions: Vec<ContainerEviction>,
+    pub evictions: Vec<Eviction>,
+}
+
+/// A container that a plugin wants stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eviction {
+    /// Which plugin.
+    pub plugin: String,
+    /// Which container.
+    pub container_id: String,
+    /// Why, in the plugin's words.
+    pub reason: String,
+}
+
+impl Eviction {
+    /// What one plugin asks for.
+    pub fn of(plugin: &str, asked: ContainerEviction) -> Self {
+        let ContainerEviction { container_id, reason } = asked;
+        Self { plugin: plugin.to_owned(), container_id, reason }
+    }
 }
 
 /// The container at hand.
@@ -51,6 +70,10 @@ impl Updates {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn evict(&mut self, plugin: &str, asked: Vec<ContainerEviction>) {
+        self.evictions.extend(asked.into_iter().map(|one| Eviction::of(plugin, one)));
     }
 
     /// What has been asked for so far.

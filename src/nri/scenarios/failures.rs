@@ -127,3 +127,20 @@ async fn who_never_lets_itself_be_told_what_is_there_has_to_wait() {
     stage.create("c", Duration::ZERO).await.unwrap();
     assert!(begun.elapsed() < SHORT);
 }
+
+#[tokio::test]
+async fn a_validator_that_hangs_fails_one_container_and_is_let_go() {
+    let stage = impatient();
+    let manner = || Manner::new("90", "judge").wanting(&[Event::ValidateContainerAdjustment]);
+    let hanging = stage.join(manner().hanging("ValidateContainerAdjustment")).await;
+    let error = stage.create("c", Duration::ZERO).await.unwrap_err();
+    assert!(matches!(&error, Error::Rejected { validator, .. } if validator == "90-judge"), "{error}");
+    hanging.ended().await;
+    stage.until_alone().await;
+    stage.create("d", Duration::ZERO).await.unwrap();
+    let garbage =
+        manner().answering(|call| (call.method == "ValidateContainerAdjustment").then(|| Ok(vec![0xff])));
+    let garbage = stage.join(garbage).await;
+    stage.create("e", Duration::ZERO).await.unwrap_err();
+    garbage.ended().await;
+}

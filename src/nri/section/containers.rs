@@ -4,7 +4,7 @@ use super::Section;
 use crate::api::{
     Container, CreateContainerRequest, CreateContainerResponse, Event, LinuxResources, PluginInstance,
     PodSandbox, PostCreateContainerRequest, StopContainerResponse, UpdateContainerRequest,
-    UpdateContainerResponse, ValidateContainerAdjustmentRequest, ValidateContainerAdjustmentResponse,
+    UpdateContainerResponse, ValidateContainerAdjustmentRequest,
 };
 use crate::error::{Error, NriResult};
 use crate::merge::{Created, Creation, MergeError, Stop, Update, Updates};
@@ -12,6 +12,7 @@ use crate::plugin::{Plugin, Subject, method};
 use crate::validator;
 use prost::Message;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 const BUILT_IN: &str = "default-validator";
@@ -67,7 +68,7 @@ impl Section {
                 pod: Some(pod),
                 container: Some(container),
             };
-            self.validate(&judges, &request).await?;
+            self.validate(&judges, request).await?;
         }
         Ok(created)
     }
@@ -82,16 +83,16 @@ impl Section {
     async fn validate(
         &self,
         judges: &[Arc<Plugin>],
-        request: &ValidateContainerAdjustmentRequest,
+        request: ValidateContainerAdjustmentRequest,
     ) -> NriResult<()> {
         let settings = &self.generation.settings;
-        validator::check(&settings.validator, request)
+        validator::check(&settings.validator, &request)
             .map_err(|reason| Error::Rejected { validator: BUILT_IN.to_owned(), reason })?;
-        let (payload, limit) = (request.encode_to_vec(), settings.request_timeout);
+        let (request, limit) = (Arc::new(request), settings.request_timeout);
         let mut judging = JoinSet::new();
         for plugin in judges {
-            let (plugin, payload) = (Arc::clone(plugin), payload.clone());
-            judging.spawn(async move { judged(&plugin, payload, limit).await });
+            let (plugin, request) = (Arc::clone(plugin), Arc::clone(&request));
+            judging.spawn(async move { judged(&plugin, &request, limit).await });
         }
         while let Some(judged) = judging.join_next().await {
             // One that panicked has not agreed.
@@ -236,18 +237,20 @@ fn taken(plugin: &Plugin, event: Event, taken: Result<(), MergeError>) -> Result
 }
 
 /// A validator that does not answer has not agreed.
-async fn judged(plugin: &Plugin, payload: Vec<u8>, limit: std::time::Duration) -> NriResult<()> {
+async fn judged(
+    plugin: &Plugin,
+    request: &ValidateContainerAdjustmentRequest,
+    limit: Duration,
+) -> NriResult<()> {
     // One that has gone since it was asked has no say.
     if !plugin.is_ready().await {
         return Ok(());
     }
-    let request = method(Event::ValidateContainerAdjustment);
     let validator = plugin.name.clone();
-    let answer = plugin.call(request, payload, limit).await.map_err(|error| error.to_string());
-    let verdict = answer.and_then(|bytes| {
-        ValidateContainerAdjustmentResponse::decode(bytes.as_slice()).map_err(|error| error.to_string())
-    });
-    match verdict {
+    let nobody = PodSandbox::default();
+    let subject =
+        Subject { pod: request.pod.as_ref().unwrap_or(&nobody), container: request.container.as_ref() };
+    match plugin.judge(subject, request.encode_to_vec(), limit).await {
         Ok(verdict) if !verdict.reject => Ok(()),
         Ok(verdict) => Err(Error::Rejected { validator, reason: verdict.reason }),
         Err(reason) => Err(Error::Rejected { validator, reason }),

@@ -95,5 +95,11 @@ fn a_stop_changes_others_and_evictions_are_passed_on() {
     let mut creation = of(Container::default());
     let evicts = CreateContainerResponse { evict: vec![eviction.clone()], ..Default::default() };
     creation.take("10-a", evicts).unwrap();
-    assert_eq!(creation.finish().updates.evictions, [eviction]);
+    let own = ContainerEviction { container_id: ID.into(), reason: String::new() };
+    let error = creation
+        .clone()
+        .take("20-b", CreateContainerResponse { evict: vec![own], ..Default::default() })
+        .unwrap_err();
+    assert!(error.to_string().contains("\"20-b\" evicts container"), "{error}");
+    assert_eq!(creation.finish().updates.evictions, [Eviction::of("10-a", eviction)]);
 }
