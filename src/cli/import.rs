@@ -9,9 +9,9 @@ pub struct ImportArgs {
     /// Whose configuration it is
     #[arg(long, value_name = "RUNTIME")]
     pub from: Origin,
-    /// Its file: config.toml of containerd with what it imports, crio.conf of CRI-O with crio.conf.d beside it
+    /// Its file, or the directory of that: config.toml of containerd with what it imports, crio.conf of CRI-O with crio.conf.d
     pub file: PathBuf,
-    /// Print the report as JSON, a line a key
+    /// Print the report, which goes to stderr, as JSON, a line a key
     #[arg(long)]
     pub json: bool,
 }

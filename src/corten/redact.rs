@@ -1,5 +1,6 @@
 //! What nobody else is to read: values of settings that look like secrets, and the environment of containers.
 
+use image::without_users;
 use serde_json::Value;
 
 /// Words in the name of a setting whose value is a secret.
@@ -48,16 +49,46 @@ fn redact_line(line: &str) -> String {
     line.to_owned()
 }
 
-/// A text whose URLs name no user and no password.
-pub(crate) fn without_users(text: &str) -> String {
-    let Some((before, after)) = text.split_once("://") else { return text.to_owned() };
-    let end = after.find(|c: char| matches!(c, '/' | '"' | '\'' | '?' | '#') || c.is_whitespace());
-    let (authority, rest) = after.split_at(end.unwrap_or(after.len()));
-    let authority = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{REMOVED}@{host}"),
-        None => authority.to_owned(),
-    };
-    format!("{before}://{authority}{}", without_users(rest))
+/// As [`text`], of prose: of it only users and passwords in URLs are removed.
+pub(crate) fn urls(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines().map(|line| without_users(line) + "\n").collect::<String>().into_bytes()
+}
+
+/// The value of a setting of another runtime's, for people.
+pub(crate) fn setting(path: &[String], value: &toml::Value) -> String {
+    let named = path.iter().any(|name| is_secret(name) || name.to_ascii_lowercase().contains("header"));
+    let is_environment = path.last().is_some_and(|name| name.ends_with("env"));
+    match value {
+        // A switch, and nothing at all, tells nothing.
+        toml::Value::Boolean(yes) => yes.to_string(),
+        toml::Value::String(text) if text.is_empty() => String::new(),
+        toml::Value::Array(items) if items.is_empty() => "[]".to_owned(),
+        _ if named || is_environment => REMOVED.to_owned(),
+        toml::Value::String(text) => without_users(text),
+        other => {
+            let mut other = other.clone();
+            hide(&mut other);
+            other.to_string()
+        }
+    }
+}
+
+fn hide(value: &mut toml::Value) {
+    match value {
+        toml::Value::String(text) => *text = without_users(text),
+        toml::Value::Array(items) => items.iter_mut().for_each(hide),
+        toml::Value::Table(entries) => {
+            for (name, value) in entries.iter_mut() {
+                if is_secret(name) || name.to_ascii_lowercase().contains("header") {
+                    *value = toml::Value::String(REMOVED.to_owned());
+                } else {
+                    hide(value);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Whether a setting of this name, or below it, is a secret.

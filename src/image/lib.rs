@@ -34,7 +34,7 @@ pub use config::ImageConfig;
 pub use digest::{Digest, DigestError};
 pub use error::ImageError;
 pub use explain::{ExplainedHost, ExplainedLayer, Explanation};
-pub use hosts::{CertsDirs, HostsError};
+pub use hosts::{CertsDirs, HostsError, without_users};
 pub use image_store::ImageStore;
 pub use manifest::{ImageDescription, ManifestError, RunConfig};
 pub use patterns::ImageSettingProblem;

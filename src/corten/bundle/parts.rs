@@ -65,7 +65,7 @@ fn settings(sources: &Sources) -> Vec<Part> {
 
 fn check(sources: &Sources) -> Vec<Part> {
     let findings = crate::check::report(sources.file.as_deref());
-    vec![("check.txt".to_owned(), Ok(findings.into_bytes()))]
+    vec![("check.txt".to_owned(), Ok(redact::urls(findings.as_bytes())))]
 }
 
 fn kernel(_: &Sources) -> Vec<Part> {
@@ -151,7 +151,7 @@ fn tree(directory: &Path, depth: usize, ids: &[String], text: &mut String) {
 fn logs(_: &Sources) -> Vec<Part> {
     let journal = ["-u", "corten", "-n", "5000", "--no-pager", "-o", "short-iso"];
     vec![
-        ("journal.txt".to_owned(), program("journalctl", &journal)),
+        ("journal.txt".to_owned(), program("journalctl", &journal).map(|bytes| redact::urls(&bytes))),
         ("kernel-log.txt".to_owned(), program("dmesg", &[])),
     ]
 }
@@ -186,7 +186,7 @@ fn records(sources: &Sources) -> Vec<Part> {
         for file in files.filter(|file| file.is_file()) {
             let part = match file.extension().and_then(|extension| extension.to_str()) {
                 Some("json") => read(&file).and_then(|bytes| redact::json(content(&bytes))),
-                Some("log") => read(&file),
+                Some("log") => read(&file).map(|bytes| redact::urls(&bytes)),
                 _ => continue,
             };
             parts.push((named(&below, &file), part));

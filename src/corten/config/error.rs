@@ -90,9 +90,9 @@ pub(crate) enum ConfigError {
 pub(crate) struct Mistakes(pub(super) Vec<ConfigError>);
 
 impl Mistakes {
-    /// A line for each.
+    /// A line for each. What they quote may be an address with a password.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.0.iter().map(|mistake| crate::error::chain(mistake)).collect()
+        self.0.iter().map(|mistake| image::without_users(&crate::error::chain(mistake))).collect()
     }
 }
 

@@ -100,7 +100,7 @@ impl fmt::Display for HostProblem {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        write!(f, "`{}`: {}", self.key, self.reason)
+        write!(f, "`{}`: {}", self.key, image::without_users(&self.reason))
     }
 }
 

@@ -175,6 +175,19 @@ impl Reading {
     }
 }
 
+/// What would be wrong with a file of this text: settings with the reasons.
+pub(crate) fn mistakes_of(text: &str) -> Vec<(String, String)> {
+    let (mut root, mut mistakes) = Node::parse(Path::new(""), text);
+    mistakes.extend(evaluate(&mut root).1);
+    let told = |mistake: &ConfigError| match mistake {
+        ConfigError::Value { key, reason, .. } | ConfigError::Invalid { key, reason, .. } => {
+            (key.clone(), reason.clone())
+        }
+        other => (other.key().unwrap_or_default().to_owned(), crate::error::chain(other)),
+    };
+    mistakes.iter().map(told).collect()
+}
+
 /// What the tree of these parts says; `files` is the order in which mistakes are told.
 fn settings(root: &mut Node, files: &[PathBuf], parts: &[Node]) -> Result<Config, Mistakes> {
     let (config, mut mistakes) = evaluate(root);

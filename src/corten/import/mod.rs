@@ -2,6 +2,7 @@
 
 mod containerd;
 mod crio;
+mod implied;
 mod read;
 mod report;
 mod rule;
@@ -40,6 +41,14 @@ pub(crate) enum ImportError {
         /// The parser's answer.
         reason: String,
     },
+    /// The file of the other one, or of neither.
+    #[error("{}: this looks like {whose}: see --from", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Whose it seems to be.
+        whose: &'static str,
+    },
     /// containerd's oldest format, or a newer one.
     #[error("{}: version {version} of containerd's configuration is not known here: `containerd config migrate` makes a newer one of version 1", path.display())]
     Version {
@@ -69,7 +78,9 @@ fn import(arguments: &ImportArgs) -> Result<Import, ImportError> {
     let file = &arguments.file;
     let (whose, verdicts) = match arguments.from {
         Origin::Containerd => ("containerd", containerd::verdicts(file, &read::containerd(file)?)?),
-        Origin::Crio => ("CRI-O", crio::verdicts(&read::crio(file)?)),
+        Origin::Crio => ("CRI-O", crio::verdicts(file, &read::crio(file)?)?),
     };
-    Ok(Import { whose, file: file.clone(), verdicts })
+    let mut import = Import { whose, file: file.clone(), verdicts };
+    import.refuse_mistakes();
+    Ok(import)
 }

@@ -1,7 +1,9 @@
 //! Reads another runtime's files: every key with its value and its line, later files over earlier ones.
 
 use super::ImportError;
+use crate::redact;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -31,6 +33,11 @@ impl Leaf {
         format!("{}:{}", self.file.display(), self.line)
     }
 
+    /// The value as others may read it.
+    pub(super) fn shown(&self) -> String {
+        redact::setting(&self.path, &self.value)
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         self.value.as_str()
     }
@@ -51,10 +58,11 @@ impl Leaf {
 /// Every key by its path.
 pub(super) type Leaves = BTreeMap<Vec<String>, Leaf>;
 
-/// containerd's file, and the files that it and they import.
+/// containerd's file, or that of its directory, and the files that it and they import.
 pub(super) fn containerd(file: &Path) -> Result<Leaves, ImportError> {
     let mut leaves = Leaves::new();
-    let (mut waiting, mut seen) = (vec![file.to_owned()], Vec::new());
+    let file = if file.is_dir() { file.join("config.toml") } else { file.to_owned() };
+    let (mut waiting, mut seen) = (vec![file], Vec::new());
     while !waiting.is_empty() {
         let file = waiting.remove(0);
         if seen.contains(&file) {
@@ -73,12 +81,18 @@ pub(super) fn containerd(file: &Path) -> Result<Leaves, ImportError> {
     Ok(leaves)
 }
 
-/// CRI-O's file, and the drop-ins beside it.
+/// CRI-O's file, which a package need not have, and the drop-ins beside it; or both by their directory.
 pub(super) fn crio(file: &Path) -> Result<Leaves, ImportError> {
-    let mut files = vec![file.to_owned()];
-    let mut directory = file.as_os_str().to_owned();
+    let is_of_drop_ins = file.is_dir() && file.extension() == Some(OsStr::new("d"));
+    let main = if file.is_dir() { file.join("crio.conf") } else { file.to_owned() };
+    let mut directory = main.as_os_str().to_owned();
     directory.push(".d");
-    files.extend(matching(&Path::new(&directory).join("*")));
+    let directory = if is_of_drop_ins { file.to_owned() } else { PathBuf::from(directory) };
+    let drop_ins = matching(&directory.join("*"));
+    let mut files = drop_ins.clone();
+    if !is_of_drop_ins && (drop_ins.is_empty() || main.exists()) {
+        files.insert(0, main);
+    }
     let mut leaves = Leaves::new();
     for file in files {
         leaves.extend(one(&file)?.into_iter().map(|leaf| (leaf.path.clone(), leaf)));

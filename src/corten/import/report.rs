@@ -1,9 +1,7 @@
 //! What an import prints.
 
 use super::Verdict;
-use super::read::Leaf;
-use super::rule::{Fate, shown};
-use crate::redact;
+use super::rule::Fate;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +24,7 @@ struct Row<'a> {
     /// The setting here.
     #[serde(skip_serializing_if = "Option::is_none")]
     setting: Option<&'a str>,
-    /// What it costs that there is none, or why it says nothing.
+    /// What it costs that there is none, why it says nothing, or a word about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
 }
@@ -37,14 +35,6 @@ fn split(key: &str) -> (&str, &str) {
     match quoted {
         Some(at) => (&key[..at], &key[at + 1..]),
         None => key.rsplit_once('.').unwrap_or(("", key)),
-    }
-}
-
-/// The value of a key for a report, which people hand on.
-fn told(leaf: &Leaf) -> String {
-    match leaf.path.iter().any(|part| redact::is_secret(part) || part.contains("header")) {
-        true => redact::REMOVED.to_owned(),
-        false => redact::without_users(&shown(&leaf.value)),
     }
 }
 
@@ -70,6 +60,12 @@ impl Import {
                 _ => value.clone(),
             };
         }
+        let implied = self.implied();
+        for implied in &implied {
+            let (section, name) = split(&implied.key);
+            let comment = format!("# {}: {} ({})\n", implied.leaf.place(), implied.leaf.key(), implied.note);
+            sections.entry(section).or_default().insert(name, (comment, implied.value.to_owned()));
+        }
         for (section, lines) in sections {
             if !section.is_empty() {
                 text.push_str(&format!("\n[{section}]\n"));
@@ -84,11 +80,13 @@ impl Import {
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.verdicts.iter().map(|(leaf, fate)| {
             let (fate, setting, why) = match fate {
-                Fate::Mapped(key, ..) => ("mapped", Some(key.as_str()), None),
+                Fate::Mapped(key, _, note) => {
+                    ("mapped", Some(key.as_str()), Some(*note).filter(|note| !note.is_empty()))
+                }
                 Fate::Lost(why) => ("lost", None, Some(why.as_str())),
                 Fate::Void(why) => ("void", None, Some(why.as_str())),
             };
-            let (file, value) = (leaf.file.display().to_string(), told(leaf));
+            let (file, value) = (leaf.file.display().to_string(), leaf.shown());
             Row { file, line: leaf.line, key: leaf.key(), value, fate, setting, why }
         })
     }
@@ -114,8 +112,12 @@ impl Import {
             of("lost").count(),
             of("void").count()
         );
-        for (fate, head) in [("lost", "without a counterpart:\n"), ("void", "without a meaning here:\n")] {
-            let lines: String = of(fate).map(line).collect();
+        for (fate, head) in [
+            ("lost", "without a counterpart:\n"),
+            ("mapped", "carried over, with a word about it:\n"),
+            ("void", "without a meaning here:\n"),
+        ] {
+            let lines: String = of(fate).filter(|row| row.why.is_some()).map(line).collect();
             if !lines.is_empty() {
                 text.push_str(head);
                 text.push_str(&lines);

@@ -1,6 +1,7 @@
 //! What a key of another runtime means here: a table of patterns, first match.
 
 use super::read::Leaf;
+use std::net::SocketAddr;
 use toml::Value;
 
 /// What becomes of a key.
@@ -64,6 +65,14 @@ impl Rule {
 /// A setting.
 pub(super) fn mapped(key: &str, value: String) -> Fate {
     Fate::Mapped(key.to_owned(), value, "")
+}
+
+/// Where streams are served.
+pub(super) fn listening(address: SocketAddr, has_tls: bool) -> Fate {
+    let is_open = !address.ip().is_loopback() && !has_tls;
+    let note =
+        if is_open { "what goes through it is read by whoever is on the way: it has no TLS" } else { "" };
+    Fate::Mapped("stream.address".to_owned(), quoted(&address.to_string()), note)
 }
 
 /// What has no counterpart, and what that costs.

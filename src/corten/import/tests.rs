@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+mod meaning;
+
 fn imported(from: Origin, file: &Path) -> Import {
     import(&ImportArgs { from, file: file.to_owned(), json: false }).unwrap()
 }

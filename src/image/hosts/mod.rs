@@ -11,6 +11,7 @@ mod files;
 mod parse;
 mod signatures;
 mod tls;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use directories::CertsDirs;
 pub use error::HostsError;
 pub(crate) use files::{Files, FoundHost, FoundHosts};
 pub(crate) use tls::is_authority;
+pub use users::without_users;
 
 use crate::reference::Reference;
 use reqwest::Url;

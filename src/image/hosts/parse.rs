@@ -2,7 +2,7 @@
 
 mod value;
 
-use super::{Host, HostsError, Pem, bare, default_host, header, stands_in};
+use super::{Host, HostsError, Pem, bare, default_host, header, stands_in, users};
 use reqwest::Url;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
@@ -59,7 +59,7 @@ impl File<'_> {
     /// Notes that a value is none for its key.
     fn refuse(&mut self, entry: &Entry<'_>, expected: &'static str) {
         let (path, line) = (self.path.to_owned(), line_at(self.text, entry.at));
-        let mistake = HostsError::Value { path, line, key: entry.key.to_string(), expected };
+        let mistake = HostsError::Value { path, line, key: users::key(&entry.key.to_string()), expected };
         self.mistakes.push((line, mistake));
     }
 
@@ -80,7 +80,7 @@ impl File<'_> {
                 continue;
             }
             let (path, line) = (self.path.to_owned(), line_at(self.text, key.span().start));
-            let (key, meant) = (at.child(name).to_string(), nearest(name, &known));
+            let (key, meant) = (users::key(&at.child(name).to_string()), nearest(name, &known));
             self.mistakes.push((line, HostsError::UnknownKey { path, line, key, meant }));
         }
     }

@@ -16,6 +16,13 @@ const OTLP: &str = "io.containerd.tracing.processor.v1.otlp";
 
 /// Every key with its meaning.
 pub(super) fn verdicts(file: &Path, leaves: &Leaves) -> Result<Vec<Verdict>, ImportError> {
+    if let Some(leaf) = leaves.values().find(|leaf| leaf.path.first().is_some_and(|part| part == "crio")) {
+        return Err(ImportError::Foreign { path: leaf.file.clone(), whose: "CRI-O's crio.conf" });
+    }
+    // All of its settings have their defaults.
+    if leaves.is_empty() {
+        return Ok(Vec::new());
+    }
     let version = leaves.get(["version".to_owned()].as_slice()).map(|leaf| shown(&leaf.value));
     let version = version.unwrap_or_else(|| "1".to_owned());
     if !matches!(version.as_str(), "2" | "3" | "4") {
@@ -27,6 +34,8 @@ pub(super) fn verdicts(file: &Path, leaves: &Leaves) -> Result<Vec<Verdict>, Imp
         let fate = match path.as_slice() {
             ["cri", "containerd", "runtimes", name, rest @ ..] => handler(name, rest, leaf, leaves),
             ["cri", "stream_server_address"] => stream_address(leaf, leaves),
+            ["cri", "enable_tls_streaming"] => tls(leaf, leaves),
+            ["cri", "x509_key_pair_streaming", ..] if !has_tls(leaves) => void("enable_tls_streaming is off"),
             [OTLP, "endpoint"] => traces(leaf, leaves),
             path => find(rules::RULES, path).map_or_else(|| unknown(leaf), |rule| rule.fate(leaf)),
         };
@@ -165,7 +174,7 @@ fn ping(leaf: &Leaf) -> Fate {
 
 fn cdi(leaf: &Leaf) -> Fate {
     match leaf.value.as_bool() {
-        Some(false) => lost("devices by name are there: runtime.cdi_spec_dirs = [] turns them off"),
+        Some(false) => mapped("runtime.cdi_spec_dirs", "[]".to_owned()),
         _ => void("on where runtime.cdi_spec_dirs names directories"),
     }
 }
@@ -174,8 +183,17 @@ fn bin_dir(leaf: &Leaf) -> Fate {
     only_directory(leaf, "empty, bin_dirs applies")
 }
 
-fn tls(leaf: &Leaf) -> Fate {
+/// Whether streams have TLS.
+fn has_tls(leaves: &Leaves) -> bool {
+    other(leaves, &["cri", "enable_tls_streaming"]).and_then(|leaf| leaf.value.as_bool()) == Some(true)
+}
+
+fn tls(leaf: &Leaf, leaves: &Leaves) -> Fate {
+    let certificate = other(leaves, &["cri", "x509_key_pair_streaming", "tls_cert_file"]);
     match leaf.value.as_bool() {
+        Some(true) if certificate.is_some_and(|leaf| !leaf.is_off()) => {
+            void("on where stream.tls_cert_file names a certificate")
+        }
         Some(true) => lost("TLS is on where stream.tls_cert_file names a certificate; none is made up"),
         _ => void("off"),
     }
@@ -195,7 +213,7 @@ fn stream_address(leaf: &Leaf, leaves: &Leaves) -> Fate {
     let address =
         if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
     match address.parse::<std::net::SocketAddr>() {
-        Ok(_) => mapped("stream.address", quoted(&address)),
+        Ok(address) => super::rule::listening(address, has_tls(leaves)),
         Err(_) => lost("stream.address takes an IP address"),
     }
 }
@@ -206,7 +224,7 @@ fn traces(leaf: &Leaf, leaves: &Leaves) -> Fate {
     let insecure = other(leaves, &[OTLP, "insecure"]).and_then(|leaf| leaf.value.as_bool());
     match (endpoint, other(leaves, &[OTLP, "protocol"]).and_then(Leaf::text)) {
         ("", _) => void("empty, nothing is traced"),
-        (_, Some("http/protobuf")) => mapped("tracing.endpoint", quoted(endpoint)),
+        (_, Some("http/protobuf" | "") | None) => mapped("tracing.endpoint", quoted(endpoint)),
         (_, Some("grpc")) if endpoint.contains("://") => mapped("tracing.endpoint", quoted(endpoint)),
         (_, Some("grpc")) => {
             let scheme = if insecure == Some(true) { "http" } else { "https" };
@@ -231,6 +249,28 @@ fn default_runtime(leaf: &Leaf) -> Fate {
         "" => void("empty, the default applies"),
         "runc" => mapped("runtime.default_handler", quoted("native")),
         name => mapped("runtime.default_handler", quoted(name)),
+    }
+}
+
+/// The driver, which is one for all handlers here: the default runtime's, by which the kubelet goes too.
+fn cgroups(name: &str, leaf: &Leaf, leaves: &Leaves) -> Fate {
+    let default = other(leaves, &["cri", "containerd", "default_runtime_name"]).and_then(Leaf::text);
+    let default = default.filter(|default| !default.is_empty()).unwrap_or("runc");
+    let of_default = other(leaves, &["cri", "containerd", "runtimes", default, "options", "SystemdCgroup"]);
+    match (leaf.value.as_bool(), of_default) {
+        (None, _) => lost("neither true nor false"),
+        (Some(_), Some(driver)) if name != default && driver.value == leaf.value => {
+            void("as the default runtime has it")
+        }
+        (Some(_), Some(_)) if name != default => {
+            lost("runtime.cgroup_driver is for all handlers, and the default runtime's")
+        }
+        (Some(true), _) => Fate::Mapped(
+            "runtime.cgroup_driver".to_owned(),
+            quoted("systemd"),
+            "of hosts with cgroup v2 alone: elsewhere leave this out",
+        ),
+        (Some(false), _) => mapped("runtime.cgroup_driver", quoted("cgroupfs")),
     }
 }
 
@@ -262,10 +302,8 @@ fn handler(name: &str, rest: &[&str], leaf: &Leaf, leaves: &Leaves) -> Fate {
         ["runtime_type"] => setting("type", quoted("oci")),
         ["options", "BinaryName"] if is_known && !is_native => setting("binary", quoted(binary)),
         ["options", "BinaryName"] => void("the native handler stands in for runc"),
-        ["options", "SystemdCgroup"] if leaf.value.as_bool() == Some(true) => {
-            mapped("runtime.cgroup_driver", quoted("systemd"))
-        }
-        ["options", "SystemdCgroup"] => void("runtime.cgroup_driver is for all handlers, and auto"),
+        ["options", "SystemdCgroup"] => cgroups(name, leaf, leaves),
+        ["options", "Root"] if is_known && is_native => void("the native handler has no directory of runc's"),
         ["options", "Root"] if is_known && !is_native && !leaf.is_off() => setting("root", quoted(of(rest))),
         [
             key @ ("privileged_without_host_devices" | "privileged_without_host_devices_all_devices_allowed"),
@@ -275,7 +313,9 @@ fn handler(name: &str, rest: &[&str], leaf: &Leaf, leaves: &Leaves) -> Fate {
         ["runtime_path"] => void("one corten-shim a pod stands in its place"),
         _ if leaf.is_off() => void("off"),
         ["base_runtime_spec"] => lost("of it only limits of processes can be had: rlimits of the handler"),
-        ["pod_annotations" | "container_annotations"] => void("programs get every annotation of the pod"),
+        ["pod_annotations" | "container_annotations"] => {
+            lost("runtimes get the annotations io.kubernetes.cri.* alone, and none of the pod's own")
+        }
         ["cni_conf_dir" | "cni_max_conf_num"] => lost("all handlers have one network"),
         ["snapshotter"] => lost("layers are mounted by overlayfs alone"),
         ["cgroup_writable"] => lost("cgroups are read-only in containers that are not privileged"),

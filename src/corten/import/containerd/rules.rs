@@ -2,7 +2,7 @@
 
 use super::{
     bin_dir, cdi, certs, decryption, default_runtime, disabled, format, keep_blobs, level, metrics, nothing,
-    nri, ping, pinned, ports, request_bytes, samples, seccomp, stats, tls,
+    nri, ping, pinned, ports, request_bytes, samples, seccomp, stats,
 };
 use crate::import::rule::Rule;
 use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
@@ -144,7 +144,6 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("cri/stream_server_address", By(nothing)),
     ("cri/stream_server_port", By(nothing)),
     ("cri/stream_idle_timeout", Seconds("stream.idle_timeout_seconds")),
-    ("cri/enable_tls_streaming", By(tls)),
     ("cri/x509_key_pair_streaming/tls_cert_file", Same("stream.tls_cert_file")),
     ("cri/x509_key_pair_streaming/tls_key_file", Same("stream.tls_key_file")),
     ("io.containerd.nri.v1.nri/disable", By(nri)),

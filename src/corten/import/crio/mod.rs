@@ -2,20 +2,33 @@
 
 mod rules;
 
-use super::Verdict;
 use super::containerd::unknown;
 use super::read::{Leaf, Leaves};
 use super::rule::{Fate, find, lost, mapped, only_directory, quoted, shown, void};
+use super::{ImportError, Verdict};
+use std::path::Path;
 use toml::Value;
 
 const CONMON: &str = "one corten-shim a pod stands in conmon's place";
 
 /// Every key with its meaning.
-pub(super) fn verdicts(leaves: &Leaves) -> Vec<Verdict> {
+pub(super) fn verdicts(file: &Path, leaves: &Leaves) -> Result<Vec<Verdict>, ImportError> {
+    let is_own = |leaf: &Leaf| leaf.path.first().is_some_and(|part| part == "crio");
+    if !leaves.is_empty() && !leaves.values().any(is_own) {
+        let is_containerds = leaves
+            .keys()
+            .flat_map(|path| path.first())
+            .any(|part| matches!(part.as_str(), "version" | "plugins" | "disabled_plugins"));
+        let whose = if is_containerds { "containerd's config.toml" } else { "the file of another program" };
+        return Err(ImportError::Foreign { path: file.to_owned(), whose });
+    }
     let verdict = |leaf: &Leaf| {
         let path: Vec<&str> = leaf.path.iter().map(String::as_str).collect();
         let fate = match path.as_slice() {
             ["crio", "runtime", "runtimes", name, rest @ ..] => handler(name, rest, leaf, leaves),
+            ["crio", "api", "stream_tls_cert" | "stream_tls_key" | "stream_tls_ca"] if !has_tls(leaves) => {
+                void("stream_enable_tls is off")
+            }
             ["crio", "api", "stream_address"] => stream_address(leaf, leaves),
             ["crio", "metrics", "enable_metrics"] => metrics(leaf, leaves),
             ["crio", "tracing", "tracing_endpoint"] => traces(leaf, leaves),
@@ -26,7 +39,7 @@ pub(super) fn verdicts(leaves: &Leaves) -> Vec<Verdict> {
         };
         (leaf.clone(), fate)
     };
-    leaves.values().map(verdict).collect()
+    Ok(leaves.values().map(verdict).collect())
 }
 
 fn other<'a>(leaves: &'a Leaves, path: &[&str]) -> Option<&'a Leaf> {
@@ -36,6 +49,11 @@ fn other<'a>(leaves: &'a Leaves, path: &[&str]) -> Option<&'a Leaf> {
 
 fn nothing(_: &Leaf) -> Fate {
     void("told with the key that goes with it")
+}
+
+/// Whether streams have TLS.
+fn has_tls(leaves: &Leaves) -> bool {
+    other(leaves, &["api", "stream_enable_tls"]).and_then(|leaf| leaf.value.as_bool()) == Some(true)
 }
 
 fn tls(leaf: &Leaf) -> Fate {
@@ -57,7 +75,7 @@ fn stream_address(leaf: &Leaf, leaves: &Leaves) -> Fate {
     let port =
         other(leaves, &["api", "stream_port"]).map_or_else(|| "0".to_owned(), |port| shown(&port.value));
     match format!("{}:{port}", bracketed(&shown(&leaf.value))).parse::<std::net::SocketAddr>() {
-        Ok(address) => mapped("stream.address", quoted(&address.to_string())),
+        Ok(address) => super::rule::listening(address, has_tls(leaves)),
         Err(_) => lost("stream.address takes an IP address"),
     }
 }
@@ -201,7 +219,7 @@ fn handler(name: &str, rest: &[&str], leaf: &Leaf, leaves: &Leaves) -> Fate {
         ["platform_runtime_paths", ..] => lost("one program a handler"),
         _ if leaf.is_off() => void("off"),
         ["container_min_memory"] => void("limits below what a container needs fail when it starts"),
-        ["default_annotations", ..] => lost("programs get the annotations of the pod alone"),
+        ["default_annotations", ..] => lost("runtimes get the annotations io.kubernetes.cri.* alone"),
         ["no_sync_log"] => void("logs are not synced line by line"),
         ["seccomp_profile"] => lost("the built-in profile is for all handlers"),
         ["runtime_config_path" | "runtime_pull_image"] => lost("of runtimes for machines of their own"),
