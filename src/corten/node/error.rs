@@ -28,8 +28,13 @@ pub(crate) enum NodeError {
     #[error("this host is refused, and as it was, because it cannot run pods: {0}")]
     Unfit(String),
     /// Nothing here starts services.
-    #[error("this host is refused: it has no systemctl, and the daemon is a service of systemd")]
+    #[error(
+        "this host is refused: it has no systemctl, or systemd has not started it (there is no /run/systemd/system), and the daemon is a service of systemd"
+    )]
     NoSystemd,
+    /// No host is mounted there.
+    #[error("{} is not the root of a host: it has no directory usr", .0.display())]
+    NoHost(PathBuf),
     /// Another installation would be hidden.
     #[error("this host is refused: {} is of another installation of corten: remove that first, or keep this node out by nodeSelector", .0.display())]
     Installed(PathBuf),
@@ -40,7 +45,7 @@ pub(crate) enum NodeError {
     #[error("cannot resolve {}: too many symbolic links", .0.display())]
     Links(PathBuf),
     /// What the installer wrote is not to be read.
-    #[error("cannot understand {}", path.display())]
+    #[error("cannot understand {}, by which everything is put back: mend it, or move it away and take what it names from the host by hand", path.display())]
     Record {
         /// The file.
         path: PathBuf,
@@ -49,7 +54,7 @@ pub(crate) enum NodeError {
     },
     /// Pods would lose their runtime.
     #[error(
-        "pods run here by corten ({0}): drain the node, have its kubelet ask the other runtime again (kubelet.switch=false), and remove what is left with `corten wipe --yes` on the node"
+        "pods run here by corten ({0}): drain the node, have its kubelet ask the other runtime again (kubelet.switch=false), and remove what is left on the node with `systemctl stop corten` and `corten wipe --yes`"
     )]
     InUse(usize),
     /// The kubelet cannot be told.

@@ -70,6 +70,47 @@ impl Host {
         Ok(self.root.join(here))
     }
 
+    /// Whether there is one.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn look_at_root(&self) -> Result<(), NodeError> {
+        match self.root.join("usr").is_dir() {
+            true => Ok(()),
+            false => Err(NodeError::NoHost(self.root.clone())),
+        }
+    }
+
+    /// Who may do what with a directory in which nothing is, but for what a new filesystem has.
+    ///
+    /// # Errors
+    /// Links lead round.
+    pub(super) fn empty_directory(&self, path: &Path) -> Result<Option<Access>, NodeError> {
+        let seen = self.path(path)?;
+        let Ok(entries) = fs::read_dir(&seen) else { return Ok(None) };
+        let is_empty = entries.flatten().all(|entry| entry.file_name() == "lost+found");
+        let found = fs::metadata(&seen).map_err(NodeError::io("look at", &seen))?;
+        let access = Access { mode: found.mode() & 0o7777, uid: found.uid(), gid: found.gid() };
+        Ok(is_empty.then_some(access))
+    }
+
+    /// Makes a directory where there is none any more.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn make_directory(&self, path: &Path, access: Access) -> Result<(), NodeError> {
+        let seen = self.path(path)?;
+        if seen.is_dir() {
+            return Ok(());
+        }
+        let made = fs::create_dir(&seen)
+            .and_then(|()| std::os::unix::fs::chown(&seen, Some(access.uid), Some(access.gid)))
+            .and_then(|()| {
+                fs::set_permissions(&seen, std::os::unix::fs::PermissionsExt::from_mode(access.mode))
+            });
+        made.map_err(NodeError::io("make", &seen))
+    }
+
     /// What is in a place.
     ///
     /// # Errors

@@ -10,15 +10,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const DATA: &str = "/var/lib/corten";
+pub(super) const DATA: &str = "/var/lib/corten";
 const PROGRAM: &str = "/usr/local/bin/corten";
 const SETTINGS: &str = "/etc/corten";
 /// Where packages have what this installation would hide, or be hidden by.
-const OTHERS: [&str; 4] = [
+const OTHERS: [&str; 5] = [
     "/usr/bin/corten",
     "/usr/lib/systemd/system/corten.service",
     "/lib/systemd/system/corten.service",
     "/etc/systemd/system/corten.service",
+    // Of `make install`: what was enabled there would be disabled when this one goes.
+    "/usr/local/lib/systemd/system/corten.service",
 ];
 
 /// Makes a host one that has Corten, or has this version and these settings of it.
@@ -31,13 +33,16 @@ pub(super) fn install(
     sources: &[PathBuf],
     switch: bool,
 ) -> Result<Outcome, NodeError> {
+    host.look_at_root()?;
     let known = Record::load(host)?;
     let wanted = source::files(sources)?;
     refuse_others(host, known.as_ref())?;
     check(host, hand, &wanted, known.as_ref())?;
     let fresh = known.is_none();
-    let mut record =
-        known.unwrap_or_else(|| Record { had_data: host.exists(Path::new(DATA)), ..Record::default() });
+    let mut record = match known {
+        Some(record) => record,
+        None => begin(host)?,
+    };
     record.save(host)?;
     let mut changes = Changes::default();
     let done =
@@ -55,6 +60,13 @@ pub(super) fn install(
         kubelet::back(host, hand, &mut record)?
     };
     Ok(if moved { Outcome::Moved } else { Outcome::Done })
+}
+
+/// A record of a host as it is.
+fn begin(host: &Host) -> Result<Record, NodeError> {
+    let empty = host.empty_directory(Path::new(DATA))?;
+    let had_data = empty.is_none() && host.exists(Path::new(DATA));
+    Ok(Record { had_data, empty_data: empty, ..Record::default() })
 }
 
 /// Reads the unit, and has the daemon run: anew where something has changed. Its pods do not notice.
@@ -175,5 +187,6 @@ fn judge(hand: &dyn Hand, aside: &Path) -> Result<(), NodeError> {
     } else {
         errors.join("; ")
     };
-    Err(NodeError::Unfit(why))
+    // Where the files will be, and not where they were looked at.
+    Err(NodeError::Unfit(why.replace(&*aside.to_string_lossy(), "")))
 }

@@ -52,7 +52,9 @@ pub(crate) fn run(command: NodeCommand) -> Result<(), Error> {
         })?,
         NodeCommand::Uninstall(arguments) => stay::run(&arguments.host, || {
             let host = Host::new(&arguments.host.root);
-            uninstall::uninstall(&host, &InRoot::new(&arguments.host.root))
+            let (outcome, told) = uninstall::uninstall(&host, &InRoot::new(&arguments.host.root))?;
+            told.iter().for_each(|line| stay::say(&format!("corten: {line}\n")));
+            Ok(outcome)
         })?,
         NodeCommand::Ready(arguments) => stay::ready(&arguments.report)?,
         NodeCommand::Enter(arguments) => return Err(enter::enter(&arguments).into()),

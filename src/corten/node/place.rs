@@ -85,7 +85,8 @@ pub(super) fn place(
             beside(host, path)?;
             changes.replaced.push(path.clone());
         } else if !ours {
-            let placed = record.keep(host, path)?;
+            let mut placed = record.keep(host, path)?;
+            placed.put = source::is_kept(path).then(|| String::from_utf8_lossy(&bytes).into_owned());
             record.files.push(placed);
             make_parents(host, record, path)?;
             changes.added.push(path.clone());
@@ -134,12 +135,17 @@ fn make_parents(host: &Host, record: &mut Record, path: &Path) -> Result<(), Nod
     Ok(())
 }
 
-/// Puts back everything that was there before, and forgets it.
+/// Puts back everything that was there before, and forgets it. What is told is what stays, because an administrator has
+/// changed it since.
 ///
 /// # Errors
 /// The first failure; what it left is still on record.
-pub(super) fn restore(host: &Host, record: &mut Record) -> Result<(), NodeError> {
+pub(super) fn restore(host: &Host, record: &mut Record) -> Result<Vec<String>, NodeError> {
+    let mut kept = Vec::new();
     while let Some(placed) = record.files.last() {
+        if placed.is_theirs(host)? {
+            kept.push(format!("{} was changed since it was installed, and stays", placed.path.display()));
+        }
         placed.restore(host)?;
         record.files.pop();
     }
@@ -149,5 +155,6 @@ pub(super) fn restore(host: &Host, record: &mut Record) -> Result<(), NodeError>
         let _ = fs::remove_dir(&seen);
     }
     let own = host.path(Path::new(OWN))?;
-    fs::remove_dir_all(&own).map_err(NodeError::io("remove", &own))
+    fs::remove_dir_all(&own).map_err(NodeError::io("remove", &own))?;
+    Ok(kept)
 }

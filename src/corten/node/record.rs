@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 pub(super) struct Record {
     /// Whether `/var/lib/corten` was there before, and stays.
     pub(super) had_data: bool,
+    /// `/var/lib/corten` as it was where nothing was in it, for one as the place of a mount: it comes back so.
+    #[serde(default)]
+    pub(super) empty_data: Option<Access>,
     /// Whether the daemon and its state are gone, and only files are left to be put back.
     #[serde(default)]
     pub(super) ended: bool,
@@ -29,6 +32,9 @@ pub(super) struct Placed {
     pub(super) path: PathBuf,
     /// What was there before: the name of its copy, and who might do what with it.
     pub(super) before: Option<(String, Access)>,
+    /// What was put there, of a file that is the administrator's from then on.
+    #[serde(default)]
+    pub(super) put: Option<String>,
 }
 
 impl Record {
@@ -66,14 +72,14 @@ impl Record {
     /// It is no regular file, or cannot be copied.
     pub(super) fn keep(&self, host: &Host, path: &Path) -> Result<Placed, NodeError> {
         let Some(access) = host.look(path)? else {
-            return Ok(Placed { path: path.to_path_buf(), before: None });
+            return Ok(Placed { path: path.to_path_buf(), before: None, put: None });
         };
         let own = host.path(Path::new(OWN))?.join("before");
         fs::create_dir_all(&own).map_err(NodeError::io("make", &own))?;
         let name = path.to_string_lossy().replace('%', "%25").replace('/', "%2F");
         let bytes = host.read(path)?.unwrap_or_default();
         host.write(&before(&name), &bytes, Access::of_root(0o600))?;
-        Ok(Placed { path: path.to_path_buf(), before: Some((name, access)) })
+        Ok(Placed { path: path.to_path_buf(), before: Some((name, access)), put: None })
     }
 }
 
@@ -90,11 +96,23 @@ impl Placed {
         Ok(Some((bytes, *access)))
     }
 
-    /// Puts back what was there before.
+    /// Whether an administrator has made it theirs since.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn is_theirs(&self, host: &Host) -> Result<bool, NodeError> {
+        let Some(put) = &self.put else { return Ok(false) };
+        Ok(host.read(&self.path)?.is_some_and(|now| now != put.as_bytes()))
+    }
+
+    /// Puts back what was there before, unless an administrator has made it theirs since.
     ///
     /// # Errors
     /// The system's.
     pub(super) fn restore(&self, host: &Host) -> Result<(), NodeError> {
+        if self.is_theirs(host)? {
+            return Ok(());
+        }
         match self.kept(host)? {
             Some((bytes, access)) => host.write(&self.path, &bytes, access),
             None => host.remove(&self.path),

@@ -30,7 +30,7 @@ pub(super) fn run(
     let report = tell(arguments.report.as_deref(), &told);
     // A kubelet that asks another runtime looks after this container no more, and has begun another.
     if arguments.stay && !matches!(outcome, Ok(Outcome::Moved)) {
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
+        say(&told);
         wait(outcome.is_err().then_some(FAILED))?;
     }
     outcome.and(report)
@@ -43,6 +43,11 @@ pub(super) fn run(
 pub(super) fn ready(report: &Path) -> Result<(), NodeError> {
     let told = fs::read_to_string(report).map_err(NodeError::io("read", report))?;
     if told == DONE { Ok(()) } else { Err(NodeError::NotReady(told.trim().to_owned())) }
+}
+
+/// Says something to whoever looks on; nobody is left where stderr is closed.
+pub(super) fn say(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
 }
 
 fn tell(report: Option<&Path>, told: &str) -> Result<(), NodeError> {

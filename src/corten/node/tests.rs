@@ -10,6 +10,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+mod theirs;
+
 /// systemctl and the programs of the host, as far as they are asked.
 #[derive(Default)]
 struct Fake {
@@ -94,7 +96,7 @@ impl Node {
         install::install(&host, &self.hand, &[self.source.path().to_path_buf()], switch)
     }
 
-    fn uninstall(&self) -> Result<Outcome, NodeError> {
+    fn uninstall(&self) -> Result<(Outcome, Vec<String>), NodeError> {
         uninstall::uninstall(&Host::new(self.root.path()), &self.hand)
     }
 
@@ -155,7 +157,8 @@ fn images_that_were_there_before_stay() {
     let Some(node) = Node::new() else { return };
     put(&node.root.path().join("var/lib/corten/images"), "");
     node.install(false).unwrap();
-    node.uninstall().unwrap();
+    let told = node.uninstall().unwrap().1.join("");
+    assert!(told.contains("/var/lib/corten was there before, and stays"), "{told}");
     assert!(!node.hand.asked().iter().any(|line| line.contains("wipe")));
 }
 
@@ -223,6 +226,8 @@ fn an_upgrade_restarts_the_daemon_and_nothing_new_does_not() {
     assert_eq!(node.read("etc/corten/corten.toml").unwrap(), "the administrator's");
     assert_eq!(node.read("usr/local/bin/corten-retired"), None);
     node.uninstall().unwrap();
+    assert_eq!(node.read("etc/corten/corten.toml").unwrap(), "the administrator's", "it stays");
+    fs::remove_dir_all(node.root.path().join("etc/corten")).unwrap();
     assert_eq!(node.all(), before, "the first version's past, not the second's");
 }
 
