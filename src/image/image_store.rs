@@ -254,6 +254,11 @@ impl ImageStore {
 
     /// Removes what nothing uses from time to time, for as long as the store is there.
     pub async fn keep_clean(store: Weak<Self>) {
+        // What was there already counts from the start on, not from the first change on.
+        if let Some(store) = store.upgrade() {
+            let (store, metrics) = (Arc::clone(&store.store), store.puller.metrics().clone());
+            tokio::task::spawn_blocking(move || store.measure(&metrics));
+        }
         loop {
             tokio::time::sleep(CLEANING_INTERVAL).await;
             let Some(store) = store.upgrade() else { return };

@@ -61,6 +61,40 @@ async fn bytes_seconds_reuse_retries_and_sizes() {
     }
 }
 
+/// A daemon that starts anew has images, and nobody pulls for hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_of_before_count_from_the_start_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mock = Mock::start().await;
+    mock.push("app", "v1", &Pushed::manifest(vec![gzip(&layer("a", b"1"))]));
+    let config = ImageConfig { root: directory.path().join("images"), ..Default::default() };
+    let open = |registry: &prometheus::Registry| ImageStore::open(config.clone(), registry).unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    let store = open(&prometheus::Registry::new());
+    store.pull(&format!("{}/app:v1", mock.address()), None).await.unwrap();
+    while !store.is_idle() {
+        assert!(std::time::Instant::now() < end, "the store stays busy");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(store);
+    let registry = prometheus::Registry::new();
+    let store = std::sync::Arc::new(open(&registry));
+    let cleaning = tokio::spawn(ImageStore::keep_clean(std::sync::Arc::downgrade(&store)));
+    let told = || {
+        let of = |name: &str, label| value(&registry, name, label);
+        [
+            of("corten_images", None),
+            of("corten_image_store_bytes", Some("layers")),
+            of("corten_image_store_inodes", None),
+        ]
+    };
+    while !told().iter().all(|value| *value > 0) {
+        assert!(std::time::Instant::now() < end, "{:?}", told());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cleaning.abort();
+}
+
 /// Whoever may pull names hosts as he likes; a series each would fill every memory that metrics are kept in.
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_users_name_make_few_series() {
