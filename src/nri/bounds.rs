@@ -104,6 +104,7 @@ fn entries(mut bytes: &[u8], shape: Shape) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use api::{
