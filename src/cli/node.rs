@@ -14,6 +14,8 @@ pub enum NodeCommand {
     Uninstall(UninstallArgs),
     /// Tell what became of an installation, and fail unless it is done: a readiness probe
     Ready(ReadyArgs),
+    /// In a pod: change a DaemonSet, and wait until all its pods are ready with the change; what `helm uninstall` does first
+    Roll(RollArgs),
     /// Run a program of a host in its root
     #[command(hide = true)]
     Enter(EnterArgs),
@@ -61,6 +63,23 @@ pub struct ReadyArgs {
     /// What `corten node install` or `uninstall` was told to write
     #[arg(long, value_name = "FILE")]
     pub report: PathBuf,
+}
+
+/// `corten node roll`.
+#[derive(Debug, Args)]
+pub struct RollArgs {
+    /// The DaemonSet's namespace
+    #[arg(long)]
+    pub namespace: String,
+    /// Its name
+    #[arg(long)]
+    pub name: String,
+    /// What is to be changed: a strategic merge patch in JSON
+    #[arg(long, value_name = "JSON")]
+    pub patch: String,
+    /// Seconds to wait at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
+    pub patience: u64,
 }
 
 /// `corten node enter`.

@@ -30,3 +30,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- $files | toJson }}
 {{- end }}
+
+{{- /* What the installer of each node does. */}}
+{{- define "corten.install" -}}
+- node
+- install
+- --source=/payload
+- --source=/settings
+{{- if .Values.kubelet.switch }}
+- --switch
+{{- end }}
+{{ include "corten.everywhere" . }}
+{{- end }}
+
+{{- define "corten.uninstall" -}}
+- node
+- uninstall
+{{ include "corten.everywhere" . }}
+{{- end }}
+
+{{- define "corten.everywhere" -}}
+- --root=/host
+- --report=/run/corten-node/report
+- --stay
+{{- end }}

@@ -69,8 +69,15 @@ fn the_chart_renders_and_refuses_values_that_are_none() {
         (kinds, rendered.stdout)
     };
     let (plain, text) = kinds(&json!({}));
-    assert_eq!(plain, ["ConfigMap", "DaemonSet", "ServiceAccount"]);
-    assert!(!text.contains("--switch") && !text.contains("Role"), "{text}");
+    let hooks = ["Job", "Role", "RoleBinding", "ServiceAccount"];
+    assert_eq!(
+        plain,
+        ["ConfigMap", "DaemonSet", "Job", "Role", "RoleBinding", "ServiceAccount", "ServiceAccount"]
+    );
+    assert!(!text.contains("--switch"), "{text}");
+    let (left, text) = kinds(&json!({"onUninstall": {"clean": false}}));
+    assert_eq!(left, ["ConfigMap", "DaemonSet", "ServiceAccount"]);
+    assert!(!text.contains("Role"), "the installers may do nothing: {text}");
     let (all, text) = kinds(&everything());
     let wanted = [
         "ConfigMap",
@@ -82,11 +89,13 @@ fn the_chart_renders_and_refuses_values_that_are_none() {
         "ServiceAccount",
         "ServiceMonitor",
     ];
+    let mut wanted: Vec<_> = wanted.into_iter().chain(hooks).collect();
+    wanted.sort_unstable();
     assert_eq!(all, wanted);
     for part in ["- --switch\n", "alert: CortenDown", "etc/corten/certs.d/registry.test:5000/hosts.toml"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert_eq!(kinds(&json!({"metrics": {"monitor": "pod"}})).0[2], "PodMonitor");
+    assert!(kinds(&json!({"metrics": {"monitor": "pod"}})).0.contains(&"PodMonitor".to_owned()));
 
     for (values, key) in [
         (json!({"kubelet": {"swich": true}}), "swich"),
@@ -96,6 +105,7 @@ fn the_chart_renders_and_refuses_values_that_are_none() {
         (json!({"runtimeClasses": [{"name": "x"}]}), "handler"),
         (json!({"metrics": {"monitor": "both"}}), "/metrics/monitor"),
         (json!({"maxUnavailable": 0}), "/maxUnavailable"),
+        (json!({"onUninstall": {"patienceSeconds": 0}}), "/onUninstall/patienceSeconds"),
         (json!({"image": {"pullPolicy": "Sometimes"}}), "/image/pullPolicy"),
     ] {
         let refused = render(own.path(), &values);
@@ -104,15 +114,21 @@ fn the_chart_renders_and_refuses_values_that_are_none() {
 }
 
 /// The chart's life on a cluster.
-struct Release {
-    cluster: Cluster,
-    host: Host,
+pub(crate) struct Release {
+    pub(crate) cluster: Cluster,
+    pub(crate) host: Host,
     own: PathBuf,
 }
 
 impl Release {
     /// helm with the values of this host and more, which may not wait for what it has changed.
-    fn helm(&self, verb: &[&str], more: &Value) {
+    pub(crate) fn helm(&self, verb: &[&str], more: &Value) {
+        let said = self.try_helm(verb, more);
+        assert!(said.status.success(), "{}", said.stderr);
+    }
+
+    /// The same, for what may be refused.
+    pub(crate) fn try_helm(&self, verb: &[&str], more: &Value) -> Finished {
         let mut values = json!({
             "image": {"repository": IMAGE, "tag": "1"}, "hostRoot": self.host.root(),
             "config": "[network]\nbuiltin_network = true\n[runtime]\ncgroup_driver = \"cgroupfs\"\n",
@@ -123,15 +139,16 @@ impl Release {
         fs::write(&file, values.to_string()).unwrap();
         let mut command = helm(&self.own, verb);
         command.args(["--kubeconfig"]).arg(self.cluster.kubectl.config());
-        if verb[0] != "uninstall" {
+        if ["install", "upgrade"].contains(&verb[0]) {
             command.arg(chart()).arg("--values").arg(&file);
         }
-        let said = command::run(&mut command, PATIENCE).unwrap();
-        println!("$ helm {}\n{said}", verb.join(" "));
+        let said = command::finish(&mut command, 2 * PATIENCE).unwrap();
+        println!("$ helm {}\n{}{}", verb.join(" "), said.stdout, said.stderr);
+        said
     }
 
     /// Waits until every node is as it is to be.
-    fn rolled_out(&self) {
+    pub(crate) fn rolled_out(&self) {
         let line = ["rollout", "status", "daemonset/corten", "--timeout=110s"];
         println!("$ kubectl {}\n{}", line.join(" "), self.cluster.kubectl.run(&line).unwrap());
     }
@@ -174,8 +191,8 @@ fn second(first: &Image, program: Vec<u8>) -> Image {
     image
 }
 
-fn release() -> Option<Release> {
-    let options = Options { kind: Kind::Containerd, dns: false, ..Options::new("chart") };
+pub(crate) fn release(name: &str) -> Option<Release> {
+    let options = Options { kind: Kind::Containerd, dns: false, ..Options::new(name) };
     let cluster = Cluster::start(&options).unwrap()?;
     let isolation = &cluster.node.world.isolation;
     let host = Host::make(isolation).unwrap();
@@ -195,7 +212,7 @@ fn release() -> Option<Release> {
 
 #[test]
 fn the_chart_comes_upgrades_and_goes_on_a_node_of_containerd() {
-    let Some(release) = release() else { return };
+    let Some(release) = release("chart") else { return };
     let before = release.host.files();
     let rendered = render(
         &release.own,
@@ -219,26 +236,52 @@ fn the_chart_comes_upgrades_and_goes_on_a_node_of_containerd() {
 
     release.helm(&["upgrade", "corten"], &json!({"uninstall": true}));
     release.rolled_out();
+    as_before(&release, &before);
+    release.helm(&["upgrade", "corten"], &json!({}));
+    release.rolled_out();
+    kept(&release);
     release.helm(&["uninstall", "corten", "--wait"], &json!({}));
+    as_before(&release, &before);
+    let kinds = "daemonsets,jobs,configmaps,serviceaccounts,roles,rolebindings,runtimeclasses,pods";
+    let left = ["get", kinds, "--selector", "app.kubernetes.io/managed-by=Helm"];
+    assert_eq!(release.cluster.kubectl.get(&left).unwrap()["items"], json!([]));
+}
+
+type Files = std::collections::BTreeMap<PathBuf, (u32, u32, Vec<u8>)>;
+
+/// The host has the files that it had, and no daemon.
+fn as_before(release: &Release, before: &Files) {
     let mut after = release.host.files();
     // A network's list of addresses, empty again, is the network's: it outlives every runtime.
     after.retain(|path, _| !path.starts_with(release.host.root().join("var/lib/cni/networks")));
-    let keys = |files: &std::collections::BTreeMap<PathBuf, _>| files.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&after), keys(&before));
-    assert!(after == before, "a file is another than before");
+    let keys = |files: &Files| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&after), keys(before));
+    assert!(after == *before, "a file is another than before");
     assert!(!release.host.root().join("etc/corten").exists());
     assert_eq!(release.host.pid(), 0);
-    let left = release
-        .cluster
-        .kubectl
-        .get(&[
-            "get",
-            "daemonsets,configmaps,serviceaccounts,runtimeclasses",
-            "--selector",
-            "app.kubernetes.io/name=corten",
-        ])
-        .unwrap();
-    assert_eq!(left["items"], json!([]));
+}
+
+/// `helm uninstall` while a pod runs: nothing is removed, and the release can be had back.
+fn kept(release: &Release) {
+    let tokio = &release.cluster.node.world.tokio;
+    let config =
+        pods::pod("stays", Path::new("/run/pods"), &release.cluster.node.world.isolation.cgroup_parent());
+    fs::create_dir_all(release.host.root().join("run/pods/stays")).unwrap();
+    let pod = tokio.block_on(async { release.cri().await.run_pod(&config).await.unwrap() });
+    let daemon = release.host.pid();
+    // Helm 4.0 looks at the hook's failure when its time is over.
+    let refused = release.try_helm(&["uninstall", "corten", "--timeout=75s"], &json!({}));
+    let said = format!("{}{}", refused.stdout, refused.stderr);
+    assert!(!refused.status.success());
+    assert!(
+        said.contains("0 of 1 nodes are done; node1: ") && said.contains("pods run here by corten (1)"),
+        "{said}"
+    );
+    assert_eq!(release.host.pid(), daemon);
+    release.helm(&["rollback", "corten"], &json!({}));
+    release.rolled_out();
+    assert_eq!(release.host.pid(), daemon, "it was there all the time");
+    tokio.block_on(async { release.cri().await.end_pod(&pod).await.unwrap() });
 }
 
 /// A node on which the checks find an error.

@@ -63,6 +63,15 @@ pub(crate) enum NodeError {
     /// A readiness probe's answer.
     #[error("{0}")]
     NotReady(String),
+    /// What is to be changed of a DaemonSet is no JSON.
+    #[error("--patch is no JSON")]
+    Patch(#[source] serde_json::Error),
+    /// The API server does not answer as asked.
+    #[error(transparent)]
+    Api(#[from] super::roll::ApiError),
+    /// Not every node is as it was to be.
+    #[error("{0}")]
+    Nodes(String),
     /// No signal can be waited for.
     #[error("cannot wait for a signal")]
     Signals(#[source] io::Error),

@@ -12,6 +12,7 @@ mod install;
 mod kubelet;
 mod place;
 mod record;
+mod roll;
 mod source;
 mod stay;
 #[cfg(test)]
@@ -56,6 +57,7 @@ pub(crate) fn run(command: NodeCommand) -> Result<(), Error> {
             told.iter().for_each(|line| stay::say(&format!("corten: {line}\n")));
             Ok(outcome)
         })?,
+        NodeCommand::Roll(arguments) => roll::roll(&arguments)?,
         NodeCommand::Ready(arguments) => stay::ready(&arguments.report)?,
         NodeCommand::Enter(arguments) => return Err(enter::enter(&arguments).into()),
     }
