@@ -1,6 +1,7 @@
 //! A host below a directory: what this machine's root has, with changes that nobody else sees, and a stand-in for systemd that
 //! knows one service.
 
+use crate::cluster::Component;
 use crate::command;
 use crate::error::{Context, Error};
 use crate::isolation::Isolation;
@@ -31,6 +32,7 @@ pub struct Host {
     over: Arc<AtomicBool>,
     pid: Arc<AtomicI32>,
     asked: Arc<Mutex<Vec<String>>>,
+    kubelet: Arc<Mutex<Option<Component>>>,
     systemd: Option<JoinHandle<()>>,
 }
 
@@ -65,19 +67,36 @@ impl Host {
         let _ = fs::remove_file(&systemctl);
         fs::write(&systemctl, SYSTEMCTL).at("write", &systemctl)?;
         fs::set_permissions(&systemctl, PermissionsExt::from_mode(0o755)).at("change", &systemctl)?;
-        let (over, pid, asked) = (Arc::default(), Arc::default(), Arc::default());
+        let (over, pid, asked, kubelet) =
+            (Arc::default(), Arc::default(), Arc::default(), Arc::<Mutex<Option<Component>>>::default());
         let mut systemd = Systemd {
             root: root.clone(),
             over: Arc::clone(&over),
             pid: Arc::clone(&pid),
             asked: Arc::clone(&asked),
+            kubelet: Arc::clone(&kubelet),
             daemon: None,
         };
         let systemd = std::thread::Builder::new()
             .name("systemd".to_owned())
             .spawn(move || systemd.serve())
             .at("start", "a thread")?;
-        Ok(Self { root, upper, over, pid, asked, systemd: Some(systemd) })
+        Ok(Self { root, upper, over, pid, asked, kubelet, systemd: Some(systemd) })
+    }
+
+    /// Has a directory of the machine, with what is mounted below it, in the same place of the host.
+    ///
+    /// # Errors
+    /// When a system call fails.
+    pub fn share(&self, path: &Path) -> Result<(), Error> {
+        let target = self.root.join(path.strip_prefix("/").unwrap_or(path));
+        attach(&path.display().to_string(), &target, MsFlags::MS_BIND | MsFlags::MS_REC, None)
+    }
+
+    /// From now on a component is the unit `kubelet.service` of the host; `None` takes it away again.
+    pub fn keep_kubelet(&self, kubelet: Option<Component>) -> Option<Component> {
+        let mut kept = self.kubelet.lock().ok()?;
+        std::mem::replace(&mut *kept, kubelet)
     }
 
     /// Where its root is.
@@ -143,6 +162,7 @@ struct Systemd {
     over: Arc<AtomicBool>,
     pid: Arc<AtomicI32>,
     asked: Arc<Mutex<Vec<String>>>,
+    kubelet: Arc<Mutex<Option<Component>>>,
     daemon: Option<Child>,
 }
 
@@ -182,6 +202,10 @@ impl Systemd {
             "restart corten.service" => {
                 self.stop();
                 self.start()
+            }
+            "restart kubelet.service" => {
+                let kubelet = self.kubelet.lock();
+                kubelet.is_ok_and(|mut kept| kept.as_mut().is_some_and(|kept| kept.restart().is_ok()))
             }
             "start corten.service" => self.daemon.is_some() || self.start(),
             _ => line == "daemon-reload",

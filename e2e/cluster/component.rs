@@ -78,6 +78,18 @@ impl Component {
         self.start_again()
     }
 
+    /// Ends it and starts it again, now in another root.
+    ///
+    /// # Errors
+    /// As [`Component::restart`].
+    pub fn move_into(&mut self, root: &Path) -> Result<(), Error> {
+        self.stop()?;
+        let program = std::mem::replace(&mut self.program, PathBuf::from("/usr/sbin/chroot"));
+        let paths = [root, &program].map(|path| path.display().to_string());
+        self.arguments.splice(0..0, paths);
+        self.start_again()
+    }
+
     /// Ends it with SIGTERM.
     ///
     /// # Errors

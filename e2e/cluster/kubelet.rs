@@ -16,6 +16,11 @@ pub(crate) fn manifests() -> &'static Path {
     Path::new("/var/lib/kubelet/manifests")
 }
 
+/// Where more of its configuration may lie.
+fn drop_ins() -> &'static Path {
+    Path::new("/var/lib/kubelet/conf.d")
+}
+
 /// Starts it on a world's runtime.
 ///
 /// # Errors
@@ -28,7 +33,9 @@ pub(crate) fn start(
     logs: &Path,
 ) -> Result<Component, Error> {
     let root = Path::new(KUBELET);
-    fs::create_dir_all(manifests()).at("create", manifests())?;
+    for directory in [manifests(), drop_ins()] {
+        fs::create_dir_all(directory).at("create", directory)?;
+    }
     let resolv = root.join("resolv.conf");
     fs::write(&resolv, "").at("write", &resolv)?;
     let mut config = config(number, world, credentials, &resolv);
@@ -40,6 +47,7 @@ pub(crate) fn start(
     let name = node::name(number);
     let arguments = vec![
         format!("--config={}", file.display()),
+        format!("--config-dir={}", drop_ins().display()),
         format!("--root-dir={}", root.display()),
         format!("--cert-dir={}", root.join("pki").display()),
         format!("--kubeconfig={}", credentials.client(&name)?.display()),

@@ -242,7 +242,7 @@ fn the_chart_comes_upgrades_and_goes_on_a_node_of_containerd() {
     kept(&release);
     release.helm(&["uninstall", "corten", "--wait"], &json!({}));
     as_before(&release, &before);
-    let kinds = "daemonsets,jobs,configmaps,serviceaccounts,roles,rolebindings,runtimeclasses,pods";
+    let kinds = "daemonsets,jobs,configmaps,serviceaccounts,roles,rolebindings,runtimeclasses";
     let left = ["get", kinds, "--selector", "app.kubernetes.io/managed-by=Helm"];
     assert_eq!(release.cluster.kubectl.get(&left).unwrap()["items"], json!([]));
 }
@@ -270,15 +270,14 @@ fn kept(release: &Release) {
     let pod = tokio.block_on(async { release.cri().await.run_pod(&config).await.unwrap() });
     let daemon = release.host.pid();
     // Helm 4.0 looks at the hook's failure when its time is over.
-    let refused = release.try_helm(&["uninstall", "corten", "--timeout=75s"], &json!({}));
-    let said = format!("{}{}", refused.stdout, refused.stderr);
+    let refused = release.try_helm(&["uninstall", "corten", "--timeout=100s"], &json!({}));
     assert!(!refused.status.success());
-    assert!(
-        said.contains("0 of 1 nodes are done; node1: ") && said.contains("pods run here by corten (1)"),
-        "{said}"
-    );
+    let said = release.cluster.kubectl.run(&["logs", "job/corten-uninstall"]).unwrap();
+    println!("$ kubectl logs job/corten-uninstall\n{said}");
+    assert!(said.contains("0 of 1 nodes are done; node1: "), "{said}");
+    assert!(said.contains("pods run here by corten (1)"), "{said}");
     assert_eq!(release.host.pid(), daemon);
-    release.helm(&["rollback", "corten"], &json!({}));
+    release.helm(&["rollback", "corten", "--force-conflicts"], &json!({}));
     release.rolled_out();
     assert_eq!(release.host.pid(), daemon, "it was there all the time");
     tokio.block_on(async { release.cri().await.end_pod(&pod).await.unwrap() });

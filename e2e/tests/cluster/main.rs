@@ -12,6 +12,7 @@ mod pressure;
 mod rollout;
 mod shutdown;
 mod stage;
+mod switch;
 mod traces;
 mod upkeep;
 mod volumes;

@@ -177,8 +177,11 @@ impl Host {
     /// The arguments of every process of a name.
     pub(super) fn processes(&self, name: &str) -> Vec<Vec<String>> {
         let entries = fs::read_dir(self.root.join("proc")).into_iter().flatten().flatten();
+        let place = |path: &Path| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+        let own = place(&self.root);
         let of_name = entries.filter(|entry| {
             fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name)
+                && place(&entry.path().join("root")) == own
         });
         let line = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let words = |bytes: Vec<u8>| {

@@ -105,9 +105,16 @@ impl Node {
     }
 
     fn process(&self, pid: u32, words: &[&str]) {
+        self.process_in(self.root.path(), pid, words);
+    }
+
+    /// One that has another root, as those of nodes in containers have.
+    fn process_in(&self, root: &Path, pid: u32, words: &[&str]) {
         let directory = self.root.path().join("proc").join(pid.to_string());
         put(&directory.join("comm"), &format!("{}\n", words[0]));
         put(&directory.join("cmdline"), &(words.join("\0") + "\0"));
+        let _ = fs::remove_file(directory.join("root"));
+        symlink(root, directory.join("root")).unwrap();
     }
 
     /// Everything of the host: bytes, mode and owner.
@@ -310,6 +317,9 @@ const FLAGS: &str = "KUBELET_KUBEADM_ARGS=\"--v=2 --container-runtime-endpoint=u
 #[test]
 fn a_kubelet_with_drop_ins_is_switched_and_back() {
     let Some(node) = Node::new() else { return };
+    for pid in [5, 90] {
+        node.process_in(node.source.path(), pid, &["kubelet", "--config=/of-another"]);
+    }
     node.process(9, &["kubelet", "--config=/c", "--config-dir", "/etc/kubelet.d"]);
     put(&node.root.path().join("etc/kubelet.d/10-theirs.conf"), "theirs");
     let before = node.all();
