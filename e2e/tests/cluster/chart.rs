@@ -147,6 +147,14 @@ impl Release {
         said
     }
 
+    /// The number of the release's last revision.
+    pub(crate) fn revision(&self) -> String {
+        let mut command = helm(&self.own, &["history", "corten", "--max", "1", "--output", "json"]);
+        command.args(["--kubeconfig"]).arg(self.cluster.kubectl.config());
+        let list: Value = serde_json::from_str(&command::run(&mut command, PATIENCE).unwrap()).unwrap();
+        list[0]["revision"].to_string()
+    }
+
     /// Waits until every node is as it is to be.
     pub(crate) fn rolled_out(&self) {
         let line = ["rollout", "status", "daemonset/corten", "--timeout=110s"];
@@ -269,6 +277,7 @@ fn kept(release: &Release) {
     fs::create_dir_all(release.host.root().join("run/pods/stays")).unwrap();
     let pod = tokio.block_on(async { release.cri().await.run_pod(&config).await.unwrap() });
     let daemon = release.host.pid();
+    let revision = release.revision();
     // Helm 4.0 looks at the hook's failure when its time is over.
     let refused = release.try_helm(&["uninstall", "corten", "--timeout=100s"], &json!({}));
     assert!(!refused.status.success());
@@ -277,7 +286,7 @@ fn kept(release: &Release) {
     assert!(said.contains("0 of 1 nodes are done; node1: "), "{said}");
     assert!(said.contains("pods run here by corten (1)"), "{said}");
     assert_eq!(release.host.pid(), daemon);
-    release.helm(&["rollback", "corten", "--force-conflicts"], &json!({}));
+    release.helm(&["rollback", "corten", &revision, "--force-conflicts"], &json!({}));
     release.rolled_out();
     assert_eq!(release.host.pid(), daemon, "it was there all the time");
     tokio.block_on(async { release.cri().await.end_pod(&pod).await.unwrap() });

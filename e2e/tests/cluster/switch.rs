@@ -60,11 +60,12 @@ fn the_kubelet_of_a_node_is_switched_by_the_chart_and_back() {
     on(&release, "corten://");
     release.rolled_out();
     runs(&release, "first", "corten://");
+    let revision = release.revision();
     let refused = release.try_helm(&["uninstall", "corten", "--timeout=75s"], &json!({}));
     assert!(!refused.status.success(), "pods run by it");
     on(&release, "corten://");
 
-    release.helm(&["rollback", "corten", "--force-conflicts"], &json!({}));
+    release.helm(&["rollback", "corten", &revision, "--force-conflicts"], &json!({}));
     release.helm(&["upgrade", "corten"], &json!({"kubelet": {"switch": false}}));
     on(&release, "containerd://");
     release.rolled_out();
