@@ -14,6 +14,7 @@ const SCENARIOS: &[Scenario] = &[
     ("sysctls", sysctls),
     ("resize", resize),
     ("resize-with-a-restart", resize_with_a_restart),
+    ("resize-of-a-pod", resize_of_a_pod),
     ("user-namespace", user_namespace),
     ("memory", memory),
     ("shared-processes", shared_processes),
@@ -210,6 +211,42 @@ fn resize_with_a_restart(stage: &Stage<'_>) {
     stage.ready("resize");
     let script = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max";
     assert_eq!(stage.shell("resize", script), "100663296\n");
+}
+
+/// The limits of a whole pod change under its containers, which have none of their own.
+fn resize_of_a_pod(stage: &Stage<'_>) {
+    let spec = json!({
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"}},
+        "containers": [container("main", IDLE)],
+    });
+    stage.create(pod("resize", spec));
+    let uid = stage.ready("resize")["metadata"]["uid"].as_str().unwrap().to_owned();
+    assert_eq!(limits_of_pod(&uid), ["67108864", "10000"]);
+    let wanted =
+        json!({"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "96Mi"}});
+    let patch = json!({"spec": {"resources": wanted}}).to_string();
+    stage.kubectl.run(&["patch", "pod/resize", "--subresource", "resize", "--patch", &patch]).unwrap();
+    let status = stage.until("the new limits are told", "resize", |pod| {
+        (pod["status"]["resources"]["limits"] == wanted["limits"]).then(|| pod["status"].clone())
+    });
+    assert_eq!(limits_of_pod(&uid), ["100663296", "20000"]);
+    assert_eq!(status["containerStatuses"][0]["restartCount"], 0);
+    assert_eq!(stage.shell("resize", "echo there"), "there\n");
+}
+
+/// Memory and quota of a pod's own cgroup, which is the kubelet's.
+fn limits_of_pod(uid: &str) -> Vec<String> {
+    let trees = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup"];
+    let find = trees.map(|tree| format!("find {tree} -type d -name pod{uid} 2>/dev/null"));
+    let script = format!(
+        "for dir in $({{ {}; }} | sort -u); do cat $dir/memory.limit_in_bytes $dir/memory.max; done 2>/dev/null | head -n 1;
+         for dir in $({{ {}; }} | sort -u); do cat $dir/cpu.cfs_quota_us $dir/cpu.max; done 2>/dev/null | head -n 1",
+        find.join("; "),
+        find.join("; ")
+    );
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// Root of the pod is nobody of the node's, and files of its volumes are its own all the same.
