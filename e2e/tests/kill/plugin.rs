@@ -160,9 +160,9 @@ impl Shared {
         let mut picture = lock(&self.picture);
         match call.method.as_str() {
             "Synchronize" => Some(picture.begin(&call.argument())),
-            "RunPodSandbox" => picture.run(call.pod()),
+            "RunPodSandbox" => picture.run(&call.pod()),
             "RemovePodSandbox" => picture.drop_pod(&call.pod()),
-            "CreateContainer" => Some(self.adjust(&mut picture, call.container())),
+            "CreateContainer" => Some(self.adjust(&mut picture, &call.container())),
             "UpdateContainer" => Some(answer(&UpdateContainerResponse {
                 update: vec![update(&call.container(), 70)],
                 ..UpdateContainerResponse::default()
@@ -173,7 +173,7 @@ impl Shared {
         }
     }
 
-    fn adjust(&self, picture: &mut Picture, id: String) -> Answer {
+    fn adjust(&self, picture: &mut Picture, id: &str) -> Answer {
         // Others that run, too; one that has ended meanwhile does not matter.
         let others = picture.known.1.iter().filter(|(_, ended)| !**ended);
         let update =
@@ -214,8 +214,8 @@ impl Picture {
         answer(&SynchronizeResponse { update, more: told.more })
     }
 
-    fn run(&mut self, id: String) -> Option<Answer> {
-        if !self.known.0.insert(id.clone()) {
+    fn run(&mut self, id: &str) -> Option<Answer> {
+        if !self.known.0.insert(id.to_owned()) {
             self.problems.push(format!("pod {id} was told twice"));
         }
         None
@@ -226,8 +226,8 @@ impl Picture {
         None
     }
 
-    fn create(&mut self, id: String) {
-        if self.known.1.insert(id.clone(), false).is_some() {
+    fn create(&mut self, id: &str) {
+        if self.known.1.insert(id.to_owned(), false).is_some() {
             self.problems.push(format!("container {id} was told twice"));
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 const SIZE: usize = 192 << 20;
 const BLOCK: usize = 4096;
 /// What one write may carry.
-const MOST: usize = 1 << 20;
+const MOST: u32 = 1 << 20;
 
 /// What is on the disk: what was flushed, and above it what was not yet.
 #[derive(Default)]
@@ -176,16 +176,14 @@ fn serve(mut device: File, state: &Mutex<State>) {
         WRITE,
     };
     // The header of a write is 80 bytes.
-    let mut buffer = vec![0; MOST + BLOCK];
+    let mut buffer = vec![0; MOST as usize + BLOCK];
     while let Ok(count) = device.read(&mut buffer) {
         let word = |at: usize| u32::from_le_bytes(buffer[at * 4..at * 4 + 4].try_into().unwrap());
         let (node, offset, size) = (word(4), || word(12) as usize, || word(14) as usize);
         let answer = match word(1) {
             FORGET | INTERRUPT | BATCH_FORGET => continue,
             // Version 7.31; large writes; a flush is a request of its own.
-            INIT => {
-                Ok(bytes(&[7, 31, 1 << 20, 0x20 | 1 << 22, 0, MOST as u32, 1, 256, 0, 0, 0, 0, 0, 0, 0, 0]))
-            }
+            INIT => Ok(bytes(&[7, 31, 1 << 20, 0x20 | 1 << 22, 0, MOST, 1, 256, 0, 0, 0, 0, 0, 0, 0, 0])),
             LOOKUP if buffer[40..count].starts_with(b"disk\0") => {
                 Ok(bytes(&[&[2, 0, 0, 0, 3600, 0, 3600, 0, 0, 0][..], &attributes(2)].concat()))
             }

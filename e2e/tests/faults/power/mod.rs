@@ -112,7 +112,7 @@ impl Node {
 
     /// The power goes, and comes back.
     fn lose_power(&mut self, dice: &mut Dice) {
-        self.disk().cut(|| dice.roll() % 2 == 0);
+        self.disk().cut(|| dice.roll().is_multiple_of(2));
         self.world.daemon.kill().unwrap();
         let registry = self.world.registry.pid();
         let others = || {
@@ -206,7 +206,7 @@ fn f7_a_loss_of_power_shows_no_image_that_is_not_whole_and_forgets_no_pod() {
         let name = format!("new-{cut}");
         push(&node.world, &name, &mut dice);
         let image = format!("registry.test/{name}:1");
-        let answered = cut % 2 == 0;
+        let answered = cut.is_multiple_of(2);
         node.world.tokio.block_on(async {
             let cri = node.world.daemon.client().await.unwrap();
             let after = pulled.mul_f64((dice.roll() % 100) as f64 / 100.0);
