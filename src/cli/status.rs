@@ -22,7 +22,8 @@ pub struct AskArgs {
 pub enum ExplainCommand {
     /// What was done with a pod, how long each stage took, what it waits for now, and why it is not running
     Pod {
-        /// Its id, the beginning of one, or namespace/name
+        /// Its id, the beginning of one, its name, or namespace/name
+        #[arg(value_name = "NAME")]
         id: String,
         /// Whom to ask.
         #[command(flatten)]
@@ -30,7 +31,8 @@ pub enum ExplainCommand {
     },
     /// The same of a container
     Container {
-        /// Its id, or the beginning of one
+        /// Its id, the beginning of one, or its name: alone, as pod/name, or as namespace/pod/name
+        #[arg(value_name = "NAME")]
         id: String,
         /// Whom to ask.
         #[command(flatten)]

@@ -240,6 +240,9 @@ fn operation_text(operation: &PastView) -> String {
         text +=
             &format!("    +{:.3} s  {:<18} {:.3} s{open}\n", stage.after_seconds, stage.stage, stage.seconds);
     }
+    if let Some(failure) = &operation.failure {
+        text += &format!("    failed: {failure}\n");
+    }
     text
 }
 

@@ -26,6 +26,14 @@ pub enum EngineError {
     /// An id prefix that fits several objects.
     #[error("{0:?} is a prefix of several ids: give more of it")]
     AmbiguousId(String),
+    /// A name that several have.
+    #[error("{name:?} is the name of several: {candidates}")]
+    AmbiguousName {
+        /// What was asked for.
+        name: String,
+        /// Ids, with whole names.
+        candidates: String,
+    },
     /// No image fits the reference.
     #[error("image {0:?} not found: pull it first")]
     NoSuchImage(String),
@@ -301,9 +309,10 @@ impl EngineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchPod(_) | Self::NoSuchContainer(_) | Self::NoSuchImage(_) => ErrorKind::NotFound,
-            Self::AmbiguousId(_) | Self::Invalid { .. } | Self::UnknownHandler { .. } => {
-                ErrorKind::InvalidArgument
-            }
+            Self::AmbiguousId(_)
+            | Self::AmbiguousName { .. }
+            | Self::Invalid { .. }
+            | Self::UnknownHandler { .. } => ErrorKind::InvalidArgument,
             Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
             Self::ImageVolume { source, .. } => source.kind(),
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,

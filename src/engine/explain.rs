@@ -7,11 +7,15 @@ use crate::operations::PastView;
 use crate::{Engine, hang};
 use model::{ContainerState, SandboxState};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The shortest beginning of the id of something that is gone.
+const SHORTEST: usize = 12;
 
 /// What is known of a pod or a container.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,7 +38,7 @@ pub struct Explanation {
 }
 
 impl Engine {
-    /// Explains a pod that is named by its id, the beginning of one, or namespace and name.
+    /// Explains a pod that is named by its id, the beginning of one, its name, or namespace and name.
     ///
     /// # Errors
     /// Nothing is known of it.
@@ -72,14 +76,16 @@ impl Engine {
         Ok(explanation)
     }
 
-    /// Explains a container that is named by its id or the beginning of one.
+    /// Explains a container that is named by its id, the beginning of one, or its name: alone, with its pod's, or with the
+    /// namespace, too.
     ///
     /// # Errors
     /// Nothing is known of it.
     pub fn explain_container(&self, named: &str) -> Result<Explanation, EngineError> {
-        let container = match self.core.registry.container(named) {
-            Ok(container) => container,
-            Err(error) => return self.gone("container", named).ok_or(error),
+        let Some(container) = self.container_named(named)? else {
+            return self
+                .gone("container", named)
+                .ok_or_else(|| EngineError::NoSuchContainer(named.to_owned()));
         };
         let own = container.record().config.metadata.name.clone();
         let mut explanation = Explanation {
@@ -95,18 +101,57 @@ impl Engine {
     }
 
     fn pod_named(&self, named: &str) -> Result<Option<Arc<Pod>>, EngineError> {
+        let called = self.core.registry.pods().into_iter().filter_map(|pod| {
+            let name = name_of(&pod);
+            is_end(named, &name).then(|| Called {
+                id: pod.id.to_string(),
+                name,
+                since: pod.record().created_at,
+                it: pod,
+            })
+        });
+        if let Some(pod) = youngest(named, called)? {
+            return Ok(Some(pod));
+        }
         match self.core.registry.pod(named) {
-            Ok(pod) => Ok(Some(pod)),
-            Err(EngineError::NoSuchPod(_)) => {
-                Ok(self.core.registry.pods().into_iter().find(|pod| name_of(pod) == named))
-            }
-            Err(error) => Err(error),
+            Err(EngineError::NoSuchPod(_)) => Ok(None),
+            found => found.map(Some),
         }
     }
 
-    /// What is no more, as far as operations on it are remembered.
+    fn container_named(&self, named: &str) -> Result<Option<Arc<Container>>, EngineError> {
+        let called = self.core.registry.containers().into_iter().filter_map(|container| {
+            let record = container.record();
+            let name = format!("{}/{}", name_of(&container.pod), record.config.metadata.name);
+            let (id, since) = (container.id.to_string(), record.created_at);
+            is_end(named, &name).then(|| Called { id, name, since, it: container })
+        });
+        if let Some(container) = youngest(named, called)? {
+            return Ok(Some(container));
+        }
+        match self.core.registry.container(named) {
+            Err(EngineError::NoSuchContainer(_)) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// What is no more, or never came to be, as far as operations on it are remembered.
     fn gone(&self, kind: &str, named: &str) -> Option<Explanation> {
-        let operations = self.core.operations.of(&[named.to_owned()]);
+        let operations = match (kind, named.rsplit_once('/')) {
+            ("pod", _) => self.core.operations.about(|subject| {
+                subject.split(' ').any(|word| word == named || is_begin(word, named) || is_end(named, word))
+            }),
+            // A creation names the container, and the pod by its id.
+            (_, Some((pod, own))) => {
+                let pod = self.pod_named(pod).ok().flatten()?;
+                let mut of_pod = self.core.operations.of(&[pod.id.to_string()]);
+                of_pod.retain(|one| one.subject.split(' ').next() == Some(own));
+                of_pod
+            }
+            (_, None) => self.core.operations.about(|subject| {
+                subject.split(' ').any(|word| is_begin(word, named) || is_begin(named, word))
+            }),
+        };
         (!operations.is_empty()).then(|| Explanation {
             kind: kind.to_owned(),
             id: named.to_owned(),
@@ -156,6 +201,44 @@ impl Engine {
         let ids = containers.iter().map(|container| container.id.to_string());
         ids.chain([pod.id.to_string()]).collect()
     }
+}
+
+/// What goes by a name.
+struct Called<T> {
+    id: String,
+    name: String,
+    /// When it was made, in nanoseconds.
+    since: i64,
+    it: Arc<T>,
+}
+
+/// Whether an id begins so. Clients may have shortened it.
+fn is_begin(id: &str, begin: &str) -> bool {
+    begin.len() >= SHORTEST && id.starts_with(begin)
+}
+
+/// Whether a name is a whole one, or that without what it is in.
+fn is_end(named: &str, whole: &str) -> bool {
+    whole
+        .strip_suffix(named)
+        .is_some_and(|before| !named.is_empty() && (before.is_empty() || before.ends_with('/')))
+}
+
+/// What was made again has the name of what was there before: the youngest is meant.
+fn youngest<T>(named: &str, called: impl Iterator<Item = Called<T>>) -> Result<Option<Arc<T>>, EngineError> {
+    let mut found: BTreeMap<String, Called<T>> = BTreeMap::new();
+    for one in called {
+        match found.get(&one.name) {
+            Some(other) if other.since >= one.since => {}
+            _ => drop(found.insert(one.name.clone(), one)),
+        }
+    }
+    if found.len() > 1 {
+        let candidates: Vec<String> =
+            found.values().map(|one| format!("{} ({})", one.id, one.name)).collect();
+        return Err(EngineError::AmbiguousName { name: named.to_owned(), candidates: candidates.join(", ") });
+    }
+    Ok(found.into_values().next().map(|one| one.it))
 }
 
 fn name_of(pod: &Pod) -> String {

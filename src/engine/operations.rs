@@ -6,6 +6,7 @@ mod past;
 pub use past::{PastView, StageView};
 
 use crate::Engine;
+use crate::error::{EngineError, chain};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -18,6 +19,8 @@ use sys::sync::lock;
 pub(crate) const EXEC_SYNC: &str = "ExecSync";
 /// A command that runs with streams, from Exec on until its end, also where its client has left it.
 pub(crate) const COMMAND: &str = "Exec";
+/// Letters of a failure that are kept.
+const LONGEST: usize = 1 << 10;
 const ATTACH: &str = "Attach";
 const PORT_FORWARD: &str = "PortForward";
 
@@ -73,6 +76,8 @@ struct Stages {
     open: Vec<(&'static str, Instant)>,
     /// Those that are over, for whoever asks later.
     done: Vec<past::Done>,
+    /// Why the verb failed.
+    failure: Option<String>,
 }
 
 /// All verbs under way, and the last ones.
@@ -172,6 +177,16 @@ pub(crate) fn stage(name: &'static str) -> Stage {
         lock(&operation.stages).open.push((name, Instant::now()));
         (operation, name)
     }))
+}
+
+/// Does a verb's work, and remembers with it why it failed.
+pub(crate) async fn told<T>(work: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+    let result = work.await;
+    if let (Err(error), Ok(operation)) = (&result, CURRENT.try_with(Arc::clone)) {
+        let failure = chain(error).chars().take(LONGEST).collect();
+        lock(&operation.stages).failure = Some(failure);
+    }
+    result
 }
 
 impl Drop for Stage {

@@ -81,7 +81,7 @@ impl Core {
     where
         W: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        let work = self.operations.track(verb, subject.to_owned(), work);
+        let work = self.operations.track(verb, subject.to_owned(), operations::told(work));
         let task = self.work.spawn(work.in_current_span());
         async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }
     }
@@ -93,7 +93,7 @@ impl Core {
         subject: &str,
         work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, EngineError> {
-        let work = self.operations.track(verb, subject.to_owned(), work);
+        let work = self.operations.track(verb, subject.to_owned(), operations::told(work));
         tokio::spawn(work.in_current_span()).await.map_err(|_| EngineError::TaskDied(verb))?
     }
 

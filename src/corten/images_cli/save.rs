@@ -36,9 +36,13 @@ pub(super) async fn run(
     let saved = Saved { output: output.to_owned(), images: images.clone(), remade_layers: archive.remade };
     if archive.remade > 0 {
         let note = format!(
-            "corten: {} layers are saved uncompressed, as the store keeps them no other way: the images' ids stay, \
-             their manifests have new digests\n",
-            archive.remade
+            "corten: {} saved uncompressed, as the store keeps them no other way: the images' ids stay, their manifests have \
+             new digests\n",
+            if archive.remade == 1 {
+                "a layer is".to_owned()
+            } else {
+                format!("{} layers are", archive.remade)
+            }
         );
         // Nobody may be listening.
         let _ = io::stderr().write_all(note.as_bytes());

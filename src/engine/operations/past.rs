@@ -94,6 +94,9 @@ pub struct PastView {
     pub in_flight: bool,
     /// Its stages by their begin.
     pub stages: Vec<StageView>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 impl PastView {
@@ -109,8 +112,12 @@ impl PastView {
 impl Operations {
     /// The operations about one of these ids or names, the oldest first.
     pub(crate) fn of(&self, words: &[String]) -> Vec<PastView> {
-        let is_about = |operation: &Operation| operation.subject.split(' ').any(|word| names(word, words));
-        let mut views = self.views(is_about);
+        self.about(|subject| subject.split(' ').any(|word| names(word, words)))
+    }
+
+    /// The operations with subjects like that, the oldest first.
+    pub(crate) fn about(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<PastView> {
+        let mut views = self.views(|operation| is_wanted(&operation.subject));
         views.sort_by_key(|view| view.number);
         views
     }
@@ -180,6 +187,7 @@ fn view(
         seconds: seconds(operation.since, ended.unwrap_or(now)),
         in_flight: ended.is_none(),
         stages,
+        failure: held.failure.clone(),
     }
 }
 

@@ -90,3 +90,35 @@ fn a_plugin_that_executes_is_named_by_its_file_also_where_it_is_a_script() {
     }
     assert_eq!(lasting(world.engine().explain_pod(&pod).unwrap().waits), [""; 0]);
 }
+
+#[test]
+fn names_do_as_they_do_elsewhere() {
+    let world = World::new();
+    let (web, other) = (world.pod("web"), world.pod("other"));
+    let (id, _) = (world.container(&web, "app"), world.container(&other, "app"));
+    let engine = world.engine();
+    for named in ["web", "test/web", &web, &web[..13]] {
+        assert_eq!(engine.explain_pod(named).unwrap().id, web, "{named}");
+    }
+    for named in ["web/app", "test/web/app", &id, &id[..13]] {
+        assert_eq!(engine.explain_container(named).unwrap().id, id, "{named}");
+    }
+    let error = engine.explain_container("app").unwrap_err().to_string();
+    assert!(error.contains(&format!("{id} (test/web/app)")) && error.contains("test/other/app"), "{error}");
+    for named in ["", "eb", "st/web", "nobody"] {
+        assert!(engine.explain_pod(named).is_err(), "{named}");
+    }
+    assert!(engine.explain_container("web/nobody").is_err());
+}
+
+#[test]
+fn what_failed_says_why() {
+    let world = World::new();
+    world.network.fail(Command::Add, "no address is left");
+    let engine = world.engine();
+    let failure = world.on(engine.pods().run_pod(networked("web"), String::new())).unwrap_err();
+    let gone = engine.explain_pod("web").unwrap();
+    assert_eq!(gone.state, "gone");
+    let told = gone.operations.last().unwrap().failure.clone().unwrap();
+    assert!(told.starts_with(&failure.to_string()), "{told}");
+}
