@@ -276,7 +276,7 @@ for what in "${@:-run}"; do
         critest_needs
         nextest
         other_target
-        packages attr containernetworking-plugins crun libfaketime musl-tools libcap2-bin openssl prometheus python3-grpcio runc skopeo umoci
+        packages attr containernetworking-plugins crun e2fsprogs libfaketime musl-tools libcap2-bin openssl prometheus python3-grpcio runc skopeo umoci
         bench_needs
         ;;
     bench) bench_needs ;;
