@@ -182,7 +182,9 @@ async fn stay(
         // It is set once.
         let _ = joined.known.set(Known::of(&pods, &containers));
         plugin.joins_with(&containers);
-        synchronize::tell(plugin, pods, containers, settings.request_timeout).await
+        // What is told is long, and verbs wait for it.
+        let limit = settings.synchronize_timeout.min(2 * settings.request_timeout);
+        synchronize::tell(plugin, pods, containers, limit).await
     });
     let told =
         told.await.unwrap_or(Err(JoinError::Synchronize(CallError::Timeout(settings.synchronize_timeout))));

@@ -21,7 +21,7 @@ pub struct Settings {
     pub registration_timeout: Duration,
     /// A request that is not answered by then goes on without the plugin.
     pub request_timeout: Duration,
-    /// The same of telling a newcomer of everything, however many requests that takes.
+    /// The same of telling a newcomer of everything, however many requests that takes: each has twice the former.
     pub synchronize_timeout: Duration,
     /// What plugins are told that they run under.
     pub runtime_version: String,
