@@ -312,6 +312,7 @@ async fn write(shared: Arc<Shared>, mut output: OwnedWriteHalf, mut outgoing: mp
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
