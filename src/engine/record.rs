@@ -256,7 +256,7 @@ pub(crate) fn save<T: Record>(path: &Path, id: &str, record: &T) -> Result<Vec<u
 }
 
 /// Writes a document for others, as [`save`] does.
-pub(crate) fn write<T: Serialize>(path: &Path, id: &str, document: &T) -> Result<(), EngineError> {
+pub(crate) fn write<T: oci::json::Document>(path: &Path, id: &str, document: &T) -> Result<(), EngineError> {
     replace(path, &oci::json::write(document).map_err(refused(id))?)
 }
 

@@ -99,7 +99,7 @@ impl Place {
 
     /// Keeps how it is, and tells of it where that is news.
     fn note(&self, state: &mut State, outcome: Result<(u64, u64), &Error>, again_in: Duration) {
-        let problem = outcome.err().map(chain);
+        let problem = outcome.err().map(|error| model::chain(error));
         let is_news = state.inode.is_none() && state.problem.is_none() || state.problem != problem;
         *state = State { inode: outcome.ok(), problem };
         match &state.problem {
@@ -186,16 +186,6 @@ async fn keep(core: Arc<Core>, place: Arc<Place>, mut listener: Option<UnixListe
         pause = (pause * 2).min(LONGEST);
         listener = place.open(pause);
     }
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Takes plugins in until the runtime ends. `true`: the socket is not where they look for it any more.

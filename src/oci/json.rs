@@ -1,6 +1,7 @@
 //! Documents of the runtime spec as JSON. Two flags of schedulers are spelled otherwise by the library than by the spec:
 //! written is the spec's spelling, and read are both.
 
+use oci_spec::runtime::{Process, Scheduler, Spec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,16 +15,33 @@ const SPELLINGS: [(&str, &str); 2] = [
 /// Where flags are, in a whole spec and in a process.
 const PLACES: [&str; 2] = ["/process/scheduler/flags", "/scheduler/flags"];
 
+/// A document that may have a scheduler.
+pub trait Document: Serialize {
+    /// It.
+    fn scheduler(&self) -> Option<&Scheduler>;
+}
+
+impl Document for Spec {
+    fn scheduler(&self) -> Option<&Scheduler> {
+        self.process().as_ref()?.scheduler().as_ref()
+    }
+}
+
+impl Document for Process {
+    fn scheduler(&self) -> Option<&Scheduler> {
+        self.scheduler().as_ref()
+    }
+}
+
 /// Writes a document.
 ///
 /// # Errors
-/// As of [`serde_json::to_string`].
-pub fn write(document: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let text = serde_json::to_string(document)?;
-    if !SPELLINGS.iter().any(|(library, _)| text.contains(library)) {
-        return Ok(text.into_bytes());
+/// As of [`serde_json::to_vec`].
+pub fn write(document: &impl Document) -> serde_json::Result<Vec<u8>> {
+    if document.scheduler().is_none() {
+        return serde_json::to_vec(document);
     }
-    let mut value: Value = serde_json::from_str(&text)?;
+    let mut value = serde_json::to_value(document)?;
     respell(&mut value, |flag| SPELLINGS.iter().find(|(library, _)| *library == flag).map(|(_, spec)| *spec));
     serde_json::to_vec(&value)
 }
@@ -57,7 +75,7 @@ fn respell(document: &mut Value, spelling: impl Fn(&str) -> Option<&'static str>
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use oci_spec::runtime::{LinuxSchedulerFlag as Flag, Process, Scheduler, Spec};
+    use oci_spec::runtime::LinuxSchedulerFlag as Flag;
 
     fn process() -> Process {
         let mut scheduler = Scheduler::default();

@@ -29,13 +29,26 @@ pub(super) fn roll(arguments: &RollArgs) -> Result<(), NodeError> {
     let mut patch: Value = serde_json::from_str(&arguments.patch).map_err(NodeError::Patch)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mark = now.as_millis().to_string();
-    patch["spec"]["template"]["metadata"]["annotations"][MARK] = json!(mark);
+    marked(&mut patch, &mark).map_err(NodeError::Patch)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(NodeError::Signals)?.block_on(async {
         let api = Api::of_this_pod()?;
         let end = Instant::now() + Duration::from_secs(arguments.patience);
         Roll { api, namespace: &arguments.namespace, name: &arguments.name, mark, end }.run(&patch).await
     })
+}
+
+/// Gives the pods of a change a mark of their own.
+fn marked(patch: &mut Value, mark: &str) -> serde_json::Result<()> {
+    let mut at = patch;
+    for name in ["spec", "template", "metadata", "annotations", MARK] {
+        let Some(object) = at.as_object_mut() else {
+            return Err(serde::de::Error::custom(format!("what holds {name:?} is no object")));
+        };
+        at = object.entry(name).or_insert_with(|| json!({}));
+    }
+    *at = json!(mark);
+    Ok(())
 }
 
 struct Roll<'a> {

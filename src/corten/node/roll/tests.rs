@@ -46,3 +46,13 @@ fn nodes_that_refuse_end_the_wait_once_all_others_are_done() {
     let many: Vec<Failure> = (0..23).filter_map(|_| Failure::of(&comes)).collect();
     assert!(told(set(2, 3, 1), &many).ends_with("; and 3 more"));
 }
+
+#[test]
+fn what_is_no_change_of_a_set_is_an_error() {
+    for patch in [json!(5), json!([]), json!({"spec": {"template": "x"}})] {
+        super::marked(&mut patch.clone(), "now").unwrap_err();
+    }
+    let mut patch = json!({"spec": {"template": {"spec": {}}}});
+    super::marked(&mut patch, "now").unwrap();
+    assert_eq!(patch["spec"]["template"]["metadata"]["annotations"][super::MARK], "now");
+}
