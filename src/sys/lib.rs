@@ -6,6 +6,7 @@
 
 pub mod bpf;
 pub mod cgroup;
+pub mod confine;
 mod error;
 pub mod exec;
 pub mod fd;

@@ -7,6 +7,7 @@
 mod archives;
 mod catalogue;
 mod cgroups;
+mod confined;
 mod files;
 mod images;
 mod network;

@@ -14,6 +14,7 @@ pub(super) fn check(host: &Host) -> Vec<Finding> {
     let mut found = vec![calls(host)];
     found.extend(namespaces(host));
     found.push(seccomp(host));
+    found.push(landlock());
     found.extend(security_modules(host));
     found.extend(networking());
     found
@@ -59,6 +60,15 @@ fn seccomp(host: &Host) -> Finding {
     Finding::warning("seccomp", "without notifications (Linux 5.0)")
         .costs("profiles that hand system calls to an agent cannot be used")
         .mend("a newer kernel")
+}
+
+fn landlock() -> Finding {
+    if sys::confine::has_landlock() {
+        return Finding::ok("landlock", "confines the threads that unpack layers");
+    }
+    Finding::warning("landlock", "the kernel has none, or it is turned off")
+        .costs("a flaw in the unpacking of layers would reach files beside the layer")
+        .mend("Linux 5.19 or newer, with landlock in CONFIG_LSM or the kernel's lsm= parameter")
 }
 
 /// AppArmor and SELinux, where the kernel has them.

@@ -19,7 +19,7 @@ fn image(store: &Store, layers: &[&Builder]) -> ImageRecord {
         let bytes = layer.end();
         let id = Digest::of(&bytes);
         let (directory, outline) = (store.layout.ingest_dir().unwrap(), store.layout.ingest_file().unwrap());
-        let unpacked = unpack::hollow(&mut &bytes[..], directory.path(), Limits::none()).unwrap();
+        let unpacked = unpack::hollow(&mut &bytes[..], directory.path(), None, Limits::none()).unwrap();
         let implied = unpacked.implied.texts(FEW);
         unpack::outline_of(outline.handle().unwrap(), &unpacked.implied).unwrap();
         let record = LayerRecord {

@@ -5,9 +5,11 @@
 //!                                                                                   │
 //!                                        thread: diff id, tar, files ◀── [buffers] ─┘
 //! ```
-//! All channels are bounded, so that a slow disk slows the socket instead of filling memory.
+//! All channels are bounded, so that a slow disk slows the socket instead of filling memory. The threads are confined to
+//! what they do ([`sys::confine`]): a flaw in one of the parsers would reach the directory of the layer and little else.
 
 mod attributes;
+mod confine;
 mod content;
 mod error;
 mod extract;

@@ -1,5 +1,6 @@
-//! The three threads of a layer.
+//! The three threads of a layer, and the one that holds its directory.
 
+use super::confine;
 use super::error::UnpackError;
 use super::extract::Extractor;
 use super::inflate::{self, BUFFERS};
@@ -12,6 +13,7 @@ use crate::digest::{Digest, Hasher};
 use crate::manifest::Descriptor;
 use crate::store::{Growing, IngestDir, IngestFile, Kept};
 use std::sync::{Arc, mpsc};
+use std::thread::Builder;
 use tokio::sync::oneshot;
 
 /// Pieces between the socket and the first thread, and between that and the inflating one; each is at most what one
@@ -64,12 +66,14 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
     let expected = Expected { digest: job.layer.digest.clone(), size: job.layer.size };
     let keep = job.keep;
     spawn("layer-intake", move || {
+        confine::to_computing();
         let result = intake::run(pieces, &pieces_in, keep, &expected);
         // Whoever asked may be gone; then the files go too.
         let _ = checked_in.send(result);
     })?;
     let limit = job.limits.bytes;
     spawn("layer-inflate", move || {
+        confine::to_computing();
         let input = Compressed::new(pieces_out);
         let result = inflate::run(input, &chunks_in, &buffers_out, limit);
         let _ = inflated_in.send(result);
@@ -81,9 +85,17 @@ pub(crate) fn start(job: Job) -> Result<Running, UnpackError> {
         limits: job.limits,
         growing: job.growing,
     };
-    spawn("layer-extract", move || {
+    // The one that is confined to the directory could not remove it, which has to be done where nobody waits any more.
+    spawn("layer", move || {
         let source = Inflated::new(chunks_out, buffers_in);
-        let result = extraction.run(&directory, &outline, source);
+        let result = std::thread::scope(|scope| {
+            let extract = || extraction.run(&directory, &outline, source);
+            thread("layer-extract")
+                .spawn_scoped(scope, extract)
+                .map_err(no_thread("layer-extract"))?
+                .join()
+                .unwrap_or(Err(UnpackError::Aborted))
+        });
         let _ = extracted_in.send(result.map(|unpacked| Finished { directory, outline, unpacked }));
     })?;
     Ok(Running { input, checked, inflated, extracted })
@@ -115,13 +127,16 @@ impl Running {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), UnpackError> {
-    let spawned = std::thread::Builder::new().name(name.to_owned()).stack_size(512 << 10).spawn(work);
-    spawned.map(drop).map_err(|source| UnpackError::Io {
-        operation: "start thread",
-        path: name.to_owned(),
-        source,
-    })
+fn thread(name: &'static str) -> Builder {
+    Builder::new().name(name.to_owned()).stack_size(512 << 10)
+}
+
+fn no_thread(name: &'static str) -> impl FnOnce(std::io::Error) -> UnpackError {
+    move |source| UnpackError::Io { operation: "start thread", path: name.to_owned(), source }
+}
+
+fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<(), UnpackError> {
+    thread(name).spawn(work).map(drop).map_err(no_thread(name))
 }
 
 /// What the thread that extracts holds the layer against.
@@ -141,9 +156,11 @@ impl Extraction {
         source: Inflated,
     ) -> Result<Unpacked, UnpackError> {
         let unwritten = |source| UnpackError::Io { operation: "write", path: "outline".to_owned(), source };
+        let unopened = |source| UnpackError::Io { operation: "open", path: "/".to_owned(), source };
         let recorder = outline.handle().and_then(Recorder::new).map_err(unwritten)?;
         let mut archive = Archive::recorded(source, recorder).limited(self.limits.records);
         let mut extractor = Extractor::new(directory.path(), self.limits)?.growing(self.growing);
+        confine::to_filling(directory.path(), None).map_err(unopened)?;
         let unpacked = extractor.run(&mut archive);
         let (mut source, mut recorder) = archive.into_inner();
         let unpacked = match unpacked {

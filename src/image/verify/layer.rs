@@ -49,7 +49,7 @@ fn by_outline(store: &Store, id: &Digest) -> Result<Option<String>, ImageError> 
         Err(error) => return Err(ImageError::io("open", outline)(error)),
     };
     let twin = store.layout.ingest_dir()?;
-    let unpacked = match unpack::hollow(&mut archive, twin.path(), Limits::none()) {
+    let unpacked = match unpack::hollow(&mut archive, twin.path(), Some(&directory), Limits::none()) {
         Ok(unpacked) => unpacked,
         Err(UnpackError::Tar(_)) => return Ok(Some("the outline of its archive is damaged".to_owned())),
         Err(source) => {
