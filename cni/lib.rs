@@ -25,6 +25,6 @@ mod tag;
 pub mod types;
 
 pub use fields::{UnknownField, understands};
-pub use firewall::remove_empty_tables;
+pub use firewall::{remove_empty_tables, tables};
 pub use portmap::passes_on;
 pub use run::{Plugins, validate};

@@ -13,7 +13,7 @@ pub(crate) use queue::Queue;
 
 use crate::failure::system;
 use crate::types::CniError;
-pub use prune::remove_empty_tables;
+pub use prune::{remove_empty_tables, tables};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use sys::netlink::Socket;

@@ -5,7 +5,7 @@ use super::{ATTEMPTS, ENOENT, ERESTART, Filter};
 use crate::failure::system;
 use crate::types::CniError;
 use std::collections::BTreeSet;
-use sys::nft::{Data, Transaction, generation, rules};
+use sys::nft::{Data, Transaction, elements, generation, rules};
 use sys::sync::lock;
 use sys::{SysError, SysResult};
 
@@ -74,12 +74,35 @@ impl Table {
     }
 }
 
+/// Those of these plugins.
+const TABLES: [Table; 3] = [super::masquerade::TABLE, super::spoof::TABLE, crate::portmap::rules::TABLE];
+
 /// Removes the tables of these plugins in which nobody has an entry any more.
 ///
 /// # Errors
 /// What the kernel refuses.
 pub fn remove_empty_tables() -> Result<(), CniError> {
     let filter = Filter::default();
-    let tables = [super::masquerade::TABLE, super::spoof::TABLE, crate::portmap::rules::TABLE];
-    tables.iter().try_for_each(|table| table.remove_if_empty(&filter))
+    TABLES.iter().try_for_each(|table| table.remove_if_empty(&filter))
+}
+
+/// The tables of these plugins that are there, by their names.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn tables() -> Result<Vec<&'static str>, CniError> {
+    let filter = Filter::default();
+    let socket = filter.socket()?;
+    let mut there = Vec::new();
+    for table in &TABLES {
+        // Each has been made with its sets.
+        let found =
+            table.sets.iter().try_for_each(|set| elements(&socket, table.family, table.name, set).map(drop));
+        match found {
+            Ok(()) => there.push(table.name),
+            Err(error) if error.errno == ENOENT => {}
+            Err(error) => return Err(system(error)),
+        }
+    }
+    Ok(there)
 }

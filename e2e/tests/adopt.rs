@@ -131,7 +131,11 @@ fn a_containerds_images_are_taken_over_without_a_registry_and_only_what_is_missi
     let before = requests(&world);
     let (finished, outcomes) = adopt(&world, &root, &[]);
     assert!(!finished.status.success(), "two could not be adopted");
-    assert!(finished.stderr.contains("2 of 5 images could not be adopted"), "{}", finished.stderr);
+    let said = &finished.stderr;
+    assert!(
+        said.contains("2 of 5 images could not be adopted") && said.contains("`--pull-missing` fetches"),
+        "{said}"
+    );
     let pause = format!("registry.k8s.io/{}:{}", peer::PAUSE_REPOSITORY, peer::PAUSE_TAG);
     for name in [BUSYBOX, "registry.test/team/many:1", &pause] {
         assert_eq!(outcomes[name]["outcome"], "adopted", "{outcomes:#?}");

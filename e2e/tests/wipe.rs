@@ -110,8 +110,10 @@ fn everything_of_corten_s_goes_and_what_is_beside_it_stays() {
     assert_eq!(bridges(), 1);
     let refused = run(&mut wipe(&world, &["--yes"]));
     assert!(!refused.status.success());
+    let daemon =
+        format!("the daemon runs, and would lose its pods: process {} (corten) has ", world.daemon.pid());
     assert!(
-        refused.stderr.contains(&format!("is in use by process {}", world.daemon.pid())),
+        refused.stderr.contains(&daemon) && refused.stderr.contains("stop it first"),
         "{}",
         refused.stderr
     );
@@ -127,6 +129,7 @@ fn everything_of_corten_s_goes_and_what_is_beside_it_stays() {
         "cgroup /sys/fs/cgroup",
         "network namespace ",
         "bridge corten",
+        "nftables corten_masquerade, once",
         "files ",
     ] {
         assert!(planned.stdout.contains(wanted), "no {wanted} in\n{}", planned.stdout);

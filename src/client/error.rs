@@ -72,6 +72,18 @@ pub enum Error {
         /// What lists those that are there.
         list: &'static str,
     },
+    /// What has it is of the other kind.
+    #[error("{name:?} is {is}, and a {what} is wanted here: `{list}` lists them")]
+    OtherKind {
+        /// Pod or container.
+        what: &'static str,
+        /// What was looked for.
+        name: String,
+        /// What it is.
+        is: String,
+        /// What lists those that are there.
+        list: &'static str,
+    },
     /// Several have it.
     #[error("{name:?} may be any of these, name one of them by its id: {candidates}")]
     Ambiguous {

@@ -75,7 +75,7 @@ impl Node {
     pub(crate) fn pod(&self, wanted: &str) -> Result<&PodSandbox, Error> {
         match self.find(wanted, true, false)? {
             Some(Thing::Pod(pod)) => Ok(pod),
-            _ => Err(Error::NoSuch { what: "pod", name: wanted.to_owned(), list: "corten pods" }),
+            _ => Err(self.missing(wanted, "pod", "corten pods")),
         }
     }
 
@@ -83,7 +83,7 @@ impl Node {
     pub(crate) fn container(&self, wanted: &str) -> Result<&Container, Error> {
         match self.find(wanted, false, true)? {
             Some(Thing::Container(container)) => Ok(container),
-            _ => Err(Error::NoSuch { what: "container", name: wanted.to_owned(), list: "corten ps -a" }),
+            _ => Err(self.missing(wanted, "container", "corten ps -a")),
         }
     }
 
@@ -92,6 +92,15 @@ impl Node {
         let list = "corten pods; corten ps -a";
         let missing = || Error::NoSuch { what: "pod or container", name: wanted.to_owned(), list };
         self.find(wanted, true, true)?.ok_or_else(missing)
+    }
+
+    /// Why there is none; what is called so is of the other kind where one thing is.
+    fn missing(&self, wanted: &str, what: &'static str, list: &'static str) -> Error {
+        let name = wanted.to_owned();
+        match self.find(wanted, true, true) {
+            Ok(Some(other)) => Error::OtherKind { what, name, is: self.told(&other), list },
+            _ => Error::NoSuch { what, name, list },
+        }
     }
 
     fn find(&self, wanted: &str, pods: bool, containers: bool) -> Result<Option<Thing<'_>>, Error> {
@@ -152,7 +161,7 @@ impl Node {
     fn ambiguous(&self, wanted: &str, several: &[Thing<'_>]) -> Error {
         let candidates: Vec<String> =
             several.iter().map(|thing| format!("{} ({})", thing.id(), self.told(thing))).collect();
-        Error::Ambiguous { name: wanted.to_owned(), candidates: candidates.join(", ") }
+        Error::Ambiguous { name: wanted.to_owned(), candidates: model::first_of(candidates) }
     }
 }
 

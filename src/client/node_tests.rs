@@ -66,6 +66,10 @@ fn what_may_be_several_is_told_with_their_ids() {
     assert!(told.contains("c2 (container default/web/nginx), d1 (container other/web/nginx)"), "{told}");
     let told = node.thing("aa").err().unwrap().to_string();
     assert!(told.contains("aa2 (pod") && told.contains("aac (container"), "{told}");
+    let told = node.container("ab").err().unwrap().to_string();
+    assert!(told.starts_with("\"ab\" is pod kube-system/dns, and a container is wanted here"), "{told}");
+    let told = node.pod("other/web/nginx").err().unwrap().to_string();
+    assert!(told.contains("is container other/web/nginx, and a pod is wanted here"), "{told}");
     for nobody in ["", "x", "default/dns", "a/b/c/d"] {
         let told = node.thing(nobody).err().unwrap().to_string();
         assert!(

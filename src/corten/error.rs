@@ -24,7 +24,7 @@ pub(crate) enum Error {
     #[error("on this host")]
     Host(#[from] HostProblems),
     /// This host cannot run pods. What is wrong is printed already.
-    #[error("this host cannot run pods: {errors} error{}, see above", if *errors == 1 { "" } else { "s" })]
+    #[error("this host cannot run pods: {}, see above", engine::counted(*errors, "error"))]
     UnfitHost {
         /// How many.
         errors: usize,
@@ -137,12 +137,14 @@ pub(crate) enum Error {
     #[error("cannot read the images of the other runtime")]
     Foreign(#[from] crate::adopt::ForeignError),
     /// Some images could not be taken over.
-    #[error("{failed} of {all} images could not be adopted")]
+    #[error("{failed} of {} could not be adopted, as the lines above say{}", engine::counted(*all, "image"), hint(*may_pull))]
     Unadopted {
         /// How many.
         failed: usize,
         /// Of how many.
         all: usize,
+        /// Whether a registry was not to be asked.
+        may_pull: bool,
     },
     /// Another runtime's configuration cannot be read.
     #[error("cannot import the configuration")]
@@ -156,6 +158,17 @@ pub(crate) enum Error {
     /// stdout cannot be written.
     #[error(transparent)]
     Print(#[from] client::PrintError),
+}
+
+/// What else can be tried where content is missing or damaged.
+fn hint(may_pull: bool) -> &'static str {
+    if may_pull {
+        ": where blobs are missing or damaged there, `--pull-missing` fetches those, and only those, from the registry; what \
+         is adopted stays, and is passed over when this is run again"
+    } else {
+        ": where its registry refused, `--creds` or `--authfile` say who pulls; the kubelet pulls what is still missing when a \
+         pod asks for it"
+    }
 }
 
 /// The kernel refuses a user what root may do.

@@ -52,6 +52,7 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     // Modes are given where files are made; what the parent process had must not change them.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::malloc::limit(HEAPS, HEAP_SPARE);
+    raise_open_files();
     let (spans, export) = otlp::open(&config.tracing)?.unzip();
     let level = logging::start(&config.log, spans)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), ?files, "corten starts");
@@ -70,6 +71,15 @@ pub(crate) fn serve(file: Option<&Path>, defaults: &str) -> Result<(), Error> {
     let outcome = runtime.block_on(Box::pin(run(begun)));
     runtime.shutdown_timeout(LAST_WORK);
     outcome
+}
+
+/// Where nobody asks for more, a process is given a soft limit that suits select(2), and it may raise that itself.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // The limit of before will do for a while, and `corten check` tells of one that is low.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn runtime(workers: usize) -> Result<Runtime, Error> {
@@ -115,10 +125,6 @@ async fn run(begun: Begun) -> Result<(), Error> {
     let streams = stream::Server::open(&config.stream, engine.clone()).await?;
     let socket = Socket::open(&config.socket)?;
     let administration = Socket::open(&admin::socket(&config.state_dir))?;
-    if let Some(endpoint) = endpoint {
-        tracing::info!(address = endpoint.place(), "serving metrics");
-        tokio::spawn(endpoint.serve(registry.clone(), health.clone(), web::Limits::default()));
-    }
     tracing::info!(base = streams.base(), "serving streams");
     tokio::spawn(ImageStore::keep_clean(Arc::downgrade(&images)));
     let systemd = Arc::new(Systemd::new()?);
@@ -145,7 +151,12 @@ async fn run(begun: Begun) -> Result<(), Error> {
     let settings = cri::Settings { max_request_bytes: config.daemon.max_request_bytes };
     let incoming = socket.incoming(stop.clone());
     let mut served =
-        pin!(cri::serve(incoming, (engine.clone(), streams.urls()), settings, &registry, stop.cancelled()));
+        pin!(cri::serve(incoming, (engine.clone(), streams.urls()), settings, &registry, stop.cancelled())?);
+    // Every series is there from the first answer on.
+    if let Some(endpoint) = endpoint {
+        tracing::info!(address = endpoint.place(), "serving metrics");
+        tokio::spawn(endpoint.serve(registry.clone(), health.clone(), web::Limits::default()));
+    }
     tokio::spawn(streams.serve());
     health.set_serving(true);
     systemd.ready("serving the CRI");

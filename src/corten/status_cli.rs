@@ -5,7 +5,7 @@ use crate::config;
 use crate::error::Error;
 use cli::status::{AskArgs, ExplainCommand};
 use client::print;
-use engine::{Explanation, PastView};
+use engine::{Explanation, PastView, counted};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,8 @@ fn status_text(status: &StatusView) -> String {
         lines.add("records", &format!("a crash now would lose {}", status.records_not_durable));
     }
     if let Some(recovery) = &status.recovery {
-        lines.add("recovery", &format!("{} pods in {:.3} s, at the start", recovery.pods, recovery.seconds));
+        let pods = counted(recovery.pods, "pod");
+        lines.add("recovery", &format!("{pods} in {:.3} s, at the start", recovery.seconds));
     }
     plugins(status, &mut lines);
     operations(status, &mut lines);
@@ -181,9 +182,9 @@ fn plugins(status: &StatusView, lines: &mut Lines) {
             format!("; is asked {} and has not answered for {:.3} s", waits.stage, waits.age_seconds)
         });
         let said = format!(
-            "{} {state}{process}{from}{restarts}: {} requests, {} adjusted, {} failed{}",
+            "{} {state}{process}{from}{restarts}: {}, {} adjusted, {} failed{}",
             plugin.name,
-            plugin.requests,
+            counted(plugin.requests, "request"),
             plugin.adjustments,
             plugin.failures,
             waits.unwrap_or_default()

@@ -61,19 +61,20 @@ impl ServeError {
 }
 
 /// Serves the CRI on connections of clients that are allowed to talk to the daemon, until `shutdown` is done and
-/// the RPCs under way have been answered.
+/// the RPCs under way have been answered. The metrics are registered by the call, before the first poll: whoever says after
+/// it that the daemon serves has all of its series.
 ///
 /// There are no keepalive pings: on a Unix socket the kernel tells at once when the other side is gone.
 ///
 /// # Errors
-/// When the metrics are registered already, or `incoming` fails.
-pub async fn serve(
+/// At once when the metrics are registered already; in the end when `incoming` fails.
+pub fn serve(
     incoming: impl Stream<Item = io::Result<UnixStream>> + Send + 'static,
     (engine, urls): (Arc<Engine>, Arc<stream::Urls>),
     settings: Settings,
     metrics: &prometheus::Registry,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError> {
+) -> Result<impl Future<Output = Result<(), ServeError>>, ServeError> {
     let limit = settings.max_request_bytes;
     let runtime = runtime::Runtime { engine: engine.clone(), urls };
     let images = images::Images { engine };
@@ -81,17 +82,17 @@ pub async fn serve(
         runtime: RuntimeServiceServer::new(runtime).max_decoding_message_size(limit),
         images: ImageServiceServer::new(images).max_decoding_message_size(limit),
     };
-    run(services, incoming, &settings, metrics, shutdown).await
+    run(services, incoming, &settings, metrics, shutdown)
 }
 
 /// Serves any services behind the layers.
-async fn run<S>(
+fn run<S, I, F>(
     services: S,
-    incoming: impl Stream<Item = io::Result<UnixStream>> + Send + 'static,
+    incoming: I,
     settings: &Settings,
     metrics: &prometheus::Registry,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError>
+    shutdown: F,
+) -> Result<impl Future<Output = Result<(), ServeError>> + use<S, I, F>, ServeError>
 where
     S: Service<
             Request<Body>,
@@ -101,6 +102,8 @@ where
         > + Clone
         + Send
         + 'static,
+    I: Stream<Item = io::Result<UnixStream>> + Send + 'static,
+    F: Future<Output = ()> + Send,
 {
     let layers = ServiceBuilder::new()
         .layer(Observe { metrics: Arc::new(Metrics::register(metrics)?) })
@@ -108,14 +111,13 @@ where
         .layer(CatchPanics)
         .layer(SizeLimit { bytes: settings.max_request_bytes })
         .into_inner();
-    Server::builder()
+    let served = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .layer(layers)
-        .serve_with_incoming_shutdown(services, incoming.map_ok(Lenient::new), shutdown)
-        .await?;
-    Ok(())
+        .serve_with_incoming_shutdown(services, incoming.map_ok(Lenient::new), shutdown);
+    Ok(async move { Ok(served.await?) })
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ async fn daemon(max_request_bytes: usize) -> Daemon {
     let metrics = registry.clone();
     let server = tokio::spawn(async move {
         let shutdown = async move { drop(stopped.await) };
-        run(services, incoming, &Settings { max_request_bytes }, &metrics, shutdown).await
+        run(services, incoming, &Settings { max_request_bytes }, &metrics, shutdown)?.await
     });
     let connect = tower::service_fn(move |_: Uri| {
         let path = path.clone();

@@ -4,7 +4,7 @@ use crate::in_memory::Container;
 use crate::settings::SettingError;
 use crate::supervisor::SupervisorError;
 use model::{ErrorKind, InvalidTransition};
-pub use model::{chain, printable};
+pub use model::{chain, counted, printable};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,8 +24,13 @@ pub enum EngineError {
     #[error("container {0:?} not found")]
     NoSuchContainer(String),
     /// An id prefix that fits several objects.
-    #[error("{0:?} is a prefix of several ids: give more of it")]
-    AmbiguousId(String),
+    #[error("{begin:?} is the beginning of several ids, give more of the one that is meant: {candidates}")]
+    AmbiguousId {
+        /// What was asked for.
+        begin: String,
+        /// The first of them.
+        candidates: String,
+    },
     /// A name that several have.
     #[error("{name:?} is the name of several: {candidates}")]
     AmbiguousName {
@@ -309,7 +314,7 @@ impl EngineError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoSuchPod(_) | Self::NoSuchContainer(_) | Self::NoSuchImage(_) => ErrorKind::NotFound,
-            Self::AmbiguousId(_)
+            Self::AmbiguousId { .. }
             | Self::AmbiguousName { .. }
             | Self::Invalid { .. }
             | Self::UnknownHandler { .. } => ErrorKind::InvalidArgument,

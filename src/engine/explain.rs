@@ -236,7 +236,10 @@ fn youngest<T>(named: &str, called: impl Iterator<Item = Called<T>>) -> Result<O
     if found.len() > 1 {
         let candidates: Vec<String> =
             found.values().map(|one| format!("{} ({})", one.id, one.name)).collect();
-        return Err(EngineError::AmbiguousName { name: named.to_owned(), candidates: candidates.join(", ") });
+        return Err(EngineError::AmbiguousName {
+            name: named.to_owned(),
+            candidates: model::first_of(candidates),
+        });
     }
     Ok(found.into_values().next().map(|one| one.it))
 }

@@ -51,7 +51,7 @@ pub use ::nri::{
     PluginStatus as NriPluginStatus,
 };
 pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};
-pub use error::{EngineError, chain, printable};
+pub use error::{EngineError, chain, counted, printable};
 pub use events::{Event, EventKind, Subscription};
 pub use explain::Explanation;
 pub use filter::{ContainerFilter, PodFilter, StateKind};

@@ -183,8 +183,10 @@ where
         return Ok(None);
     }
     let mut fitting = map.iter().filter(|(key, _)| key.starts_with(id));
-    match (fitting.next(), fitting.next()) {
-        (Some(_), Some(_)) => Err(EngineError::AmbiguousId(id.to_owned())),
-        (found, _) => Ok(found.map(|(_, object)| object.clone())),
-    }
+    let found = fitting.next();
+    let Some(another) = fitting.next() else { return Ok(found.map(|(_, object)| object.clone())) };
+    let mut ids: Vec<&str> =
+        found.into_iter().chain([another]).chain(fitting).map(|(key, _)| &**key).collect();
+    ids.sort_unstable();
+    Err(EngineError::AmbiguousId { begin: id.to_owned(), candidates: model::first_of(ids) })
 }

@@ -23,12 +23,14 @@ pub enum ImageError {
         source: ReferenceError,
     },
     /// An id prefix that several images share.
-    #[error("image id {prefix:?} is ambiguous: {count} images start with it")]
+    #[error(
+        "{begin:?} is the beginning of several images' ids, give more of the one that is meant: {candidates}"
+    )]
     AmbiguousId {
         /// What was given.
-        prefix: String,
-        /// How many match.
-        count: usize,
+        begin: String,
+        /// The first of them, with their names.
+        candidates: String,
     },
     /// There is no such image here.
     #[error("image {0:?} is not in the store")]

@@ -20,6 +20,7 @@ pub mod signal;
 pub mod sysctl;
 pub mod usage;
 pub mod value;
+mod words;
 
 pub use argv::Argv;
 pub use container::{
@@ -46,3 +47,4 @@ pub use signal::Signal;
 pub use sysctl::{SysctlName, SysctlNamespace, SysctlValue, Sysctls};
 pub use usage::FsUsage;
 pub use value::{ValueError, ValueResult};
+pub use words::{counted, first_of};

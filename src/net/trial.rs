@@ -86,6 +86,11 @@ impl NetworkSettings {
     }
 }
 
+/// The tables of packet rules that are there; none where the kernel cannot be asked.
+pub fn tables() -> Vec<&'static str> {
+    cni::tables().unwrap_or_default()
+}
+
 /// Removes the tables of packet rules in which no pod of anybody has an entry any more.
 ///
 /// # Errors

@@ -87,7 +87,7 @@ pub enum OciError {
         usage: u64,
     },
     /// A cgroup stayed busy for as long as a removal waits.
-    #[error("cgroup {} is still busy: {processes} processes", path.display())]
+    #[error("cgroup {} is still busy, with processes in it: {processes}", path.display())]
     CgroupBusy {
         /// The directory.
         path: PathBuf,

@@ -23,8 +23,21 @@ const PATH: &str = "/v1/traces";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are looked at.
 const ANSWER: usize = 64 << 10;
+/// The longest file of certificates.
+const LONGEST: u64 = 4 << 20;
 /// gRPC's codes that may be tried again, by OTLP: cancelled, deadline, aborted, out of range, unavailable, data loss.
 const AGAIN: [i32; 6] = [1, 4, 10, 11, 14, 15];
+
+impl Settings {
+    /// Whether the file of the collector's authorities can be read, where one is needed.
+    ///
+    /// # Errors
+    /// What [`crate::open`] would say of it.
+    pub fn check_host(&self) -> Result<(), OtlpError> {
+        let is_needed = self.endpoint.starts_with("https:") && !self.ca_file.as_os_str().is_empty();
+        if is_needed { roots_of(&self.ca_file).map(drop) } else { Ok(()) }
+    }
+}
 
 /// The way to the collector.
 #[derive(Debug)]
@@ -119,7 +132,8 @@ fn tls(settings: &Settings) -> Result<ClientConfig, OtlpError> {
 }
 
 fn roots_of(path: &Path) -> Result<RootCertStore, OtlpError> {
-    let text = std::fs::read(path).map_err(|source| OtlpError::Ca { path: path.to_owned(), source })?;
+    let text = sys::regular::read(path, LONGEST)
+        .map_err(|source| OtlpError::Ca { path: path.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&text).flatten());
     if roots.is_empty() {

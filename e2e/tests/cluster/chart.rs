@@ -283,7 +283,7 @@ fn kept(release: &Release) {
     assert!(!refused.status.success());
     let said = release.cluster.kubectl.run(&["logs", "job/corten-uninstall"]).unwrap();
     println!("$ kubectl logs job/corten-uninstall\n{said}");
-    assert!(said.contains("0 of 1 nodes are done; node1: "), "{said}");
+    assert!(said.contains("0 of 1 node done; node1: "), "{said}");
     assert!(said.contains("pods run here by corten (1)"), "{said}");
     assert_eq!(release.host.pid(), daemon);
     release.helm(&["rollback", "corten", &revision, "--force-conflicts"], &json!({}));

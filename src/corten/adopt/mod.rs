@@ -80,7 +80,7 @@ async fn adopt(
     }
     match failed {
         0 => Ok(()),
-        failed => Err(Error::Unadopted { failed, all: images.len() }),
+        failed => Err(Error::Unadopted { failed, all: images.len(), may_pull: !arguments.pull_missing }),
     }
 }
 

@@ -45,6 +45,10 @@ pub(crate) fn run(output: Option<PathBuf>, file: Option<&Path>) -> Result<(), Er
             mistakes.lines().iter().for_each(|line| notes += &format!("configuration: {line}\n"));
             // Where the daemon is, as far as the files say.
             let state_dir = config::state_dir(file).unwrap_or_else(|_| Config::default().state_dir);
+            notes += &format!(
+                "configuration: so the daemon is looked for in {}, and the rest where the defaults have it\n",
+                state_dir.display()
+            );
             Config { state_dir, ..Config::default() }
         }
     };
@@ -57,6 +61,10 @@ pub(crate) fn run(output: Option<PathBuf>, file: Option<&Path>) -> Result<(), Er
     write(&mut archive, &sources, &mut notes).map_err(failed)?;
     add(&mut archive, "notes.txt", notes.as_bytes()).map_err(failed)?;
     archive.into_inner().and_then(GzEncoder::finish).and_then(|file| file.sync_all()).map_err(failed)?;
+    for line in notes.lines().filter(|line| line.starts_with("configuration: ")) {
+        // Nobody may be listening.
+        let _ = io::Write::write_all(&mut io::stderr(), format!("corten: {line}\n").as_bytes());
+    }
     Ok(print(&format!("{}\n", path.display()))?)
 }
 

@@ -16,6 +16,7 @@ mod text;
 use crate::aside::{self, PATIENCE};
 use crate::config::{self, Config, HostProblem};
 use crate::error::Error;
+use crate::lock;
 use cli::check::CheckArgs;
 use finding::{Finding, Level};
 use host::Host;
@@ -69,7 +70,10 @@ fn all(file: Option<&Path>, defaults: &str) -> Vec<Finding> {
     let host = || Host { root: "/".into(), selinux: config.runtime.selinux };
     let engine = config.engine();
     found.extend(group("kernel", host(), |host| kernel::check(&host)));
-    found.extend(group("sysctl", host(), |host| sysctls::check(&host)));
+    let state_dir = config.state_dir.clone();
+    found.extend(group("sysctl", (host(), state_dir), |(host, state_dir)| {
+        sysctls::check(&host, lock::holding(&state_dir).map(|holder| holder.pid))
+    }));
     found.extend(group("cgroups", (host(), engine), |(host, settings)| cgroups::check(&host, &settings)));
     found.extend(group("overlay", config.clone(), |config| storage::check(&config)));
     found.extend(group("cni", config.network.clone(), |settings| network::check(&settings)));
@@ -121,6 +125,7 @@ fn told(problem: &HostProblem) -> Finding {
     let check = match problem.key() {
         "network.conf_dir" | "network.bin_dirs" => "cni",
         "images.certs_dir" => "registries",
+        "metrics.token_file" => "metrics",
         _ => "settings",
     };
     if problem.prevents_start() {
@@ -131,6 +136,7 @@ fn told(problem: &HostProblem) -> Finding {
         let costs = match check {
             "cni" => "pods with a network of their own may fail to start",
             "registries" => "pulls from that registry fail",
+            "metrics" => "nothing is scraped: the daemon lives, and nobody sees its figures",
             _ => "pods that need it fail to start, or do without",
         };
         Finding::warning(check, problem.to_string()).costs(costs).mend("what the message says")

@@ -35,17 +35,18 @@ const WANTED: [Wanted; 6] = [
     Wanted { name: "user.max_user_namespaces", least: 1, costs: "pods with hostUsers: false are refused" },
 ];
 
-/// Files that the daemon has open, with some hundred pods and their logs, streams and pulls.
+/// Files that the daemon may want to have open: its supervisors, figures of pods, streams and pulls.
 const OPEN_FILES: u64 = 65_536;
 
-pub(super) fn check(host: &Host) -> Vec<Finding> {
+/// `daemon` is the process that runs already, whose limits are its own.
+pub(super) fn check(host: &Host, daemon: Option<u32>) -> Vec<Finding> {
     let mut found: Vec<Finding> = WANTED.iter().filter_map(|wanted| parameter(host, wanted)).collect();
     if found.is_empty() {
         let names = WANTED.map(|wanted| wanted.name).join(", ");
         found.push(Finding::ok("sysctl", names));
     }
     found.push(bridges(host));
-    found.extend(open_files(host));
+    found.extend(open_files(host, daemon));
     found
 }
 
@@ -72,17 +73,28 @@ fn bridges(host: &Host) -> Finding {
     }
 }
 
-fn open_files(host: &Host) -> Option<Finding> {
-    let limits = host.read("/proc/self/limits")?;
+/// The hard limit counts, up to which a daemon raises its own. One that does not run has that of whoever asks.
+fn open_files(host: &Host, daemon: Option<u32>) -> Option<Finding> {
+    let of = |process: &str| host.read(&format!("/proc/{process}/limits"));
+    let running = daemon.and_then(|pid| Some((format!("the daemon (process {pid})"), of(&pid.to_string())?)));
+    let (who, limits) =
+        running.or_else(|| Some(("a daemon that is started from here".to_owned(), of("self")?)))?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     let most: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    let found = format!("{who} may have {most} files open");
     if most >= OPEN_FILES {
-        return Some(Finding::ok("open-files", format!("up to {most}")));
+        return Some(Finding::ok("open-files", found));
     }
     Some(
-        Finding::warning("open-files", format!("a process may have {most} files open"))
-            .costs("with many pods and pulls the daemon runs out of them")
-            .mend("LimitNOFILE=1048576 in the unit; without systemd `ulimit -Hn 1048576`"),
+        Finding::warning("open-files", found)
+            .costs(format!(
+                "below {OPEN_FILES} it runs out of them on a node with many pods: then pods do not start and pulls fail, \
+                 with \"too many open files\""
+            ))
+            .mend(
+                "LimitNOFILE=1048576 in its systemd unit, as the packaged one has, and a restart, which no pod notices; \
+                 without systemd `ulimit -n 1048576` in the shell that starts it",
+            ),
     )
 }
 
@@ -117,10 +129,18 @@ mod tests {
         let low = ["net.ipv4.ip_forward is 0", "fs.inotify.max_user_instances is 128"];
         assert_eq!(told("sysctl"), low.map(|text| (Level::Warning, text.to_owned())));
         assert_eq!(told("bridge-nf")[0].0, Level::Ok);
-        assert_eq!(told("open-files")[0], (Level::Warning, "a process may have 4096 files open".to_owned()));
+        let from_here = "a daemon that is started from here may have 4096 files open".to_owned();
+        assert_eq!(told("open-files")[0], (Level::Warning, from_here));
+        // That of the daemon, where one runs, and not of the shell in which this is asked.
+        set("/proc/12/limits", "Max open files            1024                 1048576              files\n");
+        let found = open_files(&host, Some(12)).unwrap();
+        assert_eq!(
+            (found.level, found.found.as_str()),
+            (Level::Ok, "the daemon (process 12) may have 1048576 files open")
+        );
     }
 
     fn check_all(host: &Host) -> Vec<Finding> {
-        super::check(host)
+        super::check(host, None)
     }
 }

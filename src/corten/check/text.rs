@@ -3,6 +3,7 @@
 use super::Report;
 use super::finding::{Finding, Level};
 use crate::error::Error;
+use engine::counted;
 
 /// A line for each finding, and two more for what is not as it should be.
 pub(super) fn table(report: &Report, quiet: bool, colours: bool) -> String {
@@ -12,9 +13,8 @@ pub(super) fn table(report: &Report, quiet: bool, colours: bool) -> String {
         line(&mut text, finding, width, colours);
     }
     if !quiet || report.errors + report.warnings > 0 {
-        let count =
-            |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-        text += &format!("{}, {}\n", count(report.errors, "error"), count(report.warnings, "warning"));
+        let (errors, warnings) = (counted(report.errors, "error"), counted(report.warnings, "warning"));
+        text += &format!("{errors}, {warnings}\n");
     }
     text
 }

@@ -7,6 +7,7 @@ use super::sections::MetricsAddress;
 use super::{Loaded, directories};
 use crate::aside::{self, PATIENCE};
 use crate::error::chain;
+use crate::metrics::read_token;
 use crate::{images_root, socket, state};
 use std::fmt;
 use std::fs;
@@ -133,6 +134,7 @@ impl Look {
         looking.directories();
         looking.plugins();
         looking.addresses();
+        looking.secrets();
         looking.files();
         looking.engine();
         lock(&self.0).open = None;
@@ -244,14 +246,30 @@ impl Looking<'_> {
         self.fatal("stream.address", foreign(config.stream.address));
     }
 
-    /// Files of others that settings lead to.
-    fn files(&self) {
+    /// Certificates, keys and tokens.
+    fn secrets(&self) {
         let config = &self.loaded.config;
-        self.ask("stream.tls_cert_file", &config.stream.tls_cert_file, Weight::PreventsStart);
         let metrics = &config.metrics;
+        self.ask("stream.tls_cert_file", &config.stream.tls_cert_file, Weight::PreventsStart);
+        self.fatal("stream.tls_cert_file", config.stream.check_host().err().map(|error| chain(&error)));
+        self.ask("metrics.tls_cert_file", &metrics.tls_cert_file, Weight::PreventsStart);
         let tls = stream::acceptor(&metrics.tls_cert_file, &metrics.tls_key_file);
         self.fatal("metrics.tls_cert_file", tls.err().map(|error| chain(&error)));
-        self.fatal("stream.tls_cert_file", config.stream.check_host().err().map(|error| chain(&error)));
+        self.ask("tracing.ca_file", &config.tracing.ca_file, Weight::PreventsStart);
+        self.fatal("tracing.ca_file", config.tracing.check_host().err().map(|error| chain(&error)));
+        let file = &metrics.token_file;
+        if !file.as_os_str().is_empty() {
+            self.ask("metrics.token_file", file, Weight::Warned);
+            let problem = read_token(file).err().map(|error| {
+                format!("{}: {error}: until that is mended every scrape is refused", file.display())
+            });
+            self.add("metrics.token_file", problem, Weight::Warned);
+        }
+    }
+
+    /// Directories of others that settings lead to.
+    fn files(&self) {
+        let config = &self.loaded.config;
         let is_readable = |path: &Path| directories::unreadable(path).is_none();
         for directory in config.images.certs_dir.paths() {
             self.ask("images.certs_dir", directory, Weight::Warned);

@@ -91,6 +91,7 @@ pub(super) fn loaded(loaded: &Loaded) -> String {
 /// `corten image prune`.
 pub(super) fn pruned(pruned: &Pruned) -> String {
     let mut text: String = pruned.images.iter().map(|id| format!("{id}\n")).collect();
-    text.push_str(&format!("{} images removed, {} given back\n", pruned.images.len(), size(pruned.bytes)));
+    let removed = engine::counted(pruned.images.len(), "image");
+    text.push_str(&format!("{removed} removed, {} given back\n", size(pruned.bytes)));
     text
 }

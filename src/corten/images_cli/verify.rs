@@ -109,10 +109,10 @@ fn line(damage: &Damage) -> String {
         line.push_str("; now right");
     }
     if damage.containers > 0 {
-        line.push_str(&format!(
-            "; {} containers use it as it was until they are made anew",
-            damage.containers
-        ));
+        line.push_str(&match damage.containers {
+            1 => "; 1 container uses it as it was until it is made anew".to_owned(),
+            containers => format!("; {containers} containers use it as it was until they are made anew"),
+        });
     }
     line
 }

@@ -60,6 +60,23 @@ impl Import {
     }
 }
 
+impl Import {
+    /// The daemon would not start with systemd's driver on a host without it, as where hierarchies of cgroup v1 are left.
+    pub(super) fn refuse_systemd(&mut self, problem: &str) {
+        for (_, fate) in &mut self.verdicts {
+            let is_it = matches!(&*fate, Fate::Mapped(key, value, _)
+                if key == "runtime.cgroup_driver" && value == "\"systemd\"");
+            if is_it {
+                *fate = lost(&format!(
+                    "not on this host ({problem}): with runtime.cgroup_driver left out, Corten's driver is cgroupfs here, and \
+                     systemd on hosts that can; a kubelet that does not ask the runtime (KubeletCgroupDriverFromCRI) needs \
+                     cgroupDriver: cgroupfs, or it starts no pod"
+                ));
+            }
+        }
+    }
+}
+
 /// Whether a mistake in a setting is one in this, or in what holds it or is in it.
 fn is_about(wrong: &str, key: &str) -> bool {
     let within = |inner: &str, outer: &str| {

@@ -12,6 +12,7 @@ mod tests;
 use crate::error::Error;
 use cli::import::{ImportArgs, Origin};
 use client::print;
+use engine::{CgroupDriver, Settings};
 use read::Leaf;
 use report::Import;
 use rule::Fate;
@@ -67,7 +68,11 @@ type Verdict = (Leaf, Fate);
 /// # Errors
 /// The files cannot be read.
 pub(crate) fn run(arguments: &ImportArgs) -> Result<(), Error> {
-    let import = import(arguments)?;
+    let mut import = import(arguments)?;
+    let wanted = Settings { cgroup_driver: CgroupDriver::Systemd, ..Settings::default() };
+    if let Err(problem) = wanted.host_cgroups() {
+        import.refuse_systemd(&problem);
+    }
     let report = if arguments.json { import.json() } else { import.text() };
     // Nobody is left to tell when stderr is closed.
     let _ = io::Write::write_all(&mut io::stderr(), engine::printable(&report).as_bytes());

@@ -106,8 +106,8 @@ impl Import {
             format!("  {}:{}: {} = {value}: {why}\n", row.file, row.line, row.key)
         };
         let mut text = format!(
-            "corten: {} keys: {} carried over, {} without a counterpart, {} that say nothing here\n",
-            self.verdicts.len(),
+            "corten: {}: {} carried over, {} without a counterpart, {} without a meaning here\n",
+            engine::counted(self.verdicts.len(), "key"),
             of("mapped").count(),
             of("lost").count(),
             of("void").count()

@@ -2,7 +2,7 @@
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -54,13 +54,11 @@ impl Token {
     /// Refuses a request without the token as the file has it now.
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<(), Box<http::Response<Body>>> {
         let path = self.0.clone();
-        let read = move || sys::regular::read_text(&path, LONGEST);
-        let wanted = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).flatten();
-        let wanted = match &wanted {
-            Ok(wanted) if !wanted.trim().is_empty() => wanted.trim(),
-            other => {
-                let error = other.as_ref().err().map_or("it is empty".to_owned(), ToString::to_string);
-                tracing::warn!(error, file = %self.0.display(), "the token for metrics cannot be read");
+        let read = tokio::task::spawn_blocking(move || read_token(&path)).await;
+        let wanted = match read.map_err(std::io::Error::other).flatten() {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                tracing::warn!(%error, file = %self.0.display(), "the token for metrics cannot be read");
                 return Err(Box::new(plain(StatusCode::SERVICE_UNAVAILABLE, "the token cannot be read")));
             }
         };
@@ -73,6 +71,19 @@ impl Token {
         refusal.headers_mut().insert(http::header::WWW_AUTHENTICATE, scheme);
         Err(Box::new(refusal))
     }
+}
+
+/// The token that a file holds.
+///
+/// # Errors
+/// It cannot be read, or is empty, with which nobody would be let in.
+pub(crate) fn read_token(path: &Path) -> std::io::Result<String> {
+    let text = sys::regular::read_text(path, LONGEST)?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is empty"));
+    }
+    Ok(token.to_owned())
 }
 
 /// Takes as long whether they differ in the first byte or the last.

@@ -12,6 +12,7 @@ pub(crate) mod server;
 use prometheus::{IntGauge, Opts, Registry};
 
 pub(crate) use config::ConfigMetrics;
+pub(crate) use guard::read_token;
 pub(crate) use node::{Node, NodeCollector};
 pub(crate) use operations::OperationCollector;
 pub(crate) use plugins::PluginCollector;

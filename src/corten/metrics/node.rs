@@ -49,7 +49,8 @@ impl Node {
         }
         match self.engine.gauges_of_records().not_durable {
             0 => {}
-            count => problems.push(format!("{count} records could not be written to the disk")),
+            count => problems
+                .push(format!("{} could not be written to the disk", engine::counted(count, "record"))),
         }
         problems
     }
@@ -59,11 +60,11 @@ impl Node {
 fn short(found: &StatVfs) -> Option<String> {
     let bytes = found.f_bavail.saturating_mul(found.f_frsize);
     if bytes < LEAST_BYTES {
-        return Some(format!("{bytes} bytes left"));
+        return Some(format!("{} left", engine::counted(bytes, "byte")));
     }
     // Some filesystems count no inodes.
     let has_none = found.f_files > 0 && found.f_favail < LEAST_INODES;
-    has_none.then(|| format!("{} inodes left", found.f_favail))
+    has_none.then(|| format!("{} left", engine::counted(found.f_favail, "inode")))
 }
 
 /// Exports it.

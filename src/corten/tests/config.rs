@@ -3,6 +3,8 @@
 
 #[path = "config/dump.rs"]
 mod dump;
+#[path = "config/files.rs"]
+mod files;
 
 use std::process::{Command, Output, Stdio};
 

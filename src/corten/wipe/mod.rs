@@ -8,7 +8,7 @@ mod survey;
 
 use crate::config::{self, Config};
 use crate::error::{Error, chain};
-use crate::lock::{self, DirectoryLock};
+use crate::lock::{self, DirectoryLock, LockError};
 use cli::wipe::WipeArgs;
 use client::print;
 use engine::{Engine, Paths, PodFilter};
@@ -16,6 +16,7 @@ use image::ImageStore;
 use net::Network;
 use prometheus::Registry;
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use survey::Survey;
@@ -28,6 +29,21 @@ const OF_A_POD: Duration = Duration::from_secs(180);
 /// Why a node is not wiped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WipeError {
+    /// Its pods are the daemon's.
+    #[error(
+        "the daemon runs, and would lose its pods: {holder} has {}, and answers on {}: stop it first (`systemctl stop corten`, \
+         or SIGTERM to that process), and take the node out of service before",
+        directory.display(),
+        socket.display()
+    )]
+    DaemonRuns {
+        /// Its process.
+        holder: String,
+        /// Which of its directories it has locked.
+        directory: PathBuf,
+        /// Where the kubelet reaches it.
+        socket: PathBuf,
+    },
     /// Nobody can be asked.
     #[error("there is no terminal to ask on: --yes wipes without asking, --dry-run says what it would do")]
     NobodyToAsk,
@@ -49,13 +65,14 @@ pub(crate) enum WipeError {
 pub(crate) fn run(request: &WipeArgs) -> Result<(), Error> {
     let config = config::load(request.config.as_deref())?.config;
     let survey = Survey::take(&config, request.images);
-    let holders = [&config.state_dir, &config.data_dir].map(|directory| lock::holding(directory));
     if request.dry_run {
-        let daemon = holders.into_iter().flatten().next();
-        let warning = daemon.map(|holder| {
-            format!("now a wipe would be refused, as the daemon runs ({holder}): stop it first\n")
-        });
-        return Ok(print(&(survey.to_string() + &warning.unwrap_or_default()))?);
+        let daemon = [&config.state_dir, &config.data_dir]
+            .into_iter()
+            .find_map(|directory| Some(running(&config, directory, lock::holding(directory)?.to_string())));
+        let warning = daemon.map(|daemon| format!("now this would be refused: {daemon}\n"));
+        let there =
+            if survey.is_empty() { "nothing of Corten's is here\n".to_owned() } else { survey.to_string() };
+        return Ok(print(&(there + &warning.unwrap_or_default()))?);
     }
     // Held to the end: no daemon starts meanwhile.
     let _locks = take_locks(&config)?;
@@ -72,7 +89,15 @@ pub(crate) fn run(request: &WipeArgs) -> Result<(), Error> {
 
 fn take_locks(config: &Config) -> Result<Vec<DirectoryLock>, Error> {
     let there = [&config.state_dir, &config.data_dir].into_iter().filter(|directory| directory.is_dir());
-    Ok(there.map(|directory| DirectoryLock::take(directory)).collect::<Result<_, _>>()?)
+    let take = |directory: &PathBuf| match DirectoryLock::take(directory) {
+        Err(LockError::Held { directory, holder }) => Err(running(config, &directory, holder).into()),
+        taken => taken.map_err(Error::from),
+    };
+    there.map(take).collect()
+}
+
+fn running(config: &Config, directory: &Path, holder: String) -> WipeError {
+    WipeError::DaemonRuns { holder, directory: directory.to_owned(), socket: config.socket.clone() }
 }
 
 fn ask(survey: &Survey) -> Result<(), Error> {

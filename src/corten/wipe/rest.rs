@@ -8,6 +8,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+/// Where iproute2 pins network namespaces, under both of its names.
+const SHARED: [&str; 2] = ["/run/netns", "/var/run/netns"];
+
 /// Takes it away; returns what stays and why. Records go last, so that one who is killed finds them again.
 pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String> {
     let mut failures = Vec::new();
@@ -58,8 +61,12 @@ fn directories(config: &Config) -> Vec<String> {
         failures
             .extend(removed.err().filter(is_left).map(|error| format!("{}: {error}", directory.display())));
     }
-    // They are everybody's, and stay where something is in them.
-    let _ = fs::remove_dir(&config.runtime.netns_dir);
+    // Where network namespaces have names is iproute2's, as is what else is pinned there: /run/netns stays.
+    let netns = &config.runtime.netns_dir;
+    if !SHARED.iter().any(|shared| netns == Path::new(shared)) {
+        let _ = fs::remove_dir(netns);
+    }
+    // It is everybody's, and stays where something is in it.
     if let Some(parent) = config.kubelet.cadvisor_socket.parent().filter(|path| !path.as_os_str().is_empty())
     {
         let _ = fs::remove_dir(parent);

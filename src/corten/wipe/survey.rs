@@ -27,6 +27,8 @@ pub(super) struct Survey {
     pub(super) foreign: Vec<PathBuf>,
     pub(super) pins: Vec<PathBuf>,
     pub(super) bridges: Vec<String>,
+    /// Tables of packet rules that are there.
+    pub(super) tables: Vec<&'static str>,
     /// Sockets of a daemon that is gone, where they lie outside of its directories.
     pub(super) sockets: Vec<PathBuf>,
     /// Files and directories.
@@ -45,6 +47,7 @@ impl Survey {
             shims: shims(&pods),
             pins: pins(&config.runtime.netns_dir, &pods),
             bridges: config.network.own_bridges(),
+            tables: net::tables(),
             sockets: sockets(config),
             files: files(config, images, &foreign),
             pods,
@@ -52,6 +55,11 @@ impl Survey {
             mounts,
             foreign,
         }
+    }
+
+    /// Whether there is nothing to take away.
+    pub(super) fn is_empty(&self) -> bool {
+        self.to_string().is_empty()
     }
 
     /// Cgroups of these pods and containers, the innermost first.
@@ -78,10 +86,9 @@ impl fmt::Display for Survey {
         }
         self.cgroups().iter().try_for_each(|path| writeln!(f, "cgroup {}", path.display()))?;
         self.bridges.iter().try_for_each(|name| writeln!(f, "bridge {name}, once no pod is on it"))?;
-        writeln!(
-            f,
-            "nftables corten_masquerade, corten_hostport, corten_macspoofchk, once they hold no entry of anybody"
-        )?;
+        self.tables
+            .iter()
+            .try_for_each(|name| writeln!(f, "nftables {name}, once it holds no entry of anybody"))?;
         self.sockets.iter().try_for_each(|path| writeln!(f, "socket {}", path.display()))?;
         self.files.iter().try_for_each(|path| writeln!(f, "files {}", path.display()))?;
         self.foreign

@@ -51,7 +51,13 @@ fn ids_are_found_by_a_prefix_that_only_one_has() {
     let pods: Vec<String> = (0..17).map(|number| world.pod(&format!("p{number}"))).collect();
     let twice = |first: &str| pods.iter().filter(|id| id.starts_with(first)).count() > 1;
     let first = pods.iter().map(|id| &id[..1]).find(|first| twice(first)).unwrap();
-    assert!(matches!(engine.pods().pod_status(first), Err(EngineError::AmbiguousId(_))));
+    let refused = engine.pods().pod_status(first).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+    let mut fitting: Vec<&String> = pods.iter().chain([&pod]).filter(|id| id.starts_with(first)).collect();
+    fitting.sort();
+    for id in fitting.iter().take(5) {
+        assert!(refused.to_string().contains(id.as_str()), "{refused}");
+    }
 }
 
 #[test]

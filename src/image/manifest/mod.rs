@@ -101,7 +101,7 @@ pub enum ManifestError {
         media_type: String,
     },
     /// Manifest and config disagree.
-    #[error("the manifest has {layers} layers, but the config has {diff_ids} diff ids")]
+    #[error("the manifest has {}, but the config has {}", model::counted(*layers, "layer"), model::counted(*diff_ids, "diff id"))]
     LayerCount {
         /// In the manifest.
         layers: usize,
@@ -109,7 +109,7 @@ pub enum ManifestError {
         diff_ids: usize,
     },
     /// None, or more than the kernel can stack.
-    #[error("it has {0} layers: between 1 and 500 can be mounted")]
+    #[error("it has {}: between 1 and 500 can be mounted", model::counted(*.0, "layer"))]
     Layers(usize),
 }
 

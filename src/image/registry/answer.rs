@@ -200,7 +200,7 @@ fn repeated(status: u16, tries: Option<Tries>) -> String {
     match tries {
         None => limited.to_owned(),
         Some(Tries { count, took }) => {
-            format!("{limited}, tried {count} times in {:.1} s", took.as_secs_f64())
+            format!("{limited}, tried {} in {:.1} s", model::counted(count, "time"), took.as_secs_f64())
         }
     }
 }

@@ -125,12 +125,12 @@ impl Index {
             && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
         {
             let prefix = format!("sha256:{digits}");
-            let mut matches = self.visible().filter(|(id, _)| id.starts_with(&prefix));
-            let first = matches.next().map(|(_, image)| Arc::clone(image));
-            let more = matches.count();
-            return match more {
-                0 => Ok(first),
-                _ => Err(ImageError::AmbiguousId { prefix: text.to_owned(), count: more + 1 }),
+            let mut matches: Vec<_> = self.visible().filter(|(id, _)| id.starts_with(&prefix)).collect();
+            matches.sort_unstable_by_key(|(id, _)| *id);
+            return match matches.as_slice() {
+                [] => Ok(None),
+                [(_, image)] => Ok(Some(Arc::clone(image))),
+                several => Err(ambiguous(text, several)),
             };
         }
         match parsed {
@@ -170,6 +170,15 @@ impl Index {
             self.images.values().flat_map(|record| record.blobs.iter().map(|(digest, _)| digest.clone()));
         (layers, blobs.collect())
     }
+}
+
+/// What several images' ids begin with, told with what people know those by.
+fn ambiguous(begin: &str, several: &[(&String, &Arc<Image>)]) -> ImageError {
+    let told = several.iter().map(|(id, image)| match image.names().first() {
+        Some(name) if name != *id => format!("{id} ({name})"),
+        _ => (*id).clone(),
+    });
+    ImageError::AmbiguousId { begin: begin.to_owned(), candidates: model::first_of(told) }
 }
 
 fn is_pinned(record: &ImageRecord, config: &ImageConfig) -> bool {

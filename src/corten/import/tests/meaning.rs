@@ -126,6 +126,20 @@ fn the_default_runtime_says_which_driver_manages_cgroups() {
 }
 
 #[test]
+fn a_driver_that_this_host_cannot_have_is_told_and_not_carried_over() {
+    let options =
+        "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\nSystemdCgroup = ";
+    let mut import = containerd(&format!("{options}true\n"));
+    import.refuse_systemd("systemd's driver needs a host with cgroup v2 only");
+    assert_eq!(accepted(&import).config.runtime.cgroup_driver, engine::CgroupDriver::Auto);
+    assert!(matches!(fate(&import, "SystemdCgroup"), Fate::Lost(why)
+        if why.contains("cgroup v2 only") && why.contains("cgroupDriver: cgroupfs")));
+    let mut import = containerd(&format!("{options}false\n"));
+    import.refuse_systemd("systemd's driver needs a host with cgroup v2 only");
+    assert_eq!(accepted(&import).config.runtime.cgroup_driver, engine::CgroupDriver::Cgroupfs);
+}
+
+#[test]
 fn spans_go_by_the_protocol_that_is_the_default_there() {
     let import = containerd(
         "[plugins.\"io.containerd.tracing.processor.v1.otlp\"]\nendpoint = \"http://127.0.0.1:4318\"\n",

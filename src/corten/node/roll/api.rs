@@ -1,24 +1,20 @@
 //! The API server of the cluster in which this runs, as a pod asks it: by its service account.
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 /// Where a pod has its account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// How objects are changed.
+const PATCH: &str = "application/strategic-merge-patch+json";
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest answer.
@@ -39,31 +35,24 @@ pub(crate) enum ApiError {
         source: io::Error,
     },
     /// The account's authority is none.
-    #[error("cannot trust the certificate in {}", .0.display())]
-    Authority(PathBuf),
-    /// TLS cannot be set up.
-    #[error("cannot set up TLS")]
-    Tls(#[from] rustls::Error),
-    /// Nobody answers, or it is somebody else.
-    #[error("cannot connect to the API server at {address}")]
-    Connect {
+    #[error("cannot trust the certificate in {}", path.display())]
+    Authority {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// Nobody answers, it is somebody else, or it takes too long.
+    #[error("the API server at {address} does not answer")]
+    Unanswered {
         /// Where it should be.
         address: String,
         /// Why.
-        source: io::Error,
+        source: reqwest::Error,
     },
-    /// The connection broke.
-    #[error("talking to the API server")]
-    Http(#[from] hyper::Error),
-    /// The request cannot be made.
-    #[error("making a request to the API server")]
-    Request(#[from] http::Error),
     /// An answer that is none.
     #[error("the API server's answer to {0} is malformed, or too long")]
     Malformed(String),
-    /// No answer.
-    #[error("the API server at {0} does not answer in time")]
-    Late(String),
     /// It does not do it.
     #[error("the API server refuses {what}: {status}: {said}")]
     Refused {
@@ -80,7 +69,8 @@ impl ApiError {
     /// Whether the same may go well a little later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Http(_) | Self::Late(_) => true,
+            // What is no address at all stays none.
+            Self::Unanswered { source, .. } => !source.is_builder(),
             Self::Refused { status, .. } => {
                 status.is_server_error()
                     || matches!(*status, StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS)
@@ -97,8 +87,7 @@ impl ApiError {
 /// Who asks it.
 pub(super) struct Api {
     address: String,
-    name: ServerName<'static>,
-    tls: TlsConnector,
+    client: Client,
     token: String,
 }
 
@@ -110,62 +99,61 @@ impl Api {
         let port = setting("KUBERNETES_SERVICE_PORT")?;
         let authority = Path::new(ACCOUNT).join("ca.crt");
         let (certificates, token) = (read(&authority)?, read(&Path::new(ACCOUNT).join("token"))?);
-        let untrusted = || ApiError::Authority(authority.clone());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(certificates.as_bytes()) {
-            roots.add(certificate.map_err(|_| untrusted())?).map_err(|_| untrusted())?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = ServerName::try_from(host.clone()).map_err(|_| untrusted())?;
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        Ok(Self { address, name, tls: TlsConnector::from(Arc::new(config)), token: token.trim().to_owned() })
+        let untrusted = |source| ApiError::Authority { path: authority, source };
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls(&certificates).map_err(untrusted)?)
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build();
+        let unusable = |source| ApiError::Unanswered { address: address.clone(), source };
+        Ok(Self { client: client.map_err(unusable)?, address, token: token.trim().to_owned() })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, ApiError> {
-        self.send(Method::GET, path, Bytes::new()).await
+        self.send(Method::GET, path, String::new()).await
     }
 
     /// Changes an object by a strategic merge patch; the object then.
     pub(super) async fn patch(&self, path: &str, patch: &Value) -> Result<Value, ApiError> {
-        self.send(Method::PATCH, path, patch.to_string().into()).await
+        self.send(Method::PATCH, path, patch.to_string()).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ApiError> {
-        let answer = tokio::time::timeout(PATIENCE, self.exchange(method, path, body));
-        answer.await.unwrap_or_else(|_| Err(ApiError::Late(self.address.clone())))
-    }
-
-    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ApiError> {
-        let unreachable = |source| ApiError::Connect { address: self.address.clone(), source };
+    async fn send(&self, method: Method, path: &str, body: String) -> Result<Value, ApiError> {
+        let unanswered = |source| ApiError::Unanswered { address: self.address.clone(), source };
         let what = format!("{method} {path}");
-        let stream = TcpStream::connect(&self.address).await.map_err(unreachable)?;
-        let stream = self.tls.connect(self.name.clone(), stream).await.map_err(unreachable)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It ends with its sender; what goes wrong with it is the request's failure.
-        let connection = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, &self.address)
-            .header(AUTHORIZATION, format!("Bearer {}", self.token))
-            .header(CONTENT_TYPE, "application/strategic-merge-patch+json")
-            .body(Full::new(body))?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let malformed = || ApiError::Malformed(what.clone());
-        let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|_| malformed())?;
-        connection.abort();
-        let value: Value = serde_json::from_slice(&body.to_bytes()).map_err(|_| malformed())?;
+        let request = self.client.request(method, format!("https://{}{path}", self.address));
+        let request = request.bearer_auth(&self.token).header(CONTENT_TYPE, PATCH).body(body);
+        let mut answer = request.send().await.map_err(unanswered)?;
+        let (status, mut body) = (answer.status(), Vec::new());
+        while let Some(piece) = answer.chunk().await.map_err(unanswered)? {
+            if body.len() + piece.len() > MOST {
+                return Err(ApiError::Malformed(what));
+            }
+            body.extend_from_slice(&piece);
+        }
+        let Ok(value) = serde_json::from_slice::<Value>(&body) else { return Err(ApiError::Malformed(what)) };
         if status.is_success() {
             return Ok(value);
         }
         let said = value["message"].as_str().unwrap_or_default().to_owned();
         Err(ApiError::Refused { what, status, said })
     }
+}
+
+/// TLS that trusts these certificates alone.
+fn tls(certificates: &str) -> Result<ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(certificates.as_bytes()) {
+        roots.add(certificate.map_err(|error| rustls::Error::General(error.to_string()))?)?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 fn read(path: &Path) -> Result<String, ApiError> {

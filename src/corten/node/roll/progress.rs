@@ -37,7 +37,7 @@ impl Progress {
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} nodes are done", self.done, self.wanted)
+        write!(f, "{} of {} done", self.done, engine::counted(self.wanted, "node"))
     }
 }
 

@@ -42,7 +42,7 @@ fn nodes_that_refuse_end_the_wait_once_all_others_are_done() {
     assert!(set(2, 3, 2).is_settled(&one));
     assert!(!set(2, 3, 1).is_settled(&one), "one more may come");
     assert!(!set(1, 3, 2).is_settled(&one) && !set(2, 3, 2).is_settled(&[]));
-    assert_eq!(told(set(2, 3, 1), &both), "1 of 3 nodes are done; b: pods run here; c: its pod is Running");
+    assert_eq!(told(set(2, 3, 1), &both), "1 of 3 nodes done; b: pods run here; c: its pod is Running");
     let many: Vec<Failure> = (0..23).filter_map(|_| Failure::of(&comes)).collect();
     assert!(told(set(2, 3, 1), &many).ends_with("; and 3 more"));
 }

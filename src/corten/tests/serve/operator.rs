@@ -120,6 +120,17 @@ fn a_bundle_has_what_a_report_needs_and_no_secrets_with_and_without_a_daemon() {
     let notes = read("notes.txt");
     assert!(notes.contains("status.json: no daemon listens"), "{notes}");
     assert!(notes.contains("unknown key `no_such`"), "{notes}");
+    let without = Command::new(env!("CARGO_BIN_EXE_corten"))
+        .args(["debug", "bundle", "--config", "/nonexistent/corten.toml", "--output"])
+        .arg(host.path("without.tar.gz"))
+        .output()
+        .unwrap();
+    assert!(without.status.success(), "a broken node is to be looked at, too: {}", text(&without.stderr));
+    let said = text(&without.stderr);
+    assert!(
+        said.contains("cannot read /nonexistent/corten.toml") && said.contains("looked for in /run/corten"),
+        "{said}"
+    );
     let record = read("records/p1/p1-pod.json");
     assert!(record.contains("web") && !record.contains("verysecret"), "{record}");
 }
