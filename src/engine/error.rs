@@ -248,6 +248,9 @@ pub enum EngineError {
     /// What a plugin wants of a container cannot be.
     #[error(transparent)]
     NriAdjustment(#[from] nri::apply::ApplyError),
+    /// What plugins ask for cannot be done.
+    #[error(transparent)]
+    AskedByPlugins(#[from] crate::nri::AskedByPlugins),
     /// A subscriber that does not keep up.
     #[error("the client is {missed} events behind: it has to subscribe again and to list what there is")]
     Lagging {
@@ -317,16 +320,15 @@ impl EngineError {
             Self::AmbiguousId { .. }
             | Self::AmbiguousName { .. }
             | Self::Invalid { .. }
-            | Self::UnknownHandler { .. } => ErrorKind::InvalidArgument,
-            Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
+            | Self::UnknownHandler { .. }
+            | Self::NoSuchDirectory { .. } => ErrorKind::InvalidArgument,
             Self::ImageVolume { source, .. } => source.kind(),
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::WrongState { .. } | Self::Transition(_) | Self::OtherState { .. } => {
                 ErrorKind::FailedPrecondition
             }
-            Self::Dial { .. } => ErrorKind::Unavailable,
+            Self::Dial { .. } | Self::Ending => ErrorKind::Unavailable,
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
-            Self::Ending => ErrorKind::Unavailable,
             Self::Unanswered { .. } => ErrorKind::DeadlineExceeded,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
@@ -357,6 +359,7 @@ impl EngineError {
             // Not the request is wrong, but what the node adds to it.
             Self::Nri(_) | Self::NriLimit(_) => ErrorKind::FailedPrecondition,
             Self::NriAdjustment(error) => error.kind(),
+            Self::AskedByPlugins(error) => error.kind(),
             Self::Joined(error) => error.kind(),
         }
     }

@@ -60,7 +60,7 @@ pub use handlers::{HandlerInfo, HandlerKind, HandlerSettings};
 pub use identity::{ContainerIdentity, Identity};
 pub use images::Images;
 pub use inhabitant::{FirstProcess, Inhabitant};
-pub use nri::{NriSettings, NriValidatorSettings};
+pub use nri::{AskedByPlugins, NriSettings, NriValidatorSettings};
 pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use operations::{OperationView, PastView, SessionVerb, StageView};
 pub use pod::Pods;

@@ -230,7 +230,8 @@ async fn follow(source: impl AsyncRead + Unpin, plugin: String) {
         }
         if let Some(unsaid) = quiet.may_say() {
             let (line, unsaid) = (String::from_utf8_lossy(&line), told(unsaid));
-            tracing::info!(plugin, unsaid, "{}", line.trim_end());
+            // A terminal on which somebody reads the log is not the plugin's.
+            tracing::info!(plugin, unsaid, "{}", model::printable(line.trim_end()));
         }
     }
 }

@@ -33,7 +33,8 @@ pub mod view;
 
 pub use error::{Error, NriResult};
 pub use node::{Node, Reply};
+pub use plugin::method;
 pub use runtime::Nri;
-pub use section::Section;
+pub use section::{Section, Verdict};
 pub use settings::Settings;
 pub use status::{Absence, Calls, LATENCY, ListenStatus, Origin, PluginStatus};

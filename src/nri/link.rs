@@ -4,11 +4,12 @@ use crate::trunk;
 use crate::ttrpc::{self, Malformed, Request, Response, Status, code};
 use prost::Message as _;
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -19,7 +20,7 @@ const CHUNK: usize = 16 << 10;
 /// Messages that wait to be written.
 const OUTGOING: usize = 16;
 /// Calls of a plugin that wait to be answered.
-pub(crate) const INCOMING: usize = 16;
+pub(crate) const INCOMING: usize = 256;
 /// Bytes that each may have on an average: one of them may be as long as a message can be.
 const SHARE: usize = ttrpc::LIMIT / INCOMING;
 
@@ -66,6 +67,7 @@ struct Shared {
     calls: u32,
     answers: u32,
     limit: AtomicUsize,
+    /// Messages for which there was no room in the socket.
     out: mpsc::Sender<Vec<u8>>,
     /// Bytes that calls which wait may have yet.
     room: Arc<Semaphore>,
@@ -73,10 +75,26 @@ struct Shared {
     ended: watch::Sender<Option<String>>,
 }
 
-#[derive(Default)]
 struct Pending {
     next: u32,
     waiting: HashMap<u32, oneshot::Sender<ttrpc::Message>>,
+    /// Until the end.
+    output: Option<Arc<OwnedWriteHalf>>,
+    /// Messages that the writer has not written yet; others queue behind them.
+    behind: usize,
+}
+
+impl Pending {
+    /// Writes what the socket takes at once, so that nobody needs to be woken for it; the writer gets the rest.
+    fn write(&mut self, place: mpsc::Permit<'_, Vec<u8>>, mut message: Vec<u8>) {
+        let at_once = if self.behind == 0 { self.output.as_ref() } else { None };
+        // An error is the writer's to tell, who meets it, too.
+        let written = at_once.and_then(|output| output.try_write(&message).ok()).unwrap_or_default();
+        if written < message.len() {
+            self.behind += 1;
+            place.send(message.split_off(written));
+        }
+    }
 }
 
 /// A call that waits; it is forgotten with this.
@@ -102,10 +120,14 @@ impl Link {
     ) -> (Self, mpsc::Receiver<Incoming>) {
         let (out, outgoing) = mpsc::channel(OUTGOING);
         let (incoming, requests) = mpsc::channel(waiting);
-        let (limit, pending, ended) = (AtomicUsize::new(limit), Mutex::default(), watch::Sender::new(None));
+        let (limit, ended) = (AtomicUsize::new(limit), watch::Sender::new(None));
         let room = Arc::new(Semaphore::new(waiting * SHARE));
-        let shared = Arc::new(Shared { calls, answers, limit, out, room, pending, ended });
         let (input, output) = socket.into_split();
+        let output = Arc::new(output);
+        let pending =
+            Pending { next: 0, waiting: HashMap::new(), output: Some(Arc::clone(&output)), behind: 0 };
+        let pending = Mutex::new(pending);
+        let shared = Arc::new(Shared { calls, answers, limit, out, room, pending, ended });
         tokio::spawn(read(Arc::clone(&shared), input, incoming));
         tokio::spawn(write(Arc::clone(&shared), output, outgoing));
         (Self(shared), requests)
@@ -155,7 +177,7 @@ impl Link {
         let stream = pending.next | 1;
         pending.next = stream.wrapping_add(2);
         pending.waiting.insert(stream, sender);
-        place.send(trunk::message(self.0.calls, stream, ttrpc::REQUEST, request));
+        pending.write(place, trunk::message(self.0.calls, stream, ttrpc::REQUEST, request));
         Ok(Waiting { shared: &self.0, stream, answer })
     }
 
@@ -167,7 +189,9 @@ impl Link {
     pub(crate) async fn answer(&self, stream: u32, result: Result<Vec<u8>, Status>) {
         let response = self.0.response(stream, result);
         // Who is gone needs no answer.
-        let _ = self.0.out.send(response).await;
+        if let Ok(place) = self.0.out.reserve().await {
+            self.0.pending().write(place, response);
+        }
     }
 
     /// Closes the socket; the first reason is the one that counts.
@@ -205,6 +229,7 @@ impl Shared {
             is_first
         });
         pending.waiting.clear();
+        pending.output = None;
     }
 
     fn response(&self, stream: u32, result: Result<Vec<u8>, Status>) -> Vec<u8> {
@@ -236,7 +261,8 @@ impl Shared {
         if !taken {
             let message = "too many requests at once".to_owned();
             let full = Err(Status { code: code::RESOURCE_EXHAUSTED, message });
-            self.out.try_send(self.response(stream, full)).map_err(|_| "it asks and does not read")?;
+            let place = self.out.try_reserve().map_err(|_| "it asks and does not read")?;
+            self.pending().write(place, self.response(stream, full));
         }
         Ok(())
     }
@@ -295,20 +321,35 @@ impl Decoders {
     }
 }
 
-async fn write(shared: Arc<Shared>, mut output: OwnedWriteHalf, mut outgoing: mpsc::Receiver<Vec<u8>>) {
+/// Writes what the socket had no room for.
+async fn write(shared: Arc<Shared>, output: Arc<OwnedWriteHalf>, mut outgoing: mpsc::Receiver<Vec<u8>>) {
     let mut ended = shared.ended.subscribe();
     let writing = async {
         while let Some(bytes) = outgoing.recv().await {
-            if let Err(error) = output.write_all(&bytes).await {
+            if let Err(error) = write_all(&output, &bytes).await {
                 return error;
             }
+            shared.pending().behind -= 1;
         }
-        std::io::ErrorKind::BrokenPipe.into()
+        io::ErrorKind::BrokenPipe.into()
     };
     tokio::select! {
         error = writing => shared.end(&format!("the connection broke: {error}")),
         _ = ended.wait_for(Option::is_some) => {}
     }
+}
+
+async fn write_all(output: &OwnedWriteHalf, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        output.writable().await?;
+        match output.try_write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

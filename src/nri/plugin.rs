@@ -93,7 +93,7 @@ impl Subject<'_> {
 }
 
 /// The method of an event.
-pub(crate) fn method(event: Event) -> &'static str {
+pub fn method(event: Event) -> &'static str {
     match event {
         Event::RunPodSandbox => "RunPodSandbox",
         Event::StopPodSandbox => "StopPodSandbox",

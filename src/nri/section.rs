@@ -3,6 +3,7 @@
 mod containers;
 mod late;
 mod pods;
+mod verdict;
 
 use crate::api::Event;
 use crate::error::NriResult;
@@ -10,15 +11,18 @@ use crate::plugin::{Plugin, Subject};
 use crate::roster::Generation;
 use crate::runtime::Core;
 use std::sync::Arc;
+pub use verdict::Verdict;
 
 /// One change of one pod or container.
 ///
 /// ```text
 /// let mut section = nri.section(Event::CreateContainer);
-/// if !section.is_idle() { adjusted = section.create_container(pod(), container()).await?; }
+/// if !section.is_idle() { (adjusted, verdict) = section.create_container(pod(), container()).await?; }
+/// … what is made for it so far can be taken back …
+/// verdict.wait().await?;
 /// … the container is made, and then listed …
 /// section.commit(|| (pod(), Some(container()))).await;
-/// if !section.is_idle() { section.post_create(pod(), container()).await?; }
+/// if !section.is_idle() { section.post(Event::PostCreateContainer, pod(), container()).await?; }
 /// ```
 ///
 /// A section that is dropped without [`commit`](Self::commit) has changed nothing.

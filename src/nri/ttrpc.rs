@@ -10,6 +10,8 @@ use thiserror::Error;
 pub const HEADER: usize = 10;
 /// What a message has at most.
 pub const LIMIT: usize = 4 << 20;
+/// What is left of a message beside what a call is about.
+pub const ENVELOPE: usize = 1 << 10;
 /// The kind of a call.
 pub const REQUEST: u8 = 1;
 /// The kind of its answer.

@@ -216,7 +216,7 @@ pub(crate) fn is_opaque(dir: impl AsFd) -> bool {
 }
 
 /// A path made absolute and free of `.`, `..`, doubled and trailing slashes, by its text alone.
-pub(crate) fn clean(path: &str) -> PathBuf {
+pub fn clean(path: &str) -> PathBuf {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

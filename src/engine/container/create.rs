@@ -120,7 +120,7 @@ impl Containers {
         self.core.images.hold(&image.id, id.as_str())?;
         let draft = Draft::new(id, pod, config, image, self.core.live.load_full());
         let prepared = self.core.stage("plan", self.prepare(draft)).await?;
-        let Prepared { container, plan, mut section } = prepared;
+        let Prepared { container, plan, section } = prepared;
         ticket.stage("setting up its root");
         let supervisor = pod.live_supervisor("create container", id.as_str())?;
         let answered = async {
@@ -134,10 +134,9 @@ impl Containers {
         let pid = self.core.stage("root", answered).await;
         container.set_pid(pid.map_err(|error| self.blame_limit(&container, error))?);
         failpoint::reach!("engine.create.answered")?;
-        let order = container.nri.in_order().await;
+        let turn = self.core.turn(&container).await;
         container.publish();
-        self.core.tell_created(&container, &mut section).await;
-        drop(order);
+        self.core.tell_created(&container, section, turn).await;
         self.core.events.tell(&container, EventKind::Created);
         self.record(&container)
     }

@@ -4,13 +4,14 @@ use super::create::stopping;
 use crate::error::EngineError;
 use crate::in_memory::Pod;
 use crate::live::Live;
+use crate::nri::Changers;
 use crate::strangers::Blocked;
 use image::Image;
 use model::{ContainerConfig, ContainerId, SandboxConfig};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A container that is to be made.
 pub(crate) struct Draft {
@@ -23,6 +24,10 @@ pub(crate) struct Draft {
     pub(crate) live: Arc<Live>,
     /// What plugins have been asked about, if there are any.
     pub(crate) asked: OnceLock<nri::api::Container>,
+    /// The plugins that changed something.
+    pub(crate) changed_by: OnceLock<Changers>,
+    /// What validators have not said yet of a container that plugins change nothing of.
+    pub(crate) verdict: Mutex<nri::Verdict>,
     /// The mount at whose path of the host the work is.
     at: AtomicUsize,
 }
@@ -45,6 +50,8 @@ impl Draft {
             run,
             live,
             asked: OnceLock::new(),
+            changed_by: OnceLock::new(),
+            verdict: Mutex::default(),
             at,
         })
     }

@@ -238,10 +238,11 @@ impl Containers {
         if !starved {
             return explained(container, error);
         }
-        EngineError::Invalid {
+        let too_small = EngineError::Invalid {
             field: "config.linux.resources.memory_limit_in_bytes",
             problem: format!("the memory limit of {limit} bytes is too small to start with"),
-        }
+        };
+        too_small.asked_by(container.nri.limited_by())
     }
 }
 
@@ -250,7 +251,9 @@ fn explained(container: &Container, error: EngineError) -> EngineError {
     match error {
         EngineError::Supervisor(SupervisorError::Refused { verb, subject, code, errno, message }) => {
             let message = told_by_runtime(container, message);
-            SupervisorError::Refused { verb, subject, code, errno, message }.into()
+            let error = EngineError::from(SupervisorError::Refused { verb, subject, code, errno, message });
+            let plugins = if code == ErrorCode::Setup { container.nri.changed_by() } else { &[] };
+            error.asked_by(plugins)
         }
         other => other,
     }

@@ -24,7 +24,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use sys::sync::lock;
-use wire::plan::{ContainerPlan, PidNamespace, Stdio};
+use wire::plan::{CgroupPlan, ContainerPlan, PidNamespace, Stdio};
 
 /// What the image says.
 struct Found {
@@ -57,7 +57,12 @@ impl Containers {
         let ahead = ahead.unwrap_or_else(Ahead::nothing);
         let operation = operations::current();
         let work = move |lasting: &Lasting| {
-            let made = operation.within(|| this.decide_and_make(&held, &ahead, lasting));
+            let made = operation.within(|| {
+                let made = this.decide_and_make(&held, &ahead, lasting);
+                // Also where it has failed: plugins hear of that when they have said what they are asked.
+                let judged = this.judged(&held);
+                made.and_then(|made| judged.map(|()| made))
+            });
             if made.is_err() {
                 this.untell(&held);
             }
@@ -148,7 +153,7 @@ impl Containers {
         let container = Container::new(record, pod.clone());
         *lock(&container.sources) = sources;
         if draft.asked.get().is_some() {
-            container.nri.ask(spec.clone());
+            container.nri.ask(spec.clone(), draft.changed_by.get().cloned());
         }
         let _ = container.has_hooks.set(spec.hooks().is_some());
         self.core.registry.add_container(container.clone());
@@ -238,6 +243,25 @@ impl Containers {
         crate::selinux::label_volumes(volumes, mount_label(spec))
     }
 
+    /// Makes the cgroup.
+    fn limit(
+        &self,
+        container: &Container,
+        limits: &oci::cgroup::Resources,
+        (ahead, live): (&Ahead, &Live),
+    ) -> Result<CgroupPlan, EngineError> {
+        if live.handlers.of(&container.pod).is_foreign() {
+            // It makes the cgroup itself.
+            return Ok(self.core.cgroups.plan(&container.cgroup()));
+        }
+        if ahead.stand() {
+            return Ok(self.core.cgroups.limit(&container.cgroup(), limits)?);
+        }
+        let made = self.core.cgroups.create(&container.cgroup(), limits)?;
+        failpoint::reach!("engine.create.cgroups")?;
+        Ok(made)
+    }
+
     /// Makes the cgroup, and the plan that uses it and the layers.
     fn furnish(
         &self,
@@ -250,19 +274,12 @@ impl Containers {
         let layers = self.core.paths.container(&record.id);
         let (upper, work) = (layers.join("upper"), layers.join("work"));
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        let resources = resources.map(oci::cgroup::Resources::from_spec).transpose()?.unwrap_or_default();
-        let config = &record.config;
         let handler = live.handlers.of(&container.pod);
-        let cgroup = if handler.is_foreign() {
-            // It makes the cgroup itself.
-            self.core.cgroups.plan(&container.cgroup())
-        } else if ahead.stand() {
-            self.core.cgroups.limit(&container.cgroup(), &resources)?
-        } else {
-            let made = self.core.cgroups.create(&container.cgroup(), &resources)?;
-            failpoint::reach!("engine.create.cgroups")?;
-            made
-        };
+        let config = &record.config;
+        let limited = resources.map(oci::cgroup::Resources::from_spec).transpose().map_err(EngineError::from);
+        let limited =
+            limited.and_then(|limits| self.limit(container, &limits.unwrap_or_default(), (ahead, live)));
+        let cgroup = limited.map_err(|error| error.asked_by(container.nri.limited_by()))?;
         failpoint::reach!("engine.create.limited")?;
         let mut plan = oci::plan::container(
             spec,

@@ -34,7 +34,7 @@ impl Containers {
 
     async fn start(&self, container: &Arc<Container>) -> Result<(), EngineError> {
         let supervisor = container.pod.live_supervisor("start container", &container.id)?;
-        let order = container.nri.in_order().await;
+        let turn = self.core.turn(container).await;
         let section = self.core.ask_start(container).await?;
         match supervisor.start(&container.id).await {
             Ok(started) => {
@@ -44,13 +44,12 @@ impl Containers {
                 }
                 self.publish(container, ContainerEvent::Started(started.at));
                 failpoint::pass!("engine.start.recorded");
-                self.core.tell_started(container, section).await;
-                drop(order);
+                self.core.tell_started(container, section, turn).await;
                 self.tell_handler(container).await;
                 Ok(())
             }
             Err(error) => {
-                drop(order);
+                drop(turn);
                 if error.code() == Some(ErrorCode::Exec) {
                     // The exit with code 128 follows; the status shall show it when the client reads the error.
                     let mut state = container.watch();

@@ -37,13 +37,14 @@ impl Containers {
                 if matches!(container.state(), ContainerState::Exited { .. }) {
                     return Err(EngineError::wrong_state("update the resources of", &container));
                 }
-                let order = container.nri.in_order().await;
+                let turn = this.core.turn(&container).await;
                 let mut section = this.core.section(nri::api::Event::UpdateContainer);
                 let (change, updates) = this.core.ask_update(&container, change, &mut section).await?;
-                this.change_limits(&container, change, annotations).await?;
-                this.core.tell_updated(&container, section).await;
+                let changed = this.change_limits(&container, change, annotations).await;
+                changed.map_err(|error| error.asked_by(updates.asked_by(&container.id)))?;
+                this.core.tell_updated(&container, section, turn).await;
                 // Others have locks of their own, and may be after this one.
-                drop((op, order));
+                drop(op);
                 this.apply_updates(updates, "UpdateContainerResources").await?;
                 Ok(failpoint::reach!("engine.plugins.update_followed")?)
             })

@@ -1,6 +1,6 @@
 //! What plugins make of a container that is to be created.
 
-use super::view;
+use super::{Changers, view};
 use crate::Containers;
 use crate::container::{Draft, mount_label};
 use crate::error::EngineError;
@@ -10,6 +10,7 @@ use nri::api::ContainerAdjustment;
 use nri::apply::{ApplyError, Context};
 use oci_spec::runtime::Spec;
 use std::sync::Arc;
+use sys::sync::lock;
 
 impl Containers {
     /// Asks plugins about a container that is to be created, and changes its spec as they want. Blocks until they have
@@ -25,7 +26,8 @@ impl Containers {
         // From now on plugins may know of it, however this ends.
         let _ = draft.asked.set(shown.clone());
         let asking = section.create_container(view::pod(&draft.pod), shown);
-        let created = self.core().reactor.block_on(self.core().stage("nri", asking))?;
+        let (created, verdict) = self.core().reactor.block_on(self.core().stage("nri", asking))?;
+        *lock(&draft.verdict) = verdict;
         failpoint::reach!("engine.plugins.create_asked")?;
         let (live, pod) = (&draft.live, &draft.pod);
         let context = Context {
@@ -35,6 +37,10 @@ impl Containers {
             native: !live.handlers.of(pod).is_foreign(),
         };
         let owners = created.owners.owners.get(draft.id.as_str());
+        let asked_by = |field| owners.map(|all| nri::apply::for_field(field, all)).unwrap_or_default();
+        let changed_by = Changers { limits: asked_by("linux.resources"), anything: asked_by("") };
+        // They are asked once.
+        let _ = draft.changed_by.set(changed_by);
         let named = |error: ApplyError| {
             let error = error.asked_by(owners);
             section.rejected(error.plugins());
@@ -46,6 +52,15 @@ impl Containers {
         failpoint::reach!("engine.plugins.create_applied")?;
         self.core().reactor.block_on(self.apply_updates(created.updates, "CreateContainer"))?;
         Ok(failpoint::reach!("engine.plugins.create_followed")?)
+    }
+
+    /// Waits for what validators say, beside whom the container was prepared. Blocks.
+    pub(crate) fn judged(&self, draft: &Draft) -> Result<(), EngineError> {
+        let verdict = std::mem::take(&mut *lock(&draft.verdict));
+        if verdict.is_agreed() {
+            return Ok(());
+        }
+        Ok(self.core().reactor.block_on(self.core().stage("nri", verdict.wait()))?)
     }
 
     /// Tells plugins that a container which they were asked about does not come to be, where nothing of it is there. Blocks.

@@ -1,6 +1,6 @@
 //! What plugins are asked and told of containers.
 
-use super::view;
+use super::{Turn, view};
 use crate::error::{EngineError, chain};
 use crate::in_memory::{Container, Pod};
 use crate::{Containers, Core};
@@ -19,19 +19,54 @@ impl Core {
         self.nri.section(event)
     }
 
-    /// A container is published. What plugins that join have missed is told them.
-    pub(crate) async fn tell_created(&self, container: &Arc<Container>, section: &mut Section) {
-        self.commit(container, section).await;
-        failpoint::pass!("engine.plugins.create_committed");
-        if !section.is_idle() {
-            let tell = async {
-                let (pod, shown) = self.both(container).await;
-                section.post_create(pod, shown).await
-            };
-            let told = self.stage("nri", Box::pin(tell)).await;
-            told.unwrap_or_else(|error| warn(container, "PostCreateContainer", &error));
-            failpoint::pass!("engine.plugins.create_told");
+    /// The turn of a change of a container, once plugins have heard of the one before it.
+    pub(crate) async fn turn(&self, container: &Container) -> Turn {
+        match container.nri.at_once() {
+            Some(turn) => turn,
+            None => self.stage("nri", container.nri.in_order()).await,
         }
+    }
+
+    /// A container is published. What plugins that join have missed is told them.
+    pub(crate) async fn tell_created(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        mut section: Section,
+        turn: Turn,
+    ) {
+        self.commit(container, &mut section).await;
+        failpoint::pass!("engine.plugins.create_committed");
+        self.tell_behind(container, Event::PostCreateContainer, section, turn);
+    }
+
+    /// Tells of a change that has been made, of which plugins can change nothing: nobody waits for them but the
+    /// container's next change.
+    fn tell_behind(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        event: Event,
+        mut section: Section,
+        turn: Turn,
+    ) {
+        if !section.wants(event) {
+            return;
+        }
+        let (core, container, moment) = (self.clone(), container.clone(), view::Moment::of(container));
+        let tell = async move {
+            let tell = async {
+                let pod = view::pod(&container.pod);
+                section.post(event, pod, view::container(&container, moment).await).await
+            };
+            let told = core.stage("nri", Box::pin(tell)).await;
+            told.unwrap_or_else(|error| warn(&container, nri::method(event), &error));
+            match event {
+                Event::PostCreateContainer => failpoint::pass!("engine.plugins.create_told"),
+                Event::PostStartContainer => failpoint::pass!("engine.plugins.start_told"),
+                _ => failpoint::pass!("engine.plugins.update_told"),
+            }
+            drop(turn);
+        };
+        drop(self.work.spawn_on(tell, &self.reactor));
     }
 
     /// Asks plugins whether a container may be started.
@@ -49,17 +84,14 @@ impl Core {
     }
 
     /// A container runs.
-    pub(crate) async fn tell_started(&self, container: &Arc<Container>, mut section: Section) {
+    pub(crate) async fn tell_started(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        mut section: Section,
+        turn: Turn,
+    ) {
         self.commit(container, &mut section).await;
-        if !section.is_idle() {
-            let tell = async {
-                let (pod, shown) = self.both(container).await;
-                section.post_start(pod, shown).await
-            };
-            let told = self.stage("nri", Box::pin(tell)).await;
-            told.unwrap_or_else(|error| warn(container, "PostStartContainer", &error));
-            failpoint::pass!("engine.plugins.start_told");
-        }
+        self.tell_behind(container, Event::PostStartContainer, section, turn);
         container.nri.forget_spec();
     }
 
@@ -83,23 +115,21 @@ impl Core {
         if limits == asked {
             return Ok((change, updates));
         }
-        let altered = nri::view::change_of(&limits)?;
+        let altered = nri::view::change_of(&limits)
+            .map_err(|error| EngineError::from(error).asked_by(updates.asked_by(&container.id)))?;
         Ok((Resources { oom_score_adj: change.oom_score_adj, ..altered }, updates))
     }
 
     /// A container has other limits.
-    pub(crate) async fn tell_updated(&self, container: &Arc<Container>, mut section: Section) {
+    pub(crate) async fn tell_updated(
+        self: &Arc<Self>,
+        container: &Arc<Container>,
+        mut section: Section,
+        turn: Turn,
+    ) {
         container.nri.forget_spec();
         self.commit(container, &mut section).await;
-        if !section.is_idle() {
-            let tell = async {
-                let (pod, shown) = self.both(container).await;
-                section.post_update(pod, shown).await
-            };
-            let told = self.stage("nri", Box::pin(tell)).await;
-            told.unwrap_or_else(|error| warn(container, "PostUpdateContainer", &error));
-            failpoint::pass!("engine.plugins.update_told");
-        }
+        self.tell_behind(container, Event::PostUpdateContainer, section, turn);
     }
 
     /// What plugins are told of a container that is about to be forgotten.
@@ -136,7 +166,8 @@ impl Core {
 
     /// A container with its pod.
     async fn both(&self, container: &Arc<Container>) -> (api::PodSandbox, api::Container) {
-        (view::pod(&container.pod), view::container(container).await)
+        let moment = view::Moment::of(container);
+        (view::pod(&container.pod), view::container(container, moment).await)
     }
 }
 

@@ -2,6 +2,7 @@
 //! Where none is connected no message is made.
 
 mod adjust;
+mod asked;
 mod containers;
 mod marks;
 mod node;
@@ -10,7 +11,8 @@ mod settings;
 mod updates;
 mod view;
 
-pub(crate) use marks::{ContainerMarks, PodMarks};
+pub use asked::AskedByPlugins;
+pub(crate) use marks::{Changers, ContainerMarks, PodMarks, Turn};
 pub use settings::{NriSettings, NriValidatorSettings};
 
 use crate::Engine;

@@ -26,13 +26,14 @@ impl Containers {
     /// What fails of that, unless its plugin does not mind.
     pub(crate) async fn apply_updates(
         self: &Arc<Self>,
-        updates: Updates,
+        mut updates: Updates,
         request: &'static str,
     ) -> Result<(), EngineError> {
-        self.evict(updates.evictions, request);
-        for update in updates.updates {
+        self.evict(std::mem::take(&mut updates.evictions), request);
+        for update in &updates.updates {
             let container_id = &update.container_id;
-            match self.update_for_plugin(&update).await {
+            let updated = self.update_for_plugin(update).await;
+            match updated.map_err(|error| error.asked_by(updates.asked_by(container_id))) {
                 Ok(()) => tracing::info!(container_id, request, "a plugin has changed its limits"),
                 Err(error) if update.ignore_failure => {
                     tracing::info!(container_id, request, error = chain(&error), "a plugin's update");

@@ -78,11 +78,29 @@ pub(crate) fn with_spec(
     })
 }
 
+/// What changes of a container, at one moment.
+pub(super) struct Moment {
+    record: ContainerRecord,
+    pid: Option<i32>,
+    /// While it is kept.
+    spec: Option<Arc<Spec>>,
+}
+
+impl Moment {
+    pub(super) fn of(container: &Container) -> Self {
+        Self { record: container.record(), pid: container.pid(), spec: container.nri.spec() }
+    }
+
+    /// The container as it was. Blocks where its spec has to be read.
+    fn show(self, container: &Container) -> api::Container {
+        let spec = self.spec.unwrap_or_else(|| Arc::new(read_spec(container)));
+        with_spec(&self.record, &spec, Some(&self.record.state), self.pid)
+    }
+}
+
 /// A container as it is now. Blocks where its spec has to be read.
 pub(super) fn now(container: &Container) -> api::Container {
-    let spec = container.nri.spec().unwrap_or_else(|| Arc::new(read_spec(container)));
-    let record = container.record();
-    with_spec(&record, &spec, Some(&record.state), container.pid())
+    Moment::of(container).show(container)
 }
 
 /// What there is of the spec of a container that a reboot has ended is nothing.
@@ -95,13 +113,13 @@ fn read_spec(container: &Container) -> Spec {
     })
 }
 
-/// A container as it is now.
-pub(super) async fn container(container: &Arc<Container>) -> api::Container {
-    if container.nri.spec().is_some() {
-        return now(container);
+/// A container as it was at a moment.
+pub(super) async fn container(container: &Arc<Container>, moment: Moment) -> api::Container {
+    if moment.spec.is_some() {
+        return moment.show(container);
     }
     let held = container.clone();
-    let read = blocking("reading a spec", move || Ok(now(&held))).await;
+    let read = blocking("reading a spec", move || Ok(moment.show(&held))).await;
     read.unwrap_or_else(|_| now(container))
 }
 

@@ -169,9 +169,14 @@ impl Pods {
         }
         ticket.stage("publishing");
         let ips = attachment.as_ref().map(|attachment| attachment.ips.clone()).unwrap_or_default();
-        files::write_hosts(&pod.files, &pod.id, &pod.config(), &ips)?;
-        failpoint::reach!("engine.run.hosts")?;
-        let section = self.core.ask_run_pod(pod, &ips).await?;
+        let write = async {
+            files::write_hosts(&pod.files, &pod.id, &pod.config(), &ips)?;
+            Ok::<(), EngineError>(failpoint::reach!("engine.run.hosts")?)
+        };
+        // Plugins are asked first, and the file is written while they think.
+        let (section, written) = tokio::join!(self.core.ask_run_pod(pod, &ips), write);
+        written?;
+        let section = section?;
         let recorded = pod.update(|record| {
             record.attachment = attachment;
             record.state = SandboxState::Ready;

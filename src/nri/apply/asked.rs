@@ -54,7 +54,7 @@ const LIMITS: [Field; 18] = [
 
 /// The plugins that own a field as an error names it: of one entry, where it names that; of all fields, where it is none
 /// of the list.
-pub(crate) fn for_field(field: &str, owners: &FieldOwners) -> Vec<String> {
+pub fn for_field(field: &str, owners: &FieldOwners) -> Vec<String> {
     let known = FIELDS.iter().find(|(name, _)| field.starts_with(name)).map(|(_, fields)| *fields);
     let is_it = |number: &i32| known.is_none_or(|fields| fields.iter().any(|one| *one as i32 == *number));
     let simple = owners.simple.iter().filter(|(number, _)| is_it(number)).map(|(_, owner)| owner);

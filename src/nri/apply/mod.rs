@@ -13,6 +13,7 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
+pub use asked::for_field;
 pub use error::ApplyError;
 
 use crate::api::{ContainerAdjustment, LinuxContainerAdjustment};

@@ -11,8 +11,7 @@ use prost::encoding::encoded_len_varint;
 use std::time::Duration;
 
 const METHOD: &str = "Synchronize";
-/// What is left of a message beside pods and containers.
-const ENVELOPE: usize = 1 << 10;
+const ROOM: usize = ttrpc::LIMIT - ttrpc::ENVELOPE;
 /// A message with no more than this many is not made smaller.
 const FEWEST: usize = 8;
 
@@ -23,6 +22,9 @@ pub(super) async fn tell(
     mut containers: Vec<Container>,
     limit: Duration,
 ) -> Result<Vec<ContainerUpdate>, JoinError> {
+    // One that fits into no message must not bar every plugin from joining.
+    pods.retain(|pod| is_tellable(plugin, &pod.id, pod));
+    containers.retain(|container| is_tellable(plugin, &container.id, container));
     let mut most = usize::MAX;
     loop {
         let (mut some_pods, mut some_containers) = batch(&mut pods, &mut containers, most);
@@ -57,22 +59,32 @@ fn batch(
     containers: &mut Vec<Container>,
     most: usize,
 ) -> (Vec<PodSandbox>, Vec<Container>) {
-    let mut room = ttrpc::LIMIT - ENVELOPE;
+    let mut room = ROOM;
     let of_pods = fitting(pods, &mut room, most);
     let of_containers =
         if of_pods == pods.len() { fitting(containers, &mut room, most - of_pods) } else { 0 };
-    // One that fits into no message is told of nevertheless: its call says how long it is.
-    let of_pods = if of_pods + of_containers == 0 { pods.len().min(1) } else { of_pods };
-    let of_containers = if of_pods + of_containers == 0 { containers.len().min(1) } else { of_containers };
     (pods.drain(..of_pods).collect(), containers.drain(..of_containers).collect())
+}
+
+/// What one of several takes in a message.
+fn taken_by(one: &impl Message) -> usize {
+    let length = one.encoded_len();
+    1 + encoded_len_varint(length as u64) + length
+}
+
+fn is_tellable(plugin: &Plugin, id: &str, one: &impl Message) -> bool {
+    let bytes = taken_by(one);
+    if bytes > ROOM {
+        tracing::warn!(plugin = plugin.name, id, bytes, "it is too long for a plugin to be told of");
+    }
+    bytes <= ROOM
 }
 
 /// How many there is room for.
 fn fitting<M: Message>(all: &[M], room: &mut usize, most: usize) -> usize {
     let mut count = 0;
     for one in all.iter().take(most) {
-        let length = one.encoded_len();
-        let needed = 1 + encoded_len_varint(length as u64) + length;
+        let needed = taken_by(one);
         if needed > *room {
             break;
         }
@@ -109,8 +121,9 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_too_large_is_a_batch_of_its_own() {
-        let (mut left, mut none) = (pods(2, ttrpc::LIMIT), Vec::new());
+    fn a_batch_is_as_large_as_the_room_and_no_larger_than_is_wanted() {
+        let (mut left, mut none) = (pods(2, ROOM - 20), Vec::new());
+        assert!(taken_by(&left[0]) <= ROOM);
         assert_eq!(batch(&mut left, &mut none, usize::MAX).0.len(), 1);
         let (mut left, mut none) = (pods(20, 1), Vec::new());
         assert_eq!(batch(&mut left, &mut none, 8).0.len(), 8);

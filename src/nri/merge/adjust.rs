@@ -3,7 +3,7 @@
 use super::entries::{self, Keyed as _, Split};
 use super::error::MergeError;
 use super::owners::Claims;
-use super::removal::marked;
+use super::removal::{mark, marked};
 use super::resources;
 use crate::api::{
     Container, ContainerAdjustment, Field, Hook, Hooks, KeyValue, LinuxContainer, LinuxContainerAdjustment,
@@ -13,7 +13,7 @@ use crate::api::{
 /// Puts what one plugin asks for to what was asked for before, and into the container as the next one sees it.
 /// `first` are the arguments that the container had before anybody changed them.
 pub(super) fn merge(
-    new: ContainerAdjustment,
+    mut new: ContainerAdjustment,
     asked: &mut ContainerAdjustment,
     shown: &mut Container,
     first: &[String],
@@ -26,6 +26,8 @@ pub(super) fn merge(
         &mut shown.annotations,
         claims,
     )?;
+    // What is spelt in two ways is one place, and has one owner.
+    new.mounts.iter_mut().for_each(|mount| respell(&mut mount.destination));
     entries::list(new.mounts, &mut asked.mounts, &mut shown.mounts, claims)?;
     environment(new.env, &mut asked.env, &mut shown.env, claims)?;
     arguments(new.args, asked, (shown, first), claims)?;
@@ -42,6 +44,16 @@ pub(super) fn merge(
         asked.cdi_devices.push(device);
     }
     Ok(())
+}
+
+/// A path free of `.`, `..`, doubled and trailing slashes; one that is none is refused later, as it is.
+fn respell(path: &mut String) {
+    let plain = marked(path).unwrap_or(path);
+    if plain.is_empty() {
+        return;
+    }
+    let clean = oci::rootfs::clean(plain).to_string_lossy().into_owned();
+    *path = if marked(path).is_some() { mark(&clean) } else { clean };
 }
 
 fn environment(
@@ -98,11 +110,14 @@ fn hooks(new: Hooks, asked: &mut Hooks, shown: &mut Hooks, claims: &mut Claims<'
 }
 
 fn linux(
-    new: LinuxContainerAdjustment,
+    mut new: LinuxContainerAdjustment,
     asked: &mut LinuxContainerAdjustment,
     shown: &mut LinuxContainer,
     claims: &mut Claims<'_>,
 ) -> Result<(), MergeError> {
+    let absolute =
+        new.devices.iter_mut().filter(|device| marked(&device.path).unwrap_or(&device.path).starts_with('/'));
+    absolute.for_each(|device| respell(&mut device.path));
     entries::list(new.devices, &mut asked.devices, &mut shown.devices, claims)?;
     if let Some(limits) = &new.resources {
         let targets = &mut [asked.resources.get_or_insert_default(), shown.resources.get_or_insert_default()];

@@ -21,6 +21,16 @@ pub enum MergeError {
         /// The container's id.
         container: String,
     },
+    /// A plugin makes a container too long for any message, so that nobody after it could be asked.
+    #[error("NRI plugin {plugin:?} makes container {container:?} too long to be told of: {bytes} bytes")]
+    Oversized {
+        /// The plugin.
+        plugin: String,
+        /// The container's id.
+        container: String,
+        /// How long a message about it would be.
+        bytes: usize,
+    },
     /// A plugin evicts the very container that is being created.
     #[error("NRI plugin {plugin:?} evicts container {container:?}, which is being created")]
     OwnEviction {

@@ -19,7 +19,9 @@ use crate::api::{
     Container, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse, LinuxResources,
     OwningPlugins, StopContainerResponse, UpdateContainerRequest, UpdateContainerResponse,
 };
+use crate::ttrpc;
 use owners::Claims;
+use prost::Message as _;
 use updates::Subject;
 
 /// The creation of a container.
@@ -43,6 +45,13 @@ pub struct Created {
     pub owners: OwningPlugins,
 }
 
+impl Created {
+    /// Whether no plugin changes anything.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.adjustment == ContainerAdjustment::default() && self.updates == Updates::default()
+    }
+}
+
 impl Creation {
     /// The request as the runtime has it.
     pub fn new(request: CreateContainerRequest) -> Self {
@@ -61,6 +70,7 @@ impl Creation {
     /// # Errors
     /// [`MergeError`] naming the plugins and the field; the creation is to fail then.
     pub fn take(&mut self, plugin: &str, reply: CreateContainerResponse) -> Result<(), MergeError> {
+        let length = self.request.encoded_len();
         let container: &mut Container = self.request.container.get_or_insert_default();
         let id = container.id.clone();
         if let Some(adjustment) = reply.adjust {
@@ -72,6 +82,10 @@ impl Creation {
             return Err(MergeError::OwnEviction { plugin: plugin.to_owned(), container: id });
         }
         self.updates.evict(plugin, reply.evict);
+        let (container, bytes) = (id, self.request.encoded_len());
+        if bytes > ttrpc::LIMIT - ttrpc::ENVELOPE && bytes > length {
+            return Err(MergeError::Oversized { plugin: plugin.to_owned(), container, bytes });
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ mod properties;
 mod updates;
 
 use super::*;
-use crate::api::{KeyValue, LinuxContainerAdjustment, Mount};
+use crate::api::{KeyValue, LinuxContainerAdjustment, LinuxDevice, Mount};
 
 const ID: &str = "container";
 
@@ -116,4 +116,38 @@ fn everybody_may_add_hooks() {
     let made = creation.finish();
     assert_eq!(made.adjustment.hooks.unwrap().prestart, [hook("/a"), hook("/c")]);
     assert_eq!(made.owners.owners[ID].simple[&(Field::OciHooks as i32)], "10-a,30-c");
+}
+
+#[test]
+fn a_place_that_is_spelt_in_two_ways_has_one_owner() {
+    let mounts = |all: &[&str]| ContainerAdjustment {
+        mounts: all.iter().map(|place| mount(place, "/source")).collect(),
+        ..Default::default()
+    };
+    let device = |path: &str| {
+        let device = LinuxDevice { path: path.to_owned(), ..LinuxDevice::default() };
+        linux(LinuxContainerAdjustment { devices: vec![device], ..Default::default() })
+    };
+    let mut creation = of(Container::default());
+    creation.take("10-a", reply(mounts(&["/a/b"]))).unwrap();
+    creation.take("10-a", reply(device("/dev/x"))).unwrap();
+    for (asked, field) in [
+        (mounts(&["/a//b/."]), r#"Mounts "/a/b""#),
+        (mounts(&["a/c/../b/"]), r#"Mounts "/a/b""#),
+        (device("/dev//x"), r#"Devices "/dev/x""#),
+    ] {
+        let error = creation.clone().take("20-b", reply(asked)).unwrap_err().to_string();
+        assert_eq!(error, format!(r#"NRI plugins "10-a" and "20-b" both set {field}"#));
+    }
+    creation.take("20-b", reply(mounts(&["-/a/b/", "/a/./b"]))).unwrap();
+    assert_eq!(shown(&creation).mounts, [mount("/a/b", "/source")]);
+}
+
+#[test]
+fn who_makes_a_container_too_long_to_be_told_of_is_refused() {
+    let mut creation = of(Container::default());
+    let long = |bytes| ContainerAdjustment { env: vec![pair("A", &"x".repeat(bytes))], ..Default::default() };
+    creation.clone().take("10-a", reply(long(3 << 20))).unwrap();
+    let error = creation.take("10-a", reply(long(4 << 20))).unwrap_err().to_string();
+    assert!(error.starts_with(r#"NRI plugin "10-a" makes container "container" too long"#), "{error}");
 }

@@ -4,6 +4,7 @@ use super::error::MergeError;
 use super::owners::Claims;
 use super::resources;
 use crate::api::{ContainerEviction, ContainerUpdate, LinuxContainerUpdate, LinuxResources, OwningPlugins};
+use std::collections::BTreeMap;
 
 /// What plugins ask of containers other than the one at hand.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Updates {
     pub updates: Vec<ContainerUpdate>,
     /// Containers that are to be stopped.
     pub evictions: Vec<Eviction>,
+    /// Who asked for the updates, by container.
+    askers: BTreeMap<String, Vec<String>>,
 }
 
 /// A container that a plugin wants stopped.
@@ -44,6 +47,11 @@ pub(super) enum Subject<'a> {
 }
 
 impl Updates {
+    /// The plugins that asked for the update of a container.
+    pub fn asked_by(&self, container: &str) -> &[String] {
+        self.askers.get(container).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Takes in what one plugin asks for.
     pub(super) fn take(
         &mut self,
@@ -60,16 +68,25 @@ impl Updates {
                 }
                 Subject::Updated(updated, limits) if updated == id => {
                     merged(plugin, &update, owners, limits)?;
+                    self.note(plugin, id);
                 }
                 _ => {
                     let mut limits = self.limits(id);
                     if merged(plugin, &update, owners, &mut limits)? {
+                        self.note(plugin, id);
                         self.put(update, limits);
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    fn note(&mut self, plugin: &str, container: &str) {
+        let askers = self.askers.entry(container.to_owned()).or_default();
+        if askers.iter().all(|known| known != plugin) {
+            askers.push(plugin.to_owned());
+        }
     }
 
     pub(super) fn evict(&mut self, plugin: &str, asked: Vec<ContainerEviction>) {

@@ -114,6 +114,36 @@ async fn who_asks_faster_than_it_is_answered_is_told_so() {
     let answered = asks.join_all().await;
     assert!(answered.iter().any(|answered| *answered));
     stage.create("d", Duration::ZERO).await.unwrap();
+    // It reads what it is told, so it stays.
+    assert_eq!(plugin.events().last().unwrap(), &("PostCreateContainer".to_owned(), "d".to_owned()));
+}
+
+#[tokio::test]
+async fn calls_that_come_at_once_are_all_answered() {
+    let stage = Stage::new(|_| {});
+    let plugin = Arc::new(stage.join(Manner::new("10", "pipelines")).await);
+    let mut asks = JoinSet::new();
+    for _ in 0..200 {
+        let plugin = Arc::clone(&plugin);
+        asks.spawn(async move { plugin.update(&UpdateContainersRequest::default()).await });
+    }
+    for answered in asks.join_all().await {
+        answered.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_long_to_be_told_of_bars_nobody() {
+    let stage = Stage::new(|_| {});
+    let mut long = container("long", ContainerState::ContainerRunning);
+    long.args = vec!["x".repeat(ttrpc::LIMIT)];
+    *stage.world.containers.lock().unwrap() = vec![
+        container("a", ContainerState::ContainerRunning),
+        long,
+        container("b", ContainerState::ContainerRunning),
+    ];
+    let plugin = stage.join(Manner::new("10", "late")).await;
+    assert_eq!(plugin.synchronized().1, ["a", "b"]);
 }
 
 #[tokio::test]

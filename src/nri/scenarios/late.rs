@@ -130,7 +130,7 @@ async fn other_changes_are_told_late_where_they_are_news() {
     let plugin = stage.join(Manner::new("10", "late")).await;
     let it = |id: &str| (pod(), Some(container(id, ContainerState::ContainerRunning)));
     start.commit(|| it("there")).await;
-    start.post_start(pod(), it("there").1.unwrap()).await.unwrap();
+    start.post(Event::PostStartContainer, pod(), it("there").1.unwrap()).await.unwrap();
     stop.commit(|| it("there")).await;
     remove.commit(|| it("there")).await;
     run.commit(|| (pod(), None)).await;

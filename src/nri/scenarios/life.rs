@@ -35,10 +35,10 @@ async fn a_plugin_is_told_of_everything_in_order() {
     stage.create("c", Duration::ZERO).await.unwrap();
     let mut section = stage.nri.section(Event::StartContainer);
     section.start_container(pod(), it()).await.unwrap();
-    section.post_start(pod(), it()).await.unwrap();
+    section.post(Event::PostStartContainer, pod(), it()).await.unwrap();
     let mut section = stage.nri.section(Event::UpdateContainer);
     section.update_container(pod(), it(), LinuxResources::default()).await.unwrap();
-    section.post_update(pod(), it()).await.unwrap();
+    section.post(Event::PostUpdateContainer, pod(), it()).await.unwrap();
     let mut section = stage.nri.section(Event::UpdatePodSandbox);
     section.update_pod(pod(), LinuxResources::default(), LinuxResources::default()).await.unwrap();
     section.post_update_pod(pod()).await.unwrap();

@@ -143,13 +143,15 @@ impl Stage {
         let mut created = None;
         let it = || container(id, ContainerState::ContainerCreated);
         if !section.is_idle() {
-            created = Some(section.create_container(pod(), it()).await?);
+            let (asked, verdict) = section.create_container(pod(), it()).await?;
+            verdict.wait().await?;
+            created = Some(asked);
         }
         tokio::time::sleep(takes).await;
         self.world.containers.lock().unwrap().push(it());
         section.commit(|| (pod(), Some(it()))).await;
         if !section.is_idle() {
-            section.post_create(pod(), it()).await?;
+            section.post(Event::PostCreateContainer, pod(), it()).await?;
         }
         Ok(created)
     }

@@ -1,33 +1,37 @@
 //! What plugins are asked and told of containers.
 
-use super::Section;
+use super::{Section, Verdict};
 use crate::api::{
     Container, CreateContainerRequest, CreateContainerResponse, Event, LinuxResources, PluginInstance,
     PodSandbox, PostCreateContainerRequest, StopContainerResponse, UpdateContainerRequest,
     UpdateContainerResponse, ValidateContainerAdjustmentRequest,
 };
-use crate::error::{Error, NriResult};
+use crate::error::NriResult;
 use crate::merge::{Created, Creation, MergeError, Stop, Update, Updates};
 use crate::plugin::{Plugin, Subject, method};
-use crate::validator;
 use prost::Message;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinSet;
-
-const BUILT_IN: &str = "default-validator";
 
 impl Section {
-    /// A container is to be created; validators have agreed to what comes of it.
+    /// A container is to be created. Validators have agreed to what plugins change; where they change nothing, what
+    /// validators say of that comes as soon as they have said it.
     ///
     /// # Errors
     /// A plugin refuses, two want the same, or a validator rejects it.
-    pub async fn create_container(&mut self, pod: PodSandbox, container: Container) -> NriResult<Created> {
+    pub async fn create_container(
+        &mut self,
+        pod: PodSandbox,
+        container: Container,
+    ) -> NriResult<(Created, Verdict)> {
         // Boxed, as its messages are large, and most nodes have no plugin.
         Box::pin(self.ask_for_adjustments(pod, container)).await
     }
 
-    async fn ask_for_adjustments(&mut self, pod: PodSandbox, container: Container) -> NriResult<Created> {
+    async fn ask_for_adjustments(
+        &mut self,
+        pod: PodSandbox,
+        container: Container,
+    ) -> NriResult<(Created, Verdict)> {
         self.settle().await;
         let generation = Arc::clone(&self.generation);
         let settings = &generation.settings;
@@ -59,6 +63,7 @@ impl Section {
             }
         }
         let created = creation.finish();
+        let mut verdict = Verdict::agreed();
         if settings.validator.enable || !judges.is_empty() {
             let request = ValidateContainerAdjustmentRequest {
                 adjust: Some(created.adjustment.clone()),
@@ -68,9 +73,12 @@ impl Section {
                 pod: Some(pod),
                 container: Some(container),
             };
-            self.validate(&judges, request).await?;
+            verdict = Verdict::of(settings, judges, request)?;
+            if !created.is_nothing() {
+                std::mem::take(&mut verdict).wait().await?;
+            }
         }
-        Ok(created)
+        Ok((created, verdict))
     }
 
     /// What plugins of these names wanted of a container that is created cannot be done.
@@ -80,36 +88,12 @@ impl Section {
         }
     }
 
-    async fn validate(
-        &self,
-        judges: &[Arc<Plugin>],
-        request: ValidateContainerAdjustmentRequest,
-    ) -> NriResult<()> {
-        let settings = &self.generation.settings;
-        validator::check(&settings.validator, &request)
-            .map_err(|reason| Error::Rejected { validator: BUILT_IN.to_owned(), reason })?;
-        let (request, limit) = (Arc::new(request), settings.request_timeout);
-        let mut judging = JoinSet::new();
-        for plugin in judges {
-            let (plugin, request) = (Arc::clone(plugin), Arc::clone(&request));
-            judging.spawn(async move { judged(&plugin, &request, limit).await });
-        }
-        while let Some(judged) = judging.join_next().await {
-            // One that panicked has not agreed.
-            judged.unwrap_or_else(|error| {
-                let (validator, reason) = ("NRI".to_owned(), error.to_string());
-                Err(Error::Rejected { validator, reason })
-            })?;
-        }
-        Ok(())
-    }
-
-    /// A container has been created.
+    /// A container has been created, runs, or has other limits: `event` is one of the `Post…` kind.
     ///
     /// # Errors
     /// A plugin answers with an error.
-    pub async fn post_create(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
-        self.tell_of_container(Event::PostCreateContainer, &pod, &container).await
+    pub async fn post(&mut self, event: Event, pod: PodSandbox, container: Container) -> NriResult<()> {
+        self.tell_of_container(event, &pod, &container).await
     }
 
     /// A container is being started.
@@ -118,14 +102,6 @@ impl Section {
     /// A plugin refuses.
     pub async fn start_container(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
         self.tell_of_container(Event::StartContainer, &pod, &container).await
-    }
-
-    /// A container runs.
-    ///
-    /// # Errors
-    /// A plugin answers with an error.
-    pub async fn post_start(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
-        self.tell_of_container(Event::PostStartContainer, &pod, &container).await
     }
 
     /// A container is to have other limits; what it is to have comes back, and what changes of others.
@@ -168,14 +144,6 @@ impl Section {
             }
         }
         Ok(update.finish())
-    }
-
-    /// A container has other limits.
-    ///
-    /// # Errors
-    /// A plugin answers with an error.
-    pub async fn post_update(&mut self, pod: PodSandbox, container: Container) -> NriResult<()> {
-        self.tell_of_container(Event::PostUpdateContainer, &pod, &container).await
     }
 
     /// A container is gone; what changes of others comes back.
@@ -234,27 +202,6 @@ fn count(plugin: &Plugin, event: Event, has_changed: bool) {
 /// Counts a reply that cannot be taken beside those of others.
 fn taken(plugin: &Plugin, event: Event, taken: Result<(), MergeError>) -> Result<(), MergeError> {
     taken.inspect_err(|_| plugin.counters.rejected(method(event)))
-}
-
-/// A validator that does not answer has not agreed.
-async fn judged(
-    plugin: &Plugin,
-    request: &ValidateContainerAdjustmentRequest,
-    limit: Duration,
-) -> NriResult<()> {
-    // One that has gone since it was asked has no say.
-    if !plugin.is_ready().await {
-        return Ok(());
-    }
-    let validator = plugin.name.clone();
-    let nobody = PodSandbox::default();
-    let subject =
-        Subject { pod: request.pod.as_ref().unwrap_or(&nobody), container: request.container.as_ref() };
-    match plugin.judge(subject, request.encode_to_vec(), limit).await {
-        Ok(verdict) if !verdict.reject => Ok(()),
-        Ok(verdict) => Err(Error::Rejected { validator, reason: verdict.reason }),
-        Err(reason) => Err(Error::Rejected { validator, reason }),
-    }
 }
 
 /// Requests that say no more than which container have the same fields.
