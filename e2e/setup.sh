@@ -188,10 +188,10 @@ nri_plugins() {
     local plugin nri=github.com/containerd/nri/plugins more=github.com/containers/nri-plugins/cmd/plugins
     mkdir -p "$tools/nri"
     for plugin in logger differ template ulimit-adjuster {device,hook,network-device}-injector writable-cgroups; do
-        go_tool nri "$nri/$plugin" "nri/$plugin" 0 || { say "no $plugin to be had"; return 0; }
+        go_tool nri "$nri/$plugin" "nri/$plugin" 0 || say "no $plugin to be had"
     done
     for plugin in topology-aware memory-qos; do
-        go_tool nri-plugins "$more/$plugin" "nri/$plugin" 0 || { say "no $plugin to be had"; return 0; }
+        go_tool nri-plugins "$more/$plugin" "nri/$plugin" 0 || say "no $plugin to be had"
     done
 }
 
