@@ -6,7 +6,7 @@ use crate::node::{AGAIN, Node, PATIENCE};
 use crate::plugin;
 use crate::verbs::{namespaces_of, remove_image, resize, say_hello, see, update, watch};
 use e2e::client::Cri;
-use e2e::logs;
+use e2e::invariants;
 use e2e::pods::{secured, shell, with_host_port};
 use e2e::proto::{ContainerState, NamespaceMode, PodSandbox, PodSandboxConfig, PodSandboxState};
 use e2e::world::BUSYBOX;
@@ -149,9 +149,7 @@ impl Node {
         for id in [main, short, idle] {
             self.remove_container(&id);
         }
-        let lines = logs::read(&log).unwrap();
-        let wrong = lines.iter().enumerate().find(|(number, line)| line.text != number.to_string());
-        assert!(wrong.is_none(), "a line is lost, doubled or torn: {wrong:?}");
+        invariants::numbered(&[log]).unwrap();
         Ok(())
     }
 
@@ -165,7 +163,7 @@ impl Node {
                 if status.exit_code != code && self.gets_lost(pod) {
                     return Err(Lost);
                 }
-                assert_eq!(status.exit_code, code, "how a container ended");
+                invariants::ended_with(status.exit_code, code).unwrap();
                 return Ok(());
             }
             assert!(Instant::now() < end, "it does not exit");

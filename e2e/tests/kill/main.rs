@@ -13,6 +13,8 @@ mod verbs;
 
 use cases::Case;
 use e2e::baseline::Snapshot;
+use e2e::error::Chain;
+use e2e::evidence;
 use e2e::network::{self, Network};
 use e2e::runtime::{Kind, Options};
 use e2e::tools;
@@ -68,6 +70,10 @@ fn run_on_one_node(mut cases: Cases, with_plugin: bool) -> (Vec<Row>, Cases) {
         println!("{}", row.line());
         if let Some(problem) = &row.problem {
             println!("{problem}\n--- the daemon's log ends with ---\n{}\n---", node.world.daemon.log_tail());
+            match evidence::save(&node.world, &row.file(), &format!("{}\n{problem}\n", row.line())) {
+                Ok(directory) => println!("everything that tells of it: {}", directory.display()),
+                Err(error) => println!("not all that tells of it could be saved: {}", Chain(&error)),
+            }
         }
         rows.push(row);
         if failed {
@@ -87,6 +93,12 @@ fn carry_out(node: &mut Node, case: &Case, baseline: &Snapshot) {
 }
 
 impl Row {
+    /// A name for what is kept of it.
+    fn file(&self) -> String {
+        let kept = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+        format!("kill-{}-{}", self.case.name, self.case.mode()).chars().map(kept).collect()
+    }
+
     fn line(&self) -> String {
         let outcome = if self.problem.is_none() { "converged" } else { "DID NOT CONVERGE" };
         format!(

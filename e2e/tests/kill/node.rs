@@ -6,9 +6,9 @@ use crate::plugin::Guest;
 use crate::verbs::remove_image;
 use e2e::client::Cri;
 use e2e::error::Error;
+use e2e::invariants::Told;
 use e2e::proto::ContainerState;
 use e2e::world::World;
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -29,13 +29,6 @@ pub(crate) struct Node {
     pub(crate) cases: u32,
     pub(crate) deaths: u32,
     pub(crate) told: Told,
-}
-
-/// Ids that were told and not asked to be removed.
-#[derive(Default)]
-pub(crate) struct Told {
-    pub(crate) pods: BTreeSet<String>,
-    pub(crate) containers: BTreeSet<String>,
 }
 
 impl Node {
@@ -130,10 +123,7 @@ impl Node {
         self.start();
         let pods = self.ask("ListPodSandbox", |cri| async move { cri.pods().await });
         let containers = self.ask("ListContainers", |cri| async move { cri.containers().await });
-        let pods: BTreeSet<_> = pods.into_iter().map(|pod| pod.id).collect();
-        let containers: BTreeSet<_> = containers.into_iter().map(|container| container.id).collect();
-        assert!(self.told.pods.is_subset(&pods), "a pod that was told is not listed");
-        assert!(self.told.containers.is_subset(&containers), "a container that was told is not listed");
+        self.told.are_listed(&pods, &containers).unwrap();
     }
 
     /// Starts daemons until one serves.
