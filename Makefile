@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm test-aarch64 e2e kill attack faults critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,14 @@ kill: ## The kill matrix of e2e/tests/kill: at every failpoint daemon or supervi
 	@e2e/failpoints.sh
 	@rm -f target/nextest/kill-*.txt
 	@e2e/test.sh e2e kill; status=$$?; cat target/nextest/kill-*.txt; exit $$status
+
+soak: ## Pods at random while daemon, supervisors, plugins, registry, network and disk fail at random (MINUTES=30; KILLS=1000: kills alone; SEED= of a run, to play it again)
+	@e2e/setup.sh test
+	@[ -x target/dist/corten ] || e2e/build.sh
+	@[ -z "$(KILLS)" ] || e2e/failpoints.sh
+	@rm -f target/nextest/soak*.txt
+	@CORTEN_SOAK_SEED=$(SEED) CORTEN_SOAK_MINUTES=$(or $(MINUTES),30) CORTEN_SOAK_KILLS=$(KILLS) \
+		e2e/test.sh soak $(if $(KILLS),lose_nothing,whatever_breaks); status=$$?; cat target/nextest/soak*.txt; exit $$status
 
 attack: ## The attackers of e2e/tests/attack alone, on target/dist; prints a table
 	@e2e/setup.sh test

@@ -5,9 +5,9 @@ use crate::http::{Reply, Request};
 use crate::image::{Image, Pushed};
 use crate::tools;
 use base64::Engine;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ struct Extra {
 #[derive(Debug)]
 pub struct Registry {
     child: Child,
+    directory: PathBuf,
     address: SocketAddr,
     authorization: Option<String>,
 }
@@ -75,7 +76,6 @@ impl Registry {
     }
 
     fn launch(directory: &Path, storage: &Path, extra: &Extra) -> Result<Self, Error> {
-        let program = tools::system("docker-registry")?;
         fs::create_dir_all(directory).at("create", directory)?;
         let address = free_address()?;
         let Extra { read_only, http, rest } = extra;
@@ -85,29 +85,35 @@ impl Registry {
         );
         let config = directory.join("config.yml");
         fs::write(&config, text).at("write", &config)?;
-        let log = directory.join("log");
-        let output = File::create(&log).at("create", &log)?;
-        let errors = output.try_clone().at("duplicate", &log)?;
-        let child = Command::new(&program)
-            .arg("serve")
-            .arg(&config)
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .at("start", &program)?;
-        let registry = Self { child, address, authorization: None };
-        registry.wait(&log)?;
+        let child = spawn(directory)?;
+        let registry = Self { child, directory: directory.to_path_buf(), address, authorization: None };
+        registry.wait()?;
         Ok(registry)
     }
 
-    fn wait(&self, log: &Path) -> Result<(), Error> {
+    /// Kills it.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<(), Error> {
+        self.child.kill().and_then(|()| self.child.wait()).map(drop).at("kill", "the registry")
+    }
+
+    /// Starts it again after [`Registry::kill`], where it was.
+    ///
+    /// # Errors
+    /// When it does not serve within 60 s.
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.child = spawn(&self.directory)?;
+        self.wait()
+    }
+
+    fn wait(&self) -> Result<(), Error> {
         let after = Duration::from_secs(60);
         let end = Instant::now() + after;
         while TcpStream::connect(self.address).is_err() {
             if Instant::now() > end {
-                let last = fs::read_to_string(log).unwrap_or_default();
+                let last = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
                 return Err(Error::Late { what: "the registry's first connection", after, last });
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -196,6 +202,22 @@ impl Drop for Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(directory: &Path) -> Result<Child, Error> {
+    let program = tools::system("docker-registry")?;
+    let log = directory.join("log");
+    let output = OpenOptions::new().create(true).append(true).open(&log).at("create", &log)?;
+    let errors = output.try_clone().at("duplicate", &log)?;
+    Command::new(&program)
+        .arg("serve")
+        .arg(directory.join("config.yml"))
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .at("start", &program)
 }
 
 /// The lines of a registry's configuration that ask for [`USER`] and [`PASSWORD`].

@@ -156,9 +156,18 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started, or does not answer within 60 s.
     pub fn restart(&mut self) -> Result<(), Error> {
+        self.begin()?;
+        self.wait_until_it_answers()
+    }
+
+    /// The same without waiting for an answer.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin(&mut self) -> Result<(), Error> {
         let mut command = command(self.kind, &self.program, &self.config, &self.environment);
         self.child = launch(&mut command, &self.place.log)?;
-        self.wait_until_it_answers()
+        Ok(())
     }
 
     /// Puts the programs of a directory in the place of those that it has run until now, for the next start.
@@ -172,8 +181,7 @@ impl Daemon {
     /// When it cannot be started, or serves.
     pub fn refused(&mut self) -> Result<String, Error> {
         let before = fs::read_to_string(&self.place.log).unwrap_or_default().len();
-        let mut command = command(self.kind, &self.program, &self.config, &self.environment);
-        self.child = launch(&mut command, &self.place.log)?;
+        self.begin()?;
         let after = Duration::from_secs(60);
         let ended = command::wait(&mut self.child, after);
         let text = fs::read_to_string(&self.place.log).unwrap_or_default();

@@ -4,6 +4,7 @@
 #   e2e/test.sh fast [FILTER...]   what needs no root: unit and integration tests
 #   e2e/test.sh root [FILTER...]   unit and integration tests, all of them, as root
 #   e2e/test.sh e2e [FILTER...]    the scenarios, on target/dist
+#   e2e/test.sh soak [FILTER...]   faults at random, for as long as CORTEN_SOAK_MINUTES or CORTEN_SOAK_KILLS say
 #   e2e/test.sh nri [FILTER...]    plugins of others on Corten and on containerd
 #   e2e/test.sh cluster [FILTER...] those of a whole cluster
 #   e2e/test.sh cluster-part        most of them, where a cluster's programs are built: building them takes longer than all tests
@@ -33,13 +34,15 @@ root)
     # The pause can be tested only as it is built for use.
     [ ! -x target/dist/corten-pause ] || export CORTEN_TEST_PAUSE=$PWD/target/dist/corten-pause
     ;;
-e2e | nri | cluster | cluster-part | suites-part)
+e2e | soak | nri | cluster | cluster-part | suites-part)
     export CORTEN_REQUIRE=${CORTEN_REQUIRE-root}
     packages=(-p e2e)
     profile=$part
+    # Long enough for whoever asks for hours.
+    [ "$part" != soak ] || TEST_TIMEOUT=${TEST_TIMEOUT:-86400}
     ;;
 *)
-    sed -n '4,10s/^# *//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '4,11s/^# *//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

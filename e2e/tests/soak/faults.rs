@@ -1,0 +1,195 @@
+//! Carries faults out, one after the other.
+
+use crate::node::Node;
+use crate::plan::{Fault, Mishap};
+use crate::plugin::Guest;
+use crate::weather::Part;
+use e2e::error::{Context, Error};
+use e2e::world::World;
+use e2e::{tools, wait};
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::statvfs;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to die at a failpoint of its start, or to be there without.
+const START: Duration = Duration::from_secs(20);
+
+/// Who carries them out.
+pub(crate) struct Trouble<'a> {
+    pub(crate) world: &'a mut World,
+    pub(crate) node: Arc<Node>,
+    pub(crate) guest: Guest,
+    pub(crate) daemon: Arc<AtomicI32>,
+    pub(crate) kills: u64,
+    /// The longest that a daemon took until it answered.
+    pub(crate) slowest: Duration,
+}
+
+impl Trouble<'_> {
+    pub(crate) fn carry_out(&mut self, mishap: &Mishap) -> Result<(), Error> {
+        self.rest(mishap.after);
+        if self.node.is_over() {
+            return Ok(());
+        }
+        self.node.note(&format!("{:?} for {:?}", mishap.fault, mishap.lasts));
+        let name = format!("{:?}", mishap.fault);
+        self.node.count(&format!("faults: {}", name.split(['(', '[']).next().unwrap_or_default()));
+        match mishap.fault {
+            Fault::Kill => self.kill(mishap.lasts, &[]),
+            Fault::KillAgain(moments) => self.kill(mishap.lasts, &moments),
+            Fault::KillAt(point) => self.kill_at(point),
+            Fault::End => self.end(mishap.lasts),
+            Fault::Plugin => {
+                self.guest.leave(true);
+                self.rest(mishap.lasts);
+                self.guest.leave(false);
+                Ok(())
+            }
+            Fault::Registry => self.during(
+                Part::Registry,
+                mishap.lasts,
+                |world| world.registry.kill(),
+                |world| world.registry.restart(),
+            ),
+            Fault::Disk => self.during(
+                Part::Disk,
+                mishap.lasts,
+                |world| fill(&world.daemon.place().data),
+                |world| {
+                    let ballast = ballast(&world.daemon.place().data);
+                    fs::remove_file(&ballast).at("remove", &ballast)
+                },
+            ),
+            Fault::Network(manner) => {
+                let set = |manner| move |world: &mut World| install_plugin(&plugins(world), manner);
+                self.during(Part::Network, mishap.lasts, set(manner), set("works"))
+            }
+        }
+    }
+
+    fn during(
+        &mut self,
+        part: Part,
+        lasts: Duration,
+        breaks: impl FnOnce(&mut World) -> Result<(), Error>,
+        mends: impl FnOnce(&mut World) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.node.weather.breaks(part);
+        breaks(self.world)?;
+        self.rest(lasts);
+        mends(self.world)?;
+        self.node.weather.mends(part);
+        Ok(())
+    }
+
+    /// Waits, not beyond the end.
+    fn rest(&self, long: Duration) {
+        let end = Instant::now() + long;
+        while !self.node.is_over() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10).min(end.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    fn kill(&mut self, lasts: Duration, moments: &[u64]) -> Result<(), Error> {
+        self.node.weather.breaks(Part::Daemon);
+        self.world.daemon.kill()?;
+        self.kills += 1;
+        std::thread::sleep(lasts);
+        for moment in moments {
+            self.world.daemon.begin()?;
+            std::thread::sleep(Duration::from_millis(*moment));
+            self.world.daemon.kill()?;
+            self.kills += 1;
+        }
+        self.back()
+    }
+
+    /// Its successor dies at a point of its start, if it comes there.
+    fn kill_at(&mut self, point: &str) -> Result<(), Error> {
+        self.node.weather.breaks(Part::Daemon);
+        self.world.daemon.kill()?;
+        self.kills += 1;
+        self.world.daemon.set_environment(vec![("CORTEN_FAILPOINTS".to_owned(), format!("{point}=abort@1"))]);
+        if self.world.daemon.restart().is_ok() {
+            // What goes on behind its first answer is of its start, too.
+            let _ = wait::until("its death", Duration::from_millis(200), || !self.world.daemon.is_alive());
+        }
+        if self.world.daemon.is_alive() {
+            self.node.count("points of a start that were not met");
+        } else {
+            self.kills += 1;
+        }
+        self.world.daemon.kill()?;
+        self.world.daemon.set_environment(Vec::new());
+        self.back()
+    }
+
+    fn end(&mut self, lasts: Duration) -> Result<(), Error> {
+        self.node.weather.breaks(Part::Daemon);
+        self.world.daemon.stop()?;
+        std::thread::sleep(lasts);
+        self.back()
+    }
+
+    fn back(&mut self) -> Result<(), Error> {
+        let begin = Instant::now();
+        self.world.daemon.restart()?;
+        self.slowest = self.slowest.max(begin.elapsed());
+        self.daemon.store(self.world.daemon.pid(), Ordering::Relaxed);
+        self.node.weather.mends(Part::Daemon);
+        if begin.elapsed() > START {
+            let last = self.world.daemon.log_tail();
+            return Err(Error::Late { what: "the daemon's answer", after: START, last });
+        }
+        Ok(())
+    }
+}
+
+fn ballast(data: &Path) -> PathBuf {
+    data.join("ballast")
+}
+
+/// Takes what room there is.
+fn fill(data: &Path) -> Result<(), Error> {
+    let path = ballast(data);
+    let file = File::create(&path).at("create", &path)?;
+    let failed = |source| Error::System { operation: "fill a disk", source };
+    let mut taken = 0;
+    for _ in 0..100 {
+        let found = statvfs(data).map_err(failed)?;
+        let free = found.blocks_free() * found.fragment_size();
+        if free == 0 {
+            break;
+        }
+        taken += i64::try_from(free).unwrap_or_default();
+        // Others write meanwhile.
+        let _ = fallocate(&file, FallocateFlags::empty(), 0, taken);
+    }
+    Ok(())
+}
+
+/// Where the node's CNI plugins are.
+pub(crate) fn plugins(world: &World) -> PathBuf {
+    world.isolation.root().join("plugins")
+}
+
+/// A bridge that works, or does not.
+pub(crate) fn install_plugin(directory: &Path, manner: &str) -> Result<(), Error> {
+    let (path, new) = (directory.join("bridge"), directory.join("bridge.new"));
+    let real = tools::dist().join("cni/bridge");
+    let script = match manner {
+        "gone" => return fs::remove_file(&path).at("remove", &path),
+        "fails" => r#"echo '{"cniVersion": "1.0.0", "code": 11, "msg": "not now"}'; exit 1"#.to_owned(),
+        // It does not say either that it has released what it has not.
+        "babbles" => "echo nonsense; [ $CNI_COMMAND = ADD ]".to_owned(),
+        _ => format!("exec {}", real.display()),
+    };
+    fs::write(&new, format!("#!/bin/sh\n{script}\n")).at("write", &new)?;
+    fs::set_permissions(&new, Permissions::from_mode(0o755)).at("change", &new)?;
+    fs::rename(&new, &path).at("rename", &new)
+}
