@@ -1,9 +1,11 @@
-//! The map of the code leads somewhere: every file that it names exists, every RPC is on it, and so is a test of each
-//! thing that the kubelet depends on.
+//! The map of the code leads somewhere: every file that it names exists, its arrows are those of Cargo's manifests, every RPC
+//! is on it, and so is a test of each thing that the kubelet depends on.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -20,6 +22,47 @@ fn every_file_on_the_map_exists() {
     assert!(files.len() > 50, "{files:?}");
     let lost: Vec<&str> = files.into_iter().filter(|file| !root().join(file).is_file()).collect();
     assert!(lost.is_empty(), "{lost:?}");
+}
+
+/// The crates of which others are made or that are installed, each with those that it depends on.
+fn crates() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let arguments = ["metadata", "--no-deps", "--offline", "--format-version=1", "--manifest-path"];
+    let output = Command::new(cargo).args(arguments).arg(root().join("Cargo.toml")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let is_for_tests = |name: &str| ["e2e", "failpoint", "need"].contains(&name);
+    let name = |value: &serde_json::Value| value["name"].as_str().unwrap().to_owned();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let packages = packages.filter(|package| !is_for_tests(&name(package)));
+    let made = packages.map(|package| {
+        let own = package["dependencies"].as_array().unwrap().iter();
+        let own = own.filter(|one| one["path"].is_string() && one["kind"].is_null());
+        (name(package), own.map(name).filter(|one| !is_for_tests(one)).collect())
+    });
+    made.collect()
+}
+
+#[test]
+fn the_arrows_are_those_of_the_manifests_and_point_downwards() {
+    let map = map();
+    let (_, drawn) = map.split_once("An arrow means").unwrap();
+    let drawn = drawn.split("```").nth(1).unwrap().trim_start_matches("text\n");
+    let list =
+        |names: &str| -> BTreeSet<String> { names.split(',').map(|name| name.trim().to_owned()).collect() };
+    let (mut shown, mut above) = (BTreeMap::new(), BTreeSet::new());
+    for line in drawn.lines() {
+        if let Some(names) = line.strip_prefix("on nothing:") {
+            shown.extend(list(names).into_iter().map(|name| (name, BTreeSet::new())));
+            continue;
+        }
+        let (name, below) = line.split_once("─▶").unwrap();
+        let (name, below) = (name.trim().to_owned(), list(below));
+        above.insert(name.clone());
+        assert!(below.is_disjoint(&above), "{name} stands lower than what it depends on: {below:?}");
+        shown.insert(name, below);
+    }
+    assert_eq!(shown, crates());
 }
 
 #[test]
