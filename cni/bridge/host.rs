@@ -80,6 +80,13 @@ pub(super) struct HostLink {
     pub(super) peer_mac: Mac,
 }
 
+/// Who is attached: what is asked for it, and its namespace.
+#[derive(Clone, Copy)]
+pub(super) struct Container<'a> {
+    pub(super) call: &'a Invocation,
+    pub(super) netns: &'a Netns,
+}
+
 /// The name of the host's end: made from the attachment, so that DEL finds it without the namespace.
 pub(super) fn veth_name(call: &Invocation) -> String {
     let text = format!("{} {} {}", call.container_id, call.ifname, call.conf.network());
@@ -90,18 +97,17 @@ pub(super) fn veth_name(call: &Invocation) -> String {
 pub(super) fn attach(
     host: &Host<'_>,
     conf: &Bridge,
-    call: &Invocation,
-    inside: &Netns,
+    container: Container<'_>,
     mac: Mac,
 ) -> Result<(BridgeState, HostLink), CniError> {
     let bridge = bridge(host, conf)?;
     let link_mac = random_mac()?;
-    match create(&host.socket, conf, call, inside, &bridge, (link_mac, mac)) {
+    match create(&host.socket, conf, container, &bridge, (link_mac, mac)) {
         Ok(link) => Ok((bridge, link)),
         Err(_) if bridge.cached => {
             host.forget(conf);
             let bridge = self::bridge(host, conf)?;
-            let link = create(&host.socket, conf, call, inside, &bridge, (link_mac, mac))?;
+            let link = create(&host.socket, conf, container, &bridge, (link_mac, mac))?;
             Ok((bridge, link))
         }
         Err(error) => Err(error),
@@ -111,8 +117,7 @@ pub(super) fn attach(
 fn create(
     host: &Socket,
     conf: &Bridge,
-    call: &Invocation,
-    inside: &Netns,
+    Container { call, netns: inside }: Container<'_>,
     bridge: &BridgeState,
     (mac, peer_mac): (Mac, Mac),
 ) -> Result<HostLink, CniError> {
@@ -251,8 +256,7 @@ fn forward(ipv4: bool) -> Result<(), CniError> {
 /// which it does once a second when nobody asks.
 pub(super) fn announce(
     host: &Socket,
-    inside: &Netns,
-    call: &Invocation,
+    Container { call, netns: inside }: Container<'_>,
     bridge: &BridgeState,
     link: &HostLink,
     ips: &[IpNet],

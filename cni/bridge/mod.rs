@@ -13,7 +13,7 @@ use crate::types::{CniError, CniResult, Command, Interface, Invocation};
 use crate::{Plugins, delegate, host_local, tag};
 use conf::{Bridge, Removal};
 pub(crate) use host::Bridges;
-use host::{BridgeState, ENODEV, Host, HostLink};
+use host::{BridgeState, Container, ENODEV, Host, HostLink};
 use ipnet::IpNet;
 use sys::netlink::{Batch, Mac, Socket};
 use sys::netns::Netns;
@@ -30,7 +30,7 @@ pub(crate) fn add(plugins: &Plugins, call: &Invocation) -> Result<CniResult, Cni
         Some(mac) => mac,
         None => random_mac()?,
     };
-    let (bridge, link) = host::attach(&host, &conf, call, &inside, mac)?;
+    let (bridge, link) = host::attach(&host, &conf, Container { call, netns: &inside }, mac)?;
     let mut undo = Undo { plugins, call, conf: &conf, host: &host, link: &link, addresses: false };
     let made = complete(&mut undo, &inside, &bridge);
     made.map_err(|error| undo.run(error))
@@ -108,7 +108,7 @@ fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &BridgeState) -> Result
         }
     }
     if !conf.container_down {
-        host::announce(&host.socket, inside, call, bridge, link, &addresses(&result))?;
+        host::announce(&host.socket, Container { call, netns: inside }, bridge, link, &addresses(&result))?;
     }
     if !conf.dns.is_empty() {
         result.dns = conf.dns.clone();

@@ -57,20 +57,14 @@ pub(crate) fn print(subjects: &[Subject], floor: &[u128], workers: usize, pods: 
     ];
     for (name, part, more_is_better) in parts {
         let value = |subject: &Subject| subject.parallel.as_ref().map_or(f64::NAN, part);
-        row(name, subjects, peer, ours, value, more_is_better);
+        row(name, subjects, value, more_is_better);
     }
     let idle = |subject: &Subject| f64::from(u32::try_from(subject.idle_pss).unwrap_or(u32::MAX));
-    row("PSS of the idle daemon, KiB", subjects, peer, ours, idle, false);
+    row("PSS of the idle daemon, KiB", subjects, idle, false);
 }
 
-fn row(
-    name: &str,
-    subjects: &[Subject],
-    peer: &Subject,
-    ours: &[Subject],
-    value: impl Fn(&Subject) -> f64,
-    more: bool,
-) {
+fn row(name: &str, subjects: &[Subject], value: impl Fn(&Subject) -> f64, more: bool) {
+    let Some((peer, ours)) = subjects.split_last() else { return };
     let mut cells: Vec<String> = subjects.iter().map(|subject| format!("{:.1}", value(subject))).collect();
     cells.extend(ours.iter().map(|subject| {
         let ratio = value(peer) / value(subject);

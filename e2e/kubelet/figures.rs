@@ -172,9 +172,11 @@ pub(crate) fn hold_against_kernel(samples: &[Sample]) -> Result<String, Error> {
     let cpu = find("container_cpu_usage_seconds_total", "main").ok_or_else(missing)?;
     let memory = find("container_memory_usage_bytes", "main").ok_or_else(missing)?;
     let cgroup = cpu.label("id");
-    let of_cpu = counted(cgroup, &[("cpuacct", "cpuacct.usage", 1e9), ("", "cpu.stat", 1e6)]);
+    let nanoseconds = counted(cgroup, "cpuacct", "cpuacct.usage").map(|count| count / 1e9);
+    let of_cpu = nanoseconds.or_else(|| Some(counted(cgroup, "", "cpu.stat")? / 1e6));
     near("CPU seconds", cpu.value, of_cpu)?;
-    let of_memory = counted(cgroup, &[("memory", "memory.usage_in_bytes", 1.0), ("", "memory.current", 1.0)]);
+    let of_memory =
+        counted(cgroup, "memory", "memory.usage_in_bytes").or_else(|| counted(cgroup, "", "memory.current"));
     near("bytes of memory", memory.value, of_memory)?;
     let received = samples.iter().find(|sample| {
         sample.name == "container_network_receive_bytes_total"
@@ -194,13 +196,10 @@ fn near(what: &'static str, shown: f64, kernel: Option<f64>) -> Result<(), Error
     Err(Error::Unexpected { what, seen: format!("{shown} in /metrics/cadvisor, {kernel} in the kernel") })
 }
 
-/// A count in a cgroup's file, by the hierarchy that has it.
-fn counted(cgroup: &str, files: &[(&str, &str, f64)]) -> Option<f64> {
-    files.iter().find_map(|(hierarchy, file, unit)| {
-        let text = fs::read_to_string(directory(hierarchy, cgroup).join(file)).ok()?;
-        let number = text.lines().next()?.split(' ').next_back()?;
-        number.parse::<f64>().ok().map(|count| count / unit)
-    })
+/// A count in a cgroup's file, where that hierarchy has it.
+fn counted(cgroup: &str, hierarchy: &str, file: &str) -> Option<f64> {
+    let text = fs::read_to_string(directory(hierarchy, cgroup).join(file)).ok()?;
+    text.lines().next()?.split(' ').next_back()?.parse().ok()
 }
 
 fn directory(hierarchy: &str, cgroup: &str) -> PathBuf {

@@ -114,11 +114,8 @@ async fn run(begun: Begun) -> Result<(), Error> {
     let health = Arc::new(server::Health::default());
     let endpoint = server::Endpoint::open(&config.metrics).await?;
     let Opened { engine, images, network } = open(&config, &registry).await?;
-    registry.register(Box::new(PodCollector::new(engine.clone())?))?;
-    registry.register(Box::new(OperationCollector::new(engine.clone())?))?;
-    registry.register(Box::new(PluginCollector::new(engine.clone())?))?;
     let node = Node::new(engine.clone(), &config);
-    registry.register(Box::new(NodeCollector::new(node.clone())?))?;
+    register(&registry, &engine, &node)?;
     health.watch(node);
     let cadvisor = open_cadvisor(&config);
     let answered = cadvisor::gauge(&registry)?;
@@ -126,10 +123,7 @@ async fn run(begun: Begun) -> Result<(), Error> {
     let socket = Socket::open(&config.socket)?;
     let administration = Socket::open(&admin::socket(&config.state_dir))?;
     tracing::info!(base = streams.base(), "serving streams");
-    tokio::spawn(ImageStore::keep_clean(Arc::downgrade(&images)));
-    let systemd = Arc::new(Systemd::new()?);
-    tokio::spawn(systemd.clone().feed_watchdog());
-    tokio::spawn(trim_memory());
+    let systemd = keep_up(&images)?;
 
     let stop = CancellationToken::new();
     let traces = Traces::start(export, &registry)?;
@@ -153,10 +147,7 @@ async fn run(begun: Begun) -> Result<(), Error> {
     let mut served =
         pin!(cri::serve(incoming, (engine.clone(), streams.urls()), settings, &registry, stop.cancelled())?);
     // Every series is there from the first answer on.
-    if let Some(endpoint) = endpoint {
-        tracing::info!(address = endpoint.place(), "serving metrics");
-        tokio::spawn(endpoint.serve(registry.clone(), health.clone(), web::Limits::default()));
-    }
+    serve_metrics(endpoint, &registry, &health);
     tokio::spawn(streams.serve());
     health.set_serving(true);
     systemd.ready("serving the CRI");
@@ -175,6 +166,31 @@ async fn run(begun: Begun) -> Result<(), Error> {
     engine.leave_plugins().await;
     traces.end().await;
     drained
+}
+
+/// Has told what is asked of the engine and of the node when somebody scrapes.
+fn register(registry: &Registry, engine: &Arc<Engine>, node: &Node) -> Result<(), Error> {
+    registry.register(Box::new(PodCollector::new(engine.clone())?))?;
+    registry.register(Box::new(OperationCollector::new(engine.clone())?))?;
+    registry.register(Box::new(PluginCollector::new(engine.clone())?))?;
+    registry.register(Box::new(NodeCollector::new(node.clone())?))?;
+    Ok(())
+}
+
+fn serve_metrics(endpoint: Option<server::Endpoint>, registry: &Registry, health: &Arc<server::Health>) {
+    if let Some(endpoint) = endpoint {
+        tracing::info!(address = endpoint.place(), "serving metrics");
+        tokio::spawn(endpoint.serve(registry.clone(), health.clone(), web::Limits::default()));
+    }
+}
+
+/// Begins what goes on beside the requests.
+fn keep_up(images: &Arc<ImageStore>) -> Result<Arc<Systemd>, Error> {
+    tokio::spawn(ImageStore::keep_clean(Arc::downgrade(images)));
+    let systemd = Arc::new(Systemd::new()?);
+    tokio::spawn(systemd.clone().feed_watchdog());
+    tokio::spawn(trim_memory());
+    Ok(systemd)
 }
 
 /// Traces on their way to a collector, where there is one.

@@ -42,13 +42,22 @@ const OTHERS: &str = "other";
 
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Result<Self, ImageError> {
+        let metrics = Self::new()?;
+        for collector in metrics.collectors() {
+            registry.register(collector)?;
+        }
+        metrics.begin();
+        Ok(metrics)
+    }
+
+    fn new() -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str| IntCounter::new(name, help);
         let by = |name: &str, help: &str, label: &str| IntCounterVec::new(Opts::new(name, help), &[label]);
         let seconds = |name: &str, help: &str| {
             let buckets = vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0];
             Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))
         };
-        let metrics = Self {
+        Ok(Self {
             pulls: by("corten_image_pulls_total", "Image pulls by result.", "result")?,
             failures: by(
                 "corten_image_pull_failures_total",
@@ -85,28 +94,26 @@ impl Metrics {
             store_inodes: IntGauge::new("corten_image_store_inodes", "Inodes that images use.")?,
             images: IntGauge::new("corten_images", "Images in the store.")?,
             hosts: Arc::default(),
-        };
-        let collectors: [Box<dyn Collector>; 14] = [
-            Box::new(metrics.pulls.clone()),
-            Box::new(metrics.failures.clone()),
-            Box::new(metrics.sweeps.clone()),
-            Box::new(metrics.bytes.clone()),
-            Box::new(metrics.requests.clone()),
-            Box::new(metrics.retries.clone()),
-            Box::new(metrics.seconds.clone()),
-            Box::new(metrics.layers_pulled.clone()),
-            Box::new(metrics.layers_reused.clone()),
-            Box::new(metrics.layer_seconds.clone()),
-            Box::new(metrics.pulling.clone()),
-            Box::new(metrics.store_bytes.clone()),
-            Box::new(metrics.store_inodes.clone()),
-            Box::new(metrics.images.clone()),
-        ];
-        for collector in collectors {
-            registry.register(collector)?;
-        }
-        metrics.begin();
-        Ok(metrics)
+        })
+    }
+
+    fn collectors(&self) -> [Box<dyn Collector>; 14] {
+        [
+            Box::new(self.pulls.clone()),
+            Box::new(self.failures.clone()),
+            Box::new(self.sweeps.clone()),
+            Box::new(self.bytes.clone()),
+            Box::new(self.requests.clone()),
+            Box::new(self.retries.clone()),
+            Box::new(self.seconds.clone()),
+            Box::new(self.layers_pulled.clone()),
+            Box::new(self.layers_reused.clone()),
+            Box::new(self.layer_seconds.clone()),
+            Box::new(self.pulling.clone()),
+            Box::new(self.store_bytes.clone()),
+            Box::new(self.store_inodes.clone()),
+            Box::new(self.images.clone()),
+        ]
     }
 
     /// Series that are there from the start, so that the first of a kind is a change.

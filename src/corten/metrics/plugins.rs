@@ -7,34 +7,51 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A family: its name, what it says, its labels.
-type Family = (&'static str, &'static str, &'static [&'static str]);
+/// What a family is called, says and is told apart by.
+#[derive(Clone, Copy)]
+struct Family {
+    name: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+}
 
-const LISTENING: Family = (
+impl Family {
+    const fn new(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Self {
+        Self { name, help, labels }
+    }
+}
+
+const LISTENING: Family = Family::new(
     "corten_nri_listening",
     "1 while NRI plugins can connect, 0 while the socket is another's or cannot be opened.",
     &[],
 );
-const MISSING: Family = (
+const MISSING: Family = Family::new(
     "corten_nri_required_plugins_missing",
     "Plugins without which no container is created and that are not connected.",
     &[],
 );
-const CONNECTED: Family = (
+const CONNECTED: Family = Family::new(
     "corten_nri_plugin_connected",
     "1 while a plugin is connected and knows of every pod, 0 while one that was there in the last day, or is installed, is not.",
     &["plugin"],
 );
-const RESTARTS: Family =
-    ("corten_nri_plugin_restarts_total", "How often a plugin was started again, or came back.", &["plugin"]);
-const REQUESTS: Family = (
+const RESTARTS: Family = Family::new(
+    "corten_nri_plugin_restarts_total",
+    "How often a plugin was started again, or came back.",
+    &["plugin"],
+);
+const REQUESTS: Family = Family::new(
     "corten_nri_request_duration_seconds",
     "Time for which a plugin was waited for, by what it was asked.",
     &["plugin", "request"],
 );
-const ADJUSTMENTS: Family =
-    ("corten_nri_adjustments_total", "Requests in which a plugin changed something.", &["plugin", "request"]);
-const FAILURES: Family = (
+const ADJUSTMENTS: Family = Family::new(
+    "corten_nri_adjustments_total",
+    "Requests in which a plugin changed something.",
+    &["plugin", "request"],
+);
+const FAILURES: Family = Family::new(
     "corten_nri_request_failures_total",
     "Requests that a plugin answered with an error (refused), with what cannot be done (rejected), or not at all (unanswered).",
     &["plugin", "request", "reason"],
@@ -51,7 +68,7 @@ impl PluginCollector {
     /// # Errors
     /// A name that Prometheus does not allow.
     pub(crate) fn new(engine: Arc<Engine>) -> Result<Self, prometheus::Error> {
-        let describe = |(name, help, labels): Family| {
+        let describe = |Family { name, help, labels }: Family| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
             Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
         };
@@ -75,9 +92,8 @@ impl Collector for PluginCollector {
 /// Where plugins may not connect, or none is required, there is no series.
 #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in floats")]
 fn of_node(socket: Option<&NriListenStatus>, missing: Option<Vec<String>>) -> Vec<MetricFamily> {
-    let one = |about: Family, value: f64| {
-        family((about, MetricType::GAUGE, vec![gauge(labels(about, &[]), value)]))
-    };
+    let one =
+        |about: Family, value: f64| family(about, MetricType::GAUGE, vec![gauge(labels(about, &[]), value)]);
     let listening = socket.map(|socket| one(LISTENING, if socket.problem.is_none() { 1.0 } else { 0.0 }));
     let missing = missing.map(|missing| one(MISSING, missing.len() as f64));
     listening.into_iter().chain(missing).collect()
@@ -109,19 +125,20 @@ fn of_plugins(plugins: &[NriPluginStatus]) -> Vec<MetricFamily> {
         (FAILURES, MetricType::COUNTER, failures),
     ];
     // A family without a series is none.
-    all.into_iter().filter(|(.., metrics)| !metrics.is_empty()).map(family).collect()
+    let all = all.into_iter().filter(|(.., metrics)| !metrics.is_empty());
+    all.map(|(about, kind, metrics)| family(about, kind, metrics)).collect()
 }
 
-fn family(((name, help, _), kind, metrics): (Family, MetricType, Vec<Metric>)) -> MetricFamily {
+fn family(about: Family, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
+    family.set_name(about.name.to_owned());
+    family.set_help(about.help.to_owned());
     family.set_field_type(kind);
     family.set_metric(metrics);
     family
 }
 
-fn labels((_, _, names): Family, values: &[&str]) -> Metric {
+fn labels(about: Family, values: &[&str]) -> Metric {
     let pair = |(name, value): (&&str, &&str)| {
         let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());
@@ -129,7 +146,7 @@ fn labels((_, _, names): Family, values: &[&str]) -> Metric {
         pair
     };
     let mut metric = Metric::default();
-    metric.set_label(names.iter().zip(values).map(pair).collect());
+    metric.set_label(about.labels.iter().zip(values).map(pair).collect());
     metric
 }
 
