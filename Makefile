@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ test-root: ## Unit and integration tests as root: namespaces, overlays, cgroups,
 coverage: ## Which lines of the engine its tests without root run (TEST=src/engine/names.rs: those of a file that they do not)
 	@e2e/setup.sh coverage
 	@e2e/coverage.sh $(TEST)
+
+mutants: ## Small changes of the code that no test without root notices (TEST=src/wire/codec.rs for some; without it half an hour and more)
+	@e2e/setup.sh mutants
+	@e2e/mutants.sh $(TEST)
 
 e2e: ## The end-to-end scenarios, on target/dist (TEST=restart for some; RUNTIME=containerd: on the peer)
 	@e2e/setup.sh test

@@ -3,6 +3,7 @@
 #
 #   e2e/setup.sh nextest  the runner of the tests
 #   e2e/setup.sh coverage what counts the lines that tests run
+#   e2e/setup.sh mutants  nextest + what changes the code to try the tests
 #   e2e/setup.sh build    compiler and linker, the static Rust target
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
@@ -94,6 +95,15 @@ coverage() {
     version=$(cd "$root" && rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
     [ ! -x "$sysroot/lib/rustlib/$(uname -m)-unknown-linux-gnu/bin/llvm-cov" ] || return 0
     packages "llvm-$version"
+}
+
+# What changes the code to try the tests, in a pinned version, below .cache.
+mutants() {
+    local directory=$root/.cache/mutants version=27.1.0
+    [ "$("$directory/bin/cargo-mutants" mutants --version 2>/dev/null)" = "cargo-mutants $version" ] && return 0
+    say "building cargo-mutants $version (once, minutes; into .cache/mutants)"
+    nice timeout -k 10 1500 cargo install --quiet --locked --force --root "$directory" "cargo-mutants@$version" ||
+        die "cargo could not install cargo-mutants $version"
 }
 
 # go_tool MODULE PACKAGE NAME CGO [FLAGS...]: one program of a module under e2e/gotools, built once a version.
@@ -257,6 +267,10 @@ for what in "${@:-run}"; do
     case $what in
     nextest) nextest ;;
     coverage) coverage ;;
+    mutants)
+        nextest
+        mutants
+        ;;
     build) build_needs ;;
     run) run_needs ;;
     critest) critest_needs ;;
@@ -297,6 +311,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, coverage, build, run, critest, test, bench, kubelet, cluster, suites, package, nri, aarch64, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, mutants, build, run, critest, test, bench, kubelet, cluster, suites, package, nri, aarch64, vm, fuzz)" ;;
     esac
 done

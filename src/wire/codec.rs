@@ -263,3 +263,6 @@ impl<A: Codec, B: Codec, C: Codec> Codec for (A, B, C) {
         Ok((A::get(reader)?, B::get(reader)?, C::get(reader)?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,18 @@ fn a_reboot_leaves_what_was_there_listed_as_ended() {
 }
 
 #[test]
+fn what_a_reboot_has_ended_is_listed_after_the_next_one_too() {
+    let mut world = World::new();
+    let pod = world.pod("web");
+    let id = world.running(&pod, "app");
+    world.reboot();
+    world.restart();
+    world.reboot();
+    assert_eq!(pod_state(&world, &pod), Some(SandboxState::NotReady));
+    assert_eq!(world.state(&id), "exited");
+}
+
+#[test]
 fn what_was_removed_does_not_come_back_after_a_reboot() {
     let mut world = World::new();
     let pod = world.pod("web");

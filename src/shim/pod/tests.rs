@@ -7,6 +7,7 @@ mod commands;
 mod ends;
 mod fake;
 mod flow;
+mod looks;
 mod orders;
 mod runtimes;
 mod streams;

@@ -204,6 +204,15 @@ fn a_frame_as_long_as_the_limit_is_read() {
 }
 
 #[test]
+fn a_request_has_room_for_all_that_grpc_may_bring() {
+    let mut plan = samples::container();
+    plan.process.env = vec![vec![b'x'; 16 << 20]];
+    let mut decoder = FrameDecoder::with_limit(crate::REQUEST_LIMIT);
+    decoder.push(&request(3, &Request::Create(plan)));
+    assert!(matches!(decoder.next_request(), Ok(Some(Asked { id: 3, request: Ok(_) }))));
+}
+
+#[test]
 fn what_a_long_frame_has_taken_is_given_back_with_it() {
     let bytes = request(3, &Request::Start { id: "c".repeat(1 << 20) });
     let mut decoder = FrameDecoder::new();
@@ -226,6 +235,10 @@ fn a_frame_without_room_for_its_number_has_no_header() {
         decoder.push(&vec![0; length]);
         assert_eq!(decoder.next_frame(), Err(DecodeError::Truncated { what: "frame header" }));
     }
+    let mut decoder = FrameDecoder::new();
+    decoder.push(&u32::try_from(HEADER).unwrap().to_le_bytes());
+    decoder.push(&[0; HEADER]);
+    assert_eq!(decoder.next_frame(), Err(DecodeError::Truncated { what: "Request" }));
 }
 
 #[test]

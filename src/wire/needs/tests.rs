@@ -151,3 +151,15 @@ fn what_any_one_of_several_mounts_needs_is_needed() {
     plan.mounts.insert(0, plain);
     assert_eq!(Request::Create(plan).needs(), Features::of(&[MountFlags]));
 }
+
+#[test]
+fn flags_that_a_mount_gives_up_and_has_below_are_no_fewer_for_being_the_same() {
+    let same: [fn(&mut MountPlan); 3] = [
+        |mount| (mount.cleared, mount.deep_attributes) = (1, 1),
+        |mount| (mount.cleared, mount.deep_cleared) = (1, 1),
+        |mount| (mount.deep_attributes, mount.deep_cleared) = (1, 1),
+    ];
+    for change in same {
+        assert_eq!(mount(change).needs(), Features::of(&[MountFlags]));
+    }
+}

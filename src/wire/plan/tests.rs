@@ -1,6 +1,6 @@
 //! What the ids of a user namespace are outside.
 
-use super::{IdMap, IdMaps};
+use super::{IdMap, IdMaps, SchedulerPlan};
 
 #[test]
 fn ids_that_are_mapped_are_others_outside_and_the_rest_are_not() {
@@ -20,4 +20,14 @@ fn one_kind_of_id_makes_a_mapping() {
     assert!(IdMaps::default().is_empty());
     assert!(!IdMaps { uids: map.clone(), gids: Vec::new() }.is_empty());
     assert!(!IdMaps { uids: Vec::new(), gids: map }.is_empty());
+}
+
+#[test]
+fn a_scheduler_is_inherited_but_by_a_flag_or_the_policy_of_a_single_process() {
+    let inherited =
+        |policy, flags| SchedulerPlan { policy, flags, ..SchedulerPlan::default() }.is_inherited();
+    // SCHED_OTHER, SCHED_RR, SCHED_DEADLINE; SCHED_FLAG_RESET_ON_FORK, SCHED_FLAG_RECLAIM.
+    assert_eq!([0, 2, 6].map(|policy| inherited(policy, 0)), [true, true, false]);
+    assert_eq!([1, 2, 3].map(|flags| inherited(2, flags)), [false, true, false]);
+    assert!(!inherited(6, 2));
 }
