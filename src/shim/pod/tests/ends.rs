@@ -5,10 +5,10 @@ use std::time::Duration;
 use wire::msg::{ErrorCode, Reply, Request};
 use wire::plan::{ContainerPlan, PidNamespace};
 
-use super::super::{ExecFact, Fact, Ticket};
+use super::super::{Event, ExecFact, Fact, Ticket};
 use super::fake::By;
 use super::is_error;
-use super::world::{World, plan};
+use super::world::{World, ids, plan};
 
 #[test]
 fn nobody_takes_the_place_of_who_has_been_reaped() {
@@ -132,4 +132,64 @@ fn who_has_hung_up_before_its_start_has_ended_and_is_not_told() {
     world.hear("c");
     let start = world.ask(Request::Start { id: "c".to_owned() });
     assert!(is_error(world.reply(start), ErrorCode::BadState), "{:?}", world.reply(start));
+}
+
+#[test]
+fn an_orphan_is_looked_at_again_only_while_a_builder_may_hand_over() {
+    let mut world = World::new();
+    let mapped = |id: &str| ContainerPlan { ids: ids(), ..plan(id) };
+    world.create(&mapped("built"));
+    world.ready("built");
+    world.create(&plan("plain"));
+    let orphan = || Event::Reaped(World::end_of(99_999, 0, None));
+    assert!(world.pod.on(world.now, orphan()).is_empty());
+    world.create(&mapped("building"));
+    assert!(!world.pod.on(world.now, orphan()).is_empty());
+}
+
+#[test]
+fn nobody_watches_the_memory_of_what_has_ended() {
+    let mut world = World::new();
+    world.create(&plan("c"));
+    world.ready("c");
+    let start = world.ask(Request::Start { id: "c".to_owned() });
+    world.end("c", By::Itself(0));
+    // Somebody else has the channel.
+    world.fake("c").has_hung_up = false;
+    world.reap();
+    assert!(matches!(world.reply(start), Some(Reply::Started { .. })), "{:?}", world.reply(start));
+    assert!(!world.done.contains(&"watch memory c".to_owned()), "{:?}", world.done);
+}
+
+#[test]
+fn what_closes_its_output_and_lives_is_left_alone() {
+    let mut world = World::new();
+    world.create(&ContainerPlan { pid_namespace: PidNamespace::Host, ..plan("c") });
+    world.ready("c");
+    world.ask(Request::Start { id: "c".to_owned() });
+    world.exec("c");
+    let actions = world.pod.on(world.now, Event::Container("c".to_owned(), Fact::OutputOver));
+    assert!(actions.is_empty(), "{actions:?}");
+}
+
+#[test]
+fn a_builder_that_said_nothing_is_told_by_how_it_ended() {
+    for (by, how) in [(By::Itself(3), "exit code 3"), (By::Somebody, "signal 9")] {
+        let mut world = World::new();
+        let create = world.create(&plan("c"));
+        world.end("c", by);
+        world.reap();
+        let Some(Reply::Error { message, .. }) = world.reply(create) else { panic!("it failed") };
+        assert!(message.contains(how), "{message}");
+    }
+}
+
+#[test]
+fn what_was_killed_gets_time_to_die_before_it_is_killed_again() {
+    let mut world = World::new();
+    let (_, number) = command(&mut world, 50);
+    world.execs.get_mut(&number).unwrap().immortal = true;
+    world.now += Duration::from_millis(50);
+    world.feed(Event::Timer);
+    assert!(world.pod.deadline().is_some_and(|at| at > world.now));
 }
