@@ -28,7 +28,7 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const MAX_STREAMS: u32 = 4096;
 
 /// What can be set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// The most bytes of one request; a bigger one is answered with ResourceExhausted.
     pub max_request_bytes: usize,
