@@ -138,7 +138,7 @@ mod tests {
         };
         let (begin, end) = (part("0.log.0", &["0", "1"]), part("0.log", &["2"]));
         assert_eq!(numbered(&[begin.clone(), end.clone()]).unwrap(), 3);
-        assert!(numbered(&[end.clone()]).is_err());
+        assert!(numbered(std::slice::from_ref(&end)).is_err());
         assert!(numbered(&[begin.clone(), begin.clone()]).is_err());
         assert!(numbered(&[part("torn", &["0", "1", "", "2"])]).is_err());
     }
