@@ -45,9 +45,11 @@ impl Trouble<'_> {
             Fault::KillAt(point) => self.kill_at(point),
             Fault::End => self.end(mishap.lasts),
             Fault::Plugin => {
+                self.node.weather.breaks(Part::Plugin);
                 self.guest.leave(true);
                 self.rest(mishap.lasts);
                 self.guest.leave(false);
+                self.node.weather.mends(Part::Plugin);
                 Ok(())
             }
             Fault::Registry => self.during(

@@ -21,7 +21,8 @@ use tonic::Code;
 
 /// What makes each of them fail: a pod whose network cannot be released stays.
 const RUN: &[Part] = &[Part::Network, Part::Disk];
-const CREATE: &[Part] = &[Part::Disk];
+/// The plugin is a validator, too: without its word no container is made.
+const CREATE: &[Part] = &[Part::Disk, Part::Plugin];
 const STOP: &[Part] = &[Part::Network];
 const PULL: &[Part] = &[Part::Registry, Part::Disk];
 /// How soon nothing is left of what was removed (I4), and a pod has ended whose supervisor was killed.

@@ -10,6 +10,7 @@ pub(crate) enum Part {
     Network,
     Disk,
     Registry,
+    Plugin,
 }
 
 /// How long behind its end something may still be felt: a configuration that is read when a pod starts is well at once,
@@ -24,10 +25,10 @@ struct State {
 
 /// All parts.
 #[derive(Debug, Default)]
-pub(crate) struct Weather(Mutex<[State; 4]>);
+pub(crate) struct Weather(Mutex<[State; 5]>);
 
 impl Weather {
-    fn states(&self) -> MutexGuard<'_, [State; 4]> {
+    fn states(&self) -> MutexGuard<'_, [State; 5]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -55,7 +56,7 @@ impl Weather {
 
     /// Whether anything is wrong, or was since then.
     pub(crate) fn is_bad(&self, since: Instant) -> bool {
-        self.explains(&[Part::Network, Part::Disk, Part::Registry], since)
+        self.explains(&[Part::Network, Part::Disk, Part::Registry, Part::Plugin], since)
     }
 
     /// How long the daemon has been there, nothing while it is not.
