@@ -87,7 +87,7 @@ impl One {
     /// Starts it. Where the answer was lost, it may have started, and ended.
     pub(crate) async fn start(&self, node: &Node) -> Result<(), Error> {
         let begin = std::time::Instant::now();
-        while begin.elapsed() < PATIENCE {
+        while !node.is_late(begin) {
             let started =
                 node.once("StartContainer", &[], |cri| async move { cri.start(&self.id).await }).await?;
             if started.is_ok() || self.status(node).await?.state() != ContainerState::ContainerCreated {

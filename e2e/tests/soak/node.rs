@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long one thing is asked for, and one answer waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// How long one thing is asked of one daemon, and one answer waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const AN_ANSWER: Duration = Duration::from_secs(60);
 pub(crate) const AGAIN: Duration = Duration::from_millis(15);
 
@@ -126,6 +126,11 @@ impl Node {
         }
     }
 
+    /// Whether something that began then takes too long. Where daemons are killed before anything can be done, nothing does.
+    pub(crate) fn is_late(&self, begin: Instant) -> bool {
+        begin.elapsed().min(self.weather.daemon_is_there_for()) > PATIENCE
+    }
+
     /// Asks the same until it is done (I3).
     pub(crate) async fn ask<T, F: Future<Output = Result<T, Error>>>(
         &self,
@@ -137,7 +142,7 @@ impl Node {
         loop {
             match self.once(method, parts, &call).await? {
                 Ok(answer) => return Ok(answer),
-                Err(error) if begin.elapsed() > PATIENCE => {
+                Err(error) if self.is_late(begin) => {
                     let seen = format!("{method}: {}", Chain(&error));
                     return Err(Error::Unexpected {
                         what: "a request that is asked again and again (I3)",
@@ -161,7 +166,7 @@ impl Node {
             let Some(last) = differs().await? else { return Ok(()) };
             let late =
                 begin.elapsed().min(self.weather.daemon_is_there_for()) > after + 3 * self.stall.worst();
-            if late || begin.elapsed() > PATIENCE {
+            if late {
                 return Err(Error::Late { what, after, last });
             }
             tokio::time::sleep(AGAIN).await;

@@ -110,7 +110,7 @@ impl<'a> Pod<'a> {
             if let Ok(Some(id)) = ran.await? {
                 break id;
             }
-            if begin.elapsed() > PATIENCE {
+            if node.is_late(begin) {
                 return Err(Error::Late { what: "a pod (I3)", after: PATIENCE, last: config.hostname });
             }
             tokio::time::sleep(AGAIN).await;

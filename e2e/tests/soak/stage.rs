@@ -153,7 +153,7 @@ fn through(
             let _ = task.await;
         }
     };
-    let limit = 3 * PATIENCE;
+    let limit = 5 * PATIENCE;
     let ended = world.tokio.block_on(async { tokio::time::timeout(limit, all).await });
     if let Some(error) = lock(&breach.0).take() {
         return Err(error);
