@@ -1,5 +1,7 @@
 //! What can go wrong in a use case, with what was being done to what.
 
+mod words;
+
 use crate::in_memory::Container;
 use crate::settings::SettingError;
 use crate::supervisor::SupervisorError;
@@ -9,6 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
+use words::{advice, held, join};
 
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
@@ -280,18 +283,6 @@ impl From<failpoint::Injected> for EngineError {
     }
 }
 
-/// Why a name that is held in that state, or at that stage of being made, is not free, and what to do.
-fn held(stage: &str) -> String {
-    match stage {
-        "not ready" | "exited" => format!("which is {stage}: remove it first"),
-        "ready" | "created" | "running" => {
-            format!("which is {stage} and was asked for with another configuration: remove it first")
-        }
-        "being removed" => "which is being removed: try again".to_owned(),
-        making => format!("which is being made with another configuration ({making})"),
-    }
-}
-
 impl EngineError {
     /// A container that is in another state than the operation needs.
     pub(crate) fn wrong_state(operation: &'static str, container: &Container) -> Self {
@@ -384,22 +375,4 @@ impl EngineError {
         let operation = operation.into();
         move |source| Self::Sys { operation, source }
     }
-}
-
-/// What to do about state of another version.
-fn advice(found: u32) -> &'static str {
-    if found > crate::record::VERSION {
-        "a newer release wrote it, and nothing was changed; install that release again, or drain the node and empty both \
-         directories before going back"
-    } else if found == 0 {
-        "a build before 0.1.0 wrote it, and nothing was changed; remove all pods with that build, and empty both \
-         directories"
-    } else {
-        "a release wrote it that is too old for this one, and nothing was changed; upgrade by way of a release between \
-         them, or remove all pods with the old one and empty both directories"
-    }
-}
-
-fn join(errors: &[EngineError]) -> String {
-    errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("; ")
 }
