@@ -233,6 +233,8 @@ end_pod "$pod"
 stop
 inside dpkg --purge corten >/dev/null
 rm -rf "$root/run/pods/"*
+# It is iproute2's, who has none here.
+rmdir "$root/run/netns" || fail "network namespaces are left, or their directory went"
 files | diff "$work/before" - >"$work/left" || { cat "$work/left" >&2; fail "purge leaves files"; }
 host | diff "$work/host" - >&2 || fail "purge leaves what the host has of networks"
 say "purged: nothing is left"

@@ -60,7 +60,6 @@ fn where_others_pin_network_namespaces_stays_and_a_place_of_its_own_goes() {
     }
     for (directory, stays) in [("/run/netns", true), ("/run/corten-netns", false)] {
         let place = Place::new(&format!("[runtime]\nnetns_dir = \"{directory}\"\n"));
-        std::fs::create_dir(place.path("run")).unwrap();
         let wipe = place.wipe("--yes");
         let mut looked = Command::new("sh");
         looked.args(["-ec", &format!("\"$@\"; if [ -d {directory} ]; then echo it stays; fi"), "sh"]);
@@ -68,7 +67,6 @@ fn where_others_pin_network_namespaces_stays_and_a_place_of_its_own_goes() {
         let wiped = apart(&format!("mkdir {directory}"), &looked);
         assert!(wiped.status.success(), "{}", text(&wiped.stderr));
         assert_eq!(text(&wiped.stdout).contains("it stays"), stays, "{directory}: {}", text(&wiped.stdout));
-        assert!(!place.path("run").exists());
     }
 }
 

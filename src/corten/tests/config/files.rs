@@ -12,12 +12,12 @@ fn every_file_that_a_setting_names_is_to_be_there() {
         (
             "[metrics]\ntls_cert_file = \"DIR/no\"\ntls_key_file = \"DIR/no\"\n",
             "metrics.tls_cert_file",
-            "no: No such file",
+            "read no: I/O error: No such file",
         ),
         (
             "[stream]\ntls_cert_file = \"DIR/no\"\ntls_key_file = \"DIR/no\"\n",
             "stream.tls_cert_file",
-            "no: No such file",
+            "read no: I/O error: No such file",
         ),
         (
             "[tracing]\nca_file = \"DIR/no\"\nendpoint = \"https://c.example:4317\"\n",
