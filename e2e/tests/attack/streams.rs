@@ -155,18 +155,27 @@ fn flood(raw: &mut Raw, stream: u32) -> bool {
 }
 
 /// How many descriptors a daemon has that is left alone. What it has ready for the next pod is made a moment after the
-/// last one, and given up ten seconds later; files that are watched are opened anew for a moment every now and then.
+/// last one, and given up ten seconds later; files that are watched are opened anew for a moment every now and then, which
+/// is none of its rest.
 fn at_rest(pid: i32) -> usize {
-    let (mut before, mut since, mut last) = (descriptors(pid), Instant::now(), None);
+    let (mut rest, mut since) = (descriptors(pid), Instant::now());
+    let mut other = None;
     wait::until("descriptors at rest", Duration::from_secs(60), || {
         let now = descriptors(pid);
-        if now != before && last.replace(now) == Some(now) {
-            (before, since) = (now, Instant::now());
+        other = match other {
+            _ if now == rest => None,
+            Some((count, begun)) if count == now => Some((count, begun)),
+            _ => Some((now, Instant::now())),
+        };
+        if let Some((count, begun)) = other
+            && begun.elapsed() > Duration::from_secs(1)
+        {
+            (rest, since, other) = (count, begun, None);
         }
         since.elapsed() > Duration::from_secs(11)
     })
     .unwrap();
-    before
+    rest
 }
 
 /// Makes a client and the stream on which it is to send.
