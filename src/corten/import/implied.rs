@@ -58,9 +58,7 @@ impl Import {
             }
         }
     }
-}
 
-impl Import {
     /// The daemon would not start with systemd's driver on a host without it, as where hierarchies of cgroup v1 are left.
     pub(super) fn refuse_systemd(&mut self, problem: &str) {
         for (_, fate) in &mut self.verdicts {

@@ -70,8 +70,10 @@ const COMPUTING: &[libc::c_long] = &[
 /// Allowed while the memory is not to be executed, which the third argument says.
 const OF_MEMORY: &[libc::c_long] = &[libc::SYS_mmap, libc::SYS_mprotect];
 
-/// What making files never needs: other programs, processes, namespaces, mounts, sockets, and the kernel's own state.
+/// What making files never needs: other programs, processes, signals, namespaces, mounts, sockets, memory that is executed, and
+/// the kernel's own state.
 const NEVER_FOR_FILES: &[libc::c_long] = &[
+    libc::SYS_accept,
     libc::SYS_accept4,
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -116,6 +118,7 @@ const NEVER_FOR_FILES: &[libc::c_long] = &[
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
     libc::SYS_pivot_root,
+    libc::SYS_pkey_mprotect,
     libc::SYS_prlimit64,
     libc::SYS_process_madvise,
     libc::SYS_process_vm_readv,
@@ -124,6 +127,8 @@ const NEVER_FOR_FILES: &[libc::c_long] = &[
     libc::SYS_quotactl,
     libc::SYS_reboot,
     libc::SYS_request_key,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_setgid,
     libc::SYS_setgroups,
     libc::SYS_sethostname,
@@ -132,11 +137,14 @@ const NEVER_FOR_FILES: &[libc::c_long] = &[
     libc::SYS_setresuid,
     libc::SYS_settimeofday,
     libc::SYS_setuid,
+    libc::SYS_shmat,
     libc::SYS_socket,
     libc::SYS_socketpair,
     libc::SYS_swapoff,
     libc::SYS_swapon,
     libc::SYS_syslog,
+    libc::SYS_tgkill,
+    libc::SYS_tkill,
     libc::SYS_umount2,
     libc::SYS_unshare,
     libc::SYS_userfaultfd,

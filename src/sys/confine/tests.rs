@@ -71,6 +71,10 @@ fn a_thread_that_fills_a_directory_leaves_all_others_alone() {
         }
         if given.calls {
             assert!(std::process::Command::new("/bin/true").spawn().is_err());
+            assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+            assert!(nix::sys::signal::kill(nix::unistd::getpid(), None).is_err());
+            // SAFETY: sends nothing to anybody: the signal has number 0.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), libc::gettid(), 0) }, -1);
             assert!(std::net::UdpSocket::bind("127.0.0.1:0").is_err());
         }
         given
