@@ -26,6 +26,7 @@ pub mod layer;
 pub mod logs;
 pub mod network;
 pub mod peer;
+pub mod pipe;
 pub mod place;
 pub mod plugin;
 pub mod pod;

@@ -8,8 +8,7 @@ use e2e::world::World;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -31,36 +30,14 @@ struct Narrow {
 
 impl Narrow {
     fn start(registry: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let sent = Arc::<AtomicU64>::default();
         let count = Arc::clone(&sent);
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let server = TcpStream::connect(registry).unwrap();
-                let (up, down) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let count = Arc::clone(&count);
-                std::thread::spawn(move || pump(up, down, None));
-                std::thread::spawn(move || pump(server, client, Some(&count)));
-            }
-        });
-        Self { address, sent }
-    }
-}
-
-fn pump(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicU64>) {
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(read @ 1..) = from.read(&mut buffer) {
-        if to.write_all(&buffer[..read]).is_err() {
-            break;
-        }
-        if let Some(count) = count {
-            count.fetch_add(read as u64, Ordering::SeqCst);
+        let address = e2e::pipe::to(registry, move |piece, _| {
+            count.fetch_add(piece as u64, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(1));
-        }
+        });
+        Self { address: address.unwrap(), sent }
     }
-    // Either side may have gone first.
-    let _ = (to.shutdown(Shutdown::Both), from.shutdown(Shutdown::Both));
 }
 
 fn content(round: u64, layer: u8) -> Vec<u8> {

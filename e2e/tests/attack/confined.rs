@@ -6,8 +6,7 @@ use e2e::wait;
 use e2e::world::World;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,43 +15,6 @@ use std::time::Duration;
 const FIRST: usize = 1 << 20;
 /// Capabilities for making files of any owner and kind, and the attributes of an overlay.
 const OF_FILES: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 21 | 1 << 27 | 1 << 31;
-
-/// A way to the registry that is closed in the middle of a layer, until it is opened.
-fn gate(registry: SocketAddr, open: &Arc<AtomicBool>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let open = Arc::clone(open);
-    // Ends with the process.
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let server = TcpStream::connect(registry).unwrap();
-            let (up, down, open) =
-                (client.try_clone().unwrap(), server.try_clone().unwrap(), Arc::clone(&open));
-            std::thread::spawn(move || pass(up, down, |_| {}));
-            std::thread::spawn(move || {
-                pass(server, client, |passed| {
-                    while passed > FIRST && !open.load(Ordering::SeqCst) {
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                });
-            });
-        }
-    });
-    address
-}
-
-fn pass(mut from: TcpStream, mut to: TcpStream, before: impl Fn(usize)) {
-    let (mut buffer, mut passed) = (vec![0; 64 << 10], 0);
-    while let Ok(read @ 1..) = from.read(&mut buffer) {
-        passed += read;
-        before(passed);
-        if to.write_all(&buffer[..read]).is_err() {
-            break;
-        }
-    }
-    // Either side may have gone first.
-    let _ = (to.shutdown(std::net::Shutdown::Both), from.shutdown(std::net::Shutdown::Both));
-}
 
 /// What the kernel says of each thread of a process whose name begins with `layer-`.
 fn threads(pid: i32) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -90,7 +52,13 @@ fn threads_that_unpack_a_layer_can_do_nothing_else() {
     let image = Image { layers: vec![layer], ..Image::default() };
     world.registry.push("confined", "1", &image).unwrap();
     let open = Arc::new(AtomicBool::new(false));
-    let address = gate(world.registry.address(), &open);
+    let gate = Arc::clone(&open);
+    let address = e2e::pipe::to(world.registry.address(), move |_, passed| {
+        while passed > FIRST && !gate.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    })
+    .unwrap();
     let directory = world.daemon.place().certs.join("gate.test");
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("hosts.toml"), format!("server = \"http://{address}\"\n")).unwrap();
