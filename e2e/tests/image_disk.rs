@@ -49,7 +49,7 @@ fn images_lie_on_a_disk_of_their_own_and_do_not_move_unnoticed() {
         let script = "dd if=/dev/zero of=/written bs=1M count=8 && sleep 1000";
         let container = cri.create(&pod, &shell("main", BUSYBOX, script), &config).await.unwrap();
         cri.start(&container).await.unwrap();
-        let written = "while [ \"$(stat -c %s /written)\" != 8388608 ]; do sleep 0.05; done; echo done";
+        let written = "until [ \"$(stat -c %s /written 2>&1)\" = 8388608 ]; do sleep 0.05; done; echo done";
         assert_eq!(cri.shell(&container, written).await.unwrap().trim(), "done");
         let info = cri.images.clone().image_fs_info(ImageFsInfoRequest {}).await.unwrap().into_inner();
         let (image, layer) = (&info.image_filesystems[0], &info.container_filesystems[0]);
