@@ -256,7 +256,7 @@ if command -v rpm >/dev/null && ls "$root"/packages/*.rpm >/dev/null 2>&1; then
     package_rpm --erase corten
     asked "disable --now corten.service"
     # As Red Hat's packages do, it keeps what the daemon wrote.
-    rm -rf --one-file-system "$root/var/lib/corten" "$root/run/corten" "$root/run/netns" "$root/run/containerd"
+    rm -rf --one-file-system "$root/var/lib/corten" "$root/run/corten" "$root/run/netns" "$root/run/containerd" "$root/run/nri"
     files | diff "$work/before" - >"$work/left" || { cat "$work/left" >&2; fail "erasing the rpm leaves files"; }
     say "the rpm: installed, upgraded, erased"
 else
