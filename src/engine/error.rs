@@ -71,6 +71,14 @@ pub enum EngineError {
         /// What the holder is doing.
         stage: String,
     },
+    /// The name belongs to what a former daemon had half made, for as long as that is being taken down.
+    #[error("the name {name} is held by {holder}, which was half made and is being taken down: ask again")]
+    NameLeaving {
+        /// The name asked for.
+        name: String,
+        /// Who holds it.
+        holder: String,
+    },
     /// The runtime handler does not exist.
     #[error("runtime handler {name:?} is not configured; there are {known}")]
     UnknownHandler {
@@ -318,7 +326,7 @@ impl EngineError {
             Self::WrongState { .. } | Self::Transition(_) | Self::OtherState { .. } => {
                 ErrorKind::FailedPrecondition
             }
-            Self::Dial { .. } | Self::Ending => ErrorKind::Unavailable,
+            Self::Dial { .. } | Self::Ending | Self::NameLeaving { .. } => ErrorKind::Unavailable,
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
             Self::Unanswered { .. } => ErrorKind::DeadlineExceeded,
             Self::Io { source, .. } => match source.kind() {

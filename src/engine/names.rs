@@ -14,6 +14,8 @@ struct Entry<C, I> {
     config: C,
     stage: Arc<Mutex<&'static str>>,
     done: watch::Receiver<Outcome>,
+    /// A former daemon had half made it, and it is being taken down.
+    leaves: bool,
 }
 
 /// The names of one kind of object.
@@ -35,8 +37,8 @@ pub(crate) enum Claim<K: Eq + Hash, C, I> {
     Join(Join<I>),
     /// An object holds the name.
     Held { id: I, same: bool },
-    /// A different request holds the name and is not done.
-    Busy { id: I, stage: &'static str },
+    /// A different request holds the name and is not done; or what a former daemon had half made, which leaves.
+    Busy { id: I, stage: &'static str, leaves: bool },
 }
 
 /// A name under construction.
@@ -60,20 +62,26 @@ impl<K: Eq + Hash + Clone, C: PartialEq, I: Clone + PartialEq> Names<K, C, I> {
         if let Some(entry) = entries.get(key) {
             let outcome = entry.done.borrow().clone();
             // What failed and could not be undone is nobody's to share.
-            let same = entry.config == config && !matches!(outcome, Some(Err(_)));
+            let same = entry.config == config && !entry.leaves && !matches!(outcome, Some(Err(_)));
             return match (outcome.is_some(), same) {
                 (true, same) => Claim::Held { id: entry.id.clone(), same },
                 (false, true) => Claim::Join(Join { id: entry.id.clone(), done: entry.done.clone() }),
                 (false, false) => {
                     let stage = *lock(&entry.stage);
-                    Claim::Busy { id: entry.id.clone(), stage }
+                    Claim::Busy { id: entry.id.clone(), stage, leaves: entry.leaves }
                 }
             };
         }
+        let (entry, ticket) = self.begin(key, config, id, false);
+        entries.insert(key.clone(), entry);
+        Claim::New(ticket)
+    }
+
+    fn begin(&self, key: &K, config: C, id: &I, leaves: bool) -> (Entry<C, I>, Ticket<K, C, I>) {
         let (done, outcome) = watch::channel(None);
         let stage = Arc::new(Mutex::new("starting"));
-        entries.insert(key.clone(), Entry { id: id.clone(), config, stage: stage.clone(), done: outcome });
-        Claim::New(Ticket { entries: self.entries.clone(), key: Some(key.clone()), stage, done })
+        let entry = Entry { id: id.clone(), config, stage: stage.clone(), done: outcome, leaves };
+        (entry, Ticket { entries: self.entries.clone(), key: Some(key.clone()), stage, done })
     }
 
     /// Whether the object of an id is being made for its name.
@@ -88,8 +96,16 @@ impl<K: Eq + Hash + Clone, C: PartialEq, I: Clone + PartialEq> Names<K, C, I> {
     /// Takes a name for an object that a former daemon left.
     pub(crate) fn adopt(&self, key: K, config: C, id: &I) {
         let (_, done) = watch::channel(Some(Ok(())));
-        let entry = Entry { id: id.clone(), config, stage: Arc::new(Mutex::new("adopted")), done };
+        let stage = Arc::new(Mutex::new("adopted"));
+        let entry = Entry { id: id.clone(), config, stage, done, leaves: false };
         lock(&self.entries).insert(key, entry);
+    }
+
+    /// Takes a name for what a former daemon had half made, until the ticket says what became of it.
+    pub(crate) fn adopt_half(&self, key: &K, config: C, id: &I) -> Ticket<K, C, I> {
+        let (entry, ticket) = self.begin(key, config, id, true);
+        lock(&self.entries).insert(key.clone(), entry);
+        ticket
     }
 
     /// Frees a name, if the object still holds it.
@@ -223,8 +239,21 @@ mod tests {
         let first = ticket(names.claim(&1, 7, &"a".to_owned()));
         first.stage("network");
         assert!(
-            matches!(names.claim(&1, 8, &"b".to_owned()), Claim::Busy { id, stage: "network" } if id == "a")
+            matches!(names.claim(&1, 8, &"b".to_owned()), Claim::Busy { id, stage: "network", leaves: false } if id == "a")
         );
+    }
+
+    #[test]
+    fn what_was_half_made_is_joined_by_nobody_and_frees_its_name_or_holds_it() {
+        let names = Names::default();
+        let id = "a".to_owned();
+        let leaving = names.adopt_half(&1, 7, &id);
+        let again = || names.claim(&1, 7, &"b".to_owned());
+        assert!(matches!(again(), Claim::Busy { leaves: true, .. }));
+        drop(leaving.fail_holding(EngineError::NoSuchPod("x".into())));
+        assert!(matches!(again(), Claim::Held { same: false, .. }));
+        names.adopt_half(&1, 7, &id).done();
+        ticket(again());
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Containers {
             }
             Claim::Join(join) => join.wait().await,
             Claim::Held { id, same } => self.held_container(&name, id, same),
-            Claim::Busy { id, stage } => Err(taken(&name, &id, stage)),
+            Claim::Busy { id, stage, .. } => Err(taken(&name, &id, stage)),
         }
     }
 

@@ -23,7 +23,7 @@ use wire::plan::CgroupPlan;
 /// The kernel's OOM killer takes anything else first.
 const SHIM_OOM_SCORE_ADJ: i32 = -999;
 
-type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String), SandboxId>;
+pub(crate) type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String), SandboxId>;
 
 /// What the settings say of a pod. They are looked at once, when its request is checked: what was checked is what is done.
 struct Terms {
@@ -60,7 +60,10 @@ impl Pods {
             }
             Claim::Join(join) => join.wait().await,
             Claim::Held { id, same } => self.held_pod(&config.metadata, id, same),
-            Claim::Busy { id, stage } => Err(taken(&config.metadata, &id, stage)),
+            Claim::Busy { id, leaves: true, .. } => {
+                Err(EngineError::NameLeaving { name: told(&config.metadata), holder: holder(&id) })
+            }
+            Claim::Busy { id, stage, .. } => Err(taken(&config.metadata, &id, stage)),
         }
     }
 
@@ -374,12 +377,16 @@ impl Netns {
     }
 }
 
-fn taken(name: &PodName, holder: &str, stage: &str) -> EngineError {
-    EngineError::NameTaken {
-        name: format!("{}/{} (uid {}, attempt {})", name.namespace, name.name, name.uid, name.attempt),
-        holder: format!("pod sandbox {holder}"),
-        stage: stage.to_owned(),
-    }
+fn taken(name: &PodName, id: &str, stage: &str) -> EngineError {
+    EngineError::NameTaken { name: told(name), holder: holder(id), stage: stage.to_owned() }
+}
+
+fn told(name: &PodName) -> String {
+    format!("{}/{} (uid {}, attempt {})", name.namespace, name.name, name.uid, name.attempt)
+}
+
+fn holder(id: &str) -> String {
+    format!("pod sandbox {id}")
 }
 
 /// `cni-` and a UUID, as other tools expect the namespaces of pods to be named.

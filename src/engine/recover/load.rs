@@ -6,27 +6,37 @@ use crate::Recovery;
 use crate::error::{EngineError, chain};
 use crate::in_memory::{Container, Pod};
 use crate::mirror::{Key, Records};
+use crate::pod::run::PodTicket;
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
 use crate::room::REMOVED;
-use model::{ContainerId, SandboxId};
+use model::{ContainerId, SandboxId, SandboxState};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 /// What was found.
 pub(super) struct Loaded {
-    /// The pods, registered with their containers.
+    /// The pods that were made, registered with their containers.
     pub(super) pods: Vec<Arc<Pod>>,
+    /// Those that the former daemon was still making.
+    pub(super) half_pods: Vec<HalfPod>,
     /// By pod, the containers that were under construction: a spec, and no record.
     pub(super) half_made: HashMap<SandboxId, Vec<ContainerId>>,
     /// Every record could be read, so that what has none belongs to nobody.
     pub(super) whole: bool,
 }
 
+/// A pod that the former daemon was still making, and its name until it is taken down.
+pub(super) struct HalfPod {
+    pub(super) pod: Arc<Pod>,
+    pub(super) name: PodTicket,
+}
+
 impl Recovery {
     /// Registers every pod and container on record.
     pub(super) fn load(&self, durable: &Records) -> Result<Loaded, EngineError> {
-        let mut loaded = Loaded { pods: Vec::new(), half_made: HashMap::new(), whole: true };
+        let mut loaded =
+            Loaded { pods: Vec::new(), half_pods: Vec::new(), half_made: HashMap::new(), whole: true };
         for name in names(&self.core.paths.pods())? {
             let files = PodFiles::new(&self.core.paths, &name);
             if name.starts_with(REMOVED) {
@@ -71,9 +81,15 @@ impl Recovery {
             // Nobody else has touched the pod yet.
             let _ = pod.level.set(self.core.labels.reserve(&record.selinux_level));
         }
-        self.pods.names.adopt(record.config.metadata.clone(), (record.config, record.handler), &pod.id);
+        let (name, holds) = (record.config.metadata.clone(), (record.config, record.handler));
+        if pod.state() == SandboxState::Creating {
+            let name = self.pods.names.adopt_half(&name, holds, &pod.id);
+            loaded.half_pods.push(HalfPod { pod: pod.clone(), name });
+        } else {
+            self.pods.names.adopt(name, holds, &pod.id);
+            loaded.pods.push(pod.clone());
+        }
         self.core.registry.add_pod(pod.clone());
-        loaded.pods.push(pod.clone());
         let found = match names(&files.containers()) {
             Ok(found) => found,
             Err(_) if !files.containers().exists() => return Ok(()),

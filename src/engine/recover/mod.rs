@@ -6,11 +6,10 @@ mod load;
 mod restore;
 
 use crate::error::{EngineError, chain};
-use crate::in_memory::Pod;
 use crate::mirror::{Key, Records};
 use crate::record::{self, PodRanges};
 use crate::{Containers, Core, Pods};
-use model::SandboxState;
+use load::HalfPod;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,10 +36,8 @@ impl Recovery {
         failpoint::pass!("engine.recover.restored");
         let loaded = self.load(&durable)?;
         failpoint::pass!("engine.recover.loaded");
-        let count = loaded.pods.len();
-        let (half_made, made): (Vec<_>, Vec<_>) =
-            loaded.pods.into_iter().partition(|pod| pod.state() == SandboxState::Creating);
-        let adoptions = made.into_iter().map(|pod| {
+        let count = loaded.pods.len() + loaded.half_pods.len();
+        let adoptions = loaded.pods.into_iter().map(|pod| {
             let half_made = loaded.half_made.get(&pod.id).cloned().unwrap_or_default();
             self.adopt(pod, half_made)
         });
@@ -52,7 +49,7 @@ impl Recovery {
         let _ = self.core.recovered.set((count, begin.elapsed()));
         tracing::info!(pods = count, milliseconds = begin.elapsed().as_millis(), "took over what was there");
         let this = self.clone();
-        tokio::spawn(async move { this.tidy(half_made, loaded.whole).await });
+        tokio::spawn(async move { this.tidy(loaded.half_pods, loaded.whole).await });
         Ok(())
     }
 
@@ -67,13 +64,9 @@ impl Recovery {
     }
 
     /// Takes down half-made pods and frees what belongs to no pod.
-    async fn tidy(self: Arc<Self>, half_made: Vec<Arc<Pod>>, whole: bool) {
-        for pod in half_made {
-            if let Err(error) = Box::pin(self.undo(&pod)).await {
-                tracing::error!(pod_id = %pod.id, error = chain(&error), "a half-made pod is not taken down: \
-                    it is listed as not ready until it is removed");
-            }
-        }
+    async fn tidy(self: Arc<Self>, half_made: Vec<HalfPod>, whole: bool) {
+        // One whose network hangs keeps no other from its name.
+        futures::future::join_all(half_made.into_iter().map(|half| self.take_down(half))).await;
         failpoint::pass!("engine.recover.undone");
         if let Err(error) = self.core.tree.release_default_parent().await {
             tracing::warn!(error = chain(&error), "the parent of pods without one is not freed");
@@ -103,6 +96,17 @@ impl Recovery {
             tracing::warn!(error = chain(&error), "attachments of lost pods may be left");
         }
         failpoint::pass!("engine.recover.tidied");
+    }
+
+    async fn take_down(self: &Arc<Self>, HalfPod { pod, name }: HalfPod) {
+        match Box::pin(self.undo(&pod)).await {
+            Ok(()) => name.done(),
+            Err(error) => {
+                let error = name.fail_holding(error);
+                tracing::error!(pod_id = %pod.id, error = chain(&error), "a half-made pod is not taken down: \
+                    it is listed as not ready until it is removed");
+            }
+        }
     }
 
     /// Has the packet rules of pods kept, for those that are there at each time.

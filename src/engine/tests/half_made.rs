@@ -2,7 +2,7 @@
 
 use super::{World, container, directories, networked};
 use crate::supervisor::fake::{Act, Gate, Verb};
-use model::SandboxState;
+use model::{ErrorKind, SandboxState};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -107,6 +107,22 @@ fn a_supervisor_that_is_out_of_reach_is_killed_with_what_it_supervised() {
     world.node.on(Verb::Connect, Act::Refuse(ErrorCode::Io, 5));
     world.start();
     world.nothing_left();
+}
+
+#[test]
+fn a_pod_that_is_asked_for_while_a_half_of_it_goes_is_asked_for_too_early() {
+    let mut world = World::new();
+    half_made_pod(&mut world);
+    let (gate, connected) = (Gate::new(), world.node.count(Verb::Connect));
+    world.node.on(Verb::Connect, Act::Wait(gate.clone()));
+    world.start();
+    world.until("it is connected to", || world.node.count(Verb::Connect) > connected);
+    let again = || world.on(world.engine().pods().run_pod(networked("web"), String::new()));
+    let early = again().unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Unavailable, "{early}");
+    assert!(early.to_string().contains("half made and is being taken down"), "{early}");
+    gate.open();
+    world.until("the name is free", || again().is_ok());
 }
 
 #[test]
