@@ -211,8 +211,12 @@ fn refuse_live(path: &Path) -> Result<(), SocketError> {
     Err(SocketError::Live { path: path.to_owned(), holder })
 }
 
+/// A directory beside the socket's place that nobody else can look into. It always has the same name, so that a daemon which
+/// dies meanwhile leaves it to the next one, who removes it.
 fn private_directory(path: &Path) -> io::Result<PathBuf> {
-    let private = path.with_file_name(format!(".corten-{}", std::process::id()));
+    let mut name = std::ffi::OsString::from(".corten-");
+    name.push(path.file_name().unwrap_or_default());
+    let private = path.with_file_name(name);
     sys::tree::remove(&private).map_err(std::io::Error::from)?;
     std::os::unix::fs::DirBuilderExt::mode(&mut fs::DirBuilder::new(), 0o700).create(&private)?;
     Ok(private)
@@ -270,6 +274,17 @@ mod tests {
         let socket = Socket::open(&path).unwrap();
         let error = Socket::open(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(socket);
+    }
+
+    #[tokio::test]
+    async fn what_a_daemon_left_that_died_while_it_made_its_socket_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("corten.sock");
+        let private = private_directory(&path).unwrap();
+        drop(net::UnixListener::bind(private.join("s")).unwrap());
+        let socket = Socket::open(&path).unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "only the socket is left");
         drop(socket);
     }
 
