@@ -17,7 +17,7 @@ use e2e::world::BUSYBOX;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tonic::Code;
+use tonic::{Code, Status};
 
 /// What makes each of them fail: a pod whose network cannot be released stays.
 const RUN: &[Part] = &[Part::Network, Part::Disk];
@@ -77,10 +77,15 @@ pub(crate) async fn live(node: &Node, lane: u64, number: u64, life: &Life) -> Re
     Ok(())
 }
 
-/// The pod, unless its name is held by a half of it, which a daemon that has died has left.
+/// The pod, unless its name is held by a half of it, which a daemon that has died has left, and which goes or stays.
 fn made(outcome: Result<String, Error>) -> Result<Option<String>, Error> {
+    let is_half = |status: &Status| match status.code() {
+        Code::AlreadyExists => true,
+        Code::Unavailable => status.message().contains("half made and is being taken down"),
+        _ => false,
+    };
     match outcome {
-        Err(Error::Rpc { status, .. }) if status.code() == Code::AlreadyExists => Ok(None),
+        Err(Error::Rpc { status, .. }) if is_half(&status) => Ok(None),
         other => other.map(Some),
     }
 }

@@ -12,6 +12,11 @@ const LITTLE: f64 = 40.0;
 /// What is too short tells nothing of slopes.
 const LONG: Duration = Duration::from_secs(600);
 
+/// So much slower commands may be while something is wrong with the node (I6), and how many there must be of either kind:
+/// of fewer the slowest hundredth is one or two.
+const SLOWER: f64 = 2.0;
+const MANY: usize = 1000;
+
 /// Mean figures of the first and the last third.
 fn thirds(seen: &Seen) -> Vec<(&'static str, f64, f64)> {
     let samples = lock(&seen.samples);
@@ -35,6 +40,28 @@ fn percentile(mut times: Vec<Duration>) -> Duration {
     times.get(times.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default()
 }
 
+/// How long commands took while something was wrong with the node, or nothing.
+fn commands(seen: &Seen, bad: bool) -> Vec<Duration> {
+    let commands = lock(&seen.commands);
+    commands.iter().filter(|(_, was_bad)| *was_bad == bad).map(|(time, _)| *time).collect()
+}
+
+/// Whether a pod that nobody touches was as fast as ever while something was wrong (I6), where there is enough to tell.
+pub(crate) fn others_are_as_fast(node: &Node, seen: &Seen) -> Result<(), Error> {
+    let [well, wrong] = [false, true].map(|bad| commands(seen, bad));
+    if well.len().min(wrong.len()) < MANY {
+        return Ok(());
+    }
+    let [well, wrong] = [well, wrong].map(percentile);
+    let outcome = if wrong.as_secs_f64() <= well.as_secs_f64() * SLOWER {
+        Ok(())
+    } else {
+        let seen = format!("{wrong:?} while something was wrong, {well:?} while nothing was");
+        Err(Error::Unexpected { what: "the slowest hundredth of commands elsewhere (I6)", seen })
+    };
+    node.holds("I6", outcome)
+}
+
 /// The table.
 pub(crate) fn table(node: &Node, seen: &Seen, took: Duration, rest: &[String]) -> String {
     let mut text = format!("seed {}; {:.0} s\n", node.seed, took.as_secs_f64());
@@ -53,15 +80,11 @@ pub(crate) fn table(node: &Node, seen: &Seen, took: Duration, rest: &[String]) -
     for line in rest {
         let _ = writeln!(text, "{line}");
     }
-    let times = |bad: bool| {
-        let commands = lock(&seen.commands);
-        commands.iter().filter(|(_, was_bad)| *was_bad == bad).map(|(time, _)| *time).collect::<Vec<_>>()
-    };
+    let [well, wrong] = [false, true].map(|bad| percentile(commands(seen, bad)));
     let _ = writeln!(
         text,
-        "a command in a pod that nobody touches, 99th percentile: {:?} while all is well, {:?} while something is wrong",
-        percentile(times(false)),
-        percentile(times(true))
+        "a command in a pod that nobody touches, 99th percentile: {well:?} while all is well, {wrong:?} while something is \
+         wrong",
     );
     let _ = writeln!(text, "{:<24} {:>12} {:>12}", "mean of", "first third", "last third");
     // A daemon that never lives for long has no figures.

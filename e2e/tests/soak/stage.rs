@@ -38,9 +38,13 @@ pub(crate) struct Run {
     pub(crate) kills: u64,
 }
 
+/// What decides where nobody says how long it is to be: there a run has to be one that was seen before.
+const USUAL: u64 = 1128;
+
 fn seed() -> u64 {
+    let is_usual = ["CORTEN_SOAK_MINUTES", "CORTEN_SOAK_KILLS"].map(crate::setting::<f64>) == [None, None];
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
-    crate::setting("CORTEN_SOAK_SEED").unwrap_or_else(now)
+    crate::setting("CORTEN_SOAK_SEED").unwrap_or_else(|| if is_usual { USUAL } else { now() })
 }
 
 /// Plays it.
@@ -56,7 +60,10 @@ pub(crate) fn play(run: &Run) {
     let begin = Instant::now();
     let outcome = through(run, &mut world, &node, &seen, &baseline);
     let (rest, outcome) = match outcome {
-        Ok(rest) => (rest, report::slopes_are_flat(&seen, begin.elapsed())),
+        Ok(rest) => {
+            let judged = report::slopes_are_flat(&seen, begin.elapsed());
+            (rest, judged.and_then(|()| report::others_are_as_fast(&node, &seen)))
+        }
         Err(error) => (Vec::new(), Err(error)),
     };
     let table = report::table(&node, &seen, begin.elapsed(), &rest);
