@@ -92,4 +92,22 @@ if [ -s "$skips" ]; then
 else
     echo "test: skipped none"
 fi
+# What is read of a long run is its end.
+if [ -e "$report" ] && grep -q "<failure " "$report"; then
+    echo "test: failed, with the first lines of why:"
+    awk '
+        /<testcase / {
+            match($0, / name="[^"]*"/); name = substr($0, RSTART + 7, RLENGTH - 8)
+            match($0, / classname="[^"]*"/); class = substr($0, RSTART + 12, RLENGTH - 13)
+        }
+        /<failure / { is_in = 1; lines = 0; print "  " class " " name; sub(/.*<failure [^>]*>/, "") }
+        is_in {
+            is_last = sub(/<\/failure>.*/, "")
+            if (/^stack backtrace:/) lines = 12
+            gsub(/&lt;/, "<"); gsub(/&gt;/, ">"); gsub(/&quot;/, "\""); gsub(/&apos;/, "\047"); gsub(/&amp;/, "\\&")
+            if ($0 != "" && lines++ < 12) print "      " substr($0, 1, 400)
+            if (is_last) is_in = 0
+        }
+    ' "$report"
+fi
 exit "$status"
