@@ -13,6 +13,7 @@ mod pull;
 mod report;
 mod stats;
 mod subject;
+mod survive;
 
 use clap::{Parser, Subcommand};
 use e2e::error::{Chain, Context};
@@ -75,6 +76,21 @@ enum Part {
         #[arg(long, default_value_t = 8)]
         workers: usize,
     },
+    /// Measure what kill -9 of the daemon costs while many pods run, and commands in a hundred of them
+    Survive {
+        /// Numbers of pods, one after the other
+        #[arg(long, value_delimiter = ',', default_values_t = [500, 1000])]
+        pods: Vec<usize>,
+        /// Requests in flight while they start and end
+        #[arg(long, default_value_t = 8)]
+        workers: usize,
+        /// containerd with runc in the place of Corten
+        #[arg(long)]
+        peer: bool,
+        /// Leave the commands out
+        #[arg(long)]
+        kills_only: bool,
+    },
     /// Measure what plugins of the Node Resource Interface add to the start of a pod, beside containerd
     Nri {
         /// Pods of each runtime with each plugin
@@ -108,6 +124,11 @@ fn main() -> ExitCode {
         Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
         Some(Part::Idle) => idle::measure(LIMIT),
         Some(Part::Stats { pods, workers }) => stats::measure(*pods, *workers, LIMIT),
+        Some(Part::Survive { pods, workers, peer, kills_only }) => {
+            let kind = if *peer { Kind::Containerd } else { Kind::Corten };
+            let plan = survive::Plan { kind, pods: pods.clone(), workers: *workers, commands: !kills_only };
+            survive::measure(&plan, LIMIT)
+        }
         Some(Part::Nri { rounds }) => nri::measure(*rounds, LIMIT),
         Some(Part::Cluster { pods, rounds }) => load::measure(pods, *rounds, CLUSTER_LIMIT),
         Some(Part::Floor { root, parent }) => floor::serve(root, parent),

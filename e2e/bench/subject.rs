@@ -79,7 +79,11 @@ impl Subject {
         Ok(subject)
     }
 
-    fn config(&self, name: &str) -> Result<PodSandboxConfig, Error> {
+    /// What a pod of this name is asked for as; its directory of logs is there.
+    ///
+    /// # Errors
+    /// When that cannot be made.
+    pub(crate) fn config(&self, name: &str) -> Result<PodSandboxConfig, Error> {
         let name =
             format!("{}-{name}", self.daemon.place().root.file_name().unwrap_or_default().to_string_lossy());
         let config = pods::pod(&name, &self.logs, &self.parent);
@@ -211,7 +215,11 @@ async fn start(cri: Cri, config: PodSandboxConfig) -> Result<String, Error> {
     Ok(pod)
 }
 
-async fn each<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
+/// Carries out so many at a time.
+///
+/// # Errors
+/// The first of theirs.
+pub(crate) async fn each<T: Send + 'static, F: Future<Output = Result<T, Error>> + Send + 'static>(
     workers: usize,
     items: impl Iterator<Item = F>,
 ) -> Result<Vec<T>, Error> {
