@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How far the time of an end may be off on an idle machine (I2).
-const EXACT: Duration = Duration::from_millis(100);
+pub(crate) const EXACT: Duration = Duration::from_millis(100);
 
 /// Ids that were told and not asked to be removed (I1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod collector;
 pub mod command;
 pub mod crictl;
+pub mod death;
 pub mod error;
 pub mod evidence;
 pub mod ginkgo;

@@ -2,8 +2,9 @@
 
 use crate::node::{AGAIN, Node, PATIENCE};
 use crate::plan::Role;
+use e2e::death::Death;
 use e2e::error::{Context, Error};
-use e2e::invariants::{ended_at, ended_with, numbered};
+use e2e::invariants::{ended_with, numbered};
 use e2e::logs;
 use e2e::pods::{secured, shell};
 use e2e::proto::{
@@ -15,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// The port of the first container of a pod that listens.
 const PORT: u16 = 8000;
@@ -26,7 +27,7 @@ const SOON: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// Somebody has killed it.
-    Killed(SystemTime),
+    Killed(Death),
     /// It was asked to end.
     Stopped,
     /// Its supervisor was killed.
@@ -191,9 +192,7 @@ impl One {
     /// Kills its first process, as anybody on the node can.
     pub(crate) async fn kill(&mut self, node: &Node) -> Result<(), Error> {
         let pid = self.pid(node).await?;
-        kill(Pid::from_raw(pid), Signal::SIGKILL)
-            .map_err(|source| Error::System { operation: "kill", source })?;
-        self.end = Some(End::Killed(SystemTime::now()));
+        self.end = Some(End::Killed(Death::cause(pid).await?));
         node.count("first processes killed");
         Ok(())
     }
@@ -247,8 +246,8 @@ impl One {
             (Role::Idles | Role::Echoes, _) => 137,
         };
         node.holds("I2", ended_with(status.exit_code, wanted))?;
-        if let Some(End::Killed(at)) = self.end {
-            node.holds("I2", ended_at(status.finished_at, at, &node.stall))?;
+        if let Some(End::Killed(death)) = self.end {
+            node.holds("I2", death.is_told_as(status.finished_at, &node.stall))?;
         }
         self.check_log(node)
     }
