@@ -325,6 +325,20 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> SysResult<()> {
     check("set resource limit", resource.to_string().as_bytes(), result)
 }
 
+/// The soft limit of open files of another process; `None` without a limit.
+///
+/// # Errors
+/// `ESRCH` when there is none, `EPERM` without `CAP_SYS_RESOURCE` for one of another user.
+pub fn files_limit(pid: i32) -> SysResult<Option<u64>> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let none: *const libc::rlimit = std::ptr::null();
+    // SAFETY: `limit` is writable, and no new limit is given.
+    let result =
+        unsafe { libc::syscall(libc::SYS_prlimit64, pid, libc::RLIMIT_NOFILE, none, &raw mut limit) };
+    check("ask for the resource limit of", pid.to_string().as_bytes(), result)?;
+    Ok((limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -1,7 +1,9 @@
 //! Messages that are written as they are told, without one of the interface's in between: lists of usage have thousands of
 //! them, asked for every few seconds. A test holds the bytes to those of the messages.
 
-use prost::encoding::{WireType, btree_map, double, encode_key, encode_varint, int32, int64, string, uint64};
+use prost::encoding::{
+    WireType, btree_map, double, encode_key, encode_varint, encoded_len_varint, int32, int64, string, uint64,
+};
 use std::collections::BTreeMap;
 
 /// What one message of a stream carries at most, in encoded bytes: gRPC's customary limit is 4 MiB.
@@ -31,9 +33,14 @@ impl Wire {
 
     /// Writes a length where there was room for a byte.
     fn make_room(&mut self, place: usize, length: usize) {
-        let mut long = Vec::with_capacity(LENGTH);
-        encode_varint(length as u64, &mut long);
-        self.0.splice(place..=place, long);
+        let (mut long, size) = ([0; LENGTH], encoded_len_varint(length as u64));
+        encode_varint(length as u64, &mut long.as_mut_slice());
+        let (filled, behind) = (place + 1, self.0.len());
+        self.0.resize(behind + size - 1, 0);
+        self.0.copy_within(filled..behind, place + size);
+        for (byte, of_length) in self.0.iter_mut().skip(place).zip(long.iter().take(size)) {
+            *byte = *of_length;
+        }
     }
 
     /// A number that is a message of its own.
@@ -140,5 +147,25 @@ impl Items {
             }
         }
         messages
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_of_any_size_stands_before_what_it_counts() {
+        for size in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let (mut wire, inside) = (Wire::default(), vec![5u8; size]);
+            wire.uint64(1, 9);
+            wire.message(7, |to| to.encoded(&inside));
+            wire.uint64(2, 9);
+            let mut expected = Vec::new();
+            uint64::encode(1, &9, &mut expected);
+            prost::encoding::bytes::encode(7, &inside, &mut expected);
+            uint64::encode(2, &9, &mut expected);
+            assert!(wire.into_bytes() == expected, "{size}");
+        }
     }
 }

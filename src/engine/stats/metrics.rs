@@ -149,7 +149,8 @@ impl Stats {
         filesystem: &Filesystem,
     ) -> Result<ContainerFigures, EngineError> {
         let account = self.account_of(container);
-        let view = self.limits.shown(container);
+        let mut view = container.view();
+        view.resources = container.sampler.limits(|| self.limits.shown(container).resources);
         let mut processes = container.sampler.look_at(&account);
         processes.files_limit = view.pid.and_then(Processes::files_limit);
         let threads = processes.threads;

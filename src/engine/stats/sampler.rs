@@ -8,6 +8,7 @@ use crate::error::EngineError;
 use crate::in_memory::Pod;
 use crate::registry::Registry;
 use crate::supervisor::{Accounts, Counters};
+use model::Resources;
 use oci::cgroup::{CgroupPath, Detail, Host, Reading, Since, Stats};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -105,6 +106,8 @@ struct Last {
     detail: Option<Box<Detail>>,
     /// Once they are looked at.
     looked_at: Option<Processes>,
+    /// Once they are asked for.
+    limits: Option<Box<Resources>>,
 }
 
 impl Sampler {
@@ -163,15 +166,26 @@ impl Sampler {
     /// More of what the cgroup uses. What changes only where something runs is as of the last reading; its devices are
     /// asked now: what was written before counts when it reaches them.
     pub(crate) fn detail(&self, account: &Account<'_>) -> Result<Detail, EngineError> {
-        let (mut state, keeper, path) = (lock(&self.0), account.keeper(), account.path());
-        let Some(last) = &mut state.last else { return Ok(keeper.detail(&path)?) };
+        let mut state = lock(&self.0);
+        let (State { meter, last, .. }, keeper) = (&mut *state, account.keeper());
+        let Some(last) = last else { return Ok(keeper.detail(&account.path())?) };
         if let Some(known) = &last.detail {
-            return Ok(Detail { devices: keeper.devices(&path)?, ..Detail::clone(known) });
+            let kept = meter.as_ref().map(|kept| kept.0.devices(account.host)).transpose()?.flatten();
+            let devices = kept.map_or_else(|| keeper.devices(&account.path()), Ok)?;
+            return Ok(Detail { devices, ..Detail::clone(known) });
         }
-        let mut read = keeper.detail(&path)?;
+        let mut read = keeper.detail(&account.path())?;
         let devices = std::mem::take(&mut read.devices);
         last.detail = Some(Box::new(read.clone()));
         Ok(Detail { devices, ..read })
+    }
+
+    /// The limits that are in force, as they were when everything was read last, or as `read` finds them.
+    pub(crate) fn limits(&self, read: impl FnOnce() -> Resources) -> Resources {
+        let mut state = lock(&self.0);
+        let Some(last) = &mut state.last else { return read() };
+        let known = last.limits.get_or_insert_with(|| Box::new(read()));
+        Resources::clone(known)
     }
 
     /// What the processes hold: where nothing has run since the last reading, what was seen by then.
@@ -229,6 +243,7 @@ impl State {
                     processes: None,
                     detail: None,
                     looked_at: None,
+                    limits: None,
                 }));
             }
         }

@@ -11,6 +11,10 @@ pub(crate) trait Counters: Send + Sync {
     fn read(&self, since: Since<'_>) -> OciResult<Option<Reading>>;
     /// How many processes there are.
     fn processes(&self) -> u64;
+    /// Input and output by device, where the host's cgroups are what counts; `None`: the accounts are to be asked.
+    fn devices(&self, _host: &Host) -> OciResult<Option<Vec<DeviceIo>>> {
+        Ok(None)
+    }
 }
 
 /// Of a pod as a whole and of its containers, by the names of their cgroups. All of this blocks.
@@ -40,6 +44,10 @@ impl Counters for Meter {
 
     fn processes(&self) -> u64 {
         Self::processes(self)
+    }
+
+    fn devices(&self, host: &Host) -> OciResult<Option<Vec<DeviceIo>>> {
+        Self::devices(self, host).map(Some)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The counters that only the metrics show, read when they are scraped.
 
+use super::device_io::{DeviceIo, Devices};
 use super::files::Hierarchy;
 use super::stats::{field, fields, number};
 use super::{CgroupPath, Host};
 use crate::error::OciResult;
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// More of what a cgroup uses; `None` and empty where the host counts nothing.
@@ -70,24 +70,6 @@ pub struct HugePages {
     pub limit_hits: u64,
 }
 
-/// Input and output on one block device.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DeviceIo {
-    /// Device numbers.
-    pub major: u32,
-    /// Device numbers.
-    pub minor: u32,
-    /// The counters of `io.stat` by name, such as `rbytes`.
-    pub counters: Vec<(String, u64)>,
-}
-
-impl DeviceIo {
-    /// One counter; `None` when the kernel does not have it.
-    pub fn counter(&self, name: &str) -> Option<u64> {
-        self.counters.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
-    }
-}
-
 impl Host {
     /// Reads the detailed counters of a cgroup.
     ///
@@ -95,33 +77,9 @@ impl Host {
     /// [`crate::OciError::Io`]; an absent cgroup counts nothing.
     pub fn detail(&self, path: &CgroupPath) -> OciResult<Detail> {
         match self.unified() {
-            Some(v2) => detail_v2(v2, path.relative()),
+            Some(v2) => detail_v2(self, v2, path.relative()),
             None => self.detail_v1(path.relative()),
         }
-    }
-
-    /// Its input and output alone, by device.
-    ///
-    /// # Errors
-    /// [`crate::OciError::Io`]; an absent cgroup counts nothing.
-    pub fn devices(&self, path: &CgroupPath) -> OciResult<Vec<DeviceIo>> {
-        match self.unified() {
-            Some(v2) => devices_v2(v2, path.relative()),
-            None => self.devices_v1(path.relative()),
-        }
-    }
-
-    fn devices_v1(&self, path: &str) -> OciResult<Vec<DeviceIo>> {
-        let Some(blkio) = self.v1_of("blkio") else { return Ok(Vec::new()) };
-        // Older kernels count no cgroups below; the one of a container has none that matter.
-        let io = |name: &str| -> OciResult<String> {
-            let recursive = blkio.read(path, &format!("{name}_recursive"))?;
-            Ok(match recursive {
-                Some(text) => text,
-                None => blkio.read(path, name)?.unwrap_or_default(),
-            })
-        };
-        Ok(devices_v1(&io("blkio.throttle.io_service_bytes")?, &io("blkio.throttle.io_serviced")?))
     }
 
     pub(super) fn detail_v1(&self, path: &str) -> OciResult<Detail> {
@@ -166,12 +124,12 @@ impl Host {
             oom_kills: field(&read("memory", "memory.oom_control")?.unwrap_or_default(), "oom_kill"),
             pids_max: read("pids", "pids.max")?.and_then(|text| text.trim().parse().ok()),
             huge_pages,
-            devices: self.devices_v1(path)?,
+            devices: Devices::open(self, path)?.read()?,
         })
     }
 }
 
-fn detail_v2(v2: &Hierarchy, path: &str) -> OciResult<Detail> {
+fn detail_v2(host: &Host, v2: &Hierarchy, path: &str) -> OciResult<Detail> {
     let read = |file: &str| v2.read(path, file).map(Option::unwrap_or_default);
     let (cpu, stat, events) = (read("cpu.stat")?, read("memory.stat")?, read("memory.events")?);
     let ns = |name: &str| field(&cpu, name).saturating_mul(1000);
@@ -202,48 +160,8 @@ fn detail_v2(v2: &Hierarchy, path: &str) -> OciResult<Detail> {
         oom_kills: field(&events, "oom_kill"),
         pids_max: read("pids.max")?.trim().parse().ok(),
         huge_pages,
-        devices: devices_v2(v2, path)?,
+        devices: Devices::open(host, path)?.read()?,
     })
-}
-
-fn devices_v2(v2: &Hierarchy, path: &str) -> OciResult<Vec<DeviceIo>> {
-    let stat = v2.read(path, "io.stat")?.unwrap_or_default();
-    Ok(stat.lines().filter_map(device).collect())
-}
-
-/// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`; with the cost model more of them, by dotted names.
-fn device(line: &str) -> Option<DeviceIo> {
-    let mut words = line.split(' ');
-    let (major, minor) = words.next()?.split_once(':')?;
-    let counters = words.filter_map(|word| {
-        let (name, value) = word.split_once('=')?;
-        Some((name.to_owned(), value.parse().ok()?))
-    });
-    Some(DeviceIo { major: major.parse().ok()?, minor: minor.parse().ok()?, counters: counters.collect() })
-}
-
-/// v1's lines `8:0 Read 1`, of bytes and of operations, under v2's names.
-fn devices_v1(bytes: &str, operations: &str) -> Vec<DeviceIo> {
-    let mut devices: BTreeMap<(u32, u32), Vec<(String, u64)>> = BTreeMap::new();
-    for (text, unit) in [(bytes, "bytes"), (operations, "ios")] {
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            let (Some(device), Some(what), Some(count)) = (words.next(), words.next(), words.next()) else {
-                continue;
-            };
-            let Some((major, minor)) = device.split_once(':') else { continue };
-            let letter = match what {
-                "Read" => 'r',
-                "Write" => 'w',
-                "Discard" => 'd',
-                _ => continue,
-            };
-            if let (Ok(major), Ok(minor), Ok(count)) = (major.parse(), minor.parse(), count.parse()) {
-                devices.entry((major, minor)).or_default().push((format!("{letter}{unit}"), count));
-            }
-        }
-    }
-    devices.into_iter().map(|((major, minor), counters)| DeviceIo { major, minor, counters }).collect()
 }
 
 /// The huge pages that this machine has, as cgroup files name them.
@@ -274,30 +192,6 @@ fn page_size(kib: u64) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_device_has_the_counters_of_its_line() {
-        let found = device("253:16 rbytes=10 wbytes=20 rios=3 wios=4 dbytes=0 dios=0 cost.usage=7").unwrap();
-        assert_eq!((found.major, found.minor), (253, 16));
-        assert_eq!((found.counter("rbytes"), found.counter("cost.usage")), (Some(10), Some(7)));
-        assert_eq!(found.counter("cost.wait"), None);
-        assert_eq!(device("8:0").unwrap().counters, []);
-        assert_eq!(device(""), None);
-    }
-
-    #[test]
-    fn v1_tells_the_same_in_two_files() {
-        let bytes = "8:0 Read 4096\n8:0 Write 100\n8:0 Sync 4196\n8:0 Async 0\n8:0 Discard 7\n8:0 Total 4203\n\
-            253:1 Read 1\nTotal 4204\n";
-        let operations = "8:0 Read 2\n8:0 Write 1\n8:0 Total 3\nTotal 3\n";
-        let found = devices_v1(bytes, operations);
-        assert_eq!(found.iter().map(|io| (io.major, io.minor)).collect::<Vec<_>>(), [(8, 0), (253, 1)]);
-        let counters =
-            ["rbytes", "wbytes", "dbytes", "rios", "wios", "dios"].map(|name| found[0].counter(name));
-        assert_eq!(counters, [Some(4096), Some(100), Some(7), Some(2), Some(1), None]);
-        assert_eq!((found[1].counter("rbytes"), found[1].counter("rios")), (Some(1), None));
-        assert_eq!(devices_v1("Total 0\n", ""), []);
-    }
 
     #[test]
     fn page_sizes_are_named_as_cgroups_name_them() {

@@ -4,6 +4,7 @@
 //! Where neither the CPU time, to the nanosecond (v2: microsecond), nor the memory has changed, nothing has run, and
 //! what only changes where something runs is what it was.
 
+use super::device_io::{DeviceIo, Devices};
 use super::members::Members;
 use super::stats::{Stats, number, of_v1, of_v2, pressures, used_cpu};
 use super::{CgroupPath, Host};
@@ -47,7 +48,7 @@ const BUFFER: usize = 16 << 10;
 /// More than those hold that tell whether anything ran, or pressures.
 const SMALL: usize = 2 << 10;
 
-/// A cgroup's counters, open. Holds up to twelve descriptors.
+/// A cgroup's counters, open. Holds up to fourteen descriptors.
 #[derive(Debug)]
 pub struct Meter {
     unified: bool,
@@ -57,6 +58,8 @@ pub struct Meter {
     dir: Option<PathBuf>,
     /// Opened when they are counted first.
     members: OnceLock<Option<Members>>,
+    /// Opened when they are asked for first.
+    devices: OnceLock<Devices>,
     path: CgroupPath,
 }
 
@@ -118,13 +121,27 @@ impl Meter {
             }
         };
         let dir = host.listing().map(|hierarchy| hierarchy.path(relative));
-        let members = OnceLock::new();
-        Ok(Self { unified: host.is_unified(), files, dir, members, path: path.clone() })
+        let (members, devices) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { unified: host.is_unified(), files, dir, members, devices, path: path.clone() })
     }
 
     /// How many descriptors it holds at most.
     pub fn descriptors(&self) -> usize {
-        self.files.iter().flatten().count() + Members::DESCRIPTORS
+        self.files.iter().flatten().count() + Members::DESCRIPTORS + Devices::DESCRIPTORS
+    }
+
+    /// Its input and output by device, on the host on which it was opened; nothing once the cgroup is gone.
+    ///
+    /// # Errors
+    /// [`OciError::Io`].
+    pub fn devices(&self, host: &Host) -> OciResult<Vec<DeviceIo>> {
+        match self.devices.get() {
+            Some(opened) => opened.read(),
+            None => {
+                let opened = Devices::open(host, self.path.relative())?;
+                self.devices.get_or_init(|| opened).read()
+            }
+        }
     }
 
     /// How many processes the cgroup and those below it have; none once it is gone.

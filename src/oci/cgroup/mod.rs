@@ -7,6 +7,7 @@
 mod block_io;
 mod counted;
 mod detail;
+mod device_io;
 mod device_program;
 mod devices;
 mod files;
@@ -30,7 +31,8 @@ mod v2;
 
 pub use block_io::BlockIo;
 pub use counted::Counted;
-pub use detail::{Detail, DeviceIo, HugePages, Throttling};
+pub use detail::{Detail, HugePages, Throttling};
+pub use device_io::DeviceIo;
 pub use files::is_vacant;
 pub use host::{Host, Mode};
 pub use meter::{Meter, Reading, Since};
