@@ -44,6 +44,7 @@ impl Strangers {
             .max_blocking_threads(THREADS)
             .thread_stack_size(STACK)
             .thread_name("strangers")
+            .on_thread_start(|| drop(sys::schedule::take_short_turns()))
             .build()
             .map_err(EngineError::io("start", "the threads for paths of the host"))?;
         Ok(Self { runtime: Some(runtime), places: Arc::new(Semaphore::new(THREADS)) })
