@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench order reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench bench-compare profile order reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -177,6 +177,18 @@ bench: ## Corten against containerd with runc and against the floor, in one run;
 	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
 	@target/release/bench $(BENCH_FLAGS)
 	@target/release/bench pull
+
+bench-compare: ## This tree, another revision and the floor, pods alternating; whether one is faster (BASE=HEAD, BENCH_FLAGS='--rounds 300')
+	@e2e/setup.sh bench
+	@e2e/base.sh $(or $(BASE),HEAD)
+	@e2e/build.sh --quick bench
+	@target/release/bench compare --base target/base/target/dist $(BENCH_FLAGS)
+
+profile: ## Where the time of a pod's start goes: stages, CPU time, system calls, waits of daemon, supervisor and kernel (BENCH_FLAGS='--pods 10')
+	@e2e/setup.sh bench
+	@e2e/build.sh
+	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
+	@target/release/bench profile $(BENCH_FLAGS)
 
 order: ## Find anew which functions a serving daemon calls, which the next make build lays together; after make build, as root, on x86_64
 	@e2e/setup.sh run

@@ -3,17 +3,20 @@
 //! Everything happens in namespaces of the bench's own, with all state on a tmpfs; it ends by itself within ten
 //! minutes and leaves no trace.
 
+mod compare;
 mod figures;
 mod floor;
 mod idle;
 mod kubelet;
 mod load;
 mod nri;
+mod profile;
 mod pull;
 mod report;
 mod stats;
 mod subject;
 mod survive;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use e2e::error::{Chain, Context};
@@ -64,6 +67,24 @@ enum Part {
         /// A directory for the stores, instead of a tmpfs
         #[arg(long)]
         on: Option<PathBuf>,
+    },
+    /// Measure pods of this build beside those of another one and the floor, alternating
+    Compare {
+        /// The programs of the other build, laid out as target/dist
+        #[arg(long)]
+        base: Option<PathBuf>,
+        /// Pods of each
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
+    /// Tell where the time of a pod's start goes, in the daemon, the supervisor and the kernel
+    Profile {
+        /// Numbers of pods that run meanwhile, one after the other
+        #[arg(long, value_delimiter = ',', default_values_t = [10, 500, 1000])]
+        pods: Vec<usize>,
+        /// Pods that are started and removed
+        #[arg(long, default_value_t = 50)]
+        rounds: usize,
     },
     /// Measure what the idle daemon's memory is
     Idle,
@@ -122,6 +143,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
         Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
+        Some(Part::Compare { base, rounds }) => compare::measure(base.as_deref(), *rounds, LIMIT),
+        Some(Part::Profile { pods, rounds }) => profile::measure(pods, *rounds, LIMIT),
         Some(Part::Idle) => idle::measure(LIMIT),
         Some(Part::Stats { pods, workers }) => stats::measure(*pods, *workers, LIMIT),
         Some(Part::Survive { pods, workers, peer, kills_only }) => {

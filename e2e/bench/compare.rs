@@ -1,0 +1,127 @@
+//! Two builds of Corten and the floor in one run, pods alternating: whether one build starts pods sooner than the other.
+
+use crate::Floor;
+use crate::figures::percentile;
+use crate::subject::{POD_START, STEPS, Subject};
+use e2e::error::Context;
+use e2e::interrupt::end_on_signals;
+use e2e::isolation::Isolation;
+use e2e::network::{self, Network};
+use e2e::registry::Registry;
+use e2e::runtime::{Daemon, Kind, Options};
+use e2e::{Error, image, tools};
+use std::path::Path;
+use std::time::Duration;
+
+/// So often pods are drawn again to learn how far chance alone moves a ratio.
+const DRAWS: usize = 2000;
+
+/// Measures the build in `target/dist` beside the one whose programs lie in `base`; without one, beside the floor alone.
+///
+/// # Errors
+/// When something is missing or the runtime fails.
+pub(crate) fn measure(base: Option<&Path>, rounds: usize, limit: Duration) -> Result<(), Error> {
+    let isolation = Isolation::enter()?;
+    end_on_signals(isolation.sweeper(), limit)?;
+    let registry = Registry::start(&isolation.directory("registry")?)?;
+    registry.push("busybox", "1", &image::busybox()?)?;
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .at("start", "tokio")?;
+    let mut floor = Floor::start(&isolation)?;
+    let mut subjects = Vec::new();
+    let programs = [("this build", Some(tools::dist())), ("base", base.map(Path::to_path_buf))];
+    for (number, (name, programs)) in programs.into_iter().enumerate() {
+        let Some(programs) = programs else { continue };
+        let (bridge, subnet) = (format!("ctb{number}"), format!("10.{}.0.0/16", 90 + number));
+        let options = Options {
+            kind: Kind::Corten,
+            network: Network::List(network::bridge("1.0.0", &bridge, &subnet, isolation.root())),
+            mirror: Some(registry.address()),
+            metrics: None,
+            extra: String::new(),
+            programs,
+        };
+        let daemon = Daemon::start(&isolation.directory(["a", "b"][number])?, &options)?;
+        subjects.push(tokio.block_on(Box::pin(Subject::new(name, daemon, &isolation)))?);
+    }
+    let mut floors = Vec::new();
+    for round in 0..rounds {
+        let count = subjects.len();
+        for turn in 0..count {
+            // Each goes first equally often.
+            let subject = &mut subjects[(round + turn) % count];
+            tokio.block_on(Box::pin(subject.one(&format!("round-{round}"))))?;
+        }
+        floors.push(floor.pod()?);
+    }
+    print(&subjects, &floors);
+    Ok(())
+}
+
+fn print(subjects: &[Subject], floors: &[u128]) {
+    let names: Vec<&str> = subjects.iter().map(|subject| subject.name).collect();
+    println!(
+        "\n| ms, p50 (p90) | {} | this build / base (95 of 100 draws) | |\n|---|{}---:|---|",
+        names.join(" | "),
+        "---:|".repeat(names.len())
+    );
+    for (index, step) in STEPS.iter().enumerate() {
+        let cells: Vec<String> = subjects.iter().map(|subject| cell(&subject.times[index])).collect();
+        let verdict = match subjects {
+            [this, base] => Verdict::of(&this.times[index], &base.times[index]).told(),
+            _ => "| ".to_owned(),
+        };
+        println!("| {step} | {} | {verdict} |", cells.join(" | "));
+    }
+    let ratios: Vec<String> = subjects
+        .iter()
+        .map(|subject| format!("{:.2}x", percentile(&subject.times[POD_START], 50) / percentile(floors, 50)))
+        .collect();
+    println!("| pod start / floor ({} ms) | {} | | |", cell(floors), ratios.join(" | "));
+}
+
+fn cell(times: &[u128]) -> String {
+    format!("{:.2} ({:.2})", percentile(times, 50), percentile(times, 90))
+}
+
+/// The ratio of two medians, and between what 95 of 100 draws from the same times lie (a bootstrap).
+struct Verdict {
+    ratio: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Verdict {
+    fn of(this: &[u128], base: &[u128]) -> Self {
+        // Of no quality that matters here, and the same in every run.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = |times: &[u128]| -> Vec<u128> {
+            let one = |_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                times[usize::try_from(state % times.len().max(1) as u64).unwrap_or(0)]
+            };
+            (0..times.len()).map(one).collect()
+        };
+        let mut ratios: Vec<f64> =
+            (0..DRAWS).map(|_| percentile(&draw(this), 50) / percentile(&draw(base), 50)).collect();
+        ratios.sort_by(f64::total_cmp);
+        let ratio = percentile(this, 50) / percentile(base, 50);
+        let at = |share: usize| ratios.get(DRAWS * share / 1000).copied().unwrap_or(ratio);
+        Self { ratio, low: at(25), high: at(975) }
+    }
+
+    fn told(&self) -> String {
+        let Self { ratio, low, high } = self;
+        let words = match () {
+            () if *high < 1.0 => "faster",
+            () if *low > 1.0 => "slower",
+            () => "no difference shown",
+        };
+        format!("{ratio:.3} ({low:.3} to {high:.3}) | {words}")
+    }
+}
