@@ -155,7 +155,8 @@ fn environment(invocation: &Invocation) -> Vec<(&'static str, String)> {
 }
 
 /// What an ADD printed. A result in the configuration's own version is passed on verbatim, so that fields
-/// unknown here reach the next plugin; others are converted.
+/// unknown here reach the next plugin; others are converted. What other commands print is not looked at: the specification
+/// has them print nothing, some plugins do all the same, and their exit code says whether it is done.
 fn decode(invocation: &Invocation, stdout: &[u8]) -> Result<Option<Value>> {
     if invocation.command != Command::Add {
         return Ok(None);

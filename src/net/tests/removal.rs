@@ -36,6 +36,17 @@ async fn a_failed_clean_up_keeps_no_pod_and_is_tried_again() {
     eventually("all is well", || network.status().message.is_empty()).await;
 }
 
+#[tokio::test]
+async fn a_plugin_that_ends_well_has_deleted_whatever_it_prints() {
+    let node = Node::new();
+    node.plugin("a", &format!("[ $CNI_COMMAND = DEL ] && {{ echo nonsense; exit 0; }}; echo '{RESULT}'"));
+    node.conf("10.conflist", &list("1.0.0", &["a"]));
+    let network = node.open();
+    let attachment = network.attach(&with_namespace("c1")).await.unwrap();
+    network.detach(&with_namespace("c1"), Some(&attachment)).await.unwrap();
+    assert_eq!((node.calls(), node.journal()), (vec!["a ADD".to_owned(), "a DEL".to_owned()], 0));
+}
+
 /// The directory of plugins changes in the middle of an ADD.
 #[tokio::test]
 async fn only_the_plugin_whose_add_failed_is_excused_from_the_clean_up() {
