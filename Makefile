@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench bench bench-compare profile order reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench survive-bench bench bench-compare profile order reproducible lint audit fuzz install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -158,6 +158,13 @@ nri-bench: ## What plugins add to the start of a pod, on Corten and on container
 	@e2e/build.sh
 	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench --example nri-plugin
 	@target/release/bench nri $(BENCH_FLAGS)
+
+survive-bench: ## kill -9 with 500 and 1,000 pods: until it serves again, true exits, memory, commands; on Corten, then on containerd; tables
+	@e2e/setup.sh bench
+	@e2e/build.sh
+	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
+	@target/release/bench survive $(BENCH_FLAGS)
+	@target/release/bench survive --peer $(BENCH_FLAGS)
 
 test-vm: ## Unit tests, scenarios and critest on a cgroup v2 host with AppArmor: a virtual machine without KVM, slow
 	@e2e/setup.sh test vm
