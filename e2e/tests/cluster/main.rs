@@ -4,6 +4,7 @@
 mod chart;
 mod clients;
 mod huge_pages;
+mod hundred_kills;
 mod lives;
 mod migration;
 mod network;
