@@ -1,6 +1,7 @@
 //! A real cluster on the runtime: the control plane, the kubelet and kubectl are Kubernetes' own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod chaos;
 mod chart;
 mod clients;
 mod huge_pages;

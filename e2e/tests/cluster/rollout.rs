@@ -15,26 +15,22 @@ const CLIENTS: usize = 2;
 #[test]
 fn an_update_under_load_loses_no_request_while_the_runtime_is_killed() {
     let Some(mut cluster) = stage::cluster("rollout") else { return };
-    cluster.kubectl.create(&[deployment(), service()]).unwrap();
-    rolled_out(&cluster.kubectl);
-    let service = cluster.kubectl.get(&["get", "service/web"]).unwrap();
-    let address: SocketAddr =
-        format!("{}:80", service["spec"]["clusterIP"].as_str().unwrap()).parse().unwrap();
-    e2e::wait::until("the Service answers", stage::PATIENCE, || page(address).is_ok()).unwrap();
+    let web = Web { name: "web", pods: PODS };
+    let address = web.serve(&cluster.kubectl);
     let over = AtomicBool::new(false);
     let begin = Instant::now();
     let seen = std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask(address, &over))).collect();
         // Ends the clients also where this thread panics.
         let _over = OnDrop(&over);
-        cluster.kubectl.run(&["set", "env", "deployment/web", "VERSION=2"]).unwrap();
+        web.update(&cluster.kubectl, "2");
         for part in [PODS / 3, 2 * PODS / 3] {
-            updated(&cluster.kubectl, part);
+            web.updated(&cluster.kubectl, part);
             cluster.node.world.daemon.kill().unwrap();
             std::thread::sleep(Duration::from_secs(1));
             cluster.node.world.daemon.restart().unwrap();
         }
-        rolled_out(&cluster.kubectl);
+        web.rolled_out(&cluster.kubectl);
         // The last of the old pods end only now.
         std::thread::sleep(Duration::from_secs(5));
         over.store(true, Ordering::Relaxed);
@@ -55,7 +51,7 @@ fn an_update_under_load_loses_no_request_while_the_runtime_is_killed() {
     nothing_ran_twice(&cluster);
 }
 
-struct OnDrop<'a>(&'a AtomicBool);
+pub(crate) struct OnDrop<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for OnDrop<'_> {
     fn drop(&mut self) {
@@ -64,7 +60,7 @@ impl Drop for OnDrop<'_> {
 }
 
 /// A request on a connection of its own after the other; the pages, or what went wrong.
-fn ask(address: SocketAddr, over: &AtomicBool) -> Vec<Result<String, String>> {
+pub(crate) fn ask(address: SocketAddr, over: &AtomicBool) -> Vec<Result<String, String>> {
     let mut seen = Vec::new();
     while !over.load(Ordering::Relaxed) {
         seen.push(page(address));
@@ -104,51 +100,90 @@ fn nothing_ran_twice(cluster: &Cluster) {
     assert!(again.is_empty(), "pods were recreated: {again:?}");
 }
 
-fn items(list: &Value) -> &[Value] {
+pub(crate) fn items(list: &Value) -> &[Value] {
     list["items"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn rolled_out(kubectl: &Kubectl) {
-    for _ in 0..3 {
-        if kubectl.run(&["rollout", "status", "deployment/web", "--timeout=100s"]).is_ok() {
-            return;
-        }
+/// A Deployment of small web servers, each of which tells its version, behind a Service of the same name.
+pub(crate) struct Web {
+    pub(crate) name: &'static str,
+    pub(crate) pods: usize,
+}
+
+impl Web {
+    /// Creates both, and waits until the Service answers at its address.
+    pub(crate) fn serve(&self, kubectl: &Kubectl) -> SocketAddr {
+        kubectl.create(&[self.deployment(), self.service()]).unwrap();
+        self.rolled_out(kubectl);
+        let service = kubectl.get(&["get", &format!("service/{}", self.name)]).unwrap();
+        let address: SocketAddr =
+            format!("{}:80", service["spec"]["clusterIP"].as_str().unwrap()).parse().unwrap();
+        e2e::wait::until("the Service answers", stage::PATIENCE, || page(address).is_ok()).unwrap();
+        address
     }
-    panic!("{}", kubectl.run(&["get", "pods", "--output=wide"]).unwrap());
-}
 
-fn updated(kubectl: &Kubectl, number: usize) {
-    let wanted = |web: &Value| {
+    fn object(&self) -> String {
+        format!("deployment/{}", self.name)
+    }
+
+    /// Begins to replace all pods by such of another version.
+    pub(crate) fn update(&self, kubectl: &Kubectl, version: &str) {
+        kubectl.run(&["set", "env", &self.object(), &format!("VERSION={version}")]).unwrap();
+    }
+
+    pub(crate) fn rolled_out(&self, kubectl: &Kubectl) {
+        for _ in 0..3 {
+            if kubectl.run(&["rollout", "status", &self.object(), "--timeout=100s"]).is_ok() {
+                return;
+            }
+        }
+        panic!("{}", kubectl.run(&["get", "pods", "--output=wide"]).unwrap());
+    }
+
+    /// Whether all pods are of the version that was set last, and ready.
+    pub(crate) fn is_rolled_out(&self, kubectl: &Kubectl) -> bool {
+        let web = kubectl.get(&["get", &self.object()]).unwrap();
         let status = &web["status"];
-        (status["observedGeneration"] == web["metadata"]["generation"]
-            && status["updatedReplicas"].as_u64()? >= number as u64)
-            .then_some(())
-    };
-    kubectl.until("the update is on its way", &["get", "deployment/web"], stage::PATIENCE, wanted).unwrap();
-}
+        let are_all = |key: &str| status[key].as_u64() == Some(self.pods as u64);
+        status["observedGeneration"] == web["metadata"]["generation"]
+            && ["replicas", "updatedReplicas", "availableReplicas"].into_iter().all(are_all)
+    }
 
-fn deployment() -> Value {
-    let script = "mkdir /tmp/www && echo $VERSION >/tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www";
-    let mut web = container("web", script);
-    web["env"] = json!([{"name": "VERSION", "value": "1"}]);
-    web["readinessProbe"] = json!({"httpGet": {"port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10});
-    // As real ones have it: until kube-proxies know, requests still come.
-    web["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 4}}});
-    let mut template = pod("web", json!({"containers": [web], "terminationGracePeriodSeconds": 10}));
-    template["metadata"] = json!({"labels": {"app": "web"}});
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
-        "spec": {
-            "replicas": PODS, "selector": {"matchLabels": {"app": "web"}},
-            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": "20%"}},
-            "template": {"metadata": template["metadata"], "spec": template["spec"]},
-        },
-    })
-}
+    /// Waits until so many pods are of the new version.
+    pub(crate) fn updated(&self, kubectl: &Kubectl, number: usize) {
+        let wanted = |web: &Value| {
+            let status = &web["status"];
+            (status["observedGeneration"] == web["metadata"]["generation"]
+                && status["updatedReplicas"].as_u64()? >= number as u64)
+                .then_some(())
+        };
+        kubectl.until("the update is on its way", &["get", &self.object()], stage::PATIENCE, wanted).unwrap();
+    }
 
-fn service() -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
-        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
-    })
+    fn deployment(&self) -> Value {
+        let script =
+            "mkdir /tmp/www && echo $VERSION >/tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www";
+        let mut web = container("web", script);
+        web["env"] = json!([{"name": "VERSION", "value": "1"}]);
+        web["readinessProbe"] = json!({"httpGet": {"port": 8080}, "periodSeconds": 1, "timeoutSeconds": 10});
+        // As real ones have it: until kube-proxies know, requests still come.
+        web["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 4}}});
+        let template = pod(self.name, json!({"containers": [web], "terminationGracePeriodSeconds": 10}));
+        let labels = json!({"app": self.name});
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": self.name},
+            "spec": {
+                "replicas": self.pods, "selector": {"matchLabels": labels},
+                "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": "20%"}},
+                "template": {"metadata": {"labels": labels}, "spec": template["spec"]},
+            },
+        })
+    }
+
+    fn service(&self) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": self.name},
+            "spec": {"selector": {"app": self.name}, "ports": [{"port": 80, "targetPort": 8080}]},
+        })
+    }
 }

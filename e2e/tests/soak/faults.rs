@@ -4,14 +4,10 @@ use crate::node::Node;
 use crate::plan::{Fault, Mishap};
 use crate::plugin::Guest;
 use crate::weather::Part;
-use e2e::error::{Context, Error};
+use e2e::error::Error;
 use e2e::world::World;
-use e2e::{tools, wait};
-use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::statvfs::statvfs;
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use e2e::{breakage, wait};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -61,14 +57,11 @@ impl Trouble<'_> {
             Fault::Disk => self.during(
                 Part::Disk,
                 mishap.lasts,
-                |world| fill(&world.daemon.place().data),
-                |world| {
-                    let ballast = ballast(&world.daemon.place().data);
-                    fs::remove_file(&ballast).at("remove", &ballast)
-                },
+                |world| breakage::fill(&world.daemon.place().data),
+                |world| breakage::empty(&world.daemon.place().data),
             ),
             Fault::Network(manner) => {
-                let set = |manner| move |world: &mut World| install_plugin(&plugins(world), manner);
+                let set = |manner| move |world: &mut World| breakage::install_bridge(&plugins(world), manner);
                 self.during(Part::Network, mishap.lasts, set(manner), set("works"))
             }
         }
@@ -152,46 +145,7 @@ impl Trouble<'_> {
     }
 }
 
-fn ballast(data: &Path) -> PathBuf {
-    data.join("ballast")
-}
-
-/// Takes what room there is.
-fn fill(data: &Path) -> Result<(), Error> {
-    let path = ballast(data);
-    let file = File::create(&path).at("create", &path)?;
-    let failed = |source| Error::System { operation: "fill a disk", source };
-    let mut taken = 0;
-    for _ in 0..100 {
-        let found = statvfs(data).map_err(failed)?;
-        let free = found.blocks_free() * found.fragment_size();
-        if free == 0 {
-            break;
-        }
-        taken += i64::try_from(free).unwrap_or_default();
-        // Others write meanwhile.
-        let _ = fallocate(&file, FallocateFlags::empty(), 0, taken);
-    }
-    Ok(())
-}
-
 /// Where the node's CNI plugins are.
 pub(crate) fn plugins(world: &World) -> PathBuf {
     world.isolation.root().join("plugins")
-}
-
-/// A bridge that works, or does not.
-pub(crate) fn install_plugin(directory: &Path, manner: &str) -> Result<(), Error> {
-    let (path, new) = (directory.join("bridge"), directory.join("bridge.new"));
-    let real = tools::dist().join("cni/bridge");
-    let script = match manner {
-        "gone" => return fs::remove_file(&path).at("remove", &path),
-        "fails" => r#"echo '{"cniVersion": "1.0.0", "code": 11, "msg": "not now"}'; exit 1"#.to_owned(),
-        // It does not say either that it has released what it has not.
-        "babbles" => "echo nonsense; [ $CNI_COMMAND = ADD ]".to_owned(),
-        _ => format!("exec {}", real.display()),
-    };
-    fs::write(&new, format!("#!/bin/sh\n{script}\n")).at("write", &new)?;
-    fs::set_permissions(&new, Permissions::from_mode(0o755)).at("change", &new)?;
-    fs::rename(&new, &path).at("rename", &new)
 }

@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::container::noise;
-use crate::faults::{Trouble, install_plugin};
+use crate::faults::Trouble;
 use crate::node::{Node, PATIENCE, lock};
 use crate::plan::{IMAGES, Kinds, Life, Mishap};
 use crate::plugin::Guest;
@@ -14,12 +14,11 @@ use e2e::image::{self, Entry, Image, Layer};
 use e2e::network::{Network, bridge};
 use e2e::runtime::{Kind, Options};
 use e2e::world::World;
-use e2e::{command, evidence, tools};
+use e2e::{breakage, evidence, tools};
 use serde_json::json;
 use std::fs;
 use std::future::Future;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -84,21 +83,10 @@ pub(crate) fn play(run: &Run) {
 fn world(run: &Run) -> Result<Option<World>, Error> {
     let programs = if run.kinds == Kinds::Recoveries { tools::failpoints() } else { tools::dist() };
     let Some(mut world) = World::with(|options| Options { programs, ..options })? else { return Ok(None) };
-    let place = world.daemon.place().clone();
-    let plugins = world.isolation.directory("plugins")?;
-    for plugin in ["host-local", "portmap", "loopback"] {
-        std::os::unix::fs::symlink(tools::dist().join("cni").join(plugin), plugins.join(plugin)).unwrap();
-    }
-    install_plugin(&plugins, "works")?;
+    let plugins = breakage::plugins(&world)?;
     let list = bridge("1.0.0", "cte0", "10.88.0.0/16", world.isolation.root());
-    Network::Executed { list, plugins: plugins.clone() }.write(&place.cni)?;
-    let settings = format!("[network]\nin_process = false\nbin_dirs = [{plugins:?}]\n");
-    fs::write(place.root.join("conf.d/soak.toml"), settings).unwrap();
-    world.daemon.kill()?;
-    let mut mount = Command::new(tools::system("mount")?);
-    mount.args(["-t", "tmpfs", "-o", "size=400m,nr_inodes=60000,mode=711", "tmpfs"]).arg(&place.data);
-    command::run(&mut mount, Duration::from_secs(10))?;
-    world.daemon.restart()?;
+    Network::Executed { list, plugins }.write(&world.daemon.place().cni)?;
+    breakage::put_on_small_disk(&mut world, "400m", 60_000)?;
     for number in 0..IMAGES {
         let mut image: Image = image::busybox()?;
         image.layers.push(Layer::default().with("noise", 0o644, Entry::File(noise(number))));
