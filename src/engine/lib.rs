@@ -2,6 +2,7 @@
 //! records, and knows every pod and container. It sees no gRPC; what takes root or another process is behind `host`,
 //! `supervisor` and `oci::cgroup`.
 
+mod awake;
 mod container;
 mod error;
 mod events;
@@ -101,6 +102,7 @@ struct Seams {
     launcher: Arc<dyn supervisor::Launcher>,
     host: Arc<dyn host::Host>,
     cgroups: oci::cgroup::Host,
+    awake: awake::Awake,
 }
 
 /// What the engine uses and others keep.
@@ -136,6 +138,7 @@ impl Engine {
             )?)),
             host: Arc::new(host::RealHost),
             cgroups: oci::cgroup::Host::detect()?,
+            awake: awake::Awake::of_host(),
         };
         Self::open_on(seams, settings, paths, Stores { images, network }, metrics).await
     }
@@ -198,6 +201,7 @@ impl Engine {
             mirror: opened.mirror,
             metrics: opened.metrics,
             operations: Arc::default(),
+            awake: seams.awake,
             trash: room::trash(),
             work: tokio_util::task::TaskTracker::new(),
             user_namespaces: std::sync::OnceLock::new(),

@@ -1,5 +1,6 @@
 //! What all use cases share.
 
+use crate::awake::Awake;
 use crate::error::{EngineError, chain};
 use crate::events::Events;
 use crate::limits::InForce;
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) mirror: Mirror,
     pub(crate) metrics: Metrics,
     pub(crate) operations: Arc<Operations>,
+    /// While something is carried out.
+    pub(crate) awake: Awake,
     pub(crate) trash: sys::tree::Trash,
     pub(crate) labels: Labelling,
     /// Plugins that see and adjust pods and containers.
@@ -81,6 +84,7 @@ impl Core {
     where
         W: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
+        self.awake.stay();
         let work = self.operations.track(verb, subject.to_owned(), operations::told(work));
         let task = self.work.spawn(work.in_current_span());
         async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }

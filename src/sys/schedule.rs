@@ -63,7 +63,7 @@ const SHORT_TURN: u64 = 100_000;
 const SCHED_FLAG_RESET_ON_FORK: u64 = 1;
 
 /// Makes the turns of the calling thread short, so that one is soon its own: the kernel lets a thread that wakes wait for the
-/// end of a longer turn, which a program that has just been executed takes whole. Its share stays what it was. What it
+/// end of a longer turn, which a program that has just been executed may take whole. Its share stays what it was. What it
 /// forks has the usual turns, and so have its new threads. Kernels before 6.12 take no notice.
 ///
 /// A thread that an operator has given another policy or a better share is left as it is, since what it forks has those too.

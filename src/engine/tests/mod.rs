@@ -125,6 +125,7 @@ impl World {
             launcher: Arc::new(self.node.clone()),
             host: Arc::new(self.host.clone()),
             cgroups: cgroups(&self.path("cgroup")),
+            awake: crate::awake::Awake::default(),
         };
         let engine =
             Engine::open_on(seams, self.settings.clone(), Paths { state, data }, stores, &metrics).await?;
