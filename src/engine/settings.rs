@@ -80,6 +80,8 @@ pub struct Settings {
     pub kill_timeout_seconds: u64,
     /// Seconds for which the count of a container's writable layer is good; a large layer is counted more rarely.
     pub layer_usage_seconds: u64,
+    /// Idle CPUs are kept ready for some milliseconds of each changing request.
+    pub keep_cpus_ready: bool,
 }
 
 impl Default for Settings {
@@ -127,6 +129,7 @@ impl Default for Settings {
             exec_drain_ms: 500,
             kill_timeout_seconds: 10,
             layer_usage_seconds: 10,
+            keep_cpus_ready: true,
         }
     }
 }

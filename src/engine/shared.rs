@@ -84,7 +84,9 @@ impl Core {
     where
         W: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        self.awake.stay();
+        if self.live().settings.keep_cpus_ready {
+            self.awake.stay();
+        }
         let work = self.operations.track(verb, subject.to_owned(), operations::told(work));
         let task = self.work.spawn(work.in_current_span());
         async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }
