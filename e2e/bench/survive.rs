@@ -3,6 +3,7 @@
 
 use crate::figures::percentile;
 use crate::subject::{Subject, each};
+use e2e::baseline::Snapshot;
 use e2e::client::Cri;
 use e2e::error::Context;
 use e2e::interrupt::end_on_signals;
@@ -98,7 +99,7 @@ async fn all(plan: &Plan, daemon: Daemon, isolation: &Isolation) -> Result<(), E
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     for pods in &plan.pods {
-        let seen = survive(&mut subject, *pods, plan.workers).await?;
+        let seen = survive(&mut subject, isolation, *pods, plan.workers).await?;
         let [before, after] = seen.memory.map(|kibibytes| kibibytes / 1024);
         println!(
             "| {pods} pods | {:.3} | {:.3} | {:.3} | {} of {} | {:.3} | {before} | {after} |",
@@ -129,7 +130,14 @@ async fn start(cri: Cri, config: PodSandboxConfig) -> Result<Running, Error> {
     Ok(Running { pod, container })
 }
 
-async fn survive(subject: &mut Subject, count: usize, workers: usize) -> Result<Seen, Error> {
+/// Looks also that nothing is left of them, where the daemon is Corten: of the peer some things stay.
+async fn survive(
+    subject: &mut Subject,
+    isolation: &Isolation,
+    count: usize,
+    workers: usize,
+) -> Result<Seen, Error> {
+    let at_rest = Snapshot::take_at_rest(isolation, &subject.daemon)?.without("process").without("fd");
     let running = fill(subject, count, workers).await?;
     // What starting has taken is given back.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -176,6 +184,9 @@ async fn survive(subject: &mut Subject, count: usize, workers: usize) -> Result<
     let memory = [before, process::memory(subject.daemon.pid(), "VmRSS")?];
     let exits = ending.len();
     subject.empty(running.into_iter().map(|one| one.pod).collect(), workers).await?;
+    if subject.daemon.kind() == Kind::Corten {
+        at_rest.settle(isolation, &subject.daemon)?;
+    }
     Ok(Seen { memory, answers, lists_all, executes, true_exits, exits, exits_told })
 }
 
