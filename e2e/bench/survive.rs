@@ -23,6 +23,8 @@ const ENDS: usize = 10;
 const CODE: i32 = 7;
 /// Within this, a daemon has to know all pods again.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// After so long at rest a daemon has given back what it does not need: it does so every half minute.
+const REST: Duration = Duration::from_secs(32);
 /// Commands side by side, and how long they are run.
 const CLIENTS: usize = 8;
 const COMMANDS: Duration = Duration::from_secs(10);
@@ -139,8 +141,7 @@ async fn survive(
 ) -> Result<Seen, Error> {
     let at_rest = Snapshot::take_at_rest(isolation, &subject.daemon)?.without("process").without("fd");
     let running = fill(subject, count, workers).await?;
-    // What starting has taken is given back.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(REST).await;
     let before = process::memory(subject.daemon.pid(), "VmRSS")?;
     let (ending, staying): (Vec<_>, Vec<_>) = running.iter().enumerate().partition(|(at, _)| at % ENDS == 0);
     let mut pids = Vec::new();
@@ -180,7 +181,7 @@ async fn survive(
         true_exits += usize::from(cri.container_status(&one.container).await?.exit_code == CODE);
     }
     let exits_told = begin.elapsed();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(REST).await;
     let memory = [before, process::memory(subject.daemon.pid(), "VmRSS")?];
     let exits = ending.len();
     subject.empty(running.into_iter().map(|one| one.pod).collect(), workers).await?;

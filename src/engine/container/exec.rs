@@ -28,14 +28,18 @@ pub struct ExecOutput {
 /// How a container's processes run and join its cgroup, for execs.
 #[derive(Debug)]
 pub(crate) struct ExecTemplate {
-    pub(crate) process: ProcessPlan,
+    /// Without its filter of system calls.
+    process: ProcessPlan,
+    /// That filter, which most containers have in common.
+    seccomp: Arc<[u8]>,
     /// Changes when a limit is set for the first time.
     pub(crate) cgroup: Mutex<CgroupPlan>,
 }
 
 impl ExecTemplate {
-    pub(crate) fn new(process: ProcessPlan, cgroup: CgroupPlan) -> Self {
-        Self { process, cgroup: Mutex::new(cgroup) }
+    pub(crate) fn new(mut process: ProcessPlan, cgroup: CgroupPlan) -> Self {
+        let seccomp = oci::seccomp::shared(&std::mem::take(&mut process.seccomp));
+        Self { process, seccomp, cgroup: Mutex::new(cgroup) }
     }
 
     pub(crate) fn cgroup(&self) -> CgroupPlan {
@@ -117,6 +121,7 @@ impl Containers {
             drain_ms: live.settings.exec_drain_ms,
         };
         let mut plan = oci::plan::exec(&template.process, inputs);
+        plan.process.seccomp = template.seccomp.to_vec();
         if let Some(agent) = &plan.process.seccomp_agent {
             let pid = container.pid().unwrap_or_default();
             plan.process.seccomp_agent = Some(oci::seccomp::agent_of_command(agent, pid));

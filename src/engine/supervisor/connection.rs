@@ -125,17 +125,19 @@ impl Writer {
 }
 
 async fn read(stream: OwnedReadHalf, mut decoder: FrameDecoder, pending: Arc<Pending>, notify: Notify) {
-    let mut buffer = vec![0; 4096];
     let mut passed = VecDeque::new();
     // The first answer may have come with more.
     while take(&mut decoder, &mut passed, &pending, &notify) {
         let received = stream.as_ref().async_io(Interest::READABLE, || {
-            sys::socket::read(stream.as_ref().as_fd(), &mut buffer, &mut passed)
-                .map_err(|error| io::Error::from_raw_os_error(error.errno))
+            // On the stack, as most pods say nothing for most of the time.
+            let mut buffer = [0; 4096];
+            let count = sys::socket::read(stream.as_ref().as_fd(), &mut buffer, &mut passed)
+                .map_err(|error| io::Error::from_raw_os_error(error.errno))?;
+            decoder.push(buffer.get(..count).unwrap_or_default());
+            Ok(count)
         });
-        match received.await {
-            Ok(0) | Err(_) => break,
-            Ok(count) => decoder.push(buffer.get(..count).unwrap_or_default()),
+        if matches!(received.await, Ok(0) | Err(_)) {
+            break;
         }
     }
     drop(lock(&pending).take());

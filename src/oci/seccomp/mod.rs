@@ -81,6 +81,13 @@ pub fn program(profile: &LinuxSeccomp) -> OciResult<Program> {
     })
 }
 
+/// A program as it is kept here, where it was asked for lately: those who hold it hold one.
+pub fn shared(program: &[u8]) -> Arc<[u8]> {
+    let known = sys::sync::lock(&PROGRAMS);
+    let found = known.iter().find(|(_, one)| *one.bpf == *program);
+    found.map_or_else(|| program.into(), |(_, one)| one.bpf.clone())
+}
+
 /// What belongs to a key, made when it was not asked for lately.
 fn remembered<K: Clone + PartialEq, V: Clone>(
     known: &Mutex<Vec<(K, V)>>,

@@ -233,6 +233,9 @@ fn equal_profiles_are_compiled_once() {
     let (a, b) = (default_program(caps).unwrap(), default_program(caps).unwrap());
     assert!(Arc::ptr_eq(&a, &b));
     assert!(!Arc::ptr_eq(&a, &default_program(CapSet::EMPTY).unwrap()));
+    // Also by who has it from a plan.
+    assert!(Arc::ptr_eq(&a, &shared(&a)));
+    assert_eq!(*shared(&[1, 2, 3]), [1, 2, 3]);
     assert_eq!(a.len() % 8, 0);
 }
 
