@@ -52,14 +52,19 @@ impl Plugins {
     ///
     /// # Errors
     /// When the kernel refuses; the other tables have been made all the same.
-    pub fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError> {
-        let of = |plugin: &str| -> Vec<_> {
-            calls.iter().filter(|call| call.conf.plugin_type() == plugin).collect()
-        };
-        let bridged = bridge::heal(&self.filter, &of("bridge"));
+    pub fn heal(&self, calls: impl Iterator<Item = Invocation>) -> Result<bool, CniError> {
+        let (mut bridged, mut mapped) = (bridge::Rules::default(), portmap::Rules::default());
+        for call in calls {
+            match call.conf.plugin_type() {
+                "bridge" => bridged.expect(&call),
+                "portmap" => mapped.expect(&call)?,
+                _ => {}
+            }
+        }
         // The rules that keep 127.0.0.0/8 on the node are needed behind the last host port, too.
-        let is_open = of("bridge").into_iter().any(bridge::routes_loopback);
-        let mapped = portmap::heal(&self.filter, &of("portmap"), is_open)?;
+        let is_open = bridged.route_loopback();
+        let bridged = bridged.heal(&self.filter);
+        let mapped = mapped.heal(&self.filter, is_open)?;
         Ok(bridged? || mapped)
     }
 

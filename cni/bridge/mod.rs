@@ -15,6 +15,7 @@ use conf::{Bridge, Removal};
 pub(crate) use host::Bridges;
 use host::{BridgeState, Container, ENODEV, Host, HostLink};
 use ipnet::IpNet;
+use std::collections::BTreeSet;
 use sys::netlink::{Batch, Mac, Socket};
 use sys::netns::Netns;
 
@@ -172,30 +173,47 @@ pub(crate) fn check(plugins: &Plugins, call: &Invocation) -> Result<(), CniError
     Ok(())
 }
 
-/// Makes what is missing of the packet rules of attachments, as they were after ADD. Whether anything was.
-pub(crate) fn heal(filter: &Filter, calls: &[&Invocation]) -> Result<bool, CniError> {
-    let (mut masqueraded, mut checked) = (Vec::new(), Vec::new());
-    for call in calls {
-        let (Ok(conf), Ok(Some(result))) = (Bridge::read(call), call.conf.prev_result()) else { continue };
-        if conf.ip_masq && !conf.ipam.is_empty() {
-            masqueraded.push((addresses(&result), tag::of(call)));
-        }
-        let own = result.interfaces.iter().find(|own| own.name == call.ifname && !own.sandbox.is_empty());
-        if let Some(mac) = own.filter(|_| conf.mac_spoof_check).and_then(|own| Mac::parse(&own.mac)) {
-            checked.push(spoof::Port { name: host::veth_name(call), mac, tag: tag::of(call) });
-        }
-    }
-    let made = [masquerade::heal(filter, &masqueraded)?, spoof::heal(filter, &checked)?];
-    Ok(made.contains(&true))
+/// The packet rules of attachments, as they were after ADD.
+#[derive(Default)]
+pub(crate) struct Rules {
+    masqueraded: Vec<(Vec<IpNet>, String)>,
+    checked: Vec<spoof::Port>,
+    bridges: BTreeSet<String>,
 }
 
-/// Whether packets to 127.0.0.0/8 are routed on the bridge of a configuration, as host ports want it: for good, since it
-/// outlives them.
-pub(crate) fn routes_loopback(call: &Invocation) -> bool {
-    Bridge::read(call).is_ok_and(|conf| {
-        let setting = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", conf.name);
-        std::fs::read(setting).is_ok_and(|value| value.starts_with(b"1"))
-    })
+impl Rules {
+    /// Those of an attachment are to be there.
+    pub(crate) fn expect(&mut self, call: &Invocation) {
+        let Ok(conf) = Bridge::read(call) else { return };
+        if let Ok(Some(result)) = call.conf.prev_result() {
+            if conf.ip_masq && !conf.ipam.is_empty() {
+                self.masqueraded.push((addresses(&result), tag::of(call)));
+            }
+            let own = result.interfaces.iter().find(|own| own.name == call.ifname && !own.sandbox.is_empty());
+            if let Some(mac) = own.filter(|_| conf.mac_spoof_check).and_then(|own| Mac::parse(&own.mac)) {
+                self.checked.push(spoof::Port { name: host::veth_name(call), mac, tag: tag::of(call) });
+            }
+        }
+        self.bridges.insert(conf.name);
+    }
+
+    /// Makes what is missing. Whether anything was.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn heal(&self, filter: &Filter) -> Result<bool, CniError> {
+        let made = [masquerade::heal(filter, &self.masqueraded)?, spoof::heal(filter, &self.checked)?];
+        Ok(made.contains(&true))
+    }
+
+    /// Whether packets to 127.0.0.0/8 are routed on one of the bridges, as host ports want it: for good, since it outlives
+    /// them.
+    pub(crate) fn route_loopback(&self) -> bool {
+        self.bridges.iter().any(|name| {
+            let setting = format!("/proc/sys/net/ipv4/conf/{name}/route_localnet");
+            std::fs::read(setting).is_ok_and(|value| value.starts_with(b"1"))
+        })
+    }
 }
 
 /// Verifies the configuration, without a look at the host.

@@ -137,18 +137,34 @@ fn forget_udp(filter: &Filter, mappings: &[Mapping]) {
     }
 }
 
-/// Makes what is missing of the rules of attachments, as they were after ADD, and where something is open also without
-/// any. Whether anything was.
-pub(crate) fn heal(filter: &Filter, calls: &[&Invocation], is_open: bool) -> Result<bool, CniError> {
-    let mut entries = Entries::new();
-    for call in calls {
-        let Ok(conf) = PortMap::read(call) else { continue };
+/// The packet rules of attachments, as they were after ADD.
+#[derive(Default)]
+pub(crate) struct Rules(Entries);
+
+impl Rules {
+    /// Those of an attachment are to be there.
+    ///
+    /// # Errors
+    /// When a mapping cannot be a rule.
+    pub(crate) fn expect(&mut self, call: &Invocation) -> Result<(), CniError> {
+        let Ok(conf) = PortMap::read(call) else { return Ok(()) };
+        if conf.mappings.is_empty() {
+            return Ok(());
+        }
         let previous = call.conf.prev_result().ok().flatten().unwrap_or_default();
-        entries.extend(rules::entries(&conf, &previous.addresses_on(&call.ifname), &tag::of(call))?);
+        self.0.extend(rules::entries(&conf, &previous.addresses_on(&call.ifname), &tag::of(call))?);
+        Ok(())
     }
-    if is_open {
-        rules::TABLE.heal_all(filter, &[], &entries)
-    } else {
-        rules::TABLE.heal(filter, &[], &entries)
+
+    /// Makes what is missing, and where something is open also without any of them. Whether anything was.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub(crate) fn heal(&self, filter: &Filter, is_open: bool) -> Result<bool, CniError> {
+        if is_open {
+            rules::TABLE.heal_all(filter, &[], &self.0)
+        } else {
+            rules::TABLE.heal(filter, &[], &self.0)
+        }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct PodRecord {
     pub(crate) created_at: i64,
     /// Pinned network namespace; `None` with the host's network.
     pub(crate) netns: Option<PathBuf>,
-    pub(crate) attachment: Option<net::Attachment>,
+    pub(crate) attachment: Option<Arc<net::Attachment>>,
     /// The cgroup or slice that limits the pod: as asked for, or one of its own.
     #[serde(default)]
     pub(crate) cgroup_parent: String,

@@ -2,11 +2,42 @@
 
 use crate::{NetError, Result};
 use cni::types::{CniResult, Dns, NetworkConfigList};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+/// A plugin's result, verbatim. As text: kept as a tree of values it takes several times the memory, for each pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verbatim(Box<str>);
+
+impl Verbatim {
+    /// The result as a value.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        // It was a value's text when it was taken.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&Value> for Verbatim {
+    fn from(value: &Value) -> Self {
+        Self(value.to_string().into_boxed_str())
+    }
+}
+
+impl Serialize for Verbatim {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.value().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Verbatim {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(|value| Self::from(&value))
+    }
+}
 
 /// A pod's place in a network: everything that DEL and CHECK must be given again, exactly as ADD had it
 /// (libcni keeps the same in its cache), and the outcome.
@@ -28,7 +59,7 @@ pub struct Attachment {
     pub in_process: Vec<bool>,
     /// The last plugin's result, verbatim; `None` until ADD has succeeded, or has failed and what its plugins had done by
     /// then could not be undone.
-    pub result: Option<Value>,
+    pub result: Option<Verbatim>,
     /// The pod's addresses: the first of each family, the primary one first.
     pub ips: Vec<IpAddr>,
     /// Resolver settings of all plugins together.
@@ -43,7 +74,7 @@ impl Attachment {
     pub fn cni_result(&self) -> Result<Option<CniResult>> {
         match &self.result {
             None => Ok(None),
-            Some(value) => Ok(Some(CniResult::from_value(value.clone(), self.config.cni_version)?)),
+            Some(said) => Ok(Some(CniResult::from_value(said.value(), self.config.cni_version)?)),
         }
     }
 
@@ -52,9 +83,9 @@ impl Attachment {
     /// # Errors
     /// When the interface has no address.
     pub(crate) fn finish(&mut self, value: Value, dns: Dns) -> Result<()> {
-        let result = CniResult::from_value(value.clone(), self.config.cni_version)?;
+        self.result = Some(Verbatim::from(&value));
+        let result = CniResult::from_value(value, self.config.cni_version)?;
         self.ips = result.addresses_on(&self.ifname);
-        self.result = Some(value);
         self.dns = dns;
         if self.ips.is_empty() {
             let network = self.config.name.clone();
@@ -77,6 +108,20 @@ impl Attachment {
     /// The pod's namespace and name, for the log.
     pub(crate) fn pod(&self) -> String {
         pod_of(&self.args)
+    }
+}
+
+/// The configurations of attachments that are read back, each once: every record brings a copy of its own.
+#[derive(Debug, Default)]
+pub struct Configurations(Vec<Arc<NetworkConfigList>>);
+
+impl Configurations {
+    /// Has an attachment hold the configuration that an earlier one has, where they are the same.
+    pub fn share(&mut self, attachment: &mut Attachment) {
+        match self.0.iter().find(|known| **known == attachment.config) {
+            Some(known) => attachment.config = Arc::clone(known),
+            None => self.0.push(Arc::clone(&attachment.config)),
+        }
     }
 }
 
@@ -146,6 +191,27 @@ mod tests {
                 {"address": "10.9.0.1/16", "interface": 0}, {"address": "10.8.0.5/16", "interface": 1}]})),
             ["10.8.0.5"]
         );
+    }
+
+    #[test]
+    fn configurations_that_are_the_same_are_held_once() {
+        let attachment = |bridge: &str| -> Attachment {
+            let plugins = json!([{"type": "bridge", "bridge": bridge}]);
+            serde_json::from_value(json!({
+                "container_id": "c1", "ifname": "eth0", "netns": "/run/netns/n1", "args": [], "capability_args": {},
+                "config": {"name": "net", "cniVersion": "1.0.0", "plugins": plugins}, "in_process": [true],
+                "result": {"ips": [{"address": "10.0.0.2/8"}]}, "ips": ["10.0.0.2"], "dns": {},
+            }))
+            .unwrap()
+        };
+        let mut attachments = ["br0", "br0", "br1"].map(attachment);
+        let mut known = Configurations::default();
+        attachments.iter_mut().for_each(|attachment| known.share(attachment));
+        let [first, same, other] = &attachments;
+        assert!(Arc::ptr_eq(&first.config, &same.config));
+        assert!(!Arc::ptr_eq(&first.config, &other.config));
+        let kept = serde_json::to_value(first).unwrap();
+        assert_eq!(kept["result"], json!({"ips": [{"address": "10.0.0.2/8"}]}));
     }
 
     #[test]

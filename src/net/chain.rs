@@ -1,6 +1,6 @@
 //! The plugins of a network one after the other: ADD and CHECK in the list's order, DEL in reverse.
 
-use crate::attachment::merge_dns;
+use crate::attachment::{Verbatim, merge_dns};
 use crate::call::Caller;
 use crate::conf::Loaded;
 use crate::metrics::Mode;
@@ -83,9 +83,9 @@ impl Caller {
         netns: &NetnsRef,
         reached: &mut Reached,
     ) -> Result<()> {
-        let mut dns = Dns::default();
+        let (mut dns, mut last) = (Dns::default(), None);
         for (index, plugin) in attachment.config.plugins.iter().enumerate() {
-            let conf = inject(attachment, plugin, attachment.result.as_ref());
+            let conf = inject(attachment, plugin, last.as_ref());
             let invocation = invocation(attachment, Command::Add, conf, Some(netns.clone()));
             let outcome = self.call(invocation, mode(attachment, index)).await;
             reached.note(index, outcome.as_ref().err());
@@ -94,11 +94,12 @@ impl Caller {
             if let Some(value) = outcome {
                 let result = CniResult::from_value(value.clone(), attachment.config.cni_version)?;
                 merge_dns(&mut dns, result.dns);
-                attachment.result = Some(value);
+                // For the DEL of a list that fails further on.
+                attachment.result = Some(Verbatim::from(&value));
+                last = Some(value);
             }
         }
-        let result = attachment.result.clone().unwrap_or_else(|| json!({}));
-        attachment.finish(result, dns)
+        attachment.finish(last.unwrap_or_else(|| json!({})), dns)
     }
 
     /// Detaches. A plugin that fails is asked again by its configuration in force, and does not keep the others from
@@ -109,10 +110,11 @@ impl Caller {
     pub(crate) async fn del(&self, removal: &Removal<'_>) -> Result<()> {
         let attachment = removal.attachment;
         let prev = attachment.result.as_ref().filter(|_| attachment.config.cni_version >= Version::V0_4_0);
+        let prev = prev.map(Verbatim::value);
         let stand_in = self.stand_in(removal).await;
         let mut first = Ok(());
         for (index, plugin) in attachment.config.plugins.iter().enumerate().rev() {
-            let conf = inject(attachment, plugin, prev);
+            let conf = inject(attachment, plugin, prev.as_ref());
             let stand_in = stand_in.as_ref().filter(|_| stand_in::is_wanted_by(plugin));
             let called = self.del_by(removal, index, conf, stand_in).await;
             match called.and_then(|_| Ok(failpoint::reach!("net.del.called")?)) {
@@ -184,14 +186,14 @@ impl Caller {
     }
 
     /// The calls of plugins in process that say what an attachment's packet rules are.
-    pub(crate) fn rules_of(attachment: &Attachment) -> Vec<Invocation> {
+    pub(crate) fn rules_of(attachment: &Attachment) -> impl Iterator<Item = Invocation> {
+        let result = attachment.result.as_ref().map(Verbatim::value);
         let plugins = attachment.config.plugins.iter().enumerate();
         let own = plugins.filter(|(index, _)| mode(attachment, *index) == Mode::InProcess);
-        own.map(|(_, plugin)| {
-            let conf = inject(attachment, plugin, attachment.result.as_ref());
+        own.map(move |(_, plugin)| {
+            let conf = inject(attachment, plugin, result.as_ref());
             invocation(attachment, Command::Check, conf, None)
         })
-        .collect()
     }
 
     /// Checks an attachment, where its configuration's version has CHECK and does not disable it.
@@ -203,8 +205,9 @@ impl Caller {
         if config.disable_check || config.cni_version < Version::V0_4_0 {
             return Ok(());
         }
+        let result = attachment.result.as_ref().map(Verbatim::value);
         for (index, plugin) in config.plugins.iter().enumerate() {
-            let conf = inject(attachment, plugin, attachment.result.as_ref());
+            let conf = inject(attachment, plugin, result.as_ref());
             let invocation = invocation(attachment, Command::Check, conf, Some(netns.clone()));
             self.call(invocation, mode(attachment, index)).await?;
         }

@@ -149,8 +149,8 @@ impl Host for FakeHost {
         }
     }
 
-    fn heal(&self, calls: &[Invocation]) -> std::result::Result<bool, CniError> {
-        let mut kept: Vec<String> = calls.iter().map(|call| call.container_id.clone()).collect();
+    fn heal(&self, calls: &mut dyn Iterator<Item = Invocation>) -> std::result::Result<bool, CniError> {
+        let mut kept: Vec<String> = calls.map(|call| call.container_id).collect();
         kept.dedup();
         self.state().kept = Some(kept);
         Ok(false)

@@ -31,7 +31,7 @@ pub(crate) trait Host: Send + Sync {
     /// As [`cni::Plugins::run`].
     fn run(&self, call: &Invocation) -> Result<Option<CniResult>, CniError>;
     /// As [`cni::Plugins::heal`].
-    fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError>;
+    fn heal(&self, calls: &mut dyn Iterator<Item = Invocation>) -> Result<bool, CniError>;
     /// As [`cni::Plugins::rules_generation`].
     fn rules_generation(&self) -> Option<u32>;
 }
@@ -78,7 +78,7 @@ impl Host for LocalHost {
         self.plugins.run(call)
     }
 
-    fn heal(&self, calls: &[Invocation]) -> Result<bool, CniError> {
+    fn heal(&self, calls: &mut dyn Iterator<Item = Invocation>) -> Result<bool, CniError> {
         self.plugins.heal(calls)
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use sys::sync::lock;
 
 /// Says which attachments there are.
-type Attached = Box<dyn Fn() -> Vec<Attachment> + Send + Sync>;
+type Attached = Box<dyn Fn() -> Vec<Arc<Attachment>> + Send + Sync>;
 
 /// What has to be kept.
 #[derive(Default)]
@@ -40,8 +40,8 @@ impl Kept {
         let mut attachments = attached();
         leaving.retain(|id| attachments.iter().any(|attachment| attachment.container_id == *id));
         attachments.retain(|attachment| !leaving.contains(&attachment.container_id));
-        let calls: Vec<_> = attachments.iter().flat_map(Caller::rules_of).collect();
-        let healed = host.heal(&calls);
+        // One after the other: the calls of all pods together take megabytes.
+        let healed = host.heal(&mut attachments.iter().flat_map(|attachment| Caller::rules_of(attachment)));
         // What has changed since, also by this, is looked at the next time.
         *seen = now;
         healed
@@ -53,7 +53,7 @@ impl Network {
     /// then, and made again where somebody has flushed them. `attached` says which there are, in the order in which
     /// they were made; from the start of its [`Self::detach`] on a pod is passed over.
     /// Must be called within a tokio runtime.
-    pub fn keep(self: &Arc<Self>, attached: impl Fn() -> Vec<Attachment> + Send + Sync + 'static) {
+    pub fn keep(self: &Arc<Self>, attached: impl Fn() -> Vec<Arc<Attachment>> + Send + Sync + 'static) {
         // Only the first one is needed.
         let _ = self.kept.attached.set(Box::new(attached));
         // By itself: the plugins are being asked how they are at this time.

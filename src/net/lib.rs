@@ -41,7 +41,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use attachment::Attachment;
+pub use attachment::{Attachment, Configurations, Verbatim};
 pub use devices::Devices;
 pub use error::NetError;
 pub use host::Namespace;

@@ -20,11 +20,11 @@ fn what_keeps_loopback_inside_is_made_again_without_any_host_port() {
             need::skip(need::Need::Tools, "needs nft");
             return;
         }
-        assert!(host.plugins.heal(&calls).unwrap());
+        assert!(host.plugins.heal(calls.iter().cloned()).unwrap());
         let list = ["list", "chain", "inet", "corten_hostport", "loopback"];
         let told = std::process::Command::new("nft").args(list).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&told.stdout).matches("drop").count(), 2, "{told:?}");
-        assert!(!host.plugins.heal(&calls).unwrap(), "nothing is missing");
+        assert!(!host.plugins.heal(calls.iter().cloned()).unwrap(), "nothing is missing");
     });
 }
 
@@ -45,7 +45,7 @@ fn what_somebody_has_flushed_is_made_again() {
             calls.extend([&bridge, &conf].map(|conf| pod.call(Command::Check, conf)));
         }
         let answers = || ask(ip("10.123.0.1"), 8080).is_ok() && ask(ip("127.0.0.1"), 8080).is_ok();
-        assert!(answers() && !host.plugins.heal(&calls).unwrap(), "nothing is missing");
+        assert!(answers() && !host.plugins.heal(calls.iter().cloned()).unwrap(), "nothing is missing");
         let everything = host.leftovers();
         for flush in [
             &["flush", "ruleset"][..],
@@ -61,8 +61,8 @@ fn what_somebody_has_flushed_is_made_again() {
                 return;
             };
             assert!(status.success(), "nft {flush:?}");
-            assert!(host.plugins.heal(&calls).unwrap(), "{flush:?} is seen");
-            assert!(!host.plugins.heal(&calls).unwrap(), "{flush:?} is healed");
+            assert!(host.plugins.heal(calls.iter().cloned()).unwrap(), "{flush:?} is seen");
+            assert!(!host.plugins.heal(calls.iter().cloned()).unwrap(), "{flush:?} is healed");
             for call in &calls {
                 host.plugins.run(call).unwrap();
             }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A pod as it is now.
 pub(crate) fn pod(pod: &Pod) -> api::PodSandbox {
     let attachment = pod.record().attachment;
-    pod_with(pod, &attachment.map(|attachment| attachment.ips).unwrap_or_default())
+    pod_with(pod, &attachment.map(|attachment| attachment.ips.clone()).unwrap_or_default())
 }
 
 /// The same with addresses that are not on record yet.

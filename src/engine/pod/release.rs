@@ -85,7 +85,7 @@ impl Pods {
         let record = pod.record();
         let Some(network) = files::network_of(&record) else { return Ok(()) };
         // Boxed: executing plugins makes for a large future.
-        let detached = Box::pin(self.core.network.detach(&network, record.attachment.as_ref())).await;
+        let detached = Box::pin(self.core.network.detach(&network, record.attachment.as_deref())).await;
         detached.map_err(EngineError::of_network(&network))?;
         failpoint::reach!("engine.release.detached")?;
         let pin = network.netns;

@@ -181,7 +181,7 @@ impl Pods {
         written?;
         let section = section?;
         let recorded = pod.update(|record| {
-            record.attachment = attachment;
+            record.attachment = attachment.map(Arc::new);
             record.state = SandboxState::Ready;
         })?;
         failpoint::reach!("engine.run.ready")?;

@@ -24,6 +24,7 @@ pub(super) struct Loaded {
     pub(super) half_made: HashMap<SandboxId, Vec<ContainerId>>,
     /// Every record could be read, so that what has none belongs to nobody.
     pub(super) whole: bool,
+    networks: net::Configurations,
 }
 
 /// A pod that the former daemon was still making, and its name until it is taken down.
@@ -35,8 +36,13 @@ pub(super) struct HalfPod {
 impl Recovery {
     /// Registers every pod and container on record.
     pub(super) fn load(&self, durable: &Records) -> Result<Loaded, EngineError> {
-        let mut loaded =
-            Loaded { pods: Vec::new(), half_pods: Vec::new(), half_made: HashMap::new(), whole: true };
+        let mut loaded = Loaded {
+            pods: Vec::new(),
+            half_pods: Vec::new(),
+            half_made: HashMap::new(),
+            whole: true,
+            networks: net::Configurations::default(),
+        };
         for name in names(&self.core.paths.pods())? {
             let files = PodFiles::new(&self.core.paths, &name);
             if name.starts_with(REMOVED) {
@@ -59,11 +65,14 @@ impl Recovery {
 
     fn load_pod(
         &self,
-        record: PodRecord,
+        mut record: PodRecord,
         files: &PodFiles,
         durable: &Records,
         loaded: &mut Loaded,
     ) -> Result<(), EngineError> {
+        if let Some(attachment) = record.attachment.as_mut().and_then(Arc::get_mut) {
+            loaded.networks.share(attachment);
+        }
         let id = record.id.clone();
         let pod = match Pod::new(record, &self.core.paths) {
             Ok(pod) => pod,

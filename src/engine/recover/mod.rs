@@ -115,9 +115,10 @@ impl Recovery {
         self.core.network.keep(move || {
             let Some(core) = core.upgrade() else { return Vec::new() };
             let pods = core.registry.pods().into_iter().filter(|pod| !pod.is_released());
-            let mut records: Vec<_> = pods.map(|pod| pod.record()).collect();
-            records.sort_by_key(|record| record.created_at);
-            records.into_iter().filter_map(|record| record.attachment.clone()).collect()
+            let made = pods.map(|pod| pod.record()).map(|record| (record.created_at, record.attachment));
+            let mut made: Vec<_> = made.collect();
+            made.sort_by_key(|(at, _)| *at);
+            made.into_iter().filter_map(|(_, attachment)| attachment).collect()
         });
     }
 

@@ -170,7 +170,7 @@ fn flushed_rules_are_made_again_for_pods_that_are_there() {
         // While the daemon is down, too.
         run("nft", &["flush", "ruleset"]);
         let network = node.open();
-        let there = attachments.clone();
+        let there: Vec<_> = attachments.iter().cloned().map(std::sync::Arc::new).collect();
         network.keep(move || there.clone());
         let ruleset = || run("nft", &["list", "ruleset"]);
         eventually("made at the start", || ruleset().contains("goes eth0")).await;
