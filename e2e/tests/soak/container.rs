@@ -202,14 +202,15 @@ impl One {
         let mut grace = 0;
         if matches!(self.role, Role::Counts(_)) {
             // Before its first line it has not said how it wants to end.
-            let log = self.log.clone();
-            let silent = || {
-                let lines = logs::read(&log);
-                async move { Ok(lines?.is_empty().then(|| "it is silent".to_owned())) }
+            let silent = || async {
+                for part in self.parts.iter().chain([&self.log]).filter(|part| part.exists()) {
+                    if !logs::read(part)?.is_empty() {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some("it is silent".to_owned()))
             };
-            if self.parts.is_empty() {
-                node.until("a container's first line", PATIENCE, silent).await?;
-            }
+            node.until("a container's first line", PATIENCE, silent).await?;
             grace = 60;
         }
         self.end = Some(End::Stopped);
