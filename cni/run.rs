@@ -51,21 +51,23 @@ impl Plugins {
     /// result of an ADD, as those of CHECK do. Whether anything was missing. What other plugins have made is theirs.
     ///
     /// # Errors
-    /// When the kernel refuses; the other tables have been made all the same.
+    /// When the kernel refuses, or what a call asks for cannot be; everything else has been made all the same.
     pub fn heal(&self, calls: impl Iterator<Item = Invocation>) -> Result<bool, CniError> {
         let (mut bridged, mut mapped) = (bridge::Rules::default(), portmap::Rules::default());
+        let mut understood = Ok(());
         for call in calls {
             match call.conf.plugin_type() {
                 "bridge" => bridged.expect(&call),
-                "portmap" => mapped.expect(&call)?,
+                "portmap" => understood = understood.and(mapped.expect(&call)),
                 _ => {}
             }
         }
         // The rules that keep 127.0.0.0/8 on the node are needed behind the last host port, too.
         let is_open = bridged.route_loopback();
         let bridged = bridged.heal(&self.filter);
-        let mapped = mapped.heal(&self.filter, is_open)?;
-        Ok(bridged? || mapped)
+        let mapped = mapped.heal(&self.filter, is_open);
+        understood?;
+        Ok(bridged? | mapped?)
     }
 
     /// A number that changes with every change of packet rules on this host; `None` where it cannot be known.

@@ -202,8 +202,9 @@ impl Rules {
     /// # Errors
     /// When the kernel refuses.
     pub(crate) fn heal(&self, filter: &Filter) -> Result<bool, CniError> {
-        let made = [masquerade::heal(filter, &self.masqueraded)?, spoof::heal(filter, &self.checked)?];
-        Ok(made.contains(&true))
+        let masqueraded = masquerade::heal(filter, &self.masqueraded);
+        let checked = spoof::heal(filter, &self.checked);
+        Ok(masqueraded? | checked?)
     }
 
     /// Whether packets to 127.0.0.0/8 are routed on one of the bridges, as host ports want it: for good, since it outlives

@@ -41,8 +41,17 @@ impl InForce {
     /// A container with the limits that the kernel has.
     pub(crate) fn shown(&self, container: &Container) -> ContainerView {
         let mut view = container.view();
+        if let Some(resources) = self.in_force(container, &view) {
+            view.resources = resources;
+        }
+        view
+    }
+
+    /// The limits that the kernel has, of a container that was seen like this; `None` when it has ended, or when they cannot
+    /// be read back, which is logged. Takes no lock of the container.
+    pub(crate) fn in_force(&self, container: &Container, view: &ContainerView) -> Option<Resources> {
         if matches!(view.state, ContainerState::Exited { .. }) {
-            return view;
+            return None;
         }
         let score = |pid| {
             let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
@@ -52,12 +61,12 @@ impl InForce {
             .cgroup_limits(&view.resources)
             .and_then(|like| Ok(container.pod.accounts(&self.cgroups).limits(&container.cgroup(), &like)?));
         match force {
-            Ok(force) => view.resources = actual(&view.resources, &force, view.pid.and_then(score)),
+            Ok(force) => Some(actual(&view.resources, &force, view.pid.and_then(score))),
             Err(error) => {
                 tracing::warn!(container_id = %view.id, error = chain(&error), "limits cannot be read back");
+                None
             }
         }
-        view
     }
 
     /// The containers of a pod that clients see, newest first, with the limits that the kernel has.

@@ -62,3 +62,34 @@ impl Container {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::lock;
+    use crate::tests::World;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn limits_are_read_while_somebody_holds_the_record() {
+        let world = World::new();
+        let engine = world.engine();
+        let container = world.running(&world.pod("web"), "app");
+        let container = engine.core.registry.container(&container).unwrap();
+        let view = container.view();
+        let (tell, told) = mpsc::channel();
+        // As an exit does, which closes the sampler then.
+        let held = lock(&container.record);
+        std::thread::spawn({
+            let (core, container) = (engine.core.clone(), container.clone());
+            move || {
+                container.sampler.limits(|| core.limits.in_force(&container, &view));
+                tell.send(()).unwrap();
+            }
+        });
+        told.recv_timeout(Duration::from_secs(20)).expect("it waits for the record, and holds the sampler");
+        container.sampler.close();
+        drop(held);
+    }
+}

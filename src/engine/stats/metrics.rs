@@ -150,7 +150,9 @@ impl Stats {
     ) -> Result<ContainerFigures, EngineError> {
         let account = self.account_of(container);
         let mut view = container.view();
-        view.resources = container.sampler.limits(|| self.limits.shown(container).resources);
+        if let Some(resources) = container.sampler.limits(|| self.limits.in_force(container, &view)) {
+            view.resources = resources;
+        }
         let mut processes = container.sampler.look_at(&account);
         processes.files_limit = view.pid.and_then(Processes::files_limit);
         let threads = processes.threads;

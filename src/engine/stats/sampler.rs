@@ -180,12 +180,15 @@ impl Sampler {
         Ok(Detail { devices, ..read })
     }
 
-    /// The limits that are in force, as they were when everything was read last, or as `read` finds them.
-    pub(crate) fn limits(&self, read: impl FnOnce() -> Resources) -> Resources {
+    /// The limits that are in force, as they were when everything was read last, or as `read` finds them. That must not look
+    /// at the container's record: whoever holds it may close this.
+    pub(crate) fn limits(&self, read: impl FnOnce() -> Option<Resources>) -> Option<Resources> {
         let mut state = lock(&self.0);
         let Some(last) = &mut state.last else { return read() };
-        let known = last.limits.get_or_insert_with(|| Box::new(read()));
-        Resources::clone(known)
+        if last.limits.is_none() {
+            last.limits = read().map(Box::new);
+        }
+        last.limits.as_deref().cloned()
     }
 
     /// What the processes hold: where nothing has run since the last reading, what was seen by then.

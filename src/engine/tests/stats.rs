@@ -76,7 +76,7 @@ fn what_sleeps_is_not_counted_anew_until_it_runs_or_its_limits_change() {
         (outer.memory_rss, outer.memory_limit.unwrap(), pod.usage.unwrap().timestamp)
     };
     write("cpuacct.usage", "1000000\n");
-    write("cpu.shares", "1024\n");
+    write("cpu.shares", "900\n");
     write("memory.stat", &memory(1, 2));
     let first = read();
     assert_eq!((first.0, first.1), (1, 2));
@@ -116,23 +116,33 @@ fn metrics_of_what_sleeps_are_those_of_the_last_reading_but_for_its_devices() {
         assert_eq!(outer, inner);
         (outer.limit_hits, outer.devices.first().and_then(|device| device.counter("rbytes")))
     };
+    let shares = || {
+        let figures = world.on(engine.stats().pod_figures(Vec::push)).unwrap().concat().remove(0);
+        figures.containers[0].container.resources.cpu_shares
+    };
     let devices = |bytes: u64| {
         write("blkio.throttle.io_service_bytes_recursive", &format!("8:0 Read {bytes}\nTotal {bytes}\n"));
     };
     write("cpuacct.usage", "1000000\n");
     write("memory.failcnt", "1\n");
+    write("cpu.shares", "700\n");
     devices(4096);
     assert_eq!(read(), (1, Some(4096)));
+    assert_eq!(shares(), CpuShares::new(700).ok());
+    write("cpu.shares", "800\n");
+    assert_eq!(shares(), CpuShares::new(700).ok());
     write("memory.failcnt", "2\n");
     devices(8192);
     assert_eq!(read(), (1, Some(8192)), "what was written before reaches the device later");
     write("cpuacct.usage", "1000001\n");
     assert_eq!(read(), (2, Some(8192)), "it has run");
+    assert_eq!(shares(), CpuShares::new(800).ok(), "it has run");
     write("memory.failcnt", "3\n");
     let asked = Resources { cpu_shares: CpuShares::new(512).ok(), ..Resources::default() };
-    write("cpu.shares", "1024\n");
+    write("cpu.shares", "900\n");
     world.on(engine.containers().update_container(&container.id, asked, BTreeMap::new())).unwrap();
     assert_eq!(read().0, 3, "its limits are new");
+    assert_eq!(shares(), CpuShares::new(512).ok(), "its limits are new");
 }
 
 /// How long a list takes once the counters are open, at its best.
