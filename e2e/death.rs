@@ -13,6 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// How long a process may take to die, and its parent to bury it, before it is looked at no more.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// When a process was started, among the fields of [`process::stat`].
+const STARTED: usize = 19;
+
 /// The death.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Death {
@@ -26,15 +29,18 @@ impl Death {
     /// Kills a process, and looks until it is dead and buried.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// When it cannot be killed, or does not die.
     pub async fn cause(pid: i32) -> Result<Self, Error> {
-        let parent = process::stat(pid).and_then(|stat| stat.get(1)?.parse().ok()).unwrap_or_default();
-        let (asked, before, begin) = (SystemTime::now(), waited(parent), Instant::now());
+        let before = process::stat(pid).unwrap_or_default();
+        let parent = before.get(1).and_then(|parent| parent.parse().ok()).unwrap_or_default();
+        // The number may be another's before this looks again.
+        let is_it = |stat: &Vec<String>| stat.get(STARTED) == before.get(STARTED);
+        let (asked, had_waited, begin) = (SystemTime::now(), waited(parent), Instant::now());
         kill(Pid::from_raw(pid), Signal::SIGKILL)
             .map_err(|source| Error::System { operation: "kill", source })?;
         let mut dead = None;
         while begin.elapsed() < PATIENCE {
-            let state = process::stat(pid).and_then(|stat| stat.into_iter().next());
+            let state = process::stat(pid).filter(is_it).and_then(|stat| stat.into_iter().next());
             if matches!(state.as_deref(), None | Some("Z" | "X")) {
                 dead.get_or_insert_with(SystemTime::now);
             }
@@ -43,8 +49,9 @@ impl Death {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let parent_waited = waited(parent).saturating_sub(before);
-        Ok(Self { asked, dead: dead.unwrap_or_else(SystemTime::now), parent_waited })
+        let parent_waited = waited(parent).saturating_sub(had_waited);
+        let lives = || Error::Late { what: "a death", after: PATIENCE, last: pid.to_string() };
+        Ok(Self { asked, dead: dead.ok_or_else(lives)?, parent_waited })
     }
 
     /// Compares the time that is told of it, in nanoseconds, with when it was (I2).

@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Error};
 use crate::isolation::Sweeper;
+use crate::kernel_trace;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,6 +30,7 @@ pub fn end_on_signals(sweeper: Sweeper, limit: Duration) -> Result<(), Error> {
         });
         eprintln!("cleaning up");
         sweeper.sweep();
+        kernel_trace::remove(&kernel_trace::own());
         #[allow(
             clippy::disallowed_methods,
             reason = "the main thread is deep in something that must end now"

@@ -24,6 +24,7 @@ pub mod installer;
 pub mod interrupt;
 pub mod invariants;
 pub mod isolation;
+pub mod kernel_trace;
 pub mod layer;
 pub mod logs;
 pub mod network;

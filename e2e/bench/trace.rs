@@ -2,13 +2,12 @@
 //! whoever was woken waited.
 
 use crate::figures::percentile;
-use e2e::Error;
 use e2e::error::Context;
+use e2e::{Error, kernel_trace};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-const TRACEFS: &str = "/sys/kernel/tracing/instances";
 /// KiB a CPU: more than is written while pods start for two seconds.
 const BUFFER: &str = "65536";
 const EVENTS: [&str; 6] = [
@@ -59,7 +58,8 @@ impl Trace {
     /// # Errors
     /// Without tracefs, or the right to use it.
     pub(crate) fn begin() -> Result<Self, Error> {
-        let directory = Path::new(TRACEFS).join(format!("corten-bench-{}", std::process::id()));
+        kernel_trace::remove_left();
+        let directory = kernel_trace::own();
         fs::create_dir(&directory).at("create", &directory)?;
         let trace = Self(directory);
         trace.write("buffer_size_kb", BUFFER)?;
@@ -88,8 +88,7 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // It may not be removed while it writes.
-        let _ = self.write("tracing_on", "0").and_then(|()| fs::remove_dir(&self.0).at("remove", &self.0));
+        kernel_trace::remove(&self.0);
     }
 }
 

@@ -1,9 +1,10 @@
-//! Idle CPUs that are kept from sleeping while pods are worked on.
+//! Idle CPUs that are kept from sleeping when pods begin to be worked on.
 //!
 //! A pod's start passes from thread to thread and from process to process a dozen times, and each time a CPU that sleeps has
 //! to be woken: in a virtual machine, or from deep sleep, that takes longer than the work that it is woken for. The kernel
-//! lets a process ask that idle CPUs stay ready (`/dev/cpu_dma_latency`, PM QoS): they take no work from anybody, and what
-//! they would have slept is a few milliseconds for a request. The kernel forgets the wish with the process that had it.
+//! lets a process ask that idle CPUs stay ready (`/dev/cpu_dma_latency`, PM QoS). They poll for a few milliseconds for a
+//! request instead of sleeping, which is CPU time to a hypervisor that counts it, and takes of the core that a sibling thread
+//! runs on. The kernel forgets the wish with the process that had it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -33,7 +33,7 @@ pub(crate) struct Core {
     pub(crate) mirror: Mirror,
     pub(crate) metrics: Metrics,
     pub(crate) operations: Arc<Operations>,
-    /// While something is carried out.
+    /// When something begins to be carried out.
     pub(crate) awake: Awake,
     pub(crate) trash: sys::tree::Trash,
     pub(crate) labels: Labelling,

@@ -53,7 +53,8 @@ pub(crate) fn others_are_as_fast(node: &Node, seen: &Seen) -> Result<(), Error> 
         return Ok(());
     }
     let [well, wrong] = [well, wrong].map(percentile);
-    let outcome = if wrong.as_secs_f64() <= well.as_secs_f64() * SLOWER {
+    let allowed = well.mul_f64(SLOWER) + 3 * node.stall.worst();
+    let outcome = if wrong <= allowed {
         Ok(())
     } else {
         let seen = format!("{wrong:?} while something was wrong, {well:?} while nothing was");

@@ -88,7 +88,8 @@ mod tests {
                 tell.send(()).unwrap();
             }
         });
-        told.recv_timeout(Duration::from_secs(20)).expect("it waits for the record, and holds the sampler");
+        let told = told.recv_timeout(Duration::from_secs(20));
+        assert!(told.is_ok(), "it waits for the record, and holds the sampler");
         container.sampler.close();
         drop(held);
     }

@@ -90,14 +90,7 @@ impl Recovery {
             // Nobody else has touched the pod yet.
             let _ = pod.level.set(self.core.labels.reserve(&record.selinux_level));
         }
-        let (name, holds) = (record.config.metadata.clone(), (record.config, record.handler));
-        if pod.state() == SandboxState::Creating {
-            let name = self.pods.names.adopt_half(&name, holds, &pod.id);
-            loaded.half_pods.push(HalfPod { pod: pod.clone(), name });
-        } else {
-            self.pods.names.adopt(name, holds, &pod.id);
-            loaded.pods.push(pod.clone());
-        }
+        self.take_name(&pod, record, loaded);
         self.core.registry.add_pod(pod.clone());
         let found = match names(&files.containers()) {
             Ok(found) => found,
@@ -125,6 +118,18 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// Has the pod hold its name again; until it is taken down, where it was only half made.
+    fn take_name(&self, pod: &Arc<Pod>, record: PodRecord, loaded: &mut Loaded) {
+        let (name, holds) = (record.config.metadata.clone(), (record.config, record.handler));
+        if pod.state() == SandboxState::Creating {
+            let name = self.pods.names.adopt_half(&name, holds, &pod.id);
+            loaded.half_pods.push(HalfPod { pod: pod.clone(), name });
+        } else {
+            self.pods.names.adopt(name, holds, &pod.id);
+            loaded.pods.push(pod.clone());
+        }
     }
 
     fn load_container(&self, record: ContainerRecord, pod: &Arc<Pod>) {
