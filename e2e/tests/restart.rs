@@ -1,7 +1,7 @@
 //! The daemon is killed with -9 while containers log and exit: nothing may be lost, doubled, torn or guessed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use e2e::invariants::ended_at;
+use e2e::death::Death;
 use e2e::logs;
 use e2e::pods::shell;
 use e2e::runtime::Kind;
@@ -9,7 +9,7 @@ use e2e::stall::Stall;
 use e2e::wait;
 use e2e::world::{BUSYBOX, World, wait_exited};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 const LINES: usize = 20_000;
 const LONG: usize = 40_000;
@@ -67,9 +67,7 @@ fn kill_nine_loses_no_line_and_no_exit_code() {
         cri.pull(BUSYBOX, None).await.unwrap();
         let pod_id = cri.run_pod(&pod).await.unwrap();
         let mut ids = Vec::new();
-        // The marker in the pod's log directory tells the exact time of the exit, seen from the container.
-        let script =
-            "while [ ! -e /marker/go ]; do usleep 10000; done; sleep 2; date +%s.%N >/marker/at; exit 7";
+        let script = "while [ ! -e /marker/go ]; do usleep 10000; done; sleep 2; exit 7";
         let mut exiting = shell("exiting", BUSYBOX, script);
         let marker = world.isolation.directory("marker").unwrap();
         exiting.mounts.push(e2e::proto::Mount {
@@ -88,9 +86,9 @@ fn kill_nine_loses_no_line_and_no_exit_code() {
         let exiting = ids.pop().unwrap();
         (ids.pop().unwrap(), exiting, killed, pod_id, marker)
     });
-    let victim = world.tokio.block_on(async {
-        let info = world.daemon.client().await.unwrap().container_info(&killed).await.unwrap();
-        i32::try_from(info["pid"].as_i64().unwrap()).unwrap()
+    let [victim, ends] = [&killed, &exiting].map(|id| {
+        let info = async { world.daemon.client().await.unwrap().container_info(id).await.unwrap() };
+        i32::try_from(world.tokio.block_on(info)["pid"].as_i64().unwrap()).unwrap()
     });
 
     let stall = Stall::watch();
@@ -102,11 +100,11 @@ fn kill_nine_loses_no_line_and_no_exit_code() {
     };
     more_lines();
     world.daemon.kill().unwrap();
+    let exit = world.tokio.spawn(Death::witness(ends, PATIENCE));
     std::fs::write(marker.join("go"), "").unwrap();
     more_lines();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL).unwrap();
-    let killed_at = SystemTime::now();
-    wait::until("the container's exit", PATIENCE, || marker.join("at").exists()).unwrap();
+    let kill = world.tokio.block_on(Death::cause(victim)).unwrap();
+    let exit = world.tokio.block_on(exit).unwrap();
     more_lines();
     let begin = Instant::now();
     world.daemon.restart().unwrap();
@@ -120,12 +118,11 @@ fn kill_nine_loses_no_line_and_no_exit_code() {
 
         let status = wait_exited(&cri, &exiting, Duration::from_secs(30)).await.unwrap();
         assert_eq!((status.exit_code, status.reason.as_str()), (7, "Error"));
-        let made = std::fs::metadata(marker.join("at")).unwrap().modified().unwrap();
-        ended_at(status.finished_at, made, &stall).unwrap();
+        exit.is_told_as(status.finished_at, &stall).unwrap();
 
         let status = wait_exited(&cri, &killed, Duration::from_secs(30)).await.unwrap();
         assert_eq!(status.exit_code, 137);
-        ended_at(status.finished_at, killed_at, &stall).unwrap();
+        kill.is_told_as(status.finished_at, &stall).unwrap();
 
         let status = wait_exited(&cri, &logging, Duration::from_secs(60)).await.unwrap();
         assert_eq!((status.exit_code, status.reason.as_str()), (0, "Completed"));
