@@ -85,13 +85,13 @@ kill: ## The kill matrix of e2e/tests/kill: at every failpoint daemon or supervi
 	@rm -f target/nextest/kill-*.txt
 	@e2e/test.sh e2e kill; status=$$?; cat target/nextest/kill-*.txt; exit $$status
 
-soak: ## Pods at random while daemon, supervisors, plugins, registry, network and disk fail at random (MINUTES=30; KILLS=1000: kills alone; SEED= of a run, to play it again)
+soak: ## Pods at random while daemon, supervisors, plugins, registry, network and disk fail at random (MINUTES=30; KILLS=1000: kills alone; PODS=10000: so many one after the other; SEED= of a run, to play it again)
 	@e2e/setup.sh test
 	@[ -x target/dist/corten ] || e2e/build.sh
 	@[ -z "$(KILLS)" ] || e2e/failpoints.sh
 	@rm -f target/nextest/soak*.txt
-	@CORTEN_SOAK_SEED=$(SEED) CORTEN_SOAK_MINUTES=$(or $(MINUTES),30) CORTEN_SOAK_KILLS=$(KILLS) \
-		e2e/test.sh soak $(if $(KILLS),lose_nothing,whatever_breaks); status=$$?; cat target/nextest/soak*.txt; exit $$status
+	@CORTEN_SOAK_SEED=$(SEED) CORTEN_SOAK_MINUTES=$(or $(MINUTES),30) CORTEN_SOAK_KILLS=$(KILLS) CORTEN_SOAK_PODS=$(PODS) \
+		e2e/test.sh soak $(if $(KILLS),lose_nothing,$(if $(PODS),one_after_the_other,whatever_breaks)); status=$$?; cat target/nextest/soak*.txt; exit $$status
 
 attack: ## The attackers of e2e/tests/attack alone, on target/dist; prints a table
 	@e2e/setup.sh test

@@ -8,13 +8,24 @@ use std::fs;
 /// # Errors
 /// When there is no such process, or no such figure of it.
 pub fn memory(pid: i32, figure: &str) -> Result<u64, Error> {
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).at("read", &path)?;
-    let value = status.lines().find_map(|line| {
+    kibibytes(&format!("/proc/{pid}/status"), figure)
+}
+
+/// The same of `/proc/PID/smaps_rollup`, which counts each page anew: `Rss`, `Pss`, `Anonymous`.
+///
+/// # Errors
+/// As [`memory`].
+pub fn counted(pid: i32, figure: &str) -> Result<u64, Error> {
+    kibibytes(&format!("/proc/{pid}/smaps_rollup"), figure)
+}
+
+fn kibibytes(path: &str, figure: &str) -> Result<u64, Error> {
+    let text = fs::read_to_string(path).at("read", path)?;
+    let value = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         (name == figure).then(|| value.split_whitespace().next()?.parse().ok()).flatten()
     });
-    value.ok_or_else(|| std::io::Error::other(format!("it has no {figure}"))).at("read", &path)
+    value.ok_or_else(|| std::io::Error::other(format!("it has no {figure}"))).at("read", path)
 }
 
 /// How many descriptors it has open.

@@ -5,7 +5,7 @@ use e2e::client::Cri;
 use e2e::proto::{ContainerStats, PodSandboxConfig};
 use e2e::runtime::{Daemon, Kind};
 use e2e::world::BUSYBOX;
-use e2e::{Error, isolation::Isolation, pods};
+use e2e::{Error, isolation::Isolation, pods, process};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -241,11 +241,9 @@ fn rate(count: usize, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
 
-/// The proportional set size of a process in KiB.
+/// The proportional set size of a process in KiB, nothing of one that has gone.
 pub(crate) fn pss(pid: i32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    process::counted(pid, "Pss").unwrap_or_default()
 }
 
 /// What `/proc` says of each of a process's mappings.

@@ -8,9 +8,10 @@ use e2e::stall::Stall;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::RwLock;
 
 /// How long one thing is asked of one daemon, and one answer waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,6 +29,9 @@ pub(crate) struct Node {
     pub(crate) weather: Weather,
     pub(crate) stall: Stall,
     pub(crate) over: AtomicBool,
+    /// Everybody has it while asking something, and who wants the node at rest takes it alone.
+    pub(crate) turn: RwLock<()>,
+    lives: AtomicU64,
     told: Mutex<Told>,
     counts: Mutex<BTreeMap<String, u64>>,
     story: Mutex<String>,
@@ -52,6 +56,8 @@ impl Node {
             weather: Weather::default(),
             stall: Stall::watch(),
             over: AtomicBool::new(false),
+            turn: RwLock::default(),
+            lives: AtomicU64::new(0),
             told: Mutex::default(),
             counts: Mutex::default(),
             story: Mutex::default(),
@@ -69,6 +75,16 @@ impl Node {
 
     pub(crate) fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// A pod has lived.
+    pub(crate) fn has_lived(&self) {
+        self.lives.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many have.
+    pub(crate) fn lives(&self) -> u64 {
+        self.lives.load(Ordering::Relaxed)
     }
 
     /// One more of something.

@@ -60,7 +60,28 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn draw(chance: &mut Chance) -> Self {
+    pub(crate) fn draw(chance: &mut Chance, kinds: Kinds) -> Self {
+        if kinds.are_brief() { Self::brief(chance) } else { Self::full(chance) }
+    }
+
+    /// As much of a life as leaves room for thousands: nothing in it waits.
+    fn brief(chance: &mut Chance) -> Self {
+        let image = chance.one_in(20).then(|| chance.below(IMAGES));
+        let first = [role(chance)].into_iter().chain(image.map(Role::Reads)).collect();
+        let steps: Vec<_> = (0..chance.below(3)).map(|_| (step(chance), chance.next())).collect();
+        let waits = |step: &Step| matches!(step, Step::ExecTooLong | Step::Rest(_));
+        Self {
+            shares_pids: chance.one_in(3),
+            on_the_host_s_network: chance.one_in(10),
+            has_host_port: chance.one_in(3),
+            image,
+            removes_containers: chance.one_in(2),
+            first,
+            steps: steps.into_iter().filter(|(step, _)| !waits(step)).collect(),
+        }
+    }
+
+    fn full(chance: &mut Chance) -> Self {
         let image = chance.one_in(3).then(|| chance.below(IMAGES));
         let first: Vec<Role> = (0..=chance.below(3)).map(|_| role(chance)).collect();
         let first = first.into_iter().chain(image.map(Role::Reads)).collect();
@@ -133,6 +154,17 @@ pub(crate) enum Kinds {
     Kills,
     /// It is killed, and again while it recovers.
     Recoveries,
+    /// Everything but a full disk, while pods come and go quickly.
+    Many,
+    /// The same, but for the daemon, which lives through all of it.
+    ManyOfOneDaemon,
+}
+
+impl Kinds {
+    /// Whether pods live briefly.
+    pub(crate) fn are_brief(self) -> bool {
+        matches!(self, Self::Many | Self::ManyOfOneDaemon)
+    }
 }
 
 /// The failpoints of a start.
@@ -157,6 +189,8 @@ impl Mishap {
     pub(crate) fn draw(chance: &mut Chance, kinds: Kinds) -> Self {
         let fault = match kinds {
             Kinds::All => any(chance),
+            Kinds::Many => of_many(chance, 10),
+            Kinds::ManyOfOneDaemon => of_many(chance, 6),
             Kinds::Kills if !chance.one_in(5) => Fault::Kill,
             Kinds::Recoveries if chance.one_in(2) => {
                 let points: Vec<_> =
@@ -168,6 +202,9 @@ impl Mishap {
             Kinds::Kills | Kinds::Recoveries => Fault::KillAgain([(); 3].map(|()| chance.below(80))),
         };
         let milliseconds = |chance: &mut Chance, most| Duration::from_millis(chance.below(most));
+        if kinds.are_brief() {
+            return Self { after: milliseconds(chance, 1000), fault, lasts: milliseconds(chance, 300) };
+        }
         if kinds != Kinds::All {
             return Self { after: milliseconds(chance, 500), fault, lasts: milliseconds(chance, 30) };
         }
@@ -184,14 +221,32 @@ fn any(chance: &mut Chance) -> Fault {
         6..8 => Fault::Plugin,
         8..10 => Fault::Registry,
         10..13 => Fault::Disk,
-        _ => Fault::Network(MANNERS[usize::try_from(chance.below(3)).unwrap_or_default()]),
+        _ => broken_network(chance),
     }
+}
+
+/// One of the first so many.
+fn of_many(chance: &mut Chance, first: u64) -> Fault {
+    match chance.below(first) {
+        0..4 => broken_network(chance),
+        4 => Fault::Plugin,
+        5 => Fault::Registry,
+        6 => Fault::End,
+        7 => Fault::KillAgain([(); 3].map(|()| chance.below(80))),
+        _ => Fault::Kill,
+    }
+}
+
+fn broken_network(chance: &mut Chance) -> Fault {
+    Fault::Network(MANNERS[usize::try_from(chance.below(3)).unwrap_or_default()])
 }
 
 #[test]
 fn the_same_seed_decides_the_same_and_everything_is_decided_at_times() {
-    let lives =
-        |seed| (0..400).map(|number| Life::draw(&mut Chance::new(seed, "pod", number))).collect::<Vec<_>>();
+    let lives = |seed| {
+        let life = |number| Life::draw(&mut Chance::new(seed, "pod", number), Kinds::All);
+        (0..400).map(life).collect::<Vec<_>>()
+    };
     assert_eq!(lives(5), lives(5));
     assert_ne!(lives(5), lives(6));
     let steps: Vec<_> = lives(5).into_iter().flat_map(|life| life.steps).map(|(step, _)| step).collect();

@@ -87,6 +87,9 @@ pub(crate) fn table(node: &Node, seen: &Seen, took: Duration, rest: &[String]) -
         "a command in a pod that nobody touches, 99th percentile: {well:?} while all is well, {wrong:?} while something is \
          wrong",
     );
+    if lock(&seen.samples).is_empty() {
+        return text;
+    }
     let _ = writeln!(text, "{:<24} {:>12} {:>12}", "mean of", "first third", "last third");
     // A daemon that never lives for long has no figures.
     for (name, first, last) in thirds(seen).into_iter().filter(|(_, first, last)| first.min(*last) > 0.0) {

@@ -6,6 +6,7 @@ use crate::faults::Trouble;
 use crate::node::{Node, PATIENCE, lock};
 use crate::plan::{IMAGES, Kinds, Life, Mishap};
 use crate::plugin::Guest;
+use crate::rest::Rests;
 use crate::watch::{self, Seen};
 use crate::{pod, report};
 use e2e::baseline::Snapshot;
@@ -27,7 +28,7 @@ use tokio::task::JoinHandle;
 /// How many pods live at a time, beside the one that nobody touches.
 const LANES: u64 = 5;
 /// How long leases of a plugin that was broken may stay.
-const SETTLED: Duration = Duration::from_secs(90);
+pub(crate) const SETTLED: Duration = Duration::from_secs(90);
 
 /// What is to be played.
 pub(crate) struct Run {
@@ -35,13 +36,15 @@ pub(crate) struct Run {
     pub(crate) kinds: Kinds,
     pub(crate) lasts: Duration,
     pub(crate) kills: u64,
+    pub(crate) pods: u64,
 }
 
 /// What decides where nobody says how long it is to be: there a run has to be one that was seen before.
 const USUAL: u64 = 1128;
 
 fn seed() -> u64 {
-    let is_usual = ["CORTEN_SOAK_MINUTES", "CORTEN_SOAK_KILLS"].map(crate::setting::<f64>) == [None, None];
+    let lengths = ["CORTEN_SOAK_MINUTES", "CORTEN_SOAK_KILLS", "CORTEN_SOAK_PODS"];
+    let is_usual = lengths.iter().all(|length| crate::setting::<f64>(length).is_none());
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_secs());
     crate::setting("CORTEN_SOAK_SEED").unwrap_or_else(|| if is_usual { USUAL } else { now() })
 }
@@ -59,9 +62,9 @@ pub(crate) fn play(run: &Run) {
     let begin = Instant::now();
     let outcome = through(run, &mut world, &node, &seen, &baseline);
     let (rest, outcome) = match outcome {
-        Ok(rest) => {
-            let judged = report::slopes_are_flat(&seen, begin.elapsed());
-            (rest, judged.and_then(|()| report::others_are_as_fast(&node, &seen)))
+        Ok((told, flat)) => {
+            let judged = flat.and_then(|()| report::slopes_are_flat(&seen, begin.elapsed()));
+            (told, judged.and_then(|()| report::others_are_as_fast(&node, &seen)))
         }
         Err(error) => (Vec::new(), Err(error)),
     };
@@ -113,18 +116,22 @@ impl Breach {
     }
 }
 
+/// What is told of a run that no breach has ended, and whether the node at rest was the same all the time.
+type Outcome = (Vec<String>, Result<(), Error>);
+
 fn through(
     run: &Run,
     world: &mut World,
     node: &Arc<Node>,
     seen: &Arc<Seen>,
     baseline: &Snapshot,
-) -> Result<Vec<String>, Error> {
+) -> Result<Outcome, Error> {
     let breach = Arc::new(Breach::default());
     let stored = watch::stored(&node.data);
     let daemon = Arc::new(AtomicI32::new(world.daemon.pid()));
     let guest = Guest::come(&world.tokio);
-    let tasks = tasks(world, node, seen, &daemon, &breach);
+    let mut rests = Rests::new(run, world);
+    let tasks = tasks(run, world, node, seen, &daemon, &breach);
     let mut trouble = Trouble {
         world,
         node: Arc::clone(node),
@@ -135,11 +142,14 @@ fn through(
     };
     let end = Instant::now() + run.lasts;
     let mut number = 0;
-    while !node.is_over() && Instant::now() < end && trouble.kills < run.kills {
+    let is_done = |kills| Instant::now() > end || kills >= run.kills || node.lives() >= run.pods;
+    while !node.is_over() && !is_done(trouble.kills) {
         let mishap = Mishap::draw(&mut Chance::new(node.seed, "fault", number), run.kinds);
         breach.of(node, trouble.carry_out(&mishap));
+        breach.of(node, rests.take_if_due(&mut trouble, seen));
         number += 1;
     }
+    breach.of(node, rests.take_if_due(&mut trouble, seen));
     node.end();
     let (kills, slowest) = (trouble.kills, trouble.slowest);
     let all = async {
@@ -160,34 +170,48 @@ fn through(
     })?;
     nothing_is_left(world, baseline, stored)?;
     let (visits, calls) = guest.figures();
-    Ok(vec![
-        format!("{kills} kills of the daemon; the slowest start until the first answer: {slowest:?}"),
+    let told = vec![
+        format!(
+            "{} pods, {kills} kills of the daemon; the slowest start until the first answer: {slowest:?}",
+            node.lives()
+        ),
         format!("the plugin has joined {visits} times and was asked {calls} times"),
-    ])
+        rests.table(),
+    ];
+    Ok((told, rests.are_flat()))
 }
 
 /// Everybody but who carries the faults out.
 fn tasks(
+    run: &Run,
     world: &World,
     node: &Arc<Node>,
     seen: &Arc<Seen>,
     daemon: &Arc<AtomicI32>,
     breach: &Arc<Breach>,
 ) -> Vec<JoinHandle<()>> {
-    let supervisor = Arc::new(AtomicI32::new(0));
+    let (kinds, most) = (run.kinds, run.pods.div_ceil(LANES));
     let mut tasks = Vec::new();
     for lane in 0..LANES {
-        tasks.push(task(world, node, breach, move |node| async move { lives(&node, lane).await }));
+        tasks.push(task(
+            world,
+            node,
+            breach,
+            move |node| async move { lives(&node, lane, kinds, most).await },
+        ));
     }
     tasks.push(task(world, node, breach, |node| async move { watch::lists(&node).await }));
     tasks.push(task(world, node, breach, |node| async move { watch::events(&node).await }));
-    let (own, shim) = (Arc::clone(seen), Arc::clone(&supervisor));
-    tasks.push(task(world, node, breach, |node| async move { watch::witness(&node, &own, &shim).await }));
-    let (own, daemon) = (Arc::clone(seen), Arc::clone(daemon));
-    tasks.push(task(world, node, breach, |node| async move {
-        watch::sample(&node, &own, &daemon, &supervisor).await;
-        Ok(())
-    }));
+    let own = Arc::clone(seen);
+    tasks.push(task(world, node, breach, |node| async move { watch::witness(&node, &own).await }));
+    // Of pods that live briefly the node at rest tells more.
+    if !run.kinds.are_brief() {
+        let (own, daemon) = (Arc::clone(seen), Arc::clone(daemon));
+        tasks.push(task(world, node, breach, |node| async move {
+            watch::sample(&node, &own, &daemon).await;
+            Ok(())
+        }));
+    }
     tasks
 }
 
@@ -205,14 +229,16 @@ fn task<F: Future<Output = Result<(), Error>> + Send + 'static>(
 }
 
 /// A pod after the other.
-async fn lives(node: &Node, lane: u64) -> Result<(), Error> {
+async fn lives(node: &Node, lane: u64, kinds: Kinds, most: u64) -> Result<(), Error> {
     let mut number = 0;
-    while !node.is_over() {
-        let life = Life::draw(&mut Chance::new(node.seed, &format!("lane {lane}"), number));
+    while !node.is_over() && number < most {
+        let _turn = node.turn.read().await;
+        let life = Life::draw(&mut Chance::new(node.seed, &format!("lane {lane}"), number), kinds);
         node.note(&format!("lane {lane}: life {number}: {life:?}"));
         pod::live(node, lane, number, &life)
             .await
             .inspect_err(|_| node.note(&format!("lane {lane} has found it")))?;
+        node.has_lived();
         number += 1;
     }
     Ok(())

@@ -38,17 +38,21 @@ pub(crate) struct Seen {
     pub(crate) samples: Mutex<Vec<Sample>>,
     /// How long a command took, and whether something was wrong with the node, but for its daemon.
     pub(crate) commands: Mutex<Vec<(Duration, bool)>>,
+    /// The supervisor of the pod that nobody touches, while there is one.
+    pub(crate) supervisor: AtomicI32,
 }
 
 /// I1.
 pub(crate) async fn lists(node: &Node) -> Result<(), Error> {
     while !node.is_over() {
+        let turn = node.turn.read().await;
         let before = node.told().clone();
         let pods = node.ask("ListPodSandbox", &[], |cri| async move { cri.pods().await }).await?;
         let containers = node.ask("ListContainers", &[], |cri| async move { cri.containers().await }).await?;
         // What was removed meanwhile need not be listed.
         let told = before.and(&node.told());
         node.holds("I1", told.are_listed(&pods, &containers))?;
+        drop(turn);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
@@ -82,14 +86,15 @@ pub(crate) async fn events(node: &Node) -> Result<(), Error> {
 }
 
 /// A pod that nobody touches, and commands in it.
-pub(crate) async fn witness(node: &Node, seen: &Seen, supervisor: &AtomicI32) -> Result<(), Error> {
+pub(crate) async fn witness(node: &Node, seen: &Seen) -> Result<(), Error> {
     let config = e2e::pods::pod("witness", &node.logs, &node.cgroup_parent);
     let mut pod = Pod::run(node, config).await?;
     pod.add(Role::Counts(5), None).await?;
     let one: &One = &pod.containers[0];
     let parent = process::stat(one.pid(node).await?).and_then(|stat| stat.get(1)?.parse().ok());
-    supervisor.store(parent.unwrap_or_default(), Ordering::Relaxed);
+    seen.supervisor.store(parent.unwrap_or_default(), Ordering::Relaxed);
     while !node.is_over() {
+        let turn = node.turn.read().await;
         let begin = Instant::now();
         let ran =
             node.once("ExecSync", &[], |cri| async move { cri.exec(&one.id, &["/bin/true"], 60).await });
@@ -97,18 +102,19 @@ pub(crate) async fn witness(node: &Node, seen: &Seen, supervisor: &AtomicI32) ->
         if ran.await?.is_ok() && !node.weather.explains(&[], begin) {
             lock(&seen.commands).push((took(), node.weather.is_bad(begin)));
         }
+        drop(turn);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    supervisor.store(0, Ordering::Relaxed);
+    seen.supervisor.store(0, Ordering::Relaxed);
     pod.end(true).await
 }
 
 /// Looks how much there is of everything.
-pub(crate) async fn sample(node: &Node, seen: &Seen, daemon: &AtomicI32, supervisor: &AtomicI32) {
+pub(crate) async fn sample(node: &Node, seen: &Seen, daemon: &AtomicI32) {
     let begin = Instant::now();
     while !node.is_over() {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (pid, shim) = (daemon.load(Ordering::Relaxed), supervisor.load(Ordering::Relaxed));
+        let (pid, shim) = (daemon.load(Ordering::Relaxed), seen.supervisor.load(Ordering::Relaxed));
         // A daemon that has just begun has not much.
         let is_settled = node.weather.daemon_is_there_for() > Duration::from_millis(300);
         let memory = |pid| process::memory(pid, "VmRSS").ok();
