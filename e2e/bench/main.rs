@@ -67,6 +67,9 @@ enum Part {
         /// A directory for the stores, instead of a tmpfs
         #[arg(long)]
         on: Option<PathBuf>,
+        /// The programs of another build, laid out as target/dist: pulls of both alternate, and nothing else is measured
+        #[arg(long)]
+        beside: Option<PathBuf>,
     },
     /// Measure pods of this build beside those of another one and the floor, alternating
     Compare {
@@ -142,7 +145,9 @@ enum Part {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
-        Some(Part::Pull { rounds, on }) => pull::measure(*rounds, on.as_deref(), LIMIT),
+        Some(Part::Pull { rounds, on, beside }) => {
+            pull::measure(*rounds, on.as_deref(), beside.as_deref(), LIMIT)
+        }
         Some(Part::Compare { base, rounds }) => compare::measure(base.as_deref(), *rounds, LIMIT),
         Some(Part::Profile { pods, rounds }) => profile::measure(pods, *rounds, LIMIT),
         Some(Part::Idle) => idle::measure(LIMIT),

@@ -61,16 +61,20 @@ async fn with_pods(daemon: Daemon, isolation: &Isolation, pods: usize, workers: 
 }
 
 /// What many answers took, but the first, which opens files and counts layers.
-struct Answers {
+pub(crate) struct Answers {
     /// Nanoseconds of each, with the client's part.
-    times: Vec<u128>,
+    pub(crate) times: Vec<u128>,
     /// Milliseconds of CPU time that the daemon spent on each, whoever else had the machine.
-    cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 impl Answers {
     #[allow(clippy::cast_precision_loss)]
-    async fn measure<F: Future<Output = Result<(), Error>>>(
+    /// Asks again and again.
+    ///
+    /// # Errors
+    /// Those of an answer.
+    pub(crate) async fn measure<F: Future<Output = Result<(), Error>>>(
         daemon: i32,
         ask: impl Fn() -> F,
     ) -> Result<Self, Error> {
@@ -86,7 +90,7 @@ impl Answers {
 }
 
 /// The CPU time of a process so far, in milliseconds.
-fn cpu_time(pid: i32) -> u64 {
+pub(crate) fn cpu_time(pid: i32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     // A tick is 10 ms wherever Linux runs.

@@ -1,8 +1,9 @@
 //! Pulls: Corten against containerd and against the floor, in one run, from the same registry.
 //!
 //! Every pull is a fresh daemon's on an empty directory; its start is not measured. containerd's time is that of
-//! PullImage too, which unpacks.
+//! PullImage too, which unpacks. Another build of Corten can take the place of both, which tells what a change costs.
 
+mod beside;
 mod fixture;
 mod floor;
 mod many;
@@ -37,11 +38,16 @@ struct Times {
     rss: u64,
 }
 
-/// Measures pulls, so often each; on a directory of the caller's, or on a tmpfs.
+/// Measures pulls, so often each; on a directory of the caller's, or on a tmpfs; beside another build alone, where there is one.
 ///
 /// # Errors
 /// When something is missing, or a pull fails.
-pub(crate) fn measure(rounds: usize, on: Option<&Path>, limit: Duration) -> Result<(), Error> {
+pub(crate) fn measure(
+    rounds: usize,
+    on: Option<&Path>,
+    other: Option<&Path>,
+    limit: Duration,
+) -> Result<(), Error> {
     let begin = Instant::now();
     let isolation = Isolation::enter()?;
     end_on_signals(isolation.sweeper(), limit)?;
@@ -63,23 +69,14 @@ pub(crate) fn measure(rounds: usize, on: Option<&Path>, limit: Duration) -> Resu
             .build()
             .at("start", "tokio")?,
     };
-    println!(
-        "\n| seconds, median | Corten | containerd | floor | of containerd | of the floor | peak RSS, MiB |"
-    );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
-    let result = bench.images(&fixture, rounds).and_then(|good| {
-        many::measure(&bench, &registry)?;
-        Ok(good)
-    });
+    let result = match other {
+        Some(other) => beside::measure(&bench, &fixture, other, rounds),
+        None => bench.all(&fixture, &registry, rounds),
+    };
     // The tmpfs goes with the isolation in any case.
     let _ = fs::remove_dir_all(&stores);
-    let good = result?;
+    result?;
     println!("\nMeasured in {:.0} s.", begin.elapsed().as_secs_f64());
-    println!(
-        "The bars: the first image in at most 1/3 of containerd's time and {OF_FLOOR}x the floor's; at most {} MiB of memory.",
-        MOST_RSS >> 10
-    );
-    println!("{}", if good { "Every bar is met." } else { "A bar is missed." });
     Ok(())
 }
 
@@ -91,6 +88,22 @@ struct Bench {
 }
 
 impl Bench {
+    /// Corten, containerd and the floor.
+    fn all(&self, fixture: &Fixture, registry: &Registry, rounds: usize) -> Result<(), Error> {
+        println!(
+            "\n| seconds, median | Corten | containerd | floor | of containerd | of the floor | peak RSS, MiB |"
+        );
+        println!("|---|---:|---:|---:|---:|---:|---:|");
+        let good = self.images(fixture, rounds)?;
+        many::measure(self, registry)?;
+        println!(
+            "\nThe bars: the first image in at most 1/3 of containerd's time and {OF_FLOOR}x the floor's; at most {} MiB of memory.",
+            MOST_RSS >> 10
+        );
+        println!("{}", if good { "Every bar is met." } else { "A bar is missed." });
+        Ok(())
+    }
+
     /// Every image so often; whether every bar is met.
     fn images(&self, fixture: &Fixture, rounds: usize) -> Result<bool, Error> {
         let mut good = true;
@@ -129,18 +142,32 @@ impl Bench {
     /// One pull by a fresh daemon: nanoseconds, and KiB of the daemon at its largest.
     fn pull(&self, kind: Kind, reference: &str) -> Result<(u128, u64), Error> {
         self.with_daemon(kind, self.registry, |daemon| {
-            let time = self.tokio.block_on(async {
-                let cri = daemon.client().await?;
-                let begin = Instant::now();
-                cri.pull(reference, None).await?;
-                Ok::<_, Error>(begin.elapsed().as_nanos())
-            })?;
-            Ok((time, peak(daemon.pid())))
+            Ok((self.time(daemon, reference)?, peak(daemon.pid())))
+        })
+    }
+
+    /// Nanoseconds of one pull.
+    fn time(&self, daemon: &Daemon, reference: &str) -> Result<u128, Error> {
+        self.tokio.block_on(async {
+            let cri = daemon.client().await?;
+            let begin = Instant::now();
+            cri.pull(reference, None).await?;
+            Ok(begin.elapsed().as_nanos())
         })
     }
 
     fn with_daemon<T>(
         &self,
+        kind: Kind,
+        mirror: SocketAddr,
+        work: impl FnOnce(&Daemon) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.with_programs(&e2e::tools::dist(), kind, mirror, work)
+    }
+
+    fn with_programs<T>(
+        &self,
+        programs: &Path,
         kind: Kind,
         mirror: SocketAddr,
         work: impl FnOnce(&Daemon) -> Result<T, Error>,
@@ -152,7 +179,7 @@ impl Bench {
             mirror: Some(mirror),
             metrics: None,
             extra: String::new(),
-            programs: e2e::tools::dist(),
+            programs: programs.to_path_buf(),
         };
         let mut daemon = Daemon::start(&directory, &options)?;
         let result = work(&daemon);
