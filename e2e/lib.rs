@@ -5,6 +5,7 @@
 //! starts a [`registry::Registry`] and a [`runtime::Daemon`] in it, and compares [`baseline::Snapshot`]s.
 
 pub mod baseline;
+pub mod boot;
 pub mod breakage;
 pub mod certificates;
 pub mod client;

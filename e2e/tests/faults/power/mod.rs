@@ -9,17 +9,13 @@ use e2e::image::{self, Entry, Image, Layer};
 use e2e::network::Network;
 use e2e::pods::shell;
 use e2e::proto::{ContainerState, ImageSpec, PodSandboxState, RemoveImageRequest};
-use e2e::wait;
 use e2e::world::{World, wait_exited};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use e2e::{boot, wait};
+use nix::mount::{MsFlags, mount};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const BLOCK: usize = 4096;
 const OLD: &str = "registry.test/old:1";
 /// How often the power goes; more of it with `POWER_CUTS=100`.
@@ -98,9 +94,7 @@ impl Node {
     /// With an identification of its own, as each boot of a machine has one.
     fn boot(&mut self) {
         self.boots += 1;
-        let id = self.world.isolation.root().join("boot-id");
-        fs::write(&id, format!("00000000-0000-4000-8000-{:012}\n", self.boots)).unwrap();
-        bind(&id, Path::new(BOOT_ID));
+        boot::comes_up(&self.world.isolation, self.boots).unwrap();
         for (number, directory) in self.durable().iter().enumerate() {
             let kept = self.world.isolation.root().join(format!("disk/{number}"));
             fs::create_dir_all(&kept).unwrap();
@@ -113,31 +107,8 @@ impl Node {
     /// The power goes, and comes back.
     fn lose_power(&mut self, dice: &mut Dice) {
         self.disk().cut(|| dice.roll().is_multiple_of(2));
-        self.world.daemon.kill().unwrap();
-        let registry = self.world.registry.pid();
-        let others = || {
-            let mut processes = self.world.isolation.processes();
-            processes.remove(&registry);
-            processes
-        };
-        wait::until("the end of all processes", SOON, || {
-            for pid in others().keys() {
-                // Gone already is as good.
-                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-            }
-            others().is_empty()
-        })
-        .unwrap();
-        let state = self.world.daemon.place().state.clone();
-        let [data, logs, networks] = self.durable();
-        unmount_below(&[&state, &data, &logs, &networks, Path::new(BOOT_ID)]);
-        fs::remove_dir_all(&state).unwrap();
-        for (program, arguments) in [("ip", &["link", "delete", "cte0"][..]), ("nft", &["flush", "ruleset"])]
-        {
-            let mut command = Command::new(e2e::tools::system(program).unwrap());
-            // The bridge is there once there was a pod.
-            let _ = e2e::command::run(command.args(arguments), SOON);
-        }
+        let (registry, mounts) = (self.world.registry.pid(), self.durable());
+        boot::goes_down(&mut self.world.daemon, &self.world.isolation, &[registry], &mounts).unwrap();
         self.disk = self.disk.take().map(Disk::back);
         self.boot();
     }
@@ -145,16 +116,6 @@ impl Node {
 
 fn bind(from: &Path, to: &Path) {
     mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
-}
-
-/// Takes away whatever is mounted there, the last first.
-fn unmount_below(places: &[&Path]) {
-    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    let mounted: Vec<&Path> =
-        table.lines().filter_map(|line| line.split(' ').nth(4).map(Path::new)).collect();
-    for place in mounted.iter().rev().filter(|at| places.iter().any(|place| at.starts_with(place))) {
-        umount2(*place, MntFlags::MNT_DETACH).unwrap();
-    }
 }
 
 /// How many pods had logs here.
