@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench survive-bench bench bench-compare profile order reproducible lint audit fuzz install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench survive-bench bench bench-compare profile order reproducible lint audit fuzz sanitize install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -214,6 +214,11 @@ audit: ## Known vulnerabilities of dependencies, where the advisory database can
 fuzz: ## Each parser of bytes that strangers write, 60 s (SECONDS_EACH=600 for longer)
 	@e2e/setup.sh fuzz
 	@e2e/fuzz.sh
+
+sanitize: ## Scenarios on programs with AddressSanitizer, and Miri over what reads bytes (TEST=thread: ThreadSanitizer)
+	@e2e/setup.sh sanitize
+	@[ -x target/dist/corten ] || e2e/build.sh
+	@e2e/sanitize.sh $(TEST)
 
 clean: ## Remove what was built
 	cargo clean

@@ -4,6 +4,7 @@
 #   e2e/setup.sh nextest  the runner of the tests
 #   e2e/setup.sh coverage what counts the lines that tests run
 #   e2e/setup.sh mutants  nextest + what changes the code to try the tests
+#   e2e/setup.sh sanitize test + the standard library's source, and a nightly compiler with Miri
 #   e2e/setup.sh build    compiler and linker, the static Rust target
 #   e2e/setup.sh run      build + registry, busybox, crictl
 #   e2e/setup.sh critest  run + critest, and what the stand-ins of its images are made of
@@ -104,6 +105,19 @@ mutants() {
     say "building cargo-mutants $version (once, minutes; into .cache/mutants)"
     nice timeout -k 10 1500 cargo install --quiet --locked --force --root "$directory" "cargo-mutants@$version" ||
         die "cargo could not install cargo-mutants $version"
+}
+
+# The standard library's source, as the sanitizers want it built anew; and the one compiler that has Miri.
+sanitizers() {
+    command -v rustup >/dev/null || die "the source of the standard library and Miri come with rustup"
+    if [ ! -d "$(cd "$root" && rustc --print sysroot)/lib/rustlib/src/rust/library" ]; then
+        say "adding the source of the standard library"
+        (cd "$root" && timeout -k 10 300 rustup --quiet component add rust-src) || die "rustup could not add rust-src"
+    fi
+    cargo +nightly miri --version >/dev/null 2>&1 && return 0
+    say "installing a nightly compiler with Miri"
+    timeout -k 10 900 rustup --quiet toolchain install nightly --profile minimal --component miri --component rust-src ||
+        die "rustup could not install Miri"
 }
 
 # go_tool MODULE PACKAGE NAME CGO [FLAGS...]: one program of a module under e2e/gotools, built once a version.
@@ -263,6 +277,14 @@ cluster_needs() {
     cluster
 }
 
+test_needs() {
+    critest_needs
+    nextest
+    other_target
+    packages attr containernetworking-plugins crun e2fsprogs libfaketime musl-tools libcap2-bin openssl prometheus python3-grpcio runc skopeo umoci
+    bench_needs
+}
+
 for what in "${@:-run}"; do
     case $what in
     nextest) nextest ;;
@@ -286,12 +308,10 @@ for what in "${@:-run}"; do
         packages bash bind9-dnsutils curl iproute2 libc-bin netcat-openbsd nginx util-linux
         suites
         ;;
-    test)
-        critest_needs
-        nextest
-        other_target
-        packages attr containernetworking-plugins crun e2fsprogs libfaketime musl-tools libcap2-bin openssl prometheus python3-grpcio runc skopeo umoci
-        bench_needs
+    test) test_needs ;;
+    sanitize)
+        test_needs
+        sanitizers
         ;;
     bench) bench_needs ;;
     package) packages binutils dpkg-dev mmdebstrap python3 rpm xz-utils ;;
@@ -311,6 +331,6 @@ for what in "${@:-run}"; do
         build_needs
         packages g++
         ;;
-    *) die "unknown part: $what (nextest, coverage, mutants, build, run, critest, test, bench, kubelet, cluster, suites, package, nri, aarch64, vm, fuzz)" ;;
+    *) die "unknown part: $what (nextest, coverage, mutants, sanitize, build, run, critest, test, bench, kubelet, cluster, suites, package, nri, aarch64, vm, fuzz)" ;;
     esac
 done
