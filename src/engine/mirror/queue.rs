@@ -83,17 +83,23 @@ impl Queue {
     /// and empty.
     fn next(&self, patience: Duration) -> Option<(Batch, bool)> {
         let mut state = self.lock();
-        while state.waiting.is_empty() && !state.closed {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let deadline = Instant::now() + patience;
-        while !state.closed {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+        loop {
+            while state.waiting.is_empty() && !state.closed {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let deadline = Instant::now() + patience;
+            while !state.closed {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                let waited = self.changed.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            // What was put and deleted meanwhile leaves nothing to write: the next change is waited for.
+            if state.closed || !state.waiting.is_empty() {
                 break;
             }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let batch = std::mem::take(&mut state.waiting);
         let written = batch.iter().filter(|(_, record)| record.is_some());
@@ -156,5 +162,27 @@ mod tests {
         disk.retain(|_, record| record.is_some());
         let kept = Some(99_999_u32.to_be_bytes().to_vec());
         assert_eq!(disk, Batch::from([(pod("kept"), kept)]));
+    }
+
+    #[test]
+    fn what_comes_and_goes_before_it_is_written_does_not_end_the_writer() {
+        let pod = |id: &str| Key::Pod(model::SandboxId::new(id));
+        let queue = Queue::new(std::iter::empty());
+        let (written, told) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                queue.write(|batch| {
+                    written.send(batch.clone()).unwrap();
+                    true
+                });
+            });
+            queue.put(pod("brief"), b"1".to_vec());
+            queue.delete(pod("brief"));
+            std::thread::sleep(2 * SETTLE);
+            queue.put(pod("next"), b"2".to_vec());
+            let batch = told.recv_timeout(20 * SETTLE);
+            queue.close();
+            assert_eq!(batch, Ok(Batch::from([(pod("next"), Some(b"2".to_vec()))])));
+        });
     }
 }
