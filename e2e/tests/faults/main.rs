@@ -6,6 +6,7 @@
 //! `docs/reliability.md` says for every fault which test it is, and is held to it here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
+mod boot;
 mod clock;
 mod crowds;
 mod dead;
