@@ -1,12 +1,19 @@
 //! kill -9 of the daemon while many pods run: how long until it serves again, whether it tells all exits truly that happened
-//! meanwhile, and what it weighs; and commands, one after the other and side by side.
+//! meanwhile, and what it weighs; what lists and statistics take; a boot of the node; and commands, one after the other and side
+//! by side.
+
+mod answers;
+mod boot;
 
 use crate::figures::percentile;
 use crate::subject::{Subject, each};
+use answers::Answers;
+use boot::Booted;
 use e2e::baseline::Snapshot;
 use e2e::client::Cri;
 use e2e::error::Context;
 use e2e::interrupt::end_on_signals;
+use e2e::invariants::numbered;
 use e2e::isolation::Isolation;
 use e2e::network::{self, Network};
 use e2e::proto::{ContainerState, PodSandboxConfig, PodSandboxState};
@@ -16,11 +23,15 @@ use e2e::world::BUSYBOX;
 use e2e::{Error, image, peer, pods, process, tools, world};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// One of so many containers ends while there is no daemon, and with what.
 const ENDS: usize = 10;
 const CODE: i32 = 7;
+/// So many seconds are between two lines of a container, and so many it has written at least after two rests.
+const LINE: usize = 10;
+const LINES: usize = 4;
 /// Within this, a daemon has to know all pods again.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// After so long at rest a daemon has given back what it does not need: it does so every half minute.
@@ -40,6 +51,7 @@ pub(crate) struct Plan {
 struct Running {
     pod: String,
     container: String,
+    log: PathBuf,
 }
 
 /// What one size came to.
@@ -52,6 +64,8 @@ struct Seen {
     true_exits: usize,
     exits: usize,
     exits_told: Duration,
+    /// Of Corten alone.
+    more: Option<(Answers, Booted)>,
 }
 
 /// Measures one runtime, alone.
@@ -77,16 +91,17 @@ pub(crate) fn measure(plan: &Plan, limit: Duration) -> Result<(), Error> {
         extra: String::new(),
         programs: tools::dist(),
     };
+    e2e::boot::comes_up(&isolation, 0)?;
     let daemon = Daemon::start(&isolation.directory("a")?, &options)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .at("start", "tokio")?;
-    tokio.block_on(Box::pin(all(plan, daemon, &isolation)))
+    tokio.block_on(Box::pin(all(plan, daemon, &isolation, &registry)))
 }
 
-async fn all(plan: &Plan, daemon: Daemon, isolation: &Isolation) -> Result<(), Error> {
+async fn all(plan: &Plan, daemon: Daemon, isolation: &Isolation, registry: &Registry) -> Result<(), Error> {
     let name = match plan.kind {
         Kind::Corten => "Corten",
         Kind::Containerd => "containerd",
@@ -100,8 +115,9 @@ async fn all(plan: &Plan, daemon: Daemon, isolation: &Isolation) -> Result<(), E
         told after, s | daemon before, MiB | after, MiB |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+    let mut more = Vec::new();
     for pods in &plan.pods {
-        let seen = survive(&mut subject, isolation, *pods, plan.workers).await?;
+        let seen = survive(&mut subject, isolation, registry, *pods, plan.workers).await?;
         let [before, after] = seen.memory.map(|kibibytes| kibibytes / 1024);
         println!(
             "| {pods} pods | {:.3} | {:.3} | {:.3} | {} of {} | {:.3} | {before} | {after} |",
@@ -112,8 +128,14 @@ async fn all(plan: &Plan, daemon: Daemon, isolation: &Isolation) -> Result<(), E
             seen.exits,
             seen.exits_told.as_secs_f64(),
         );
+        more.extend(seen.more.map(|more| (*pods, more)));
     }
-    Ok(())
+    if more.is_empty() {
+        return Ok(());
+    }
+    answers::print(more.iter().map(|(pods, (answers, _))| (*pods, answers)));
+    boot::print(more.iter().map(|(pods, (_, booted))| (*pods, booted)));
+    more.iter().try_for_each(|(pods, (answers, _))| answers.judge(*pods))
 }
 
 async fn fill(subject: &Subject, count: usize, workers: usize) -> Result<Vec<Running>, Error> {
@@ -123,19 +145,22 @@ async fn fill(subject: &Subject, count: usize, workers: usize) -> Result<Vec<Run
     each(workers, configs.into_iter().map(|config| start(subject.cri.clone(), config))).await
 }
 
-/// A container that says when it has begun, and ends with a code of its own when it is asked to.
+/// A container that numbers its lines, and ends with a code of its own when it is asked to.
 async fn start(cri: Cri, config: PodSandboxConfig) -> Result<Running, Error> {
-    let script = format!("trap 'exit {CODE}' TERM; echo begun; sleep 1000000 & wait");
+    let script =
+        format!("trap 'exit {CODE}' TERM; i=0; while :; do echo $i; i=$((i+1)); sleep {LINE} & wait; done");
+    let log = Path::new(&config.log_directory).join("main.log");
     let pod = cri.run_pod(&config).await?;
     let container = cri.create(&pod, &pods::shell("main", BUSYBOX, &script), &config).await?;
     cri.start(&container).await?;
-    Ok(Running { pod, container })
+    Ok(Running { pod, container, log })
 }
 
 /// Looks also that nothing is left of them, where the daemon is Corten: of the peer some things stay.
 async fn survive(
     subject: &mut Subject,
     isolation: &Isolation,
+    registry: &Registry,
     count: usize,
     workers: usize,
 ) -> Result<Seen, Error> {
@@ -184,11 +209,29 @@ async fn survive(
     tokio::time::sleep(REST).await;
     let memory = [before, process::memory(subject.daemon.pid(), "VmRSS")?];
     let exits = ending.len();
-    subject.empty(running.into_iter().map(|one| one.pod).collect(), workers).await?;
+    let mut more = None;
     if subject.daemon.kind() == Kind::Corten {
+        lines_are_whole(staying.iter().map(|(_, one)| *one))?;
+        let answers = Answers::measure(subject, count, exits).await?;
+        let booted = boot::boot(subject, isolation, registry, &running, workers).await?;
         at_rest.settle(isolation, &subject.daemon)?;
+        more = Some((answers, booted));
+    } else {
+        subject.empty(running.into_iter().map(|one| one.pod).collect(), workers).await?;
     }
-    Ok(Seen { memory, answers, lists_all, executes, true_exits, exits, exits_told })
+    Ok(Seen { memory, answers, lists_all, executes, true_exits, exits, exits_told, more })
+}
+
+/// No line of a log is missing or doubled.
+fn lines_are_whole<'a>(running: impl Iterator<Item = &'a Running>) -> Result<(), Error> {
+    for one in running {
+        let lines = numbered(std::slice::from_ref(&one.log))?;
+        if lines < LINES {
+            let seen = format!("{lines} lines in {}", one.log.display());
+            return Err(Error::Unexpected { what: "the log of a container that goes on", seen });
+        }
+    }
+    Ok(())
 }
 
 async fn state(cri: &Cri, one: &Running) -> Result<ContainerState, Error> {
