@@ -29,6 +29,8 @@ pub const POINTS: &[Point] = &[
     fails("engine.run.cgroups"),
     fails("engine.run.limited"),
     fails("engine.run.listening"),
+    fails("engine.warm.handed"),
+    passes("shim.wait.named"),
     passes("engine.run.spawned"),
     fails("engine.run.connected"),
     fails("engine.run.entered"),
@@ -50,6 +52,9 @@ pub const POINTS: &[Point] = &[
     fails("launch.pause.pivoted"),
     passes("shim.sandbox.paused"),
     passes("shim.sandbox.ready"),
+    // Supervisors that are started ahead, behind the daemon's start and behind pods.
+    fails("engine.warm.spawned"),
+    passes("shim.wait.ready"),
     // Between daemon and supervisor: the first frame is a greeting, then they are as the verbs are.
     passes("engine.frame.sent"),
     passes("shim.frame.asked"),

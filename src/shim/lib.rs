@@ -24,7 +24,8 @@
 //! memory. All else does it: `shim` is the loop, `reactor` what it waits for, `perform` carries out the pod's actions,
 //! `daemons` and `conn` are the daemon's side, `requests` what it asks beside the pod; `container`, `execs`, `sandbox`, `succession` and `burial` hold processes and
 //! descriptors; `attach` the pipes of a container's clients, `clients` what they have yet to get; `log` the CRI log file; `capture` an exec's output; the talk with a
-//! child is `launch::channel`. `probe` finds out what the host can do.
+//! child is `launch::channel`. `probe` finds out what the host can do; `naming` is how
+//! a shim that was started ahead waits for its pod.
 
 mod attach;
 mod burial;
@@ -41,6 +42,7 @@ mod fork;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod log;
+mod naming;
 mod perform;
 mod pod;
 mod probe;
@@ -65,7 +67,8 @@ pub fn run() -> ExitCode {
     if let (true, Some(dir)) = (verb == "--probe-user-namespace", arguments.next()) {
         return probe::user_namespace(std::path::Path::new(&dir));
     }
-    if verb.as_encoded_bytes().starts_with(b"-") {
+    let is_nameless = verb == wire::naming::NAMELESS;
+    if !is_nameless && verb.as_encoded_bytes().starts_with(b"-") {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
@@ -73,7 +76,7 @@ pub fn run() -> ExitCode {
         report(&error.to_string());
         return ExitCode::FAILURE;
     }
-    match shim::run() {
+    match shim::run(is_nameless) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&format!("the shim cannot go on: {error}"));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sys::fd::errno;
 use sys::poll::{ChildSignal, Poller};
-use sys::{SysResult, cgroup, fd, shim_spawn, socket};
+use sys::{SysResult, cgroup, fd, socket};
 
 use crate::log::Stream;
 
@@ -55,7 +55,7 @@ pub(crate) struct Watched {
 pub(crate) struct Reactor {
     poller: Poller,
     signals: ChildSignal,
-    listener: UnixListener,
+    listener: Option<UnixListener>,
     accept_again: Option<Instant>,
     sources: BTreeMap<u64, Source>,
     next_token: u64,
@@ -63,17 +63,22 @@ pub(crate) struct Reactor {
 }
 
 impl Reactor {
-    /// Waits for daemons on the inherited socket, and for children.
+    /// Waits for children.
     pub(crate) fn new() -> SysResult<Self> {
-        let listener = UnixListener::from(fd::inherited(shim_spawn::LISTENER)?);
-        fd::set_nonblocking(&listener)?;
         let poller = Poller::new()?;
         let signals = ChildSignal::new()?;
-        poller.add(&listener, LISTENER, false)?;
         poller.add(&signals, SIGNALS, false)?;
-        let sources = BTreeMap::from([(LISTENER, Source::Listener), (SIGNALS, Source::Children)]);
+        let sources = BTreeMap::from([(SIGNALS, Source::Children)]);
         let (next_token, ready) = (FIRST_TOKEN, Vec::new());
-        Ok(Self { poller, signals, listener, accept_again: None, sources, next_token, ready })
+        Ok(Self { poller, signals, listener: None, accept_again: None, sources, next_token, ready })
+    }
+
+    /// From now on daemons are waited for, too.
+    pub(crate) fn listen(&mut self, listener: OwnedFd) -> SysResult<()> {
+        fd::set_nonblocking(&listener)?;
+        let listener = self.listener.insert(listener.into());
+        self.sources.insert(LISTENER, Source::Listener);
+        self.poller.add(listener, LISTENER, false)
     }
 
     /// Waits until something is ready or the time has come.
@@ -102,8 +107,9 @@ impl Reactor {
 
     /// A daemon that has come, and the token of its connection. Nobody else is let in.
     pub(crate) fn accept(&mut self) -> Option<(u64, UnixStream)> {
+        let listener = self.listener.as_ref()?;
         loop {
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok((stream, _)) => {
                     let trusted = socket::peer_uid(stream.as_fd()).is_ok_and(|uid| uid == 0);
                     let token = self.next_token;
@@ -118,7 +124,7 @@ impl Reactor {
                 }
                 Err(error) if matches!(error.raw_os_error(), Some(errno::EMFILE | errno::ENFILE)) => {
                     // The connection stays pending, so the listener would wake us again and again.
-                    if self.poller.remove(&self.listener).is_ok() {
+                    if self.poller.remove(listener).is_ok() {
                         self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
                     }
                     return None;
@@ -130,8 +136,9 @@ impl Reactor {
 
     /// Looks at the listener again, if it was left alone for long enough.
     pub(crate) fn expire(&mut self, now: Instant) {
+        let Some(listener) = &self.listener else { return };
         if self.accept_again.is_some_and(|at| at <= now) {
-            let added = self.poller.add(&self.listener, LISTENER, false);
+            let added = self.poller.add(listener, LISTENER, false);
             self.accept_again = added.is_err().then(|| now + ACCEPT_PAUSE);
         }
     }

@@ -17,6 +17,7 @@ use crate::attach::Client;
 use crate::conn::Conn;
 use crate::container::Handles;
 use crate::execs::ExecHandles;
+use crate::naming;
 use crate::pod::{Event, Pod};
 use crate::reactor::{Reactor, Source};
 use crate::sandbox::Sandbox;
@@ -43,11 +44,12 @@ pub(crate) struct Shim {
     pub(crate) buffer: Vec<u8>,
 }
 
-/// Supervises until a shutdown is requested.
+/// Supervises until a shutdown is requested. One that is nameless waits for its pod first, with everything ready that
+/// does not depend on which that is.
 ///
 /// # Errors
 /// The shim could not set itself up, or the poller is broken.
-pub(crate) fn run() -> SysResult<()> {
+pub(crate) fn run(is_nameless: bool) -> SysResult<()> {
     let single = SingleThread::claim()?;
     let kept: Vec<_> = [shim_spawn::LISTENER].into_iter().chain(failpoint::descriptor()).collect();
     fd::close_all_but(&kept)?;
@@ -60,6 +62,10 @@ pub(crate) fn run() -> SysResult<()> {
     // The modes of log files and device nodes are meant exactly.
     process::set_umask(0);
     let mut shim = Shim::new(single)?;
+    let socket = fd::inherited(shim_spawn::LISTENER)?;
+    let listener = if is_nameless { naming::wait(socket)? } else { Some(socket) };
+    let Some(listener) = listener else { return Ok(()) };
+    shim.reactor.listen(listener)?;
     failpoint::pass!("shim.run.started");
     while !shim.is_done() {
         shim.reactor.wait(shim.pod.deadline())?;

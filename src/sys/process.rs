@@ -7,9 +7,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use crate::fd::{check, owned};
 use crate::{SysError, SysResult};
 
+mod argument;
 mod successor;
 mod tree;
 
+pub use argument::OwnArgument;
 pub use successor::Successor;
 pub use tree::kill_tree;
 

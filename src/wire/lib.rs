@@ -15,6 +15,7 @@ pub mod frame;
 mod golden;
 mod layout;
 pub mod msg;
+pub mod naming;
 mod needs;
 pub mod plan;
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn bytes(path: &Path) -> Vec<u8> {
 }
 
 /// The binary under test; the environment may name an optimised one.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("CORTEN_TEST_SHIM")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_corten-shim")), PathBuf::from)
 }

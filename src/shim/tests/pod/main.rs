@@ -12,6 +12,7 @@ mod launch;
 mod life;
 mod logs;
 mod measure;
+mod naming;
 mod programs;
 mod schedule;
 mod streams;
