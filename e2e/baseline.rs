@@ -38,7 +38,7 @@ impl Snapshot {
             ),
             ("file", files(root)),
             ("cni", files(Path::new("/var/lib/cni"))),
-            ("fd", descriptors(daemon.pid())),
+            ("fd", descriptors(isolation, daemon.pid())),
         ];
         Ok(Self(parts.into()))
     }
@@ -183,8 +183,22 @@ fn files(directory: &Path) -> Counts {
     found
 }
 
-/// What the daemon's descriptors point at, with numbers that change from one to the next left out.
-fn descriptors(pid: i32) -> Counts {
+/// What the daemon's descriptors point at, with numbers that change from one to the next left out, and those by which it
+/// holds supervisors that wait for a pod, of which there are now more and now fewer: of each a socket, and its process twice.
+fn descriptors(isolation: &Isolation, pid: i32) -> Counts {
+    let mut found = open_files(pid);
+    let waiting = isolation.waiting().into_values().filter(|daemon| *daemon == Some(pid)).count();
+    let processes = if found.contains_key("pidfd") { "pidfd" } else { "anon_inode" };
+    for (kind, count) in [("socket", waiting), (processes, 2 * waiting)] {
+        if let Some(open) = found.get_mut(kind) {
+            *open = open.saturating_sub(count);
+        }
+    }
+    found.retain(|_, count| *count > 0);
+    found
+}
+
+fn open_files(pid: i32) -> Counts {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     counted(entries.filter_map(|entry| {
         let target = fs::read_link(entry.path()).ok()?.display().to_string();

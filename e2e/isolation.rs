@@ -5,7 +5,7 @@
 //! puts its pods below [`Isolation::cgroup_parent`].
 
 use crate::error::{Context, Error};
-use crate::{command, tools};
+use crate::{command, process, tools};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use wire::naming::NAMELESS;
 
 const SHARED_DIRECTORIES: [&str; 3] = ["/run/netns", "/var/lib/cni", "/run/nri"];
 
@@ -84,9 +85,18 @@ impl Isolation {
         cgroup_parent(&self.root)
     }
 
-    /// The processes of the scenario: those in its mount namespace, and those below its cgroup.
+    /// The processes of the scenario: those in its mount namespace, and those below its cgroup; without the supervisors
+    /// that a daemon has started ahead and that wait for a pod, for as long as it lives.
     pub fn processes(&self) -> BTreeMap<i32, String> {
-        self.sweeper.processes()
+        let mut found = self.sweeper.processes();
+        found.retain(|pid, line| !is_waiting(line) || daemon_of(*pid).is_none());
+        found
+    }
+
+    /// Supervisors that wait for a pod, with the daemon that each of them is of, where that lives.
+    pub fn waiting(&self) -> BTreeMap<i32, Option<i32>> {
+        let found = self.sweeper.processes().into_iter().filter(|(_, line)| is_waiting(line));
+        found.map(|(pid, _)| (pid, daemon_of(pid))).collect()
     }
 
     /// What can end it from another thread.
@@ -179,6 +189,16 @@ fn descend(directory: &Path, found: &mut Vec<PathBuf>) {
         }
     }
     found.push(directory.to_path_buf());
+}
+
+fn is_waiting(line: &str) -> bool {
+    line.strip_prefix("corten-shim ") == Some(NAMELESS)
+}
+
+/// Whose child a process is, where that is a daemon.
+fn daemon_of(pid: i32) -> Option<i32> {
+    let parent = process::stat(pid)?.get(1)?.parse().ok()?;
+    describe(parent).contains(" serve ").then_some(parent)
 }
 
 fn describe(pid: i32) -> String {

@@ -147,7 +147,9 @@ impl Subject {
             .filter(|(_, line)| self.supervises(line))
             .map(|(pid, _)| pss(*pid))
             .sum();
-        let daemon_pss = pss(self.daemon.pid());
+        // What waits for a pod is nobody's yet.
+        let waiting: u64 = isolation.waiting().into_keys().map(pss).sum();
+        let daemon_pss = pss(self.daemon.pid()) + waiting;
         let stats = self.stats(count).await?;
         let begin = Instant::now();
         self.empty(pods, workers).await?;

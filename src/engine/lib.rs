@@ -132,10 +132,10 @@ impl Engine {
         metrics: &prometheus::Registry,
     ) -> Result<Arc<Self>, EngineError> {
         let seams = Seams {
-            launcher: Arc::new(supervisor::ShimLauncher::new(runtime::helper(
-                &settings.shim,
-                runtime::SHIM,
-            )?)),
+            launcher: Arc::new(supervisor::ShimLauncher::new(
+                runtime::helper(&settings.shim, runtime::SHIM)?,
+                metrics,
+            )?),
             host: Arc::new(host::RealHost),
             cgroups: oci::cgroup::Host::detect()?,
             awake: awake::Awake::of_host(),
@@ -166,6 +166,7 @@ impl Engine {
         tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
         let (core, containers, pods) = (engine.core.clone(), engine.containers.clone(), engine.pods.clone());
         Arc::new(Recovery { core, containers, pods }).recover(durable).await?;
+        engine.keep_warm();
         Ok(Arc::new(engine))
     }
 

@@ -112,10 +112,18 @@ impl Engine {
         let taken =
             unused.and_then(|()| Ok(self.reconfigure_plugins(&former.settings.nri, &next.settings.nri)?));
         match taken {
-            Ok(()) => next.handlers.tidy(&self.core.paths.state),
+            Ok(()) => {
+                next.handlers.tidy(&self.core.paths.state);
+                self.keep_warm();
+            }
             Err(_) => self.core.live.store(former),
         }
         taken
+    }
+
+    /// Lets as many supervisors wait for pods as the settings say.
+    pub(crate) fn keep_warm(&self) {
+        self.pods.launcher.keep_warm(self.core.live().settings.warm_supervisors.into());
     }
 
     /// Whether no pod runs by a handler that these settings take away, or make another one.

@@ -82,6 +82,8 @@ pub struct Settings {
     pub layer_usage_seconds: u64,
     /// Idle CPUs are kept ready for some milliseconds of each changing request.
     pub keep_cpus_ready: bool,
+    /// Most supervisors that are started ahead and wait for a pod; an idle node has two of them at most.
+    pub warm_supervisors: u16,
 }
 
 impl Default for Settings {
@@ -130,6 +132,7 @@ impl Default for Settings {
             kill_timeout_seconds: 10,
             layer_usage_seconds: 10,
             keep_cpus_ready: true,
+            warm_supervisors: 8,
         }
     }
 }

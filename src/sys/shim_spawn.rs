@@ -8,7 +8,7 @@ use crate::fd::{c_string, owned};
 use crate::process::pidfd_open;
 use crate::{SysError, SysResult, mount, resolve};
 
-/// The descriptor on which a shim finds its listening socket.
+/// The descriptor on which a shim finds its listening socket, or the one over which it is told of that.
 pub const LISTENER: i32 = 3;
 
 /// A shim that has been started.
@@ -18,9 +18,11 @@ pub struct ShimProcess {
     pub pid: i32,
     /// Refers to it and no later process with the same id; readable once it has ended.
     pub pidfd: OwnedFd,
+    /// While it is told which pod it is to serve: it ends where this is closed before it knows.
+    pub link: Option<OwnedFd>,
 }
 
-/// Starts `binary` in a session of its own with `listener` as descriptor [`LISTENER`], `/dev/null` as its
+/// Starts `binary` in a session of its own with `socket` as descriptor [`LISTENER`], `/dev/null` as its
 /// input and `log` (or `/dev/null`) as its output. `args` begin with the program's name.
 ///
 /// The program is executed from a read-only copy of its mount: a container that gets hold of a descriptor on
@@ -31,7 +33,7 @@ pub struct ShimProcess {
 /// The kernel's, with the binary's path.
 pub fn spawn_shim(
     binary: &Path,
-    listener: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
     log: Option<BorrowedFd<'_>>,
     args: &[CString],
     env: &[CString],
@@ -41,12 +43,12 @@ pub fn spawn_shim(
     let program = c_string("spawn", format!("/proc/self/fd/{}", sealed.as_raw_fd()).as_bytes())?;
     let null = out_of_the_way(resolve::open(b"/dev/null", libc::O_RDWR)?.as_fd())?;
     let output = out_of_the_way(log.unwrap_or(null.as_fd()))?;
-    let listener = out_of_the_way(listener)?;
+    let socket = out_of_the_way(socket)?;
     let mut actions = Actions::new()?;
     actions.dup(null.as_fd(), 0)?;
     actions.dup(output.as_fd(), 1)?;
     actions.dup(output.as_fd(), 2)?;
-    actions.dup(listener.as_fd(), LISTENER)?;
+    actions.dup(socket.as_fd(), LISTENER)?;
     let attributes = Attributes::new()?;
     let mut pid = 0;
     // SAFETY: the program, both arrays (which end with null) and the two initialised objects outlive the call.
@@ -69,7 +71,7 @@ pub fn spawn_shim(
 /// The process with its descriptor; one that cannot be held on to is not left running.
 fn hold(pid: i32, pidfd: SysResult<OwnedFd>) -> SysResult<ShimProcess> {
     match pidfd {
-        Ok(pidfd) => Ok(ShimProcess { pid, pidfd }),
+        Ok(pidfd) => Ok(ShimProcess { pid, pidfd, link: None }),
         Err(error) => {
             let child = nix::unistd::Pid::from_raw(pid);
             // Not waited for yet, the number is still its own; when it has ended by itself, that is as good.

@@ -91,6 +91,9 @@ const FULL: [&str; 8] = [
 /// Those of a pod whose containers share a PID namespace.
 const SHARED: [&str; 2] = ["launch.pause.pivoted", "shim.sandbox.paused"];
 
+/// Those of pods whose supervisor was started ahead.
+const WARM: [&str; 2] = ["engine.warm.handed", "shim.wait.named"];
+
 /// Supervisors die beside these: the pods' that were told, too.
 const LOST: [&str; 3] = ["engine.lost.buried", "engine.lost.recorded", "engine.recover.lost"];
 
@@ -154,6 +157,11 @@ impl Case {
     /// Whether pods end by it whose ids were told: their supervisor dies.
     pub(crate) fn ends_pods(&self) -> bool {
         self.action == "abort" && (self.name.starts_with("shim.") || LOST.contains(&self.name))
+    }
+
+    /// Whether a supervisor has to be there when the pod comes.
+    pub(crate) fn needs_a_waiting_supervisor(&self) -> bool {
+        WARM.contains(&self.name)
     }
 
     /// Whether the pod's containers share a PID namespace.

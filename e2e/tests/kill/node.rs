@@ -55,6 +55,9 @@ impl Node {
             guest.misbehave(case);
         }
         self.start();
+        if case.needs_a_waiting_supervisor() {
+            self.until("a supervisor waits for a pod", |node| !node.world.isolation.waiting().is_empty());
+        }
     }
 
     pub(crate) fn has_reached(&self, case: &Case) -> bool {

@@ -139,6 +139,7 @@ impl Findings<'_> {
         self.range("runtime.exec_output_limit", settings.exec_output_limit, 1 << 10..=7 << 20);
         self.range("runtime.exec_drain_ms", settings.exec_drain_ms, 0..=60_000);
         self.range("runtime.layer_usage_seconds", settings.layer_usage_seconds, 1..=3600);
+        self.range("runtime.warm_supervisors", settings.warm_supervisors.into(), 0..=64);
         self.range("runtime.kill_timeout_seconds", settings.kill_timeout_seconds, 1..=600);
     }
 

@@ -80,6 +80,7 @@ pub(super) const KEYS: &[(&str, When)] = &[
     ("runtime.kill_timeout_seconds", Live),
     ("runtime.layer_usage_seconds", Live),
     ("runtime.keep_cpus_ready", Live),
+    ("runtime.warm_supervisors", Live),
     ("stream.address", Restart),
     ("stream.tls_cert_file", Restart),
     ("stream.tls_key_file", Restart),

@@ -132,9 +132,9 @@ async fn the_shim_of_every_release_is_understood_from_its_greeting_to_its_end() 
         let mut process = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&process);
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-        let started = ShimProcess { pid: pid.as_raw_pid(), pidfd };
+        let started = ShimProcess { pid: pid.as_raw_pid(), pidfd, link: None };
         let files = PodFiles::new(&paths, "p");
-        let launcher = ShimLauncher::new("/nowhere".into());
+        let launcher = super::tests::launcher_of("/nowhere");
         let connected = launcher.connect("p", &files, Some(started), notify).await;
         let (shim, hello) = connected.unwrap_or_else(|error| panic!("the shim of {release}: {error}"));
         let Body::Reply(Reply::Hello { containers, pause_pid, features, .. }) = read(&frames["reply-hello"])

@@ -14,6 +14,7 @@ mod question;
 mod request;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 pub(crate) use accounts::{Accounts, Counters};
 pub use error::SupervisorError;
@@ -147,6 +148,8 @@ pub(crate) trait Launcher: Send + Sync {
     /// Starts the supervisor of a pod, whose directory is there: [`Launcher::connect`] or [`Launcher::kill`] follows.
     /// Blocks.
     fn spawn(&self, pod: &str, files: &PodFiles) -> Result<ShimProcess, EngineError>;
+    /// So many may be started ahead and wait for a pod from now on. Within a runtime.
+    fn keep_warm(&self, _most: usize) {}
     /// Begins with connecting to one that was started, where nothing has to be done to it before. Blocks for a moment.
     fn greet(&self, _pod: &str, _files: &PodFiles, _started: &ShimProcess) {}
     /// Connects to a pod's supervisor and hears what it holds; news come to `notify` from then on. One that was `started`

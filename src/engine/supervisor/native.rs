@@ -6,6 +6,7 @@ use super::request::{
     Attach, CloseStdin, Create, Exec, Greeting, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal,
     Start, WaitExec,
 };
+use super::warm::{Meter, Warm};
 use super::{
     Answer, Command, Connected, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Supervisor,
     SupervisorError,
@@ -14,6 +15,7 @@ use crate::error::EngineError;
 use crate::record::PodFiles;
 use crate::stats::{Interface, Traffic};
 use futures::future::BoxFuture;
+use prometheus::Registry;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -33,7 +35,7 @@ use wire::msg::Streams;
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
 /// What a shim's arguments begin with; the pod's id follows.
-const SHIM_NAME: &str = "corten-shim";
+pub(super) const SHIM_NAME: &str = "corten-shim";
 /// How long a shim may take to answer its first question. One that has ended closes its connection, so this is only for
 /// one that hangs; to take a slow machine for that would end the pods of a daemon that comes back.
 const GREETING: Duration = Duration::from_secs(60);
@@ -152,11 +154,16 @@ pub(crate) struct ShimLauncher {
     binary: PathBuf,
     /// What those said that were started just now and are not connected to yet, by their process ids.
     greeted: Mutex<HashMap<i32, Result<Greeted<UnixStream>, EngineError>>>,
+    warm: Arc<Warm>,
 }
 
 impl ShimLauncher {
-    pub(crate) fn new(binary: PathBuf) -> Self {
-        Self { binary, greeted: Mutex::default() }
+    /// # Errors
+    /// Metrics of these names are there.
+    pub(crate) fn new(binary: PathBuf, metrics: &Registry) -> Result<Self, EngineError> {
+        let meter = Meter::register(metrics).map_err(EngineError::Metrics)?;
+        let warm = Arc::new(Warm::new(binary.clone(), meter));
+        Ok(Self { binary, greeted: Mutex::default(), warm })
     }
 }
 
@@ -164,16 +171,24 @@ impl Launcher for ShimLauncher {
     fn spawn(&self, pod: &str, files: &PodFiles) -> Result<ShimProcess, EngineError> {
         let listener = listen(files)?;
         failpoint::reach!("engine.run.listening")?;
-        let args = [SHIM_NAME, pod].map(|text| CString::new(text).unwrap_or_default());
         let path = files.shim_log();
         let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let log = log.map_err(EngineError::io("open", path))?;
+        if let Some(process) = self.warm.hand(pod, [listener.as_fd(), log.as_fd()]) {
+            return Ok(process);
+        }
+        let args = [SHIM_NAME, pod].map(|text| CString::new(text).unwrap_or_default());
         let environment = failpoint::environment();
         let process = spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &environment)
             .map_err(EngineError::sys(format!("start {:?}", self.binary)))?;
         // Held here, it would keep a connection waiting that a shim which has ended takes from nobody.
         drop(listener);
+        self.warm.started_cold();
         Ok(process)
+    }
+
+    fn keep_warm(&self, most: usize) {
+        self.warm.keep(most);
     }
 
     fn greet(&self, pod: &str, files: &PodFiles, started: &ShimProcess) {

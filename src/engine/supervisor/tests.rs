@@ -45,10 +45,14 @@ fn older(dir: &Path, version: u32, features: Features) -> tokio::task::JoinHandl
     })
 }
 
+pub(super) fn launcher_of(binary: &str) -> ShimLauncher {
+    ShimLauncher::new(binary.into(), &prometheus::Registry::new()).unwrap()
+}
+
 async fn connect(dir: &Path) -> Result<Arc<dyn Supervisor>, EngineError> {
     let paths = Paths { state: dir.to_owned(), data: dir.to_owned() };
     let files = PodFiles::new(&paths, "p");
-    let launcher = ShimLauncher::new("/nowhere".into());
+    let launcher = launcher_of("/nowhere");
     launcher.connect("p", &files, None, Box::new(|_| {})).await.map(|(supervisor, _)| supervisor)
 }
 
@@ -152,8 +156,7 @@ async fn listen(dir: &Path) -> (Arc<dyn Supervisor>, Hello, tokio::sync::mpsc::U
     let (tell, told) = tokio::sync::mpsc::unbounded_channel();
     let notify = Box::new(move |notice| drop(tell.send(notice)));
     let files = PodFiles::new(&paths, "p");
-    let (shim, hello) =
-        ShimLauncher::new("/nowhere".into()).connect("p", &files, None, notify).await.unwrap();
+    let (shim, hello) = launcher_of("/nowhere").connect("p", &files, None, notify).await.unwrap();
     (shim, hello, told)
 }
 
@@ -223,7 +226,7 @@ async fn a_shim_is_spawned_with_its_socket_and_known_by_its_arguments_when_it_is
     let dir = tempfile::tempdir().unwrap();
     let paths = Paths { state: dir.path().to_owned(), data: dir.path().to_owned() };
     // Its arguments are no file: it ends at once, and is a child of ours until it is waited for.
-    let launcher = ShimLauncher::new("/bin/cat".into());
+    let launcher = launcher_of("/bin/cat");
     let files = PodFiles::new(&paths, "p");
     assert!(launcher.spawn("p", &files).is_err(), "its directory is not there");
     let begin = std::time::Instant::now();
@@ -250,7 +253,7 @@ async fn a_shim_that_is_lost_is_known_by_its_arguments() {
     let listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
     let listener = std::os::fd::AsFd::as_fd(&listener);
     let process = sys::shim_spawn::spawn_shim(Path::new("/bin/cat"), listener, None, &args, &[]).unwrap();
-    let launcher = ShimLauncher::new("/nowhere".into());
+    let launcher = launcher_of("/nowhere");
     let lives = || {
         std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).is_ok_and(|line| !line.is_empty())
     };

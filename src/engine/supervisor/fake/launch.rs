@@ -30,7 +30,7 @@ impl Launcher for FakeNode {
             connections: BTreeMap::new(),
         };
         node.pods.insert(pod.to_owned(), started);
-        Ok(ShimProcess { pid, pidfd: nothing.into() })
+        Ok(ShimProcess { pid, pidfd: nothing.into(), link: None })
     }
 
     fn connect<'a>(
