@@ -28,13 +28,25 @@ fn kibibytes(path: &str, figure: &str) -> Result<u64, Error> {
     value.ok_or_else(|| std::io::Error::other(format!("it has no {figure}"))).at("read", path)
 }
 
-/// How many descriptors it has open.
+/// How many descriptors it has open; of a daemon without those by which it holds supervisors that wait for a pod, of which
+/// there are now more and now fewer: of each a socket, and the process twice.
 ///
 /// # Errors
 /// When there is no such process.
 pub fn descriptors(pid: i32) -> Result<usize, Error> {
     let path = format!("/proc/{pid}/fd");
-    fs::read_dir(&path).map(Iterator::count).at("read", &path)
+    let open = fs::read_dir(&path).map(Iterator::count).at("read", &path)?;
+    Ok(open.saturating_sub(3 * waiting(pid)))
+}
+
+/// How many supervisors a daemon has started ahead that wait for a pod.
+fn waiting(daemon: i32) -> usize {
+    let line = format!("corten-shim\0{}\0", wire::naming::NAMELESS).into_bytes();
+    let path = format!("/proc/{daemon}/task");
+    let threads = fs::read_dir(path).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let is_one = |pid: &str| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|seen| seen == line);
+    children.map(|pids| pids.split_whitespace().filter(|pid| is_one(pid)).count()).sum()
 }
 
 /// The fields of `/proc/PID/stat` behind the name, while there is such a process: its state is the first, its parent the next.
