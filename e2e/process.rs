@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Error};
 use std::fs;
+use std::time::Duration;
 
 /// A figure of `/proc/PID/status` in KiB: `VmRSS`, `VmHWM`.
 ///
@@ -34,9 +35,22 @@ fn kibibytes(path: &str, figure: &str) -> Result<u64, Error> {
 /// # Errors
 /// When there is no such process.
 pub fn descriptors(pid: i32) -> Result<usize, Error> {
-    let path = format!("/proc/{pid}/fd");
-    let open = fs::read_dir(&path).map(Iterator::count).at("read", &path)?;
-    Ok(open.saturating_sub(3 * waiting(pid)))
+    let count = || {
+        let path = format!("/proc/{pid}/fd");
+        let open = fs::read_dir(&path).map(Iterator::count).at("read", &path)?;
+        Ok(open.saturating_sub(3 * waiting(pid)))
+    };
+    let mut last = count()?;
+    // While one is being started, it has now more of them and now less.
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(5));
+        let now = count()?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last)
 }
 
 /// How many supervisors a daemon has started ahead that wait for a pod.
