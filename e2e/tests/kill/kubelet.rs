@@ -75,6 +75,7 @@ impl Node {
         }
         let containers = self.ask("ListContainers", |cri| async move { cri.containers().await });
         assert!(containers.is_empty(), "still listed: {containers:?}");
+        assert!(case.ends_pods() || self.strays.is_empty(), "half-made pods are listed: {:?}", self.strays);
         self.agree();
         if case.is_of_images() {
             let images = self.world.daemon.place().data.join("images");

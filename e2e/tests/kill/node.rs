@@ -7,8 +7,9 @@ use crate::verbs::remove_image;
 use e2e::client::Cri;
 use e2e::error::Error;
 use e2e::invariants::Told;
-use e2e::proto::ContainerState;
+use e2e::proto::{ContainerState, PodSandboxState};
 use e2e::world::World;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -29,18 +30,30 @@ pub(crate) struct Node {
     pub(crate) cases: u32,
     pub(crate) deaths: u32,
     pub(crate) told: Told,
+    /// Pods that are not ready and that nobody was told of.
+    pub(crate) strays: BTreeSet<String>,
 }
 
 impl Node {
     pub(crate) fn new(world: World, guest: Option<Guest>) -> Self {
         let reached = world.isolation.root().join("logs");
-        Self { world, guest, settings: Vec::new(), reached, cases: 0, deaths: 0, told: Told::default() }
+        Self {
+            world,
+            guest,
+            settings: Vec::new(),
+            reached,
+            cases: 0,
+            deaths: 0,
+            told: Told::default(),
+            strays: BTreeSet::new(),
+        }
     }
 
     /// Starts a daemon that has the case's failpoint.
     pub(crate) fn begin(&mut self, case: &Case) {
         self.cases += 1;
         self.deaths = 0;
+        self.strays.clear();
         self.reached = self.world.logs.join(format!("reached-{}", self.cases));
         std::fs::create_dir(&self.reached).unwrap();
         // For children in user namespaces, too.
@@ -127,6 +140,8 @@ impl Node {
         let pods = self.ask("ListPodSandbox", |cri| async move { cri.pods().await });
         let containers = self.ask("ListContainers", |cri| async move { cri.containers().await });
         self.told.are_listed(&pods, &containers).unwrap();
+        let strays = pods.into_iter().filter(|pod| pod.state() == PodSandboxState::SandboxNotready);
+        self.strays.extend(strays.map(|pod| pod.id).filter(|id| !self.told.pods.contains(id)));
     }
 
     /// Starts daemons until one serves.

@@ -5,7 +5,6 @@ use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::in_memory::Pod;
 use crate::mirror::Key;
-use crate::record::PodRecord;
 use crate::supervisor::Supervisor;
 use crate::{Pods, blocking};
 use model::{ContainerState, SandboxState};
@@ -52,11 +51,11 @@ impl Pods {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);
             return Err(EngineError::Teardown { pod: pod.id.to_string(), failures });
         }
-        let released = |record: &mut PodRecord| {
-            record.state = SandboxState::NotReady;
-            record.released = true;
-        };
-        if let Some(bytes) = pod.update_regardless(released) {
+        // One that was never ready is to be forgotten, by the next daemon if not by this one: nobody knows it.
+        let was_made = pod.state() != SandboxState::Creating;
+        if let Some(bytes) = pod.update_regardless(|record| record.released = true)
+            && was_made
+        {
             self.core.mirror.put(Key::Pod(pod.id.clone()), bytes);
         }
         failpoint::pass!("engine.release.recorded");

@@ -5,6 +5,7 @@ use crate::error::EngineError;
 use crate::events::EventKind;
 use crate::in_memory::Pod;
 use crate::mirror::Key;
+use model::SandboxState;
 use std::sync::Arc;
 
 impl Pods {
@@ -26,6 +27,20 @@ impl Pods {
                 this.forget(&pod).await
             })
             .await
+    }
+
+    /// Takes down a pod that was never ready, and forgets it: no client has got its id.
+    ///
+    /// # Errors
+    /// It is listed as not ready then.
+    pub(crate) async fn unmake(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
+        self.release(pod).await?;
+        failpoint::pass!("engine.run.undone");
+        let forgotten = self.forget(pod).await;
+        if forgotten.is_err() {
+            pod.update_regardless(|record| record.state = SandboxState::NotReady);
+        }
+        forgotten
     }
 
     /// Removes a pod's records and frees its name.

@@ -121,12 +121,7 @@ impl Pods {
             }
             Err(error) => {
                 ticket.stage("undoing a failure");
-                let mut undone = self.release(&pod).await;
-                failpoint::pass!("engine.run.undone");
-                if undone.is_ok() {
-                    undone = self.forget(&pod).await;
-                }
-                Err(match undone {
+                Err(match self.unmake(&pod).await {
                     Ok(()) => ticket.fail(error),
                     Err(left) => {
                         tracing::error!(pod_id = %pod.id, error = chain(&left), "a failed pod could not be undone: \

@@ -63,8 +63,7 @@ impl Recovery {
             tracing::debug!(pod_id = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
             self.pods.launcher.kill_lost(&pod.id).await;
         }
-        self.pods.release(pod).await?;
-        self.pods.forget(pod).await
+        self.pods.unmake(pod).await
     }
 
     /// Frees what containers hold whose creation was never answered and never recorded. One whose processes do not die
