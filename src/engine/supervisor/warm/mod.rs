@@ -50,6 +50,8 @@ pub(crate) struct Warm {
 struct State {
     waiting: VecDeque<Waiting>,
     demand: Demand,
+    /// None is started until then, as that has failed.
+    rests_until: Option<Instant>,
     is_looked_after: bool,
 }
 
@@ -62,11 +64,12 @@ impl Warm {
         Self { start, state: Mutex::default(), news: Notify::new(), meter }
     }
 
-    /// So many may wait from now on; the first time, those that are started for it are looked after for as long as the
-    /// runtime lives, within which this is called.
+    /// So many may wait from now on, also where none could be started; the first time, those that are started for it are
+    /// looked after for as long as the runtime lives, within which this is called.
     pub(super) fn keep(self: &Arc<Self>, most: usize) {
         let mut state = lock(&self.state);
         state.demand.limit(most);
+        state.rests_until = None;
         if !std::mem::replace(&mut state.is_looked_after, true) {
             tokio::spawn(self.clone().look_after());
         }
@@ -109,14 +112,14 @@ impl Warm {
     }
 
     async fn look_after(self: Arc<Self>) {
-        let mut rests_until = None;
         let mut was_told = false;
         loop {
             if self.give_up().await {
                 tokio::time::sleep(SHORT_REST).await;
             }
+            let rests_until = lock(&self.state).rests_until;
             if rests_until.is_none_or(|until| until <= Instant::now()) {
-                rests_until = match self.clone().fill().await {
+                let rests_until = match self.clone().fill().await {
                     Ok(()) => {
                         was_told = false;
                         None
@@ -131,6 +134,7 @@ impl Warm {
                         Some(Instant::now() + REST)
                     }
                 };
+                lock(&self.state).rests_until = rests_until;
             }
             let calm_at = lock(&self.state).demand.calm_at();
             tokio::select! {
