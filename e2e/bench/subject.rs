@@ -79,6 +79,18 @@ impl Subject {
         Ok(subject)
     }
 
+    /// Starts a daemon in the place of one that has ended, and connects to it; how long it took until that one served.
+    ///
+    /// # Errors
+    /// When it does not serve.
+    pub(crate) async fn restart(&mut self) -> Result<Duration, Error> {
+        let begin = Instant::now();
+        self.daemon.restart()?;
+        let answers = begin.elapsed();
+        self.cri = self.daemon.client().await?;
+        Ok(answers)
+    }
+
     /// What a pod of this name is asked for as; its directory of logs is there.
     ///
     /// # Errors

@@ -29,9 +29,7 @@ pub(super) async fn boot(
     boot::goes_down(&mut subject.daemon, isolation, &[registry.pid()], &[])?;
     boot::comes_up(isolation, running.len() as u64)?;
     let begin = Instant::now();
-    subject.daemon.restart()?;
-    let answers = begin.elapsed();
-    subject.cri = subject.daemon.client().await?;
+    let answers = subject.restart().await?;
     let cri = &subject.cri;
     until(begin, || async {
         let (pods, containers) = (cri.pods().await?, cri.containers().await?);

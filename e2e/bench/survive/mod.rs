@@ -183,9 +183,7 @@ async fn survive(
     tokio::time::sleep(Duration::from_secs(1)).await;
 
     let begin = Instant::now();
-    subject.daemon.restart()?;
-    let answers = begin.elapsed();
-    subject.cri = subject.daemon.client().await?;
+    let answers = subject.restart().await?;
     let cri = &subject.cri;
     until(begin, || async {
         let ready =
