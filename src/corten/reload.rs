@@ -232,6 +232,8 @@ impl Reloader {
         let Update { config, changed, waiting } = config::update(&self.config.load(), &loaded.config)?;
         if !changed.is_empty() {
             self.take_over(config).await?;
+        } else {
+            self.takers.engine.make_groups().await;
         }
         lock(&self.source.texts).clone_from(&loaded.texts);
         let files = loaded.files.clone();
@@ -291,6 +293,15 @@ impl Reloader {
         }
     }
 
+    /// The file of classes of cache may have changed, though nobody asks for a class.
+    async fn follow_groups(&self) {
+        if !self.config.load().runtime.rdt_config_file.as_os_str().is_empty() {
+            let engine = self.takers.engine.clone();
+            // What does not answer is tried again.
+            let _ = aside::FILES.run(move || engine.follow_groups()).await;
+        }
+    }
+
     /// Ends once no pod holds back what was refused for its sake.
     async fn let_go(&self) {
         let mut held = self.held.subscribe();
@@ -319,6 +330,7 @@ impl Reloader {
                 }
                 self.reload("its files have changed").await;
             }
+            self.follow_groups().await;
             let changed = async {
                 match watch {
                     // Where a link leads to, nothing is watched.

@@ -3,6 +3,7 @@
 //! `supervisor` and `oci::cgroup`.
 
 mod awake;
+mod classes;
 mod container;
 mod error;
 mod events;
@@ -51,6 +52,7 @@ pub use ::nri::{
     Calls as NriCalls, LATENCY as NRI_LATENCY, ListenStatus as NriListenStatus, Origin as NriOrigin,
     PluginStatus as NriPluginStatus,
 };
+pub use classes::remove_cache_group;
 pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};
 pub use error::{EngineError, chain, counted, printable};
 pub use events::{Event, EventKind, Subscription};
@@ -166,6 +168,7 @@ impl Engine {
         tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
         let (core, containers, pods) = (engine.core.clone(), engine.containers.clone(), engine.pods.clone());
         Arc::new(Recovery { core, containers, pods }).recover(durable).await?;
+        engine.make_groups().await;
         engine.keep_warm();
         Ok(Arc::new(engine))
     }

@@ -49,8 +49,8 @@ impl Live {
             Some(former) => former.devices.clone(),
             None => Arc::new(settings.devices()),
         };
-        let asked = settings.clone();
-        let classes = Arc::new(blocking("reading classes", move || asked.classes()).await?);
+        let (asked, record) = (settings.clone(), state.to_owned());
+        let classes = Arc::new(blocking("reading classes", move || asked.classes(&record)).await?);
         let adjusters: Vec<Box<dyn oci::adjust::Adjuster>> =
             vec![Box::new(devices.clone()), Box::new(classes.clone())];
         let adjusters = Arc::new(oci::adjust::Adjusters::new(adjusters));
@@ -114,6 +114,7 @@ impl Engine {
         match taken {
             Ok(()) => {
                 next.handlers.tidy(&self.core.paths.state);
+                self.make_groups().await;
                 self.keep_warm();
             }
             Err(_) => self.core.live.store(former),

@@ -91,9 +91,7 @@ impl Settings {
         }
         let on_overlay = data.and_then(preflight::on_overlay);
         problems.extend(on_overlay.map(|problem| HostProblem::tolerated("data_dir", problem)));
-        if let Err(error) = self.classes() {
-            problems.push(HostProblem::fatal("runtime.blockio_config_file", chain(&error)));
-        }
+        problems.extend(self.check_classes());
         problems.extend(handlers::check_host(self));
         problems.extend(default_sysctls::check_host(self));
         problems

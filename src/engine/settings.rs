@@ -1,12 +1,12 @@
 //! What an operator can set for pods and containers; the `[runtime]` section of the configuration.
 
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::handlers::HandlerSettings;
 use crate::nri::NriSettings;
-use oci::classes::{Classes, Kind};
+use oci::classes::{Classes, Kind, Resctrl};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Who makes the cgroups of pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -54,13 +54,15 @@ pub struct Settings {
     pub cdi_spec_dirs: Vec<PathBuf>,
     /// The file that describes classes of block I/O; empty: there are none.
     pub blockio_config_file: PathBuf,
+    /// The file that describes classes of cache and memory bandwidth, which are made; empty: groups that are there.
+    pub rdt_config_file: PathBuf,
     /// A class of block I/O that is asked for while there is no such file is passed over instead of being refused.
     pub ignore_blockio_not_enabled_errors: bool,
     /// A class of cache that is asked for on a host without them is passed over instead of being refused.
     pub ignore_rdt_not_enabled_errors: bool,
     /// Where the kernel's groups for cache and memory bandwidth are; no setting of the configuration.
     #[serde(skip)]
-    pub resctrl: PathBuf,
+    pub resctrl: Resctrl,
     /// Nodes of requested devices belong to the user and group of the container's security context, where it names
     /// some by number, instead of their owners on the host.
     pub device_ownership_from_security_context: bool,
@@ -119,9 +121,10 @@ impl Default for Settings {
             rlimits: [("nofile".to_owned(), "1024:524288".to_owned())].into(),
             cdi_spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
             blockio_config_file: PathBuf::new(),
+            rdt_config_file: PathBuf::new(),
             ignore_blockio_not_enabled_errors: false,
             ignore_rdt_not_enabled_errors: false,
-            resctrl: oci::classes::RESCTRL.into(),
+            resctrl: Resctrl::default(),
             device_ownership_from_security_context: false,
             pids_limit: 0,
             seccomp_default: false,
@@ -223,10 +226,12 @@ impl Settings {
         })
     }
 
-    /// The classes of the node. Blocks where there is a file of them.
-    pub(crate) fn classes(&self) -> Result<Classes, EngineError> {
-        let file = Some(self.blockio_config_file.as_path()).filter(|file| !file.as_os_str().is_empty());
-        let classes = Classes::read(file, &self.resctrl)?;
+    /// The classes of the node, with a record of its groups in the state directory. Blocks where there is a file of them.
+    pub(crate) fn classes(&self, state: &Path) -> Result<Classes, EngineError> {
+        let mut classes = Classes::read(named(&self.blockio_config_file), &self.resctrl)?;
+        if let Some(file) = named(&self.rdt_config_file) {
+            classes = classes.with_rdt(file, &state.join(RDT_GROUPS))?;
+        }
         let passed_over = [
             (self.ignore_blockio_not_enabled_errors, Kind::BlockIo),
             (self.ignore_rdt_not_enabled_errors, Kind::Rdt),
@@ -234,10 +239,40 @@ impl Settings {
         Ok(classes.passing_over(passed_over.iter().filter(|(is, _)| *is).map(|(_, kind)| *kind).collect()))
     }
 
+    /// What of the files of classes is wrong, or says nothing on this host.
+    pub(crate) fn check_classes(&self) -> Vec<HostProblem> {
+        let mut problems = Vec::new();
+        if let Err(error) = Classes::read(named(&self.blockio_config_file), &self.resctrl) {
+            problems.push(HostProblem::fatal("runtime.blockio_config_file", chain(&error)));
+        }
+        let (key, Some(file)) = ("runtime.rdt_config_file", named(&self.rdt_config_file)) else {
+            return problems;
+        };
+        let groups = Classes::read(None, &self.resctrl);
+        match groups.and_then(|groups| groups.with_rdt(file, Path::new(RDT_GROUPS))) {
+            Ok(groups) => {
+                let lack = groups.check_resctrl().err().map(|error| SettingError::of(key, error));
+                problems.extend(lack.map(|SettingError { problem, .. }| {
+                    HostProblem::tolerated(key, format!("{problem}: classes of RDT are refused until it has"))
+                }));
+            }
+            Err(error) => problems.push(HostProblem::fatal(key, chain(&error))),
+        }
+        problems
+    }
+
     /// The devices of vendors.
     pub(crate) fn devices(&self) -> oci::cdi::Registry {
         oci::cdi::Registry::new(self.cdi_spec_dirs.clone())
     }
+}
+
+/// What says which groups of cache the daemon has made, in the state directory.
+pub(crate) const RDT_GROUPS: &str = "rdt-groups.json";
+
+/// A file of a setting, unless it names none.
+fn named(file: &Path) -> Option<&Path> {
+    Some(file).filter(|file| !file.as_os_str().is_empty())
 }
 
 /// Where things lie.

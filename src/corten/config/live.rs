@@ -68,6 +68,7 @@ pub(super) const KEYS: &[(&str, When)] = &[
     ("runtime.rlimits", Live),
     ("runtime.cdi_spec_dirs", Live),
     ("runtime.blockio_config_file", Live),
+    ("runtime.rdt_config_file", Live),
     ("runtime.ignore_blockio_not_enabled_errors", Live),
     ("runtime.ignore_rdt_not_enabled_errors", Live),
     ("runtime.device_ownership_from_security_context", Live),

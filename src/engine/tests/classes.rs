@@ -3,12 +3,13 @@
 use super::{World, container, pod};
 use crate::EngineError;
 use model::{ContainerConfig, ErrorKind, SandboxConfig};
+use oci::classes::Resctrl;
 
 /// A node with a class of each kind.
 fn world() -> World {
     World::with(|settings, dir| {
         settings.blockio_config_file = dir.join("blockio.yaml");
-        settings.resctrl = dir.join("resctrl");
+        settings.resctrl = Resctrl { root: dir.join("resctrl"), mounts: dir.join("mounts") };
         std::fs::create_dir_all(dir.join("resctrl/gold")).unwrap();
         for file in ["resctrl/schemata", "resctrl/gold/tasks"] {
             std::fs::write(dir.join(file), "").unwrap();
@@ -75,4 +76,91 @@ fn a_class_of_block_i_o_is_in_the_spec() {
     let info: serde_json::Value = serde_json::from_str(&info["info"]).unwrap();
     // Of no block device.
     assert_eq!(info["runtimeSpec"]["linux"]["resources"]["blockIO"], serde_json::json!({}));
+}
+
+/// What the directory of a kernel with the third level of caches tells.
+fn with_caches(dir: &std::path::Path) {
+    std::fs::create_dir_all(dir.join("resctrl/info/L3")).unwrap();
+    for (file, text) in [
+        ("info/L3/cbm_mask", "ff"),
+        ("info/L3/min_cbm_bits", "1"),
+        ("info/L3/num_closids", "4"),
+        ("schemata", "L3:0=ff\n"),
+    ] {
+        std::fs::write(dir.join("resctrl").join(file), text).unwrap();
+    }
+}
+
+#[test]
+fn classes_of_cache_are_made_as_their_file_says_at_the_start_and_with_other_settings() {
+    let mut world = World::with(|settings, dir| {
+        settings.rdt_config_file = dir.join("rdt.yaml");
+        settings.resctrl = Resctrl { root: dir.join("resctrl"), mounts: dir.join("mounts") };
+        with_caches(dir);
+        let text = "partitions: {p: {l3Allocation: 50%, classes: {gold: }}}";
+        std::fs::write(dir.join("rdt.yaml"), text).unwrap();
+    });
+    let schemata = |world: &World, class: &str| std::fs::read_to_string(world.path(class).join("schemata"));
+    assert_eq!(schemata(&world, "resctrl/gold").unwrap(), "L3:0=f\n");
+    std::fs::write(world.path("resctrl/gold/tasks"), "").unwrap();
+    let asked = [("rdt.resources.beta.kubernetes.io/pod", "gold")];
+    let id = asking(&world, "a", &asked).unwrap();
+    let group = Some(world.path("resctrl/gold").into_os_string().into_encoded_bytes());
+    assert_eq!(world.node.plan(&id).unwrap().cgroup.resctrl, group);
+    // Another file, and after it one that is wrong: the former settings stay, and their groups.
+    let other = world.path("other.yaml");
+    std::fs::write(&other, "partitions: {p: {l3Allocation: 25%, classes: {gold: , iron: }}}").unwrap();
+    let mut settings = world.settings.clone();
+    settings.rdt_config_file.clone_from(&other);
+    world.on(world.engine().reconfigure(settings.clone())).unwrap();
+    assert_eq!(schemata(&world, "resctrl/gold").unwrap(), "L3:0=3\n");
+    assert_eq!(schemata(&world, "resctrl/iron").unwrap(), "L3:0=3\n");
+    settings.rdt_config_file = world.path("no.yaml");
+    let error = world.on(world.engine().reconfigure(settings.clone())).unwrap_err();
+    assert!(crate::error::chain(&error).to_string().contains("no.yaml: No such file"));
+    asking(&world, "b", &asked).unwrap();
+    // A daemon that starts again finds them, and knows which are its own.
+    world.restart();
+    assert_eq!(schemata(&world, "resctrl/gold").unwrap(), "L3:0=f\n");
+    std::fs::write(world.settings.rdt_config_file.clone(), "partitions: {}").unwrap();
+    world.on(world.engine().make_groups());
+    assert!(
+        world.path("resctrl/gold").exists(),
+        "it is no directory of the kernel's, which could be removed"
+    );
+    std::fs::write(world.path("resctrl/gold/tasks"), "1\n").unwrap();
+    std::fs::write(world.settings.rdt_config_file.clone(), "partitions: {p: {classes: {gold: }}}").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    world.engine().follow_groups();
+    assert_eq!(schemata(&world, "resctrl/gold").unwrap(), "L3:0=ff\n");
+}
+
+#[test]
+fn a_file_of_classes_of_cache_is_told_of_by_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rdt.yaml");
+    let settings = crate::Settings {
+        rdt_config_file: file.clone(),
+        resctrl: Resctrl { root: dir.path().join("resctrl"), mounts: dir.path().join("mounts") },
+        ..crate::Settings::default()
+    };
+    let told = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let found = settings.check_classes().into_iter();
+        found
+            .map(|found| (found.setting.key, found.setting.problem, found.prevents_start))
+            .collect::<Vec<_>>()
+    };
+    let key = || "runtime.rdt_config_file".to_owned();
+    let lack = told("partitions: {p: {l3Allocation: 50%, classes: {gold: }}}");
+    assert_eq!((lack.len(), &lack[0].0, lack[0].2), (1, &key(), false));
+    assert!(lack[0].1.starts_with("the host has no resctrl filesystem at "), "{lack:?}");
+    let wrong = told("partitions: {p: {l3Allocation: x}}");
+    assert_eq!((wrong.len(), &wrong[0].0, wrong[0].2), (1, &key(), true));
+    assert!(wrong[0].1.contains("rdt.yaml: partition \"p\": l3Allocation: all: unified: \"x\""), "{wrong:?}");
+    with_caches(dir.path());
+    assert_eq!(told("partitions: {p: {l3Allocation: 50%, classes: {gold: }}}"), []);
+    let wrong = told("partitions: {p: {l3Allocation: '0x100'}}");
+    assert!(wrong[0].1.contains("0x100 is not within 0xff") && wrong[0].2, "{wrong:?}");
+    assert!(!dir.path().join("resctrl/gold").exists(), "a check makes nothing");
 }

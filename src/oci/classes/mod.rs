@@ -5,6 +5,8 @@ mod block_io;
 mod quantity;
 mod rdt;
 
+pub use rdt::{RdtReport, Resctrl, own_groups, remove_group};
+
 use crate::adjust::{Adjuster, Subject};
 use crate::error::{OciError, OciResult};
 use oci_spec::runtime::{LinuxBlockIo, LinuxIntelRdt, Spec};
@@ -13,9 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// No file of classes is larger.
 const SIZE_LIMIT: u64 = 1 << 20;
-
-/// Where the kernel's groups are.
-pub const RESCTRL: &str = "/sys/fs/resctrl";
 
 /// The classes of a node.
 #[derive(Debug, Default)]
@@ -29,14 +28,41 @@ pub struct Classes {
 
 impl Classes {
     /// Those of block I/O that a file describes, as it says when one is asked for; without a file there are none. Those of
-    /// cache are the groups that the kernel has below `resctrl`.
+    /// cache are the groups that the kernel has in `resctrl`.
     ///
     /// # Errors
     /// [`OciError::Io`] and [`OciError::Invalid`] with the file, and what is wrong with it.
-    pub fn read(block_io: Option<&Path>, resctrl: &Path) -> OciResult<Self> {
+    pub fn read(block_io: Option<&Path>, resctrl: &Resctrl) -> OciResult<Self> {
         block_io.map(file).transpose()?;
         let rdt = rdt::Groups::of(resctrl);
         Ok(Self { block_io: block_io.map(Path::to_path_buf), rdt, passed_over: Vec::new() })
+    }
+
+    /// The same, with those of cache that a file describes. They are made by [`Classes::make_groups`], and as the file says
+    /// when one is asked for. `record` is where is kept which groups are of this making: others are never removed.
+    ///
+    /// # Errors
+    /// As [`Classes::read`]; a file that no host, or not this one, can do as it says.
+    pub fn with_rdt(self, file: &Path, record: &Path) -> OciResult<Self> {
+        Ok(Self { rdt: self.rdt.described_in(file, record)?, ..self })
+    }
+
+    /// Makes the groups of the file of classes of cache, and removes those of its former ones that have no processes.
+    /// `None` without a file or a resctrl filesystem.
+    ///
+    /// # Errors
+    /// As [`Classes::with_rdt`]. What the kernel refuses of a class is in the report.
+    pub fn make_groups(&self) -> OciResult<Option<RdtReport>> {
+        self.rdt.make()
+    }
+
+    /// The same where the file has changed since it was last read. What came of reading it because somebody asked for a
+    /// class is told then, too; nothing is told twice.
+    ///
+    /// # Errors
+    /// As [`Classes::make_groups`], once for a file as it is.
+    pub fn follow_groups(&self) -> OciResult<Option<RdtReport>> {
+        self.rdt.follow()
     }
 
     /// The same; what annotations ask for of these kinds is passed over where the node has none.
@@ -61,9 +87,9 @@ impl Classes {
     /// A class of cache and memory bandwidth.
     ///
     /// # Errors
-    /// [`OciError::Invalid`] for a group that is not there, or a host without any.
+    /// [`OciError::Invalid`] for a group that is not there, or a host without any, and as [`Classes::with_rdt`].
     pub fn rdt(&self, class: &str) -> OciResult<LinuxIntelRdt> {
-        self.rdt.class(class)
+        self.rdt.class(class, None)
     }
 
     /// Refuses where the host has no such classes.
@@ -101,7 +127,7 @@ impl Adjuster for Classes {
     fn adjust(&self, spec: &mut Spec, subject: &Subject<'_>) -> OciResult<()> {
         let container = (subject.container.metadata.name.as_str(), &subject.container.annotations);
         for kind in [Kind::BlockIo, Kind::Rdt] {
-            let Some(class) = asked(kind, container, &subject.sandbox.annotations) else { continue };
+            let Some((class, by)) = asked(kind, container, &subject.sandbox.annotations) else { continue };
             if self.passed_over.contains(&kind) && !self.has(kind) {
                 continue;
             }
@@ -112,7 +138,7 @@ impl Adjuster for Classes {
                     linux.resources_mut().get_or_insert_default().set_block_io(Some(parameters));
                 }
                 Kind::Rdt => {
-                    linux.set_intel_rdt(Some(self.rdt(class)?));
+                    linux.set_intel_rdt(Some(self.rdt.class(class, Some(by))?));
                 }
             }
         }
@@ -133,23 +159,32 @@ pub enum Kind {
     Rdt,
 }
 
-/// The class that annotations ask for: those of the container before those of the pod for it, and these before those
+/// Whose annotations ask for a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The container's own.
+    Container,
+    /// The pod's.
+    Pod,
+}
+
+/// The class that annotations ask for, and whose they are: those of the container before those of the pod for it, and these before those
 /// for all of the pod's containers.
 pub fn asked<'a>(
     kind: Kind,
     container: (&str, &'a BTreeMap<String, String>),
     pod: &'a BTreeMap<String, String>,
-) -> Option<&'a str> {
+) -> Option<(&'a str, Origin)> {
     let (own, prefix) = match kind {
         Kind::BlockIo => ("io.kubernetes.cri.blockio-class", "blockio.resources.beta.kubernetes.io"),
         Kind::Rdt => ("io.kubernetes.cri.rdt-class", "rdt.resources.beta.kubernetes.io"),
     };
     let (name, annotations) = container;
-    let found = annotations
-        .get(own)
-        .or_else(|| pod.get(&format!("{prefix}/container.{name}")))
-        .or_else(|| pod.get(&format!("{prefix}/pod")));
-    found.map(String::as_str).filter(|class| !class.is_empty())
+    let of_pod =
+        || pod.get(&format!("{prefix}/container.{name}")).or_else(|| pod.get(&format!("{prefix}/pod")));
+    let found = annotations.get(own).map(|class| (class, Origin::Container));
+    let found = found.or_else(|| of_pod().map(|class| (class, Origin::Pod)));
+    found.map(|(class, by)| (class.as_str(), by)).filter(|(class, _)| !class.is_empty())
 }
 
 fn text(path: &Path) -> OciResult<String> {

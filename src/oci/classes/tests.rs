@@ -2,6 +2,10 @@
 
 use super::*;
 
+mod groups;
+mod node;
+mod shares;
+
 #[test]
 fn quantities_are_kubernetes_own() {
     let table = [
@@ -24,6 +28,10 @@ fn quantities_are_kubernetes_own() {
     }
 }
 
+fn resctrl(root: &Path) -> Resctrl {
+    Resctrl { root: root.to_path_buf(), mounts: root.with_extension("mounts") }
+}
+
 /// The file is read again when a class is asked for.
 struct Read {
     dir: tempfile::TempDir,
@@ -35,7 +43,7 @@ impl Read {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("blockio.yaml");
         std::fs::write(&path, text).unwrap();
-        let classes = Classes::read(Some(&path), &dir.path().join("resctrl"));
+        let classes = Classes::read(Some(&path), &resctrl(&dir.path().join("resctrl")));
         Self { dir, classes }
     }
 
@@ -96,16 +104,17 @@ fn a_file_that_cannot_be_kept_is_refused_with_the_class() {
 #[test]
 fn a_class_of_cache_is_a_group_of_the_kernel() {
     let dir = tempfile::tempdir().unwrap();
-    let groups = rdt::Groups::of(dir.path());
-    assert!(groups.class("gold").unwrap_err().to_string().contains("has no resctrl filesystem"));
+    let groups = rdt::Groups::of(&resctrl(dir.path()));
+    let class = |name| groups.class(name, None);
+    assert!(class("gold").unwrap_err().to_string().contains("has no resctrl filesystem"));
     std::fs::write(dir.path().join("schemata"), "").unwrap();
-    assert!(groups.class("gold").unwrap_err().to_string().contains("there is no group"));
+    assert!(class("gold").unwrap_err().to_string().contains("there is no group"));
     for name in ["", "..", "info", "a/b"] {
-        assert!(groups.class(name).unwrap_err().to_string().contains("is no name of a group"), "{name}");
+        assert!(class(name).unwrap_err().to_string().contains("is no name of a group"), "{name}");
     }
     std::fs::create_dir(dir.path().join("gold")).unwrap();
     std::fs::write(dir.path().join("gold/tasks"), "").unwrap();
-    let gold = groups.class("gold").unwrap();
+    let gold = class("gold").unwrap();
     assert_eq!(groups.join(&gold).unwrap(), dir.path().join("gold"));
     let mut own = LinuxIntelRdt::default();
     own.set_clos_id(Some("own".to_owned()))
@@ -127,10 +136,10 @@ fn the_annotation_nearest_to_the_container_counts() {
     let own = map(&[("io.kubernetes.cri.blockio-class", "own")]);
     let none = BTreeMap::new();
     for (kind, name, annotations, class) in [
-        (Kind::BlockIo, "main", &own, Some("own")),
-        (Kind::BlockIo, "main", &none, Some("main")),
-        (Kind::BlockIo, "side", &none, Some("all")),
-        (Kind::Rdt, "main", &own, Some("gold")),
+        (Kind::BlockIo, "main", &own, Some(("own", Origin::Container))),
+        (Kind::BlockIo, "main", &none, Some(("main", Origin::Pod))),
+        (Kind::BlockIo, "side", &none, Some(("all", Origin::Pod))),
+        (Kind::Rdt, "main", &own, Some(("gold", Origin::Pod))),
     ] {
         assert_eq!(asked(kind, (name, annotations), &pod), class, "{kind:?} {name}");
     }
@@ -183,10 +192,10 @@ fn annotations_give_classes_or_the_container_is_refused() {
     assert_eq!(adjusted(read.classes(), &[]).unwrap(), Spec::default());
     assert!(told(read.classes(), &[("blockio", "fast")]).contains("\"fast\" is not in "));
     // Passed over is what the node has no classes of, and not a class that it has not.
-    let none = || Classes::read(None, Path::new("/none")).unwrap();
+    let none = || Classes::read(None, &resctrl(Path::new("/none"))).unwrap();
     assert!(told(&none(), &[("blockio", "slow")]).contains("runtime.blockio_config_file"));
     let lenient = none().passing_over(vec![Kind::BlockIo, Kind::Rdt]);
     assert_eq!(adjusted(&lenient, &[("blockio", "slow"), ("rdt", "gold")]).unwrap(), Spec::default());
-    let known = Classes::read(None, &groups).unwrap().passing_over(vec![Kind::Rdt]);
+    let known = Classes::read(None, &resctrl(&groups)).unwrap().passing_over(vec![Kind::Rdt]);
     assert!(told(&known, &[("rdt", "silver")]).contains("there is no group"));
 }
