@@ -11,7 +11,7 @@ use crate::error::{Error, chain};
 use crate::lock::{self, DirectoryLock, LockError};
 use cli::wipe::WipeArgs;
 use client::print;
-use engine::{Engine, Paths, PodFilter};
+use engine::{Engine, Paths, PodFilter, Settings};
 use image::ImageStore;
 use net::Network;
 use prometheus::Registry;
@@ -163,6 +163,8 @@ async fn open(config: &Config) -> Result<(Arc<Engine>, Arc<Network>), Error> {
     let images = ImageStore::open(config.images.clone(), &registry)?;
     let network = Network::open(config.network.clone(), &registry)?;
     let paths = Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
-    let engine = Engine::open(config.engine(), paths, images, network.clone(), &registry).await?;
+    // Groups of cache go: none is made for the last time.
+    let settings = Settings { rdt_config_file: PathBuf::new(), ..config.engine() };
+    let engine = Engine::open(settings, paths, images, network.clone(), &registry).await?;
     Ok((engine, network))
 }

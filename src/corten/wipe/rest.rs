@@ -17,6 +17,7 @@ pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String
     // Supervisors first: they would bury what is killed.
     failures.extend(survey.shims.iter().filter_map(|pid| hand::process(*pid).err()));
     failures.extend(survey.cgroups().iter().filter_map(|directory| hand::cgroup(directory).err()));
+    failures.extend(survey.groups.iter().filter_map(|group| engine::remove_cache_group(group).err()));
     failures.extend(survey.mounts.iter().filter_map(|point| hand::mount(point).err()));
     for pin in &survey.pins {
         failures.extend(sys::netns::remove(pin).err().map(|error| format!("network namespace {error}")));

@@ -26,6 +26,8 @@ pub(super) struct Survey {
     /// Mounts of others below its directories.
     pub(super) foreign: Vec<PathBuf>,
     pub(super) pins: Vec<PathBuf>,
+    /// Groups of the resctrl filesystem.
+    pub(super) groups: Vec<PathBuf>,
     pub(super) bridges: Vec<String>,
     /// Tables of packet rules that are there.
     pub(super) tables: Vec<&'static str>,
@@ -46,6 +48,7 @@ impl Survey {
         Self {
             shims: shims(&pods),
             pins: pins(&config.runtime.netns_dir, &pods),
+            groups: paths.cache_groups(),
             bridges: config.network.own_bridges(),
             tables: net::tables(),
             sockets: sockets(config),
@@ -85,6 +88,7 @@ impl fmt::Display for Survey {
             paths.iter().try_for_each(|path| writeln!(f, "{what} {}", path.display()))?;
         }
         self.cgroups().iter().try_for_each(|path| writeln!(f, "cgroup {}", path.display()))?;
+        self.groups.iter().try_for_each(|path| writeln!(f, "group of cache {}", path.display()))?;
         self.bridges.iter().try_for_each(|name| writeln!(f, "bridge {name}, once no pod is on it"))?;
         self.tables
             .iter()
