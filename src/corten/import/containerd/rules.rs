@@ -8,7 +8,6 @@ use crate::import::rule::Rule;
 use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
 
 const OWN: &str = "Corten has a place of its own";
-const RDT: &str = "classes of RDT are the groups of the kernel's resctrl filesystem by name: make them before pods ask for them";
 const PAUSE: &str = "there is no pause image here";
 const PLUGIN: &str = "a part of containerd's that Corten does not have";
 
@@ -211,7 +210,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ),
     ("io.containerd.image-verifier.v1.bindir/**", Void("see bin_dir")),
     ("io.containerd.service.v1.tasks-service/blockio_config_file", Same("runtime.blockio_config_file")),
-    ("io.containerd.service.v1.tasks-service/rdt_config_file", Lost(RDT)),
+    ("io.containerd.service.v1.tasks-service/rdt_config_file", Same("runtime.rdt_config_file")),
     (
         "io.containerd.snapshotter.v1.overlayfs/mount_options",
         Lost("overlays are mounted with options of Corten's own"),

@@ -8,7 +8,6 @@ use crate::import::rule::Rule;
 use crate::import::rule::Rule::{By, Lost, LostUnless, Millis, Same, Seconds, Void};
 
 const OWN: &str = "Corten has a place of its own";
-const RDT: &str = "classes of RDT are the groups of the kernel's resctrl filesystem by name: make them before pods ask for them";
 const PAUSE: &str = "there is no pause image here";
 const SIGNATURES: &str = "digests are verified, signatures are not";
 const WIPE: &str = "nothing is wiped after a reboot: images stay, and pods are not ready";
@@ -69,7 +68,7 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ),
     ("runtime/blockio_config_file", Same("runtime.blockio_config_file")),
     ("runtime/blockio_reload", Void("what the file says when a container is made counts")),
-    ("runtime/rdt_config_file", Lost(RDT)),
+    ("runtime/rdt_config_file", Same("runtime.rdt_config_file")),
     (
         "runtime/irqbalance_config_file",
         Void("only of use with CPU load balancing annotations, which do nothing here"),

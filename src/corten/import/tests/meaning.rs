@@ -183,3 +183,18 @@ fn the_file_of_the_other_runtime_is_recognised() {
         assert!(refused(from, "# all defaults\n").is_ok());
     }
 }
+
+#[test]
+fn files_of_classes_are_those_of_the_other_runtime() {
+    let containerd = of(
+        Origin::Containerd,
+        "version = 2\n[plugins.\"io.containerd.service.v1.tasks-service\"]\nblockio_config_file = \"/etc/b.yaml\"\n\
+         rdt_config_file = \"/etc/r.yaml\"\n",
+    );
+    let text = "[crio.runtime]\nblockio_config_file = \"/etc/b.yaml\"\nrdt_config_file = \"/etc/r.yaml\"\n";
+    for import in [containerd.1, of(Origin::Crio, text).1] {
+        let runtime = accepted(&import).config.runtime;
+        assert_eq!(runtime.blockio_config_file, Path::new("/etc/b.yaml"));
+        assert_eq!(runtime.rdt_config_file, Path::new("/etc/r.yaml"));
+    }
+}
