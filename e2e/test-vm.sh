@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds tests here and runs them in the virtual machine, which is too slow to build anything.
 #
-#   e2e/test-vm.sh unit|e2e|systemd [OPTION OF THE TEST PROGRAMS...]   (systemd: its driver, with it as process 1)
+#   e2e/test-vm.sh unit|e2e|systemd|nri [OPTION OF THE TEST PROGRAMS...]   (systemd: its driver, with it as process 1; nri: plugins
+#                                                                          of others, as memory_qos, which wants cgroup v2)
 #   e2e/test-vm.sh critest [OPTION OF critest...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,6 +12,7 @@ case ${1:-} in
 unit) selected=(--workspace --exclude e2e --exclude pause) ;;
 e2e) selected=(-p e2e) ;;
 systemd) selected=(-p e2e --test systemd) init=(--systemd) ;;
+nri) selected=(-p e2e --test nri_plugins) ;;
 critest)
     shift
     images=$PWD/target/vm/critest-images
@@ -21,7 +23,7 @@ critest)
     exec e2e/vm run -t "${VM_SECONDS:-3600}" env RUNTIME="${RUNTIME:-corten}" OCI_RUNTIME="${OCI_RUNTIME:-}" \
         target/debug/critest --images "$images" --data /data --output "$PWD/target/vm/critest" --service-timeout 1200 --limit 3300 --parallel 2 "$@"
     ;;
-*) echo "test-vm: unknown part: ${1:-none} (unit, e2e, systemd, critest)" >&2; exit 2 ;;
+*) echo "test-vm: unknown part: ${1:-none} (unit, e2e, systemd, nri, critest)" >&2; exit 2 ;;
 esac
 part=$1
 shift
