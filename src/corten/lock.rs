@@ -6,9 +6,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long the children of a daemon that was killed may take to let go of its lock, and how often to look.
-const INHERITED: Duration = Duration::from_secs(5);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long the children of a daemon that was killed may take to let go of what it had open, and how often to look.
+pub(crate) const INHERITED: Duration = Duration::from_secs(5);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Why a directory cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +130,16 @@ struct Holder {
 }
 
 impl Holder {
-    /// A process without memory of its own has left all but its exit status, which its parent may yet collect.
     fn is_gone(&self) -> bool {
-        self.name.is_none()
-            || std::fs::read_to_string(format!("/proc/{}/statm", self.pid))
-                .is_ok_and(|sizes| sizes.starts_with("0 "))
+        self.name.is_none() || has_ended(self.pid)
     }
+}
+
+/// Whether there is no such process any more. One without memory of its own has left all but its exit status, which its
+/// parent may yet collect.
+pub(crate) fn has_ended(pid: u32) -> bool {
+    let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm"));
+    sizes.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |sizes| sizes.starts_with("0 "))
 }
 
 impl std::fmt::Display for Holder {

@@ -1,5 +1,6 @@
 //! The CRI's Unix socket: opened without a moment in which strangers may connect, and only its own user is served.
 
+use crate::lock::{self, INHERITED, LOOK_AGAIN};
 use crate::state;
 use futures::Stream;
 use std::fs;
@@ -8,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use web::Opened;
@@ -201,14 +202,21 @@ pub(crate) fn check(path: &Path) -> Result<(), SocketError> {
     }
 }
 
+/// Who was killed while it started a program has left a child that listens, too, until it executes that program: the
+/// socket of a process that has ended is waited for, as its lock is.
 fn refuse_live(path: &Path) -> Result<(), SocketError> {
     check(path)?;
-    let Ok(stream) = net::UnixStream::connect(path) else { return Ok(()) };
-    let holder = match rustix::net::sockopt::socket_peercred(&stream) {
-        Ok(peer) => format!("process {}", peer.pid.as_raw_nonzero()),
-        Err(_) => "another process".to_owned(),
-    };
-    Err(SocketError::Live { path: path.to_owned(), holder })
+    let patience = Instant::now() + INHERITED;
+    loop {
+        let Ok(stream) = net::UnixStream::connect(path) else { return Ok(()) };
+        let peer = rustix::net::sockopt::socket_peercred(&stream);
+        let pid = peer.ok().map(|peer| peer.pid.as_raw_nonzero().get().unsigned_abs());
+        if !pid.is_some_and(lock::has_ended) || Instant::now() >= patience {
+            let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            return Err(SocketError::Live { path: path.to_owned(), holder });
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
 }
 
 /// A directory beside the socket's place that nobody else can look into. It always has the same name, so that a daemon which
@@ -239,6 +247,7 @@ mod tests {
     use super::*;
     use futures::StreamExt;
     use std::pin::pin;
+    use std::process::Stdio;
 
     #[tokio::test]
     async fn a_socket_is_closed_to_others_and_leaves_with_its_owner() {
@@ -275,6 +284,28 @@ mod tests {
         let error = Socket::open(&path).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         drop(socket);
+    }
+
+    /// Whoever runs the tests' program with this set is a daemon that listens there and dies as it starts a program.
+    const DIES_AT: &str = "CORTEN_TEST_DIES_AT";
+
+    #[tokio::test]
+    async fn the_socket_of_a_daemon_that_died_as_it_started_a_program_is_waited_for() {
+        if let Some(path) = std::env::var_os(DIES_AT) {
+            let listener = net::UnixListener::bind(path).unwrap();
+            rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+            std::process::Command::new("sleep").arg("0.3").spawn().unwrap();
+            std::process::exit(0);
+        }
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("corten.sock");
+        let own = std::thread::current().name().unwrap().to_owned();
+        let mut dies = std::process::Command::new(std::env::current_exe().unwrap());
+        // What it says would be waited for until the program ends.
+        dies.args(["--exact", &own]).env(DIES_AT, &path).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(dies.status().unwrap().success());
+        assert!(net::UnixStream::connect(&path).is_ok(), "its child listens");
+        drop(Socket::open(&path).unwrap());
     }
 
     #[tokio::test]

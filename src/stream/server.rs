@@ -85,7 +85,7 @@ impl Server {
     pub async fn open(settings: &Settings, engine: Arc<Engine>) -> Result<Self, StreamError> {
         let tls = tls::acceptor(&settings.tls_cert_file, &settings.tls_key_file)?;
         let refused = |source| StreamError::Listen { address: settings.address, source };
-        let listener = TcpListener::bind(settings.address).await.map_err(refused)?;
+        let listener = web::listen(settings.address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base = format!("{scheme}://{}", reachable(address));

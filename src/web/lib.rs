@@ -16,7 +16,7 @@ mod tests;
 
 pub use answer::{Body, full, plain};
 pub use limits::Limits;
-pub use listen::{Listen, Opened};
+pub use listen::{Listen, Opened, listen};
 
 use crate::connection::serve_connection;
 use crate::room::Room;

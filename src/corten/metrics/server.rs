@@ -86,7 +86,7 @@ impl Endpoint {
             MetricsAddress::Unix(path) => Door::Unix(Socket::open(path)?),
             MetricsAddress::Tcp(address) => {
                 let tls = stream::acceptor(&settings.tls_cert_file, &settings.tls_key_file)?;
-                let listener = TcpListener::bind(address).await;
+                let listener = web::listen(*address).await;
                 let listener = listener.map_err(|source| Error::MetricsTcp { address: *address, source })?;
                 match tls {
                     Some(tls) => Door::Tls(TlsListener { listener, tls }),
