@@ -39,8 +39,8 @@ pub(crate) struct Ticket {
 /// The pod's shutdown under way.
 #[derive(Debug)]
 struct Shutdown {
-    /// Who asked.
-    ticket: Ticket,
+    /// Who asked; nobody, where the pause has ended by itself.
+    ticket: Option<Ticket>,
     /// When to leave regardless of what is left.
     by: Instant,
 }
@@ -83,9 +83,9 @@ impl Pod {
                 self.outcomes.retain(|_, (owner, _)| *owner != conn);
                 self.leave_with(conn);
             }
-            Event::Reaped(end) => self.on_reaped(end),
+            Event::Reaped(end) => self.on_reaped(now, end),
             Event::ReapedAgain(end) => {
-                self.take_in(end);
+                self.take_in(now, end);
             }
             Event::Timer => self.on_timer(now),
         }
@@ -102,9 +102,18 @@ impl Pod {
 
     /// Who is to be told that the pod has ended, once it has.
     pub(crate) fn has_ended(&self, now: Instant) -> Option<Ticket> {
-        let shutdown = self.shutdown.as_ref()?;
+        self.over(now)?.ticket
+    }
+
+    /// Whether it has ended without being asked to.
+    pub(crate) fn has_fallen(&self, now: Instant) -> bool {
+        self.over(now).is_some_and(|shutdown| shutdown.ticket.is_none())
+    }
+
+    /// The shutdown that is over.
+    fn over(&self, now: Instant) -> Option<&Shutdown> {
         let alive = self.pause.is_some() || self.containers.values().any(|one| one.is_alive());
-        (!alive || shutdown.by <= now).then_some(shutdown.ticket)
+        self.shutdown.as_ref().filter(|shutdown| !alive || shutdown.by <= now)
     }
 
     /// Its containers, for a greeting.

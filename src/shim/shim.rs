@@ -125,7 +125,12 @@ impl Shim {
     }
 
     fn is_done(&mut self) -> bool {
-        let Some(ticket) = self.pod.has_ended(Instant::now()) else { return false };
+        let now = Instant::now();
+        if self.pod.has_fallen(now) {
+            crate::report("the pod's pause has ended, and all else of the pod with it");
+            return true;
+        }
+        let Some(ticket) = self.pod.has_ended(now) else { return false };
         self.reply(ticket, &Reply::Ok);
         failpoint::pass!("shim.shutdown.answered");
         true

@@ -2,7 +2,7 @@
 
 use crate::{SOON, pid_of, running, unlimited, world};
 use e2e::pods::shell;
-use e2e::proto::{ContainerState, Mount};
+use e2e::proto::{ContainerState, Mount, NamespaceMode, NamespaceOption, PodSandboxState};
 use e2e::stall::Stall;
 use e2e::world::{BUSYBOX, wait_exited};
 use e2e::{process, wait};
@@ -94,6 +94,51 @@ fn f3_a_container_that_ends_while_its_stop_is_killed_has_ended_with_its_code() {
         cri.stop(&id, 30).await.unwrap();
         cri.end_pod(&pod_id).await.unwrap();
     });
+}
+
+/// F4: where its containers share a PID namespace, nothing runs without the pod's pause, with a daemon or without.
+#[test]
+fn f4_a_pod_whose_pause_is_killed_is_not_ready_and_what_it_ran_has_ended() {
+    let Some(mut world) = world() else { return };
+    for is_dead in [false, true] {
+        let mut pod = world.pod(if is_dead { "f4-dead" } else { "f4" }).unwrap();
+        let options = NamespaceOption { pid: NamespaceMode::Pod.into(), ..NamespaceOption::default() };
+        let security = pod.linux.get_or_insert_default().security_context.get_or_insert_default();
+        security.namespace_options = Some(options.clone());
+        let mut main = shell("main", BUSYBOX, "exec sleep 1000");
+        let security = main.linux.get_or_insert_default().security_context.get_or_insert_default();
+        security.namespace_options = Some(options.clone());
+        let (pod_id, id, waits) = world.tokio.block_on(async {
+            let cri = world.daemon.client().await.unwrap();
+            let (pod_id, id) = running(&cri, &pod, &main).await;
+            main.metadata.as_mut().unwrap().name = "waits".to_owned();
+            let waits = cri.create(&pod_id, &main, &pod).await.unwrap();
+            (pod_id, id, waits)
+        });
+        let pauses = world.isolation.processes().into_iter().filter(|(_, line)| line.starts_with("/pause"));
+        let pauses: Vec<i32> = pauses.map(|(pid, _)| pid).collect();
+        assert_eq!(pauses.len(), 1, "{:?}", world.isolation.processes());
+        if is_dead {
+            world.daemon.kill().unwrap();
+        }
+        kill(Pid::from_raw(pauses[0]), Signal::SIGKILL).unwrap();
+        if is_dead {
+            world.daemon.restart().unwrap();
+        }
+        world.tokio.block_on(async {
+            let cri = world.daemon.client().await.unwrap();
+            for container in [&id, &waits] {
+                assert_eq!(wait_exited(&cri, container, SOON).await.unwrap().exit_code, 137);
+            }
+            let is_left = async || cri.pods().await.unwrap()[0].state() == PodSandboxState::SandboxNotready;
+            let end = Instant::now() + SOON;
+            while !is_left().await {
+                assert!(Instant::now() < end, "the pod is ready without its pause");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            cri.end_pod(&pod_id).await.unwrap();
+        });
+    }
 }
 
 /// F5.

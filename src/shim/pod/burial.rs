@@ -19,8 +19,8 @@ const KILLED: i32 = 128 + SIGKILL;
 const NOT_STARTED: i32 = 128;
 
 impl Pod {
-    pub(super) fn on_reaped(&mut self, end: End) {
-        if self.take_in(end) {
+    pub(super) fn on_reaped(&mut self, now: Instant, end: End) {
+        if self.take_in(now, end) {
             return;
         }
         // It may be the child of a container that has just been handed over to it, and this is not told yet.
@@ -33,7 +33,7 @@ impl Pod {
     }
 
     /// Hands an end to whom it concerns; `false` when it concerns nobody: an orphan that came to us as its reaper.
-    pub(super) fn take_in(&mut self, end: End) -> bool {
+    pub(super) fn take_in(&mut self, now: Instant, end: End) -> bool {
         let pid = Some(end.how.pid);
         let helper = |one: &Container| one.kind.foreign.as_ref().and_then(|foreign| foreign.helper);
         let find =
@@ -47,6 +47,10 @@ impl Pod {
         } else if self.pause == pid {
             self.pause = None;
             self.todo.push(Action::ForgetPause);
+            if self.shutdown.is_none() {
+                // With it went the PID namespace that every other container would be in.
+                self.end_all(now, None);
+            }
             return true;
         } else if let Some(container) = find(&|one| helper(one) == pid) {
             (container.id.clone(), Fact::HelperEnded(end))

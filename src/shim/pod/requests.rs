@@ -93,10 +93,15 @@ impl Pod {
     }
 
     fn shut_down(&mut self, now: Instant, ticket: Ticket) {
+        self.end_all(now, Some(ticket));
+        self.todo.push(Action::KillPause);
+    }
+
+    /// Kills every container; the pod is over with them.
+    pub(super) fn end_all(&mut self, now: Instant, ticket: Option<Ticket>) {
         for container in self.containers.values_mut() {
             container.kill(&mut self.todo);
         }
-        self.todo.push(Action::KillPause);
         self.shutdown = Some(Shutdown { ticket, by: now + SHUTDOWN });
     }
 }
