@@ -110,6 +110,8 @@ struct Begun {
 }
 
 async fn run(begun: Begun) -> Result<(), Error> {
+    // None known.
+    let _ = sys::poll::survive_limits_of_files();
     let Begun { config, files, problems, source, known, level, export } = begun;
     let signals = Signals::catch()?;
     let registry = metrics::registry()?;

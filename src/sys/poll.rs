@@ -166,19 +166,41 @@ impl AsFd for Signals {
     }
 }
 
-/// Ignores every signal that a supervisor must survive: a closed pipe, a terminal's or a shell's farewell, a child's
-/// abort. The C library sends that to the thread which it takes itself for, and in a child of a fork that it knows nothing
-/// of, this is the parent's. A supervisor that aborts itself ends all the same: the library lifts what is ignored.
+/// Ignores every signal that a supervisor must survive: a closed pipe, a file that may not grow, a terminal's, a shell's or
+/// somebody's farewell, a child's abort. The C library sends that to the thread which it takes itself for, and in a child of
+/// a fork that it knows nothing of, this is the parent's. A supervisor that aborts itself ends all the same: the library lifts what is ignored.
 ///
 /// # Errors
 /// None known.
 pub fn ignore_farewells() -> SysResult<()> {
-    for signal in [Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM, Signal::SIGABRT] {
-        // SAFETY: ignoring installs no handler.
-        unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }
-            .map_err(SysError::nix("ignore signal", signal.as_str()))?;
-    }
-    Ok(())
+    const FAREWELLS: [Signal; 10] = [
+        Signal::SIGPIPE,
+        Signal::SIGXFSZ,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGABRT,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+    ];
+    FAREWELLS.into_iter().try_for_each(ignore)
+}
+
+/// A file that may not grow (`RLIMIT_FSIZE`) is an error of the write, and not the end of the process: `SIGXFSZ` is ignored.
+///
+/// # Errors
+/// None known.
+pub fn survive_limits_of_files() -> SysResult<()> {
+    ignore(Signal::SIGXFSZ)
+}
+
+fn ignore(signal: Signal) -> SysResult<()> {
+    // SAFETY: ignoring installs no handler.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }
+        .map(drop)
+        .map_err(SysError::nix("ignore signal", signal.as_str()))
 }
 
 /// Gives every signal its default disposition and unblocks them all; for a child about to exec.
