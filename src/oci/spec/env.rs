@@ -2,6 +2,7 @@
 
 use super::inputs::ContainerInputs;
 use crate::error::{OciError, OciResult};
+use std::collections::HashMap;
 
 /// As most distributions' login gives it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -35,35 +36,42 @@ pub(super) fn environment(inputs: &ContainerInputs<'_>) -> OciResult<Vec<String>
         env.set(&pair.key, &pair.value);
     }
     let home = inputs.user.home.as_deref().unwrap_or("/");
-    if env.find("HOME").is_none_or(|entry| entry == "HOME=") {
+    if env.get("HOME").is_none_or(|entry| entry == "HOME=") {
         // An empty one is none, as with runc.
         env.set("HOME", home);
     }
-    Ok(env.0)
+    Ok(env.entries)
 }
 
 pub(super) fn refuse_nul(field: &str, text: &str) -> OciResult<()> {
     if text.contains('\0') { Err(OciError::invalid(field, "contains a NUL byte")) } else { Ok(()) }
 }
 
+/// Entries in their order, and where each name has its own: a request may have tens of thousands.
 #[derive(Default)]
-struct Environment(Vec<String>);
+struct Environment {
+    entries: Vec<String>,
+    places: HashMap<String, usize>,
+}
 
 impl Environment {
-    fn find(&mut self, name: &str) -> Option<&mut String> {
-        self.0.iter_mut().find(|entry| entry.strip_prefix(name).is_some_and(|rest| rest.starts_with('=')))
+    fn get(&self, name: &str) -> Option<&String> {
+        self.entries.get(*self.places.get(name)?)
     }
 
     fn set(&mut self, name: &str, value: &str) {
         let entry = format!("{name}={value}");
-        match self.find(name) {
+        match self.places.get(name).and_then(|place| self.entries.get_mut(*place)) {
             Some(known) => *known = entry,
-            None => self.0.push(entry),
+            None => {
+                self.places.insert(name.to_owned(), self.entries.len());
+                self.entries.push(entry);
+            }
         }
     }
 
     fn set_default(&mut self, name: &str, value: &str) {
-        if self.find(name).is_none() {
+        if self.get(name).is_none() {
             self.set(name, value);
         }
     }
