@@ -13,16 +13,45 @@ use std::time::Duration;
 /// How long the daemon's start waits for half-made containers to be gone.
 const HALF_MADE: Duration = Duration::from_secs(5);
 
+/// How long the daemon's start waits for a supervisor. Whatever is asked of its pod waits longer.
+const PROMPT: Duration = Duration::from_secs(2);
+
 impl Recovery {
-    /// Takes over a pod that was made. Without its shim it is not ready, and what it ran is ended.
+    /// Takes over a pod that was made, behind the start where its supervisor is silent: no other pod waits for it.
     ///
     /// # Errors
-    /// Its shim lives, and is of a release that this one cannot speak with: it must be left alone.
-    pub(super) async fn adopt(
+    /// Those of [`Self::adopt`], where the supervisor answers in time.
+    pub(super) async fn adopt_in_time(
         self: &Arc<Self>,
         pod: Arc<Pod>,
         half_made: Vec<ContainerId>,
     ) -> Result<(), EngineError> {
+        let (this, held) = (self.clone(), pod.clone());
+        let mut adopting = tokio::spawn(async move { this.adopt(held, half_made).await });
+        match tokio::time::timeout(PROMPT, &mut adopting).await {
+            Ok(Ok(adopted)) => adopted,
+            Ok(Err(broken)) => match broken.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => Ok(()),
+            },
+            Err(_) => {
+                tracing::warn!(pod_id = %pod.id, "the pod's supervisor is silent: the pod is taken over once it answers");
+                tokio::spawn(async move {
+                    if let Ok(Err(error)) = adopting.await {
+                        tracing::error!(pod_id = %pod.id, error = chain(&error), "the pod is not taken over");
+                    }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes over a pod that was made. Without its shim it is not ready, and what it ran is ended.
+    ///
+    /// # Errors
+    /// Its shim lives, and is of a release that this one cannot speak with: it must be left alone.
+    async fn adopt(self: &Arc<Self>, pod: Arc<Pod>, half_made: Vec<ContainerId>) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if pod.is_released() {
             return Ok(());

@@ -39,7 +39,7 @@ impl Recovery {
         let count = loaded.pods.len() + loaded.half_pods.len();
         let adoptions = loaded.pods.into_iter().map(|pod| {
             let half_made = loaded.half_made.get(&pod.id).cloned().unwrap_or_default();
-            self.adopt(pod, half_made)
+            self.adopt_in_time(pod, half_made)
         });
         futures::future::join_all(adoptions).await.into_iter().collect::<Result<(), _>>()?;
         if loaded.whole {

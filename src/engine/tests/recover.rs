@@ -4,6 +4,7 @@ use super::{World, container, networked};
 use crate::supervisor::fake::{Act, Gate, Verb};
 use model::SandboxState;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 fn pod_state(world: &World, id: &str) -> Option<SandboxState> {
     world.engine().pods().pod_status(id).ok().map(|pod| pod.state)
@@ -169,6 +170,28 @@ fn a_supervisor_of_another_release_is_left_alone_and_the_daemon_does_not_serve()
     assert_eq!(world.left(), before, "nothing is changed");
     world.start();
     assert_eq!(world.state(&id), "running");
+}
+
+#[test]
+fn a_silent_supervisor_keeps_nobody_waiting_but_its_own_pod() {
+    let mut world = World::new();
+    let pods = [world.pod("one"), world.pod("other")];
+    let ids = [world.running(&pods[0], "app"), world.running(&pods[1], "app")];
+    world.kill();
+    let gate = Gate::new();
+    world.node.on(Verb::Connect, Act::Wait(gate.clone()));
+    world.start();
+    assert!(ids.iter().all(|id| world.state(id) == "running"), "both are listed");
+    let answers = |id: &String| {
+        let engine = world.engine();
+        let exec = engine.containers().exec_sync(id, super::command("true"), None);
+        world.on(async {
+            tokio::time::timeout(Duration::from_millis(300), exec).await.is_ok_and(|ran| ran.is_ok())
+        })
+    };
+    assert_eq!(ids.iter().filter(|id| answers(id)).count(), 1, "the other pod's supervisor has answered");
+    gate.open();
+    world.until("both are taken over", || ids.iter().all(answers));
 }
 
 #[test]
