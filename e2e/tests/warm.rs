@@ -120,6 +120,30 @@ fn pods_get_supervisors_that_waited_and_a_killed_daemon_leaves_none() {
 }
 
 #[test]
+fn one_that_says_nothing_is_replaced_at_once() {
+    let Some(world) = world("") else { return };
+    let baseline = world.baseline().unwrap();
+    let stopped = until_waiting(&world, IDLE);
+    let signal = |signal| {
+        for pid in &stopped {
+            // One that has been replaced is gone.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), signal);
+        }
+    };
+    let [warm, cold] = starts(&world);
+    signal(nix::sys::signal::Signal::SIGSTOP);
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let pod = tokio::time::timeout(SOON, run(&world, &cri, "beside-silence")).await.unwrap();
+        assert!(!stopped.contains(&supervisor(&world, &pod)));
+        cri.end_pod(&pod).await.unwrap();
+    });
+    assert_eq!(starts(&world), [warm, cold + 1]);
+    signal(nix::sys::signal::Signal::SIGCONT);
+    baseline.settle(&world.isolation, &world.daemon).unwrap();
+}
+
+#[test]
 fn a_burst_of_pods_takes_all_that_wait_and_works() {
     let Some(world) = world("") else { return };
     let baseline = world.baseline().unwrap();

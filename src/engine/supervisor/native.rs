@@ -6,12 +6,12 @@ use super::request::{
     Attach, CloseStdin, Create, Exec, Greeting, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal,
     Start, WaitExec,
 };
-use super::warm::{Meter, Warm};
+use super::warm::{Meter, Warm, end_now};
 use super::{
     Answer, Command, Connected, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Supervisor,
     SupervisorError,
 };
-use crate::error::EngineError;
+use crate::error::{EngineError, chain};
 use crate::record::PodFiles;
 use crate::stats::{Interface, Traffic};
 use futures::future::BoxFuture;
@@ -175,7 +175,21 @@ impl Launcher for ShimLauncher {
         let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let log = log.map_err(EngineError::io("open", path))?;
         if let Some(process) = self.warm.hand(pod, [listener.as_fd(), log.as_fd()]) {
-            return Ok(process);
+            match hear(pod, files) {
+                Ok(greeted) => {
+                    lock(&self.greeted).insert(process.pid, Ok(greeted));
+                    self.warm.started_warm();
+                    return Ok(process);
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        pod_id = pod,
+                        error = chain(&error),
+                        "a supervisor that waited does not serve: another is started"
+                    );
+                    end_now(&process.pidfd);
+                }
+            }
         }
         let args = [SHIM_NAME, pod].map(|text| CString::new(text).unwrap_or_default());
         let environment = failpoint::environment();
@@ -192,9 +206,10 @@ impl Launcher for ShimLauncher {
     }
 
     fn greet(&self, pod: &str, files: &PodFiles, started: &ShimProcess) {
-        let greeted = dial(files)
-            .map_err(EngineError::io("connect to", files.socket()))
-            .and_then(|stream| Ok(Greeted::blocking(pod, stream, MOMENT)?));
+        if lock(&self.greeted).contains_key(&started.pid) {
+            return;
+        }
+        let greeted = hear(pod, files);
         // One that takes longer is waited for without a thread.
         if !matches!(&greeted, Err(EngineError::Supervisor(SupervisorError::Silent { .. }))) {
             lock(&self.greeted).insert(started.pid, greeted);
@@ -265,6 +280,12 @@ impl Launcher for ShimLauncher {
             }
         })
     }
+}
+
+/// The same as [`greet`], for a moment, on a thread of its own.
+fn hear(pod: &str, files: &PodFiles) -> Result<Greeted<UnixStream>, EngineError> {
+    let stream = dial(files).map_err(EngineError::io("connect to", files.socket()))?;
+    Ok(Greeted::blocking(pod, stream, MOMENT)?)
 }
 
 /// Connects, and asks the first question.

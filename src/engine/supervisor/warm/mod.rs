@@ -12,6 +12,7 @@ mod tests;
 mod waiting;
 
 pub(crate) use meter::Meter;
+pub(super) use waiting::end_now;
 
 use crate::blocking;
 use crate::error::{EngineError, chain};
@@ -93,10 +94,12 @@ impl Warm {
             }
         }
         self.news.notify_one();
-        if handed.is_some() {
-            self.meter.started_warm();
-        }
         handed
+    }
+
+    /// One that was handed to a pod serves it.
+    pub(super) fn started_warm(&self) {
+        self.meter.started_warm();
     }
 
     /// A pod's supervisor has been started when it was needed.

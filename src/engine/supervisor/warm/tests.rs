@@ -42,7 +42,7 @@ impl Stage {
     async fn hand(&self) -> Option<ShimProcess> {
         let warm = self.warm.clone();
         let null = File::open("/dev/null").unwrap();
-        let hand = move || warm.hand(POD, [null.as_fd(), null.as_fd()]);
+        let hand = move || warm.hand(POD, [null.as_fd(), null.as_fd()]).inspect(|_| warm.started_warm());
         tokio::task::spawn_blocking(hand).await.unwrap()
     }
 

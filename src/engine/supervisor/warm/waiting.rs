@@ -69,10 +69,7 @@ impl Nameless {
 
     /// Kills it and waits for its end, which does not take long: it holds nothing and has begun nothing. Blocks.
     pub(super) fn end(self) {
-        // One that has ended is to be waited for all the same.
-        let _ = pidfd_send_signal(&self.process.pidfd, Signal::KILL);
-        let wait = || waitid(WaitId::PidFd(self.process.pidfd.as_fd()), WaitIdOptions::EXITED);
-        while matches!(wait(), Err(Errno::INTR)) {}
+        end_now(&self.process.pidfd);
     }
 
     /// Has its end told from now on. Within a runtime.
@@ -140,4 +137,12 @@ impl Waiting {
     pub(super) fn end(self) {
         self.nameless.end();
     }
+}
+
+/// Ends one that has no pod yet, or none that anybody knows, and blocks until it is gone.
+pub(crate) fn end_now(pidfd: &OwnedFd) {
+    // One that has ended is to be waited for all the same.
+    let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    let wait = || waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    while matches!(wait(), Err(Errno::INTR)) {}
 }
