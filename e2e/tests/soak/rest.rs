@@ -181,6 +181,7 @@ fn figures(world: &World, seen: &Seen) -> Result<Figures, Error> {
         ("daemon, proportional KiB", process::counted(pid, "Pss")?),
         ("daemon, anonymous KiB", process::counted(pid, "Anonymous")?),
         ("a supervisor, resident KiB", process::counted(shim, "Rss")?),
+        ("a supervisor, anonymous KiB", process::counted(shim, "Anonymous")?),
         ("state, KiB", bytes / 1024),
         ("records and images, KiB", stored(&place.data).unwrap_or_default()),
     ];
