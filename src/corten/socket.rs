@@ -294,8 +294,9 @@ mod tests {
         if let Some(path) = std::env::var_os(DIES_AT) {
             let listener = net::UnixListener::bind(path).unwrap();
             rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
-            std::process::Command::new("sleep").arg("0.3").spawn().unwrap();
-            std::process::exit(0);
+            let started = std::process::Command::new("sh").args(["-c", "sleep 0.3 &"]).status();
+            assert!(started.unwrap().success());
+            return;
         }
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("corten.sock");
