@@ -235,6 +235,7 @@ impl Reloader {
         } else {
             self.takers.engine.make_groups().await;
         }
+        self.takers.engine.look_for_plugins();
         lock(&self.source.texts).clone_from(&loaded.texts);
         let files = loaded.files.clone();
         let look = Look::default();

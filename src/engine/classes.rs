@@ -12,6 +12,12 @@ impl Engine {
     pub async fn make_groups(&self) {
         let classes = self.core.live().classes.clone();
         let make = move || {
+            if let Some(lack) = classes.lack_of_groups() {
+                tracing::warn!(
+                    error = chain(&EngineError::from(lack)),
+                    "no class of runtime.rdt_config_file can be had"
+                );
+            }
             tell(classes.make_groups());
             Ok(())
         };

@@ -69,10 +69,10 @@ pub(crate) async fn wait<T>(room: Option<impl Future<Output = T>>) {
     }
 }
 
-/// Where the files of removed pods and containers go; where their deletion fails, the next start tries again.
+/// Where the files of removed pods and containers go; where their deletion fails, the next one and the next start try again.
 pub(crate) fn trash() -> Trash {
     Trash::new(|path, error| {
-        tracing::warn!(path = %path.display(), %error, "what was removed is not deleted: the next start does");
+        tracing::warn!(path = %path.display(), %error, "what was removed is not deleted: the next removal tries again, and the next start");
     })
 }
 

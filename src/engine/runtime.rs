@@ -92,6 +92,7 @@ impl Settings {
         let on_overlay = data.and_then(preflight::on_overlay);
         problems.extend(on_overlay.map(|problem| HostProblem::tolerated("data_dir", problem)));
         problems.extend(self.check_classes());
+        problems.extend(self.nri.default_validator.problem());
         problems.extend(handlers::check_host(self));
         problems.extend(default_sysctls::check_host(self));
         problems

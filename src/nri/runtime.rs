@@ -115,6 +115,12 @@ impl Nri {
         Ok(())
     }
 
+    /// Looks again for plugins that are installed: those that have come are started, and those end that are gone or have
+    /// another configuration. To be called in a tokio runtime.
+    pub fn look_again(&self) {
+        installed::reconcile(&self.0);
+    }
+
     fn take(&self, settings: Settings) {
         let core = &self.0;
         core.roster.set(settings);

@@ -108,20 +108,18 @@ fn f4_a_pod_whose_pause_is_killed_is_not_ready_and_what_it_ran_has_ended() {
         let mut main = shell("main", BUSYBOX, "exec sleep 1000");
         let security = main.linux.get_or_insert_default().security_context.get_or_insert_default();
         security.namespace_options = Some(options.clone());
-        let (pod_id, id, waits) = world.tokio.block_on(async {
+        let (pod_id, id, waits, pause) = world.tokio.block_on(async {
             let cri = world.daemon.client().await.unwrap();
             let (pod_id, id) = running(&cri, &pod, &main).await;
+            let shim: i32 = process::stat(pid_of(&cri, &id).await).unwrap()[1].parse().unwrap();
             main.metadata.as_mut().unwrap().name = "waits".to_owned();
             let waits = cri.create(&pod_id, &main, &pod).await.unwrap();
-            (pod_id, id, waits)
+            (pod_id, id, waits, first_of(shim).unwrap())
         });
-        let pauses = world.isolation.processes().into_iter().filter(|(_, line)| line.starts_with("/pause"));
-        let pauses: Vec<i32> = pauses.map(|(pid, _)| pid).collect();
-        assert_eq!(pauses.len(), 1, "{:?}", world.isolation.processes());
         if is_dead {
             world.daemon.kill().unwrap();
         }
-        kill(Pid::from_raw(pauses[0]), Signal::SIGKILL).unwrap();
+        kill(Pid::from_raw(pause), Signal::SIGKILL).unwrap();
         if is_dead {
             world.daemon.restart().unwrap();
         }
@@ -139,6 +137,16 @@ fn f4_a_pod_whose_pause_is_killed_is_not_ready_and_what_it_ran_has_ended() {
             cri.end_pod(&pod_id).await.unwrap();
         });
     }
+}
+
+/// The child of a supervisor that is the first process of a PID namespace.
+fn first_of(shim: i32) -> Option<i32> {
+    let children = fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).ok()?;
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.is_some_and(|numbers| numbers.split_whitespace().nth(1) == Some("1"))
+    })
 }
 
 /// F5.

@@ -51,6 +51,11 @@ impl Engine {
         if former == new { Ok(()) } else { self.core.nri.apply(new.in_force()) }
     }
 
+    /// Looks again for plugins that are installed, and for what they are configured with.
+    pub fn look_for_plugins(&self) {
+        self.core.nri.look_again();
+    }
+
     /// The plugins, in the order in which they are asked.
     pub fn plugins(&self) -> Vec<nri::PluginStatus> {
         self.core.nri.plugins()

@@ -1,5 +1,6 @@
 //! What an operator can set for plugins; the `[nri]` section of the configuration.
 
+use crate::settings::HostProblem;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -65,6 +66,15 @@ pub struct NriValidatorSettings {
 }
 
 impl NriValidatorSettings {
+    /// What of it does not do what it seems to.
+    pub(crate) fn problem(&self) -> Option<HostProblem> {
+        let is_idle = !self.enable && !self.required_plugins.is_empty();
+        is_idle.then(|| {
+            let problem = "nobody sees to it, as `nri.default_validator.enable` is false: containers are created without them";
+            HostProblem::tolerated("nri.default_validator.required_plugins", problem)
+        })
+    }
+
     /// As the interface takes them.
     pub(super) fn in_force(&self) -> nri::validator::Settings {
         nri::validator::Settings {

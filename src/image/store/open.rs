@@ -14,7 +14,7 @@ use sys::tree::Trash;
 pub(crate) fn open(config: ImageConfig) -> Result<Store, ImageError> {
     let layout = Layout::create(&config.root)?;
     let trash = Trash::new(|path, error| {
-        tracing::warn!(path = %path.display(), %error, "what is of no use is not removed: the next start does");
+        tracing::warn!(path = %path.display(), %error, "what is of no use is not removed: the next removal tries again, and the next start");
     });
     for path in layout.left_over()? {
         trash.discard(path);

@@ -102,6 +102,21 @@ async fn other_directories_bring_other_plugins() {
     stage.until(|| is_there("10-own") && of(&stage, "10-own").and_then(|plugin| plugin.pid) != pid).await;
     assert_eq!(read(&stage, "configuration"), "two");
     let pid = of(&stage, "10-own").and_then(|plugin| plugin.pid).unwrap();
+    // No setting is another, but what they lead to is.
+    configured(&dir.join("other.d"), "three");
+    install(&dir, "30-late", "");
+    stage.nri.look_again();
+    stage
+        .until(|| {
+            is_there("30-late")
+                && is_there("10-own")
+                && of(&stage, "10-own").and_then(|plugin| plugin.pid) != Some(pid)
+        })
+        .await;
+    std::fs::remove_file(dir.join("plugins/30-late")).unwrap();
+    stage.nri.look_again();
+    stage.until(|| of(&stage, "30-late").is_none()).await;
+    let pid = of(&stage, "10-own").and_then(|plugin| plugin.pid).unwrap();
     // Another directory: the one goes, with its process, and the other comes.
     install(&dir.join("new"), "20-other", "");
     stage.change(|settings| settings.plugins = dir.join("new/plugins")).unwrap();

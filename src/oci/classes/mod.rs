@@ -92,6 +92,11 @@ impl Classes {
         self.rdt.class(class, None)
     }
 
+    /// Why none of the groups that a file describes can be made.
+    pub fn lack_of_groups(&self) -> Option<OciError> {
+        self.rdt.lack_of_described()
+    }
+
     /// Refuses where the host has no such classes.
     ///
     /// # Errors

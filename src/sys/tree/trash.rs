@@ -22,11 +22,15 @@ pub struct Trash {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Waste>,
+    /// What could not be removed: tried again behind the next that can.
+    stuck: Vec<PathBuf>,
     workers: usize,
 }
 
 struct Waste {
     path: PathBuf,
+    /// It could not be removed before.
+    again: bool,
     /// Called when it is gone, or cannot be removed.
     done: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -46,7 +50,7 @@ impl Trash {
     /// Removes what lies at the path, soon.
     pub fn discard(&self, path: PathBuf) {
         let mut state = lock(&self.state);
-        state.waiting.push_back(Waste { path, done: None });
+        state.waiting.push_back(Waste { path, again: false, done: None });
         self.work(state);
     }
 
@@ -54,7 +58,7 @@ impl Trash {
     pub fn discard_first(&self, path: PathBuf, done: impl FnOnce() + Send + 'static) {
         let mut state = lock(&self.state);
         let place = state.waiting.iter().take_while(|waste| waste.done.is_some()).count();
-        state.waiting.insert(place, Waste { path, done: Some(Box::new(done)) });
+        state.waiting.insert(place, Waste { path, again: false, done: Some(Box::new(done)) });
         self.work(state);
     }
 
@@ -82,12 +86,24 @@ fn empty(state: &Mutex<State>, failed: fn(&Path, &SysError)) {
             state.workers -= usize::from(next.is_none());
             next
         };
-        let Some(Waste { path, done }) = next else { return };
+        let Some(Waste { path, again, done }) = next else { return };
         failpoint::pass!("sys.trash.taken");
         let removed: SysResult<()> = remove(&path);
         failpoint::pass!("sys.trash.removed");
-        if let Err(error) = removed {
-            failed(&path, &error);
+        match removed {
+            Ok(()) if again => {}
+            // What was in the way of others may be over: a shortage, mostly.
+            Ok(()) => {
+                let mut state = lock(state);
+                let stuck = std::mem::take(&mut state.stuck).into_iter();
+                state.waiting.extend(stuck.map(|path| Waste { path, again: true, done: None }));
+            }
+            Err(error) => {
+                if !again {
+                    failed(&path, &error);
+                }
+                lock(state).stuck.push(path);
+            }
         }
         if let Some(done) = done {
             done();
@@ -130,6 +146,33 @@ mod tests {
             assert_eq!(told.recv_timeout(Duration::from_secs(10)).unwrap(), (name, false));
         }
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+        std::fs::remove_dir(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_tried_again_behind_the_next() {
+        static TOLD: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let trash = Trash::new(|_, _| _ = TOLD.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let dir = crate::tree::tests::scratch("trash-again");
+        let (file, other) = (dir.join("file"), dir.join("other"));
+        let discard = |path: &Path| {
+            let (tell, told) = channel();
+            trash.discard_first(path.to_owned(), move || tell.send(()).unwrap());
+            told.recv_timeout(Duration::from_secs(10)).unwrap();
+        };
+        discard(Path::new("/proc/self/status"));
+        assert_eq!(lock(&trash.state).stuck.len(), 1);
+        // As if it could be removed now.
+        std::fs::write(&file, "").unwrap();
+        lock(&trash.state).stuck.push(file.clone());
+        std::fs::write(&other, "").unwrap();
+        discard(&other);
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while file.exists() || lock(&trash.state).stuck.len() != 1 {
+            assert!(std::time::Instant::now() < end, "{:?}", lock(&trash.state));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(TOLD.load(std::sync::atomic::Ordering::Relaxed), 1, "nothing is told twice");
         std::fs::remove_dir(&dir).unwrap();
     }
 

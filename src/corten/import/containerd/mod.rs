@@ -75,9 +75,13 @@ fn nothing(_: &Leaf) -> Fate {
 
 fn disabled(leaf: &Leaf) -> Fate {
     let items: Vec<&str> = leaf.value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    match items.iter().any(|item| CRI.contains(item) || *item == "cri") {
-        true => lost("the CRI was turned off: this containerd served no kubelet"),
-        false => void("Corten has no plugins"),
+    let has = |names: &[&str]| items.iter().any(|item| names.contains(item));
+    if has(CRI.as_slice()) || has(&["cri"]) {
+        return lost("the CRI was turned off: this containerd served no kubelet");
+    }
+    match has(&["io.containerd.nri.v1.nri", "nri"]) {
+        true => mapped("nri.enable", "false".to_owned()),
+        false => void("Corten has no plugins of these names"),
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Described {
 struct State {
     /// How the file was when it was last tried; `None` in it: nobody could tell.
     tried: Option<Option<Stamp>>,
+    /// The host had no groups then.
+    is_without: bool,
     /// How it was when it was right, and what it said.
     taken: Option<(Stamp, Taken)>,
     /// What nobody was told yet.
@@ -103,7 +105,7 @@ impl Described {
         let mut state = lock(&self.state);
         let stamp = Stamp::of(&self.file);
         let is_new = state.tried != Some(stamp) && stamp.is_none_or(Stamp::is_settled);
-        if is_new && is_there(resctrl) {
+        if is_new || state.is_without && is_there(resctrl) {
             self.renew(&mut state, resctrl)?;
         }
         Ok(state.news.take())
@@ -130,14 +132,12 @@ impl Described {
     fn renew(&self, state: &mut State, resctrl: &Resctrl) -> OciResult<()> {
         let stamp = Stamp::of(&self.file);
         state.taken = None;
-        if !is_there(resctrl) {
-            // It is tried again once there is one.
-            return Ok(());
-        }
         state.tried = Some(stamp);
+        state.is_without = !is_there(resctrl);
         let (file, resolved) = read(&self.file, resctrl)?;
+        // It is tried again once the host has groups.
+        let Some(resolved) = resolved else { return Ok(()) };
         let mut report = RdtReport::default();
-        let resolved = resolved.unwrap_or_default();
         let refused = self.make_all(&resolved, resctrl, &mut report)?;
         report.notes.extend(resolved.notes);
         let is_made = |name: &&String| !refused.contains_key(*name);

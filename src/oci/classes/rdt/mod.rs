@@ -57,6 +57,10 @@ impl Groups {
         Err(OciError::invalid(FIELD, self.lack()))
     }
 
+    pub(super) fn lack_of_described(&self) -> Option<OciError> {
+        self.described.as_ref().and_then(|_| self.check().err())
+    }
+
     fn lack(&self) -> String {
         format!("the host has no resctrl filesystem at {}", self.resctrl.root.display())
     }
