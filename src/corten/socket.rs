@@ -294,7 +294,7 @@ mod tests {
         if let Some(path) = std::env::var_os(DIES_AT) {
             let listener = net::UnixListener::bind(path).unwrap();
             rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
-            let started = std::process::Command::new("sh").args(["-c", "sleep 0.3 &"]).status();
+            let started = std::process::Command::new("sh").args(["-c", "sleep 2 &"]).status();
             assert!(started.unwrap().success());
             return;
         }
