@@ -138,8 +138,13 @@ impl Holder {
 /// Whether there is no such process any more. One without memory of its own has left all but its exit status, which its
 /// parent may yet collect.
 pub(crate) fn has_ended(pid: u32) -> bool {
-    let sizes = std::fs::read_to_string(format!("/proc/{pid}/statm"));
-    sizes.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |sizes| sizes.starts_with("0 "))
+    match std::fs::read_to_string(format!("/proc/{pid}/statm")) {
+        Ok(sizes) => sizes.starts_with("0 "),
+        // The latter where it goes between opening and reading.
+        Err(error) => [rustix::io::Errno::NOENT, rustix::io::Errno::SRCH]
+            .iter()
+            .any(|gone| error.raw_os_error() == Some(gone.raw_os_error())),
+    }
 }
 
 impl std::fmt::Display for Holder {

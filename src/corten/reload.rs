@@ -233,9 +233,8 @@ impl Reloader {
         if !changed.is_empty() {
             self.take_over(config).await?;
         } else {
-            self.takers.engine.make_groups().await;
+            self.takers.engine.look_again().await;
         }
-        self.takers.engine.look_for_plugins();
         lock(&self.source.texts).clone_from(&loaded.texts);
         let files = loaded.files.clone();
         let look = Look::default();

@@ -122,6 +122,12 @@ impl Engine {
         taken
     }
 
+    /// Looks again at what settings that have not changed lead to: plugins that are installed, groups of cache.
+    pub async fn look_again(&self) {
+        self.core.nri.look_again();
+        self.make_groups().await;
+    }
+
     /// Lets as many supervisors wait for pods as the settings say.
     pub(crate) fn keep_warm(&self) {
         self.pods.launcher.keep_warm(self.core.live().settings.warm_supervisors.into());

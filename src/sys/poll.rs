@@ -168,7 +168,8 @@ impl AsFd for Signals {
 
 /// Ignores every signal that a supervisor must survive: a closed pipe, a file that may not grow, a terminal's, a shell's or
 /// somebody's farewell, a child's abort. The C library sends that to the thread which it takes itself for, and in a child of
-/// a fork that it knows nothing of, this is the parent's. A supervisor that aborts itself ends all the same: the library lifts what is ignored.
+/// a fork that it knows nothing of, this is the parent's. A supervisor that aborts itself ends all the same: the library lifts
+/// what is ignored.
 ///
 /// # Errors
 /// None known.
@@ -217,4 +218,18 @@ pub fn reset_signals() -> SysResult<()> {
         unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), old, size_of::<u64>()) };
     }
     SigSet::empty().thread_set_mask().map_err(SysError::nix("unblock signals", ""))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_supervisor_survives_farewells_and_a_file_that_may_not_grow() {
+        ignore_farewells().unwrap();
+        for signal in [Signal::SIGXFSZ, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM] {
+            nix::sys::signal::raise(signal).unwrap();
+        }
+    }
 }

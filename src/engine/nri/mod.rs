@@ -46,14 +46,13 @@ impl Engine {
         self.core.nri.missing()
     }
 
-    /// Takes over other settings of plugins.
+    /// Takes over other settings of plugins; what those that are as before lead to may be another all the same.
     pub(crate) fn reconfigure_plugins(&self, former: &NriSettings, new: &NriSettings) -> nri::NriResult<()> {
-        if former == new { Ok(()) } else { self.core.nri.apply(new.in_force()) }
-    }
-
-    /// Looks again for plugins that are installed, and for what they are configured with.
-    pub fn look_for_plugins(&self) {
-        self.core.nri.look_again();
+        if former == new {
+            self.core.nri.look_again();
+            return Ok(());
+        }
+        self.core.nri.apply(new.in_force())
     }
 
     /// The plugins, in the order in which they are asked.

@@ -44,6 +44,13 @@ fn what_does_not_fit_the_host_is_told_each_by_its_key() {
         shim: "/nowhere/shim".into(),
         pause: "/etc/passwd".into(),
         handlers: BTreeMap::from([("other".to_owned(), handler("/nowhere/runtime"))]),
+        nri: crate::NriSettings {
+            default_validator: crate::NriValidatorSettings {
+                required_plugins: vec!["policy".to_owned()],
+                ..Default::default()
+            },
+            ..Default::default()
+        },
         ..Settings::default()
     };
     let told: Vec<String> = settings
@@ -58,4 +65,5 @@ fn what_does_not_fit_the_host_is_told_each_by_its_key() {
     assert!(has(true, &["runtime.shim", "/nowhere/shim"]), "{told:?}");
     assert!(has(true, &["runtime.pause", "/etc/passwd", "not an executable"]), "{told:?}");
     assert!(has(false, &["handlers.other.binary", "/nowhere/runtime"]), "{told:?}");
+    assert!(has(false, &["nri.default_validator.required_plugins", "nobody sees to it"]), "{told:?}");
 }

@@ -22,8 +22,8 @@ pub struct Trash {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Waste>,
-    /// What could not be removed: tried again behind the next that can.
-    stuck: Vec<PathBuf>,
+    /// What could not be removed. Behind each removal one of it is tried again, so that what stays for good costs little.
+    stuck: VecDeque<PathBuf>,
     workers: usize,
 }
 
@@ -91,18 +91,17 @@ fn empty(state: &Mutex<State>, failed: fn(&Path, &SysError)) {
         let removed: SysResult<()> = remove(&path);
         failpoint::pass!("sys.trash.removed");
         match removed {
-            Ok(()) if again => {}
             // What was in the way of others may be over: a shortage, mostly.
             Ok(()) => {
                 let mut state = lock(state);
-                let stuck = std::mem::take(&mut state.stuck).into_iter();
-                state.waiting.extend(stuck.map(|path| Waste { path, again: true, done: None }));
+                let next = state.stuck.pop_front().map(|path| Waste { path, again: true, done: None });
+                state.waiting.extend(next);
             }
             Err(error) => {
                 if !again {
                     failed(&path, &error);
                 }
-                lock(state).stuck.push(path);
+                lock(state).stuck.push_back(path);
             }
         }
         if let Some(done) = done {
@@ -154,7 +153,7 @@ mod tests {
         static TOLD: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let trash = Trash::new(|_, _| _ = TOLD.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         let dir = crate::tree::tests::scratch("trash-again");
-        let (file, other) = (dir.join("file"), dir.join("other"));
+        let [file, more, other] = ["file", "more", "other"].map(|name| dir.join(name));
         let discard = |path: &Path| {
             let (tell, told) = channel();
             trash.discard_first(path.to_owned(), move || tell.send(()).unwrap());
@@ -162,14 +161,17 @@ mod tests {
         };
         discard(Path::new("/proc/self/status"));
         assert_eq!(lock(&trash.state).stuck.len(), 1);
-        // As if it could be removed now.
-        std::fs::write(&file, "").unwrap();
-        lock(&trash.state).stuck.push(file.clone());
-        std::fs::write(&other, "").unwrap();
-        discard(&other);
+        // As if they could be removed now.
+        for path in [&file, &more] {
+            std::fs::write(path, "").unwrap();
+            lock(&trash.state).stuck.push_back(path.clone());
+        }
         let end = std::time::Instant::now() + Duration::from_secs(10);
-        while file.exists() || lock(&trash.state).stuck.len() != 1 {
+        while file.exists() || more.exists() {
             assert!(std::time::Instant::now() < end, "{:?}", lock(&trash.state));
+            // The first removal meets the one that stays, the next one the others, each behind the other.
+            std::fs::write(&other, "").unwrap();
+            discard(&other);
             std::thread::sleep(Duration::from_millis(2));
         }
         assert_eq!(TOLD.load(std::sync::atomic::Ordering::Relaxed), 1, "nothing is told twice");

@@ -185,6 +185,18 @@ fn the_file_of_the_other_runtime_is_recognised() {
 }
 
 #[test]
+fn plugins_are_off_where_containerd_had_them_so() {
+    for name in ["io.containerd.nri.v1.nri", "nri"] {
+        let import = of(Origin::Containerd, &format!("version = 3\ndisabled_plugins = [\"{name}\"]\n")).1;
+        assert!(!accepted(&import).config.nri.enable, "{name}");
+    }
+    let other =
+        of(Origin::Containerd, "version = 3\ndisabled_plugins = [\"io.containerd.snapshotter.v1.btrfs\"]\n")
+            .1;
+    assert!(accepted(&other).config.nri.enable);
+}
+
+#[test]
 fn files_of_classes_are_those_of_the_other_runtime() {
     let containerd = of(
         Origin::Containerd,

@@ -225,9 +225,22 @@ fn a_host_without_groups_refuses_their_classes_until_it_has_some() {
     assert!(error.starts_with("RDT class: \"gold\": the host has no resctrl filesystem at "), "{error}");
     let lenient = node.classes().unwrap().passing_over(vec![Kind::Rdt]);
     adjusted(&lenient, &[("rdt", "gold")]).unwrap();
+    // That a file has become wrong shows there, too.
+    let long_ago = |text: &str, seconds| {
+        node.say(text);
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+        std::fs::File::open(node.file()).unwrap().set_modified(time).unwrap();
+    };
+    long_ago("partitions: no", 100);
+    assert!(classes.follow_groups().is_err());
+    assert!(classes.follow_groups().unwrap().is_none(), "once");
+    long_ago(TWO, 50);
+    assert!(classes.follow_groups().unwrap().is_none());
     for (path, text) in FULL {
         node.write(path, text);
     }
+    // Before anybody asks for a class.
+    assert_eq!(classes.follow_groups().unwrap().unwrap().made, ["gold", "silver"]);
     node.fill("gold", "");
     adjusted(&classes, &[("rdt", "gold")]).unwrap();
     assert_eq!(node.read("gold/schemata"), "L3:0=3ff;1=3ff;2=3ff;3=3ff\nMB:0=100;1=100\n");
