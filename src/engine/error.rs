@@ -214,6 +214,14 @@ pub enum EngineError {
         /// What ran.
         command: Vec<String>,
     },
+    /// The client of an exec has left, and it was killed.
+    #[error("command killed in container {id}, as its client has left: {command:?}")]
+    ExecUnwanted {
+        /// The container.
+        id: String,
+        /// What ran.
+        command: Vec<String>,
+    },
     /// Taking down went wrong in places; all other steps were carried out.
     #[error("taking down pod {pod}: {}", join(.failures))]
     Teardown {
@@ -349,6 +357,7 @@ impl EngineError {
             | Self::TaskDied(_) => ErrorKind::Internal,
             Self::Supervisor(error) => error.kind(),
             Self::ExecTimeout { .. } => ErrorKind::DeadlineExceeded,
+            Self::ExecUnwanted { .. } => ErrorKind::Cancelled,
             Self::Image(error) => error.kind(),
             Self::Network(error) => error.kind(),
             Self::PodNetwork { source, .. } => source.kind(),

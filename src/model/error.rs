@@ -19,6 +19,8 @@ pub enum ErrorKind {
     PermissionDenied,
     /// The operation's own deadline passed.
     DeadlineExceeded,
+    /// Nobody waits for it any more.
+    Cancelled,
     /// A limit was reached: request size, disk space, tokens in flight.
     ResourceExhausted,
     /// The interface has it, this build does not do it yet.

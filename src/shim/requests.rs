@@ -30,6 +30,7 @@ const FEATURES: Features = Features::of(&[
     Feature::Schedulers,
     Feature::MemoryPolicies,
     Feature::CacheClasses,
+    Feature::ExecKills,
 ]);
 
 /// An error reply.
@@ -65,6 +66,7 @@ impl Shim {
             | Request::Start { .. }
             | Request::Signal { .. }
             | Request::Exec(_)
+            | Request::KillExec { .. }
             | Request::OpenExec { .. }
             | Request::WaitExec { .. }
             | Request::Attach { .. }

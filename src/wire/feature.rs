@@ -63,6 +63,8 @@ features! {
     MemoryPolicies = 14, "set memory policies";
     /// Groups of the resctrl filesystem.
     CacheClasses = 15, "join classes of cache";
+    /// The end of a command that nobody waits for.
+    ExecKills = 16, "end commands that nobody waits for";
 }
 
 /// A set of features.

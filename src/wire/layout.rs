@@ -189,6 +189,7 @@ variants!(Request {
     20 = OpenExec { plan, streams, tty },
     21 = WaitExec { number },
     22 = Attach { id, streams },
+    23 = KillExec { request },
 });
 variants!(Reply {
     0 = Hello { version, pid, sandbox_ready, containers, pause_pid, features },

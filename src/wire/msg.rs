@@ -33,6 +33,12 @@ pub enum Request {
     },
     /// Run a command in a running container and wait for it. Answered by [`Reply::Exec`].
     Exec(ExecPlan),
+    /// Nobody waits for a command of [`Request::Exec`] any more that was asked for on the same connection: everything that
+    /// it has started is killed, and it is answered as at a timeout. Answered by [`Reply::Ok`], also when it has ended.
+    KillExec {
+        /// The number of its frame.
+        request: u64,
+    },
     /// Open the log file anew, by its path. Answered by [`Reply::Ok`].
     ReopenLog {
         /// The container id.

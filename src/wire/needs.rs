@@ -2,7 +2,7 @@
 //! field does not compile until it is decided here which feature it belongs to.
 
 use crate::feature::Feature::{
-    AppArmor, CacheClasses, DirectoryRoots, Hooks, IdmappedMounts, ImageVolumes, IoPriorities,
+    AppArmor, CacheClasses, DirectoryRoots, ExecKills, Hooks, IdmappedMounts, ImageVolumes, IoPriorities,
     MemoryPolicies, MountFlags, Runtimes, Schedulers, SeccompAgents, Selinux, Streams, TerminalSizes,
     UserNamespaces,
 };
@@ -31,6 +31,7 @@ impl Request {
             Self::OpenExec { plan, streams, tty: _ } => {
                 Features::of(&[Streams]) | plan.needs() | streams.needs()
             }
+            Self::KillExec { request: _ } => Features::of(&[ExecKills]),
             Self::WaitExec { number: _ } => Features::of(&[Streams]),
             Self::Attach { id: _, streams } => Features::of(&[Streams]) | streams.needs(),
         }

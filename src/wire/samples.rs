@@ -252,6 +252,7 @@ pub(crate) fn requests() -> Vec<(&'static str, Request)> {
         ("request-signal", Request::Signal { id: id(), signal: 15, all: true }),
         ("request-exec", Request::Exec(exec())),
         ("request-exec-empty", Request::Exec(ExecPlan::default())),
+        ("request-kill-exec", Request::KillExec { request: 1 << 40 }),
         ("request-reopen-log", Request::ReopenLog { id: id() }),
         ("request-remove", Request::Remove { id: id() }),
         ("request-close-stdin", Request::CloseStdin { id: id() }),

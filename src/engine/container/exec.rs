@@ -11,6 +11,7 @@ use model::{Argv, ContainerState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use sys::sync::lock;
+use tokio_util::sync::CancellationToken;
 use wire::msg::ErrorCode;
 use wire::plan::{CgroupPlan, ExecPlan, ProcessPlan};
 
@@ -49,7 +50,7 @@ impl ExecTemplate {
 
 impl Containers {
     /// Runs a command in a running container and waits for it. A timeout kills everything that the command
-    /// started and is an error; `None` waits for ever.
+    /// started and is an error; `None` waits for ever. So does giving up waiting: a client that has left gets no output.
     pub async fn exec_sync(
         self: &Arc<Self>,
         id: &str,
@@ -60,8 +61,11 @@ impl Containers {
         if !matches!(container.state(), ContainerState::Running { .. }) {
             return Err(EngineError::wrong_state("run a command in", &container));
         }
+        let unwanted = CancellationToken::new();
+        let _wanted = unwanted.clone().drop_guard();
         let this = self.clone();
-        self.core.detached(EXEC_SYNC, id, async move { this.exec(&container, command, timeout).await }).await
+        let run = async move { this.exec(&container, command, timeout, unwanted).await };
+        self.core.detached(EXEC_SYNC, id, run).await
     }
 
     async fn exec(
@@ -69,6 +73,7 @@ impl Containers {
         container: &Arc<Container>,
         command: Argv,
         timeout: Option<Duration>,
+        unwanted: CancellationToken,
     ) -> Result<ExecOutput, EngineError> {
         let supervisor = container.pod.live_supervisor("run a command in", &container.id)?;
         let live = self.core.live();
@@ -79,7 +84,15 @@ impl Containers {
         if let Some(file) = &file {
             plan.runtime.clone_from(&file.command);
         }
-        let Executed { exit_code, stdout, stderr, timed_out } = supervisor.exec(plan).await?;
+        let Executed { exit_code, stdout, stderr, timed_out } =
+            supervisor.exec(plan, unwanted.clone()).await?;
+        if timed_out && unwanted.is_cancelled() {
+            tracing::info!(container_id = %container.id, command = ?command.words(), "a command is killed: its client has left");
+            return Err(EngineError::ExecUnwanted {
+                id: container.id.to_string(),
+                command: command.into_words(),
+            });
+        }
         if timed_out {
             return Err(EngineError::ExecTimeout {
                 id: container.id.to_string(),

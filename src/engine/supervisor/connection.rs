@@ -16,6 +16,7 @@ use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use wire::feature::Features;
 use wire::frame::{Body, Frame, FrameDecoder};
 use wire::msg::{Event, Reply};
@@ -64,12 +65,38 @@ impl Connection {
 
     /// Asks and waits for the answer. Whoever gives up takes nothing back: the request is carried out.
     pub(super) async fn ask<A: Ask>(&self, subject: &str, ask: A) -> Result<A::Answer, SupervisorError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.ask_as(number, subject, ask).await
+    }
+
+    /// The same for what is taken back, by its number, once it is unwanted. A shim that cannot carries it out.
+    pub(super) async fn ask_while_wanted<A: Ask, B: Ask>(
+        &self,
+        subject: &str,
+        ask: A,
+        unwanted: &CancellationToken,
+        take_back: impl FnOnce(u64) -> B,
+    ) -> Result<A::Answer, SupervisorError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut answer = std::pin::pin!(self.ask_as(number, subject, ask));
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            () = unwanted.cancelled() => {}
+        }
+        let (answer, taken_back) = tokio::join!(answer, self.ask(subject, take_back(number)));
+        if let Err(error) = taken_back {
+            tracing::debug!(error = crate::chain(&error), "what nobody waits for goes on");
+        }
+        answer
+    }
+
+    async fn ask_as<A: Ask>(&self, number: u64, subject: &str, ask: A) -> Result<A::Answer, SupervisorError> {
         let (question, request) = (Question::of::<A>(&self.pod, subject), ask.request());
         let lacking = request.needs().without(self.features);
         if !lacking.is_empty() {
             return Err(SupervisorError::Old { verb: A::VERB, subject: subject.to_owned(), lacking });
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let frame = wire::frame::request(number, &request);
         if frame.len() > wire::REQUEST_LIMIT {
             return Err(SupervisorError::TooLong { length: frame.len(), limit: wire::REQUEST_LIMIT });

@@ -50,6 +50,7 @@ fn answer(request: &Request) -> &'static str {
         Request::OpenExec { .. } | Request::Attach { .. } => "reply-opened",
         Request::Signal { id, .. } if id == UNKNOWN => "reply-error-not-found",
         Request::Signal { .. }
+        | Request::KillExec { .. }
         | Request::ReopenLog { .. }
         | Request::Remove { .. }
         | Request::CloseStdin { .. }
@@ -98,7 +99,8 @@ async fn hears(shim: &dyn Supervisor, frames: &Frames) {
     let started = shim.start("c1").await.unwrap();
     let started = Reply::Started { started_at_ns: started.at, pid: started.pid.unwrap_or_default() };
     assert_eq!(started, said("reply-started"));
-    let Executed { exit_code, stdout, stderr, timed_out } = shim.exec(ExecPlan::default()).await.unwrap();
+    let Executed { exit_code, stdout, stderr, timed_out } =
+        shim.exec(ExecPlan::default(), CancellationToken::new()).await.unwrap();
     let exec = Reply::Exec { exit_code, stdout, stderr, timed_out, truncated: true };
     assert_eq!(exec, said("reply-exec"));
     let command = Command { plan: ExecPlan::default(), streams: Streams::default(), tty: false };

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use sys::shim_spawn::ShimProcess;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use wire::msg::{ContainerSnapshot, ExitRecord, Streams};
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
@@ -107,8 +108,8 @@ pub(crate) trait Supervisor: Send + Sync {
     fn start<'a>(&'a self, id: &'a str) -> Answer<'a, Started>;
     /// Sends a signal to a container's first process, or to `all` of its processes.
     fn signal<'a>(&'a self, id: &'a str, signal: i32, all: bool) -> Answer<'a, ()>;
-    /// Runs a command in a container.
-    fn exec(&self, plan: ExecPlan) -> Answer<'_, Executed>;
+    /// Runs a command in a container; it is killed once it is unwanted, where the supervisor can.
+    fn exec(&self, plan: ExecPlan, unwanted: CancellationToken) -> Answer<'_, Executed>;
     /// Runs a command in a container with streams, and does not wait for it.
     fn open_exec(&self, command: Command) -> Answer<'_, Opened>;
     /// Waits for such a command; its exit code.

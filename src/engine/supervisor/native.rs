@@ -3,8 +3,8 @@
 use super::connection::Connection;
 use super::greeting::Greeted;
 use super::request::{
-    Attach, CloseStdin, Create, Exec, Greeting, OpenExec, Remove, ReopenLog, Sandbox, Shutdown, Signal,
-    Start, WaitExec,
+    Attach, CloseStdin, Create, Exec, Greeting, KillExec, OpenExec, Remove, ReopenLog, Sandbox, Shutdown,
+    Signal, Start, WaitExec,
 };
 use super::warm::{Meter, Warm, end_now};
 use super::{
@@ -31,6 +31,7 @@ use sys::sync::lock;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use wire::msg::Streams;
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
@@ -77,9 +78,9 @@ impl Supervisor for Shim {
         Box::pin(self.connection.ask_within(SIGNAL, id, Signal(id.to_owned(), signal, all)))
     }
 
-    fn exec(&self, plan: ExecPlan) -> Answer<'_, Executed> {
+    fn exec(&self, plan: ExecPlan, unwanted: CancellationToken) -> Answer<'_, Executed> {
         let id = plan.container.clone();
-        Box::pin(async move { self.connection.ask(&id, Exec(plan)).await })
+        Box::pin(async move { self.connection.ask_while_wanted(&id, Exec(plan), &unwanted, KillExec).await })
     }
 
     fn open_exec(&self, command: Command) -> Answer<'_, Opened> {

@@ -204,6 +204,7 @@ macro_rules! done {
 
 done! {
     Signal(id: String, signal: i32, all: bool) "signal container" => Request::Signal { id, signal, all };
+    KillExec(request: u64) "end a command in" => Request::KillExec { request };
     CloseStdin(id: String) "close the stdin of" => Request::CloseStdin { id };
     ReopenLog(id: String) "reopen the log of" => Request::ReopenLog { id };
     Remove(id: String) "remove container" => Request::Remove { id };

@@ -5,6 +5,7 @@ use crate::settings::Paths;
 use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
 use wire::feature::{Feature, Features};
 use wire::frame::{Body, Frame, FrameDecoder};
 use wire::msg::{Reply, Request};
@@ -115,6 +116,7 @@ fn reply(request: &Request) -> Reply {
         Request::OpenExec { .. } => Reply::Opened { number: 1, descriptors: 2 },
         Request::Attach { .. } => Reply::Opened { number: 0, descriptors: 1 },
         Request::Signal { .. }
+        | Request::KillExec { .. }
         | Request::ReopenLog { .. }
         | Request::Remove { .. }
         | Request::CloseStdin { .. }
@@ -170,7 +172,7 @@ async fn each_request_of_a_shim_has_its_answer() {
     assert_eq!((standing.pause_pid, standing.warnings), (Some(5), vec!["w".to_owned()]));
     let started = shim.start("c").await.unwrap();
     assert_eq!((started.at, started.pid), (9, Some(8)));
-    let executed = shim.exec(ExecPlan::default()).await.unwrap();
+    let executed = shim.exec(ExecPlan::default(), CancellationToken::new()).await.unwrap();
     assert_eq!((executed.exit_code, executed.stdout), (3, b"out".to_vec()));
     let command = Command { plan: ExecPlan::default(), streams: Streams::default(), tty: false };
     let opened = shim.open_exec(command).await.unwrap();

@@ -138,7 +138,31 @@ fn what_is_under_way_in_a_container_is_told_with_its_names() {
     assert!(told[0].starts_with(&format!("ExecSync test/web/app {} for ", &begun[..20])), "{told:?}");
     gate.open();
     world.on(exec).unwrap().unwrap();
+    assert!(world.engine().operations().is_empty());
     let pull = world.engine().for_operator("corten image pull", "reg.example/app", std::future::ready(()));
     assert!(world.engine().operations()[0].to_string().starts_with("corten image pull reg.example/app for "));
     world.on(pull);
+}
+
+#[test]
+fn a_command_whose_client_has_left_is_ended() {
+    use crate::supervisor::fake::{Act, Gate, Verb};
+    let world = World::new();
+    let id = world.running(&world.pod("web"), "app");
+    for limit in [None, Some(std::time::Duration::from_secs(600))] {
+        let gate = Gate::new();
+        world.node.on(Verb::Exec, Act::Wait(gate.clone()));
+        let (engine, asked) = (world.engine(), id.clone());
+        let client =
+            world.spawn(async move { engine.containers().exec_sync(&asked, command("true"), limit).await });
+        world.on(gate.reached());
+        assert_eq!(world.engine().operations().len(), 1);
+        client.abort();
+        // It is ended by nothing else.
+        world.on(async {
+            while !world.engine().operations().is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        });
+    }
 }

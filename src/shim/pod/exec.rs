@@ -102,13 +102,18 @@ impl Exec {
         todo.push(Action::DrainExec(self.number));
     }
 
+    /// Its time is up; one that has ended needs no more.
+    fn kill(&mut self, now: Instant, todo: &mut Vec<Action>) {
+        if let Clock::Running(_) = self.clock {
+            self.clock = Clock::Killing(now + KILL_AGAIN, now + KILL_FOR);
+            todo.push(Action::KillExec(self.number));
+        }
+    }
+
     /// A timer of it has fired; `true` when it is over.
     fn on_timer(&mut self, now: Instant, todo: &mut Vec<Action>) -> bool {
         match self.clock {
-            Clock::Running(_) => {
-                self.clock = Clock::Killing(now + KILL_AGAIN, now + KILL_FOR);
-                todo.push(Action::KillExec(self.number));
-            }
+            Clock::Running(_) => self.kill(now, todo),
             Clock::Killing(_, until) => {
                 self.clock = Clock::Killing(now + KILL_AGAIN, until);
                 todo.push(Action::KillExec(self.number));
@@ -155,6 +160,16 @@ impl Pod {
     pub(super) fn exec(&mut self, ticket: Ticket, plan: &ExecPlan) -> Result<Course, Reply> {
         let timeout = (plan.timeout_ms > 0).then(|| Duration::from_millis(plan.timeout_ms));
         self.begin(Purpose::Output(ticket), plan, timeout)
+    }
+
+    /// Kills a command whose output nobody waits for any more.
+    pub(super) fn kill_exec(&mut self, now: Instant, ticket: Ticket, request: u64) {
+        let asked = Ticket { id: request, ..ticket };
+        let mut execs = self.execs.values_mut();
+        if let Some(exec) = execs.find(|exec| matches!(exec.purpose, Purpose::Output(it) if it == asked)) {
+            exec.kill(now, &mut self.todo);
+        }
+        self.todo.push(Action::Reply(ticket, Reply::Ok));
     }
 
     /// OpenExec is answered when the program runs, which may take what time it wants.

@@ -15,6 +15,10 @@ impl Pod {
         let course = match request {
             Request::Create(plan) => self.create(ticket, plan),
             Request::Exec(plan) => self.exec(ticket, plan),
+            Request::KillExec { request } => {
+                self.kill_exec(now, ticket, *request);
+                Ok(self.course())
+            }
             Request::OpenExec { plan, .. } => self.open_exec(ticket, plan),
             Request::Hello | Request::Sandbox(_) | Request::ReopenLog { .. } | Request::CloseStdin { .. } => {
                 Ok(Course::Serve)

@@ -77,6 +77,7 @@ pub(crate) fn cases() -> Vec<(Request, &'static [Feature])> {
             &[Feature::Streams, TerminalSizes],
         ),
         (Request::WaitExec { number: 1 }, &[Feature::Streams]),
+        (Request::KillExec { request: 1 }, &[Feature::ExecKills]),
         (Request::Attach { id: id(), streams: Streams::default() }, &[Feature::Streams]),
         (
             Request::Sandbox(SandboxPlan {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use sys::sync::lock;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use wire::msg::{ContainerState, ErrorCode, Streams};
 use wire::plan::{ContainerPlan, ExecPlan, SandboxPlan};
 
@@ -170,7 +171,7 @@ impl Supervisor for FakeSupervisor {
         }))
     }
 
-    fn exec(&self, plan: ExecPlan) -> Answer<'_, Executed> {
+    fn exec(&self, plan: ExecPlan, unwanted: CancellationToken) -> Answer<'_, Executed> {
         Box::pin(async move {
             let id = &plan.container;
             let work = |node: &mut Node| {
@@ -183,7 +184,11 @@ impl Supervisor for FakeSupervisor {
                     timed_out: plan.timeout_ms == 1,
                 })
             };
-            self.ask(Verb::Exec, id, work).await
+            let killed = Executed { exit_code: 137, stdout: Vec::new(), stderr: Vec::new(), timed_out: true };
+            tokio::select! {
+                answer = self.ask(Verb::Exec, id, work) => answer,
+                () = unwanted.cancelled() => Ok(killed),
+            }
         })
     }
 

@@ -64,6 +64,32 @@ fn a_timeout_kills_everything_that_the_command_started() {
 }
 
 #[test]
+fn a_command_that_nobody_waits_for_is_killed_with_what_it_started() {
+    let Some(busybox) = busybox() else { return };
+    let mut pod = Pod::new(&busybox);
+    running(&mut pod);
+    // One without a limit of time has no cgroup of its own: there, what has lost its parent is nobody's.
+    let orphans = "(setsid sh -c 'sleep ARG & exec sleep ARG' &)";
+    for (number, timeout, more, processes) in [(1, 0, "true", 3), (2, 600_000, orphans, 5)] {
+        let argument = format!("{}.{number}5", 9000 + std::process::id());
+        let script = format!("trap '' TERM HUP INT; sleep ARG & setsid sleep ARG & {more}; sleep ARG");
+        let script = script.replace("ARG", &argument);
+        let plan = pod.exec_plan("c", &["sh", "-c", &script], timeout);
+        let asked = pod.conn.send(&Request::Exec(plan));
+        wait_for(|| count(&argument) == processes);
+        assert_eq!(pod.conn.ask(&Request::KillExec { request: asked + 1000 }), Reply::Ok);
+        let mut another = Conn::open(&pod.path("shim.sock"));
+        assert_eq!(another.ask(&Request::KillExec { request: asked }), Reply::Ok);
+        assert_eq!(count(&argument), processes, "that was of another connection");
+        assert_eq!(pod.conn.ask(&Request::KillExec { request: asked }), Reply::Ok);
+        let reply = pod.conn.wait(asked);
+        let Reply::Exec { exit_code: 137, timed_out: true, .. } = reply else { panic!("{reply:?}") };
+        assert_eq!(count(&argument), 0);
+        assert_eq!(pod.conn.ask(&Request::KillExec { request: asked }), Reply::Ok);
+    }
+}
+
+#[test]
 fn a_background_process_may_outlive_its_exec_but_not_the_container() {
     let Some(busybox) = busybox() else { return };
     let mut pod = Pod::new(&busybox);
