@@ -23,7 +23,7 @@ pub(crate) struct Tree {
     /// As it is set; empty: the driver's.
     default_parent: String,
     registry: Arc<Registry>,
-    /// Directories that outlived the pods for which they were made.
+    /// Directories that were made for pods and are there: a pod that is in one as well is to remove it, where it is the last.
     made: Mutex<BTreeSet<PathBuf>>,
     /// Held while a pod gets its nameplate: that takes the kernel's lock of all cgroups, for which starts of pods are to
     /// wait for one at most.
@@ -79,12 +79,40 @@ impl Tree {
         }
     }
 
-    /// The directories that will be made for a pod, parents first. Those of its scope are systemd's to remove.
+    /// The directories that will be made for a pod, and those above it that were made for others, parents first. Those
+    /// of its scope are systemd's to remove.
     pub(super) fn dirs(&self, pod: &Pod) -> Vec<PathBuf> {
-        match pod.cgroup.scope() {
+        let mut made = lock(&self.made);
+        let absent = match pod.cgroup.scope() {
             None => self.cgroups.sandbox_dirs(pod.cgroup.top(), pod.cgroup.supervisor()),
             Some(_) => self.cgroups.absent_dirs(pod.cgroup.parent()),
-        }
+        };
+        let mut dirs = self.shared(pod, &made);
+        dirs.retain(|dir| !absent.contains(dir));
+        made.extend(absent.iter().cloned());
+        dirs.extend(absent);
+        dirs
+    }
+
+    /// Takes note of directories that a former daemon made.
+    pub(crate) fn remember(&self, dirs: &[PathBuf]) {
+        lock(&self.made).extend(dirs.iter().cloned());
+    }
+
+    /// What was made for pods of a pod's lineage, parents first.
+    fn shared(&self, pod: &Pod, made: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+        let mut lineage = self.cgroups.parent_dirs(pod.cgroup.parent());
+        lineage.retain(|dir| made.contains(dir));
+        lineage
+    }
+
+    /// What may go with a pod, where no other is in it.
+    fn made_for(&self, pod: &Pod, made: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
+        let mut dirs = self.shared(pod, made);
+        let own = pod.record().cgroups;
+        dirs.retain(|dir| !own.contains(dir));
+        dirs.extend(own);
+        dirs
     }
 
     /// Finds or makes the cgroup that a pod's supervisor is to join; `None` where it is to be put into a scope.
@@ -140,16 +168,21 @@ impl Tree {
         }
     }
 
-    /// Removes directories that were made for pods. A parent that several pods share goes with the last of them,
-    /// whichever of them it was made for. Slices are [`Tree::release_slices`]'s.
-    pub(super) fn release(&self, pod: &str, made: Vec<PathBuf>) {
-        let mut shared = lock(&self.made);
-        shared.extend(made);
+    /// Removes the directories that were made for a pod. A parent that several pods share goes with the last of them,
+    /// whichever of them it was made for. Slices are [`Tree::release_scope`]'s.
+    pub(super) fn release(&self, pod: &Pod) {
+        let mut made = lock(&self.made);
+        let dirs = self.made_for(pod, &made);
+        self.remove_unused(&pod.id, dirs, &mut made);
+    }
+
+    fn remove_unused(&self, pod: &str, mut dirs: Vec<PathBuf>, made: &mut BTreeSet<PathBuf>) {
         let used = self.used_cgroups(pod);
-        let unused: Vec<PathBuf> =
-            shared.iter().filter(|dir| !is_slice(dir) && !is_used(dir, &used)).cloned().collect();
-        self.cgroups.remove_dirs(&unused);
-        shared.retain(|dir| !unused.contains(dir) || dir.exists());
+        dirs.retain(|dir| !is_slice(dir) && !is_used(dir, &used));
+        self.cgroups.remove_dirs(&dirs);
+        for dir in dirs.iter().filter(|dir| !dir.exists()) {
+            made.remove(dir);
+        }
     }
 
     /// Ends a pod's scope, which has no process any more, and the slices that were made for it and hold nothing else.
@@ -159,15 +192,16 @@ impl Tree {
         if self.cgroups.exists(pod.cgroup.top()) {
             Box::pin(self.systemd.stop(&scope.unit)).await?;
         }
-        self.release_slices(&pod.id).await
+        let _alone = self.slices.write().await;
+        let slices = self.made_for(pod, &lock(&self.made));
+        self.stop_unused(&pod.id, slices).await
     }
 
-    /// Stops the slices that were made for pods and that no other pod than this one uses.
-    async fn release_slices(&self, pod: &str) -> Result<(), EngineError> {
-        let _alone = self.slices.write().await;
+    /// Stops slices that no other pod than this one uses.
+    async fn stop_unused(&self, pod: &str, dirs: Vec<PathBuf>) -> Result<(), EngineError> {
         let used = self.used_cgroups(pod);
-        let unused: Vec<PathBuf> =
-            lock(&self.made).iter().filter(|dir| is_slice(dir) && !is_used(dir, &used)).cloned().collect();
+        let unused: BTreeSet<PathBuf> =
+            dirs.into_iter().filter(|dir| is_slice(dir) && !is_used(dir, &used)).collect();
         // The deepest first. Somebody else's unit may live in a slice by now: it stays, as a directory would.
         for dir in unused.into_iter().rev().filter(|dir| oci::cgroup::is_vacant(dir)) {
             if let Some(unit) = dir.file_name().and_then(OsStr::to_str) {
@@ -181,8 +215,13 @@ impl Tree {
     /// Frees the default parent: a former daemon may have made it for a pod that it never recorded.
     pub(crate) async fn release_default_parent(&self) -> Result<(), EngineError> {
         let parent = PodCgroup::new(DEFAULT_PARENT, self.default_parent(), "")?;
-        self.release("", self.cgroups.parent_dirs(parent.parent()));
-        if self.driver == Driver::Systemd { self.release_slices("").await } else { Ok(()) }
+        let dirs = self.cgroups.parent_dirs(parent.parent());
+        if self.driver == Driver::Systemd {
+            let _alone = self.slices.write().await;
+            return self.stop_unused("", dirs).await;
+        }
+        self.remove_unused("", dirs, &mut lock(&self.made));
+        Ok(())
     }
 
     /// The cgroups of all pods but this one, and everything above them, relative to a hierarchy's root.

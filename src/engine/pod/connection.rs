@@ -18,6 +18,9 @@ use wire::msg::{ContainerSnapshot, ExitRecord};
 /// How long a process may take to be gone once its socket is closed.
 const MOMENT: Duration = Duration::from_millis(200);
 
+/// What a supervisor says of its containers.
+pub(crate) type Snapshots = HashMap<ContainerId, ContainerSnapshot>;
+
 impl Pods {
     /// The connection to a pod's supervisor is closed, and nobody told it to end. When it lives, it is connected
     /// to again; otherwise nothing supervises its processes any more, so they are killed and the pod is not ready.
@@ -28,7 +31,7 @@ impl Pods {
             let Some(lost) = pod.supervisor().filter(|supervisor| supervisor.is_lost()) else { return };
             if !lost.gone(MOMENT).await {
                 match Box::pin(this.reconnect(&pod)).await {
-                    Ok(()) => return,
+                    Ok(_) => return,
                     Err(error) => {
                         tracing::error!(pod_id = %pod.id, error = chain(&error), "the supervisor is out of reach");
                         lost.kill();
@@ -53,12 +56,12 @@ impl Pods {
     }
 
     /// Connects to the shim of a pod whose lock is held, and takes over what it says of the containers.
-    pub(crate) async fn reconnect(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
+    pub(crate) async fn reconnect(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<Snapshots, EngineError> {
         let (supervisor, Hello { pause_pid, containers }) = self.connect(pod, None).await?;
         pod.set_pause(pause_pid);
         pod.set_supervisor(Some(supervisor));
         failpoint::pass!("engine.recover.connected");
-        let known: HashMap<ContainerId, ContainerSnapshot> = containers
+        let known: Snapshots = containers
             .into_iter()
             .map(|snapshot| (ContainerId::new(snapshot.id.as_str()), snapshot))
             .collect();
@@ -68,10 +71,11 @@ impl Pods {
                 None => self.missing(&container),
             }
         }
-        Ok(())
+        Ok(known)
     }
 
-    fn reconcile(&self, container: &Arc<Container>, snapshot: &ContainerSnapshot) {
+    /// Makes a container what its supervisor says of it.
+    pub(crate) fn reconcile(&self, container: &Arc<Container>, snapshot: &ContainerSnapshot) {
         container.set_pid(snapshot.pid);
         match &snapshot.exit {
             Some(exit) => self.containers.exited(exit),

@@ -1,7 +1,7 @@
 //! The verbs of pods.
 
 mod cgroup;
-mod connection;
+pub(crate) mod connection;
 pub(crate) mod default_sysctls;
 mod dial;
 mod files;

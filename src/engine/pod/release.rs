@@ -133,7 +133,7 @@ impl Pods {
             failures.extend(self.core.tree.remove(&container).err());
         }
         self.core.tree.remove_nameplate(pod);
-        self.core.tree.release(&pod.id, pod.record().cgroups);
+        self.core.tree.release(pod);
         failpoint::pass!("engine.release.cgroups");
         failures
     }

@@ -1,14 +1,17 @@
 //! Adopting one pod: ask its shim what became of its containers.
 
+use super::load::HalfMade;
 use crate::Recovery;
 use crate::error::{EngineError, chain};
 use crate::in_memory::Pod;
 use crate::mirror::Key;
+use crate::pod::connection::Snapshots;
 use crate::record::PodRecord;
 use crate::supervisor::SupervisorError;
 use model::{ContainerId, SandboxState};
 use std::sync::Arc;
 use std::time::Duration;
+use wire::msg::ContainerState;
 
 /// How long the daemon's start waits for half-made containers to be gone.
 const HALF_MADE: Duration = Duration::from_secs(5);
@@ -24,7 +27,7 @@ impl Recovery {
     pub(super) async fn adopt_in_time(
         self: &Arc<Self>,
         pod: Arc<Pod>,
-        half_made: Vec<ContainerId>,
+        half_made: Vec<HalfMade>,
     ) -> Result<(), EngineError> {
         let (this, held) = (self.clone(), pod.clone());
         let mut adopting = tokio::spawn(async move { this.adopt(held, half_made).await });
@@ -51,14 +54,15 @@ impl Recovery {
     ///
     /// # Errors
     /// Its shim lives, and is of a release that this one cannot speak with: it must be left alone.
-    async fn adopt(self: &Arc<Self>, pod: Arc<Pod>, half_made: Vec<ContainerId>) -> Result<(), EngineError> {
+    async fn adopt(self: &Arc<Self>, pod: Arc<Pod>, half_made: Vec<HalfMade>) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
         if pod.is_released() {
             return Ok(());
         }
         let error = match self.pods.reconnect(&pod).await {
-            Ok(()) => {
+            Ok(held) => {
                 failpoint::pass!("engine.recover.adopted");
+                let half_made = self.take_back(&pod, half_made, &held);
                 self.drop_half_made(&pod, half_made).await;
                 return Ok(());
             }
@@ -69,6 +73,7 @@ impl Recovery {
         self.pods.launcher.kill_lost(&pod.id).await;
         self.containers.orphaned(&pod, "the pod's supervisor was gone when the daemon started").await;
         failpoint::pass!("engine.recover.lost");
+        let half_made = half_made.into_iter().map(|lost| lost.id).collect();
         self.drop_half_made(&pod, half_made).await;
         if let Some(bytes) =
             pod.update_regardless(|record: &mut PodRecord| record.state = SandboxState::NotReady)
@@ -93,6 +98,25 @@ impl Recovery {
             self.pods.launcher.kill_lost(&pod.id).await;
         }
         self.pods.unmake(pod).await
+    }
+
+    /// Has containers again whose records somebody has deleted: a supervisor forgets those that are removed before their
+    /// records are. The others are returned.
+    fn take_back(&self, pod: &Arc<Pod>, half_made: Vec<HalfMade>, held: &Snapshots) -> Vec<ContainerId> {
+        let mut rest = Vec::new();
+        for HalfMade { id, copy } in half_made {
+            let stands = held.get(&id).filter(|snapshot| snapshot.state != ContainerState::Creating);
+            let (Some(snapshot), Some(record)) = (stands, copy) else {
+                rest.push(id);
+                continue;
+            };
+            tracing::warn!(pod_id = %pod.id, container_id = %id, "the record of a container is lost, and taken from its durable copy");
+            if let Err(error) = crate::record::save(&pod.files.container(&id), &id, &*record) {
+                tracing::error!(container_id = %id, error = chain(&error), "the durable copy is used, but not written");
+            }
+            self.pods.reconcile(&self.load_container(*record, pod), snapshot);
+        }
+        rest
     }
 
     /// Frees what containers hold whose creation was never answered and never recorded. One whose processes do not die

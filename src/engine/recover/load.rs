@@ -21,7 +21,7 @@ pub(super) struct Loaded {
     /// Those that the former daemon was still making.
     pub(super) half_pods: Vec<HalfPod>,
     /// By pod, the containers that were under construction: a spec, and no record.
-    pub(super) half_made: HashMap<SandboxId, Vec<ContainerId>>,
+    pub(super) half_made: HashMap<SandboxId, Vec<HalfMade>>,
     /// Every record could be read, so that what has none belongs to nobody.
     pub(super) whole: bool,
     networks: net::Configurations,
@@ -31,6 +31,14 @@ pub(super) struct Loaded {
 pub(super) struct HalfPod {
     pub(super) pod: Arc<Pod>,
     pub(super) name: PodTicket,
+}
+
+/// A container of which there is a spec, and no record: it was being made or removed, or somebody has deleted the record.
+#[derive(Clone)]
+pub(super) struct HalfMade {
+    pub(super) id: ContainerId,
+    /// Its durable record.
+    pub(super) copy: Option<Box<ContainerRecord>>,
 }
 
 impl Recovery {
@@ -49,11 +57,8 @@ impl Recovery {
                 self.core.trash.discard(files.dir().to_path_buf());
                 continue;
             }
-            match read_or_copy::<PodRecord>(
-                &files.pod(),
-                &name,
-                durable.get(&Key::Pod(SandboxId::new(name.as_str()))),
-            ) {
+            let copy = durable.get(&Key::Pod(SandboxId::new(name.as_str())));
+            match record::load::<PodRecord>(&files.pod()).or_else(|| from_copy(&files.pod(), &name, copy)) {
                 Some(record) => self.load_pod(record, &files, durable, &mut loaded)?,
                 None if files.pod().with_extension("json.bad").exists() => loaded.whole = false,
                 // The daemon died before it wrote the first record, and so before it made anything else.
@@ -90,6 +95,9 @@ impl Recovery {
             // Nobody else has touched the pod yet.
             let _ = pod.level.set(self.core.labels.reserve(&record.selinux_level));
         }
+        if !record.released {
+            self.core.tree.remember(&record.cgroups);
+        }
         self.take_name(&pod, record, loaded);
         self.core.registry.add_pod(pod.clone());
         let found = match names(&files.containers()) {
@@ -103,10 +111,16 @@ impl Recovery {
         }
         for id in found.iter().filter_map(|name| name.strip_suffix(".spec")).map(ContainerId::new) {
             let path = files.container(&id);
-            match read_or_copy::<ContainerRecord>(&path, &id, durable.get(&Key::Container(id.clone()))) {
-                Some(record) => self.load_container(record, &pod),
-                None if path.with_extension("json.bad").exists() => loaded.whole = false,
-                None => loaded.half_made.entry(pod.id.clone()).or_default().push(id),
+            let copy = durable.get(&Key::Container(id.clone()));
+            if let Some(record) = record::load::<ContainerRecord>(&path) {
+                self.load_container(record, &pod);
+            } else if !path.with_extension("json.bad").exists() {
+                let copy = copy.and_then(|bytes| record::decode(bytes).ok()).map(Box::new);
+                loaded.half_made.entry(pod.id.clone()).or_default().push(HalfMade { id, copy });
+            } else if let Some(record) = from_copy(&path, &id, copy) {
+                self.load_container(record, &pod);
+            } else {
+                loaded.whole = false;
             }
         }
         // After a reboot the durable copies came back without specs.
@@ -132,7 +146,7 @@ impl Recovery {
         }
     }
 
-    fn load_container(&self, record: ContainerRecord, pod: &Arc<Pod>) {
+    pub(super) fn load_container(&self, record: ContainerRecord, pod: &Arc<Pod>) -> Arc<Container> {
         let key = (record.sandbox_id.clone(), record.config.metadata.clone());
         self.containers.names.adopt(key, record.config.clone(), &record.id);
         self.core.images.hold_rootfs(&record.id, &record.rootfs);
@@ -141,19 +155,15 @@ impl Recovery {
         }
         let container = Container::new(record, pod.clone());
         container.publish();
-        self.core.registry.add_container(container);
+        self.core.registry.add_container(container.clone());
+        container
     }
 }
 
-/// The record, or where it is damaged its durable copy, which takes its place.
-fn read_or_copy<T: Record>(path: &Path, id: &str, copy: Option<&Vec<u8>>) -> Option<T> {
-    if let Some(record) = record::load(path) {
-        return Some(record);
-    }
-    if !path.with_extension("json.bad").exists() {
-        return None;
-    }
+/// The durable copy of a record that is damaged or lost, which takes its place.
+pub(super) fn from_copy<T: Record>(path: &Path, id: &str, copy: Option<&Vec<u8>>) -> Option<T> {
     let record = record::decode(copy?).ok()?;
+    tracing::warn!(path = %path.display(), "a record is taken from its durable copy");
     if let Err(error) = record::save(path, id, &record) {
         tracing::error!(path = %path.display(), error = chain(&error), "the durable copy is used, but not written");
     }

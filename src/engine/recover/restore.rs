@@ -5,6 +5,7 @@ use crate::error::{EngineError, chain};
 use crate::mirror::{Key, Records};
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
 use model::SandboxState;
+use std::collections::BTreeSet;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -68,15 +69,32 @@ impl Recovery {
         record::save(&path, &record.id, record).map(drop)
     }
 
-    /// The daemon may have died before a removal became durable.
+    /// The daemon may have died before a removal became durable. Where a pod's supervisor lives, its records were not
+    /// removed by a daemon: it is listed, so that it can be taken down.
     fn drop_removed(&self, durable: &Records) {
+        let mut lost = BTreeSet::new();
         for (key, bytes) in durable {
             let there = match key {
-                Key::Pod(id) => PodFiles::new(&self.core.paths, id).dir().exists(),
+                Key::Pod(id) if PodFiles::new(&self.core.paths, id).dir().exists() => true,
+                Key::Pod(id) => {
+                    let record = record::decode::<PodRecord>(bytes);
+                    let lives = record.is_ok_and(|record| !record.released && self.pods.launcher.lives(id));
+                    if lives {
+                        tracing::error!(pod_id = %id, "the records of a pod are lost while it lives: they are taken \
+                            from their durable copies, and it is not ready");
+                        self.restore_one(key, bytes, |record| self.restore_pod(record));
+                        lost.insert(id);
+                    }
+                    lives
+                }
                 Key::Container(id) => record::decode::<ContainerRecord>(bytes).is_ok_and(|record| {
                     let files = PodFiles::new(&self.core.paths, &record.sandbox_id);
+                    let lost = lost.contains(&record.sandbox_id);
+                    if lost {
+                        self.restore_one(key, bytes, |record| self.restore_container(&record));
+                    }
                     // What came back after a reboot has no spec.
-                    files.spec(id).exists() || files.container(id).exists()
+                    lost || files.spec(id).exists() || files.container(id).exists()
                 }),
                 Key::PodRanges => true,
             };

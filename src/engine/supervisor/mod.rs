@@ -164,6 +164,8 @@ pub(crate) trait Launcher: Send + Sync {
     ) -> BoxFuture<'a, Result<Connected, EngineError>>;
     /// Ends a supervisor that was started and never connected to.
     fn kill(&self, process: ShimProcess) -> BoxFuture<'_, ()>;
+    /// Whether a supervisor of the pod lives, whatever leads to it. Blocks.
+    fn lives(&self, pod: &str) -> bool;
     /// Ends a supervisor that no connection leads to, such as one that a former daemon started just before it died.
     fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()>;
 }

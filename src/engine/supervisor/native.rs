@@ -260,27 +260,30 @@ impl Launcher for ShimLauncher {
         Box::pin(end(process.pidfd))
     }
 
-    /// It is known by its arguments; the pidfd, opened before they are read again, sees to it that nothing else is
-    /// killed.
+    fn lives(&self, pod: &str) -> bool {
+        processes_of(pod).next().is_some()
+    }
+
     fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            let wanted = format!("{SHIM_NAME}\0{pod}\0").into_bytes();
-            let is_it = |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted);
-            let Ok(processes) = fs::read_dir("/proc") else { return };
-            for process in processes.flatten() {
-                let name = process.file_name();
-                let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-                if !is_it(pid) {
-                    continue;
-                }
-                let Some(raw) = Pid::from_raw(pid) else { continue };
-                let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { continue };
-                if is_it(pid) {
-                    end(pidfd).await;
-                }
+            for pidfd in processes_of(pod).collect::<Vec<_>>() {
+                end(pidfd).await;
             }
         })
     }
+}
+
+/// The shims of a pod, known by their arguments; a pidfd, opened before those are read again, is of nothing else.
+fn processes_of(pod: &str) -> impl Iterator<Item = OwnedFd> + use<> {
+    let wanted = format!("{SHIM_NAME}\0{pod}\0").into_bytes();
+    let is_it = move |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted);
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(move |pid| {
+        let raw = Pid::from_raw(pid).filter(|_| is_it(pid))?;
+        let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
+        is_it(pid).then_some(pidfd)
+    })
 }
 
 /// The same as [`greet`], for a moment, on a thread of its own.

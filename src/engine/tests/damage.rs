@@ -1,10 +1,12 @@
 //! Records that are damaged, older than what happened, or of nobody: nothing that may be somebody's is taken down.
 
 use super::{World, networked};
+use crate::supervisor::fake::{Act, Verb};
 use crate::{ContainerFilter, PodFilter};
 use model::SandboxState;
 use net::Command;
 use std::path::{Path, PathBuf};
+use wire::msg::ErrorCode;
 
 fn listed(world: &World) -> Vec<String> {
     let pods = world.engine().pods().list_pods(&PodFilter::default());
@@ -234,4 +236,48 @@ fn a_record_that_is_there_counts_more_than_its_durable_copy_also_where_nobody_kn
     assert_eq!(engine.pods().pod_status(&pod).unwrap().created_at, 7);
     let container = engine.containers().container_status(&id).unwrap();
     assert_eq!((container.created_at, container.state.name()), (7, "running"));
+}
+
+/// A pod with a network and a container that runs in it.
+fn living(world: &World) -> (String, String) {
+    let pod = world.on(world.engine().pods().run_pod(networked("web"), String::new())).unwrap().to_string();
+    let id = world.running(&pod, "app");
+    (pod, id)
+}
+
+#[test]
+fn what_lives_whose_record_somebody_has_deleted_is_taken_over_as_its_copy_says() {
+    let mut world = World::new();
+    let (pod, id) = living(&world);
+    for lost in [format!("{pod}/pod.json"), format!("{pod}/containers/{id}.json")] {
+        let lost = world.path("state/pods").join(lost);
+        world.kill();
+        std::fs::remove_file(&lost).unwrap();
+        world.start();
+        assert!(lost.exists());
+        let status = world.engine().pods().pod_status(&pod).unwrap();
+        assert_eq!((status.state, world.state(&id).as_str()), (SandboxState::Ready, "running"), "{lost:?}");
+    }
+    assert_eq!(world.node.containers().len(), 1);
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+    world.nothing_left();
+}
+
+#[test]
+fn a_pod_that_lives_and_whose_directory_somebody_has_deleted_is_listed_until_it_is_taken_down() {
+    let mut world = World::new();
+    let (pod, id) = living(&world);
+    world.kill();
+    std::fs::remove_dir_all(world.path("state/pods").join(&pod)).unwrap();
+    // With it the socket of its supervisor is gone.
+    world.node.on(Verb::Connect, Act::Refuse(ErrorCode::Io, 2));
+    world.start();
+    let status = world.engine().pods().pod_status(&pod).unwrap();
+    assert_eq!((status.state, world.state(&id).as_str()), (SandboxState::NotReady, "exited"));
+    assert!(world.node.living().is_empty());
+    world.on(world.engine().pods().stop_pod(&pod)).unwrap();
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+    world.nothing_left();
+    world.restart();
+    assert!(listed(&world).is_empty());
 }

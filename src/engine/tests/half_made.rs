@@ -167,6 +167,8 @@ fn a_removal_that_was_cut_short_is_one_whatever_of_it_is_left() {
     let id = world.running(&pod, "app");
     world.on(world.engine().pods().stop_pod(&gone)).unwrap();
     world.kill();
+    // A supervisor is the first to forget what is removed.
+    world.node.forget(&id);
     let pods = world.path("state/pods");
     std::fs::remove_file(pods.join(&pod).join("containers").join(format!("{id}.json"))).unwrap();
     let aside = pods.join(format!("{}{gone}", crate::room::REMOVED));

@@ -13,6 +13,7 @@ mod host;
 mod inhabitants;
 mod live;
 mod orders;
+mod parents;
 mod plugins;
 mod pods;
 mod recover;

@@ -306,25 +306,6 @@ fn a_change_of_a_pod_that_cannot_be_recorded_is_taken_back_from_its_cgroup() {
 }
 
 #[test]
-fn a_parent_that_several_pods_asked_for_goes_with_the_last_of_them() {
-    let world = World::new();
-    let engine = world.engine();
-    let asking = |name: &str, parent: &str| {
-        let mut config = pod(name);
-        config.linux.cgroup_parent = parent.to_owned();
-        world.on(engine.pods().run_pod(config, String::new()))
-    };
-    assert_eq!(asking("bad", "a/../b").unwrap_err().kind(), ErrorKind::InvalidArgument);
-    let (one, other) = (asking("one", "/shared/x").unwrap(), asking("other", "/shared/x").unwrap());
-    let parent = world.path("cgroup/shared/x");
-    world.on(engine.pods().remove_pod(one.as_str())).unwrap();
-    assert!(parent.is_dir());
-    world.on(engine.pods().remove_pod(other.as_str())).unwrap();
-    assert!(!parent.exists());
-    world.nothing_left();
-}
-
-#[test]
 fn kernel_parameters_that_cannot_be_set_are_refused_by_name() {
     let world = World::new();
     let (name, mut config) = ("fs.mqueue.nothing_such", networked("web"));

@@ -88,6 +88,10 @@ impl Launcher for FakeNode {
         Box::pin(std::future::ready(()))
     }
 
+    fn lives(&self, pod: &str) -> bool {
+        self.living().iter().any(|living| living == pod)
+    }
+
     fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()> {
         FakeNode::kill(self, pod);
         Box::pin(std::future::ready(()))
