@@ -4,8 +4,9 @@
 use e2e::client::Cri;
 use e2e::pods::shell;
 use e2e::proto::{
-    Image, ImageFsInfoRequest, ImageSpec, ImageStatusRequest, ListImagesRequest, RuntimeConfigRequest,
-    StatusRequest, StreamContainersRequest, StreamImagesRequest, StreamPodSandboxesRequest, VersionRequest,
+    ContainerState, Image, ImageFsInfoRequest, ImageSpec, ImageStatusRequest, ListImagesRequest,
+    RuntimeConfigRequest, StatusRequest, StreamContainersRequest, StreamImagesRequest,
+    StreamPodSandboxesRequest, VersionRequest,
 };
 use e2e::runtime::Kind;
 use e2e::world::{BUSYBOX, World};
@@ -143,4 +144,37 @@ fn streams_of_lists_end_with_all_of_them_or_are_not_there_at_all() {
         }
         cri.end_pod(&sandbox).await.unwrap();
     });
+}
+
+/// Whoever restarts a kubelet, or types ^C, leaves nothing behind in a container.
+#[test]
+fn a_command_whose_client_has_left_is_ended() {
+    let Some(world) = World::new().unwrap() else { return };
+    let pod = world.pod("left").unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        cri.pull(BUSYBOX, None).await.unwrap();
+        let sandbox = cri.run_pod(&pod).await.unwrap();
+        let id = cri.create(&sandbox, &shell("main", BUSYBOX, "exec sleep 1000"), &pod).await.unwrap();
+        cri.start(&id).await.unwrap();
+        let commands =
+            async || cri.shell(&id, "grep -l '^7531$' -r /proc/[0-9]*/cmdline -z | wc -l").await.unwrap();
+        for limit in [0, 3600] {
+            let (client, asked) = (world.daemon.client().await.unwrap(), id.clone());
+            let exec = tokio::spawn(async move { client.exec(&asked, &["sleep", "7531"], limit).await });
+            until("it runs", async || commands().await.trim() == "1").await;
+            exec.abort();
+            until("it has ended", async || commands().await.trim() == "0").await;
+        }
+        assert_eq!(cri.container_status(&id).await.unwrap().state(), ContainerState::ContainerRunning);
+        cri.end_pod(&sandbox).await.unwrap();
+    });
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begin = std::time::Instant::now();
+    while !holds().await {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{what}: never");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -229,3 +229,44 @@ fn stranger(pid: i32) -> Option<Child> {
     }
     None
 }
+
+/// Part of F7: a supervisor lives on, and somebody has deleted what was written of its pod.
+#[test]
+fn f7_what_lives_is_known_again_although_its_records_are_deleted() {
+    let Some(mut world) = world() else { return };
+    let [one, other] = ["f7-record", "f7-directory"].map(|name| world.pod(name).unwrap());
+    let script = "trap 'exit 7' TERM; while :; do sleep 0.1; done";
+    let [(pod, id), (gone, lost)] = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        [
+            running(&cri, &one, &unlimited("main", script)).await,
+            running(&cri, &other, &unlimited("main", script)).await,
+        ]
+    });
+    // The durable copies are written behind the answers.
+    std::thread::sleep(Duration::from_secs(2));
+    world.daemon.kill().unwrap();
+    let pods = world.daemon.place().state.join("pods");
+    fs::remove_file(pods.join(&pod).join("pod.json")).unwrap();
+    fs::remove_file(pods.join(&pod).join("containers").join(format!("{id}.json"))).unwrap();
+    for mount in ["files", "shm"] {
+        let _ = nix::mount::umount2(&pods.join(&gone).join(mount), nix::mount::MntFlags::MNT_DETACH);
+    }
+    fs::remove_dir_all(pods.join(&gone)).unwrap();
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let states: Vec<_> =
+            cri.pods().await.unwrap().into_iter().map(|it| (it.id.clone(), it.state())).collect();
+        assert_eq!(states.len(), 2, "{states:?}");
+        assert!(states.contains(&(pod.clone(), PodSandboxState::SandboxReady)), "{states:?}");
+        assert!(states.contains(&(gone.clone(), PodSandboxState::SandboxNotready)), "{states:?}");
+        assert_eq!(cri.shell(&id, "echo here").await.unwrap(), "here\n");
+        assert_eq!(cri.container_status(&lost).await.unwrap().state(), ContainerState::ContainerExited);
+        cri.stop(&id, 10).await.unwrap();
+        assert_eq!(cri.container_status(&id).await.unwrap().exit_code, 7);
+        for pod in [&pod, &gone] {
+            cri.end_pod(pod).await.unwrap();
+        }
+    });
+}
