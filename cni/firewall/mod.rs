@@ -14,7 +14,7 @@ pub(crate) use queue::Queue;
 use crate::failure::system;
 use crate::types::CniError;
 pub use prune::{remove_empty_tables, tables};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use sys::netlink::Socket;
 use sys::nft::{Element, Family, Transaction, elements, find, generation};
@@ -170,27 +170,32 @@ impl Table {
     /// What adds these elements while some of their keys are taken.
     fn replacing(&self, socket: &Socket, entries: &Entries) -> SysResult<Changes> {
         let taken = find(socket, self.family, self.name, &keys(entries))?;
+        let taken: HashMap<_, _> =
+            taken.iter().map(|(set, element)| ((*set, element.key.as_slice()), element)).collect();
         let mut changes = Changes::default();
         let mut waiting = Entries::new();
+        let mut places = HashMap::new();
         for (set, element) in entries {
-            let same = |(name, other): &&(&str, Element)| name == set && other.key == element.key;
+            let key = (*set, element.key.as_slice());
             // Several may want one at once, when a table is made again.
-            let before = changes.add.iter().position(|entry| same(&entry));
-            let holder = before.map(|at| &changes.add[at]).or_else(|| taken.iter().find(same));
+            let before = places.get(&key).copied();
+            let holder = before.map(|at: usize| &changes.add[at].1).or_else(|| taken.get(&key).copied());
             let queue = self.queue.filter(|queue| queue.is_for(set));
             match (holder, queue, before) {
-                (Some((_, holder)), Some(queue), _) if holder.comment != element.comment => {
+                (Some(holder), Some(queue), _) if holder.comment != element.comment => {
                     waiting.push((queue.set, (queue.waiting)(set, element)));
                 }
                 (_, _, Some(before)) => changes.add[before].1 = element.clone(),
                 (holder, ..) => {
-                    changes.delete.extend(holder.map(|(_, holder)| (*set, holder.key.clone())));
+                    changes.delete.extend(holder.map(|holder| (*set, holder.key.clone())));
+                    places.insert(key, changes.add.len());
                     changes.add.push((*set, element.clone()));
                 }
             }
         }
         let present = find(socket, self.family, self.name, &keys(&waiting))?;
-        waiting.retain(|(_, element)| !present.iter().any(|(_, found)| found.key == element.key));
+        let present: HashSet<&[u8]> = present.iter().map(|(_, found)| found.key.as_slice()).collect();
+        waiting.retain(|(_, element)| !present.contains(element.key.as_slice()));
         changes.add.extend(waiting);
         Ok(changes)
     }

@@ -5,6 +5,7 @@
 //! own, which nobody looks at until a key becomes free.
 
 use super::{Changes, Element};
+use std::collections::{HashMap, HashSet};
 
 /// How a table keeps those who wait.
 pub(crate) struct Queue {
@@ -37,15 +38,18 @@ impl Queue {
         waiting: &[Element],
         changes: &mut Changes,
     ) {
+        let gone = removed.iter().filter(|(from, _)| *from == self.set);
+        let gone: HashSet<&[u8]> = gone.map(|(_, element)| element.key.as_slice()).collect();
+        let mut oldest = HashMap::new();
+        for element in waiting.iter().filter(|element| !gone.contains(element.key.as_slice())) {
+            let Some((since, of, claimed)) = (self.claim)(element) else { continue };
+            let before = oldest.entry((of, claimed.key.clone())).or_insert((since, element, claimed.clone()));
+            if since < before.0 {
+                *before = (since, element, claimed);
+            }
+        }
         for (set, freed) in removed.iter().filter(|(set, _)| self.is_for(set)) {
-            let stays = |element: &&Element| {
-                !removed.iter().any(|(from, gone)| *from == self.set && gone.key == element.key)
-            };
-            let claims = waiting.iter().filter(stays).filter_map(|element| {
-                let (since, of, claimed) = (self.claim)(element)?;
-                (of == *set && claimed.key == freed.key).then_some((since, element, claimed))
-            });
-            if let Some((_, element, claimed)) = claims.min_by_key(|(since, ..)| *since) {
+            if let Some((_, element, claimed)) = oldest.remove(&(*set, freed.key.clone())) {
                 changes.delete.push((self.set, element.key.clone()));
                 changes.add.push((*set, claimed));
             }

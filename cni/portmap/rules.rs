@@ -14,6 +14,8 @@ use crate::failure::config;
 use crate::firewall::masquerade::layout;
 use crate::firewall::{Entries, Table};
 use crate::types::CniError;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use sys::nft::{
     Data, Element, Expressions, Family, Header, Hook, KeyBytes, Meta, Reg, SetData, Transaction, Type,
@@ -143,9 +145,10 @@ fn masquerade(tx: &mut Transaction<'_>) {
     }
 }
 
-/// The elements of an attachment with these addresses.
+/// The elements of an attachment with these addresses, each once; a host port that leads to two ports is an error.
 pub(super) fn entries(conf: &PortMap, addresses: &[IpAddr], tag: &str) -> Result<Entries, CniError> {
     let mut entries = Entries::new();
+    let mut places = HashMap::new();
     let element = |key, data| Element { key, data, comment: tag.to_owned() };
     for address in addresses {
         let ipv4 = address.is_ipv4();
@@ -163,7 +166,18 @@ pub(super) fn entries(conf: &PortMap, addresses: &[IpAddr], tag: &str) -> Result
                 Some(host) => (set("address_port4", "address_port6"), port(KeyBytes::new().ip(host))),
                 None => (set("port4", "port6"), port(KeyBytes::new())),
             };
-            push(&mut entries, name, element(key, Some(data)), mapping.host_port)?;
+            let element = element(key, Some(data));
+            match places.entry((name, element.key.clone())) {
+                Entry::Vacant(place) => {
+                    place.insert(entries.len());
+                    entries.push((name, element));
+                }
+                Entry::Occupied(place) if entries[*place.get()].1 == element => {}
+                Entry::Occupied(_) => {
+                    let port = mapping.host_port;
+                    return Err(config(format!("portmap: hostPort {port} leads to two container ports")));
+                }
+            }
         }
         if !conf.snat || !mapped {
             continue;
@@ -180,16 +194,4 @@ pub(super) fn entries(conf: &PortMap, addresses: &[IpAddr], tag: &str) -> Result
         }
     }
     Ok(entries)
-}
-
-/// Adds an element unless it is there; a host port that leads to two ports is an error.
-fn push(entries: &mut Entries, set: &'static str, element: Element, host_port: u16) -> Result<(), CniError> {
-    match entries.iter().find(|(name, other)| *name == set && other.key == element.key) {
-        Some((_, same)) if *same == element => Ok(()),
-        Some(_) => Err(config(format!("portmap: hostPort {host_port} leads to two container ports"))),
-        None => {
-            entries.push((set, element));
-            Ok(())
-        }
-    }
 }

@@ -5,6 +5,7 @@ use crate::journal::Journal;
 use crate::network::Network;
 use crate::{Attachment, Result};
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -104,16 +105,18 @@ fn shared(journal: &Journal, own: &str, ports: &[HostPort]) -> Result<Vec<Shared
     let mut found = Vec::new();
     for other in journal.all()?.iter().filter(|other| other.container_id != own) {
         let theirs = ports_of(other);
-        for port in ports.iter().filter(|port| theirs.iter().any(|their| port.meets(their))) {
+        let theirs = by_number(&theirs);
+        for port in ports.iter().filter(|port| theirs.of(port).any(|their| port.meets(their))) {
             let (pod, id) = (pod_of(&other.args), other.container_id.clone());
             found.push(Shared::Pod { port: port.to_string(), pod, id });
         }
     }
+    let own_ports = by_number(ports);
     let protocols = [("tcp", LISTENING), ("udp", UNCONNECTED)];
     for (protocol, state) in protocols.iter().filter(|(name, _)| ports.iter().any(|port| port.is_of(name))) {
         for table in [(*protocol).to_owned(), format!("{protocol}6")] {
             for listener in listeners(&table, protocol, state) {
-                let own = ports.iter().filter(|port| port.meets(&listener));
+                let own = own_ports.of(&listener).filter(|port| port.meets(&listener));
                 found.extend(
                     own.map(|port| Shared::Program {
                         port: port.to_string(),
@@ -124,6 +127,24 @@ fn shared(journal: &Journal, own: &str, ports: &[HostPort]) -> Result<Vec<Shared
         }
     }
     Ok(found)
+}
+
+/// Ports by their numbers: a pod may have tens of thousands.
+struct ByNumber<'a>(HashMap<u16, Vec<&'a HostPort>>);
+
+fn by_number(ports: &[HostPort]) -> ByNumber<'_> {
+    let mut numbers: HashMap<u16, Vec<&HostPort>> = HashMap::new();
+    for port in ports {
+        numbers.entry(port.host_port).or_default().push(port);
+    }
+    ByNumber(numbers)
+}
+
+impl<'a> ByNumber<'a> {
+    /// Those with the number of another.
+    fn of(&self, port: &HostPort) -> impl Iterator<Item = &'a HostPort> {
+        self.0.get(&port.host_port).into_iter().flatten().copied()
+    }
 }
 
 impl HostPort {

@@ -15,6 +15,7 @@ pub mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod json;
+mod last;
 pub mod plan;
 pub mod rlimits;
 pub mod rootfs;

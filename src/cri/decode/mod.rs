@@ -10,6 +10,8 @@ mod field_table;
 pub(crate) mod filters;
 pub(crate) mod image;
 pub(crate) mod labels;
+#[cfg(test)]
+mod many;
 pub(crate) mod mounts;
 pub(crate) mod pod_fit;
 pub(crate) mod requests;

@@ -3,7 +3,7 @@
 use super::{DecodeError, Field, image, text};
 use crate::proto;
 use model::{Device, IdMapping, Mount, Propagation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// What a mount may ask for beyond its other fields: nothing that lifts a protection of the host's mount, and
 /// nothing that has a field of its own.
@@ -142,24 +142,33 @@ pub(crate) fn cdi_devices(
     annotations_field: &Field<'_>,
     annotations: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, DecodeError> {
-    let mut names: Vec<String> = Vec::new();
+    let mut names = Names::default();
     for (index, message) in messages.into_iter().enumerate() {
-        take(&field.item(index).child("name"), message.name, &mut names)?;
+        names.take(&field.item(index).child("name"), message.name)?;
     }
     for (key, value) in annotations.iter().filter(|(key, _)| key.starts_with(CDI_ANNOTATION)) {
         for name in value.split(',') {
-            take(&annotations_field.key(key), name.to_owned(), &mut names)?;
+            names.take(&annotations_field.key(key), name.to_owned())?;
         }
     }
-    Ok(names)
+    Ok(names.list)
 }
 
-fn take(field: &Field<'_>, name: String, names: &mut Vec<String>) -> Result<(), DecodeError> {
-    if !model::cdi::is_qualified(&name) {
-        return Err(field.invalid(format!("{name:?} is not of the form vendor/class=device")));
+/// Names in their order, each once.
+#[derive(Default)]
+struct Names {
+    list: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl Names {
+    fn take(&mut self, field: &Field<'_>, name: String) -> Result<(), DecodeError> {
+        if !model::cdi::is_qualified(&name) {
+            return Err(field.invalid(format!("{name:?} is not of the form vendor/class=device")));
+        }
+        if self.known.insert(name.clone()) {
+            self.list.push(name);
+        }
+        Ok(())
     }
-    if !names.contains(&name) {
-        names.push(name);
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use model::{
     Bytes, CgroupFile, CpuList, CpuPeriod, CpuQuota, CpuShares, HugePages, OomScore, PageSize, Resources,
     ValueResult,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Limits with every value in its range; an absent message sets none.
 pub(crate) fn resources(
@@ -68,11 +68,12 @@ fn list(field: &Field<'_>, text: String) -> Result<Option<CpuList>, DecodeError>
 
 fn hugepages(field: &Field<'_>, limits: Vec<proto::HugepageLimit>) -> Result<Vec<HugePages>, DecodeError> {
     let mut pages: Vec<HugePages> = Vec::with_capacity(limits.len());
+    let mut known = HashSet::new();
     for (index, limit) in limits.into_iter().enumerate() {
         let item = field.item(index);
         let field = item.child("page_size");
         let size = PageSize::new(limit.page_size).map_err(field.value())?;
-        if pages.iter().any(|known| known.size == size) {
+        if !known.insert(size.clone()) {
             return Err(field.invalid(format!("{size} is there twice")));
         }
         pages.push(HugePages { size, limit: limit.limit });

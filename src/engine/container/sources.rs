@@ -3,6 +3,8 @@
 
 use crate::Containers;
 use crate::in_memory::Container;
+use std::collections::BTreeSet;
+use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use sys::sync::lock;
@@ -22,8 +24,17 @@ impl Containers {
 
     /// As [`Self::unmake_sources`]. Blocks, perhaps for ever.
     pub(super) fn unmake(&self, id: &str, made: &[PathBuf]) {
+        if made.is_empty() {
+            return;
+        }
+        let mounted = self.mounted_by_others(id);
         for dir in made.iter().rev() {
-            if self.is_mounted_elsewhere(id, dir) {
+            // In their order a directory comes right before what lies in it.
+            if mounted
+                .range::<Path, _>((Included(dir.as_path()), Unbounded))
+                .next()
+                .is_some_and(|path| path.starts_with(dir))
+            {
                 continue;
             }
             if let Err(error) = std::fs::remove_dir(dir) {
@@ -32,11 +43,13 @@ impl Containers {
         }
     }
 
-    fn is_mounted_elsewhere(&self, own: &str, dir: &Path) -> bool {
-        self.core.registry.all_containers().iter().filter(|other| other.id != own).any(|other| {
+    fn mounted_by_others(&self, own: &str) -> BTreeSet<PathBuf> {
+        let mut mounted = BTreeSet::new();
+        for other in self.core.registry.all_containers().iter().filter(|other| other.id != own) {
             let record = other.record();
-            let mut paths = record.config.mounts.iter().filter_map(|mount| mount.host_path.as_ref());
-            paths.any(|path| path.as_path().starts_with(dir))
-        })
+            let paths = record.config.mounts.iter().filter_map(|mount| mount.host_path.as_ref());
+            mounted.extend(paths.map(|path| path.as_path().to_path_buf()));
+        }
+        mounted
     }
 }

@@ -19,9 +19,15 @@ impl CpuList {
     /// Every member once, in order: lists that are written in different ways may mean the same.
     #[must_use]
     pub fn members(&self) -> Vec<u16> {
-        let mut members: Vec<u16> = self.0.split(',').filter_map(range).flatten().collect();
-        members.sort_unstable();
-        members.dedup();
+        let mut ranges: Vec<(u16, u16)> =
+            self.0.split(',').filter_map(range).map(std::ops::RangeInclusive::into_inner).collect();
+        ranges.sort_unstable();
+        let mut members: Vec<u16> = Vec::new();
+        for (first, end) in ranges {
+            // A list may name a range of thousands as often as it likes.
+            let next = members.last().map_or(Some(0), |last| last.checked_add(1));
+            members.extend(next.into_iter().flat_map(|next| next.max(first)..=end));
+        }
         members
     }
 }
@@ -77,6 +83,10 @@ mod tests {
             assert!(CpuList::new(text).is_err(), "{text}");
         }
         assert_eq!(CpuList::new("7,0-2,1").unwrap().members(), [0, 1, 2, 7]);
+        assert_eq!(
+            CpuList::new("65535,1-2,65534-65535,0-5,3-4").unwrap().members(),
+            [0, 1, 2, 3, 4, 5, 65534, 65535]
+        );
         assert_eq!(CpuList::new("0,").unwrap_err().to_string(), r#""0," is no list such as 0-3,7"#);
     }
 

@@ -1,6 +1,7 @@
 //! The files of the Container Device Interface, as its specification (up to version 1.1.0) has them.
 
 use serde::Deserialize;
+use std::collections::HashSet;
 
 const VERSIONS: [&str; 8] = ["0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0", "1.0.0", "1.1.0"];
 
@@ -99,11 +100,12 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Document, String> {
     if !model::cdi::is_kind(&document.kind) {
         return Err(format!("kind {:?} is not of the form vendor/class", document.kind));
     }
-    for (index, device) in document.devices.iter().enumerate() {
+    let mut names = HashSet::new();
+    for device in &document.devices {
         if !model::cdi::is_device(&device.name) {
             return Err(format!("{:?} is no name of a device", device.name));
         }
-        if document.devices.iter().take(index).any(|other| other.name == device.name) {
+        if !names.insert(device.name.as_str()) {
             return Err(format!("device {:?} is there twice", device.name));
         }
     }

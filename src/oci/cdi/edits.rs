@@ -1,10 +1,12 @@
 //! What a device needs, put into a spec.
 
 use super::FIELD;
-use super::document::{Edits, Mount, Node};
+use super::document::{self, Edits, Mount, Node};
 use crate::error::{OciError, OciResult};
+use crate::last::keep_last;
 use crate::spec::{destination, device_at, device_rule};
 use oci_spec::runtime::{Hook, Hooks, LinuxDevice, LinuxDeviceType, Spec};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 impl Edits {
@@ -43,72 +45,100 @@ impl Edits {
         }
         Ok(())
     }
+}
 
-    /// Adds them; what has the same place is replaced.
-    pub(super) fn apply(&self, name: &str, spec: &mut Spec) -> OciResult<()> {
-        let devices: Vec<LinuxDevice> =
-            self.device_nodes.iter().map(|node| device(name, node)).collect::<OciResult<_>>()?;
-        let mounts: Vec<_> =
-            self.mounts.iter().map(|request| mount(name, request)).collect::<OciResult<_>>()?;
-        if let Some(process) = spec.process_mut() {
-            let env = process.env_mut().get_or_insert_default();
-            for pair in &self.env {
-                let key = pair.split_inclusive('=').next().unwrap_or(pair);
-                env.retain(|known| !known.starts_with(key));
-                env.push(pair.clone());
-            }
-            let groups: Vec<u32> = self.additional_gids.iter().copied().filter(|gid| *gid != 0).collect();
-            if !groups.is_empty() {
-                let all = process.user_mut().additional_gids_mut().get_or_insert_default();
-                all.extend(groups);
-            }
+/// The edits of all devices of a container, in their order.
+#[derive(Default)]
+pub(super) struct Gathered<'a> {
+    env: Vec<&'a String>,
+    groups: Vec<u32>,
+    devices: Vec<(LinuxDevice, &'a Node)>,
+    mounts: Vec<oci_spec::runtime::Mount>,
+    hooks: Vec<&'a document::Hook>,
+}
+
+impl<'a> Gathered<'a> {
+    /// Adds those of a device or a file; `name` is whose they are.
+    pub(super) fn add(&mut self, name: &str, edits: &'a Edits) -> OciResult<()> {
+        self.env.extend(&edits.env);
+        self.groups.extend(edits.additional_gids.iter().filter(|gid| **gid != 0));
+        for node in &edits.device_nodes {
+            self.devices.push((device(name, node)?, node));
         }
-        self.add_devices(devices, spec);
-        self.add_hooks(spec);
-        if !mounts.is_empty() {
-            let all = spec.mounts_mut().get_or_insert_default();
-            all.retain(|known| !mounts.iter().any(|mount| mount.destination() == known.destination()));
-            all.extend(mounts);
-            all.sort_by_key(|mount| mount.destination().components().count());
+        for request in &edits.mounts {
+            self.mounts.push(mount(name, request)?);
         }
+        self.hooks.extend(&edits.hooks);
         Ok(())
     }
 
-    fn add_hooks(&self, spec: &mut Spec) {
-        for one in &self.hooks {
-            let mut hook = Hook::default();
-            hook.set_path(PathBuf::from(&one.path))
-                .set_args((!one.args.is_empty()).then(|| one.args.clone()))
-                .set_env((!one.env.is_empty()).then(|| one.env.clone()))
-                .set_timeout(one.timeout);
-            if let Some(list) = list_of(spec.hooks_mut().get_or_insert_default(), &one.hook_name) {
-                list.get_or_insert_default().push(hook);
+    /// Makes them; what has the same place is replaced.
+    pub(super) fn apply(self, spec: &mut Spec) {
+        if let Some(process) = spec.process_mut() {
+            if !self.env.is_empty() {
+                let own: HashSet<&str> = self.env.iter().map(|pair| key(pair)).collect();
+                let env = process.env_mut().get_or_insert_default();
+                env.retain(|known| !own.contains(key(known)));
+                env.extend(self.env.into_iter().cloned());
+                keep_last(env, |pair: &String| key(pair));
             }
+            if !self.groups.is_empty() {
+                process.user_mut().additional_gids_mut().get_or_insert_default().extend(self.groups);
+            }
+        }
+        add_devices(self.devices, spec);
+        add_hooks(&self.hooks, spec);
+        if !self.mounts.is_empty() {
+            let all = spec.mounts_mut().get_or_insert_default();
+            all.extend(self.mounts);
+            keep_last(all, |mount: &oci_spec::runtime::Mount| mount.destination().as_path());
+            all.sort_by_key(|mount| mount.destination().components().count());
         }
     }
+}
 
-    fn add_devices(&self, devices: Vec<LinuxDevice>, spec: &mut Spec) {
-        let owner = spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid()));
-        let Some(linux) = spec.linux_mut() else { return };
-        for (mut device, node) in devices.into_iter().zip(&self.device_nodes) {
-            let (uid, gid) = owner.unwrap_or_default();
-            device.set_uid(node.uid.or(Some(uid))).set_gid(node.gid.or(Some(gid)));
-            if device.typ() != LinuxDeviceType::P {
-                let permissions = if node.permissions.is_empty() { "rwm" } else { &node.permissions };
-                let rules =
-                    linux.resources_mut().get_or_insert_default().devices_mut().get_or_insert_default();
-                // A privileged container, whose last rule allows everything, needs none.
-                let is_all = rules.last().is_some_and(|last| {
-                    last.allow() && matches!(last.typ(), None | Some(LinuxDeviceType::A))
-                });
-                if !is_all {
-                    rules.push(device_rule(&device, permissions));
-                }
-            }
-            let all = linux.devices_mut().get_or_insert_default();
-            all.retain(|known| known.path() != device.path());
-            all.push(device);
+/// `NAME=` of a variable.
+fn key(pair: &str) -> &str {
+    pair.split_inclusive('=').next().unwrap_or(pair)
+}
+
+fn add_hooks(hooks: &[&document::Hook], spec: &mut Spec) {
+    for one in hooks {
+        let mut hook = Hook::default();
+        hook.set_path(PathBuf::from(&one.path))
+            .set_args((!one.args.is_empty()).then(|| one.args.clone()))
+            .set_env((!one.env.is_empty()).then(|| one.env.clone()))
+            .set_timeout(one.timeout);
+        if let Some(list) = list_of(spec.hooks_mut().get_or_insert_default(), &one.hook_name) {
+            list.get_or_insert_default().push(hook);
         }
+    }
+}
+
+fn add_devices(devices: Vec<(LinuxDevice, &Node)>, spec: &mut Spec) {
+    if devices.is_empty() {
+        return;
+    }
+    let owner = spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid()));
+    let Some(linux) = spec.linux_mut() else { return };
+    for (mut device, node) in devices {
+        let (uid, gid) = owner.unwrap_or_default();
+        device.set_uid(node.uid.or(Some(uid))).set_gid(node.gid.or(Some(gid)));
+        if device.typ() != LinuxDeviceType::P {
+            let permissions = if node.permissions.is_empty() { "rwm" } else { &node.permissions };
+            let rules = linux.resources_mut().get_or_insert_default().devices_mut().get_or_insert_default();
+            // A privileged container, whose last rule allows everything, needs none.
+            let is_all = rules
+                .last()
+                .is_some_and(|last| last.allow() && matches!(last.typ(), None | Some(LinuxDeviceType::A)));
+            if !is_all {
+                rules.push(device_rule(&device, permissions));
+            }
+        }
+        linux.devices_mut().get_or_insert_default().push(device);
+    }
+    if let Some(all) = linux.devices_mut() {
+        keep_last(all, |device: &LinuxDevice| device.path().as_path());
     }
 }
 

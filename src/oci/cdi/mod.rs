@@ -12,8 +12,9 @@ mod tests;
 use crate::adjust::{Adjuster, Subject};
 use crate::error::{OciError, OciResult};
 use document::{Device, Document};
+use edits::Gathered;
 use oci_spec::runtime::Spec;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -69,26 +70,24 @@ impl Registry {
             return Ok(());
         }
         let found = self.scan();
-        let mut general: Vec<&Path> = Vec::new();
+        let index = index(&found);
         let chosen: Vec<(&Found, &Document, &Device)> =
-            names.iter().map(|name| choose(&found, name, &self.dirs)).collect::<OciResult<_>>()?;
+            names.iter().map(|name| choose(&found, &index, name, &self.dirs)).collect::<OciResult<_>>()?;
+        let mut general: HashSet<&Path> = HashSet::new();
+        let mut edits = Gathered::default();
+        // What a file says for all of its devices comes before what is said for one.
         for (file, document, _) in &chosen {
-            document.container_edits.check(&document.kind)?;
-            if !general.contains(&file.path.as_path()) {
-                general.push(&file.path);
+            if general.insert(&file.path) {
+                document.container_edits.check(&document.kind)?;
+                edits.add(&document.kind, &document.container_edits)?;
             }
         }
         for (name, (.., device)) in names.iter().zip(&chosen) {
             device.container_edits.check(name)?;
+            edits.add(name, &device.container_edits)?;
         }
-        for path in general {
-            let of = chosen.iter().find(|(file, ..)| file.path == path);
-            of.map_or(Ok(()), |(_, document, _)| document.container_edits.apply(&document.kind, spec))?;
-        }
-        names
-            .iter()
-            .zip(&chosen)
-            .try_for_each(|(name, (.., device))| device.container_edits.apply(name, spec))
+        edits.apply(spec);
+        Ok(())
     }
 
     /// Every file that there is now.
@@ -123,9 +122,10 @@ pub(crate) fn each(bytes: &[u8], spec: &Spec) -> Vec<Spec> {
     let with = |device: &Device| {
         document.container_edits.check(&document.kind)?;
         device.container_edits.check(&device.name)?;
-        let mut spec = spec.clone();
-        document.container_edits.apply(&document.kind, &mut spec)?;
-        device.container_edits.apply(&device.name, &mut spec)?;
+        let (mut spec, mut edits) = (spec.clone(), Gathered::default());
+        edits.add(&document.kind, &document.container_edits)?;
+        edits.add(&device.name, &device.container_edits)?;
+        edits.apply(&mut spec);
         Ok(spec)
     };
     document.devices.iter().filter_map(|device| OciResult::ok(with(device))).collect()
@@ -144,19 +144,30 @@ fn load(path: &Path, size: u64) -> Parsed {
     document::parse(&bytes).map(Arc::new)
 }
 
+/// Where the files describe each device, by kind and name.
+type Index<'a> = HashMap<(&'a str, &'a str), Vec<(&'a Found, &'a Document, &'a Device)>>;
+
+fn index(found: &[Found]) -> Index<'_> {
+    let mut index = Index::new();
+    for file in found {
+        let Ok(document) = &file.document else { continue };
+        for device in &document.devices {
+            index.entry((&document.kind, &device.name)).or_default().push((file, document, device));
+        }
+    }
+    index
+}
+
 /// The device of the last directory that has it.
 fn choose<'a>(
-    found: &'a [Found],
+    found: &[Found],
+    index: &Index<'a>,
     name: &str,
     dirs: &[PathBuf],
 ) -> OciResult<(&'a Found, &'a Document, &'a Device)> {
     let mut best: Option<(&Found, &Document, &Device)> = None;
-    for file in found {
-        let Ok(document) = &file.document else { continue };
-        let device = name.strip_prefix(document.kind.as_str()).and_then(|rest| rest.strip_prefix('='));
-        let Some(device) = document.devices.iter().find(|known| Some(known.name.as_str()) == device) else {
-            continue;
-        };
+    let described = name.split_once('=').and_then(|device| index.get(&device));
+    for (file, document, device) in described.into_iter().flatten().copied() {
         match best {
             Some((other, ..)) if other.priority > file.priority => {}
             Some((other, ..)) if other.priority == file.priority => {

@@ -137,3 +137,29 @@ fn hooks_come_in_their_order() {
     let first = &plan.create_container[0];
     assert_eq!((first.timeout_seconds, first.args.len(), first.env.len()), (7, 2, 1));
 }
+
+#[test]
+fn thousands_of_devices_and_variables_take_time_in_proportion() {
+    let (dir, registry) = registry();
+    let file = |count: usize| {
+        let device = |n| {
+            let node = format!(r#"{{"path": "/dev/v{n}", "type": "c", "major": 1, "minor": 3}}"#);
+            format!(r#"{{"name": "{n}", "containerEdits": {{"env": ["V{n}=1"], "deviceNodes": [{node}]}}}}"#)
+        };
+        let devices: Vec<String> = (0..count).map(device).collect();
+        let head = r#""cdiVersion": "1.0.0", "kind": "vendor.com/class""#;
+        format!(r#"{{{head}, "devices": [{}]}}"#, devices.join(","))
+    };
+    crate::spec::tests::many::check("devices", 150, |count| {
+        let path = dir.path().join("low/vendor.json");
+        if std::fs::metadata(&path).is_err()
+            || registry.scan()[0].document.as_ref().unwrap().devices.len() != count
+        {
+            std::fs::write(&path, file(count)).unwrap();
+        }
+        let names: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        let spec = inject(&registry, &names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let nodes = spec.linux().as_ref().unwrap().devices().as_ref().unwrap();
+        assert_eq!(nodes.len(), count);
+    });
+}

@@ -4,7 +4,7 @@ use super::block_io::BlockIo;
 use crate::error::{OciError, OciResult};
 use model::{CgroupFile, CpuList, HugePages, PageSize};
 use oci_spec::runtime::{LinuxDeviceType, LinuxResources};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Which devices a container's processes may open and make.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -133,7 +133,7 @@ impl Resources {
     }
 }
 
-/// An allow-all rule at the end makes a container privileged; other allow rules come on top of the defaults.
+/// An allow-all rule at the end makes a container privileged; other allow rules come on top of the defaults, each once.
 fn devices(spec: &LinuxResources) -> DeviceAccess {
     let Some(rules) = spec.devices() else { return DeviceAccess::Unchanged };
     let is_all = |typ: Option<LinuxDeviceType>| matches!(typ, None | Some(LinuxDeviceType::A));
@@ -148,7 +148,8 @@ fn devices(spec: &LinuxResources) -> DeviceAccess {
         let access = rule.access().clone().unwrap_or_else(|| "rwm".to_owned());
         format!("{} {}:{} {access}", typ.as_str(), number(rule.major()), number(rule.minor()))
     });
-    DeviceAccess::Only(allowed.collect())
+    let mut known = HashSet::new();
+    DeviceAccess::Only(allowed.filter(|rule| known.insert(rule.clone())).collect())
 }
 
 /// v2's `cpu.weight` for v1's shares, by the formula of runc 1.3 and crun 1.23: quadratic in log2, so that 2, 1024

@@ -9,7 +9,7 @@ mod sandbox;
 mod schedule;
 mod sysctl;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use hooks::{hook_list, hooks};
 pub use ids::{of_pod as ids_of_pod, of_spec as ids_of_spec};

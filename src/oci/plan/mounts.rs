@@ -4,7 +4,8 @@ use crate::error::{OciError, OciResult};
 use crate::spec::ImageVolume;
 use model::Rootfs;
 use oci_spec::runtime::{Mount, Spec};
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use wire::plan::{IdMaps, MountPlan, MountSource};
 
 /// `MOUNT_ATTR_*` of mount_setattr(2) by option; what `mount -o` calls them. With a leading `r` (OCI 1.1) for
@@ -58,6 +59,7 @@ pub(super) fn makes_dev(spec: &Spec) -> bool {
 pub(super) fn mounts(spec: &Spec, images: &[ImageVolume]) -> OciResult<Vec<MountPlan>> {
     let ids = super::ids::of_spec(spec);
     let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref()).unwrap_or_default();
+    let images = images.iter().map(|volume| (volume.name().into(), volume)).collect();
     let container = Whole { ids, label, images };
     spec.mounts().iter().flatten().map(|mount| plan(mount, &container)).collect()
 }
@@ -68,13 +70,14 @@ struct Whole<'a> {
     ids: IdMaps,
     /// For all files of its own filesystems (SELinux); empty: none.
     label: &'a str,
-    images: &'a [ImageVolume],
+    /// By the sources that stand for them.
+    images: HashMap<PathBuf, &'a ImageVolume>,
 }
 
 impl Whole<'_> {
     /// The image that an overlay's source names, if it is one.
     fn image(&self, source: Option<&Path>) -> Option<MountSource> {
-        let volume = self.images.iter().find(|volume| source == Some(Path::new(&volume.name())))?;
+        let volume = self.images.get(source?)?;
         let Rootfs::Layers(layers) = &volume.rootfs;
         let layers = layers.iter().map(|layer| super::bytes(layer)).collect();
         Some(MountSource::Overlay { layers, label: self.label.as_bytes().to_vec() })

@@ -15,6 +15,8 @@ use wire::plan::{Bytes, ProcessPlan};
 pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
     let process = spec.process().as_ref().ok_or_else(|| OciError::invalid("spec.process", "is missing"))?;
     let user = process.user();
+    let groups = user.additional_gids().clone().unwrap_or_default();
+    crate::users::check_count("spec.process.user.additionalGids", &groups)?;
     let sets = process.capabilities().as_ref();
     let bits = |set: Option<&Capabilities>| CapSet::from_spec(set).bits();
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
@@ -28,7 +30,7 @@ pub fn process(spec: &Spec) -> OciResult<ProcessPlan> {
         cwd: super::bytes(process.cwd()),
         uid: user.uid(),
         gid: user.gid(),
-        groups: user.additional_gids().clone().unwrap_or_default(),
+        groups,
         umask: user.umask(),
         bounding: bits(sets.and_then(|sets| sets.bounding().as_ref())),
         effective: bits(sets.and_then(|sets| sets.effective().as_ref())),

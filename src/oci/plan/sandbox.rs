@@ -3,7 +3,7 @@
 use super::sysctl::{Own, Sysctls};
 use crate::caps::CapSet;
 use crate::error::{OciError, OciResult};
-use crate::users::ResolvedUser;
+use crate::users::{self, ResolvedUser};
 use crate::{apparmor, seccomp};
 use model::{NamespaceMode, SandboxConfig, SandboxId, Seccomp, User};
 use std::path::Path;
@@ -126,8 +126,8 @@ fn pause_user(inputs: &SandboxInputs<'_>) -> OciResult<ResolvedUser> {
     };
     let gid = security.group.unwrap_or(if security.user.is_none() { nobody } else { 0 });
     let mut groups = vec![gid];
-    groups.extend(security.supplemental_groups.iter().copied().filter(|group| *group != gid));
-    Ok(ResolvedUser { uid, gid, groups, ..ResolvedUser::default() })
+    groups.extend(&security.supplemental_groups);
+    Ok(ResolvedUser { uid, gid, groups: users::each_once(groups)?, ..ResolvedUser::default() })
 }
 
 fn valid_hostname(name: &str) -> OciResult<Vec<u8>> {

@@ -6,7 +6,7 @@ use crate::spec::tests::Case;
 use model::{Capabilities, NamespaceMode, SandboxConfig, SandboxId, Seccomp, User};
 use wire::plan::MountSource;
 
-fn planned(case: &Case) -> ContainerPlan {
+pub(crate) fn planned(case: &Case) -> ContainerPlan {
     let rootfs = Rootfs::Layers(vec!["/l0".into(), "/l1".into()]);
     let inputs = PlanInputs {
         id: "con",
@@ -344,4 +344,28 @@ fn turns_and_nodes_of_memory_are_the_kernels_numbers() {
         let error = planned(process, linux).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn more_groups_than_a_process_can_have_are_refused() {
+    let mut config = SandboxConfig::default();
+    config.linux.security.namespaces.pid = NamespaceMode::Pod;
+    config.linux.security.supplemental_groups = (0..70_000).map(|index| 1 + index % 60_000).collect();
+    let netns = Some(Path::new("/run/netns/a"));
+    assert_eq!(pod(&config, netns, "h").unwrap().pause_process.groups.len(), 60_001);
+    config.linux.security.supplemental_groups = (70_000..70_000 + 65_536).collect();
+    let error = pod(&config, netns, "h").unwrap_err().to_string();
+    assert!(error.starts_with("linux.security_context.supplemental_groups: "), "{error}");
+    let mut case = Case::new();
+    case.user.groups = (0..65_537).collect();
+    let inputs = PlanInputs {
+        id: "con",
+        stdio: Stdio::default(),
+        cgroup: CgroupPlan::default(),
+        pid_namespace: PidNamespace::New,
+        root: RootSource::Directory,
+        images: &[],
+    };
+    let error = container(&case.spec().unwrap(), &inputs).unwrap_err().to_string();
+    assert!(error.starts_with("spec.process.user.additionalGids: "), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use super::env::refuse_nul;
 use super::mounts::mount;
-use super::propagation::needs_sharing;
+use super::propagation::Sharing;
 use super::settings::Settings;
 use crate::error::{OciError, OciResult};
 use crate::rootfs::clean;
@@ -35,8 +35,8 @@ const PROCFS_ROOT: u64 = 1;
 /// when everything else is decided ([`super::make_sources`]).
 pub(super) fn bind(
     index: usize,
-    request: &Request,
-    host_path: &AbsPath,
+    (request, host_path): (&Request, &AbsPath),
+    sharing: &Sharing,
     settings: &Settings,
 ) -> OciResult<Mount> {
     let field = |name: &str| format!("mounts[{index}].{name}");
@@ -55,7 +55,7 @@ pub(super) fn bind(
         Propagation::Bidirectional => "rshared",
     };
     if request.propagation != Propagation::Private {
-        needs_sharing(&field("propagation"), &source, request.propagation)?;
+        sharing.check(&field("propagation"), &source, request.propagation)?;
     }
     let mut options = vec!["rbind", propagation, access];
     if !request.uid_mappings.is_empty() {

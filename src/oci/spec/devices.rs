@@ -3,6 +3,7 @@
 use super::inputs::ContainerInputs;
 use super::settings::HostDevices;
 use crate::error::{OciError, OciResult};
+use crate::last::keep_last;
 use crate::rootfs::clean;
 use model::{Device, User};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
@@ -35,11 +36,10 @@ pub(super) fn devices(inputs: &ContainerInputs<'_>) -> OciResult<(Vec<LinuxDevic
             if device.typ() != LinuxDeviceType::P {
                 rules.push(rule(&device, &request.permissions));
             }
-            // The last one of a path counts.
-            nodes.retain(|known: &LinuxDevice| known.path() != device.path());
             nodes.push(device);
         }
     }
+    keep_last(&mut nodes, |node: &LinuxDevice| node.path().as_path());
     Ok((nodes, rules))
 }
 

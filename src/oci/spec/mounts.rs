@@ -2,24 +2,32 @@
 
 use super::binds;
 use super::inputs::ContainerInputs;
-use super::volumes;
+use super::propagation::Sharing;
+use super::volumes::{self, ImageVolume};
 use crate::error::OciResult;
 use model::{Mount as Request, Propagation};
 use oci_spec::runtime::Mount;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Every mount in the order in which it is made: by depth, so that nothing hides what lies below it, and as
 /// requested within a depth. A request replaces the standard mount of the same place.
 pub(super) fn mounts(inputs: &ContainerInputs<'_>) -> OciResult<Vec<Mount>> {
+    let images: HashMap<usize, &ImageVolume> =
+        inputs.volumes.images.iter().map(|volume| (volume.index, volume)).collect();
+    let travels = |mount: &Request| mount.host_path.is_some() && mount.propagation != Propagation::Private;
+    let sharing = match inputs.container.mounts.iter().any(travels) {
+        true => Sharing::of_host()?,
+        false => Sharing::default(),
+    };
     let requested = inputs
         .container
         .mounts
         .iter()
         .enumerate()
         .map(|(index, mount)| match &mount.host_path {
-            Some(path) => binds::bind(index, mount, path, inputs.settings),
-            None => volumes::image(index, mount, inputs.volumes),
+            Some(path) => binds::bind(index, (mount, path), &sharing, inputs.settings),
+            None => volumes::image(index, mount, images.get(&index).copied()),
         })
         .chain(inputs.volumes.anonymous.iter().map(|volume| volumes::anonymous(volume, inputs.sandbox)))
         .collect::<OciResult<Vec<_>>>()?;

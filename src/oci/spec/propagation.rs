@@ -2,6 +2,7 @@
 
 use crate::error::{OciError, OciResult};
 use model::Propagation;
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -10,32 +11,47 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`OciError::Invalid`] with `field` where the host does not share it.
 pub fn needs_sharing(field: &str, source: &Path, propagation: Propagation) -> OciResult<()> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(OciError::io("read", "/proc/self/mountinfo"))?;
-    let real = existing(source)?;
-    let tags = sharing_of(&table, &real);
-    let enough =
-        tags.contains("shared:") || (propagation == Propagation::HostToContainer && tags.contains("master:"));
-    if enough {
-        return Ok(());
-    }
-    let kind = if propagation == Propagation::Bidirectional { "shared" } else { "shared or slave" };
-    Err(OciError::invalid(field, format!("{} is not on a {kind} mount of the host", source.display())))
+    Sharing::of_host()?.check(field, source, propagation)
 }
 
-/// The optional fields of the mount that holds a path: the last one mounted on the longest prefix.
-fn sharing_of(table: &str, path: &Path) -> String {
-    let mut best = (0, String::new());
-    for line in table.lines() {
-        let Some((mount, _)) = line.split_once(" - ") else { continue };
-        let fields: Vec<&str> = mount.split(' ').collect();
-        let Some(point) = fields.get(4).map(|point| point.replace("\\040", " ")) else { continue };
-        let depth = Path::new(&point).components().count();
-        if path.starts_with(&point) && depth >= best.0 {
-            best = (depth, fields.get(6..).unwrap_or_default().join(" "));
-        }
+/// The optional fields of the host's mounts, by where they are.
+#[derive(Default)]
+pub(super) struct Sharing(HashMap<PathBuf, String>);
+
+impl Sharing {
+    pub(super) fn of_host() -> OciResult<Self> {
+        let table = std::fs::read_to_string("/proc/self/mountinfo")
+            .map_err(OciError::io("read", "/proc/self/mountinfo"))?;
+        Ok(Self::parse(&table))
     }
-    best.1
+
+    fn parse(table: &str) -> Self {
+        let mount = |line: &str| {
+            let (mount, _) = line.split_once(" - ")?;
+            let fields: Vec<&str> = mount.split(' ').collect();
+            let point = fields.get(4)?.replace("\\040", " ");
+            Some((PathBuf::from(point), fields.get(6..).unwrap_or_default().join(" ")))
+        };
+        Self(table.lines().filter_map(mount).collect())
+    }
+
+    /// As [`needs_sharing`].
+    pub(super) fn check(&self, field: &str, source: &Path, propagation: Propagation) -> OciResult<()> {
+        let real = existing(source)?;
+        let tags = self.of(&real);
+        let enough = tags.contains("shared:")
+            || (propagation == Propagation::HostToContainer && tags.contains("master:"));
+        if enough {
+            return Ok(());
+        }
+        let kind = if propagation == Propagation::Bidirectional { "shared" } else { "shared or slave" };
+        Err(OciError::invalid(field, format!("{} is not on a {kind} mount of the host", source.display())))
+    }
+
+    /// Those of the mount that holds a path: the last one mounted on the longest prefix.
+    fn of(&self, path: &Path) -> &str {
+        path.ancestors().find_map(|part| self.0.get(part)).map_or("", String::as_str)
+    }
 }
 
 /// The path without links; of one that is still to be made, the part that exists.
@@ -65,7 +81,7 @@ mod tests {
             ("/data/with blank/x", "master:7"),
             ("/database", "shared:1"),
         ] {
-            assert_eq!(sharing_of(table, Path::new(path)), tags, "{path}");
+            assert_eq!(Sharing::parse(table).of(Path::new(path)), tags, "{path}");
         }
     }
 }

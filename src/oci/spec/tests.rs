@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+pub(crate) mod many;
 mod mounts;
 
 use super::*;

@@ -5,6 +5,8 @@ use super::mounts::mount;
 use crate::error::{OciError, OciResult};
 use model::{Mount as Request, Rootfs, SandboxConfig};
 use oci_spec::runtime::Mount;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
 
 /// An image that a request mounts.
@@ -56,8 +58,8 @@ pub fn anonymous_volumes(
     requests: &[Request],
     base: &Path,
 ) -> OciResult<Vec<AnonymousVolume>> {
-    let covered: Vec<PathBuf> =
-        requests.iter().map(|request| crate::rootfs::clean(request.container_path.as_str())).collect();
+    let covered = Covered::new(requests);
+    let mut places = HashSet::new();
     let mut volumes: Vec<AnonymousVolume> = Vec::new();
     for path in declared {
         let clean = crate::rootfs::clean(path);
@@ -65,8 +67,7 @@ pub fn anonymous_volumes(
             continue;
         }
         let place = destination("image config volumes", path, None)?;
-        let known = volumes.iter().any(|volume| volume.place == place);
-        if known || covered.iter().any(|mount| place.starts_with(mount)) {
+        if covered.has(&place) || !places.insert(place.clone()) {
             continue;
         }
         volumes.push(AnonymousVolume { dir: base.join(volumes.len().to_string()), place });
@@ -74,15 +75,35 @@ pub fn anonymous_volumes(
     Ok(volumes)
 }
 
+/// The places of a request's mounts; of those that lie in one another, the outermost.
+struct Covered(BTreeSet<PathBuf>);
+
+impl Covered {
+    fn new(requests: &[Request]) -> Self {
+        let mut covered = Self(BTreeSet::new());
+        let places = requests.iter().map(|request| crate::rootfs::clean(request.container_path.as_str()));
+        // In their order a directory comes right before what lies in it.
+        for place in places.collect::<BTreeSet<_>>() {
+            if !covered.has(&place) {
+                covered.0.insert(place);
+            }
+        }
+        covered
+    }
+
+    /// Whether a path is one of them or lies in one.
+    fn has(&self, path: &Path) -> bool {
+        let before = self.0.range::<Path, _>((Unbounded, Included(path))).next_back();
+        before.is_some_and(|mount| path.starts_with(mount))
+    }
+}
+
 /// The mount of an image: an overlay that nobody can write to. Of what it is made, the plan says.
-pub(super) fn image(index: usize, request: &Request, volumes: Volumes<'_>) -> OciResult<Mount> {
+pub(super) fn image(index: usize, request: &Request, volume: Option<&ImageVolume>) -> OciResult<Mount> {
     let field = format!("mounts[{index}].container_path");
     let place = place(&field, crate::rootfs::clean(request.container_path.as_str()), None)?;
-    let volume = volumes
-        .images
-        .iter()
-        .find(|volume| volume.index == index)
-        .ok_or_else(|| OciError::invalid(format!("mounts[{index}].image"), "was not resolved"))?;
+    let volume =
+        volume.ok_or_else(|| OciError::invalid(format!("mounts[{index}].image"), "was not resolved"))?;
     let mut options = vec!["ro", "nosuid", "nodev"];
     options.extend(request.options.iter().map(String::as_str));
     let mut mount = mount(place, "overlay", volume.name().into(), &options);

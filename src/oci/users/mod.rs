@@ -11,6 +11,10 @@ use crate::rootfs::RootView;
 use database::{Group, Passwd};
 use model::{SecurityContext, User};
 use reference::{Id, UserRef};
+use std::collections::HashSet;
+
+/// The kernel's `NGROUPS_MAX`.
+const MOST_GROUPS: usize = 65_536;
 
 /// What the request and the image say about the user.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -61,7 +65,7 @@ pub struct ResolvedUser {
 /// must be there. Numbers that do not fit the kernel's range are refused and never taken for names.
 ///
 /// # Errors
-/// [`OciError::Invalid`] for malformed or overflowing users, [`OciError::UnknownName`] for absent ones,
+/// [`OciError::Invalid`] for malformed or overflowing users and for more groups than a process can have, [`OciError::UnknownName`] for absent ones,
 /// [`OciError::ImageFile`] when the image's files may not be read.
 pub fn resolve(view: &RootView, request: &UserRequest) -> OciResult<ResolvedUser> {
     let wanted = reference::wanted(request)?;
@@ -85,10 +89,11 @@ pub fn resolve(view: &RootView, request: &UserRequest) -> OciResult<ResolvedUser
             .extend(database::groups(&group_file).filter(|group| group.has(row.name)).map(|group| group.gid));
     }
     groups.extend(&request.supplemental_groups);
+    let groups = each_once(groups)?;
     Ok(ResolvedUser {
         uid,
         gid,
-        groups: without_repeats(groups),
+        groups,
         home: row.as_ref().and_then(|row| fit_for_env(row.home)),
         name: row.as_ref().and_then(|row| fit_for_env(row.name)),
     })
@@ -111,14 +116,22 @@ fn unknown(what: &'static str, name: &str, file: &'static str) -> OciError {
     OciError::UnknownName { what, name: name.to_owned(), file }
 }
 
-fn without_repeats(groups: Vec<u32>) -> Vec<u32> {
-    let mut unique = Vec::with_capacity(groups.len());
-    for group in groups {
-        if !unique.contains(&group) {
-            unique.push(group);
-        }
+/// Groups without repeats, and no more than a process can have.
+pub(crate) fn each_once(mut groups: Vec<u32>) -> OciResult<Vec<u32>> {
+    let mut known = HashSet::with_capacity(groups.len());
+    groups.retain(|group| known.insert(*group));
+    check_count(reference::GROUPS, &groups)?;
+    Ok(groups)
+}
+
+/// Refuses more groups than a process can have.
+pub(crate) fn check_count(field: &str, groups: &[u32]) -> OciResult<()> {
+    if groups.len() <= MOST_GROUPS {
+        return Ok(());
     }
-    unique
+    let reason =
+        format!("{} groups with those of the user: a process has {MOST_GROUPS} at most", groups.len());
+    Err(OciError::invalid(field, reason))
 }
 
 /// A field of the image's passwd may hold anything but a line feed and a colon; what ends up in an environment

@@ -7,6 +7,9 @@ use model::User;
 /// The largest user or group id: above it the kernel's and the tools' signed readings differ.
 const MAX_ID: u32 = i32::MAX.unsigned_abs();
 
+/// The field of the groups that a request adds.
+pub(super) const GROUPS: &str = "linux.security_context.supplemental_groups";
+
 /// A number, or a name to look up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Id {
@@ -38,7 +41,7 @@ pub(super) fn wanted(request: &UserRequest) -> OciResult<UserRef> {
         reference.group = Some(Id::Number(in_range(gid, GID)?));
     }
     for gid in &request.supplemental_groups {
-        in_range(*gid, "linux.security_context.supplemental_groups")?;
+        in_range(*gid, GROUPS)?;
     }
     Ok(reference)
 }

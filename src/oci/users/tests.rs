@@ -129,3 +129,24 @@ fn any_bytes_parse_without_a_panic() {
         database::groups(&file).for_each(drop);
     }
 }
+
+#[test]
+fn no_more_groups_than_a_process_can_have() {
+    let (dir, view) = image();
+    let group = |gid: u32| format!("g{gid}:x:{gid}:bob\n");
+    let of_image: String = (100_000..100_010).map(group).collect();
+    std::fs::write(dir.path().join("etc/group"), of_image).unwrap();
+    let request = |count: u32| UserRequest {
+        user: Some(User::Name("bob".into())),
+        supplemental_groups: (200_000..200_000 + count).chain([100_000, 200_000]).collect(),
+        ..UserRequest::default()
+    };
+    // Beside the user's own and the ten of the image; those that are named twice count once.
+    assert_eq!(resolve(&view, &request(65_525)).unwrap().groups.len(), 65_536);
+    let error = resolve(&view, &request(65_526)).unwrap_err();
+    assert_eq!(error.kind(), model::ErrorKind::InvalidArgument);
+    let error = error.to_string();
+    assert!(error.starts_with("linux.security_context.supplemental_groups: 65537 groups"), "{error}");
+    let strict = UserRequest { strict_groups: true, ..request(65_535) };
+    assert_eq!(resolve(&view, &strict).unwrap_err().to_string(), error);
+}
