@@ -67,6 +67,8 @@ pub(crate) fn open(path: &Path, state: &Path, proc: &Path) -> Result<Option<Sock
     }
     let is_directory_ours = path.parent().is_some_and(|directory| !directory.exists());
     let mut socket = Socket::open(path)?;
+    // A containerd that comes to the host, whose place this is, removes it.
+    socket.give_way();
     if is_directory_ours {
         socket.take_directory_along();
     }

@@ -1,15 +1,19 @@
 //! The CRI's Unix socket: opened without a moment in which strangers may connect, and only its own user is served.
 
-use crate::lock::{self, INHERITED, LOOK_AGAIN};
+use crate::lock::{INHERITED, LOOK_AGAIN, has_ended};
 use crate::state;
 use futures::Stream;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use sys::sync::lock;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use web::Opened;
@@ -51,25 +55,32 @@ pub(crate) enum SocketError {
     },
 }
 
-/// A listening socket, which takes its file away when dropped.
+/// How often it is seen whether a socket's file is still in its place.
+const LOOK: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(10) };
+
+/// A listening socket, which takes its file away when dropped. Where somebody else removes it, it is put back.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    listener: UnixListener,
+    listener: Mutex<Arc<UnixListener>>,
     file: SocketFile,
+    /// Whether it is put back.
+    returns: bool,
+    /// It has been told that clients find something else.
+    is_told: AtomicBool,
 }
 
 /// The file of a socket, and which one it is: a successor may have put its own in the same place.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    inode: (u64, u64),
+    inode: Mutex<(u64, u64)>,
     /// Whether its directory goes with it.
     with_directory: bool,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if is_at(&self.path, self.inode) {
+        if is_at(&self.path, *lock(&self.inode)) {
             // A file that stays is replaced by the next daemon.
             let _ = fs::remove_file(&self.path);
             if let (true, Some(directory)) = (self.with_directory, self.path.parent()) {
@@ -92,27 +103,44 @@ impl Socket {
     /// # Errors
     /// Somebody answers on it, something else lies there, or the system refuses.
     pub(crate) fn open(path: &Path) -> Result<Self, SocketError> {
-        let failed =
-            |operation| move |source: io::Error| SocketError::Io { operation, path: path.to_owned(), source };
-        if let Some(parent) = path.parent()
-            && !parent.is_dir()
-        {
-            state::prepare(parent, state::STATE_MODE).map_err(|source| SocketError::Directory {
-                path: path.to_owned(),
-                source: Box::new(source),
-            })?;
-            tracing::info!(directory = %parent.display(), "made the directory of a socket");
-        }
+        make_directory(path)?;
         refuse_live(path)?;
-        let private = private_directory(path).map_err(failed("make a private directory for"))?;
-        let listener = bind_and_move(&private, path);
-        // Empty after the move; when that failed its socket goes with it.
-        let _ = sys::tree::remove(&private);
-        let listener = listener.map_err(failed("bind"))?;
-        let file = fs::symlink_metadata(path).map_err(failed("look at"))?;
-        let listener = UnixListener::from_std(listener).map_err(failed("poll"))?;
-        let inode = (file.dev(), file.ino());
-        Ok(Self { listener, file: SocketFile { path: path.to_owned(), inode, with_directory: false } })
+        let (listener, inode) = listen(path, RenameFlags::empty())?;
+        let file = SocketFile { path: path.to_owned(), inode: Mutex::new(inode), with_directory: false };
+        let listener = Mutex::new(Arc::new(listener));
+        Ok(Self { listener, file, returns: true, is_told: AtomicBool::default() })
+    }
+
+    /// Leaves its place to whoever takes it, or removes it.
+    pub(crate) fn give_way(&mut self) {
+        self.returns = false;
+    }
+
+    /// Puts the file back where somebody has removed it. What somebody else has put there is left alone, and told once.
+    fn look_after(&self) {
+        let path = &self.file.path;
+        let why = match fs::symlink_metadata(path) {
+            Ok(file) if (file.dev(), file.ino()) == *lock(&self.file.inode) => {
+                self.is_told.store(false, Ordering::Relaxed);
+                return;
+            }
+            Ok(_) => "somebody else has put something there".to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match make_directory(path).and_then(|()| listen(path, RenameFlags::NOREPLACE)) {
+                    Ok((listener, inode)) => {
+                        *lock(&self.file.inode) = inode;
+                        *lock(&self.listener) = Arc::new(listener);
+                        tracing::warn!(socket = %path.display(), "somebody has removed the socket: it is there again");
+                        return;
+                    }
+                    Err(error) => crate::error::chain(&error),
+                }
+            }
+            Err(error) => error.to_string(),
+        };
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::error!(socket = %path.display(), why, "clients that connect from now on do not find the daemon");
+        }
     }
 
     /// Has its directory go with it.
@@ -122,7 +150,7 @@ impl Socket {
 
     /// What tells, also after the socket is on its way, whether its path still leads to it.
     pub(crate) fn look(&self) -> impl Fn() -> bool + Send + 'static {
-        let (path, inode) = (self.file.path.clone(), self.file.inode);
+        let (path, inode) = (self.file.path.clone(), *lock(&self.file.inode));
         move || is_at(&path, inode)
     }
 
@@ -135,7 +163,15 @@ impl Socket {
     /// off; the socket's mode keeps them out already, unless somebody loosens it.
     async fn permitted(&self) -> UnixStream {
         loop {
-            match self.listener.accept().await {
+            let listener = lock(&self.listener).clone();
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = tokio::time::sleep(LOOK), if self.returns => {
+                    self.look_after();
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, _)) if may_talk(&stream) => return stream,
                 Ok(_) => {}
                 Err(error) => {
@@ -211,7 +247,7 @@ fn refuse_live(path: &Path) -> Result<(), SocketError> {
         let Ok(stream) = net::UnixStream::connect(path) else { return Ok(()) };
         let peer = rustix::net::sockopt::socket_peercred(&stream);
         let pid = peer.ok().map(|peer| peer.pid.as_raw_nonzero().get().unsigned_abs());
-        if !pid.is_some_and(lock::has_ended) || Instant::now() >= patience {
+        if !pid.is_some_and(has_ended) || Instant::now() >= patience {
             let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             return Err(SocketError::Live { path: path.to_owned(), holder });
         }
@@ -230,123 +266,41 @@ fn private_directory(path: &Path) -> io::Result<PathBuf> {
     Ok(private)
 }
 
-fn bind_and_move(private: &Path, path: &Path) -> io::Result<net::UnixListener> {
+fn make_directory(path: &Path) -> Result<(), SocketError> {
+    let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) else { return Ok(()) };
+    let made = state::prepare(parent, state::STATE_MODE);
+    made.map_err(|source| SocketError::Directory { path: path.to_owned(), source: Box::new(source) })?;
+    tracing::info!(directory = %parent.display(), "made the directory of a socket");
+    Ok(())
+}
+
+/// Listens, and tells which file the socket is.
+fn listen(path: &Path, flags: RenameFlags) -> Result<(UnixListener, (u64, u64)), SocketError> {
+    let failed =
+        |operation| move |source: io::Error| SocketError::Io { operation, path: path.to_owned(), source };
+    let private = private_directory(path).map_err(failed("make a private directory for"))?;
+    let bound = bind_and_move(&private, path, flags);
+    // Empty after the move; when that failed its socket goes with it.
+    let _ = sys::tree::remove(&private);
+    let (listener, inode) = bound.map_err(failed("bind"))?;
+    Ok((UnixListener::from_std(listener).map_err(failed("poll"))?, inode))
+}
+
+fn bind_and_move(
+    private: &Path,
+    path: &Path,
+    flags: RenameFlags,
+) -> io::Result<(net::UnixListener, (u64, u64))> {
     let directory = fs::File::open(private)?;
     // Through the descriptor, so that the longer path need not fit a socket's address.
     let listener = net::UnixListener::bind(format!("/proc/self/fd/{}/s", directory.as_raw_fd()))?;
     listener.set_nonblocking(true)?;
     let bound = private.join("s");
     fs::set_permissions(&bound, fs::Permissions::from_mode(0o600))?;
-    fs::rename(&bound, path)?;
-    Ok(listener)
+    let file = fs::symlink_metadata(&bound)?;
+    renameat_with(CWD, &bound, CWD, path, flags)?;
+    Ok((listener, (file.dev(), file.ino())))
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use futures::StreamExt;
-    use std::pin::pin;
-    use std::process::Stdio;
-
-    #[tokio::test]
-    async fn a_socket_is_closed_to_others_and_leaves_with_its_owner() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("run/corten.sock");
-        let socket = Socket::open(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "only the socket is left");
-        let client = UnixStream::connect(&path).await.unwrap();
-        socket.permitted().await;
-        drop((client, socket));
-        assert!(!path.exists());
-    }
-
-    #[tokio::test]
-    async fn connections_end_with_the_token_and_so_does_the_file() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("corten.sock");
-        let stop = CancellationToken::new();
-        let mut incoming = pin!(Socket::open(&path).unwrap().incoming(stop.clone()));
-        let _client = UnixStream::connect(&path).await.unwrap();
-        assert!(incoming.next().await.is_some());
-        stop.cancel();
-        assert!(incoming.next().await.is_none());
-        assert!(!path.exists());
-    }
-
-    #[tokio::test]
-    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("corten.sock");
-        drop(net::UnixListener::bind(&path).unwrap());
-        let socket = Socket::open(&path).unwrap();
-        let error = Socket::open(&path).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
-        drop(socket);
-    }
-
-    /// Whoever runs the tests' program with this set is a daemon that listens there and dies as it starts a program.
-    const DIES_AT: &str = "CORTEN_TEST_DIES_AT";
-
-    #[tokio::test]
-    async fn the_socket_of_a_daemon_that_died_as_it_started_a_program_is_waited_for() {
-        if let Some(path) = std::env::var_os(DIES_AT) {
-            let listener = net::UnixListener::bind(path).unwrap();
-            rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
-            let started = std::process::Command::new("sh").args(["-c", "sleep 2 &"]).status();
-            assert!(started.unwrap().success());
-            return;
-        }
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("corten.sock");
-        let own = std::thread::current().name().unwrap().to_owned();
-        let mut dies = std::process::Command::new(std::env::current_exe().unwrap());
-        // What it says would be waited for until the program ends.
-        dies.args(["--exact", &own]).env(DIES_AT, &path).stdout(Stdio::null()).stderr(Stdio::null());
-        assert!(dies.status().unwrap().success());
-        assert!(net::UnixStream::connect(&path).is_ok(), "its child listens");
-        drop(Socket::open(&path).unwrap());
-    }
-
-    #[tokio::test]
-    async fn what_a_daemon_left_that_died_while_it_made_its_socket_goes() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("corten.sock");
-        let private = private_directory(&path).unwrap();
-        drop(net::UnixListener::bind(private.join("s")).unwrap());
-        let socket = Socket::open(&path).unwrap();
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "only the socket is left");
-        drop(socket);
-    }
-
-    #[tokio::test]
-    async fn a_file_in_its_place_is_kept() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("corten.sock");
-        fs::write(&path, "precious").unwrap();
-        assert!(matches!(Socket::open(&path), Err(SocketError::NotASocket { .. })));
-        assert_eq!(fs::read(&path).unwrap(), b"precious");
-    }
-
-    #[tokio::test]
-    async fn a_successor_s_socket_outlives_its_predecessor() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("corten.sock");
-        let first = Socket::open(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        let second = Socket::open(&path).unwrap();
-        drop(first);
-        assert!(path.exists());
-        drop(second);
-    }
-
-    #[tokio::test]
-    async fn the_longest_path_that_an_address_takes_can_be_opened() {
-        let root = tempfile::tempdir().unwrap();
-        let room = 107 - root.path().as_os_str().len() - 1;
-        let path = root.path().join("s".repeat(room));
-        let _socket = Socket::open(&path).unwrap();
-        UnixStream::connect(&path).await.unwrap();
-    }
-}
+mod tests;
