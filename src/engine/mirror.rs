@@ -32,10 +32,13 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Opens the store and returns what it holds; a damaged one is set aside and a new one made. `unwritten` tells how
-    /// many records could not be written.
+    /// Opens the store and returns what it holds; a damaged one is set aside and a new one made, also where something else
+    /// than a file lies. `unwritten` tells how many records could not be written.
     pub(crate) fn open(path: &Path, unwritten: IntGauge) -> Result<(Self, Records), EngineError> {
         recognise(path)?;
+        if is_no_file(path) {
+            set_aside(path, "it is no file")?;
+        }
         let loaded = std::panic::catch_unwind(|| load(path));
         let (database, records) = match loaded {
             Ok(Ok(loaded)) => loaded,
@@ -44,10 +47,7 @@ impl Mirror {
             }
             damaged => {
                 let error = damaged.ok().and_then(Result::err).map(|error| error.to_string());
-                let aside = path.with_extension(format!("redb.bad-{}", crate::now()));
-                tracing::error!(path = %path.display(), error, aside = %aside.display(),
-                    "the damaged state store is set aside");
-                std::fs::rename(path, &aside).map_err(EngineError::io("set aside", path))?;
+                set_aside(path, error.as_deref().unwrap_or("reading it failed"))?;
                 load(path).map_err(|error| failed("make", error))?
             }
         };
@@ -86,8 +86,26 @@ fn failed(operation: &'static str, error: redb::Error) -> EngineError {
     EngineError::Store { operation, source: Box::new(error) }
 }
 
+/// Whether something else than a file lies there: the opening of a FIFO would wait for a writer.
+fn is_no_file(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(found) => !found.is_file(),
+        // A link that leads nowhere.
+        Err(_) => path.is_symlink(),
+    }
+}
+
+fn set_aside(path: &Path, error: &str) -> Result<(), EngineError> {
+    let aside = path.with_extension(format!("redb.bad-{}", crate::now()));
+    tracing::error!(path = %path.display(), error, aside = %aside.display(), "the damaged state store is set aside");
+    std::fs::rename(path, &aside).map_err(EngineError::io("set aside", path))
+}
+
 /// Refuses a store with a record of another version, and changes nothing.
 pub(crate) fn recognise(path: &Path) -> Result<(), EngineError> {
+    if is_no_file(path) {
+        return Ok(());
+    }
     // The database asserts on some kinds of damage. To open it for writing would change it.
     match std::panic::catch_unwind(|| peek(path)) {
         Ok(Ok(records)) => check(&records, path),
@@ -291,14 +309,34 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_store_is_set_aside_and_the_node_serves() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state.redb");
-        std::fs::write(&path, [0x5a; 5000]).unwrap();
-        let (_mirror, records) = open(&path).unwrap();
-        assert!(records.is_empty());
-        let aside =
-            |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("state.redb.bad-");
-        assert!(std::fs::read_dir(dir.path()).unwrap().flatten().any(aside));
+    fn what_is_no_store_is_set_aside_and_the_node_serves() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::os::unix::fs::symlink;
+        let fifo =
+            |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).map_err(std::io::Error::from);
+        type Make<'a> = &'a dyn Fn(&Path) -> std::io::Result<()>;
+        let kinds: [(&str, Make<'_>); 6] = [
+            ("a damaged one", &|path| std::fs::write(path, [0x5a; 5000])),
+            ("a directory", &|path| std::fs::create_dir_all(path.join("full"))),
+            ("a link to nothing", &|path| symlink("/nowhere/at/all", path)),
+            ("a link to itself", &|path| symlink(path, path)),
+            ("a fifo", &fifo),
+            ("a socket", &|path| std::os::unix::net::UnixListener::bind(path).map(drop)),
+        ];
+        for (kind, make) in kinds {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("state.redb");
+            make(&path).unwrap();
+            // Room for a full disk is no reason to wait either.
+            fifo(&path.with_extension("reserve")).unwrap();
+            let (mirror, records) = open(&path).unwrap();
+            assert!(records.is_empty(), "{kind}");
+            mirror.put(Key::PodRanges, b"1".to_vec());
+            drop(mirror);
+            let aside =
+                |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("state.redb.bad-");
+            assert!(std::fs::read_dir(dir.path()).unwrap().flatten().any(aside), "{kind}");
+            assert_eq!(open(&path).unwrap().1.len(), 1, "{kind}: the new one is kept");
+        }
     }
 }

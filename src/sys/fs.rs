@@ -70,7 +70,7 @@ impl Reserve {
     /// The kernel's: most often that there is not all of it.
     pub fn hold(&self) -> SysResult<()> {
         let failed = || SysError::io("reserve room in", &self.path);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path);
+        let file = opened().create(true).truncate(false).mode(0o600).open(&self.path);
         let mut file = file.map_err(failed())?;
         let held = file.metadata().map_err(failed())?.blocks() * 512;
         if held >= self.bytes {
@@ -85,10 +85,17 @@ impl Reserve {
 
     /// Gives the room up; whether there was any.
     pub fn release(&self) -> bool {
-        let Ok(file) = OpenOptions::new().write(true).open(&self.path) else { return false };
+        let Ok(file) = opened().open(&self.path) else { return false };
         let held = file.metadata().is_ok_and(|found| found.blocks() > 0);
         held && file.set_len(0).is_ok()
     }
+}
+
+/// For writing. A FIFO in its place, whose opening would wait for a reader, is refused.
+fn opened() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NONBLOCK);
+    options
 }
 
 /// Writes what no filesystem makes smaller.
