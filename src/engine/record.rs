@@ -286,8 +286,12 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 fn read_as<T, E: std::fmt::Display>(path: &Path, decode: impl Fn(&[u8]) -> Result<T, E>) -> Option<T> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
+    let decoded = match sys::regular::read(path, u64::MAX) {
+        Ok(bytes) => decode(&bytes).map_err(|error| error.to_string()),
+        // Something else than a file, or a link that leads to none.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput || path.is_symlink() => {
+            Err(error.to_string())
+        }
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!(path = %path.display(), %error, "a record cannot be read");
@@ -295,12 +299,12 @@ fn read_as<T, E: std::fmt::Display>(path: &Path, decode: impl Fn(&[u8]) -> Resul
             return None;
         }
     };
-    match decode(&bytes) {
+    match decoded {
         Ok(record) => Some(record),
         Err(error) => {
             let mut aside = path.as_os_str().to_owned();
             aside.push(".bad");
-            tracing::error!(path = %path.display(), %error, "a damaged record is set aside");
+            tracing::error!(path = %path.display(), error, "a damaged record is set aside");
             if let Err(error) = fs::rename(path, &aside) {
                 tracing::error!(path = %path.display(), %error, "the damaged record cannot be set aside");
             }
@@ -309,10 +313,22 @@ fn read_as<T, E: std::fmt::Display>(path: &Path, decode: impl Fn(&[u8]) -> Resul
     }
 }
 
-/// Removes a file that may be gone already.
+/// Removes a file that may be gone already, or what somebody has put in its place.
 pub(crate) fn remove(path: &Path) -> Result<(), EngineError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(EngineError::io("remove", path)(error)),
+    let removed = match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            sys::tree::remove(path).map_err(io::Error::from)
+        }
+        removed => removed,
+    };
+    match removed {
+        Err(error) if !is_absent(&error) => Err(EngineError::io("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Whether nothing is there, nor can be: its directory is none.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }

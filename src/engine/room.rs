@@ -6,7 +6,7 @@
 
 use crate::Core;
 use crate::error::EngineError;
-use std::io;
+use std::io::ErrorKind::{DirectoryNotEmpty, IsADirectory, NotADirectory, NotFound, StorageFull};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sys::tree::Trash;
@@ -35,9 +35,11 @@ impl Core {
         let aside = dir.with_file_name(format!("{REMOVED}{id}"));
         match std::fs::rename(dir, &aside) {
             Ok(()) => return Ok(Some(aside)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // A disk may be too full for another name.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if error.kind() == NotFound => {}
+            // A disk may be too full for another name, and the name may be taken.
+            Err(error)
+                if matches!(error.kind(), StorageFull | DirectoryNotEmpty | NotADirectory | IsADirectory) =>
+            {
                 sys::tree::remove(dir).map_err(|error| EngineError::io("remove", dir)(error.into()))?;
             }
             Err(error) => return Err(EngineError::io("set aside", dir)(error)),

@@ -6,7 +6,7 @@ use crate::mirror;
 use crate::record::{self, PodFiles, VERSION};
 use crate::room::REMOVED;
 use crate::settings::Paths;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
@@ -57,8 +57,8 @@ impl Paths {
 /// Passes what is not there, or does not begin as a record: that is damage, and handled as such.
 fn check_file(path: &Path) -> Result<(), EngineError> {
     let mut line = Vec::new();
-    match File::open(path).and_then(|file| file.take(LINE).read_to_end(&mut line)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+    match sys::regular::open_regular(path).and_then(|file| file.take(LINE).read_to_end(&mut line)) {
+        Err(error) if record::is_absent(&error) || error.kind() == ErrorKind::InvalidInput => Ok(()),
         Err(error) => Err(EngineError::io("read", path)(error)),
         Ok(_) => check(&line, path),
     }

@@ -97,10 +97,20 @@ impl Devices<'_> {
             return Ok(());
         }
         let _one_at_a_time = lock(&MOVING);
-        let (going, staying): (Vec<_>, Vec<_>) = self
-            .read()?
-            .into_iter()
-            .partition(|held| container.is_none_or(|container| held.container == container));
+        let held = match self.read() {
+            Ok(held) => held,
+            // Neither would ever be removed otherwise. The kernel gives back what it can when the pod's network ends.
+            Err(error) => {
+                let error = model::chain(&error);
+                tracing::error!(
+                    error,
+                    "network devices are not given back: the record of those that a pod has is damaged"
+                );
+                return if container.is_none() { Ok(sys::tree::remove(self.journal)?) } else { Ok(()) };
+            }
+        };
+        let (going, staying): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|held| container.is_none_or(|container| held.container == container));
         going.iter().try_for_each(|held| self.leave(held))?;
         self.write(&staying)
     }
@@ -133,7 +143,7 @@ impl Devices<'_> {
     }
 
     fn read(&self) -> Result<Vec<Held>> {
-        match std::fs::read(self.journal) {
+        match sys::regular::read(self.journal, u64::MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             text => {
                 let text = text.map_err(NetError::state("read", self.journal))?;

@@ -146,12 +146,14 @@ pub fn remove(path: &Path) -> SysResult<()> {
     loop {
         match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => {}
-            Err(nix::Error::EINVAL | nix::Error::ENOENT) => break,
+            Err(nix::Error::EINVAL | nix::Error::ENOENT | nix::Error::ENOTDIR) => break,
             Err(errno) => return Err(SysError::new("unmount network namespace", path, errno as i32)),
         }
     }
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
+        // What somebody has put in its place.
+        Err(error) if error.kind() == ErrorKind::IsADirectory => crate::tree::remove(path),
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(SysError::io("remove network namespace file", path)(error))
         }
         _ => Ok(()),

@@ -68,11 +68,6 @@ impl Host for FakeHost {
         self.check(Step::Unmount, dir)?;
         // What is mounted below goes with it.
         lock(&self.0).mounts.retain(|mounted| !mounted.starts_with(dir));
-        match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(EngineError::io("remove", dir)(error))
-            }
-            _ => Ok(()),
-        }
+        sys::tree::remove(dir).map_err(EngineError::sys(format!("remove {dir:?}")))
     }
 }

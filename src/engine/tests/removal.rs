@@ -1,8 +1,9 @@
 //! Removal: what is told of it, and when.
 
-use super::World;
+use super::{World, networked};
 use crate::events::EventKind;
 use crate::supervisor::fake::{Act, Gate, Verb};
+use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -109,4 +110,99 @@ fn a_container_that_two_remove_is_removed_once() {
         }
     }
     assert_eq!(ends, [id, pod]);
+}
+
+/// What is done to a path of a pod's state.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    File,
+    Directory,
+    LinkToNothing,
+    LinkToItself,
+    Fifo,
+}
+
+impl Damage {
+    const ALL: [Self; 5] = [Self::File, Self::Directory, Self::LinkToNothing, Self::LinkToItself, Self::Fifo];
+
+    fn make(self, path: &Path) {
+        sys::tree::remove(path).unwrap();
+        match self {
+            Self::File => std::fs::write(path, "{").unwrap(),
+            Self::Directory => std::fs::create_dir_all(path.join("full")).unwrap(),
+            Self::LinkToNothing => std::os::unix::fs::symlink("/nowhere/at/all", path).unwrap(),
+            Self::LinkToItself => std::os::unix::fs::symlink(path, path).unwrap(),
+            Self::Fifo => {
+                let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+                rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pod_goes_whatever_has_become_of_its_state() {
+    let world = World::new();
+    let places = [
+        "exits",
+        "exits/<id>.exit",
+        "containers",
+        "containers/<id>.json",
+        "containers/<id>.spec",
+        "containers/<id>.bundle",
+        "pod.json",
+        "files",
+        "shm",
+        "shim.sock",
+        "shim.log",
+        "net-devices.json",
+    ];
+    for place in places {
+        for damage in Damage::ALL {
+            let pod = world.on(world.engine().pods().run_pod(networked("web"), String::new()));
+            let pod = pod.unwrap().to_string();
+            let id = world.running(&pod, "app");
+            damage.make(&world.path(&format!("state/pods/{pod}")).join(place.replace("<id>", &id)));
+            world
+                .on(world.engine().pods().remove_pod(&pod))
+                .unwrap_or_else(|error| panic!("{place}, {damage:?}: {}", crate::chain(&error)));
+            world.nothing_left();
+        }
+    }
+}
+
+#[test]
+fn a_container_goes_whatever_has_become_of_its_state() {
+    let world = World::new();
+    let pod = world.pod("web");
+    for place in ["containers/<id>.json", "containers/<id>.spec", "exits/<id>.exit", "net-devices.json"] {
+        for damage in Damage::ALL {
+            let id = world.running(&pod, "app");
+            damage.make(&world.path(&format!("state/pods/{pod}")).join(place.replace("<id>", &id)));
+            world
+                .on(world.engine().containers().remove_container(&id))
+                .unwrap_or_else(|error| panic!("{place}, {damage:?}: {}", crate::chain(&error)));
+            assert_eq!(world.state(&id), "unknown");
+        }
+    }
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+    world.nothing_left();
+}
+
+#[test]
+fn the_next_daemon_starts_and_removes_it_too() {
+    for place in ["exits", "exits/<id>.exit", "containers/<id>.json", "containers/<id>.spec", "pod.json"] {
+        for damage in Damage::ALL {
+            let mut world = World::new();
+            let pod = world.pod("web");
+            let id = world.running(&pod, "app");
+            world.kill();
+            damage.make(&world.path(&format!("state/pods/{pod}")).join(place.replace("<id>", &id)));
+            world.start();
+            world
+                .on(world.engine().pods().remove_pod(&pod))
+                .unwrap_or_else(|error| panic!("{place}, {damage:?}: {}", crate::chain(&error)));
+            assert!(world.node.living().is_empty(), "{place}, {damage:?}");
+        }
+    }
 }

@@ -70,3 +70,20 @@ fn the_thread_is_back_whatever_happened_in_there() {
     assert_eq!(own(), home);
     remove(netns.path()).unwrap();
 }
+
+#[test]
+fn whatever_lies_in_the_place_of_a_pin_goes() {
+    let root = std::env::temp_dir().join(format!("corten-netns-places-{}", std::process::id()));
+    let pin = root.join("pin");
+    std::fs::create_dir_all(pin.join("full")).unwrap();
+    remove(&pin).unwrap();
+    assert!(!pin.exists());
+    std::os::unix::fs::symlink("/nowhere/at/all", &pin).unwrap();
+    remove(&pin).unwrap();
+    assert!(!pin.is_symlink());
+    std::fs::write(&pin, "").unwrap();
+    remove(&pin.join("below-a-file")).unwrap();
+    remove(&pin).unwrap();
+    remove(&pin).unwrap();
+    std::fs::remove_dir(root).unwrap();
+}

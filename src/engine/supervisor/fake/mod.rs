@@ -268,7 +268,7 @@ impl Node {
         held.state = ContainerState::Exited;
         held.exit = Some(record.clone());
         // The directory may be gone with the pod.
-        let _ = std::fs::write(pod.files.exit(container), wire::exit::encode(&record));
+        let _ = sys::fs::write_atomic(&pod.files.exit(container), &wire::exit::encode(&record), 0o600);
         for connection in pod.connections.values() {
             let _ = connection.send(Notice::Exited(record.clone()));
         }
