@@ -3,6 +3,7 @@
 use crate::api::{UpdateContainersRequest, UpdateContainersResponse};
 use crate::bounds;
 use crate::link::Incoming;
+use crate::merge;
 use crate::plugin::Plugin;
 use crate::quiet::Quiet;
 use crate::runtime::Core;
@@ -51,7 +52,9 @@ async fn result(
             "a plugin changes containers"
         );
     }
-    plugin.counters.adjusted("UpdateContainers");
+    if asked.update.iter().any(merge::changes_limits) || !asked.evict.is_empty() {
+        plugin.counters.adjusted("UpdateContainers");
+    }
     let failed = core.change(&plugin.name, asked.update, asked.evict).await;
     Ok(UpdateContainersResponse { failed }.encode_to_vec())
 }

@@ -4,7 +4,7 @@ use super::entries::{self, Keyed as _, Split};
 use super::error::MergeError;
 use super::owners::Claims;
 use super::removal::{mark, marked};
-use super::resources;
+use super::resources::{self, clear};
 use crate::api::{
     Container, ContainerAdjustment, Field, Hook, Hooks, KeyValue, LinuxContainer, LinuxContainerAdjustment,
     LinuxRdt, PosixRlimit,
@@ -44,6 +44,16 @@ pub(super) fn merge(
         asked.cdi_devices.push(device);
     }
     Ok(())
+}
+
+/// The same without messages in which nothing is set: a plugin that asks for nothing may send those.
+pub(crate) fn tidy(adjustment: &mut ContainerAdjustment) {
+    if let Some(linux) = &mut adjustment.linux {
+        resources::tidy(&mut linux.resources);
+        clear(&mut linux.rdt);
+    }
+    clear(&mut adjustment.linux);
+    clear(&mut adjustment.hooks);
 }
 
 /// A path free of `.`, `..`, doubled and trailing slashes; one that is none is refused later, as it is.

@@ -11,8 +11,10 @@ mod resources;
 mod tests;
 mod updates;
 
+pub(crate) use adjust::tidy;
 pub use error::MergeError;
 pub use removal::{mark, marked};
+pub(crate) use updates::changes_limits;
 pub use updates::{Eviction, Updates};
 
 use crate::api::{
@@ -65,19 +67,23 @@ impl Creation {
         &self.request
     }
 
-    /// Takes in a plugin's reply.
+    /// Takes in a plugin's reply; `true` where something is another for it.
     ///
     /// # Errors
     /// [`MergeError`] naming the plugins and the field; the creation is to fail then.
-    pub fn take(&mut self, plugin: &str, reply: CreateContainerResponse) -> Result<(), MergeError> {
+    pub fn take(&mut self, plugin: &str, reply: CreateContainerResponse) -> Result<bool, MergeError> {
         let length = self.request.encoded_len();
         let container: &mut Container = self.request.container.get_or_insert_default();
         let id = container.id.clone();
+        let mut has_effect = !reply.evict.is_empty();
         if let Some(adjustment) = reply.adjust {
+            let before = self.adjustment.clone();
             let mut claims = Claims::of(&mut self.owners, &id, plugin);
             adjust::merge(adjustment, &mut self.adjustment, container, &self.arguments, &mut claims)?;
+            adjust::tidy(&mut self.adjustment);
+            has_effect |= self.adjustment != before;
         }
-        self.updates.take(plugin, reply.update, &mut self.owners, Subject::Created(&id))?;
+        has_effect |= self.updates.take(plugin, reply.update, &mut self.owners, Subject::Created(&id))?;
         if reply.evict.iter().any(|evicted| evicted.container_id == id) {
             return Err(MergeError::OwnEviction { plugin: plugin.to_owned(), container: id });
         }
@@ -86,7 +92,7 @@ impl Creation {
         if bytes > ttrpc::LIMIT - ttrpc::ENVELOPE && bytes > length {
             return Err(MergeError::Oversized { plugin: plugin.to_owned(), container, bytes });
         }
-        Ok(())
+        Ok(has_effect)
     }
 
     /// What comes of it.
@@ -114,16 +120,18 @@ impl Update {
         &self.request
     }
 
-    /// Takes in a plugin's reply.
+    /// Takes in a plugin's reply; `true` where something is another for it.
     ///
     /// # Errors
     /// [`MergeError`] naming the plugins and the field; the update is to fail then.
-    pub fn take(&mut self, plugin: &str, reply: UpdateContainerResponse) -> Result<(), MergeError> {
+    pub fn take(&mut self, plugin: &str, reply: UpdateContainerResponse) -> Result<bool, MergeError> {
+        let evicts = !reply.evict.is_empty();
         let id = self.request.container.as_ref().map(|container| container.id.as_str()).unwrap_or_default();
         let limits = self.request.linux_resources.get_or_insert_default();
-        self.updates.take(plugin, reply.update, &mut self.owners, Subject::Updated(id, limits))?;
+        let updates =
+            self.updates.take(plugin, reply.update, &mut self.owners, Subject::Updated(id, limits))?;
         self.updates.evict(plugin, reply.evict);
-        Ok(())
+        Ok(updates || evicts)
     }
 
     /// The limits that the container is to have, and what changes of others.
@@ -140,11 +148,11 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Takes in a plugin's reply.
+    /// Takes in a plugin's reply; `true` where something is another for it.
     ///
     /// # Errors
     /// [`MergeError`] naming the plugins and the field.
-    pub fn take(&mut self, plugin: &str, reply: StopContainerResponse) -> Result<(), MergeError> {
+    pub fn take(&mut self, plugin: &str, reply: StopContainerResponse) -> Result<bool, MergeError> {
         self.updates.take(plugin, reply.update, &mut self.owners, Subject::Other)
     }
 

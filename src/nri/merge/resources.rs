@@ -47,6 +47,21 @@ pub(super) fn merge(
     merge_whole(asked, targets, claims)
 }
 
+/// The same without messages in which nothing is set.
+pub(super) fn tidy(limits: &mut Option<LinuxResources>) {
+    if let Some(limits) = limits {
+        clear(&mut limits.memory);
+        clear(&mut limits.cpu);
+    }
+    clear(limits);
+}
+
+pub(super) fn clear<T: Default + PartialEq>(message: &mut Option<T>) {
+    if message.as_ref() == Some(&T::default()) {
+        *message = None;
+    }
+}
+
 fn merge_whole(
     asked: &LinuxResources,
     targets: &mut [&mut LinuxResources],

@@ -52,14 +52,15 @@ impl Updates {
         self.askers.get(container).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Takes in what one plugin asks for.
+    /// Takes in what one plugin asks for; `true` where limits are others for it.
     pub(super) fn take(
         &mut self,
         plugin: &str,
         asked: Vec<ContainerUpdate>,
         owners: &mut OwningPlugins,
         mut subject: Subject<'_>,
-    ) -> Result<(), MergeError> {
+    ) -> Result<bool, MergeError> {
+        let mut has_effect = false;
         for update in asked {
             let id = &update.container_id;
             match &mut subject {
@@ -67,19 +68,23 @@ impl Updates {
                     return Err(MergeError::OwnUpdate { plugin: plugin.to_owned(), container: id.clone() });
                 }
                 Subject::Updated(updated, limits) if updated == id => {
+                    let before = limits.clone();
                     merged(plugin, &update, owners, limits)?;
+                    has_effect |= **limits != before;
                     self.note(plugin, id);
                 }
                 _ => {
-                    let mut limits = self.limits(id);
+                    let before = self.limits(id);
+                    let mut limits = before.clone();
                     if merged(plugin, &update, owners, &mut limits)? {
+                        has_effect |= limits != before;
                         self.note(plugin, id);
                         self.put(update, limits);
                     }
                 }
             }
         }
-        Ok(())
+        Ok(has_effect)
     }
 
     fn note(&mut self, plugin: &str, container: &str) {
@@ -112,6 +117,13 @@ impl Updates {
             None => self.updates.push(update),
         }
     }
+}
+
+/// Whether an update asks for anything.
+pub(crate) fn changes_limits(update: &ContainerUpdate) -> bool {
+    let mut limits = update.linux.as_ref().and_then(|linux| linux.resources.clone());
+    resources::tidy(&mut limits);
+    limits.is_some()
 }
 
 /// Puts an update to the limits, all of it or nothing. `false`: it conflicts with another and does not mind.

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::api::{
-    ConfigureRequest, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse, KeyValue,
-    LinuxContainerUpdate, LinuxCpu, LinuxResources, StateChangeEvent, SynchronizeResponse,
-    UpdateContainerResponse, UpdateContainersRequest, ValidateContainerAdjustmentRequest,
-    ValidateContainerAdjustmentResponse,
+    ConfigureRequest, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse, Hooks, KeyValue,
+    LinuxContainerAdjustment, LinuxContainerUpdate, LinuxCpu, LinuxResources, StateChangeEvent,
+    SynchronizeResponse, UpdateContainerResponse, UpdateContainersRequest,
+    ValidateContainerAdjustmentRequest, ValidateContainerAdjustmentResponse,
 };
 use crate::testing::{Call, answer, refusal};
 use crate::ttrpc::code;
@@ -244,4 +244,44 @@ async fn one_that_went_is_missed_with_its_figures_until_it_comes_back() {
     let [back] = stage.nri.plugins().try_into().unwrap();
     assert!(back.connected && back.absence.is_none() && back.restarts == 1);
     assert_eq!(unanswered(&back.calls), 1);
+}
+
+#[tokio::test]
+async fn a_reply_that_changes_nothing_is_not_counted_as_an_adjustment() {
+    let stage = Stage::new(|_| {});
+    let empty = || {
+        let linux = LinuxContainerAdjustment {
+            resources: Some(LinuxResources { cpu: Some(LinuxCpu::default()), ..LinuxResources::default() }),
+            ..LinuxContainerAdjustment::default()
+        };
+        let hooks = Some(Hooks::default());
+        ContainerAdjustment { linux: Some(linux), hooks, ..ContainerAdjustment::default() }
+    };
+    let manner = Manner::new("10", "silent").answering(move |call| match call.method.as_str() {
+        "CreateContainer" => {
+            let update = vec![update("other", "")];
+            let adjust = Some(empty());
+            Some(answer(&CreateContainerResponse { adjust, update, ..CreateContainerResponse::default() }))
+        }
+        _ => None,
+    });
+    let plugin = stage.join(manner).await;
+    let _changes = stage
+        .join(
+            Manner::new("20", "changes")
+                .answering(|call| (call.method == "CreateContainer").then(|| answer(&variable("A", "b")))),
+        )
+        .await;
+    stage.create("c", Duration::ZERO).await.unwrap();
+    let request = |updates| UpdateContainersRequest { update: updates, ..UpdateContainersRequest::default() };
+    plugin.update(&request(Vec::new())).await.unwrap();
+    plugin.update(&request(vec![update("c", "")])).await.unwrap();
+    let adjusted = |name: &str| -> u64 {
+        let plugins = stage.nri.plugins();
+        let plugin = plugins.iter().find(|plugin| plugin.name == name).unwrap();
+        plugin.calls.iter().map(|calls| calls.adjusted).sum()
+    };
+    assert_eq!((adjusted("10-silent"), adjusted("20-changes")), (0, 1));
+    plugin.update(&request(vec![update("c", "0")])).await.unwrap();
+    assert_eq!(adjusted("10-silent"), 1);
 }

@@ -57,7 +57,6 @@ impl Section {
                 let reply: Option<CreateContainerResponse> =
                     plugin.ask((event, subject), payload, settings.request_timeout).await?;
                 if let Some(reply) = reply {
-                    count(plugin, event, reply != CreateContainerResponse::default());
                     taken(plugin, event, creation.take(&plugin.name, reply))?;
                 }
             }
@@ -139,7 +138,6 @@ impl Section {
             let reply: Option<UpdateContainerResponse> =
                 plugin.ask((event, subject), payload, timeout).await?;
             if let Some(reply) = reply {
-                count(plugin, event, reply != UpdateContainerResponse::default());
                 taken(plugin, event, update.take(&plugin.name, reply))?;
             }
         }
@@ -167,7 +165,6 @@ impl Section {
             let reply: Option<StopContainerResponse> =
                 plugin.ask((event, subject), payload.clone(), timeout).await?;
             if let Some(reply) = reply {
-                count(plugin, event, reply != StopContainerResponse::default());
                 taken(plugin, event, stop.take(&plugin.name, reply))?;
             }
         }
@@ -193,15 +190,17 @@ impl Section {
     }
 }
 
-fn count(plugin: &Plugin, event: Event, has_changed: bool) {
-    if has_changed {
-        plugin.counters.adjusted(method(event));
+/// Counts a reply that changes something, or that cannot be taken beside those of others.
+fn taken(plugin: &Plugin, event: Event, taken: Result<bool, MergeError>) -> Result<(), MergeError> {
+    match taken {
+        Ok(true) => plugin.counters.adjusted(method(event)),
+        Ok(false) => {}
+        Err(error) => {
+            plugin.counters.rejected(method(event));
+            return Err(error);
+        }
     }
-}
-
-/// Counts a reply that cannot be taken beside those of others.
-fn taken(plugin: &Plugin, event: Event, taken: Result<(), MergeError>) -> Result<(), MergeError> {
-    taken.inspect_err(|_| plugin.counters.rejected(method(event)))
+    Ok(())
 }
 
 /// Requests that say no more than which container have the same fields.

@@ -83,7 +83,7 @@ impl Section {
     /// Nobody waits for this: the container is still its verb's.
     fn take_late(&self, plugin: &Arc<Plugin>, id: &str, mut reply: CreateContainerResponse) {
         let limits = reply.adjust.as_mut().and_then(|adjust| adjust.linux.as_mut()?.resources.take());
-        if reply.adjust.as_ref().is_some_and(|rest| !is_empty(rest)) {
+        if reply.adjust.is_some_and(|rest| !is_nothing(rest)) {
             tracing::warn!(
                 plugin = plugin.name,
                 container = id,
@@ -104,8 +104,7 @@ impl Section {
     }
 }
 
-fn is_empty(adjustment: &ContainerAdjustment) -> bool {
-    let mut rest = adjustment.clone();
-    rest.linux = rest.linux.filter(|linux| *linux != crate::api::LinuxContainerAdjustment::default());
-    rest == ContainerAdjustment::default()
+fn is_nothing(mut adjustment: ContainerAdjustment) -> bool {
+    crate::merge::tidy(&mut adjustment);
+    adjustment == ContainerAdjustment::default()
 }

@@ -86,7 +86,7 @@ proptest! {
     ) {
         let mut creation = of(container(&has));
         let outcome = plugins.iter().enumerate().try_for_each(|(number, plugin)| {
-            creation.take(&format!("{number:02}-p"), reply(adjustment(plugin)))
+            creation.take(&format!("{number:02}-p"), reply(adjustment(plugin))).map(drop)
         });
         match expected(&has, &plugins) {
             Err(()) => prop_assert!(outcome.is_err()),
