@@ -2,7 +2,7 @@
 
 use crate::admin::{self, Client, ClientError};
 use crate::config;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::reload::ConfigStatus;
 use cli::config::ConfigCommand;
 use cli::serve::ServeArgs;
@@ -39,11 +39,14 @@ fn dump(arguments: &ServeArgs, json: bool) -> Result<(), Error> {
     Ok(print(&config::dump_text(&settings))?)
 }
 
-/// `corten config check`: success means that `corten serve` would accept the same files, and lacks nothing on this host.
+/// `corten config check`: success means that `corten serve` would accept the same files, and lacks nothing on this host but
+/// what files that are right may be about.
 fn check(file: Option<&Path>, no_host: bool) -> Result<(), Error> {
     let loaded = Arc::new(config::load(file)?);
     if !no_host {
-        config::check_host(&loaded).none()?;
+        for line in config::check_host(&loaded).only_noted()?.lines() {
+            error::note(&format!("on this host: {line}"));
+        }
     }
     if loaded.files.is_empty() {
         return Ok(print("no configuration file, the defaults apply\n")?);

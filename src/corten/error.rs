@@ -209,6 +209,15 @@ pub(crate) fn report(error: &Error) {
         [] => format!("corten: {why}\n"),
         reasons => reasons.iter().map(|reason| format!("corten: {error}: {reason}\n")).collect(),
     };
+    say(&text);
+}
+
+/// Says on stderr what does not make a command fail.
+pub(crate) fn note(line: &str) {
+    say(&format!("corten: {line}\n"));
+}
+
+fn say(text: &str) {
     // Nobody is left to tell when stderr is closed.
-    let _ = io::Write::write_all(&mut io::stderr(), engine::printable(&text).as_bytes());
+    let _ = io::Write::write_all(&mut io::stderr(), engine::printable(text).as_bytes());
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 impl Engine {
     /// Makes the groups of `runtime.rdt_config_file` as it says now. What cannot be made is told in the log, and refused when
-    /// somebody asks for it.
+    /// somebody asks for it. What classes of block I/O say of devices that are not there is told, too.
     pub async fn make_groups(&self) {
         let classes = self.core.live().classes.clone();
         let make = move || {
@@ -19,6 +19,10 @@ impl Engine {
                 );
             }
             tell(classes.make_groups());
+            // A file that has become wrong is told by whoever asks for a class.
+            for line in classes.absent_devices().unwrap_or_default() {
+                tracing::warn!("runtime.blockio_config_file: {line}");
+            }
             Ok(())
         };
         if let Err(error) = blocking("making groups of cache", make).await {

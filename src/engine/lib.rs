@@ -70,7 +70,7 @@ pub use pod::Pods;
 pub use preflight::Unfit;
 pub use recorded::RecordedPod;
 pub use runtime::RuntimeStatus;
-pub use settings::{CgroupDriver, HostProblem, Paths, SettingError, Settings};
+pub use settings::{CgroupDriver, Gravity, HostProblem, Paths, SettingError, Settings};
 pub use snapshot::{ContainerView, PodView, UserView};
 pub use stats::{
     ContainerFigures, ContainerStats, Filesystem, Flow, Interface, LayerUsage, PodFigures, PodStats,

@@ -155,17 +155,32 @@ pub struct SettingError {
 pub struct HostProblem {
     /// Which, and why.
     pub setting: SettingError,
-    /// The daemon does not start with it. With others it does, and refuses the pods that they are about.
-    pub prevents_start: bool,
+    /// What comes of it.
+    pub gravity: Gravity,
+}
+
+/// What comes of a setting that the host cannot have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gravity {
+    /// The daemon does not start.
+    PreventsStart,
+    /// It starts, and refuses the pods that it is about, or they do without.
+    Tolerated,
+    /// The same; what the setting says is right, and the host may have it one day.
+    Noted,
 }
 
 impl HostProblem {
     pub(crate) fn fatal(key: &str, problem: impl Into<String>) -> Self {
-        Self { setting: SettingError::new(key, problem), prevents_start: true }
+        Self { setting: SettingError::new(key, problem), gravity: Gravity::PreventsStart }
     }
 
     pub(crate) fn tolerated(key: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { setting: SettingError::new(key, problem), prevents_start: false }
+        Self { setting: SettingError::new(key, problem), gravity: Gravity::Tolerated }
+    }
+
+    pub(crate) fn noted(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { setting: SettingError::new(key, problem), gravity: Gravity::Noted }
     }
 }
 
@@ -177,6 +192,7 @@ impl SettingError {
     /// From what the planner says of a value.
     pub(crate) fn of(key: impl Into<String>, error: oci::OciError) -> Self {
         match error {
+            oci::OciError::Node(error) => Self::of(key, *error),
             oci::OciError::Invalid { reason, .. } => Self::new(key, reason),
             other => Self::new(key, other.to_string()),
         }
@@ -242,8 +258,11 @@ impl Settings {
     /// What of the files of classes is wrong, or says nothing on this host.
     pub(crate) fn check_classes(&self) -> Vec<HostProblem> {
         let mut problems = Vec::new();
-        if let Err(error) = Classes::read(named(&self.blockio_config_file), &self.resctrl) {
-            problems.push(HostProblem::fatal("runtime.blockio_config_file", chain(&error)));
+        let key = "runtime.blockio_config_file";
+        let block_io = Classes::read(named(&self.blockio_config_file), &self.resctrl);
+        match block_io.and_then(|classes| classes.absent_devices()) {
+            Ok(absent) => problems.extend(absent.into_iter().map(|line| HostProblem::noted(key, line))),
+            Err(error) => problems.push(HostProblem::fatal(key, chain(&error))),
         }
         let (key, Some(file)) = ("runtime.rdt_config_file", named(&self.rdt_config_file)) else {
             return problems;
@@ -253,7 +272,7 @@ impl Settings {
             Ok(groups) => {
                 let lack = groups.check_resctrl().err().map(|error| SettingError::of(key, error));
                 problems.extend(lack.map(|SettingError { problem, .. }| {
-                    HostProblem::tolerated(key, format!("{problem}: classes of RDT are refused until it has"))
+                    HostProblem::noted(key, format!("{problem}: classes of RDT are refused until it has"))
                 }));
             }
             Err(error) => problems.push(HostProblem::fatal(key, chain(&error))),

@@ -108,7 +108,7 @@ fn required(settings: &Settings, request: &ValidateContainerAdjustmentRequest) -
     }
     let mut required = settings.required_plugins.clone();
     if let Some(list) = annotation(request, REQUIRED) {
-        let names: Vec<String> = serde_saphyr::from_str(list)
+        let names: Vec<String> = oci::yaml::parse(list)
             .map_err(|error| format!("annotation {REQUIRED}: {list:?} is no list of names: {error}"))?;
         required.extend(names);
     }

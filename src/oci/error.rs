@@ -26,6 +26,9 @@ pub enum OciError {
         /// Why it refuses.
         source: Box<OciError>,
     },
+    /// What a request asks for is right, and the node lacks what it takes, or has it wrong.
+    #[error(transparent)]
+    Node(Box<OciError>),
     /// Neither the image nor the request says what to run.
     #[error("no command: the image has no entrypoint or cmd, and the request has no command or args")]
     NoCommand,
@@ -142,6 +145,15 @@ impl OciError {
         Self::Invalid { field: field.into(), reason: reason.into() }
     }
 
+    /// The same where it is the node that has to be mended, and not the request.
+    #[must_use]
+    pub(crate) fn of_node(self) -> Self {
+        match self {
+            of_node @ Self::Node(_) => of_node,
+            other => Self::Node(Box::new(other)),
+        }
+    }
+
     /// For `map_err` on values: what the field holds is not one.
     pub(crate) fn value(field: &'static str) -> impl FnOnce(model::ValueError) -> Self {
         move |error| Self::invalid(field, error.to_string())
@@ -169,9 +181,11 @@ impl OciError {
             | Self::NoRecursiveReadOnly { .. }
             | Self::Profile { .. }
             | Self::ProfileSyntax { .. } => ErrorKind::InvalidArgument,
-            Self::NoCgroups | Self::BelowUsage { .. } | Self::PolicyContexts { .. } | Self::NoLevel => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::Node(_)
+            | Self::NoCgroups
+            | Self::BelowUsage { .. }
+            | Self::PolicyContexts { .. }
+            | Self::NoLevel => ErrorKind::FailedPrecondition,
             Self::CgroupBusy { .. } | Self::Spec(_) | Self::Io { .. } | Self::Sys(_) => ErrorKind::Internal,
         }
     }

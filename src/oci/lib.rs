@@ -23,6 +23,7 @@ pub mod seccomp;
 pub mod selinux;
 pub mod spec;
 pub mod users;
+pub mod yaml;
 
 pub use copy_up::copy_up;
 pub use error::{OciError, OciResult};

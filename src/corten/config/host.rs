@@ -36,6 +36,8 @@ enum Weight {
     Warned,
     /// It starts, and whatever of it meets the problem says so.
     Told,
+    /// The same, and the files are right.
+    Noted,
 }
 
 /// All settings that do not fit this host.
@@ -64,7 +66,8 @@ impl HostProblems {
 
     /// A line for each of which nobody but the reader of the files tells.
     pub(crate) fn to_tell(&self) -> Vec<String> {
-        let own = self.0.iter().filter(|problem| problem.weight != Weight::Told);
+        let is_own = |problem: &&HostProblem| !matches!(problem.weight, Weight::Told | Weight::Noted);
+        let own = self.0.iter().filter(is_own);
         own.map(ToString::to_string).collect()
     }
 
@@ -78,8 +81,16 @@ impl HostProblems {
         self.0.iter().map(ToString::to_string).collect()
     }
 
+    /// Those with which the files are right.
+    ///
+    /// # Errors
+    /// All of them, where there are others.
+    pub(crate) fn only_noted(self) -> Result<Self, Self> {
+        if self.0.iter().all(|problem| problem.weight == Weight::Noted) { Ok(self) } else { Err(self) }
+    }
+
     /// `Err` where there are any.
-    pub(crate) fn none(self) -> Result<(), Self> {
+    fn none(self) -> Result<(), Self> {
         if self.0.is_empty() { Ok(()) } else { Err(self) }
     }
 }
@@ -302,9 +313,12 @@ impl Looking<'_> {
             let _ = fs::metadata(path);
         }
         for found in engine.check_host(data) {
-            let engine::HostProblem { setting: engine::SettingError { key, problem }, prevents_start } =
-                found;
-            let weight = if prevents_start { Weight::PreventsStart } else { Weight::Told };
+            let engine::HostProblem { setting: engine::SettingError { key, problem }, gravity } = found;
+            let weight = match gravity {
+                engine::Gravity::PreventsStart => Weight::PreventsStart,
+                engine::Gravity::Tolerated => Weight::Told,
+                engine::Gravity::Noted => Weight::Noted,
+            };
             self.add(&key, Some(problem), weight);
         }
     }

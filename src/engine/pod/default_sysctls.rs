@@ -2,7 +2,7 @@
 //! try: there the kernel says what every pod would hear from it.
 
 use super::sysctls::{KEY, none_here, set, unsettable};
-use crate::settings::{HostProblem, SettingError, Settings};
+use crate::settings::{Gravity, HostProblem, SettingError, Settings};
 use model::Sysctls;
 use std::io::ErrorKind;
 use sys::fd::namespace;
@@ -39,7 +39,10 @@ impl Tried {
             HostProblem::tolerated(KEY, problem)
         });
         let refused = self.refused.into_iter();
-        refused.map(|setting| HostProblem { setting, prevents_start: true }).chain(missing).collect()
+        refused
+            .map(|setting| HostProblem { setting, gravity: Gravity::PreventsStart })
+            .chain(missing)
+            .collect()
     }
 }
 
@@ -122,12 +125,12 @@ mod tests {
         assert_eq!(found.taken.keys().map(model::SysctlName::as_str).collect::<Vec<_>>(), ["kernel.msgmax"]);
         assert_eq!(found.missing, ["net.core.netdev_budget", "net.ipv4.conf.eth7.arp_filter"]);
         let problems: Vec<String> =
-            found.problems().iter().map(|it| format!("{} {}", it.prevents_start, it.setting)).collect();
+            found.problems().iter().map(|it| format!("{:?} {}", it.gravity, it.setting)).collect();
         let refused =
-            "true runtime.default_sysctls: \"net.core.somaxconn\": the kernel does not take \"abc\"";
+            "PreventsStart runtime.default_sysctls: \"net.core.somaxconn\": the kernel does not take \"abc\"";
         assert_eq!(problems.first().map(String::as_str), Some(refused));
         assert!(
-            problems[1].starts_with("false runtime.default_sysctls: \"net.core.netdev_budget\""),
+            problems[1].starts_with("Tolerated runtime.default_sysctls: \"net.core.netdev_budget\""),
             "{problems:?}"
         );
         assert_eq!(host(), before);

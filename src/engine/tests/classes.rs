@@ -1,7 +1,7 @@
 //! Classes of block I/O and of cache that annotations ask for.
 
 use super::{World, container, pod};
-use crate::EngineError;
+use crate::{EngineError, Gravity};
 use model::{ContainerConfig, ErrorKind, SandboxConfig};
 use oci::classes::Resctrl;
 
@@ -60,6 +60,7 @@ fn a_class_that_is_not_there_is_refused_unless_it_is_to_be_passed_over() {
     world.on(world.engine().reconfigure(settings.clone())).unwrap();
     let error = asking(&world, "b", &asked).unwrap_err();
     assert!(crate::error::chain(&error).to_string().contains("runtime.blockio_config_file"));
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "the node has to be mended, not the request");
     settings.ignore_blockio_not_enabled_errors = true;
     world.on(world.engine().reconfigure(settings)).unwrap();
     asking(&world, "c", &asked).unwrap();
@@ -147,20 +148,59 @@ fn a_file_of_classes_of_cache_is_told_of_by_its_key() {
     let told = |text: &str| {
         std::fs::write(&file, text).unwrap();
         let found = settings.check_classes().into_iter();
-        found
-            .map(|found| (found.setting.key, found.setting.problem, found.prevents_start))
-            .collect::<Vec<_>>()
+        found.map(|found| (found.setting.key, found.setting.problem, found.gravity)).collect::<Vec<_>>()
     };
     let key = || "runtime.rdt_config_file".to_owned();
     let lack = told("partitions: {p: {l3Allocation: 50%, classes: {gold: }}}");
-    assert_eq!((lack.len(), &lack[0].0, lack[0].2), (1, &key(), false));
+    assert_eq!((lack.len(), &lack[0].0, lack[0].2), (1, &key(), Gravity::Noted));
     assert!(lack[0].1.starts_with("the host has no resctrl filesystem at "), "{lack:?}");
     let wrong = told("partitions: {p: {l3Allocation: x}}");
-    assert_eq!((wrong.len(), &wrong[0].0, wrong[0].2), (1, &key(), true));
+    assert_eq!((wrong.len(), &wrong[0].0, wrong[0].2), (1, &key(), Gravity::PreventsStart));
     assert!(wrong[0].1.contains("rdt.yaml: partition \"p\": l3Allocation: all: unified: \"x\""), "{wrong:?}");
     with_caches(dir.path());
     assert_eq!(told("partitions: {p: {l3Allocation: 50%, classes: {gold: }}}"), []);
     let wrong = told("partitions: {p: {l3Allocation: '0x100'}}");
-    assert!(wrong[0].1.contains("0x100 is not within 0xff") && wrong[0].2, "{wrong:?}");
+    assert!(
+        wrong[0].1.contains("0x100 is not within 0xff") && wrong[0].2 == Gravity::PreventsStart,
+        "{wrong:?}"
+    );
     assert!(!dir.path().join("resctrl/gold").exists(), "a check makes nothing");
+}
+
+#[test]
+fn what_the_node_lacks_or_has_wrong_is_no_fault_of_the_request() {
+    let world = world();
+    let kind = |name: &str, asked: &[(&str, &str)]| asking(&world, name, asked).unwrap_err().kind();
+    let block_io = [("blockio.resources.beta.kubernetes.io/pod", "slow")];
+    let rdt = |class| [("rdt.resources.beta.kubernetes.io/pod", class)];
+    assert_eq!(kind("a", &rdt("iron")), ErrorKind::InvalidArgument, "a group that is not there");
+    assert_eq!(kind("b", &rdt("a/b")), ErrorKind::InvalidArgument);
+    std::fs::write(world.path("blockio.yaml"), "Classes: {slow: [{Weight: 5}]}").unwrap();
+    assert_eq!(kind("c", &block_io), ErrorKind::FailedPrecondition);
+    std::fs::remove_file(world.path("blockio.yaml")).unwrap();
+    assert_eq!(kind("d", &block_io), ErrorKind::FailedPrecondition);
+    std::fs::remove_file(world.path("resctrl/schemata")).unwrap();
+    assert_eq!(kind("e", &rdt("gold")), ErrorKind::FailedPrecondition);
+}
+
+#[test]
+fn devices_of_classes_that_are_not_there_are_noted_each_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("blockio.yaml");
+    let text = "Classes:\n  a:\n  - Weight: 80\n  - Devices: [/dev/no-such, /dev/null]\n    ThrottleReadBps: 1M\n  \
+                b: [{Devices: [/dev/no-such], Weight: 90}]\n  c: [{Weight: 70}]\n";
+    std::fs::write(&file, text).unwrap();
+    let settings = crate::Settings { blockio_config_file: file, ..crate::Settings::default() };
+    let told: Vec<String> = settings
+        .check_classes()
+        .into_iter()
+        .filter(|found| found.gravity == Gravity::Noted && found.setting.key == "runtime.blockio_config_file")
+        .map(|found| found.setting.problem)
+        .collect();
+    let lacks = |class: &str, device: &str| {
+        format!("class {class:?}: this host has no block device {device}: what it says of that holds nowhere")
+    };
+    assert_eq!(told, [lacks("a", "/dev/no-such"), lacks("a", "/dev/null"), lacks("b", "/dev/no-such")]);
+    let classes = settings.classes(dir.path()).unwrap();
+    assert_eq!((classes.absent_devices().unwrap().len(), classes.absent_devices().unwrap().len()), (3, 0));
 }

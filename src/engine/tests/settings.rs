@@ -56,7 +56,7 @@ fn what_does_not_fit_the_host_is_told_each_by_its_key() {
     let told: Vec<String> = settings
         .check_host(Some(Path::new("/nowhere/data")))
         .into_iter()
-        .map(|problem| format!("{} {}", problem.prevents_start, problem.setting))
+        .map(|problem| format!("{} {}", problem.gravity == crate::Gravity::PreventsStart, problem.setting))
         .collect();
     let has = |fatal: bool, words: &[&str]| {
         let begins = |line: &&String| line.starts_with(&fatal.to_string());

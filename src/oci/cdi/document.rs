@@ -93,7 +93,7 @@ pub(super) struct Hook {
 /// Reads YAML, of which JSON is a part; the text is why it is no document.
 pub(super) fn parse(bytes: &[u8]) -> Result<Document, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    let document: Document = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    let document: Document = crate::yaml::parse(text)?;
     if !VERSIONS.contains(&document.cdi_version.as_str()) {
         return Err(format!("cdiVersion {:?} is not known", document.cdi_version));
     }

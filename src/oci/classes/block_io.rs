@@ -61,7 +61,7 @@ struct Checked {
 /// Reads a file.
 pub(super) fn parse(path: &Path, text: &str) -> OciResult<File> {
     let refuse = |reason: String| OciError::invalid(path.display().to_string(), reason);
-    let document: Document = serde_saphyr::from_str(text).map_err(|error| refuse(error.to_string()))?;
+    let document: Document = crate::yaml::parse(text).map_err(refuse)?;
     let mut classes = BTreeMap::new();
     for (name, list) in document.classes {
         let checked = list.into_iter().map(check).collect::<Result<_, _>>();
@@ -113,6 +113,18 @@ fn number(
 type Number = (i64, i64);
 
 impl File {
+    /// Classes with each of their devices that this host has not.
+    pub(super) fn absent(&self) -> Vec<(&str, &str)> {
+        let mut absent = Vec::new();
+        for (class, list) in &self.classes {
+            let patterns = list.iter().flat_map(|entry| entry.devices.iter().flatten());
+            let missing = patterns.filter(|pattern| block_devices(pattern).is_empty());
+            absent.extend(missing.map(|pattern| (class.as_str(), pattern.as_str())));
+        }
+        absent.dedup();
+        absent
+    }
+
     /// A class, for the devices that are there now: a later entry about a device goes before an earlier one.
     pub(super) fn class(&self, name: &str) -> OciResult<Option<LinuxBlockIo>> {
         let Some(list) = self.classes.get(name) else { return Ok(None) };

@@ -10,8 +10,10 @@ pub use rdt::{RdtReport, Resctrl, own_groups, remove_group};
 use crate::adjust::{Adjuster, Subject};
 use crate::error::{OciError, OciResult};
 use oci_spec::runtime::{LinuxBlockIo, LinuxIntelRdt, Spec};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use sys::sync::lock;
 
 /// No file of classes is larger.
 const SIZE_LIMIT: u64 = 1 << 20;
@@ -24,7 +26,12 @@ pub struct Classes {
     rdt: rdt::Groups,
     /// Which kinds annotations may ask for where the node has none.
     passed_over: Vec<Kind>,
+    /// What has been told in the log.
+    told: Mutex<BTreeSet<(Kind, String)>>,
 }
+
+/// As many are told once each: annotations may name any.
+const TOLD: usize = 256;
 
 impl Classes {
     /// Those of block I/O that a file describes, as it says when one is asked for; without a file there are none. Those of
@@ -35,7 +42,7 @@ impl Classes {
     pub fn read(block_io: Option<&Path>, resctrl: &Resctrl) -> OciResult<Self> {
         block_io.map(file).transpose()?;
         let rdt = rdt::Groups::of(resctrl);
-        Ok(Self { block_io: block_io.map(Path::to_path_buf), rdt, passed_over: Vec::new() })
+        Ok(Self { block_io: block_io.map(Path::to_path_buf), rdt, ..Self::default() })
     }
 
     /// The same, with those of cache that a file describes. They are made by [`Classes::make_groups`], and as the file says
@@ -74,20 +81,45 @@ impl Classes {
     /// The parameters of a class of block I/O, for the devices that are there now.
     ///
     /// # Errors
-    /// [`OciError::Invalid`] for a class that nobody describes, and as [`Classes::read`].
+    /// [`OciError::Invalid`] for a class that nobody describes, [`OciError::Node`] where none is described or the file is
+    /// wrong.
     pub fn block_io(&self, class: &str) -> OciResult<LinuxBlockIo> {
         let refuse = |reason: String| OciError::invalid("block I/O class", reason);
         let path = self.block_io.as_deref();
         let path = path.ok_or_else(|| {
-            refuse(format!("{class:?}: runtime.blockio_config_file names no file of classes"))
+            refuse(format!("{class:?}: runtime.blockio_config_file names no file of classes")).of_node()
         })?;
-        file(path)?.class(class)?.ok_or_else(|| refuse(format!("{class:?} is not in {}", path.display())))
+        let found = file(path).and_then(|file| file.class(class)).map_err(OciError::of_node)?;
+        found.ok_or_else(|| refuse(format!("{class:?} is not in {}", path.display())))
+    }
+
+    /// Devices that classes of block I/O are about and this host has not, each with its class in a line; nothing is told
+    /// twice.
+    ///
+    /// # Errors
+    /// As [`Classes::read`].
+    pub fn absent_devices(&self) -> OciResult<Vec<String>> {
+        let Some(path) = &self.block_io else { return Ok(Vec::new()) };
+        let file = file(path)?;
+        let line = |(class, device): (&str, &str)| {
+            format!(
+                "class {class:?}: this host has no block device {device}: what it says of that holds nowhere"
+            )
+        };
+        Ok(file.absent().into_iter().map(line).filter(|line| self.is_news(Kind::BlockIo, line)).collect())
+    }
+
+    /// Whether something is told for the first time.
+    fn is_news(&self, kind: Kind, what: &str) -> bool {
+        let mut told = lock(&self.told);
+        told.len() < TOLD && told.insert((kind, what.to_owned()))
     }
 
     /// A class of cache and memory bandwidth.
     ///
     /// # Errors
-    /// [`OciError::Invalid`] for a group that is not there, or a host without any, and as [`Classes::with_rdt`].
+    /// [`OciError::Invalid`] for a group that is not there, [`OciError::Node`] for a host without any, a file that is wrong
+    /// and a class that the kernel refuses.
     pub fn rdt(&self, class: &str) -> OciResult<LinuxIntelRdt> {
         self.rdt.class(class, None)
     }
@@ -100,7 +132,7 @@ impl Classes {
     /// Refuses where the host has no such classes.
     ///
     /// # Errors
-    /// [`OciError::Invalid`].
+    /// [`OciError::Node`].
     pub fn check_resctrl(&self) -> OciResult<()> {
         self.rdt.check()
     }
@@ -109,7 +141,7 @@ impl Classes {
     /// says what it is to have. `None` without a class.
     ///
     /// # Errors
-    /// [`OciError::Invalid`], [`OciError::Io`].
+    /// [`OciError::Invalid`], [`OciError::Node`].
     pub fn group(&self, class: Option<&LinuxIntelRdt>) -> OciResult<Option<PathBuf>> {
         class.map(|class| self.rdt.join(class)).transpose()
     }
@@ -134,6 +166,15 @@ impl Adjuster for Classes {
         for kind in [Kind::BlockIo, Kind::Rdt] {
             let Some((class, by)) = asked(kind, container, &subject.sandbox.annotations) else { continue };
             if self.passed_over.contains(&kind) && !self.has(kind) {
+                let container = subject.container_id.as_str();
+                if self.is_news(kind, class) {
+                    tracing::info!(
+                        class,
+                        container,
+                        setting = kind.ignoring(),
+                        "annotations ask for a class of which the node has none of the kind: they say nothing, as the setting has it"
+                    );
+                }
                 continue;
             }
             let linux = spec.linux_mut().get_or_insert_default();
@@ -156,12 +197,22 @@ fn file(path: &Path) -> OciResult<block_io::File> {
 }
 
 /// What pods ask for in annotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// A class of block I/O.
     BlockIo,
     /// A class of cache.
     Rdt,
+}
+
+impl Kind {
+    /// The setting by which annotations that ask for one say nothing where there is none.
+    fn ignoring(self) -> &'static str {
+        match self {
+            Self::BlockIo => "runtime.ignore_blockio_not_enabled_errors",
+            Self::Rdt => "runtime.ignore_rdt_not_enabled_errors",
+        }
+    }
 }
 
 /// Whose annotations ask for a class.

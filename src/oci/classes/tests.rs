@@ -4,6 +4,7 @@ use super::*;
 
 mod groups;
 mod node;
+mod passed_over;
 mod shares;
 
 #[test]
@@ -94,9 +95,11 @@ fn a_file_that_cannot_be_kept_is_refused_with_the_class() {
         ("Classes: {a: [{ThrottleReadBps: 1}]}", "class \"a\": rates need Devices that they are of"),
         ("Classes: {a: [{Devices: ['/dev/sd[a']}]}", "class \"a\": Devices \"/dev/sd[a\": "),
         ("Classes: {a: [{Wait: 5}]}", "unknown field"),
+        ("Classes:\n  a:\n  - Wait: 5\n", "line 3"),
         ("classes", "blockio.yaml: "),
     ] {
         let error = Read::new(text).classes.unwrap_err().to_string();
+        assert!(!error.contains('\n'), "{error}");
         assert!(error.contains(words), "{text}: {error}");
     }
 }

@@ -47,7 +47,7 @@ pub(super) struct Given {
 
 impl File {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let document: Option<Document> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let document: Option<Document> = crate::yaml::parse(text)?;
         let Document { options, partitions } = document.unwrap_or_default();
         let options = options.unwrap_or_default();
         let optional = [options.l2, options.l3, options.mb];

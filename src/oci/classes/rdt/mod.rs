@@ -54,7 +54,7 @@ impl Groups {
         if is_there(&self.resctrl) {
             return Ok(());
         }
-        Err(OciError::invalid(FIELD, self.lack()))
+        Err(OciError::invalid(FIELD, self.lack()).of_node())
     }
 
     pub(super) fn lack_of_described(&self) -> Option<OciError> {
@@ -69,10 +69,14 @@ impl Groups {
     pub(super) fn class(&self, name: &str, by: Option<Origin>) -> OciResult<LinuxIntelRdt> {
         let refuse = |reason: String| Err(OciError::invalid(FIELD, format!("{name:?}: {reason}")));
         if !is_there(&self.resctrl) {
-            return refuse(self.lack());
+            return refuse(self.lack()).map_err(OciError::of_node);
         }
         self.group(name)?;
-        let denied = self.described.as_ref().map_or(Ok(None), |one| one.ask(name, &self.resctrl))?;
+        let denied = self
+            .described
+            .as_ref()
+            .map_or(Ok(None), |one| one.ask(name, &self.resctrl))
+            .map_err(OciError::of_node)?;
         let denied = denied.unwrap_or_default();
         match by {
             Some(Origin::Pod) if denied.pod => refuse("its file denies it to annotations of pods".to_owned()),
@@ -109,7 +113,7 @@ impl Groups {
         if let Err(error) = std::fs::create_dir(&group)
             && error.kind() != std::io::ErrorKind::AlreadyExists
         {
-            return Err(OciError::io("mkdir", &group)(error));
+            return Err(OciError::io("mkdir", &group)(error).of_node());
         }
         let file = group.join("schemata");
         let text: String = schemata.iter().map(|line| format!("{line}\n")).collect();
@@ -117,7 +121,7 @@ impl Groups {
             std::io::ErrorKind::InvalidInput => {
                 OciError::invalid(FIELD, format!("{name:?}: the kernel does not take {schemata:?}"))
             }
-            _ => OciError::io("write", &file)(error),
+            _ => OciError::io("write", &file)(error).of_node(),
         })?;
         Ok(group)
     }
