@@ -1,5 +1,7 @@
 //! `corten status` and `corten explain`: what a running daemon knows.
 
+mod plugins;
+
 use crate::admin::{self, Client, ClientError, ExplainRequest, StatusView};
 use crate::config;
 use crate::error::Error;
@@ -100,7 +102,8 @@ fn status_text(status: &StatusView) -> String {
         },
     );
     lines.add("network", &network);
-    for (name, said) in &status.info {
+    // What plugins are missing is told with the others.
+    for (name, said) in status.info.iter().filter(|(name, _)| *name != engine::REQUIRED_PLUGINS) {
         lines.add(name, said);
     }
     for handler in &status.handlers {
@@ -130,7 +133,7 @@ fn status_text(status: &StatusView) -> String {
         let pods = counted(recovery.pods, "pod");
         lines.add("recovery", &format!("{pods} in {:.3} s, at the start", recovery.seconds));
     }
-    plugins(status, &mut lines);
+    plugins::tell(status, &mut lines);
     operations(status, &mut lines);
     lines.0
 }
@@ -146,50 +149,6 @@ fn configuration(status: &StatusView, lines: &mut Lines) {
     }
     if !status.config.waiting_for_restart.is_empty() {
         lines.add("wait for restart", &status.config.waiting_for_restart.join(", "));
-    }
-}
-
-fn plugins(status: &StatusView, lines: &mut Lines) {
-    let admin::Nri { socket, problem, missing } = &status.nri;
-    if let Some(socket) = socket {
-        let said = match problem {
-            None => format!("plugins connect to {}", socket.display()),
-            Some(problem) => format!("no plugin can connect, which is tried again: {problem}"),
-        };
-        lines.add("nri", &said);
-    }
-    if !missing.is_empty() {
-        let said = format!("no container is created without {}, not connected", missing.join(", "));
-        lines.add("nri", &said);
-    }
-    for plugin in &status.plugins {
-        let again = plugin.again_in_seconds.map(|seconds| format!(", starts again in {seconds:.0} s"));
-        let again = again.unwrap_or_default();
-        let state = match &plugin.why {
-            Some(why) => format!("not connected ({why}{again})"),
-            None if plugin.connected => "connected".to_owned(),
-            None => "is being told of every pod".to_owned(),
-        };
-        let process = plugin.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
-        let from = if plugin.started_here { ", started here" } else { "" };
-        let came = if plugin.started_here { "started again" } else { "came back" };
-        let restarts = match plugin.restarts {
-            0 => String::new(),
-            1 => format!(", {came} once"),
-            restarts => format!(", {came} {restarts} times"),
-        };
-        let waits = plugin.waits_for.as_ref().map(|waits| {
-            format!("; is asked {} and has not answered for {:.3} s", waits.stage, waits.age_seconds)
-        });
-        let said = format!(
-            "{} {state}{process}{from}{restarts}: {}, {} adjusted, {} failed{}",
-            plugin.name,
-            counted(plugin.requests, "request"),
-            plugin.adjustments,
-            plugin.failures,
-            waits.unwrap_or_default()
-        );
-        lines.add("nri plugin", &said);
     }
 }
 
@@ -218,6 +177,9 @@ fn explanation_text(explained: &Explanation) -> String {
     }
     for wait in &explained.waits {
         text += &format!("waits  {wait}\n");
+    }
+    for note in &explained.notes {
+        text += &format!("note   {note}\n");
     }
     for operation in &explained.operations {
         text += &operation_text(operation);

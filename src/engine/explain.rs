@@ -33,6 +33,9 @@ pub struct Explanation {
     pub reasons: Vec<String>,
     /// What is waited for now.
     pub waits: Vec<String>,
+    /// What of the node bears on it besides: plugins that are not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Operations under way and the last ones, the oldest first.
     pub operations: Vec<PastView>,
 }
@@ -179,14 +182,9 @@ impl Engine {
         explanation.waits.extend(plugins(&pod.id));
         if in_flight.iter().any(|one| one.stages.iter().any(|stage| stage.in_flight && stage.stage == "nri"))
         {
-            let asked = self.plugins().into_iter().filter_map(|plugin| Some((plugin.name, plugin.pending?)));
-            explanation.waits.extend(asked.map(|(name, (request, age))| {
-                format!(
-                    "NRI plugin {name} is asked {request}, and has not answered for {:.3} s",
-                    age.as_secs_f64()
-                )
-            }));
+            explanation.waits.extend(self.asked_and_awaited());
         }
+        explanation.notes = self.absent_plugins(pod);
         let processes = processes(words);
         let shim = pod.supervisor_pid().into_iter();
         let own = std::process::id().cast_signed();

@@ -50,7 +50,8 @@ mod userns;
 
 pub use ::nri::{
     Calls as NriCalls, LATENCY as NRI_LATENCY, ListenStatus as NriListenStatus, Origin as NriOrigin,
-    PluginStatus as NriPluginStatus,
+    PluginStatus as NriPluginStatus, is_called as is_nri_plugin_called,
+    look_for_plugins as look_for_nri_plugins,
 };
 pub use classes::remove_cache_group;
 pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};
@@ -69,7 +70,7 @@ pub use operations::{OperationView, PastView, SessionVerb, StageView};
 pub use pod::Pods;
 pub use preflight::Unfit;
 pub use recorded::RecordedPod;
-pub use runtime::RuntimeStatus;
+pub use runtime::{REQUIRED_PLUGINS, RuntimeStatus};
 pub use settings::{CgroupDriver, Gravity, HostProblem, Paths, SettingError, Settings};
 pub use snapshot::{ContainerView, PodView, UserView};
 pub use stats::{

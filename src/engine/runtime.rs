@@ -29,6 +29,9 @@ pub struct RuntimeStatus {
     pub info: BTreeMap<String, String>,
 }
 
+/// By what the details of the status tell that plugins are missing which are required.
+pub const REQUIRED_PLUGINS: &str = "nriRequiredPlugins";
+
 impl Engine {
     /// CRI Status: ready as a runtime unless the host cannot run pods; the network says so itself.
     pub fn status(&self) -> RuntimeStatus {
@@ -41,19 +44,30 @@ impl Engine {
             unfit: self.preflight.outcome().err(),
             network: self.core.network.status(),
             handlers: self.core.live().handlers.info(&native),
-            info: BTreeMap::from([
-                ("stateDir".to_owned(), self.core.paths.state.display().to_string()),
-                ("dataDir".to_owned(), self.core.paths.data.display().to_string()),
-                ("cgroupDriver".to_owned(), format!("{:?}", self.core.tree.driver()).to_lowercase()),
-                (
-                    "userNamespaces".to_owned(),
-                    self.core
-                        .user_namespaces()
-                        .map_or_else(|reason| format!("no: {reason}"), |()| "yes".to_owned()),
-                ),
-                ("cgroups".to_owned(), format!("{:?}", self.core.cgroups.mode()).to_lowercase()),
-            ]),
+            info: self.info(),
         }
+    }
+
+    fn info(&self) -> BTreeMap<String, String> {
+        let mut info = BTreeMap::from([
+            ("stateDir".to_owned(), self.core.paths.state.display().to_string()),
+            ("dataDir".to_owned(), self.core.paths.data.display().to_string()),
+            ("cgroupDriver".to_owned(), format!("{:?}", self.core.tree.driver()).to_lowercase()),
+            (
+                "userNamespaces".to_owned(),
+                self.core
+                    .user_namespaces()
+                    .map_or_else(|reason| format!("no: {reason}"), |()| "yes".to_owned()),
+            ),
+            ("cgroups".to_owned(), format!("{:?}", self.core.cgroups.mode()).to_lowercase()),
+        ]);
+        // The runtime is ready all the same: what is missing may be a pod that this node has to start.
+        let missing = self.missing_plugins().unwrap_or_default();
+        if !missing.is_empty() {
+            let said = format!("no container is created without {}, not connected", missing.join(", "));
+            info.insert(REQUIRED_PLUGINS.to_owned(), said);
+        }
+        info
     }
 
     /// How many pods were taken over when the daemon started, and how long that took.

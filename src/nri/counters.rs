@@ -29,6 +29,7 @@ pub(crate) struct Counters {
     calls: Mutex<Vec<Calls>>,
     connections: AtomicU64,
     restarts: AtomicU64,
+    last_end: Mutex<Option<String>>,
     failures: Mutex<Failures>,
     /// While it is not there, and was, or is to be.
     gone: Mutex<Option<Gone>>,
@@ -146,6 +147,16 @@ impl Counters {
         self.restarts.load(Ordering::Relaxed)
     }
 
+    /// Its process has ended.
+    pub(crate) fn ended(&self, how: &str) {
+        *self.last_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(how.to_owned());
+    }
+
+    /// How its process ended last.
+    pub(crate) fn last_end(&self) -> Option<String> {
+        self.last_end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// It joined, or let others wait for it without end.
     pub(crate) fn joined(&self, well: bool) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,16 +203,10 @@ impl AllCounters {
         let status = |(name, counters): (&String, &Arc<Counters>)| {
             let gone = counters.away().filter(Gone::is_missed)?;
             Some(PluginStatus {
-                name: name.clone(),
-                origin: gone.origin,
-                pid: None,
-                connected: false,
-                since: gone.since,
-                absence: Some(gone.absence),
-                events: 0,
-                pending: None,
                 restarts: counters.restarts(),
+                last_end: counters.last_end(),
                 calls: counters.calls(),
+                ..PluginStatus::absent(name.clone(), gone.origin, gone.since, gone.absence)
             })
         };
         all.iter().filter_map(status).collect()

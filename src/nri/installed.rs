@@ -1,19 +1,25 @@
 //! Plugins that come with the node: started with the runtime, and again when they end.
 
+mod end;
+mod find;
+mod output;
+
+pub use find::{Directory, Unfit, Unfitness, look};
+
 use crate::join::{Installed, Name, Newcomer, serve};
-use crate::quiet::{Quiet, told};
 use crate::runtime::{Core, Starting};
-use crate::status::Origin;
+use crate::status::{Absence, Origin, PluginStatus};
+use end::End;
+use find::Found;
+use output::{Last, follow};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -26,10 +32,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 const STABLE: Duration = Duration::from_secs(60);
 /// For so long may a plugin go on whose connection has ended.
 const GRACE: Duration = Duration::from_secs(1);
-/// A longer line is told in pieces.
-const LINE: u64 = 1 << 10;
-/// Lines of a plugin that are told at once.
-const LINES: u32 = 200;
+/// For so long is the rest of what a plugin has said waited for once it has ended.
+const REST: Duration = Duration::from_millis(200);
 
 /// Plugins that are kept running, each with where it is and what ends it.
 pub(crate) type Kept = BTreeMap<Name, One>;
@@ -37,76 +41,85 @@ pub(crate) type Kept = BTreeMap<Name, One>;
 pub(crate) struct One {
     path: PathBuf,
     configuration: Option<String>,
-    stop: CancellationToken,
+    stop: Arc<Stop>,
+}
+
+/// What ends a plugin, and why it does.
+struct Stop {
+    token: CancellationToken,
+    why: OnceLock<&'static str>,
 }
 
 /// Starts those that there are, and ends those that there are no more, or with another configuration.
 pub(crate) fn reconcile(core: &Arc<Core>) {
     let settings = Arc::clone(&core.roster.current().settings);
-    let found = if settings.enable { find(&settings.plugins) } else { Ok(Vec::new()) };
-    let found = found.unwrap_or_else(|error| {
+    let found = if settings.enable { find::find(&settings.plugins) } else { Ok(Found::default()) };
+    let Found { plugins, unfit } = found.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::NotFound {
             let directory = settings.plugins.display();
             tracing::error!(%directory, %error, "plugins that are installed cannot be looked for");
         }
-        Vec::new()
+        Found::default()
     });
+    note(core, &settings.plugins, unfit);
     // One that cannot be read keeps its plugin from running, which says so.
     let with = |(name, path): (Name, PathBuf)| {
         let configuration = configuration(&settings.configurations, &name).ok();
         (name, path, configuration)
     };
-    let found: Vec<_> = found.into_iter().map(with).collect();
+    let found: Vec<_> = plugins.into_iter().map(with).collect();
     let mut kept = core.installed.lock().unwrap_or_else(PoisonError::into_inner);
     kept.retain(|name, one| {
-        let stays = found.iter().any(|(known, path, configuration)| {
-            known == name && *path == one.path && *configuration == one.configuration
-        });
-        if !stays {
-            one.stop.cancel();
-        }
-        stays
+        let now = found.iter().find(|(known, ..)| known == name);
+        let why = match now {
+            _ if !settings.enable => "plugins are turned off",
+            None => "it is not in the directory of plugins any more",
+            Some((_, path, _)) if *path != one.path => "the directory of plugins is another",
+            Some((.., configuration)) if *configuration != one.configuration => {
+                "its configuration is another, and it is started again"
+            }
+            Some(_) => return true,
+        };
+        // Whoever ends it does so once.
+        let _ = one.stop.why.set(why);
+        one.stop.token.cancel();
+        false
     });
     for (name, path, configuration) in found {
         if kept.contains_key(&name) {
             continue;
         }
-        let stop = core.stop.child_token();
-        let plugin = Installation { name: name.clone(), path: path.clone(), stop: stop.clone() };
-        core.tasks.spawn(keep(Arc::clone(core), plugin, core.starting()));
+        let stop = Arc::new(Stop { token: core.stop.child_token(), why: OnceLock::new() });
+        let plugin = Installation { name: name.clone(), path: path.clone(), stop: Arc::clone(&stop) };
+        let starting = core.starting(name.full());
+        core.tasks.spawn(keep(Arc::clone(core), plugin, starting));
         kept.insert(name, One { path, configuration, stop });
     }
+}
+
+/// Keeps what cannot be started for whoever asks, and tells of it where that is news.
+fn note(core: &Core, directory: &Path, unfit: Vec<Unfit>) {
+    let mut known = core.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+    let status = |Unfit { file, why }: Unfit| {
+        let why = why.to_string();
+        if let Some(same) = known
+            .iter()
+            .find(|one| one.name == file && one.absence.as_ref().is_some_and(|absence| absence.why == why))
+        {
+            return same.clone();
+        }
+        tracing::warn!(path = %directory.join(&file).display(), why, "a plugin is not started");
+        PluginStatus::absent(file, Origin::Unfit, SystemTime::now(), Absence { why, again_at: None })
+    };
+    let now = unfit.into_iter().map(status).collect();
+    *known = now;
 }
 
 /// What is kept running.
 struct Installation {
     name: Name,
     path: PathBuf,
-    stop: CancellationToken,
-}
-
-fn find(directory: &Path) -> io::Result<Vec<(Name, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        // It may be a link.
-        let Some(file) = fs::metadata(&path).ok().filter(fs::Metadata::is_file) else { continue };
-        let name = path.file_name().and_then(|name| Name::parse(name.to_str()?));
-        if file.permissions().mode() & 0o111 == 0 {
-            if name.is_some() {
-                tracing::warn!(path = %path.display(), "a plugin is not started, as nobody may execute it: chmod +x");
-            }
-            continue;
-        }
-        match name {
-            Some(name) => found.push((name, path)),
-            None => {
-                tracing::warn!(path = %path.display(), "a plugin is called as 10-name, which this is not");
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+    stop: Arc<Stop>,
 }
 
 /// The text of the first of a plugin's files that is there.
@@ -125,29 +138,40 @@ async fn keep(core: Arc<Core>, one: Installation, starting: Starting) {
     let (plugin, mut starting, mut pause) = (one.name.full(), Some(starting), PAUSE);
     let counters = core.counters.of(&plugin);
     counters.gone(Origin::Installed, "it has been started, and has not registered yet", None);
+    let let_go = |end: Option<String>| {
+        // The runtime's own end has no reason.
+        if let Some(reason) = one.stop.why.get() {
+            tracing::info!(plugin, reason, end, "a plugin that is installed is gone");
+        }
+        counters.forget();
+    };
     loop {
         let begun = Instant::now();
         let ran = run(&core, &one, starting.take()).await;
-        if one.stop.is_cancelled() {
-            return counters.forget();
+        if one.stop.token.is_cancelled() {
+            return let_go(ran.ok().map(|end| end.to_string()));
         }
         if begun.elapsed() > STABLE {
             pause = PAUSE;
         }
         let why = match ran {
             Ok(end) => {
-                tracing::warn!(plugin, end, again_in = ?pause, "a plugin that is installed has ended");
-                format!("it has ended: {end}")
+                let (code, signal) = (end.code(), end.signal());
+                tracing::warn!(
+                    plugin, code, signal, last_line = end.last_line(), again_in = ?pause, "a plugin that is installed has ended"
+                );
+                format!("it {end}")
             }
             Err(error) => {
                 tracing::warn!(plugin, %error, again_in = ?pause, "a plugin that is installed cannot be run");
                 format!("it cannot be run: {error}")
             }
         };
+        counters.ended(&why);
         counters.gone(Origin::Installed, &why, Some(SystemTime::now() + pause));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = one.stop.cancelled() => return counters.forget(),
+            () = one.stop.token.cancelled() => return let_go(None),
         }
         counters.gone(Origin::Installed, &why, None);
         counters.again();
@@ -156,7 +180,7 @@ async fn keep(core: Arc<Core>, one: Installation, starting: Starting) {
 }
 
 /// Runs a plugin until it ends or is let go, and says how it ended.
-async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -> io::Result<String> {
+async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -> io::Result<End> {
     let Installation { name, path, stop } = one;
     let settings = Arc::clone(&core.roster.current().settings);
     let configuration = configuration(&settings.configurations, name)?;
@@ -165,10 +189,11 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
     ours.set_nonblocking(true)?;
     let mut child = spawn(name, path, theirs).await?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let plugin = name.full();
+    let last = Last::default();
+    let mut errors = None;
     if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {
-        core.tasks.spawn(follow(out, plugin.clone()));
-        core.tasks.spawn(follow(err, plugin));
+        core.tasks.spawn(follow(out, name.full(), None));
+        errors = Some(core.tasks.spawn(follow(err, name.full(), Some(last.clone()))));
     }
     let newcomer = Newcomer {
         socket: UnixStream::from_std(ours)?,
@@ -179,7 +204,7 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
     let ended = tokio::select! {
         _ = serve(Arc::clone(core), newcomer, None) => None,
         ended = child.wait() => Some(ended?),
-        () = stop.cancelled() => None,
+        () = stop.token.cancelled() => None,
     };
     let ended = match ended {
         Some(ended) => Ok(ended),
@@ -187,10 +212,15 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
     };
     // What it has started goes, too.
     let _ = group.map(|group| kill_process_group(group, Signal::KILL));
-    match ended {
-        Ok(status) => Ok(status.to_string()),
-        Err(_) => Ok(format!("killed, as its connection has ended: {}", child.wait().await?)),
+    let (status, was_killed) = match ended {
+        Ok(status) => (status, false),
+        Err(_) => (child.wait().await?, true),
+    };
+    if let Some(errors) = errors {
+        // Somebody who has left the group may hold them open.
+        let _ = timeout(REST, errors).await;
     }
+    Ok(End::new(status, was_killed, last.take()))
 }
 
 async fn spawn(name: &Name, path: &Path, socket: std::os::unix::net::UnixStream) -> io::Result<Child> {
@@ -217,21 +247,4 @@ async fn spawn(name: &Name, path: &Path, socket: std::os::unix::net::UnixStream)
         }
     }
     command.spawn()
-}
-
-/// Tells what a plugin says, line by line, and no more than anybody would read.
-async fn follow(source: impl AsyncRead + Unpin, plugin: String) {
-    let (mut reader, mut quiet) = (BufReader::with_capacity(4 << 10, source), Quiet::of(LINES));
-    loop {
-        let mut line = Vec::new();
-        match (&mut reader).take(LINE).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        if let Some(unsaid) = quiet.may_say() {
-            let (line, unsaid) = (String::from_utf8_lossy(&line), told(unsaid));
-            // A terminal on which somebody reads the log is not the plugin's.
-            tracing::info!(plugin, unsaid, "{}", model::printable(line.trim_end()));
-        }
-    }
 }

@@ -97,6 +97,7 @@ impl Drop for Member<'_> {
             self.plugin.counters.left(self.plugin.identity.origin);
         }
         self.core.roster.leave(&self.plugin);
+        self.core.tell_required();
     }
 }
 
@@ -193,6 +194,7 @@ async fn stay(
     plugin.advance(Phase::Ready);
     drop((turn, starting));
     plugin.counters.connected(plugin.identity.origin);
+    core.tell_required();
     tracing::info!(
         plugin = plugin.name, pid = plugin.identity.pid, origin = ?plugin.identity.origin, "a plugin has joined"
     );

@@ -17,6 +17,7 @@ pub mod merge;
 mod node;
 mod plugin;
 mod quiet;
+mod required;
 mod roster;
 mod runtime;
 #[cfg(test)]
@@ -32,9 +33,11 @@ pub mod validator;
 pub mod view;
 
 pub use error::{Error, NriResult};
+pub use installed::{Directory, Unfit, Unfitness, look as look_for_plugins};
 pub use node::{Node, Reply};
 pub use plugin::method;
 pub use runtime::Nri;
 pub use section::{Section, Verdict};
 pub use settings::Settings;
 pub use status::{Absence, Calls, LATENCY, ListenStatus, Origin, PluginStatus};
+pub use validator::is_called;

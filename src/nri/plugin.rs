@@ -323,6 +323,7 @@ impl Plugin {
             events: self.identity.events,
             pending: oldest.map(|asked| (asked.request, asked.at.elapsed())),
             restarts: self.counters.restarts(),
+            last_end: self.counters.last_end(),
             calls: self.counters.calls(),
         }
     }

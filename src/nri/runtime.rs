@@ -7,11 +7,11 @@ use crate::installed;
 use crate::listen::{self, Listening};
 use crate::node::Node;
 use crate::quiet::Quiet;
+use crate::required::Required;
 use crate::roster::Roster;
 use crate::section::Section;
 use crate::settings::Settings;
 use crate::status::{ListenStatus, Origin, PluginStatus};
-use crate::validator;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ const ENDING: Duration = Duration::from_secs(3);
 
 /// All plugins of a node; copies share them.
 #[derive(Clone, Default)]
-pub struct Nri(Arc<Core>);
+pub struct Nri(pub(crate) Arc<Core>);
 
 #[derive(Default)]
 pub(crate) struct Core {
@@ -38,20 +38,30 @@ pub(crate) struct Core {
     pub(crate) complaints: Mutex<Quiet>,
     /// The plugins that are started here.
     pub(crate) installed: Mutex<installed::Kept>,
+    /// What lies beside them and is not started.
+    pub(crate) unfit: Mutex<Vec<PluginStatus>>,
+    pub(crate) required: Required,
     listening: Mutex<Option<Listening>>,
     /// One joins at a time, as each is told of everything.
     pub(crate) joining: tokio::sync::Mutex<()>,
     node: Mutex<Option<Arc<dyn Node>>>,
     /// Plugins that are started for the first time.
-    unsettled: watch::Sender<usize>,
+    unsettled: watch::Sender<Vec<String>>,
 }
 
 /// A plugin that is started for the first time; it is there, or cannot be, once this is dropped.
-pub(crate) struct Starting(Arc<Core>);
+pub(crate) struct Starting {
+    core: Arc<Core>,
+    plugin: String,
+}
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        self.0.unsettled.send_modify(|unsettled| *unsettled -= 1);
+        self.core.unsettled.send_modify(|unsettled| {
+            if let Some(at) = unsettled.iter().position(|plugin| *plugin == self.plugin) {
+                unsettled.swap_remove(at);
+            }
+        });
     }
 }
 
@@ -76,18 +86,6 @@ impl Nri {
     pub fn listening(&self) -> Option<ListenStatus> {
         let listening = self.0.listening.lock().unwrap_or_else(PoisonError::into_inner);
         listening.as_ref().map(Listening::status)
-    }
-
-    /// Plugins that no container is created without and that are not there; `None` where none is required.
-    pub fn missing(&self) -> Option<Vec<String>> {
-        let current = self.0.roster.current();
-        let judge = &current.settings.validator;
-        if !judge.enable || judge.required_plugins.is_empty() {
-            return None;
-        }
-        let there = current.plugins.iter().filter(|plugin| plugin.status().connected);
-        let there: Vec<_> = there.map(|plugin| (&*plugin.identity.index, &*plugin.identity.base)).collect();
-        Some(validator::missing(&judge.required_plugins, &there))
     }
 
     /// Opens the section in which a verb changes something, right before plugins are asked about it: they are those
@@ -130,16 +128,17 @@ impl Nri {
             }
         }
         installed::reconcile(core);
+        core.watch_required();
     }
 
     /// The plugins, in the order in which they are asked; those that are not there, and were, or are to be, come last.
     pub fn plugins(&self) -> Vec<PluginStatus> {
-        let current = self.0.roster.current();
-        let mut all: Vec<_> = current.plugins.iter().map(|plugin| plugin.status()).collect();
-        let absent = self.0.counters.absent().into_iter();
-        let absent: Vec<_> = absent.filter(|one| all.iter().all(|there| there.name != one.name)).collect();
-        all.extend(absent);
-        all
+        self.0.plugins()
+    }
+
+    /// Plugins that have been started for the first time, and that the first pods wait for.
+    pub fn awaited(&self) -> Vec<String> {
+        self.0.unsettled.borrow().clone()
     }
 
     /// Plugins that a change which is still at work has to be told to.
@@ -150,6 +149,7 @@ impl Nri {
 
     /// Tells plugins that the runtime goes, and ends those that it started.
     pub async fn shutdown(&self) {
+        self.0.required.say_no_more();
         let mut told = JoinSet::new();
         for plugin in &self.0.roster.current().plugins {
             let plugin = Arc::clone(plugin);
@@ -186,20 +186,31 @@ impl Core {
         self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(crate) fn plugins(&self) -> Vec<PluginStatus> {
+        let mut all: Vec<_> = self.roster.current().plugins.iter().map(|plugin| plugin.status()).collect();
+        let unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for absent in self.counters.absent().into_iter().chain(unfit) {
+            if all.iter().all(|there| there.name != absent.name) {
+                all.push(absent);
+            }
+        }
+        all
+    }
+
     /// A plugin is started for the first time.
-    pub(crate) fn starting(self: &Arc<Self>) -> Starting {
-        self.unsettled.send_modify(|unsettled| *unsettled += 1);
-        Starting(Arc::clone(self))
+    pub(crate) fn starting(self: &Arc<Self>, plugin: String) -> Starting {
+        self.unsettled.send_modify(|unsettled| unsettled.push(plugin.clone()));
+        Starting { core: Arc::clone(self), plugin }
     }
 
     /// Whether the plugins that come with the runtime are there, or cannot be.
     pub(crate) fn is_settled(&self) -> bool {
-        *self.unsettled.borrow() == 0
+        self.unsettled.borrow().is_empty()
     }
 
     pub(crate) async fn settled(&self) {
         // It lives as long as this.
-        let _ = self.unsettled.subscribe().wait_for(|unsettled| *unsettled == 0).await;
+        let _ = self.unsettled.subscribe().wait_for(Vec::is_empty).await;
     }
 
     /// Changes what a plugin wants changed of other containers; what could not be comes back.

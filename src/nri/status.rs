@@ -10,6 +10,8 @@ pub enum Origin {
     External,
     /// It was started from the directory of plugins.
     Installed,
+    /// It lies there, and is not started.
+    Unfit,
 }
 
 /// The upper bounds of the buckets of [`Calls::buckets`].
@@ -84,6 +86,27 @@ pub struct PluginStatus {
     pub pending: Option<(&'static str, Duration)>,
     /// How often it was started anew, or came back by itself.
     pub restarts: u64,
+    /// How it ended last, of one that is started here.
+    pub last_end: Option<String>,
     /// How its requests went.
     pub calls: Vec<Calls>,
+}
+
+impl PluginStatus {
+    /// Of one that is not there, and was asked nothing.
+    pub(crate) fn absent(name: String, origin: Origin, since: SystemTime, absence: Absence) -> Self {
+        Self {
+            name,
+            origin,
+            pid: None,
+            connected: false,
+            since,
+            absence: Some(absence),
+            events: 0,
+            pending: None,
+            restarts: 0,
+            last_end: None,
+            calls: Vec::new(),
+        }
+    }
 }

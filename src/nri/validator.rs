@@ -1,7 +1,7 @@
 //! The validator that is built in: what no plugin may change, and which plugins have to be there.
 
 use crate::api::security_profile::ProfileType;
-use crate::api::{Field, FieldOwners, ValidateContainerAdjustmentRequest};
+use crate::api::{Field, FieldOwners, PluginInstance, PodSandbox, ValidateContainerAdjustmentRequest};
 use std::fmt::Write as _;
 
 /// A pod's own list of plugins without which its containers are not made.
@@ -118,6 +118,21 @@ fn required(settings: &Settings, request: &ValidateContainerAdjustmentRequest) -
         [missing] => Err(format!("the required NRI plugin {missing} is not connected")),
         missing => Err(format!("the required NRI plugins {} are not connected", missing.join(", "))),
     }
+}
+
+/// Why no container of a pod is created, where plugins are missing beside these, by index and name.
+pub(crate) fn lack(settings: &Settings, pod: PodSandbox, there: Vec<(String, String)>) -> Option<String> {
+    if !settings.enable {
+        return None;
+    }
+    let plugins = there.into_iter().map(|(index, name)| PluginInstance { name, index }).collect();
+    let request = ValidateContainerAdjustmentRequest { pod: Some(pod), plugins, ..Default::default() };
+    required(settings, &request).err()
+}
+
+/// Whether a plugin of this whole name is meant by the one that is asked for.
+pub fn is_called(asked: &str, name: &str) -> bool {
+    asked == name || name.split_once('-').is_some_and(|(_, base)| base == asked)
 }
 
 /// Those that are not among plugins of these indices and names. They can be called by the name alone.

@@ -15,7 +15,7 @@ pub(crate) use protocol::{
     VerifyRequest,
 };
 pub(crate) use server::Server;
-pub(crate) use status::{ExplainRequest, Nri, StatusView};
+pub(crate) use status::{ExplainRequest, Nri, Plugin, StatusView};
 
 use std::path::{Path, PathBuf};
 

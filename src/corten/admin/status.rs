@@ -51,6 +51,9 @@ pub(crate) struct StatusView {
 /// The Node Resource Interface as such.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Nri {
+    /// Whether plugins are served.
+    #[serde(default)]
+    pub(crate) enabled: bool,
     /// Where plugins may connect.
     pub(crate) socket: Option<PathBuf>,
     /// Why none can.
@@ -60,12 +63,12 @@ pub(crate) struct Nri {
 }
 
 impl Nri {
-    fn of(engine: &Engine) -> Self {
+    fn of(engine: &Engine, enabled: bool) -> Self {
         let (socket, problem) = match engine.plugin_socket() {
             Some(engine::NriListenStatus { socket, problem }) => (Some(socket), problem),
             None => (None, None),
         };
-        Self { socket, problem, missing: engine.missing_plugins().unwrap_or_default() }
+        Self { enabled, socket, problem, missing: engine.missing_plugins().unwrap_or_default() }
     }
 }
 
@@ -76,6 +79,9 @@ pub(crate) struct Plugin {
     pub(crate) name: String,
     /// Whether the daemon started it, or it came by itself.
     pub(crate) started_here: bool,
+    /// It lies beside those that are started here, and is not.
+    #[serde(default)]
+    pub(crate) unfit: bool,
     pub(crate) pid: Option<u32>,
     pub(crate) connected: bool,
     /// Unix time in seconds: since when.
@@ -87,6 +93,9 @@ pub(crate) struct Plugin {
     #[serde(default)]
     pub(crate) again_in_seconds: Option<f64>,
     pub(crate) restarts: u64,
+    /// How its process ended last.
+    #[serde(default)]
+    pub(crate) last_end: Option<String>,
     pub(crate) requests: u64,
     pub(crate) adjustments: u64,
     pub(crate) failures: u64,
@@ -105,12 +114,14 @@ impl From<engine::NriPluginStatus> for Plugin {
             failures: sum(|calls| calls.refused + calls.rejected + calls.unanswered),
             name: plugin.name,
             started_here: plugin.origin == engine::NriOrigin::Installed,
+            unfit: plugin.origin == engine::NriOrigin::Unfit,
             pid: plugin.pid,
             connected: plugin.connected,
             since: plugin.since.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             why,
             again_in_seconds: again_in.map(|wait| wait.as_secs_f64()),
             restarts: plugin.restarts,
+            last_end: plugin.last_end,
             waits_for: plugin
                 .pending
                 .map(|(request, age)| Stage { stage: request.to_owned(), age_seconds: age.as_secs_f64() }),
@@ -229,7 +240,7 @@ impl Server {
             uptime_seconds: now.saturating_sub(self.started_at),
             conditions: conditions(&status),
             plugins: self.engine.plugins().into_iter().map(Into::into).collect(),
-            nri: Nri::of(&self.engine),
+            nri: Nri::of(&self.engine, config.nri.enable),
             config: self.reloader.status(),
             settings: config::differing(&config),
             network: self.network.in_force(),

@@ -9,6 +9,7 @@ mod host;
 mod kernel;
 mod neighbours;
 mod network;
+mod plugins;
 mod storage;
 mod sysctls;
 mod text;

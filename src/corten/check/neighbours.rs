@@ -2,10 +2,10 @@
 
 use super::finding::Finding;
 use super::host::Host;
-use crate::admin::{self, StatusView};
+use super::plugins;
+use crate::cadvisor;
 use crate::config::Config;
 use crate::lock::{self, Holding};
-use crate::{cadvisor, status_cli};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub(super) fn check(host: &Host, config: &Config) -> Vec<Finding> {
     found.extend(runtimes(host, config));
     found.extend(kubelet(host, config));
     found.extend(facade(config));
-    found.extend(plugins(host, config));
+    found.extend(plugins::check(host, config));
     found
 }
 
@@ -68,7 +68,7 @@ fn runtimes(host: &Host, config: &Config) -> Vec<Finding> {
 }
 
 /// The path of a line of `/proc/net/unix` on which somebody listens.
-fn listener(line: &str) -> Option<&str> {
+pub(super) fn listener(line: &str) -> Option<&str> {
     let mut fields = line.split_whitespace();
     let flags = u32::from_str_radix(fields.nth(3)?, 16).ok()?;
     let path = fields.nth(3)?;
@@ -76,7 +76,7 @@ fn listener(line: &str) -> Option<&str> {
 }
 
 /// `/var/run` is a link to `/run`.
-fn same(one: &str, other: &str) -> bool {
+pub(super) fn same(one: &str, other: &str) -> bool {
     one.strip_prefix("/var").unwrap_or(one) == other
 }
 
@@ -116,30 +116,6 @@ fn facade(config: &Config) -> Option<Finding> {
     )
 }
 
-/// Where plugins connect, where another runtime has that.
-fn plugins(host: &Host, config: &Config) -> Option<Finding> {
-    let (settings, path) = (&config.nri, config.nri.socket_path.to_string_lossy());
-    if !settings.enable || settings.disable_connections {
-        return None;
-    }
-    let problem = if lock::holding(&config.state_dir).is_some() {
-        let status: StatusView = status_cli::get(&admin::socket(&config.state_dir), "/v1/status").ok()?;
-        status.nri.problem?
-    } else {
-        let sockets = host.read("/proc/net/unix").unwrap_or_default();
-        let is_it = |other: &str| other == path || same(other, &path) || same(&path, other);
-        if !sockets.lines().filter_map(listener).any(is_it) {
-            return None;
-        }
-        format!("another runtime listens for NRI plugins on {path}")
-    };
-    Some(
-        Finding::warning("nri", problem)
-            .costs("no plugin can connect until that ends; where one is required, no container is created")
-            .mend("stop the other runtime, or its NRI; or set another nri.socket_path: docs/nri.md"),
-    )
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -169,21 +145,6 @@ mod tests {
         );
         std::fs::write(host.path("/proc/net/unix"), line("00010000", "/run/corten/corten.sock")).unwrap();
         assert_eq!(runtimes(&host, &config)[0].level, Level::Ok, "that is the daemon itself");
-    }
-
-    #[test]
-    fn a_socket_of_plugins_that_another_runtime_has_is_told() {
-        let root = tempfile::tempdir().unwrap();
-        let line = "0000: 00000002 00000000 00010000 0001 01 1 /run/nri/nri.sock\n";
-        let host = host(root.path(), &[("/proc/net/unix", line)]);
-        let mut config = Config { state_dir: root.path().into(), ..Config::default() };
-        let finding = plugins(&host, &config).unwrap();
-        assert_eq!((finding.check, finding.level), ("nri", Level::Warning));
-        assert!(finding.found.ends_with("/var/run/nri/nri.sock"), "{}", finding.found);
-        config.nri.disable_connections = true;
-        assert_eq!(plugins(&host, &config), None);
-        config.nri = engine::NriSettings { socket_path: "/run/corten/nri.sock".into(), ..Default::default() };
-        assert_eq!(plugins(&host, &config), None);
     }
 
     #[test]

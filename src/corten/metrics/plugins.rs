@@ -210,6 +210,7 @@ mod tests {
             events: 0,
             pending: None,
             restarts: 7,
+            last_end: None,
             calls: vec![calls],
         };
         let mut text = Vec::new();

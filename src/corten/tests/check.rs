@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -236,4 +237,41 @@ fn a_daemon_with_the_same_directories_is_noticed_and_one_with_half_of_them_is_an
     assert!(place.check().first("daemon").starts_with(&format!("ok: runs, as {holder}")));
     drop((state, data));
     assert!(place.check().first("daemon").starts_with("ok: no other daemon"));
+}
+
+#[test]
+fn plugins_that_are_required_or_cannot_be_started_are_warned_of() {
+    let place = Place::new();
+    let plugins = place.path("plugins");
+    std::fs::create_dir_all(plugins.join("disabled")).unwrap();
+    for (file, mode) in [("10-good", 0o755), ("20-closed", 0o644), ("unnamed", 0o755)] {
+        std::fs::write(plugins.join(file), "").unwrap();
+        std::fs::set_permissions(plugins.join(file), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::os::unix::fs::symlink("/no/such", plugins.join("30-link")).unwrap();
+    let (plugins, socket) = (plugins.display().to_string(), place.path("nri.sock").display().to_string());
+    let nri = format!("[nri]\nplugin_path = \"{plugins}\"\nsocket_path = \"{socket}\"\n");
+    let judge =
+        "[nri.default_validator]\nenable = true\nrequired_plugins = [\"good\", \"closed\", \"policy\"]\n";
+    place.configure(&format!("{nri}{judge}"));
+    let report = place.check();
+    assert_eq!(report.code, Some(0), "{}", report.whole);
+    let expected = [
+        "ok: installed: 10-good".to_owned(),
+        format!("warning: {plugins}/20-closed is not started as a plugin: nobody may execute it"),
+        format!("warning: {plugins}/30-link is not started as a plugin: it is a link to /no/such"),
+        format!("warning: {plugins}/disabled is not started as a plugin: it is a directory"),
+        format!("warning: {plugins}/unnamed is not started as a plugin: it is not called as 10-name"),
+        format!("warning: plugin closed is required, and not installed in {plugins}"),
+        format!("warning: plugin policy is required, and not installed in {plugins}"),
+    ];
+    let told = report.of_check("nri");
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert!(told.iter().zip(&expected).all(|(told, begin)| told.starts_with(begin)), "{told:#?}");
+    let last =
+        report.whole["findings"].as_array().unwrap().iter().rfind(|one| one["check"] == "nri").unwrap();
+    assert_eq!(last["costs"], format!("no container is created until it connects at {socket}"));
+    // Off is off.
+    place.configure(&format!("{nri}enable = false\n"));
+    assert_eq!(place.check().of_check("nri"), [""; 0]);
 }

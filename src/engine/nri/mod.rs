@@ -4,6 +4,7 @@
 mod adjust;
 mod asked;
 mod containers;
+mod explained;
 mod marks;
 mod node;
 mod pods;

@@ -1,5 +1,6 @@
 //! Plugins: what every verb asks and tells them, and what comes of what they want.
 
+mod absent;
 mod turns;
 
 use super::World;

@@ -1,5 +1,6 @@
 //! Plugins that are started with the runtime.
 
+use super::log::Log;
 use super::*;
 use crate::api::ConfigureRequest;
 use std::os::unix::fs::PermissionsExt;
@@ -54,7 +55,6 @@ async fn a_plugin_is_started_with_what_it_needs_and_awaited() {
             install(dir, "10-own", "");
             std::fs::create_dir(dir.join("conf.d")).unwrap();
             std::fs::write(dir.join("conf.d/own.conf"), "of the plugin").unwrap();
-            std::fs::write(dir.join("plugins/20-no-program"), "").unwrap();
         },
         |_| {},
     );
@@ -90,6 +90,7 @@ async fn one_that_ends_is_started_again_and_told_what_is_there() {
     stage.until(|| of(&stage, "10-own").is_some_and(|plugin| plugin.connected)).await;
     let status = of(&stage, "10-own").unwrap();
     assert!(status.pid != Some(pid) && status.restarts == 1);
+    assert_eq!(status.last_end.as_deref(), Some("it was killed by signal 9"));
     let calls = status.calls.iter().find(|calls| calls.request == "Synchronize").unwrap();
     assert_eq!(calls.total, 2);
     stage.nri.shutdown().await;
@@ -99,7 +100,7 @@ async fn one_that_ends_is_started_again_and_told_what_is_there() {
 async fn one_that_cannot_run_or_says_nothing_keeps_nobody_for_long() {
     let stage = Stage::with(
         |dir| {
-            install(dir, "10-ends", "exit 3");
+            install(dir, "10-ends", "echo no, no licence >&2; echo >&2; exit 3");
             install(dir, "20-silent", "exec sleep 600");
         },
         |settings| settings.registration_timeout = Duration::from_millis(300),
@@ -110,8 +111,94 @@ async fn one_that_cannot_run_or_says_nothing_keeps_nobody_for_long() {
     // Who ends at once is started again and again, which is counted and told.
     stage.until(|| of(&stage, "10-ends").is_some_and(|plugin| plugin.restarts > 0)).await;
     let absence = of(&stage, "10-ends").and_then(|plugin| plugin.absence).unwrap();
-    assert!(absence.why.contains("exit status: 3"), "{absence:?}");
+    assert_eq!(absence.why, "it exited with code 3: no, no licence");
     stage.until(|| of(&stage, "10-ends").is_some_and(|one| one.absence.unwrap().again_at.is_some())).await;
     stage.until(|| of(&stage, "20-silent").is_some_and(|plugin| !plugin.connected)).await;
+    stage.nri.shutdown().await;
+}
+
+/// What lies in a directory of plugins and is none.
+fn litter(plugins: &Path) {
+    std::fs::create_dir_all(plugins.join("disabled")).unwrap();
+    for (file, mode) in [("20-closed", 0o644), ("unnamed", 0o755), ("README", 0o644), (".10-swap", 0o755)] {
+        std::fs::write(plugins.join(file), "").unwrap();
+        std::fs::set_permissions(plugins.join(file), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::os::unix::fs::symlink("/no/such/plugin", plugins.join("30-link")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(plugins.join("40-socket")).unwrap();
+}
+
+#[tokio::test]
+async fn what_lies_there_and_is_not_started_is_told_with_why() {
+    let log = Log::catch();
+    let stage = Stage::with(|dir| litter(&dir.join("plugins")), |_| {});
+    let plugins = stage._dir.path().join("plugins");
+    let expected = [
+        ("20-closed", "nobody may execute it: chmod +x"),
+        ("30-link", "it is a link to /no/such/plugin, which is not there"),
+        ("40-socket", "it is no file"),
+        ("disabled", "it is a directory"),
+        ("unnamed", "it is not called as 10-name"),
+    ];
+    let told = stage.nri.plugins();
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (plugin, (name, why)) in told.iter().zip(expected) {
+        let absence = plugin.absence.as_ref().unwrap();
+        assert!(plugin.name == name && absence.why.starts_with(why) && !plugin.connected, "{plugin:?}");
+        assert_eq!(plugin.origin, crate::Origin::Unfit);
+        assert_eq!(log.lines(&["WARN", name, why]).len(), 1, "{name}");
+    }
+    assert!(stage.nri.awaited().is_empty());
+    // What is known is not told again, and what is mended is forgotten.
+    std::fs::remove_file(plugins.join("30-link")).unwrap();
+    stage.nri.look_again();
+    assert!(of(&stage, "30-link").is_none() && of(&stage, "unnamed").is_some());
+    assert_eq!(log.lines(&["WARN", "unnamed"]).len(), 1);
+    let seen = crate::look_for_plugins(&plugins).unwrap();
+    assert_eq!((seen.plugins.len(), seen.unfit.len()), (0, 4));
+    stage.nri.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_plugin_is_told_with_its_code_and_its_last_words() {
+    let log = Log::catch();
+    let stage = Stage::with(|dir| install(dir, "10-own", "echo no licence >&2; exit 3"), |_| {});
+    let warned = || log.lines(&["WARN", "has ended", "10-own", "code=3", "last_line=\"no licence\""]);
+    stage.until(|| !warned().is_empty()).await;
+    assert_eq!(
+        of(&stage, "10-own").and_then(|one| one.last_end).unwrap(),
+        "it exited with code 3: no licence"
+    );
+    stage.nri.shutdown().await;
+    assert!(log.lines(&["is gone"]).is_empty(), "the runtime's own end is no news");
+}
+
+#[tokio::test]
+async fn one_that_a_change_takes_away_is_told_to_be_gone() {
+    let log = Log::catch();
+    let stage = Stage::with(|dir| ["10-a", "20-b"].iter().for_each(|name| install(dir, name, "")), |_| {});
+    let gone = |name: &str, why: &str| log.lines(&["INFO", "installed is gone", name, why]).len();
+    stage.until(|| stage.nri.plugins().iter().filter(|plugin| plugin.connected).count() == 2).await;
+    std::fs::remove_file(stage._dir.path().join("plugins/10-a")).unwrap();
+    stage.nri.look_again();
+    stage.until(|| gone("10-a", "it is not in the directory of plugins any more") == 1).await;
+    assert_eq!(gone("20-b", ""), 0);
+    stage.change(|settings| settings.enable = false).unwrap();
+    stage.until(|| gone("20-b", "plugins are turned off") == 1).await;
+    stage.nri.shutdown().await;
+}
+
+#[tokio::test]
+async fn those_that_are_awaited_are_known_by_name() {
+    let stage = Stage::with(
+        |dir| install(dir, "20-silent", "exec sleep 600"),
+        |settings| {
+            settings.registration_timeout = Duration::from_millis(300);
+        },
+    );
+    assert_eq!(stage.nri.awaited(), ["20-silent"]);
+    stage.until(|| stage.nri.awaited().is_empty()).await;
+    let absence = of(&stage, "20-silent").and_then(|plugin| plugin.absence).unwrap();
+    assert!(absence.why.contains("did not register"), "{absence:?}");
     stage.nri.shutdown().await;
 }

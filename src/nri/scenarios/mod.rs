@@ -6,7 +6,9 @@ mod failures;
 mod installed;
 mod late;
 mod life;
+mod log;
 mod reload;
+mod required;
 mod socket;
 
 use crate::api::{Container, ContainerEviction, ContainerState, ContainerUpdate, Event, PodSandbox};

@@ -48,6 +48,7 @@ fn a_daemon_tells_its_status_to_people_and_to_programs() {
         "NetworkReady      false  NetworkPluginNotReady",
         "network           none in force",
         "in flight         nothing",
+        "nri               on, no plugin; ",
     ] {
         assert!(said.lines().any(|one| one.starts_with(line)), "no {line} in\n{said}");
     }

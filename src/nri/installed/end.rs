@@ -1,0 +1,49 @@
+//! How a plugin that was started here has ended.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// An end, as it is told after "it".
+#[derive(Debug)]
+pub(super) struct End {
+    status: ExitStatus,
+    /// It went on without its connection.
+    was_killed: bool,
+    /// What it said last.
+    last_line: String,
+}
+
+impl End {
+    pub(super) fn new(status: ExitStatus, was_killed: bool, last_line: String) -> Self {
+        Self { status, was_killed, last_line }
+    }
+
+    pub(super) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    pub(super) fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
+    /// The last line that it wrote to its standard error, where it wrote any.
+    pub(super) fn last_line(&self) -> Option<&str> {
+        Some(self.last_line.as_str()).filter(|line| !line.is_empty())
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.was_killed, self.code(), self.signal()) {
+            (true, ..) => f.write_str("was killed, as its connection has ended")?,
+            (false, Some(code), _) => write!(f, "exited with code {code}")?,
+            (false, None, Some(signal)) => write!(f, "was killed by signal {signal}")?,
+            (false, None, None) => write!(f, "has ended: {}", self.status)?,
+        }
+        match self.last_line() {
+            Some(line) => write!(f, ": {line}"),
+            None => Ok(()),
+        }
+    }
+}
