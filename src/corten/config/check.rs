@@ -133,6 +133,11 @@ impl Findings<'_> {
     fn runtime(&mut self, settings: &engine::Settings) {
         self.optional_path("runtime.shim", &settings.shim);
         self.optional_path("runtime.pause", &settings.pause);
+        self.optional_path("runtime.blockio_config_file", &settings.blockio_config_file);
+        self.optional_path("runtime.rdt_config_file", &settings.rdt_config_file);
+        for directory in &settings.cdi_spec_dirs {
+            self.directory("runtime.cdi_spec_dirs", directory);
+        }
         self.directory("runtime.netns_dir", &settings.netns_dir);
         self.cgroup_parent(settings);
         self.range("runtime.shm_size", settings.shm_size, 64 << 10..=1 << 40);

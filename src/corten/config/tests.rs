@@ -169,3 +169,22 @@ fn directories_of_registries_are_one_or_several_in_both_forms() {
         assert!(refusal.contains(told), "{written}: {refusal}");
     }
 }
+
+#[test]
+fn paths_that_depend_on_where_the_daemon_is_started_are_refused() {
+    for (setting, key) in [
+        ("[runtime]\nblockio_config_file = \"b.yaml\"\n", "runtime.blockio_config_file"),
+        ("[runtime]\nrdt_config_file = \"../r.yaml\"\n", "runtime.rdt_config_file"),
+        ("[runtime]\nrdt_config_file = \"/etc/../r.yaml\"\n", "runtime.rdt_config_file"),
+        ("[runtime]\ncdi_spec_dirs = [\"/etc/cdi\", \"cdi\"]\n", "runtime.cdi_spec_dirs"),
+        ("[runtime]\nshim = \"shim\"\n", "runtime.shim"),
+        ("[nri]\nplugin_path = \"plugins\"\n", "nri.plugin_path"),
+        ("[nri]\nplugin_config_path = \"conf.d\"\n", "nri.plugin_config_path"),
+        ("[nri]\nsocket_path = \"nri.sock\"\n", "nri.socket_path"),
+    ] {
+        let said = refusal(setting);
+        assert!(said.starts_with(&format!("corten.toml:2: `{key}`: `")), "{said}");
+        assert!(said.contains("is no absolute path without `..`"), "{said}");
+    }
+    Etc::new("[runtime]\nblockio_config_file = \"\"\nrdt_config_file = \"\"\ncdi_spec_dirs = []\n").load();
+}
