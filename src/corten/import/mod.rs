@@ -81,11 +81,14 @@ pub(crate) fn run(arguments: &ImportArgs) -> Result<(), Error> {
 
 fn import(arguments: &ImportArgs) -> Result<Import, ImportError> {
     let file = &arguments.file;
-    let (whose, verdicts) = match arguments.from {
-        Origin::Containerd => ("containerd", containerd::verdicts(file, &read::containerd(file)?)?),
-        Origin::Crio => ("CRI-O", crio::verdicts(file, &read::crio(file)?)?),
+    let (whose, verdicts, unsaid) = match arguments.from {
+        Origin::Containerd => {
+            let leaves = read::containerd(file)?;
+            ("containerd", containerd::verdicts(file, &leaves)?, containerd::unsaid(&leaves))
+        }
+        Origin::Crio => ("CRI-O", crio::verdicts(file, &read::crio(file)?)?, None),
     };
-    let mut import = Import { whose, file: file.clone(), verdicts };
+    let mut import = Import { whose, file: file.clone(), verdicts, unsaid };
     import.refuse_mistakes();
     Ok(import)
 }

@@ -11,6 +11,17 @@ pub(super) struct Import {
     pub(super) whose: &'static str,
     pub(super) file: PathBuf,
     pub(super) verdicts: Vec<Verdict>,
+    pub(super) unsaid: Option<Unsaid>,
+}
+
+/// A setting that the files leave to a default which is not the same in all versions of the other runtime.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unsaid {
+    /// The key there.
+    pub(super) key: &'static str,
+    /// The setting here.
+    pub(super) setting: &'static str,
+    pub(super) why: &'static str,
 }
 
 #[derive(Serialize)]
@@ -19,7 +30,7 @@ struct Row<'a> {
     line: usize,
     key: String,
     value: String,
-    /// `mapped`, `lost` or `void`.
+    /// `mapped`, `lost` or `void`; `unsaid` of a key that is in no file.
     fate: &'static str,
     /// The setting here.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +57,9 @@ impl Import {
             self.whose,
             self.file.display()
         );
+        if let Some(Unsaid { key, setting, why }) = self.unsaid {
+            text.push_str(&format!("# {setting}: {key} is not there: {why}\n"));
+        }
         let mut sections: BTreeMap<&str, BTreeMap<&str, (String, String)>> = BTreeMap::new();
         for (leaf, fate) in &self.verdicts {
             let Fate::Mapped(key, value, note) = fate else { continue };
@@ -78,7 +92,16 @@ impl Import {
     }
 
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.verdicts.iter().map(|(leaf, fate)| {
+        let unsaid = self.unsaid.iter().map(|Unsaid { key, setting, why }| Row {
+            file: self.file.display().to_string(),
+            line: 0,
+            key: (*key).to_owned(),
+            value: String::new(),
+            fate: "unsaid",
+            setting: Some(setting),
+            why: Some(why),
+        });
+        let said = self.verdicts.iter().map(|(leaf, fate)| {
             let (fate, setting, why) = match fate {
                 Fate::Mapped(key, _, note) => {
                     ("mapped", Some(key.as_str()), Some(*note).filter(|note| !note.is_empty()))
@@ -88,7 +111,8 @@ impl Import {
             };
             let (file, value) = (leaf.file.display().to_string(), leaf.shown());
             Row { file, line: leaf.line, key: leaf.key(), value, fate, setting, why }
-        })
+        });
+        said.chain(unsaid)
     }
 
     /// A line a key.
@@ -105,6 +129,12 @@ impl Import {
             let why = row.why.unwrap_or_default();
             format!("  {}:{}: {} = {value}: {why}\n", row.file, row.line, row.key)
         };
+        let unsaid = |Unsaid { key, setting, why }: Unsaid| {
+            format!(
+                "left to you:\n  {}: {key} is not there, which is {setting} here: {why}\n",
+                self.file.display()
+            )
+        };
         let mut text = format!(
             "corten: {}: {} carried over, {} without a counterpart, {} without a meaning here\n",
             engine::counted(self.verdicts.len(), "key"),
@@ -112,6 +142,7 @@ impl Import {
             of("lost").count(),
             of("void").count()
         );
+        text.push_str(&self.unsaid.map(unsaid).unwrap_or_default());
         for (fate, head) in [
             ("lost", "without a counterpart:\n"),
             ("mapped", "carried over, with a word about it:\n"),

@@ -3,6 +3,7 @@
 mod rules;
 
 use super::read::{Leaf, Leaves};
+use super::report::Unsaid;
 use super::rule::{Fate, find, lost, mapped, only_directory, quoted, shown, void};
 use super::{ImportError, Verdict};
 use std::path::Path;
@@ -12,6 +13,7 @@ use toml::Value;
 const CRI: [&str; 3] =
     ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"];
 
+const NRI: &str = "io.containerd.nri.v1.nri";
 const OTLP: &str = "io.containerd.tracing.processor.v1.otlp";
 
 /// Every key with its meaning.
@@ -42,6 +44,24 @@ pub(super) fn verdicts(file: &Path, leaves: &Leaves) -> Result<Vec<Verdict>, Imp
         verdicts.push((leaf.clone(), fate));
     }
     Ok(verdicts)
+}
+
+/// What version 2 of the format leaves open: whether there are plugins of NRI.
+pub(super) fn unsaid(leaves: &Leaves) -> Option<Unsaid> {
+    let version = leaves.get(["version".to_owned()].as_slice()).map(|leaf| shown(&leaf.value));
+    let is_said = other(leaves, &[NRI, "disable"]).is_some()
+        || leaves.values().any(|leaf| leaf.path == ["disabled_plugins"] && names_nri(leaf));
+    (version.as_deref() == Some("2") && !is_said).then_some(Unsaid {
+        key: "plugins.\"io.containerd.nri.v1.nri\".disable",
+        setting: "nri.enable",
+        why: "containerd 1.7 has no plugins of NRI then and containerd 2 has, as Corten; set nri.enable = false where this \
+              node had none and is to have none",
+    })
+}
+
+fn names_nri(leaf: &Leaf) -> bool {
+    let items = leaf.value.as_array().into_iter().flatten();
+    items.filter_map(Value::as_str).any(|item| [NRI, "nri"].contains(&item))
 }
 
 /// Of a key without a rule.
@@ -79,7 +99,7 @@ fn disabled(leaf: &Leaf) -> Fate {
     if has(CRI.as_slice()) || has(&["cri"]) {
         return lost("the CRI was turned off: this containerd served no kubelet");
     }
-    match has(&["io.containerd.nri.v1.nri", "nri"]) {
+    match names_nri(leaf) {
         true => mapped("nri.enable", "false".to_owned()),
         false => void("Corten has no plugins of these names"),
     }

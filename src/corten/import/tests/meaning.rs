@@ -210,3 +210,29 @@ fn files_of_classes_are_those_of_the_other_runtime() {
         assert_eq!(runtime.rdt_config_file, Path::new("/etc/r.yaml"));
     }
 }
+
+#[test]
+fn a_file_that_leaves_plugins_to_containerds_version_is_told_and_carried_over() {
+    for (text, is_told) in [
+        ("version = 2\n[debug]\nlevel = \"info\"\n", true),
+        ("version = 2\n[plugins.\"io.containerd.nri.v1.nri\"]\nsocket_path = \"/run/nri.sock\"\n", true),
+        ("version = 2\n[plugins.\"io.containerd.nri.v1.nri\"]\ndisable = false\n", false),
+        ("version = 2\ndisabled_plugins = [\"io.containerd.nri.v1.nri\"]\n", false),
+        ("version = 3\n[debug]\nlevel = \"info\"\n", false),
+        ("# all defaults\n", false),
+    ] {
+        let import = of(Origin::Containerd, text).1;
+        let key = "plugins.\"io.containerd.nri.v1.nri\".disable is not there";
+        for said in [import.text(), import.configuration()] {
+            assert_eq!(said.contains(key) && said.contains("nri.enable"), is_told, "{text}: {said}");
+        }
+        let rows = import.json();
+        assert_eq!(
+            rows.lines().filter(|row| row.contains("\"fate\":\"unsaid\"")).count(),
+            usize::from(is_told)
+        );
+        accepted(&import);
+    }
+    let import = of(Origin::Crio, "[crio.runtime]\npids_limit = 0\n").1;
+    assert!(!import.text().contains("left to you"));
+}
