@@ -214,6 +214,12 @@ pub enum EngineError {
         /// What ran.
         command: Vec<String>,
     },
+    /// Whether the host has user namespaces for pods is not known.
+    #[error("whether user namespaces work on this host is not known: {reason}")]
+    UserNamespacesUnknown {
+        /// Why not.
+        reason: String,
+    },
     /// The client of an exec has left, and it was killed.
     #[error("command killed in container {id}, as its client has left: {command:?}")]
     ExecUnwanted {
@@ -334,7 +340,10 @@ impl EngineError {
             Self::WrongState { .. } | Self::Transition(_) | Self::OtherState { .. } => {
                 ErrorKind::FailedPrecondition
             }
-            Self::Dial { .. } | Self::Ending | Self::NameLeaving { .. } => ErrorKind::Unavailable,
+            Self::UserNamespacesUnknown { .. }
+            | Self::Dial { .. }
+            | Self::Ending
+            | Self::NameLeaving { .. } => ErrorKind::Unavailable,
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
             Self::Unanswered { .. } => ErrorKind::DeadlineExceeded,
             Self::Io { source, .. } => match source.kind() {

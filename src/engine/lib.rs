@@ -165,12 +165,11 @@ impl Engine {
         let opened = Opened { preflight, metrics, mirror, live };
         let engine = Self::assemble(seams, stores, paths, opened)?;
         engine.core.warm_up();
-        let probing = engine.core.clone();
-        tokio::task::spawn_blocking(move || probing.user_namespaces().is_ok());
         let (core, containers, pods) = (engine.core.clone(), engine.containers.clone(), engine.pods.clone());
         Arc::new(Recovery { core, containers, pods }).recover(durable).await?;
         engine.make_groups().await;
         engine.keep_warm();
+        engine.core.user_namespaces.settle().await;
         Ok(Arc::new(engine))
     }
 
@@ -180,7 +179,8 @@ impl Engine {
         let driver = runtime::cgroup_driver(settings.cgroup_driver, &cgroups)?;
         let parent = settings.cgroup_parent.clone();
         let policy = oci::selinux::Policy::detect(Path::new("/"), settings.selinux)?;
-        let shim_binary = runtime::helper(&settings.shim, runtime::SHIM)?;
+        let shim = runtime::helper(&settings.shim, runtime::SHIM)?;
+        let user_namespaces = userns::Trial::begin(shim, &paths.data);
         let means = pod::Means {
             launcher: seams.launcher,
             host: seams.host,
@@ -195,7 +195,6 @@ impl Engine {
             labels: selinux::Labelling::new(policy),
             nri: ::nri::Nri::new(),
             reactor: tokio::runtime::Handle::current(),
-            shim_binary,
             cgroups,
             registry,
             limits,
@@ -209,7 +208,7 @@ impl Engine {
             awake: seams.awake,
             trash: room::trash(),
             work: tokio_util::task::TaskTracker::new(),
-            user_namespaces: std::sync::OnceLock::new(),
+            user_namespaces,
             recovered: std::sync::OnceLock::new(),
             told_restriction: std::sync::atomic::AtomicBool::new(false),
         });

@@ -1,6 +1,7 @@
 //! Whether this host can run pods at all: tried when the daemon starts, so that Status says what is missing before the
 //! first container fails for it. What is mended is noticed while the daemon runs.
 
+use crate::runtime::missing_helper;
 use crate::settings::Settings;
 use oci::caps::CapSet;
 use rustix::io::Errno;
@@ -44,6 +45,9 @@ pub enum Unfit {
     /// The kernel lacks filesystems.
     #[error("this kernel has no {0}, which every container finds mounted")]
     Filesystems(String),
+    /// A program that every pod takes cannot be executed.
+    #[error("pods need another program of Corten's: {0}")]
+    Program(String),
     /// The daemon lacks capabilities.
     #[error("the daemon lacks the capabilities {0}: run it as root, and outside of a restricted container")]
     Capabilities(String),
@@ -55,6 +59,7 @@ impl Unfit {
         match self {
             Self::OnOverlay { .. } | Self::NoOverlay | Self::Overlay { .. } => "OverlayUnusable",
             Self::Filesystems(_) => "FilesystemsMissing",
+            Self::Program(_) => "ProgramMissing",
             Self::Capabilities(_) => "CapabilitiesMissing",
         }
     }
@@ -64,6 +69,7 @@ impl Unfit {
 #[derive(Debug)]
 pub(crate) struct Preflight {
     data: PathBuf,
+    settings: Settings,
     needed: CapSet,
     known: Mutex<Known>,
 }
@@ -73,6 +79,8 @@ struct Known {
     outcome: Result<(), Unfit>,
     at: Instant,
     trying: bool,
+    /// Which program of ours is missing.
+    program: Option<String>,
 }
 
 impl Preflight {
@@ -81,13 +89,22 @@ impl Preflight {
         let needed = needed(settings);
         let outcome = examine_for(needed, data, &probe_directory(data));
         tell(&outcome);
-        let known = Known { outcome, at: Instant::now(), trying: false };
-        Self { data: data.to_owned(), needed, known: Mutex::new(known) }
+        let known = Known { outcome, at: Instant::now(), trying: false, program: None };
+        Self { data: data.to_owned(), settings: settings.clone(), needed, known: Mutex::new(known) }
     }
 
-    /// What was found last; a failure that is old is tried again behind this answer.
+    /// What was found last; a failure that is old is tried again behind this answer. Programs are looked for each time:
+    /// packages come and go.
     pub(crate) fn outcome(self: &Arc<Self>) -> Result<(), Unfit> {
+        let program = missing_helper(&self.settings);
         let mut known = lock(&self.known);
+        if known.program != program {
+            tell(&program.clone().map_or(Ok(()), |missing| Err(Unfit::Program(missing))));
+            known.program.clone_from(&program);
+        }
+        if let Some(missing) = program {
+            return Err(Unfit::Program(missing));
+        }
         if known.outcome.is_err() && !known.trying && known.at.elapsed() > AGAIN {
             known.trying = true;
             let this = self.clone();
@@ -97,7 +114,7 @@ impl Preflight {
                 if known.outcome != outcome {
                     tell(&outcome);
                 }
-                *known = Known { outcome, at: Instant::now(), trying: false };
+                (known.outcome, known.at, known.trying) = (outcome, Instant::now(), false);
             });
         }
         known.outcome.clone()

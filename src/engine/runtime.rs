@@ -7,6 +7,7 @@ use crate::mirror::Key;
 use crate::pod::default_sysctls;
 use crate::record::{self, PodRanges};
 use crate::settings::{CgroupDriver, HostProblem, Settings};
+use crate::userns::Outcome;
 use crate::{handlers, preflight};
 use ipnet::IpNet;
 use oci::cgroup::Driver;
@@ -35,29 +36,32 @@ pub const REQUIRED_PLUGINS: &str = "nriRequiredPlugins";
 impl Engine {
     /// CRI Status: ready as a runtime unless the host cannot run pods; the network says so itself.
     pub fn status(&self) -> RuntimeStatus {
+        let users = self.core.user_namespaces();
         let native = HandlerInfo {
             name: String::new(),
             recursive_read_only: sys::mount::has_mount_setattr(),
-            user_namespaces: self.core.user_namespaces().is_ok(),
+            user_namespaces: users == Outcome::Yes,
         };
         RuntimeStatus {
             unfit: self.preflight.outcome().err(),
             network: self.core.network.status(),
             handlers: self.core.live().handlers.info(&native),
-            info: self.info(),
+            info: self.info(users),
         }
     }
 
-    fn info(&self) -> BTreeMap<String, String> {
+    fn info(&self, users: Outcome) -> BTreeMap<String, String> {
         let mut info = BTreeMap::from([
             ("stateDir".to_owned(), self.core.paths.state.display().to_string()),
             ("dataDir".to_owned(), self.core.paths.data.display().to_string()),
             ("cgroupDriver".to_owned(), format!("{:?}", self.core.tree.driver()).to_lowercase()),
             (
                 "userNamespaces".to_owned(),
-                self.core
-                    .user_namespaces()
-                    .map_or_else(|reason| format!("no: {reason}"), |()| "yes".to_owned()),
+                match users {
+                    Outcome::Yes => "yes".to_owned(),
+                    Outcome::No(reason) => format!("no: {reason}"),
+                    Outcome::Unknown(reason) => format!("not known: {reason}"),
+                },
             ),
             ("cgroups".to_owned(), format!("{:?}", self.core.cgroups.mode()).to_lowercase()),
         ]);
@@ -91,8 +95,9 @@ impl Settings {
         let mut problems = Vec::new();
         let helpers = [("runtime.shim", &self.shim, SHIM), ("runtime.pause", &self.pause, PAUSE)];
         for (key, configured, name) in helpers {
-            if let Err(error) = helper(configured, name) {
-                problems.push(HostProblem::fatal(key, chain(&error)));
+            if let Err(error) = usable_helper(configured, name) {
+                // Pods that run need their daemon, also where there can be no new ones.
+                problems.push(HostProblem::tolerated(key, chain(&error)));
             }
         }
         let driver = oci::cgroup::Host::detect()
@@ -118,16 +123,27 @@ pub(crate) const SHIM: &str = "corten-shim";
 /// The pause's, likewise.
 pub(crate) const PAUSE: &str = "corten-pause";
 
-/// The path of a binary of ours: as configured, else beside the daemon.
+/// The path of a binary of ours: as configured, else beside the daemon. It need not be there.
 pub(crate) fn helper(configured: &Path, name: &str) -> Result<PathBuf, EngineError> {
-    let path = if configured.as_os_str().is_empty() {
-        let daemon = std::env::current_exe().map_err(EngineError::io("find", "the daemon's executable"))?;
-        daemon.with_file_name(name)
-    } else {
-        configured.to_owned()
-    };
+    if !configured.as_os_str().is_empty() {
+        return Ok(configured.to_owned());
+    }
+    let daemon = std::env::current_exe().map_err(EngineError::io("find", "the daemon's executable"))?;
+    Ok(daemon.with_file_name(name))
+}
+
+/// The same, where it is there and can be executed.
+fn usable_helper(configured: &Path, name: &str) -> Result<PathBuf, EngineError> {
+    let path = helper(configured, name)?;
     executable(&path).map_err(|(operation, problem)| EngineError::io(operation, &path)(problem))?;
     Ok(path)
+}
+
+/// Which of the programs that every pod takes cannot be executed, and why; the first of them.
+pub(crate) fn missing_helper(settings: &Settings) -> Option<String> {
+    let helpers = [(&settings.shim, SHIM), (&settings.pause, PAUSE)];
+    let missing = helpers.into_iter().find_map(|(path, name)| usable_helper(path, name).err());
+    missing.map(|error| chain(&error))
 }
 
 /// Whether a file is there and can be executed; else what failed, and why.

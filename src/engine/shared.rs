@@ -13,7 +13,6 @@ use crate::registry::Registry;
 use crate::selinux::Labelling;
 use crate::settings::Paths;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -23,7 +22,6 @@ use tracing::Instrument as _;
 pub(crate) struct Core {
     pub(crate) live: live::Shared,
     pub(crate) paths: Paths,
-    pub(crate) shim_binary: PathBuf,
     pub(crate) images: Arc<image::ImageStore>,
     pub(crate) network: Arc<net::Network>,
     pub(crate) cgroups: Arc<oci::cgroup::Host>,
@@ -45,7 +43,7 @@ pub(crate) struct Core {
     /// Mutating verbs under way.
     pub(crate) work: tokio_util::task::TaskTracker,
     /// Whether pods can have user namespaces, once it was tried.
-    pub(crate) user_namespaces: OnceLock<Result<(), String>>,
+    pub(crate) user_namespaces: Arc<crate::userns::Trial>,
     /// The pods that were taken over at the start, and how long that took.
     pub(crate) recovered: OnceLock<(usize, std::time::Duration)>,
     /// That the host restricts a setting of every pod was told.

@@ -4,7 +4,7 @@ use crate::error::chain;
 use crate::preflight::{self, Unfit};
 use crate::runtime::{self, SHIM};
 use crate::settings::Settings;
-use crate::userns;
+use crate::userns::{self, Outcome};
 use std::path::{Path, PathBuf};
 
 /// The cgroups of a host, and who makes those of pods there.
@@ -33,7 +33,10 @@ impl Settings {
     /// Why not.
     pub fn try_user_namespaces(&self, data: &Path) -> Result<(), String> {
         let shim = runtime::helper(&self.shim, SHIM).map_err(|error| chain(&error))?;
-        userns::probe(&shim, &trial_directory(data))
+        match userns::probe(&shim, &trial_directory(data)) {
+            Outcome::Yes => Ok(()),
+            Outcome::No(reason) | Outcome::Unknown(reason) => Err(reason),
+        }
     }
 
     /// The host's cgroups, and the driver that these settings choose there.

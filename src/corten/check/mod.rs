@@ -129,7 +129,11 @@ fn told(problem: &HostProblem) -> Finding {
         "metrics.token_file" => "metrics",
         _ => "settings",
     };
-    if problem.prevents_start() {
+    if ["runtime.shim", "runtime.pause"].contains(&problem.key()) {
+        Finding::error(check, problem.to_string())
+            .costs("no pod can be started; those that run have their daemon")
+            .mend("install the program again, or another value")
+    } else if problem.prevents_start() {
         Finding::error(check, problem.to_string())
             .costs("the daemon does not start")
             .mend("what the message says, or another value")

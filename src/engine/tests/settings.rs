@@ -1,5 +1,6 @@
 //! Settings that make no sense, and those that do not fit the host.
 
+use super::World;
 use crate::{HandlerKind, HandlerSettings, Settings};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -62,8 +63,28 @@ fn what_does_not_fit_the_host_is_told_each_by_its_key() {
         let begins = |line: &&String| line.starts_with(&fatal.to_string());
         told.iter().filter(begins).any(|line| words.iter().all(|word| line.contains(word)))
     };
-    assert!(has(true, &["runtime.shim", "/nowhere/shim"]), "{told:?}");
-    assert!(has(true, &["runtime.pause", "/etc/passwd", "not an executable"]), "{told:?}");
+    assert!(has(false, &["runtime.shim", "/nowhere/shim"]), "{told:?}");
+    assert!(has(false, &["runtime.pause", "/etc/passwd", "not an executable"]), "{told:?}");
     assert!(has(false, &["handlers.other.binary", "/nowhere/runtime"]), "{told:?}");
     assert!(has(false, &["nri.default_validator.required_plugins", "nobody sees to it"]), "{told:?}");
+}
+
+#[test]
+fn a_daemon_without_its_programs_keeps_the_pods_that_run_and_says_that_there_can_be_no_others() {
+    let place = tempfile::tempdir().unwrap();
+    let (shim, aside) = (place.path().join("shim"), place.path().join("aside"));
+    std::fs::copy(std::env::current_exe().unwrap(), &shim).unwrap();
+    let mut world = World::with(|settings, _| settings.shim = shim.clone());
+    let id = world.running(&world.pod("web"), "app");
+    let unfit =
+        |world: &World| world.engine().status().unfit.map(|unfit| (unfit.reason(), unfit.to_string()));
+    assert_eq!(unfit(&world), None);
+    std::fs::rename(&shim, &aside).unwrap();
+    let (reason, told) = unfit(&world).unwrap();
+    assert!(reason == "ProgramMissing" && told.contains(shim.to_str().unwrap()), "{reason}: {told}");
+    world.restart();
+    assert_eq!(unfit(&world).unwrap().0, "ProgramMissing");
+    assert_eq!(world.state(&id), "running");
+    std::fs::rename(&aside, &shim).unwrap();
+    assert_eq!(unfit(&world), None);
 }
