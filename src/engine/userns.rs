@@ -128,7 +128,8 @@ pub(crate) fn probe(shim: &Path, dir: &Path) -> Outcome {
 /// How the program ended and what it said; `None` for one that did not end.
 fn ask(shim: &Path, dir: &Path) -> io::Result<Option<(ExitStatus, Vec<u8>)>> {
     let mut command = Command::new(shim);
-    command.arg("--probe-user-namespace").arg(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.arg("--probe-user-namespace").arg(dir).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn()?;
     let Some(status) = ends(&mut child, LIMIT)? else {
         let _ = child.kill();

@@ -270,3 +270,41 @@ fn f7_what_lives_is_known_again_although_its_records_are_deleted() {
         }
     });
 }
+
+/// The same where nothing is left by which the pod could be known.
+#[test]
+fn f7_what_lives_without_any_record_is_taken_down_and_its_address_is_free() {
+    let Some(mut world) = world() else { return };
+    let pod = world.pod("f7-stray").unwrap();
+    for lost in ["", "pod.json"] {
+        let (id, container, process) = world.tokio.block_on(async {
+            let cri = world.daemon.client().await.unwrap();
+            let (id, container) = running(&cri, &pod, &unlimited("main", "exec sleep 1000")).await;
+            let process = pid_of(&cri, &container).await;
+            (id, container, process)
+        });
+        world.daemon.kill().unwrap();
+        let place = world.daemon.place();
+        let dir = place.state.join("pods").join(&id);
+        if lost.is_empty() {
+            for mount in ["files", "shm"] {
+                let _ = nix::mount::umount2(&dir.join(mount), nix::mount::MntFlags::MNT_DETACH);
+            }
+            fs::remove_dir_all(&dir).unwrap();
+        } else {
+            fs::remove_file(dir.join(lost)).unwrap();
+        }
+        fs::remove_file(place.data.join("state.redb")).unwrap();
+        world.daemon.restart().unwrap();
+        wait::until("its end", SOON, || process::stat(process).is_none()).unwrap();
+        wait::until("its directory to go", SOON, || !dir.exists()).unwrap();
+        world.tokio.block_on(async {
+            let cri = world.daemon.client().await.unwrap();
+            assert!(cri.pods().await.unwrap().is_empty());
+            let listed = cri.containers().await.unwrap();
+            assert!(listed.iter().all(|it| it.id != container), "{listed:?}");
+            let again = cri.run_pod(&pod).await.unwrap();
+            cri.end_pod(&again).await.unwrap();
+        });
+    }
+}

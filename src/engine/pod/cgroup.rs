@@ -2,6 +2,7 @@
 
 use crate::error::EngineError;
 use crate::in_memory::{Container, Pod};
+use crate::record::PodRecord;
 use crate::registry::Registry;
 use crate::{Engine, blocking};
 use oci::cgroup::{self, CgroupPath, Driver, PodCgroup};
@@ -14,6 +15,9 @@ use wire::plan::CgroupPlan;
 
 /// The setting that names the parent of pods that ask for none.
 const DEFAULT_PARENT: &str = "runtime.cgroup_parent";
+
+/// How many digits the ids of pods and containers have.
+const ID_LENGTH: usize = 64;
 
 /// The pods' part of the tree of cgroups, and who makes it.
 pub(crate) struct Tree {
@@ -64,7 +68,7 @@ impl Tree {
     }
 
     /// The parent of a new pod's cgroups: as asked for, or one of its own.
-    pub(super) fn parent(&self, id: &str, asked: &str) -> Result<String, EngineError> {
+    pub(crate) fn parent(&self, id: &str, asked: &str) -> Result<String, EngineError> {
         if asked.is_empty() {
             return Ok(self.driver.own_parent(DEFAULT_PARENT, self.default_parent(), id)?);
         }
@@ -92,6 +96,31 @@ impl Tree {
         made.extend(absent.iter().cloned());
         dirs.extend(absent);
         dirs
+    }
+
+    /// Of the directories of a pod that nobody has a record of those that nobody else has: those with its id in their
+    /// names, and those of its containers.
+    pub(crate) fn dirs_called(&self, record: &PodRecord) -> Result<Vec<PathBuf>, EngineError> {
+        let cgroup = PodCgroup::new(DEFAULT_PARENT, &record.cgroup_parent, &record.id)?;
+        let mut dirs = self.cgroups.parent_dirs(cgroup.parent());
+        if cgroup.scope().is_none() {
+            dirs.extend(self.cgroups.supervisor_dirs(cgroup.top(), cgroup.supervisor()));
+        }
+        let containers: Vec<PathBuf> = dirs.iter().flat_map(|dir| self.unknown_below(dir)).collect();
+        dirs.retain(|dir| dir.iter().any(|part| part.to_string_lossy().contains(record.id.as_str())));
+        dirs.extend(containers);
+        Ok(dirs)
+    }
+
+    /// The cgroups in one that are called as those of containers, and of none that is known.
+    fn unknown_below(&self, dir: &Path) -> Vec<PathBuf> {
+        let is_unknown = |name: &str| {
+            let is_id = name.len() == ID_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_id && self.registry.any_container(name).is_none() && self.registry.pod(name).is_err()
+        };
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let unknown = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_unknown));
+        unknown.map(|entry| entry.path()).collect()
     }
 
     /// Takes note of directories that a former daemon made.

@@ -36,6 +36,10 @@ impl Pods {
     pub(crate) async fn unmake(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
         self.release(pod).await?;
         failpoint::pass!("engine.run.undone");
+        // Of one whose record was lost there may be some.
+        for container in self.core.registry.containers_of(&pod.id) {
+            self.containers.remove_held_container(&container).await?;
+        }
         let forgotten = self.forget(pod).await;
         if forgotten.is_err() {
             pod.update_regardless(|record| record.state = SandboxState::NotReady);

@@ -3,10 +3,10 @@
 use super::load::HalfMade;
 use crate::Recovery;
 use crate::error::{EngineError, chain};
-use crate::in_memory::Pod;
+use crate::in_memory::{Container, Pod};
 use crate::mirror::Key;
 use crate::pod::connection::Snapshots;
-use crate::record::PodRecord;
+use crate::record::{ContainerRecord, PodRecord};
 use crate::supervisor::SupervisorError;
 use model::{ContainerId, SandboxState};
 use std::sync::Arc;
@@ -71,6 +71,13 @@ impl Recovery {
         };
         tracing::warn!(pod_id = %pod.id, error = chain(&error), "the pod is not ready any more");
         self.pods.launcher.kill_lost(&pod.id).await;
+        // One with a directory of records has been removed, and not a directory deleted by somebody.
+        let deleted = !pod.files.containers().exists();
+        let (lost, half_made): (Vec<_>, Vec<_>) =
+            half_made.into_iter().partition(|half| deleted && half.copy.is_some());
+        for record in lost.into_iter().filter_map(|half| half.copy) {
+            self.load_lost(&pod, *record);
+        }
         self.containers.orphaned(&pod, "the pod's supervisor was gone when the daemon started").await;
         failpoint::pass!("engine.recover.lost");
         let half_made = half_made.into_iter().map(|lost| lost.id).collect();
@@ -89,34 +96,59 @@ impl Recovery {
     /// It is listed as not ready then.
     pub(super) async fn undo(self: &Arc<Self>, pod: &Arc<Pod>) -> Result<(), EngineError> {
         let _op = pod.op.write().await;
-        if let Err(error) = self.pods.reconnect(pod).await {
-            if let foreign @ EngineError::Supervisor(SupervisorError::Foreign { .. }) = error {
+        match self.pods.reconnect(pod).await {
+            Ok(held) => {
+                let unknown = self.take_back(pod, Vec::new(), &held);
+                self.drop_half_made(pod, unknown).await;
+            }
+            Err(foreign @ EngineError::Supervisor(SupervisorError::Foreign { .. })) => {
                 pod.strand();
                 return Err(foreign);
             }
-            tracing::debug!(pod_id = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
-            self.pods.launcher.kill_lost(&pod.id).await;
+            Err(error) => {
+                tracing::debug!(pod_id = %pod.id, error = chain(&error), "a half-made pod has no supervisor");
+                self.pods.launcher.kill_lost(&pod.id).await;
+            }
         }
         self.pods.unmake(pod).await
     }
 
     /// Has containers again whose records somebody has deleted: a supervisor forgets those that are removed before their
-    /// records are. The others are returned.
+    /// records are. The others are returned, with those that it holds and nobody knows.
     fn take_back(&self, pod: &Arc<Pod>, half_made: Vec<HalfMade>, held: &Snapshots) -> Vec<ContainerId> {
-        let mut rest = Vec::new();
+        let unknown = |id: &&ContainerId| {
+            // One whose record was left aside is somebody's.
+            let is_aside = pod.files.container(id).with_extension("json.bad").exists();
+            let is_known = self.core.registry.any_container(id).is_some();
+            !is_aside && !is_known && half_made.iter().all(|half| half.id != **id)
+        };
+        let mut rest: Vec<ContainerId> = held.keys().filter(unknown).cloned().collect();
         for HalfMade { id, copy } in half_made {
             let stands = held.get(&id).filter(|snapshot| snapshot.state != ContainerState::Creating);
-            let (Some(snapshot), Some(record)) = (stands, copy) else {
-                rest.push(id);
-                continue;
-            };
-            tracing::warn!(pod_id = %pod.id, container_id = %id, "the record of a container is lost, and taken from its durable copy");
-            if let Err(error) = crate::record::save(&pod.files.container(&id), &id, &*record) {
-                tracing::error!(container_id = %id, error = chain(&error), "the durable copy is used, but not written");
+            match (stands, copy) {
+                (Some(snapshot), Some(record)) => {
+                    self.pods.reconcile(&self.load_lost(pod, *record), snapshot);
+                }
+                _ => rest.push(id),
             }
-            self.pods.reconcile(&self.load_container(*record, pod), snapshot);
         }
         rest
+    }
+
+    /// A container whose record is lost.
+    fn load_lost(&self, pod: &Arc<Pod>, record: ContainerRecord) -> Arc<Container> {
+        let (id, path) = (record.id.clone(), pod.files.container(&record.id));
+        tracing::warn!(pod_id = %pod.id, container_id = %id, "the record of a container is lost, and taken from its durable copy");
+        let saved = std::fs::create_dir_all(pod.files.containers())
+            .map_err(EngineError::io("make the directory", pod.files.containers()))
+            .and_then(|()| crate::record::save(&path, &id, &record));
+        match saved {
+            Ok(bytes) => self.core.mirror.put(Key::Container(id), bytes),
+            Err(error) => {
+                tracing::error!(container_id = %id, error = chain(&error), "the durable copy is used, but not written");
+            }
+        }
+        self.load_container(record, pod)
     }
 
     /// Frees what containers hold whose creation was never answered and never recorded. One whose processes do not die

@@ -65,10 +65,29 @@ impl Recovery {
                 None => self.core.trash.discard(files.dir().to_path_buf()),
             }
         }
+        self.load_unlisted(durable, &mut loaded);
+        self.load_strays(&mut loaded)?;
         Ok(loaded)
     }
 
-    fn load_pod(
+    /// Containers of pods that are there, of which nothing but a durable record is.
+    fn load_unlisted(&self, durable: &Records, loaded: &mut Loaded) {
+        for (key, bytes) in durable {
+            let Key::Container(id) = key else { continue };
+            if self.core.registry.any_container(id).is_some() {
+                continue;
+            }
+            let Ok(record) = record::decode::<ContainerRecord>(bytes) else { continue };
+            let files = PodFiles::new(&self.core.paths, &record.sandbox_id);
+            let is_damaged = files.container(id).with_extension("json.bad").exists();
+            let half_made = loaded.half_made.entry(record.sandbox_id.clone()).or_default();
+            if !is_damaged && half_made.iter().all(|half| half.id != *id) {
+                half_made.push(HalfMade { id: id.clone(), copy: Some(Box::new(record)) });
+            }
+        }
+    }
+
+    pub(super) fn load_pod(
         &self,
         mut record: PodRecord,
         files: &PodFiles,

@@ -4,6 +4,7 @@
 mod adopt;
 mod load;
 mod restore;
+mod strays;
 
 use crate::error::{EngineError, chain};
 use crate::mirror::{Key, Records};

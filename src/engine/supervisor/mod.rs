@@ -26,7 +26,7 @@ use crate::stats::Interface;
 use futures::future::BoxFuture;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use sys::shim_spawn::ShimProcess;
@@ -144,6 +144,13 @@ pub(crate) trait Supervisor: Send + Sync {
     fn kill(&self);
 }
 
+/// A supervisor that was found among the processes of the host.
+pub(crate) struct Stray {
+    pub(crate) pod: String,
+    /// Where it is, as `/proc/PID/cgroup` says.
+    pub(crate) cgroups: String,
+}
+
 /// Where supervisors come from.
 pub(crate) trait Launcher: Send + Sync {
     /// Starts the supervisor of a pod, whose directory is there: [`Launcher::connect`] or [`Launcher::kill`] follows.
@@ -166,6 +173,8 @@ pub(crate) trait Launcher: Send + Sync {
     fn kill(&self, process: ShimProcess) -> BoxFuture<'_, ()>;
     /// Whether a supervisor of the pod lives, whatever leads to it. Blocks.
     fn lives(&self, pod: &str) -> bool;
+    /// The supervisors that live and belong to pods whose directories lie there, whether those are there or not. Blocks.
+    fn strays(&self, pods: &Path) -> Vec<Stray>;
     /// Ends a supervisor that no connection leads to, such as one that a former daemon started just before it died.
     fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()>;
 }

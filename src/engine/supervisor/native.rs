@@ -8,8 +8,8 @@ use super::request::{
 };
 use super::warm::{Meter, Warm, end_now};
 use super::{
-    Answer, Command, Connected, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Supervisor,
-    SupervisorError,
+    Answer, Command, Connected, Executed, Hello, Launcher, Notify, Opened, Standing, Started, Stray,
+    Supervisor, SupervisorError,
 };
 use crate::error::{EngineError, chain};
 use crate::record::PodFiles;
@@ -25,7 +25,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use sys::shim_spawn::{ShimProcess, spawn_shim};
 use sys::sync::lock;
 use tokio::io::Interest;
@@ -261,28 +261,56 @@ impl Launcher for ShimLauncher {
     }
 
     fn lives(&self, pod: &str) -> bool {
-        processes_of(pod).next().is_some()
+        shims().any(|shim| shim.pod == pod)
+    }
+
+    fn strays(&self, pods: &Path) -> Vec<Stray> {
+        let own = shims().filter(|shim| {
+            // Where its reports go tells whose it is: another daemon's state lies elsewhere.
+            let log = fs::read_link(format!("/proc/{}/fd/2", shim.pid)).unwrap_or_default();
+            log.parent() == Some(&pods.join(&shim.pod))
+        });
+        own.map(|shim| {
+            let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", shim.pid)).unwrap_or_default();
+            Stray { pod: shim.pod, cgroups }
+        })
+        .collect()
     }
 
     fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            for pidfd in processes_of(pod).collect::<Vec<_>>() {
-                end(pidfd).await;
+            for shim in shims().filter(|shim| shim.pod == pod).collect::<Vec<_>>() {
+                let until = Instant::now() + DEATH;
+                // What it runs first: nobody else knows of it.
+                while !sys::process::kill_tree(shim.pid) && Instant::now() < until {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                end(shim.pidfd).await;
             }
         })
     }
 }
 
-/// The shims of a pod, known by their arguments; a pidfd, opened before those are read again, is of nothing else.
-fn processes_of(pod: &str) -> impl Iterator<Item = OwnedFd> + use<> {
-    let wanted = format!("{SHIM_NAME}\0{pod}\0").into_bytes();
-    let is_it = move |pid: i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted);
+/// A shim, known by its arguments.
+struct Found {
+    pid: i32,
+    pod: String,
+    /// Opened before the arguments were read: of nothing else.
+    pidfd: OwnedFd,
+}
+
+fn shims() -> impl Iterator<Item = Found> {
+    let pod_of = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let pod = line.strip_prefix(SHIM_NAME.as_bytes())?.strip_prefix(b"\0")?.strip_suffix(b"\0")?;
+        String::from_utf8(pod.to_vec()).ok().filter(|pod| !pod.contains('\0'))
+    };
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
     pids.filter_map(move |pid| {
-        let raw = Pid::from_raw(pid).filter(|_| is_it(pid))?;
+        let raw = Pid::from_raw(pid).filter(|_| pod_of(pid).is_some())?;
         let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
-        is_it(pid).then_some(pidfd)
+        Some(Found { pid, pod: pod_of(pid)?, pidfd })
     })
 }
 

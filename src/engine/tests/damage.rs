@@ -281,3 +281,56 @@ fn a_pod_that_lives_and_whose_directory_somebody_has_deleted_is_listed_until_it_
     world.restart();
     assert!(listed(&world).is_empty());
 }
+
+#[test]
+fn what_lives_and_nobody_has_a_record_of_is_taken_down() {
+    for lost in ["state/pods/POD", "state/pods/POD/pod.json"] {
+        let mut world = World::new();
+        let (pod, id) = living(&world);
+        world.kill();
+        let lost = world.path(&lost.replace("POD", &pod));
+        let _ = std::fs::remove_file(&lost).or_else(|_| std::fs::remove_dir_all(&lost));
+        std::fs::remove_file(world.path("data/state.redb")).unwrap();
+        if !lost.ends_with("pod.json") {
+            world.node.on(Verb::Connect, Act::Refuse(ErrorCode::Io, 2));
+        }
+        world.start();
+        assert!(listed(&world).is_empty(), "{lost:?}");
+        world.until("it is taken down", || world.node.living().is_empty() && world.state(&id) == "unknown");
+        world.nothing_left();
+    }
+}
+
+#[test]
+fn a_container_that_runs_is_taken_over_from_its_durable_copy_alone() {
+    for lost in [&["json", "spec"][..], &["json"]] {
+        let mut world = World::new();
+        let (pod, id) = living(&world);
+        world.kill();
+        for ending in lost {
+            std::fs::remove_file(world.path(&format!("state/pods/{pod}/containers/{id}.{ending}"))).unwrap();
+        }
+        world.start();
+        assert_eq!(world.state(&id), "running", "{lost:?}");
+        world.restart();
+        assert_eq!(world.state(&id), "running", "{lost:?}");
+        world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+        world.nothing_left();
+    }
+}
+
+#[test]
+fn a_container_that_only_its_supervisor_knows_is_ended() {
+    let mut world = World::new();
+    let (pod, id) = living(&world);
+    world.kill();
+    std::fs::remove_file(world.path("data/state.redb")).unwrap();
+    for ending in ["json", "spec"] {
+        std::fs::remove_file(world.path(&format!("state/pods/{pod}/containers/{id}.{ending}"))).unwrap();
+    }
+    world.start();
+    assert_eq!(listed(&world), [pod.as_str()]);
+    world.until("it is ended", || world.node.containers().is_empty());
+    world.on(world.engine().pods().remove_pod(&pod)).unwrap();
+    world.nothing_left();
+}

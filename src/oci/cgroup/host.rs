@@ -168,6 +168,12 @@ impl Host {
         dirs
     }
 
+    /// The directories of a pod's supervisor alone, whether they are there or not.
+    pub fn supervisor_dirs(&self, parent: &CgroupPath, id: &str) -> Vec<PathBuf> {
+        let own = self.supervisor(parent, id);
+        self.v2.iter().map(|v2| v2.path(own.relative())).collect()
+    }
+
     /// Whether a cgroup is there, in any hierarchy that counts.
     pub fn exists(&self, path: &CgroupPath) -> bool {
         self.hierarchies().any(|hierarchy| hierarchy.exists(path.relative()))

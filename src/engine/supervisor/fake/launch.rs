@@ -4,9 +4,10 @@ use super::supervisor::FakeSupervisor;
 use super::{Act, FakeNode, Pod, Verb, gone};
 use crate::error::EngineError;
 use crate::record::PodFiles;
-use crate::supervisor::{Connected, Hello, Launcher, Notice, Notify, Supervisor, SupervisorError};
+use crate::supervisor::{Connected, Hello, Launcher, Notice, Notify, Stray, Supervisor, SupervisorError};
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use sys::shim_spawn::ShimProcess;
 use sys::sync::lock;
@@ -90,6 +91,11 @@ impl Launcher for FakeNode {
 
     fn lives(&self, pod: &str) -> bool {
         self.living().iter().any(|living| living == pod)
+    }
+
+    fn strays(&self, _: &Path) -> Vec<Stray> {
+        let stray = |pod| Stray { pod, cgroups: String::new() };
+        self.living().into_iter().map(stray).collect()
     }
 
     fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()> {

@@ -141,7 +141,12 @@ async fn one_that_has_died_serves_nobody_and_is_replaced() {
     stage.until_waiting(2).await;
     // Nobody has noticed yet.
     lock(&stage.ends).clear();
-    assert!(stage.hand().await.is_none());
+    // Unless somebody has after all, and it is a new one.
+    if let Some(process) = stage.hand().await {
+        let found = lock(&stage.ends).iter().position(|(pid, _)| *pid == process.pid);
+        lock(&stage.ends).remove(found.unwrap());
+        finish(process);
+    }
     stage.until_waiting(2).await;
     stage.warm.keep(0);
     stage.until_waiting(0).await;
