@@ -70,7 +70,7 @@ impl Engine {
     pub async fn written_spec(&self, id: &str) -> Result<Option<Vec<u8>>, EngineError> {
         let Some(container) = self.core.registry.any_container(id) else { return Ok(None) };
         let path = container.pod.files.spec(id);
-        let read = move || match sys::regular::read(&path, u64::MAX) {
+        let read = move || match crate::record::bytes(&path) {
             Ok(bytes) => Ok(Some(bytes).filter(|bytes| !bytes.is_empty())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(EngineError::io("read", &path)(error)),

@@ -251,16 +251,12 @@ impl Engine {
 }
 
 fn make_dirs(settings: &Settings, paths: &Paths) -> Result<(), EngineError> {
-    for (dir, mode) in [
-        (paths.pods(), 0o711),
-        (paths.rootfs(), 0o711),
-        (paths.empty(), 0o555),
-        (paths.layers(), 0o711),
-        (settings.netns_dir.clone(), 0o755),
-    ] {
-        runtime::make_dir(&dir, mode)?;
+    for (dir, mode) in
+        [(paths.pods(), 0o711), (paths.rootfs(), 0o711), (paths.empty(), 0o555), (paths.layers(), 0o711)]
+    {
+        runtime::make_own_dir(&dir, mode)?;
     }
-    Ok(())
+    runtime::make_dir(&settings.netns_dir, 0o755)
 }
 
 /// Runs what blocks off the reactor's threads.

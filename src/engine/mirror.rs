@@ -17,6 +17,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use sys::aside::Wanted;
 use sys::fs::Reserve;
 
 /// What a commit takes.
@@ -36,7 +37,7 @@ impl Mirror {
     /// than a file lies. `unwritten` tells how many records could not be written.
     pub(crate) fn open(path: &Path, unwritten: IntGauge) -> Result<(Self, Records), EngineError> {
         recognise(path)?;
-        if is_no_file(path) {
+        if Wanted::File.is_missed_at(path) {
             set_aside(path, "it is no file")?;
         }
         let loaded = std::panic::catch_unwind(|| load(path));
@@ -86,15 +87,6 @@ fn failed(operation: &'static str, error: redb::Error) -> EngineError {
     EngineError::Store { operation, source: Box::new(error) }
 }
 
-/// Whether something else than a file lies there: the opening of a FIFO would wait for a writer.
-fn is_no_file(path: &Path) -> bool {
-    match std::fs::metadata(path) {
-        Ok(found) => !found.is_file(),
-        // A link that leads nowhere.
-        Err(_) => path.is_symlink(),
-    }
-}
-
 fn set_aside(path: &Path, error: &str) -> Result<(), EngineError> {
     let aside = path.with_extension(format!("redb.bad-{}", crate::now()));
     tracing::error!(path = %path.display(), error, aside = %aside.display(), "the damaged state store is set aside");
@@ -103,7 +95,7 @@ fn set_aside(path: &Path, error: &str) -> Result<(), EngineError> {
 
 /// Refuses a store with a record of another version, and changes nothing.
 pub(crate) fn recognise(path: &Path) -> Result<(), EngineError> {
-    if is_no_file(path) {
+    if Wanted::File.is_missed_at(path) {
         return Ok(());
     }
     // The database asserts on some kinds of damage. To open it for writing would change it.

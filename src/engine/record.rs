@@ -22,6 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
+/// Longer than any record or spec: requests have 64 MiB at most.
+const LONGEST: u64 = 256 << 20;
+
 /// What is kept of a pod.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PodRecord {
@@ -285,27 +288,22 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     read_as(path, |bytes| oci::json::read(bytes))
 }
 
+/// The bytes of a file of the state; of nothing else, and not without end.
+pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    sys::regular::read(path, LONGEST)
+}
+
 fn read_as<T, E: std::fmt::Display>(path: &Path, decode: impl Fn(&[u8]) -> Result<T, E>) -> Option<T> {
-    let decoded = match sys::regular::read(path, u64::MAX) {
+    let decoded = match bytes(path) {
         Ok(bytes) => decode(&bytes).map_err(|error| error.to_string()),
-        // Something else than a file, or a link that leads to none.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput || path.is_symlink() => {
-            Err(error.to_string())
-        }
-        Err(error) => {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!(path = %path.display(), %error, "a record cannot be read");
-            }
-            return None;
-        }
+        Err(_) if !sys::aside::is_there(path) => return None,
+        Err(error) => Err(error.to_string()),
     };
     match decoded {
         Ok(record) => Some(record),
         Err(error) => {
-            let mut aside = path.as_os_str().to_owned();
-            aside.push(".bad");
             tracing::error!(path = %path.display(), error, "a damaged record is set aside");
-            if let Err(error) = fs::rename(path, &aside) {
+            if let Err(error) = sys::aside::set_aside(path) {
                 tracing::error!(path = %path.display(), %error, "the damaged record cannot be set aside");
             }
             None
@@ -315,20 +313,10 @@ fn read_as<T, E: std::fmt::Display>(path: &Path, decode: impl Fn(&[u8]) -> Resul
 
 /// Removes a file that may be gone already, or what somebody has put in its place.
 pub(crate) fn remove(path: &Path) -> Result<(), EngineError> {
-    let removed = match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            sys::tree::remove(path).map_err(io::Error::from)
-        }
-        removed => removed,
-    };
-    match removed {
-        Err(error) if !is_absent(&error) => Err(EngineError::io("remove", path)(error)),
-        _ => Ok(()),
-    }
+    sys::aside::remove(path).map_err(EngineError::io("remove", path))
 }
 
-/// Whether nothing is there, nor can be: its directory is none.
-pub(crate) fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+/// Whether something lies there that is no directory of the daemon's own: a link leads to one of somebody else.
+pub(crate) fn cannot_list(dir: &Path) -> bool {
+    sys::aside::is_there(dir) && (dir.is_symlink() || fs::read_dir(dir).is_err())
 }

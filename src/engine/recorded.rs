@@ -31,7 +31,7 @@ impl Paths {
 
     fn recorded_pod(&self, id: String) -> RecordedPod {
         let files = PodFiles::new(self, &id);
-        let bytes = sys::regular::read(&files.pod(), u64::MAX).unwrap_or_default();
+        let bytes = record::bytes(&files.pod()).unwrap_or_default();
         let record = record::decode::<PodRecord>(&bytes).ok();
         let named = |record: &PodRecord| {
             let metadata = &record.config.metadata;

@@ -16,6 +16,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use sys::aside::Wanted;
 
 /// Whether the runtime and its network are ready.
 #[derive(Debug, Clone)]
@@ -168,6 +169,16 @@ pub(crate) fn cgroup_driver(setting: CgroupDriver, host: &oci::cgroup::Host) -> 
             refuse("systemd is not process 1 here, or not the owner of the whole tree of cgroups")
         }
     }
+}
+
+/// Makes a directory of the state, as [`make_dir`] does. Something else in its place is set aside.
+pub(crate) fn make_own_dir(path: &Path, mode: u32) -> Result<(), EngineError> {
+    if let Some(aside) =
+        Wanted::Directory.clear(path).map_err(EngineError::sys(format!("set aside {path:?}")))?
+    {
+        tracing::error!(path = %path.display(), aside = %aside.display(), "what is no directory is set aside");
+    }
+    make_dir(path, mode)
 }
 
 /// Makes a directory, and repairs the mode of one that is there.

@@ -7,7 +7,7 @@ use crate::record::{self, PodFiles, VERSION};
 use crate::room::REMOVED;
 use crate::settings::Paths;
 use std::fs;
-use std::io::{ErrorKind, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 
 /// In both directories: the version of all that lies in them.
@@ -34,7 +34,7 @@ impl Paths {
         sys::fs::sweep_temporaries(&self.data);
         let line = record::first_line(KIND);
         for mark in &marks {
-            if !fs::read(mark).is_ok_and(|written| written == line) {
+            if !first_line(mark).is_ok_and(|written| written == line) {
                 sys::fs::write_atomic(mark, &line, 0o600)
                     .map_err(EngineError::sys(format!("write {mark:?}")))?;
             }
@@ -43,10 +43,10 @@ impl Paths {
     }
 
     fn check_records(&self) -> Result<(), EngineError> {
-        for pod in names(&self.pods())?.iter().filter(|name| !name.starts_with(REMOVED)) {
-            let files = PodFiles::new(self, pod);
+        for pod in names(&self.pods()).filter(|name| !name.starts_with(REMOVED)) {
+            let files = PodFiles::new(self, &pod);
             check_file(&files.pod())?;
-            for name in names(&files.containers())?.iter().filter(|name| name.ends_with(".json")) {
+            for name in names(&files.containers()).filter(|name| name.ends_with(".json")) {
                 check_file(&files.containers().join(name))?;
             }
         }
@@ -54,14 +54,16 @@ impl Paths {
     }
 }
 
-/// Passes what is not there, or does not begin as a record: that is damage, and handled as such.
+/// Passes what is not there, cannot be read, or does not begin as a record: that is damage, and handled as such.
 fn check_file(path: &Path) -> Result<(), EngineError> {
+    first_line(path).map_or(Ok(()), |line| check(&line, path))
+}
+
+/// The beginning of a file; of nothing else, whose opening or reading might not end.
+fn first_line(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::new();
-    match sys::regular::open_regular(path).and_then(|file| file.take(LINE).read_to_end(&mut line)) {
-        Err(error) if record::is_absent(&error) || error.kind() == ErrorKind::InvalidInput => Ok(()),
-        Err(error) => Err(EngineError::io("read", path)(error)),
-        Ok(_) => check(&line, path),
-    }
+    sys::regular::open_regular(path)?.take(LINE).read_to_end(&mut line)?;
+    Ok(line)
 }
 
 /// Passes what begins as a record of this version, or as none.
@@ -72,20 +74,15 @@ pub(crate) fn check(bytes: &[u8], path: &Path) -> Result<(), EngineError> {
     }
 }
 
-/// The names in a directory, which may not be there.
-fn names(dir: &Path) -> Result<Vec<String>, EngineError> {
-    match fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(EngineError::io("list", dir)(error)),
-        Ok(entries) => {
-            Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
-        }
-    }
+/// The names in a directory; none where it cannot be read.
+fn names(dir: &Path) -> impl Iterator<Item = String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
     struct Node {
@@ -181,5 +178,42 @@ mod tests {
         let node = Node::new();
         fs::write(node.paths.pods().join("p/pod.json"), [0xff; 100]).unwrap();
         node.paths.claim().unwrap();
+    }
+
+    #[test]
+    fn what_is_no_file_has_no_version_and_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::os::unix::fs::symlink;
+        type Make<'a> = &'a dyn Fn(&Path) -> std::io::Result<()>;
+        let kinds: [(&str, Make<'_>); 5] = [
+            ("a directory", &|path| fs::create_dir_all(path.join("full"))),
+            ("a link to itself", &|path| symlink(path, path)),
+            ("a link to a device", &|path| symlink("/dev/zero", path)),
+            ("a fifo", &|path| Ok(mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0)?)),
+            ("a socket", &|path| Ok(mknodat(CWD, path, FileType::Socket, Mode::RWXU, 0)?)),
+        ];
+        let places = [
+            "state/version",
+            "data/version",
+            "state/pods/p/pod.json",
+            "state/pods/p/containers",
+            "state/pods",
+        ];
+        for place in places {
+            for (kind, make) in kinds {
+                let node = Node::new();
+                let path = node.dir.path().join(place);
+                sys::tree::remove(&path).unwrap();
+                make(&path).unwrap();
+                node.paths.claim().unwrap_or_else(|error| panic!("{place}, {kind}: {error}"));
+                for mark in ["state/version", "data/version"] {
+                    assert_eq!(
+                        fs::read(node.dir.path().join(mark)).unwrap(),
+                        b"corten state 1\n",
+                        "{place}, {kind}"
+                    );
+                }
+            }
+        }
     }
 }

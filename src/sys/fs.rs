@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::{SysError, SysResult};
 
 /// Writes `path` so that a reader finds the old content or the new, never a part: a temporary file beside it,
-/// then a rename. Nothing is synced: for power-loss safety sync the file and its directory yourself.
+/// then a rename. A directory in its place is set aside. Nothing is synced: for power-loss safety sync the file and its
+/// directory yourself.
 ///
 /// # Errors
 /// The kernel's; the temporary file is removed.
@@ -26,12 +27,23 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> SysResult<()> {
         .and_then(|mut file| file.write_all(bytes))
         .map_err(SysError::io("write", temporary))
         .and_then(|()| Ok(failpoint::reach!("sys.write.written")?))
-        .and_then(|()| std::fs::rename(temporary, path).map_err(SysError::io("rename", path)));
+        .and_then(|()| put(temporary, path));
     if written.is_err() {
         // The first error is the one to report; a temporary file that cannot be removed is found by its name.
         let _ = std::fs::remove_file(temporary);
     }
     written
+}
+
+fn put(temporary: &Path, path: &Path) -> SysResult<()> {
+    let renamed = match std::fs::rename(temporary, path) {
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            crate::aside::set_aside(path)?;
+            std::fs::rename(temporary, path)
+        }
+        renamed => renamed,
+    };
+    renamed.map_err(SysError::io("rename", path))
 }
 
 /// Removes the temporary files that writers have left in a directory which were killed in [`write_atomic`]. Nobody may be
@@ -91,10 +103,11 @@ impl Reserve {
     }
 }
 
-/// For writing. A FIFO in its place, whose opening would wait for a reader, is refused.
+/// For writing. A FIFO in its place, whose opening would wait for a reader, is refused, and so is a link to the file of
+/// somebody else.
 fn opened() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).custom_flags(libc::O_NONBLOCK);
+    options.write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
     options
 }
 
@@ -132,6 +145,14 @@ mod tests {
             assert!(reserve.release() && !reserve.release());
             assert_eq!(held(), 0);
         }
+        std::fs::remove_file(&path).unwrap();
+        let theirs = path.with_extension("theirs");
+        std::fs::write(&theirs, "precious").unwrap();
+        std::os::unix::fs::symlink(&theirs, &path).unwrap();
+        assert!(reserve.hold().is_err() && !reserve.release());
+        assert_eq!(std::fs::read(&theirs).unwrap(), b"precious");
+        std::fs::remove_file(&theirs).unwrap();
+        std::fs::remove_file(&path).unwrap();
         fill(&mut File::create(&path).unwrap(), 10_000).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 12288);
         std::fs::remove_file(path).unwrap();
@@ -147,6 +168,11 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
         assert!(write_atomic(&dir.join("no/where"), b"", 0o600).is_err());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir_all(path.join("full")).unwrap();
+        write_atomic(&path, b"three", 0o600).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"three");
+        std::fs::remove_dir_all(dir.join("record.bad")).unwrap();
         std::fs::write(dir.join("record.71.tmp"), b"half").unwrap();
         std::fs::write(dir.join("record.tmp"), b"somebody's").unwrap();
         sweep_temporaries(&dir);

@@ -28,7 +28,7 @@ impl Containers {
         let container = self.core.registry.container(id)?;
         let path = container.pod.files.spec(&container.id);
         let spec: serde_json::Value = blocking("reading a runtime spec", move || {
-            let bytes = match sys::regular::read(&path, u64::MAX) {
+            let bytes = match crate::record::bytes(&path) {
                 // It is being forgotten this moment, and listed still: what is known of it is told.
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(serde_json::Value::Null),
                 read => read.map_err(EngineError::io("read", &path))?,

@@ -63,7 +63,7 @@ impl Container {
     /// The OCI runtime spec, as it was written when the container was made. Blocks.
     pub(crate) fn read_spec(&self) -> Result<oci_spec::runtime::Spec, EngineError> {
         let path = self.pod.files.spec(&self.id);
-        let bytes = sys::regular::read(&path, u64::MAX).map_err(EngineError::io("read", &path))?;
+        let bytes = crate::record::bytes(&path).map_err(EngineError::io("read", &path))?;
         oci::json::read(&bytes).map_err(|source| EngineError::Record {
             operation: "decode",
             id: self.id.to_string(),
@@ -151,7 +151,7 @@ impl Containers {
         let (this, held) = (self.clone(), container.clone());
         let killed = crate::blocking("killing orphans", move || {
             this.core.cgroups.kill(&held.cgroup())?;
-            let written = sys::regular::read(&held.pod.files.exit(&held.id), u64::MAX).ok();
+            let written = crate::record::bytes(&held.pod.files.exit(&held.id)).ok();
             Ok(written.and_then(|bytes| wire::exit::decode(&bytes).ok()))
         })
         .await;

@@ -132,6 +132,8 @@ fn unlink(container: &Container) -> Result<(), EngineError> {
     // The spec goes last: without a record beside it, it says that something is half-made or half-removed.
     for path in [files.exit(&container.id), files.container(&container.id), files.spec(&container.id)] {
         crate::record::remove(&path)?;
+        // What was set aside of it is of no use any more.
+        crate::record::remove(&sys::aside::name(&path))?;
         failpoint::reach!("engine.remove.unlinked")?;
     }
     Ok(())

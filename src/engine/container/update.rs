@@ -100,7 +100,7 @@ impl Containers {
     /// The container's spec with the new limits.
     fn updated_spec(&self, container: &Container, resources: &Resources) -> Result<Specs, EngineError> {
         let path = container.pod.files.spec(&container.id);
-        let bytes = sys::regular::read(&path, u64::MAX).map_err(EngineError::io("read", &path))?;
+        let bytes = crate::record::bytes(&path).map_err(EngineError::io("read", &path))?;
         let mut spec: Spec = oci::json::read(&bytes).map_err(|source| EngineError::Record {
             operation: "decode",
             id: container.id.to_string(),

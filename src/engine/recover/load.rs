@@ -11,8 +11,10 @@ use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
 use crate::room::REMOVED;
 use model::{ContainerId, SandboxId, SandboxState};
 use std::collections::HashMap;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use sys::aside::is_there;
 
 /// What was found.
 pub(super) struct Loaded {
@@ -57,10 +59,14 @@ impl Recovery {
                 self.core.trash.discard(files.dir().to_path_buf());
                 continue;
             }
+            if !fs::symlink_metadata(files.dir()).is_ok_and(|found| found.is_dir()) {
+                tracing::warn!(path = %files.dir().display(), "what is no directory of a pod is left alone");
+                continue;
+            }
             let copy = durable.get(&Key::Pod(SandboxId::new(name.as_str())));
             match record::load::<PodRecord>(&files.pod()).or_else(|| from_copy(&files.pod(), &name, copy)) {
-                Some(record) => self.load_pod(record, &files, durable, &mut loaded)?,
-                None if files.pod().with_extension("json.bad").exists() => loaded.whole = false,
+                Some(record) => self.load_pod(record, durable, &mut loaded),
+                None if is_damaged(&files.pod()) => loaded.whole = false,
                 // The daemon died before it wrote the first record, and so before it made anything else.
                 None => self.core.trash.discard(files.dir().to_path_buf()),
             }
@@ -79,7 +85,7 @@ impl Recovery {
             }
             let Ok(record) = record::decode::<ContainerRecord>(bytes) else { continue };
             let files = PodFiles::new(&self.core.paths, &record.sandbox_id);
-            let is_damaged = files.container(id).with_extension("json.bad").exists();
+            let is_damaged = is_damaged(&files.container(id)) || record::cannot_list(&files.containers());
             let half_made = loaded.half_made.entry(record.sandbox_id.clone()).or_default();
             if !is_damaged && half_made.iter().all(|half| half.id != *id) {
                 half_made.push(HalfMade { id: id.clone(), copy: Some(Box::new(record)) });
@@ -87,13 +93,7 @@ impl Recovery {
         }
     }
 
-    pub(super) fn load_pod(
-        &self,
-        mut record: PodRecord,
-        files: &PodFiles,
-        durable: &Records,
-        loaded: &mut Loaded,
-    ) -> Result<(), EngineError> {
+    pub(super) fn load_pod(&self, mut record: PodRecord, durable: &Records, loaded: &mut Loaded) {
         if let Some(attachment) = record.attachment.as_mut().and_then(Arc::get_mut) {
             loaded.networks.share(attachment);
         }
@@ -103,7 +103,7 @@ impl Recovery {
             Err(error) => {
                 tracing::error!(pod_id = %id, error = chain(&error), "a pod is left aside");
                 loaded.whole = false;
-                return Ok(());
+                return;
             }
         };
         if let Err(error) = self.pods.protect(&pod, &self.core.live()) {
@@ -119,38 +119,50 @@ impl Recovery {
         }
         self.take_name(&pod, record, loaded);
         self.core.registry.add_pod(pod.clone());
-        let found = match names(&files.containers()) {
-            Ok(found) => found,
-            Err(_) if !files.containers().exists() => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        self.load_containers(&pod, durable, loaded);
+    }
+
+    fn load_containers(&self, pod: &Arc<Pod>, durable: &Records, loaded: &mut Loaded) {
+        let (files, dir) = (&pod.files, pod.files.containers());
+        if record::cannot_list(&dir) {
+            tracing::error!(pod_id = %pod.id, path = %dir.display(), "a pod's containers are left aside: they cannot be \
+                listed");
+            loaded.whole = false;
+            return;
+        }
+        let found = names(&dir).unwrap_or_default();
         for name in found.iter().filter(|name| sys::fs::is_temporary(name.as_ref())) {
             // A record that was being written when the daemon was killed.
-            record::remove(&files.containers().join(name))?;
+            if let Err(error) = record::remove(&dir.join(name)) {
+                tracing::warn!(error = chain(&error), "half a record is left");
+            }
         }
+        let copy = |id: &ContainerId| durable.get(&Key::Container(id.clone()));
         for id in found.iter().filter_map(|name| name.strip_suffix(".spec")).map(ContainerId::new) {
             let path = files.container(&id);
-            let copy = durable.get(&Key::Container(id.clone()));
             if let Some(record) = record::load::<ContainerRecord>(&path) {
-                self.load_container(record, &pod);
-            } else if !path.with_extension("json.bad").exists() {
-                let copy = copy.and_then(|bytes| record::decode(bytes).ok()).map(Box::new);
+                self.load_container(record, pod);
+            } else if !is_damaged(&path) {
+                let copy = copy(&id).and_then(|bytes| record::decode(bytes).ok()).map(Box::new);
                 loaded.half_made.entry(pod.id.clone()).or_default().push(HalfMade { id, copy });
-            } else if let Some(record) = from_copy(&path, &id, copy) {
-                self.load_container(record, &pod);
+            } else if let Some(record) = from_copy(&path, &id, copy(&id)) {
+                self.load_container(record, pod);
             } else {
                 loaded.whole = false;
             }
         }
         // After a reboot the durable copies came back without specs.
-        for id in found.iter().filter_map(|name| name.strip_suffix(".json")) {
-            if self.core.registry.any_container(id).is_none()
-                && let Some(record) = record::load::<ContainerRecord>(&files.container(id))
-            {
-                self.load_container(record, &pod);
+        let records = found.iter().map(|name| name.strip_suffix(".bad").unwrap_or(name));
+        for id in records.filter_map(|name| name.strip_suffix(".json")).map(ContainerId::new) {
+            if self.core.registry.any_container(&id).is_some() {
+                continue;
+            }
+            let path = files.container(&id);
+            match record::load::<ContainerRecord>(&path).or_else(|| from_copy(&path, &id, copy(&id))) {
+                Some(record) => drop(self.load_container(record, pod)),
+                None => loaded.whole = false,
             }
         }
-        Ok(())
     }
 
     /// Has the pod hold its name again; until it is taken down, where it was only half made.
@@ -177,6 +189,11 @@ impl Recovery {
         self.core.registry.add_container(container.clone());
         container
     }
+}
+
+/// Whether a record that is not to be had is there all the same, or was set aside.
+pub(super) fn is_damaged(path: &Path) -> bool {
+    is_there(path) || is_there(&sys::aside::name(path))
 }
 
 /// The durable copy of a record that is damaged or lost, which takes its place.

@@ -6,6 +6,7 @@ use crate::mirror::{Key, Records};
 use crate::record::{self, ContainerRecord, PodFiles, PodRecord, Record};
 use model::SandboxState;
 use std::collections::BTreeSet;
+use sys::aside::is_there;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -15,7 +16,8 @@ impl Recovery {
     pub(super) fn restore(&self, durable: &Records) -> Result<(), EngineError> {
         let boot = std::fs::read(BOOT_ID).map_err(EngineError::io("read", BOOT_ID))?;
         let mark = self.core.paths.state.join("boot-id");
-        if std::fs::read(&mark).is_ok_and(|written| written == boot) {
+        self.set_aside_no_pods(durable)?;
+        if sys::regular::read(&mark, 64).is_ok_and(|written| written == boot) {
             self.drop_removed(durable);
             return Ok(());
         }
@@ -28,6 +30,22 @@ impl Recovery {
             }
         }
         sys::fs::write_atomic(&mark, &boot, 0o600).map_err(EngineError::sys(format!("write {mark:?}")))
+    }
+
+    /// A pod whose directory somebody has replaced by something else is one whose directory somebody has deleted.
+    fn set_aside_no_pods(&self, durable: &Records) -> Result<(), EngineError> {
+        for id in durable.keys().filter_map(|key| match key {
+            Key::Pod(id) => Some(id),
+            _ => None,
+        }) {
+            let files = PodFiles::new(&self.core.paths, id);
+            let dir = files.dir();
+            if std::fs::symlink_metadata(dir).is_ok_and(|found| !found.is_dir()) {
+                tracing::error!(pod_id = %id, path = %dir.display(), "what is no directory of a pod is set aside");
+                sys::aside::set_aside(dir).map_err(EngineError::sys(format!("set aside {dir:?}")))?;
+            }
+        }
+        Ok(())
     }
 
     fn restore_one<T: Record>(
@@ -50,7 +68,7 @@ impl Recovery {
 
     fn restore_pod(&self, mut record: PodRecord) -> Result<(), EngineError> {
         let files = PodFiles::new(&self.core.paths, &record.id);
-        if files.pod().exists() {
+        if is_there(&files.pod()) {
             return Ok(());
         }
         record.state = SandboxState::NotReady;
@@ -63,7 +81,7 @@ impl Recovery {
     fn restore_container(&self, record: &ContainerRecord) -> Result<(), EngineError> {
         let files = PodFiles::new(&self.core.paths, &record.sandbox_id);
         let path = files.container(&record.id);
-        if path.exists() || !files.containers().exists() {
+        if is_there(&path) || !is_there(&files.containers()) {
             return Ok(());
         }
         record::save(&path, &record.id, record).map(drop)
@@ -75,7 +93,7 @@ impl Recovery {
         let mut lost = BTreeSet::new();
         for (key, bytes) in durable {
             let there = match key {
-                Key::Pod(id) if PodFiles::new(&self.core.paths, id).dir().exists() => true,
+                Key::Pod(id) if is_there(PodFiles::new(&self.core.paths, id).dir()) => true,
                 Key::Pod(id) => {
                     let record = record::decode::<PodRecord>(bytes);
                     let lives = record.is_ok_and(|record| !record.released && self.pods.launcher.lives(id));
@@ -94,7 +112,9 @@ impl Recovery {
                         self.restore_one(key, bytes, |record| self.restore_container(&record));
                     }
                     // What came back after a reboot has no spec.
-                    lost || files.spec(id).exists() || files.container(id).exists()
+                    lost || is_there(&files.spec(id))
+                        || is_there(&files.container(id))
+                        || record::cannot_list(&files.containers())
                 }),
                 Key::PodRanges => true,
             };

@@ -1,7 +1,7 @@
 //! Pods of which nothing is known but that their supervisors live: somebody has deleted what was written of them before
 //! it was durable. They are taken down as half-made ones are: without a record nobody can ask for it.
 
-use super::load::Loaded;
+use super::load::{Loaded, is_damaged};
 use crate::Recovery;
 use crate::error::EngineError;
 use crate::pod::run::netns_name;
@@ -16,9 +16,9 @@ impl Recovery {
     pub(super) fn load_strays(&self, loaded: &mut Loaded) -> Result<(), EngineError> {
         for stray in self.pods.launcher.strays(&self.core.paths.pods()) {
             let files = PodFiles::new(&self.core.paths, &stray.pod);
-            let damaged = files.pod().with_extension("json.bad");
+            let is_no_directory = std::fs::symlink_metadata(files.dir()).is_ok_and(|found| !found.is_dir());
             // One whose record was left aside is somebody's.
-            if self.core.registry.pod(&stray.pod).is_ok() || files.pod().exists() || damaged.exists() {
+            if self.core.registry.pod(&stray.pod).is_ok() || is_damaged(&files.pod()) || is_no_directory {
                 continue;
             }
             tracing::error!(
@@ -30,7 +30,7 @@ impl Recovery {
                 std::fs::create_dir_all(&dir).map_err(EngineError::io("make the directory", &dir))?;
             }
             record::save(&files.pod(), &record.id, &record)?;
-            self.load_pod(record, &files, &Default::default(), loaded)?;
+            self.load_pod(record, &Default::default(), loaded);
         }
         Ok(())
     }

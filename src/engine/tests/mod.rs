@@ -11,6 +11,7 @@ mod figures;
 mod half_made;
 mod host;
 mod inhabitants;
+mod irregular;
 mod live;
 mod orders;
 mod parents;

@@ -1,9 +1,9 @@
 //! Removal: what is told of it, and when.
 
+use super::irregular::Damage;
 use super::{World, networked};
 use crate::events::EventKind;
 use crate::supervisor::fake::{Act, Gate, Verb};
-use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -110,34 +110,6 @@ fn a_container_that_two_remove_is_removed_once() {
         }
     }
     assert_eq!(ends, [id, pod]);
-}
-
-/// What is done to a path of a pod's state.
-#[derive(Debug, Clone, Copy)]
-enum Damage {
-    File,
-    Directory,
-    LinkToNothing,
-    LinkToItself,
-    Fifo,
-}
-
-impl Damage {
-    const ALL: [Self; 5] = [Self::File, Self::Directory, Self::LinkToNothing, Self::LinkToItself, Self::Fifo];
-
-    fn make(self, path: &Path) {
-        sys::tree::remove(path).unwrap();
-        match self {
-            Self::File => std::fs::write(path, "{").unwrap(),
-            Self::Directory => std::fs::create_dir_all(path.join("full")).unwrap(),
-            Self::LinkToNothing => std::os::unix::fs::symlink("/nowhere/at/all", path).unwrap(),
-            Self::LinkToItself => std::os::unix::fs::symlink(path, path).unwrap(),
-            Self::Fifo => {
-                let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
-                rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
-            }
-        }
-    }
 }
 
 #[test]

@@ -294,14 +294,13 @@ fn a_change_of_a_pod_that_cannot_be_recorded_is_taken_back_from_its_cgroup() {
     let shares = dir.join("cpu.shares");
     std::fs::write(&shares, "999").unwrap();
     let record = world.path("state/pods").join(&id).join("pod.json");
-    let aside = world.path("aside");
-    std::fs::rename(&record, &aside).unwrap();
-    std::fs::create_dir(&record).unwrap();
+    // In the place of what would be written first.
+    let obstacle = record.with_extension(format!("json.{}.tmp", std::process::id()));
+    std::fs::create_dir(&obstacle).unwrap();
     let change = Resources { cpu_shares: CpuShares::new(512).ok(), ..Resources::default() };
     assert!(world.on(engine.pods().update_pod(&id, None, Some(change))).is_err());
     assert_eq!(std::fs::read_to_string(&shares).unwrap(), "999", "nobody had asked for it before");
-    std::fs::remove_dir(&record).unwrap();
-    std::fs::rename(aside, record).unwrap();
+    std::fs::remove_dir(&obstacle).unwrap();
     std::fs::remove_file(shares).unwrap();
 }
 
