@@ -6,6 +6,7 @@
 //! to look.
 
 use super::owner::Owner;
+use super::store::LONGEST;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -84,8 +85,8 @@ fn scan(directory: &Path) -> std::io::Result<HashMap<IpAddr, Owner>> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let Some(ip) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // A file that vanishes meanwhile was freed by a hand that does not take the lock.
-        if let Ok(text) = std::fs::read_to_string(entry.path()) {
+        // A file that vanishes meanwhile was freed by a hand that does not take the lock. What is no file says nobody's name.
+        if let Ok(text) = sys::regular::read_text(&entry.path(), LONGEST) {
             entries.insert(ip, Owner::read(&text));
         }
     }

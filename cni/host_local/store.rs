@@ -9,6 +9,10 @@ use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use sys::aside::{Wanted, is_absent};
+
+/// Longer than what is written of an owner, or an address.
+pub(super) const LONGEST: u64 = 4096;
 
 /// The directory of a network, locked until it is dropped.
 #[derive(Debug)]
@@ -38,19 +42,17 @@ impl<'a> Store<'a> {
     /// Opens the directory of a network, if there is one.
     pub(super) fn open_existing(leases: &'a Leases, directory: &Path) -> Result<Option<Self>, CniError> {
         match Self::lock(leases, directory) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // In a place that is no directory nothing can have been reserved.
+            Err(error) if is_absent(&error) => Ok(None),
             result => result.map(Some).map_err(file("lock", directory)),
         }
     }
 
     fn lock(leases: &'a Leases, directory: &Path) -> std::io::Result<Self> {
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(directory.join("lock"))?;
+        let path = directory.join("lock");
+        Wanted::File.clear(&path)?;
+        let lock =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         lock.lock()?;
         Ok(Self { directory: directory.to_path_buf(), _lock: lock, index: leases.take(directory) })
     }
@@ -65,7 +67,7 @@ impl<'a> Store<'a> {
 
     /// The address that was given out last of a set of ranges.
     pub(super) fn last_reserved(&self, set: usize) -> Option<IpAddr> {
-        std::fs::read_to_string(self.last_path(set)).ok()?.trim().parse().ok()
+        sys::regular::read_text(&self.last_path(set), LONGEST).ok()?.trim().parse().ok()
     }
 
     /// Reserves an address; false when it is taken.
@@ -109,8 +111,8 @@ impl<'a> Store<'a> {
     /// Frees an address if the attachment (still) has it.
     pub(super) fn release(&mut self, ip: IpAddr, owner: &Owner) -> Result<bool, CniError> {
         let path = self.path(ip);
-        let found = match std::fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        let found = match sys::regular::read_text(&path, LONGEST) {
+            Err(error) if is_absent(&error) => return Ok(false),
             result => Owner::read(&result.map_err(file("read", &path))?),
         };
         if !found.matches(owner) {
@@ -144,6 +146,7 @@ impl<'a> Store<'a> {
 /// Overwrites the file in place: to empty it first would free its block, which some disks do slowly.
 fn write_last(path: &Path, ip: IpAddr) -> std::io::Result<()> {
     let text = ip.to_string();
+    Wanted::File.clear(path)?;
     let mut last = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     last.write_all(text.as_bytes())?;
     last.set_len(text.len() as u64)

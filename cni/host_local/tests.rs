@@ -218,6 +218,44 @@ fn two_that_remember_apart_give_nothing_out_twice() {
 }
 
 #[test]
+fn what_is_no_file_is_in_nobody_s_way() {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+    type Make<'a> = &'a dyn Fn(&Path) -> std::io::Result<()>;
+    let kinds: [(&str, Make<'_>); 5] = [
+        ("a directory", &|path| std::fs::create_dir_all(path.join("full"))),
+        ("a link to itself", &|path| symlink(path, path)),
+        ("a link to a device", &|path| symlink("/dev/zero", path)),
+        ("a fifo", &|path| std::process::Command::new("mkfifo").arg(path).status().map(drop)),
+        ("a socket", &|path| UnixListener::bind(path).map(drop)),
+    ];
+    for place in ["lock", "last_reserved_ip.0", "10.9.0.2", "10.9.0.3"] {
+        for (kind, make) in kinds {
+            let dir = tempfile::tempdir().unwrap();
+            let of = |id: &str| call(dir.path(), id, small(), json!({}));
+            super::add(&Leases::default(), &of("one")).unwrap();
+            let path = dir.path().join("net").join(place);
+            let _ = std::fs::remove_file(&path);
+            make(&path).unwrap();
+            let leases = Leases::default();
+            let given = addresses(&super::add(&leases, &of("two")).unwrap()).remove(0);
+            assert_ne!(given, "10.9.0.2/29", "{place}, {kind}");
+            assert_ne!(given.split('/').next(), Some(place), "{kind}");
+            super::del(&leases, &of("one")).unwrap();
+            super::del(&leases, &of("two")).unwrap();
+            assert!(super::check(&leases, &of("two")).is_err(), "{place}, {kind}");
+        }
+    }
+    for (kind, make) in kinds.into_iter().skip(1) {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |id: &str| call(dir.path(), id, small(), json!({}));
+        make(&dir.path().join("net")).unwrap();
+        super::del(&Leases::default(), &of("one")).unwrap();
+        let refused = super::add(&Leases::default(), &of("one")).unwrap_err();
+        assert!(refused.msg.contains("net"), "{kind}: {refused}");
+    }
+}
+
+#[test]
 fn a_value_that_cannot_be_read_is_named_with_its_place() {
     for (ipam, said) in [
         (

@@ -4,8 +4,11 @@
 //! a volume is not mounted yet. Pods of that time must wait, and not get another network.
 
 use crate::{NetError, Result};
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+/// The longest path.
+const LONGEST: u64 = 4096;
 
 pub(crate) struct Configured {
     path: PathBuf,
@@ -45,7 +48,7 @@ impl Configured {
     /// somebody has removed that file.
     pub(crate) fn last(&mut self) -> Option<(String, PathBuf)> {
         if !self.unwritten {
-            self.noted = fs::read_to_string(&self.path).ok();
+            self.noted = sys::regular::read_text(&self.path, LONGEST).ok();
         }
         self.noted.clone().map(|name| (name, self.path.clone()))
     }

@@ -143,7 +143,7 @@ impl Devices<'_> {
     }
 
     fn read(&self) -> Result<Vec<Held>> {
-        match sys::regular::read(self.journal, u64::MAX) {
+        match sys::regular::read(self.journal, LONGEST) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             text => {
                 let text = text.map_err(NetError::state("read", self.journal))?;
@@ -171,6 +171,8 @@ impl Devices<'_> {
     }
 }
 
+/// Longer than any record of them.
+const LONGEST: u64 = 16 << 20;
 /// The calling thread's network namespace, which is the host's.
 const OWN: &str = "/proc/thread-self/ns/net";
 

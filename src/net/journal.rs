@@ -8,9 +8,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use sys::aside::{Wanted, is_there};
 
 /// The extension of files of attachments whose pods are gone.
 const LEFT: &str = "left";
+/// Longer than any attachment: a plugin's result is cut off long before.
+const LONGEST: u64 = 64 << 20;
 
 #[derive(Clone)]
 pub(crate) struct Journal {
@@ -28,7 +31,8 @@ pub(crate) struct Leftover {
 impl Journal {
     pub(crate) fn open(state_dir: &Path) -> Result<Self> {
         let dir = state_dir.join("attachments");
-        fs::create_dir_all(&dir).map_err(NetError::state("create", &dir))?;
+        make_dir(state_dir)?;
+        make_dir(&dir)?;
         // Also that of an earlier daemon: addresses and ports of pods are nobody else's business.
         fs::set_permissions(state_dir, fs::Permissions::from_mode(0o700))
             .map_err(NetError::state("set the mode of", state_dir))?;
@@ -48,8 +52,11 @@ impl Journal {
 
     pub(crate) fn remove(&self, container_id: &str, ifname: &str) -> Result<()> {
         let path = self.path(container_id, ifname);
-        remove(&path.with_extension(LEFT))?;
-        remove(&path)
+        let left = path.with_extension(LEFT);
+        // What was set aside of it is of no use any more.
+        [&sys::aside::name(&left), &sys::aside::name(&path), &left, &path]
+            .into_iter()
+            .try_for_each(|path| remove(path))
     }
 
     /// Keeps an attachment of a pod that goes before its DEL has succeeded.
@@ -85,14 +92,19 @@ impl Journal {
     }
 
     fn load(&self, path: &Path) -> Option<Attachment> {
-        let text = fs::read(path).ok()?;
-        match serde_json::from_slice(&text) {
-            Ok(attachment) => Some(attachment),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot read a network attachment");
-                None
-            }
+        let error = match sys::regular::read(path, LONGEST) {
+            Ok(text) => match serde_json::from_slice(&text) {
+                Ok(attachment) => return Some(attachment),
+                Err(error) => error.into(),
+            },
+            Err(_) if !is_there(path) => return None,
+            Err(error) => error,
+        };
+        tracing::warn!(path = %path.display(), %error, "cannot read a network attachment");
+        if let Err(error) = Wanted::File.clear(path) {
+            tracing::warn!(%error, "it stays in the way");
         }
+        None
     }
 
     fn path(&self, container_id: &str, ifname: &str) -> PathBuf {
@@ -106,8 +118,13 @@ fn write(path: &Path, attachment: &Attachment) -> Result<()> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(NetError::state("remove", path)(error)),
-        _ => Ok(()),
+    sys::aside::remove(path).map_err(NetError::state("remove", path))
+}
+
+/// Makes a directory. Something else in its place is set aside.
+pub(crate) fn make_dir(dir: &Path) -> Result<()> {
+    if let Some(aside) = Wanted::Directory.clear(dir)? {
+        tracing::error!(path = %dir.display(), aside = %aside.display(), "what is no directory is set aside");
     }
+    fs::create_dir_all(dir).map_err(NetError::state("create", dir))
 }

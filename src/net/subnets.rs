@@ -3,6 +3,7 @@
 //! Pods that run keep their addresses when the node is given other pod CIDRs, so each set of subnets gets a
 //! bridge of its own, for good: the sets are kept in a file in the order in which they appeared.
 
+use crate::journal::make_dir;
 use crate::{NetError, NetworkSettings, Result};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,13 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use sys::aside::{is_there, set_aside};
 
 /// The names of the built-in network's bridges begin so.
 pub(crate) const BRIDGE: &str = "corten";
+
+/// Longer than any file of them.
+const LONGEST: u64 = 16 << 20;
 
 /// A set of subnets with its number, which is that of its bridge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +43,18 @@ pub(crate) struct SubnetStore {
 impl SubnetStore {
     pub(crate) fn open(settings: &NetworkSettings) -> Result<Self> {
         let dir = &settings.data_dir;
-        fs::create_dir_all(dir).map_err(NetError::state("create", dir))?;
+        make_dir(dir)?;
         sys::fs::sweep_temporaries(dir);
         let path = dir.join("subnets.json");
-        let known = match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
+        let read = sys::regular::read(&path, LONGEST);
+        let known = match read.and_then(|text| Ok(serde_json::from_slice(&text)?)) {
+            Ok(known) => known,
+            Err(_) if !is_there(&path) => Known::default(),
+            Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "the file of subnets is damaged, beginning anew");
+                set_aside(&path)?;
                 Known::default()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Known::default(),
-            Err(error) => return Err(NetError::state("read", path)(error)),
+            }
         };
         Ok(Self { path, known })
     }

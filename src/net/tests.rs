@@ -4,6 +4,7 @@ mod chain;
 mod failures;
 mod fake;
 mod harness;
+mod irregular;
 mod plugins;
 mod removal;
 mod shared_host;
