@@ -8,14 +8,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use sys::aside::Wanted;
 
 /// How often it is looked whether the path is still this daemon's.
 pub(crate) const LOOK: Duration = Duration::from_secs(30);
 
 /// The name of the file, in the state directory, that says which socket is this daemon's.
-const MARK: &str = "cadvisor-socket";
+pub(crate) const MARK: &str = "cadvisor-socket";
 /// What its text ends with where the socket's directory is this daemon's too.
 const DIRECTORY_TOO: &str = "\nand its directory";
+/// Longer than its text.
+const LONGEST: u64 = 8192;
 
 /// Why the socket is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +86,7 @@ pub(crate) fn open(path: &Path, state: &Path, proc: &Path) -> Result<Option<Sock
 
 /// Whether what lies at a path is the socket of the daemon that has, or had, this state directory.
 pub(crate) fn is_ours(path: &Path, state: &Path) -> bool {
-    let kept = fs::read_to_string(state.join(MARK));
+    let kept = sys::regular::read_text(&state.join(MARK), LONGEST);
     let is_it = |kept: String| {
         let kept = kept.strip_suffix(DIRECTORY_TOO).unwrap_or(&kept);
         identity(path).is_ok_and(|found| found == kept)
@@ -123,8 +126,10 @@ pub(crate) async fn watch(path: PathBuf, is_ours: impl Fn() -> bool, gauge: IntG
 /// Removes the socket of an earlier daemon, which was killed: this one has its directories, so that one is gone.
 fn forget(mark: &Path) -> Result<(), Refusal> {
     let refuse = |operation| move |source| Refusal::Mark { operation, path: mark.to_owned(), source };
-    let kept = match fs::read_to_string(mark) {
+    let kept = match sys::regular::read_text(mark, LONGEST) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // It is put aside when the next one is written.
+        Err(_) if Wanted::File.is_missed_at(mark) => return Ok(()),
         kept => kept.map_err(refuse("read"))?,
     };
     let (kept, with_directory) = match kept.strip_suffix(DIRECTORY_TOO) {

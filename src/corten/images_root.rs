@@ -6,9 +6,9 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 /// The file in the data directory that says it.
-const RECORD: &str = "images-root";
+pub(crate) const RECORD: &str = "images-root";
 /// What a directory of images has, from its first start on.
-const DATABASE: &str = "meta.redb";
+pub(crate) const DATABASE: &str = "meta.redb";
 /// Where unpacked layers lie in one.
 const LAYERS: &str = "layers/sha256";
 /// The longest path.

@@ -6,6 +6,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// The file of the lock, in each directory.
+pub(crate) const FILE: &str = "corten.lock";
 /// How long the children of a daemon that was killed may take to let go of what it had open, and how often to look.
 pub(crate) const INHERITED: Duration = Duration::from_secs(5);
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -49,7 +51,7 @@ impl DirectoryLock {
     /// # Errors
     /// Another process holds the lock, or the file cannot be opened or written.
     pub(crate) fn take(directory: &Path) -> Result<Self, LockError> {
-        let path = directory.join("corten.lock");
+        let path = directory.join(FILE);
         let failed = |operation| {
             let path = path.clone();
             move |source| LockError::Io { operation, path, source }
@@ -60,8 +62,13 @@ impl DirectoryLock {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // A FIFO keeps nobody waiting.
+            .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
             .open(&path)
             .map_err(failed("open"))?;
+        if !file.metadata().map_err(failed("look at"))?.is_file() {
+            return Err(failed("lock")(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")));
+        }
         let patience = Instant::now() + INHERITED;
         loop {
             match file.try_lock() {
@@ -102,7 +109,7 @@ impl std::fmt::Display for Holding {
 
 /// Who has the directory, without touching its lock: that would keep a daemon that starts just then from having it.
 pub(crate) fn holding(directory: &Path) -> Option<Holding> {
-    let file = std::fs::metadata(directory.join("corten.lock")).ok()?;
+    let file = std::fs::metadata(directory.join(FILE)).ok()?;
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let pid = locks.lines().find_map(|line| holder_of(line, &file))?;
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
@@ -187,10 +194,31 @@ mod tests {
     #[test]
     fn a_lock_file_left_by_a_dead_daemon_is_taken_over() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("corten.lock");
+        let path = directory.path().join(FILE);
         std::fs::write(&path, "4194304 and a longer text than the next process id").unwrap();
         let _lock = DirectoryLock::take(directory.path()).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::error::Error as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        type Make<'a> = &'a dyn Fn() -> io::Result<()>;
+        let kinds: [(&str, Make<'_>); 4] = [
+            ("a fifo", &|| Ok(mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0)?)),
+            ("a link to a device", &|| std::os::unix::fs::symlink("/dev/zero", &path)),
+            ("a link to itself", &|| std::os::unix::fs::symlink(&path, &path)),
+            ("a directory", &|| std::fs::create_dir(&path)),
+        ];
+        for (kind, make) in kinds {
+            let _ = std::fs::remove_file(&path);
+            make().unwrap();
+            let error = DirectoryLock::take(directory.path()).unwrap_err();
+            assert!(error.to_string().contains("corten.lock") && error.source().is_some(), "{kind}: {error}");
+        }
     }
 
     #[test]

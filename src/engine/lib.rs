@@ -23,6 +23,7 @@ mod limits;
 mod live;
 mod metrics;
 mod mirror;
+mod misplaced;
 mod names;
 mod nri;
 mod operations;

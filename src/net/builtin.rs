@@ -23,7 +23,7 @@ pub(crate) fn configuration(settings: &NetworkSettings, subnets: &Subnets) -> Re
         "hairpinMode": true,
         "ipam": {
             "type": "host-local",
-            "dataDir": settings.state_dir.join("ipam"),
+            "dataDir": settings.leases(),
             "ranges": ranges(&subnets.nets),
             "routes": routes(&subnets.nets),
         },

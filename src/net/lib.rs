@@ -25,6 +25,7 @@ mod journal;
 mod kept;
 mod left;
 mod metrics;
+mod misplaced;
 mod network;
 mod obstacle;
 mod pod;

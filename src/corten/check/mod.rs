@@ -10,6 +10,7 @@ mod kernel;
 mod neighbours;
 mod network;
 mod plugins;
+mod state;
 mod storage;
 mod sysctls;
 mod text;
@@ -77,6 +78,7 @@ fn all(file: Option<&Path>, defaults: &str) -> Vec<Finding> {
     }));
     found.extend(group("cgroups", (host(), engine), |(host, settings)| cgroups::check(&host, &settings)));
     found.extend(group("overlay", config.clone(), |config| storage::check(&config)));
+    found.extend(group("state", config.clone(), |config| state::check(&config)));
     found.extend(group("cni", config.network.clone(), |settings| network::check(&settings)));
     found.extend(group("daemon", (host(), config), |(host, config)| neighbours::check(&host, &config)));
     found.push(clock::check());

@@ -107,6 +107,50 @@ fn a_host_that_can_passes_and_nothing_is_left_of_the_tries() {
 }
 
 #[test]
+fn what_is_of_the_wrong_kind_is_named_with_what_comes_of_it() {
+    let place = Place::new();
+    assert_eq!(place.check().of_check("state"), ["ok: everything is of the kind that the daemon makes"]);
+    let make = |name: &str| std::fs::create_dir_all(place.path(name)).unwrap();
+    let link = |name: &str| {
+        make(name.rsplit_once('/').unwrap().0);
+        std::os::unix::fs::symlink("/dev/zero", place.path(name)).unwrap();
+    };
+    let files = [
+        "run/boot-id",
+        "run/pods/0123/pod.json",
+        "run/pods/0123/containers/4567.json",
+        "run/network/attachments/0123-eth0.json",
+        "run/network/ipam/corten/lock",
+        "data/network/subnets.json",
+        "data/images-root",
+    ];
+    files.iter().for_each(|name| make(name));
+    let directories = ["run/pods/foo", "run/pods/4567/containers", "data/containers"];
+    directories.iter().for_each(|name| link(name));
+    let report = place.check();
+    let mut told = report.of_check("state");
+    told.sort();
+    let line = |kind: &'static str| {
+        let place = &place;
+        move |name: &&str| format!("warning: {} is no {kind}", place.path(name).display())
+    };
+    let mut expected: Vec<_> = files.iter().map(line("regular file")).collect();
+    expected.extend(directories.iter().map(line("directory")));
+    expected.sort();
+    assert_eq!(told, expected);
+
+    link("run/network/ipam/corten-1");
+    let lost = format!("warning: {} is no directory", place.path("run/network/ipam/corten-1").display());
+    assert!(place.check().of_check("state").contains(&lost));
+    make("data/corten.lock");
+    let report = place.check();
+    assert_eq!(report.code, Some(1));
+    assert!(
+        report.first("state").starts_with("error: ") && report.first("state").contains("data/corten.lock")
+    );
+}
+
+#[test]
 fn people_read_lines_without_colours_in_a_pipe_and_only_faults_when_asked() {
     let place = Place::new();
     let all = place.command().output().unwrap();
