@@ -9,6 +9,20 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use sys::aside::Wanted;
+
+/// Sets aside what is no directory on the way from the root to one of the store's. Where the root is, is the operator's
+/// business.
+fn clear(root: &Path, directory: &Path) -> Result<(), ImageError> {
+    let below: Vec<&Path> = directory.ancestors().take_while(|path| *path != root).collect();
+    for path in below.into_iter().rev() {
+        let cleared = Wanted::Directory.clear(path);
+        if let Some(aside) = cleared.map_err(|error| ImageError::io("set aside", path)(error.into()))? {
+            tracing::error!(path = %path.display(), aside = %aside.display(), "what is no directory is set aside");
+        }
+    }
+    Ok(())
+}
 
 /// Where things are.
 #[derive(Debug, Clone)]
@@ -33,6 +47,7 @@ impl Layout {
             layout.unfinished(),
             layout.ingest(),
         ] {
+            clear(root, &directory)?;
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700);
             builder.create(&directory).map_err(ImageError::io("make directory", &directory))?;

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::error::ImageError;
 use arc_swap::ArcSwap;
 use std::path::Path;
+use sys::aside::{Wanted, is_there};
 use sys::tree::Trash;
 
 /// Opens the store and makes it consistent: unfinished work is removed, a damaged database is put aside,
@@ -97,13 +98,19 @@ fn open_database(path: &Path) -> Result<Contents, ImageError> {
         })
         .unwrap_or(Err(ImageError::Interrupted { operation: "opening the image database" }))
     };
-    match attempt() {
+    let opened = if Wanted::File.is_missed_at(path) {
+        let found = std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file");
+        Err(ImageError::io("open", path)(found))
+    } else {
+        attempt()
+    };
+    match opened {
         Ok(contents) => Ok(contents),
         Err(error) if is_held(&error) => Err(error),
         Err(error) => {
             let aside = aside(path);
             tracing::error!(%error, aside = %aside.display(), "the image database is damaged: starting with an empty one");
-            if path.exists() {
+            if is_there(path) {
                 std::fs::rename(path, &aside).map_err(ImageError::io("put aside", path))?;
             }
             attempt()

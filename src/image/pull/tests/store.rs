@@ -62,6 +62,29 @@ async fn the_store_survives_a_restart_and_repairs_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_the_wrong_kind_is_set_aside_and_the_store_serves() {
+    use std::os::unix::fs::symlink;
+    type Make = fn(&Path) -> std::io::Result<()>;
+    let kinds: [(&str, Make); 4] = [
+        ("a directory", |path| std::fs::create_dir_all(path.join("full"))),
+        ("a link to itself", |path| symlink(path, path)),
+        ("a link to a device", |path| symlink("/dev/zero", path)),
+        ("a socket", |path| std::os::unix::net::UnixListener::bind(path).map(drop)),
+    ];
+    for place in ["meta.redb", "reserve", "blobs", "ingest"] {
+        for (kind, make) in kinds {
+            let directory = tempfile::tempdir().unwrap();
+            let root = directory.path().join("images");
+            std::fs::create_dir(&root).unwrap();
+            make(&root.join(place)).unwrap();
+            let config = ImageConfig { root, ..Default::default() };
+            let store = ImageStore::open(config, &prometheus::Registry::new());
+            assert!(store.unwrap_or_else(|error| panic!("{place}, {kind}: {error}")).list().is_empty());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn holders_keep_layers_and_tags_move() {
     let mock = Mock::start().await;
     let shared = gzip(&layer("shared", b"s"));

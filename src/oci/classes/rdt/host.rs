@@ -21,7 +21,7 @@ impl Default for Resctrl {
 }
 
 /// No file of the kernel's is read further.
-const LIMIT: u64 = 1 << 20;
+pub(super) const LIMIT: u64 = 1 << 20;
 
 /// What a host can give.
 #[derive(Debug)]

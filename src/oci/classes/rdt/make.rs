@@ -228,11 +228,11 @@ impl Described {
 }
 
 fn recorded(record: &Path) -> OciResult<BTreeSet<String>> {
-    let mut own: BTreeSet<String> = match host::text(record) {
+    let mut own: BTreeSet<String> = match sys::regular::read_text(record, host::LIMIT) {
         Ok(text) => serde_json::from_str(&text)
             .map_err(|error| OciError::invalid(record.display().to_string(), error.to_string()))?,
-        Err(OciError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => BTreeSet::new(),
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => BTreeSet::new(),
+        Err(error) => return Err(OciError::io("read", record)(error)),
     };
     // They are removed by these names.
     own.retain(|name| is_name(name));
