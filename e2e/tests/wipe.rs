@@ -35,11 +35,11 @@ fn is_corten() -> bool {
     is_it
 }
 
-/// Another runtime beside the one that is wiped: containerd.
-fn neighbour(world: &World) -> Daemon {
+/// Another runtime beside the one that is wiped.
+fn neighbour(world: &World, kind: Kind) -> Daemon {
     world.registry.push(peer::PAUSE_REPOSITORY, peer::PAUSE_TAG, &world::pause_image().unwrap()).unwrap();
     let options = Options {
-        kind: Kind::Containerd,
+        kind,
         network: Network::List(network::bridge(
             "1.0.0",
             "foreign0",
@@ -97,7 +97,7 @@ fn everything_of_corten_s_goes_and_what_is_beside_it_stays() {
     else {
         return;
     };
-    let other = neighbour(&world);
+    let other = neighbour(&world, Kind::Containerd);
     let (ids, theirs) = world.tokio.block_on(async {
         let cri = world.daemon.client().await.unwrap();
         let ids =
@@ -212,4 +212,104 @@ fn one_that_is_killed_in_the_middle_is_run_again() {
     assert_eq!(std::fs::read_to_string(&marks).unwrap(), started, "it has started a plugin");
     assert!(!socket.exists());
     assert!(!world.daemon.place().state.exists() && !world.daemon.place().data.exists());
+}
+
+/// A world on the built-in network with so many pods, whose daemon is gone.
+fn abandoned(pods: usize) -> Option<(World, Vec<[String; 2]>)> {
+    if !is_corten() {
+        return None;
+    }
+    let mut world = World::with(|options| Options { network: Network::BuiltIn, ..options }).unwrap()?;
+    let ids = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let mut ids = Vec::new();
+        for number in 0..pods {
+            ids.push(Box::pin(running(&world, &cri, &format!("pod{number}"))).await);
+        }
+        ids
+    });
+    world.daemon.kill().unwrap();
+    Some((world, ids))
+}
+
+/// It succeeds, leaves nothing of these pods, links and namespaces of so many others alone, and says this.
+fn assert_wiped(world: &World, ids: &[[String; 2]], others: usize, said: &str) {
+    let wiped = run(&mut wipe(world, &["--yes", "--images"]));
+    assert!(wiped.status.success() && wiped.stdout.contains(said), "{}{}", wiped.stdout, wiped.stderr);
+    assert_eq!(traces(world, ids), [""; 0], "{}", wiped.stdout);
+    let links = command::run(Command::new("ip").args(["-o", "link"]), PATIENCE).unwrap();
+    assert!(links.matches(" veth").count() == others && !links.contains(" corten"), "{links}");
+    let pins = std::fs::read_dir("/run/netns").unwrap().flatten().map(|entry| entry.file_name());
+    let pins: Vec<_> = pins.filter(|name| name.to_string_lossy().starts_with("cni-")).collect();
+    assert_eq!(pins.len(), others, "{pins:?}");
+    assert!(!world.daemon.place().state.exists() && !world.daemon.place().data.exists());
+}
+
+#[test]
+fn pods_of_which_no_record_is_whole_go_as_others_do() {
+    let Some((world, ids)) = abandoned(3) else { return };
+    let pods = world.daemon.place().state.join("pods");
+    std::fs::write(world.daemon.place().data.join("state.redb"), "junk").unwrap();
+    for [pod, _] in &ids {
+        std::fs::remove_file(pods.join(pod).join("pod.json")).unwrap();
+    }
+    let [pod, container] = &ids[0];
+    shell(&format!(
+        "cd {0}/{pod}; mkfifo pod.json; rm containers/{container}.json; mkfifo containers/{container}.json; \
+         cd {1}/network/attachments; rm {pod}-*; mkfifo {pod}-eth0.json; mkdir {0}/a",
+        pods.display(),
+        world.daemon.place().state.display()
+    ));
+    let planned = run(&mut wipe(&world, &["--dry-run"]));
+    assert_eq!(planned.stdout.matches("(its record cannot be read)").count(), 3, "{}", planned.stdout);
+    assert_eq!(planned.stdout.matches("network namespace /run/netns/cni-").count(), 3, "{}", planned.stdout);
+    assert_wiped(&world, &ids, 0, "without a record, taken down by its id");
+}
+
+#[test]
+fn a_cgroup_that_was_made_for_a_pod_without_a_record_goes_with_it() {
+    let Some((world, ids)) = abandoned(2) else { return };
+    std::fs::remove_file(world.daemon.place().state.join("pods").join(&ids[0][0]).join("pod.json")).unwrap();
+    assert_wiped(&world, &ids, 0, "taken down");
+    let left = isolation::cgroup_directories(&world.isolation.cgroup_parent());
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn pods_of_which_only_their_supervisors_tell_go_and_those_of_another_daemon_stay() {
+    let Some((world, ids)) = abandoned(2) else { return };
+    // In the same cgroup, and with the same program.
+    let other = neighbour(&world, Kind::Corten);
+    let theirs = world
+        .tokio
+        .block_on(async { Box::pin(running(&world, &other.client().await.unwrap(), "theirs")).await });
+    shell(&format!(
+        "for m in $(cut -d' ' -f5 /proc/self/mountinfo | grep -E '^({0}|{1})/' | sort -r); do umount -l $m; done; \
+         rm -rf {0}/* {1}/*",
+        world.daemon.place().state.display(),
+        world.daemon.place().data.display()
+    ));
+    let planned = run(&mut wipe(&world, &["--dry-run"]));
+    assert_eq!(planned.stdout.matches("(corten-shim)").count(), 2, "{}", planned.stdout);
+    assert_wiped(&world, &ids, 1, "wiped");
+    world.tokio.block_on(async {
+        let cri = other.client().await.unwrap();
+        let answer = cri.exec(&theirs[1], &["echo", "alive"], 10).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer.stdout), "alive\n");
+        cri.end_pod(&theirs[0]).await.unwrap();
+    });
+}
+
+#[test]
+fn supervisors_that_do_not_answer_are_not_waited_for() {
+    let Some((world, ids)) = abandoned(3) else { return };
+    for (pid, _) in world.isolation.processes() {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if ids.iter().any(|[pod, _]| line == format!("corten-shim\0{pod}\0").into_bytes()) {
+            shell(&format!("kill -STOP {pid}"));
+        }
+    }
+    let begin = std::time::Instant::now();
+    assert_wiped(&world, &ids, 0, "does not answer: killed");
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
 }

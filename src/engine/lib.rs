@@ -68,7 +68,7 @@ pub use inhabitant::{FirstProcess, Inhabitant};
 pub use nri::{AskedByPlugins, NriSettings, NriValidatorSettings};
 pub use oci::cgroup::{Counted, Detail, DeviceIo, HugePages, Pressure, Stall, Stats as CgroupStats};
 pub use operations::{OperationView, PastView, SessionVerb, StageView};
-pub use pod::Pods;
+pub use pod::{Pods, netns_name};
 pub use preflight::Unfit;
 pub use recorded::RecordedPod;
 pub use runtime::{REQUIRED_PLUGINS, RuntimeStatus};
@@ -79,7 +79,7 @@ pub use stats::{
     Processes, Stats, Threads, Usage,
 };
 pub use stdio::{Input, Output, Terminal};
-pub use supervisor::SupervisorError;
+pub use supervisor::{LivingSupervisor, SupervisorError};
 pub use trial::HostCgroups;
 pub use wire::VERSION as WIRE_VERSION;
 pub use wire::msg::Streams;

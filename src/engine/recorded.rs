@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A pod on record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct RecordedPod {
     /// Its id, which is the name of its directory.
     pub id: String,
@@ -16,6 +16,15 @@ pub struct RecordedPod {
     pub netns: Option<PathBuf>,
     /// The ids of its containers.
     pub containers: Vec<String>,
+    /// Cgroup directories that were made for it.
+    pub cgroups: Vec<PathBuf>,
+}
+
+impl RecordedPod {
+    /// Whether its record can be read.
+    pub fn is_readable(&self) -> bool {
+        !self.name.is_empty()
+    }
 }
 
 impl Paths {
@@ -46,8 +55,9 @@ impl Paths {
         RecordedPod {
             id,
             name: record.as_ref().map(named).unwrap_or_default(),
-            netns: record.and_then(|record| record.netns),
+            netns: record.as_ref().and_then(|record| record.netns.clone()),
             containers,
+            cgroups: record.map(|record| record.cgroups).unwrap_or_default(),
         }
     }
 }

@@ -3,7 +3,9 @@
 //! killed in the middle is run again.
 
 mod hand;
+mod lost;
 mod rest;
+mod supervisors;
 mod survey;
 
 use crate::config::{self, Config};
@@ -79,7 +81,7 @@ pub(crate) fn run(request: &WipeArgs) -> Result<(), Error> {
     if !request.yes {
         ask(&survey)?;
     }
-    let mut failures = pods(&config);
+    let mut failures = pods(&config, &survey);
     failures.extend(rest::take(&config, &survey, request.images));
     for failure in &failures {
         print(&format!("left: {failure}\n"))?;
@@ -112,26 +114,44 @@ fn ask(survey: &Survey) -> Result<(), Error> {
 }
 
 /// Takes the pods down as a daemon does that is asked to: processes, networks by their plugins, mounts, cgroups, records.
-fn pods(config: &Config) -> Vec<String> {
+/// Before, what it would make nothing of, and throw away.
+fn pods(config: &Config, survey: &Survey) -> Vec<String> {
     if !config.state_dir.is_dir() && !config.data_dir.is_dir() {
         return Vec::new();
+    }
+    let failures = lost::end(survey, &paths(config));
+    if !failures.is_empty() {
+        return failures;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return vec![format!("pods: cannot start the asynchronous runtime: {error}")],
     };
-    let failures = runtime.block_on(Box::pin(take_down(config)));
+    let failures = runtime.block_on(Box::pin(take_down(config, survey)));
     runtime.shutdown_timeout(Duration::from_secs(5));
     failures
 }
 
-async fn take_down(config: &Config) -> Vec<String> {
-    let (engine, network) = match open(config).await {
+fn paths(config: &Config) -> Paths {
+    Paths { state: config.state_dir.clone(), data: config.data_dir.clone() }
+}
+
+async fn take_down(config: &Config, survey: &Survey) -> Vec<String> {
+    let mut failures = Vec::new();
+    let engine = match Network::open(config.network.clone(), &Registry::new()) {
+        Ok(network) => {
+            failures = lost::detach(survey, &network).await;
+            open(config, network.clone()).await.map(|engine| (engine, network))
+        }
+        Err(error) => Err(error.into()),
+    };
+    let (engine, network) = match engine {
         Ok(opened) => opened,
         // What is left of pods is found by their ids.
         Err(error) => {
-            return vec![format!("pods: they cannot be taken down by their records: {}", chain(&error))];
+            failures.push(format!("pods: they cannot be taken down by their records: {}", chain(&error)));
+            return failures;
         }
     };
     let ids: Vec<String> =
@@ -141,7 +161,10 @@ async fn take_down(config: &Config) -> Vec<String> {
         async move {
             let removed = tokio::time::timeout(OF_A_POD, pods.remove_pod(&id)).await;
             let problem = match removed {
-                Ok(Ok(())) => return None,
+                Ok(Ok(())) => {
+                    let _ = print(&format!("pod {id}: taken down\n"));
+                    return None;
+                }
                 Ok(Err(error)) => chain(&error),
                 Err(_) => format!("not within {} s", OF_A_POD.as_secs()),
             };
@@ -150,7 +173,7 @@ async fn take_down(config: &Config) -> Vec<String> {
     });
     let removed = futures::StreamExt::buffer_unordered(futures::stream::iter(removals), AT_ONCE);
     let outcomes: Vec<Option<String>> = futures::StreamExt::collect(removed).await;
-    let mut failures: Vec<String> = outcomes.into_iter().flatten().collect();
+    failures.extend(outcomes.into_iter().flatten());
     engine.settled().await;
     if let Err(error) = Box::pin(network.gc(&[])).await {
         failures.push(format!("networks of pods that are gone: {}", chain(&error)));
@@ -158,13 +181,10 @@ async fn take_down(config: &Config) -> Vec<String> {
     failures
 }
 
-async fn open(config: &Config) -> Result<(Arc<Engine>, Arc<Network>), Error> {
+async fn open(config: &Config, network: Arc<Network>) -> Result<Arc<Engine>, Error> {
     let registry = Registry::new();
     let images = ImageStore::open(config.images.clone(), &registry)?;
-    let network = Network::open(config.network.clone(), &registry)?;
-    let paths = Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
     // Groups of cache go: none is made for the last time.
     let settings = Settings { rdt_config_file: PathBuf::new(), ..config.engine() };
-    let engine = Engine::open(settings, paths, images, network.clone(), &registry).await?;
-    Ok((engine, network))
+    Ok(Engine::open(settings, paths(config), images, network, &registry).await?)
 }

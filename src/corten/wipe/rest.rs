@@ -11,17 +11,19 @@ use std::path::Path;
 /// Where iproute2 pins network namespaces, under both of its names.
 const SHARED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
-/// Takes it away; returns what stays and why. Records go last, so that one who is killed finds them again.
+/// Takes it away; returns what stays and why. Records go last, and not while anything of a pod
+/// is there, so that the next run finds it again.
 pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String> {
     let mut failures = Vec::new();
-    // Supervisors first: they would bury what is killed.
-    failures.extend(survey.shims.iter().filter_map(|pid| hand::process(*pid).err()));
-    failures.extend(survey.cgroups().iter().filter_map(|directory| hand::cgroup(directory).err()));
-    failures.extend(survey.groups.iter().filter_map(|group| engine::remove_cache_group(group).err()));
-    failures.extend(survey.mounts.iter().filter_map(|point| hand::mount(point).err()));
+    // While supervisors live they tell of their pods: a pin that outlived them might be nobody's.
     for pin in &survey.pins {
         failures.extend(sys::netns::remove(pin).err().map(|error| format!("network namespace {error}")));
     }
+    failures.extend(hand::processes(survey.supervisors.iter(), &survey.ids));
+    hand::made_cgroups(&survey.made_cgroups());
+    failures.extend(survey.mounts.iter().filter_map(|point| hand::mount(point).err()));
+    let are_pods_gone = failures.is_empty();
+    failures.extend(survey.groups.iter().filter_map(|group| engine::remove_cache_group(group).err()));
     failures.extend(survey.bridges.iter().filter_map(|name| hand::bridge(name).err()));
     failures.extend(net::remove_empty_tables().err().map(|error| format!("nftables: {error}")));
     let facade = &config.kubelet.cadvisor_socket;
@@ -32,8 +34,10 @@ pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String
         .extend(survey.foreign.iter().map(|path| format!("{} is a mount of somebody else", path.display())));
     failures.extend(survey.sockets.iter().filter_map(|path| remove(path)));
     // Whatever is mounted there is not looked into, and the directory around it stays.
-    let again = Survey::take(config, images);
-    failures.extend(again.files.iter().filter_map(|path| remove(path)));
+    if are_pods_gone {
+        let again = Survey::take(config, images);
+        failures.extend(again.files.iter().filter_map(|path| remove(path)));
+    }
     if failures.is_empty() {
         failures.extend(directories(config));
     }

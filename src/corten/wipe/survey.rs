@@ -1,5 +1,6 @@
 //! What there is to be taken away, found without changing anything.
 
+use super::supervisors::{self, Supervisor};
 use crate::config::{Config, MetricsAddress};
 use engine::{Paths, RecordedPod};
 use std::collections::BTreeSet;
@@ -9,18 +10,21 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// What a pod's supervisor is called.
-const SHIM: &[u8] = b"corten-shim";
+/// Where the hierarchies of cgroups are.
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
 /// How deep below their root cgroups of pods lie at most.
 const DEEPEST: usize = 8;
 
 /// Everything of this node that is Corten's.
 #[derive(Debug)]
 pub(super) struct Survey {
+    /// Pods on record, and those that nothing but an attachment or a supervisor tells of.
     pub(super) pods: Vec<RecordedPod>,
+    /// Pods that no daemon would take down: what is known of them is their ids, by directories and attachments.
+    pub(super) lost: BTreeSet<String>,
     /// Ids of pods and containers.
     pub(super) ids: BTreeSet<String>,
-    pub(super) shims: Vec<i32>,
+    pub(super) supervisors: Vec<Supervisor>,
     /// Mounts of its own, the innermost first.
     pub(super) mounts: Vec<PathBuf>,
     /// Mounts of others below its directories.
@@ -40,13 +44,33 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) fn take(config: &Config, images: bool) -> Self {
         let paths = Paths { state: config.state_dir.clone(), data: config.data_dir.clone() };
-        let pods = paths.recorded();
-        let mut ids: BTreeSet<String> = pods.iter().map(|pod| pod.id.clone()).collect();
-        ids.extend(pods.iter().flat_map(|pod| pod.containers.clone()));
-        ids.extend(names(&paths.layers()));
+        let mut pods = paths.recorded();
+        // A cgroup is known by its name: one of somebody else could be called by any other.
+        pods.retain(|pod| is_id(&pod.id));
+        let mut lost: BTreeSet<String> =
+            pods.iter().filter(|pod| !pod.is_readable()).map(|pod| pod.id.clone()).collect();
+        let recorded: BTreeSet<String> = pods.iter().map(|pod| pod.id.clone()).collect();
+        let attached: BTreeSet<String> = attached(&config.network.state_dir).collect();
+        let known: BTreeSet<String> = recorded.union(&attached).cloned().collect();
+        let supervisors = supervisors::find(&config.state_dir, &known);
+        let living: BTreeSet<String> = supervisors.iter().map(|found| found.process.pod.clone()).collect();
+        // A daemon takes those that live from the durable copies of their records.
+        lost.extend(attached.iter().filter(|id| !recorded.contains(*id) && !living.contains(*id)).cloned());
+        let unrecorded = attached.union(&living).filter(|id| !recorded.contains(*id));
+        pods.extend(unrecorded.map(|id| RecordedPod { id: id.clone(), ..RecordedPod::default() }));
+        for Supervisor { process, containers } in &supervisors {
+            if let Some(pod) = pods.iter_mut().find(|pod| pod.id == process.pod) {
+                pod.containers.extend(containers.iter().filter(|id| **id != process.pod).cloned());
+                pod.containers.sort();
+                pod.containers.dedup();
+            }
+        }
+        let mut ids = ids_of(&pods);
+        ids.extend(names(&paths.layers()).filter(|name| is_id(name)));
         let (mounts, foreign) = mounts(config);
         Self {
-            shims: shims(&pods),
+            supervisors,
+            lost,
             pins: pins(&config.runtime.netns_dir, &pods),
             groups: paths.cache_groups(),
             bridges: config.network.own_bridges(),
@@ -65,14 +89,41 @@ impl Survey {
         self.to_string().is_empty()
     }
 
-    /// Cgroups of these pods and containers, the innermost first.
-    pub(super) fn cgroups(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
-        if !self.ids.is_empty() {
-            descend(Path::new("/sys/fs/cgroup"), DEEPEST, &self.ids, &mut found);
-        }
-        found
+    /// The lost pods.
+    pub(super) fn lost_pods(&self) -> impl Iterator<Item = &RecordedPod> {
+        self.pods.iter().filter(|pod| self.lost.contains(&pod.id))
     }
+
+    /// Cgroup directories that were made for pods.
+    pub(super) fn made_cgroups(&self) -> BTreeSet<PathBuf> {
+        self.pods.iter().flat_map(|pod| pod.cgroups.clone()).collect()
+    }
+}
+
+/// The ids of pods and of their containers.
+pub(super) fn ids_of<'a>(pods: impl IntoIterator<Item = &'a RecordedPod>) -> BTreeSet<String> {
+    let both = pods.into_iter().flat_map(|pod| pod.containers.iter().chain([&pod.id]));
+    both.filter(|id| is_id(id)).cloned().collect()
+}
+
+/// Whether pods or containers may be called so.
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Cgroups of these pods and containers, the innermost first.
+pub(super) fn cgroups(ids: &BTreeSet<String>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    if !ids.is_empty() {
+        descend(Path::new(CGROUPS), DEEPEST, ids, &mut found);
+    }
+    found
+}
+
+/// Pods of which there is an attachment to a network, whatever is written in its file.
+fn attached(state: &Path) -> impl Iterator<Item = String> {
+    let files = names(&state.join("attachments")).filter(|name| name.ends_with(".json"));
+    files.filter_map(|name| name.split_once('-').map(|(id, _)| id.to_owned())).filter(|id| is_id(id))
 }
 
 impl fmt::Display for Survey {
@@ -81,13 +132,13 @@ impl fmt::Display for Survey {
             let name = if pod.name.is_empty() { "(its record cannot be read)" } else { &pod.name };
             writeln!(f, "pod {name} {}, containers: {}", pod.id, pod.containers.len())?;
         }
-        for pid in &self.shims {
-            writeln!(f, "process {pid} (corten-shim)")?;
+        for supervisor in &self.supervisors {
+            writeln!(f, "process {} (corten-shim)", supervisor.process.pid)?;
         }
         for (what, paths) in [("mount", &self.mounts), ("network namespace", &self.pins)] {
             paths.iter().try_for_each(|path| writeln!(f, "{what} {}", path.display()))?;
         }
-        self.cgroups().iter().try_for_each(|path| writeln!(f, "cgroup {}", path.display()))?;
+        cgroups(&self.ids).iter().try_for_each(|path| writeln!(f, "cgroup {}", path.display()))?;
         self.groups.iter().try_for_each(|path| writeln!(f, "group of cache {}", path.display()))?;
         self.bridges.iter().try_for_each(|name| writeln!(f, "bridge {name}, once no pod is on it"))?;
         self.tables
@@ -101,24 +152,10 @@ impl fmt::Display for Survey {
     }
 }
 
-/// Supervisors of these pods: their arguments are their name and the pod.
-fn shims(pods: &[RecordedPod]) -> Vec<i32> {
-    let is_ours = |pid: &i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let mut words = line.split(|byte| *byte == 0);
-        let program = words.next().unwrap_or_default();
-        let pod = words.next().unwrap_or_default();
-        program.ends_with(SHIM) && pods.iter().any(|known| known.id.as_bytes() == pod)
-    };
-    names(Path::new("/proc")).filter_map(|name| name.parse().ok()).filter(is_ours).collect()
-}
-
-/// Those of pods: by their records, and in the directory of pins by their ids.
+/// Those of pods: by their records, and by their ids.
 fn pins(directory: &Path, pods: &[RecordedPod]) -> Vec<PathBuf> {
     let of_records = pods.iter().filter_map(|pod| pod.netns.clone());
-    let named = names(directory)
-        .filter(|name| pods.iter().any(|pod| name.contains(&pod.id)))
-        .map(|name| directory.join(name));
+    let named = pods.iter().map(|pod| directory.join(engine::netns_name(&pod.id)));
     let all: BTreeSet<PathBuf> = of_records.chain(named).filter(|path| path.exists()).collect();
     all.into_iter().collect()
 }
@@ -207,7 +244,7 @@ fn descend(directory: &Path, depth: usize, ids: &BTreeSet<String>, found: &mut V
 }
 
 /// The names in a directory; none where it is not there.
-fn names(directory: &Path) -> impl Iterator<Item = String> {
+pub(super) fn names(directory: &Path) -> impl Iterator<Item = String> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok())
 }

@@ -16,6 +16,7 @@ mod update;
 
 pub(crate) use cgroup::Tree;
 pub(crate) use files::hostname;
+pub use run::netns_name;
 
 use crate::host::Host;
 use crate::names::Names;

@@ -384,8 +384,8 @@ fn holder(id: &str) -> String {
     format!("pod sandbox {id}")
 }
 
-/// `cni-` and a UUID, as other tools expect the namespaces of pods to be named.
-pub(crate) fn netns_name(id: &str) -> String {
+/// What a pod's network namespace is called: `cni-` and a UUID, as other tools expect it.
+pub fn netns_name(id: &str) -> String {
     let part = |range: std::ops::Range<usize>| id.get(range).unwrap_or_default();
     format!("cni-{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
 }

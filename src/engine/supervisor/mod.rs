@@ -9,6 +9,7 @@ pub(crate) mod fake;
 #[cfg(test)]
 mod golden;
 mod greeting;
+mod living;
 mod native;
 mod question;
 mod request;
@@ -18,6 +19,7 @@ mod warm;
 
 pub(crate) use accounts::{Accounts, Counters};
 pub use error::SupervisorError;
+pub use living::LivingSupervisor;
 pub(crate) use native::ShimLauncher;
 
 use crate::error::EngineError;

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::greeting::Greeted;
+use super::living::LivingSupervisor;
 use super::request::{
     Attach, CloseStdin, Create, Exec, Greeting, KillExec, OpenExec, Remove, ReopenLog, Sandbox, Shutdown,
     Signal, Start, WaitExec,
@@ -261,13 +262,13 @@ impl Launcher for ShimLauncher {
     }
 
     fn lives(&self, pod: &str) -> bool {
-        shims().any(|shim| shim.pod == pod)
+        LivingSupervisor::all().any(|shim| shim.pod == pod)
     }
 
     fn strays(&self, pods: &Path) -> Vec<Stray> {
-        let own = shims().filter(|shim| {
+        let own = LivingSupervisor::all().filter(|shim| {
             // Where its reports go tells whose it is: another daemon's state lies elsewhere.
-            let log = fs::read_link(format!("/proc/{}/fd/2", shim.pid)).unwrap_or_default();
+            let log = shim.log().unwrap_or_default();
             log.parent() == Some(&pods.join(&shim.pod))
         });
         own.map(|shim| {
@@ -279,39 +280,16 @@ impl Launcher for ShimLauncher {
 
     fn kill_lost<'a>(&'a self, pod: &'a str) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            for shim in shims().filter(|shim| shim.pod == pod).collect::<Vec<_>>() {
+            for shim in LivingSupervisor::all().filter(|shim| shim.pod == pod).collect::<Vec<_>>() {
                 let until = Instant::now() + DEATH;
                 // What it runs first: nobody else knows of it.
                 while !sys::process::kill_tree(shim.pid) && Instant::now() < until {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                end(shim.pidfd).await;
+                end(shim.into_pidfd()).await;
             }
         })
     }
-}
-
-/// A shim, known by its arguments.
-struct Found {
-    pid: i32,
-    pod: String,
-    /// Opened before the arguments were read: of nothing else.
-    pidfd: OwnedFd,
-}
-
-fn shims() -> impl Iterator<Item = Found> {
-    let pod_of = |pid: i32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let pod = line.strip_prefix(SHIM_NAME.as_bytes())?.strip_prefix(b"\0")?.strip_suffix(b"\0")?;
-        String::from_utf8(pod.to_vec()).ok().filter(|pod| !pod.contains('\0'))
-    };
-    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(move |pid| {
-        let raw = Pid::from_raw(pid).filter(|_| pod_of(pid).is_some())?;
-        let pidfd = pidfd_open(raw, PidfdFlags::empty()).ok()?;
-        Some(Found { pid, pod: pod_of(pid)?, pidfd })
-    })
 }
 
 /// The same as [`greet`], for a moment, on a thread of its own.
@@ -369,7 +347,7 @@ fn short(held: &fs::File) -> String {
     format!("/proc/self/fd/{}/shim.sock", held.as_raw_fd())
 }
 
-fn dial(files: &PodFiles) -> std::io::Result<UnixStream> {
+pub(super) fn dial(files: &PodFiles) -> std::io::Result<UnixStream> {
     let held = fs::File::open(files.dir())?;
     UnixStream::connect(short(&held))
 }
