@@ -7,6 +7,7 @@ use super::survey::{Survey, ids_of};
 use client::print;
 use engine::Paths;
 use net::Network;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a supervisor may take to answer. It is to end anyway.
@@ -32,8 +33,12 @@ pub(super) fn end(survey: &Survey, paths: &Paths) -> Vec<String> {
     for pod in survey.lost_pods() {
         let _ = print(&format!("pod {}: without a record, taken down by its id\n", pod.id));
     }
-    let ended = hand::processes(survey.supervisors.iter().filter(is_lost), &ids_of(survey.lost_pods()));
-    failures.extend(ended);
+    let ids = ids_of(survey.lost_pods());
+    failures.extend(hand::processes(survey.supervisors.iter().filter(is_lost), &ids));
+    // Their directories would be moved away below them.
+    let is_theirs =
+        |point: &&PathBuf| point.iter().any(|name| name.to_str().is_some_and(|name| ids.contains(name)));
+    failures.extend(survey.mounts.iter().filter(is_theirs).filter_map(|point| hand::mount(point).err()));
     failures
 }
 
@@ -49,7 +54,7 @@ pub(super) async fn detach(survey: &Survey, network: &Network) -> Vec<String> {
         failures.push(format!("networks of pods without a record: {}", crate::error::chain(&error)));
     }
     let names: Vec<String> = survey.lost.iter().map(|id| engine::netns_name(id)).collect();
-    let is_lost = |pin: &&std::path::PathBuf| names.iter().any(|name| pin.ends_with(name));
+    let is_lost = |pin: &&PathBuf| names.iter().any(|name| pin.ends_with(name));
     let pins = survey.pins.iter().filter(is_lost);
     failures.extend(
         pins.filter_map(|pin| sys::netns::remove(pin).err())

@@ -17,6 +17,7 @@ use engine::{Engine, Paths, PodFilter, Settings};
 use image::ImageStore;
 use net::Network;
 use prometheus::Registry;
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,8 +82,19 @@ pub(crate) fn run(request: &WipeArgs) -> Result<(), Error> {
     if !request.yes {
         ask(&survey)?;
     }
-    let mut failures = pods(&config, &survey);
-    failures.extend(rest::take(&config, &survey, request.images));
+    let mut failures = lost::end(&survey, &paths(&config));
+    // A daemon would throw away what is left of lost pods: not while they are there.
+    let may_forget = failures.is_empty();
+    let mut made = survey.made_cgroups();
+    if may_forget {
+        failures.extend(pods(&config, &survey, &mut made));
+    }
+    failures.extend(rest::take(
+        &config,
+        &survey,
+        &made,
+        &rest::Records { may_forget, images: request.images },
+    ));
     for failure in &failures {
         print(&format!("left: {failure}\n"))?;
     }
@@ -114,21 +126,27 @@ fn ask(survey: &Survey) -> Result<(), Error> {
 }
 
 /// Takes the pods down as a daemon does that is asked to: processes, networks by their plugins, mounts, cgroups, records.
-/// Before, what it would make nothing of, and throw away.
-fn pods(config: &Config, survey: &Survey) -> Vec<String> {
-    if !config.state_dir.is_dir() && !config.data_dir.is_dir() {
+/// Cgroup directories that were made for them are added to those that are known.
+fn pods(config: &Config, survey: &Survey, made: &mut BTreeSet<PathBuf>) -> Vec<String> {
+    // Pods without either may have left something with the plugins.
+    if survey.pods.is_empty() && !config.state_dir.is_dir() && !config.data_dir.is_dir() {
         return Vec::new();
     }
-    let failures = lost::end(survey, &paths(config));
-    if !failures.is_empty() {
-        return failures;
+    let directories = [&config.state_dir, &config.data_dir].into_iter();
+    let unmade = directories.filter_map(|directory| {
+        let error = std::fs::create_dir_all(directory).err()?;
+        Some(format!("{}: {error}", directory.display()))
+    });
+    let unmade: Vec<String> = unmade.collect();
+    if !unmade.is_empty() {
+        return unmade;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return vec![format!("pods: cannot start the asynchronous runtime: {error}")],
     };
-    let failures = runtime.block_on(Box::pin(take_down(config, survey)));
+    let failures = runtime.block_on(Box::pin(take_down(config, survey, made)));
     runtime.shutdown_timeout(Duration::from_secs(5));
     failures
 }
@@ -137,7 +155,7 @@ fn paths(config: &Config) -> Paths {
     Paths { state: config.state_dir.clone(), data: config.data_dir.clone() }
 }
 
-async fn take_down(config: &Config, survey: &Survey) -> Vec<String> {
+async fn take_down(config: &Config, survey: &Survey, made: &mut BTreeSet<PathBuf>) -> Vec<String> {
     let mut failures = Vec::new();
     let engine = match Network::open(config.network.clone(), &Registry::new()) {
         Ok(network) => {
@@ -154,6 +172,8 @@ async fn take_down(config: &Config, survey: &Survey) -> Vec<String> {
             return failures;
         }
     };
+    // Also of those that were restored of durable copies.
+    made.extend(paths(config).recorded().into_iter().flat_map(|pod| pod.cgroups));
     let ids: Vec<String> =
         engine.pods().list_pods(&PodFilter::default()).iter().map(|pod| pod.id.to_string()).collect();
     let removals = ids.into_iter().map(|id| {

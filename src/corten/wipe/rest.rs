@@ -4,25 +4,38 @@ use super::hand;
 use super::survey::Survey;
 use crate::cadvisor;
 use crate::config::Config;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where iproute2 pins network namespaces, under both of its names.
 const SHARED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
-/// Takes it away; returns what stays and why. Records go last, and not while anything of a pod
-/// is there, so that the next run finds it again.
-pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String> {
+/// What of the records goes.
+pub(super) struct Records {
+    /// Those of pods, where these are gone.
+    pub(super) may_forget: bool,
+    pub(super) images: bool,
+}
+
+/// Takes it away; returns what stays and why. Records go last, and not while anything of a pod is there, so that the next
+/// run finds it again.
+pub(super) fn take(
+    config: &Config,
+    survey: &Survey,
+    made: &BTreeSet<PathBuf>,
+    records: &Records,
+) -> Vec<String> {
     let mut failures = Vec::new();
     // While supervisors live they tell of their pods: a pin that outlived them might be nobody's.
     for pin in &survey.pins {
         failures.extend(sys::netns::remove(pin).err().map(|error| format!("network namespace {error}")));
     }
     failures.extend(hand::processes(survey.supervisors.iter(), &survey.ids));
-    hand::made_cgroups(&survey.made_cgroups());
+    hand::made_cgroups(made);
     failures.extend(survey.mounts.iter().filter_map(|point| hand::mount(point).err()));
-    let are_pods_gone = failures.is_empty();
+    let may_forget = records.may_forget && failures.is_empty();
     failures.extend(survey.groups.iter().filter_map(|group| engine::remove_cache_group(group).err()));
     failures.extend(survey.bridges.iter().filter_map(|name| hand::bridge(name).err()));
     failures.extend(net::remove_empty_tables().err().map(|error| format!("nftables: {error}")));
@@ -34,8 +47,8 @@ pub(super) fn take(config: &Config, survey: &Survey, images: bool) -> Vec<String
         .extend(survey.foreign.iter().map(|path| format!("{} is a mount of somebody else", path.display())));
     failures.extend(survey.sockets.iter().filter_map(|path| remove(path)));
     // Whatever is mounted there is not looked into, and the directory around it stays.
-    if are_pods_gone {
-        let again = Survey::take(config, images);
+    if may_forget {
+        let again = Survey::take(config, records.images);
         failures.extend(again.files.iter().filter_map(|path| remove(path)));
     }
     if failures.is_empty() {

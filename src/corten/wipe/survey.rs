@@ -274,4 +274,33 @@ mod tests {
         drop(another);
         assert_eq!(Survey::take(&config, false).sockets, [path("cri.sock"), path("nri.sock")]);
     }
+
+    #[test]
+    fn pods_are_known_by_their_ids_also_without_a_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let mut config = Config { state_dir: path("run"), data_dir: path("lib"), ..Config::default() };
+        config.network.state_dir = path("run/network");
+        config.runtime.netns_dir = path("netns");
+        let (one, two, container) = ("1".repeat(64), "2".repeat(64), "3".repeat(64));
+        let (pods, attachments) = (path("run/pods"), path("run/network/attachments"));
+        fs::create_dir_all(pods.join(&one).join("containers")).unwrap();
+        fs::write(pods.join(&one).join(format!("containers/{container}.json")), "junk").unwrap();
+        fs::create_dir_all(&attachments).unwrap();
+        fs::write(attachments.join(format!("{two}-eth0.json")), "junk").unwrap();
+        fs::create_dir(path("netns")).unwrap();
+        let pin = |id: &str| path("netns").join(engine::netns_name(id));
+        [&one, &two].iter().for_each(|id| fs::write(pin(id), "").unwrap());
+        // Cgroups of others are called so.
+        fs::create_dir_all(pods.join("system")).unwrap();
+        fs::write(attachments.join("cpu-eth0.json"), "junk").unwrap();
+        fs::create_dir_all(path("lib/containers/kubepods")).unwrap();
+        let survey = Survey::take(&config, false);
+        assert_eq!(Vec::from_iter(&survey.lost), [&one, &two]);
+        assert_eq!(Vec::from_iter(&survey.ids), [&one, &two, &container]);
+        assert_eq!(survey.pins, [pin(&one), pin(&two)]);
+        assert!(
+            survey.to_string().contains(&format!("pod (its record cannot be read) {two}, containers: 0\n"))
+        );
+    }
 }
