@@ -200,18 +200,20 @@ fn one_that_is_killed_in_the_middle_is_run_again() {
     assert!(socket.exists(), "the daemon has served plugins");
     let planned = run(&mut wipe(&world, &["--dry-run"]));
     assert!(planned.stdout.contains(&format!("socket {}", socket.display())), "{}", planned.stdout);
-    for milliseconds in [20, 60, 120, 250] {
-        let mut child = wipe(&world, &["--yes", "--images"]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        let _ = child.kill();
-        let _ = child.wait();
-    }
+    [20, 60, 120, 250].into_iter().for_each(|milliseconds| kill_in_the_middle(&world, milliseconds));
     let wiped = run(&mut wipe(&world, &["--yes", "--images"]));
     assert!(wiped.status.success(), "{}{}", wiped.stdout, wiped.stderr);
     assert_eq!(traces(&world, &ids), [""; 0]);
     assert_eq!(std::fs::read_to_string(&marks).unwrap(), started, "it has started a plugin");
     assert!(!socket.exists());
     assert!(!world.daemon.place().state.exists() && !world.daemon.place().data.exists());
+}
+
+fn kill_in_the_middle(world: &World, milliseconds: u64) {
+    let mut child = wipe(world, &["--yes", "--images"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 /// A world on the built-in network with so many pods, whose daemon is gone.
@@ -264,6 +266,19 @@ fn pods_of_which_no_record_is_whole_go_as_others_do() {
     assert_eq!(planned.stdout.matches("(its record cannot be read)").count(), 3, "{}", planned.stdout);
     assert_eq!(planned.stdout.matches("network namespace /run/netns/cni-").count(), 3, "{}", planned.stdout);
     assert_wiped(&world, &ids, 0, "without a record, taken down by its id");
+}
+
+#[test]
+fn pods_without_records_are_found_again_after_one_that_was_killed() {
+    let Some((world, ids)) = abandoned(4) else { return };
+    std::fs::write(world.daemon.place().data.join("state.redb"), "junk").unwrap();
+    for [pod, _] in &ids {
+        std::fs::remove_file(world.daemon.place().state.join("pods").join(pod).join("pod.json")).unwrap();
+    }
+    for milliseconds in [30, 60, 90, 120, 180, 250] {
+        kill_in_the_middle(&world, milliseconds);
+    }
+    assert_wiped(&world, &ids, 0, "wiped");
 }
 
 #[test]
