@@ -215,19 +215,11 @@ pub enum EngineError {
         command: Vec<String>,
     },
     /// Whether the host has user namespaces for pods is not known.
-    #[error("whether user namespaces work on this host is not known: {reason}")]
-    UserNamespacesUnknown {
-        /// Why not.
-        reason: String,
-    },
+    #[error("whether user namespaces work on this host is not known: {0}")]
+    UserNamespacesUnknown(String),
     /// The client of an exec has left, and it was killed.
-    #[error("command killed in container {id}, as its client has left: {command:?}")]
-    ExecUnwanted {
-        /// The container.
-        id: String,
-        /// What ran.
-        command: Vec<String>,
-    },
+    #[error("command killed in container {0}, as its client has left: {1:?}")]
+    ExecUnwanted(String, Vec<String>),
     /// Taking down went wrong in places; all other steps were carried out.
     #[error("taking down pod {pod}: {}", join(.failures))]
     Teardown {
@@ -340,10 +332,9 @@ impl EngineError {
             Self::WrongState { .. } | Self::Transition(_) | Self::OtherState { .. } => {
                 ErrorKind::FailedPrecondition
             }
-            Self::UserNamespacesUnknown { .. }
-            | Self::Dial { .. }
-            | Self::Ending
-            | Self::NameLeaving { .. } => ErrorKind::Unavailable,
+            Self::UserNamespacesUnknown(_) | Self::Dial { .. } | Self::Ending | Self::NameLeaving { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Lagging { .. } => ErrorKind::ResourceExhausted,
             Self::Unanswered { .. } => ErrorKind::DeadlineExceeded,
             Self::Io { source, .. } => match source.kind() {
@@ -366,7 +357,7 @@ impl EngineError {
             | Self::TaskDied(_) => ErrorKind::Internal,
             Self::Supervisor(error) => error.kind(),
             Self::ExecTimeout { .. } => ErrorKind::DeadlineExceeded,
-            Self::ExecUnwanted { .. } => ErrorKind::Cancelled,
+            Self::ExecUnwanted(..) => ErrorKind::Cancelled,
             Self::Image(error) => error.kind(),
             Self::Network(error) => error.kind(),
             Self::PodNetwork { source, .. } => source.kind(),

@@ -107,7 +107,7 @@ impl Core {
                 field: "config.linux.security_context.namespace_options.userns_options",
                 problem: format!("user namespaces do not work on this host: {reason}"),
             }),
-            Outcome::Unknown(reason) => Err(EngineError::UserNamespacesUnknown { reason }),
+            Outcome::Unknown(reason) => Err(EngineError::UserNamespacesUnknown(reason)),
         }
     }
 }

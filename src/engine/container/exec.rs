@@ -88,10 +88,7 @@ impl Containers {
             supervisor.exec(plan, unwanted.clone()).await?;
         if timed_out && unwanted.is_cancelled() {
             tracing::info!(container_id = %container.id, command = ?command.words(), "a command is killed: its client has left");
-            return Err(EngineError::ExecUnwanted {
-                id: container.id.to_string(),
-                command: command.into_words(),
-            });
+            return Err(EngineError::ExecUnwanted(container.id.to_string(), command.into_words()));
         }
         if timed_out {
             return Err(EngineError::ExecTimeout {
