@@ -77,8 +77,11 @@ impl Core {
         let missing = self.missing().unwrap_or_default();
         told.retain(|plugin| {
             let is_back = !missing.contains(plugin);
-            if is_back {
+            if is_back && missing.is_empty() {
                 tracing::info!(plugin, "a required plugin is connected, containers are created");
+            } else if is_back {
+                let missing = missing.join(", ");
+                tracing::info!(plugin, missing, "a required plugin is connected, others are not");
             }
             !is_back
         });

@@ -135,6 +135,11 @@ pub fn is_called(asked: &str, name: &str) -> bool {
     asked == name || name.split_once('-').is_some_and(|(_, base)| base == asked)
 }
 
+/// Whether a plugin can be called so.
+pub fn may_be_called(asked: &str) -> bool {
+    !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
+}
+
 /// Those that are not among plugins of these indices and names. They can be called by the name alone.
 pub(crate) fn missing(required: &[String], there: &[(&str, &str)]) -> Vec<String> {
     let is_there = |asked: &String| {

@@ -141,6 +141,32 @@ pub fn enter_directory(path: &[u8]) -> SysResult<()> {
     }
 }
 
+/// Whether a regular file is something that the kernel executes, by how it begins: a script that names its interpreter, or
+/// a program for this machine. Where formats are registered with it (`binfmt_misc`) anything may be. The C library hands
+/// what is none to a shell. One that cannot be read is taken for one.
+pub fn is_program(path: &std::path::Path) -> bool {
+    let Ok(mut file) = crate::regular::open_regular(path) else { return true };
+    let mut head = [0; 20];
+    let count = std::io::Read::read(&mut file, &mut head).unwrap_or_default();
+    let Some(head) = head.get(..count) else { return true };
+    head.starts_with(b"#!") || is_native(head) || registers_formats()
+}
+
+fn is_native(head: &[u8]) -> bool {
+    // `e_machine`: x86-64 and the 32 bits of it, AArch64 and its.
+    let machines: &[u16] = if cfg!(target_arch = "x86_64") { &[62, 3] } else { &[183, 40] };
+    let machine = match head {
+        [0x7f, b'E', b'L', b'F', .., low, high] if head.len() == 20 => u16::from_ne_bytes([*low, *high]),
+        _ => return false,
+    };
+    machines.contains(&machine)
+}
+
+fn registers_formats() -> bool {
+    let entries = std::fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| name != "register" && name != "status")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -155,5 +181,28 @@ mod tests {
         assert_eq!(program("/nowhere/x").run().errno, libc::ENOENT);
         assert_eq!(program("/etc/passwd").run().errno, libc::EACCES);
         assert_eq!(Program::new(&[], &[]).unwrap_err().errno, libc::EINVAL);
+    }
+
+    #[test]
+    fn a_program_is_what_the_kernel_executes() {
+        let path = std::env::temp_dir().join(format!("corten-sys-program-{}", std::process::id()));
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let mut foreign = own[..64].to_vec();
+        foreign[18] = 0xf7;
+        let mut cases = vec![(b"#!/bin/sh\n".to_vec(), true), (own[..64].to_vec(), true)];
+        if !super::registers_formats() {
+            cases.extend([
+                (foreign, false),
+                (b"echo\n".to_vec(), false),
+                (Vec::new(), false),
+                (own[..10].to_vec(), false),
+            ]);
+        }
+        for (bytes, is) in cases {
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(super::is_program(&path), is, "{:?}", &bytes[..bytes.len().min(20)]);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(super::is_program(&path), "whoever executes it says why not");
     }
 }

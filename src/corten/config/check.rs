@@ -177,6 +177,12 @@ impl Findings<'_> {
             let reason = "cannot be there, as plugins are not served: `nri.enable` is false";
             self.refuse("nri.default_validator.required_plugins", reason.to_owned());
         }
+        for name in judge.required_plugins.iter().filter(|name| !engine::may_be_nri_plugin(name)) {
+            let reason = format!(
+                "{name:?} is no name of a plugin: letters, digits or any of -_.+, with or without its index"
+            );
+            self.refuse("nri.default_validator.required_plugins", reason);
+        }
         self.directory("nri.plugin_path", &settings.plugin_path);
         self.directory("nri.plugin_config_path", &settings.plugin_config_path);
         for (key, millis) in [

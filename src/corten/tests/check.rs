@@ -289,7 +289,7 @@ fn plugins_that_are_required_or_cannot_be_started_are_warned_of() {
     let plugins = place.path("plugins");
     std::fs::create_dir_all(plugins.join("disabled")).unwrap();
     for (file, mode) in [("10-good", 0o755), ("20-closed", 0o644), ("unnamed", 0o755)] {
-        std::fs::write(plugins.join(file), "").unwrap();
+        std::fs::write(plugins.join(file), "#!/bin/sh\n").unwrap();
         std::fs::set_permissions(plugins.join(file), std::fs::Permissions::from_mode(mode)).unwrap();
     }
     std::os::unix::fs::symlink("/no/such", plugins.join("30-link")).unwrap();
@@ -305,7 +305,7 @@ fn plugins_that_are_required_or_cannot_be_started_are_warned_of() {
         format!("warning: {plugins}/20-closed is not started as a plugin: nobody may execute it"),
         format!("warning: {plugins}/30-link is not started as a plugin: it is a link to /no/such"),
         format!("warning: {plugins}/disabled is not started as a plugin: it is a directory"),
-        format!("warning: {plugins}/unnamed is not started as a plugin: it is not called as 10-name"),
+        format!("warning: {plugins}/unnamed is not started as a plugin: its name is not of the form 10-name"),
         format!("warning: plugin closed is required, and not installed in {plugins}"),
         format!("warning: plugin policy is required, and not installed in {plugins}"),
     ];

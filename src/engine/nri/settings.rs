@@ -70,7 +70,7 @@ impl NriValidatorSettings {
     pub(crate) fn problem(&self) -> Option<HostProblem> {
         let is_idle = !self.enable && !self.required_plugins.is_empty();
         is_idle.then(|| {
-            let problem = "nobody sees to it, as `nri.default_validator.enable` is false: containers are created without them";
+            let problem = "has no effect, as `nri.default_validator.enable` is false: containers are created without them";
             HostProblem::tolerated("nri.default_validator.required_plugins", problem)
         })
     }

@@ -198,7 +198,7 @@ fn devices_of_classes_that_are_not_there_are_noted_each_once() {
         .map(|found| found.setting.problem)
         .collect();
     let lacks = |class: &str, device: &str| {
-        format!("class {class:?}: this host has no block device {device}: what it says of that holds nowhere")
+        format!("class {class:?}: this host has no block device {device}: its limits there are not applied")
     };
     assert_eq!(told, [lacks("a", "/dev/no-such"), lacks("a", "/dev/null"), lacks("b", "/dev/no-such")]);
     let classes = settings.classes(dir.path()).unwrap();

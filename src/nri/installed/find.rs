@@ -34,8 +34,11 @@ pub enum Unfitness {
     #[error("nobody may execute it: chmod +x, and SIGHUP to the daemon")]
     NotExecutable,
     /// It has no name of a plugin.
-    #[error("it is not called as 10-name: two digits, a dash, and letters, digits or any of -_.+")]
+    #[error("its name is not of the form 10-name: two digits, a dash, and letters, digits or any of -_.+")]
     Name,
+    /// The kernel does not execute such files, and the C library would hand them to a shell.
+    #[error("it is no program for this machine, and no script that begins with #!")]
+    NoProgram,
     /// It is a link whose target is not there.
     #[error("it is a link to {}, which is not there", .0.display())]
     Dangling(PathBuf),
@@ -99,7 +102,8 @@ fn why_not(path: &Path, is_named: bool) -> Result<bool, Unfitness> {
     match (file.is_file(), is_executable, is_named) {
         _ if file.is_dir() => Err(Unfitness::Directory),
         (false, ..) => Err(Unfitness::NoFile),
-        (true, true, true) => Ok(true),
+        (true, true, true) if sys::exec::is_program(path) => Ok(true),
+        (true, true, true) => Err(Unfitness::NoProgram),
         (true, true, false) => Err(Unfitness::Name),
         (true, false, true) => Err(Unfitness::NotExecutable),
         (true, false, false) => Ok(false),

@@ -138,7 +138,7 @@ async fn what_lies_there_and_is_not_started_is_told_with_why() {
         ("30-link", "it is a link to /no/such/plugin, which is not there"),
         ("40-socket", "it is no file"),
         ("disabled", "it is a directory"),
-        ("unnamed", "it is not called as 10-name"),
+        ("unnamed", "its name is not of the form 10-name"),
     ];
     let told = stage.nri.plugins();
     assert_eq!(told.len(), expected.len(), "{told:?}");

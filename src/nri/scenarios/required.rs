@@ -33,14 +33,22 @@ async fn one_that_is_missing_is_told_once_with_why_and_so_is_that_it_came() {
     let policy = stage.join(Manner::new("50", "policy")).await;
     let back = || log.lines(&["INFO", "a required plugin is connected", "policy"]);
     stage.until(|| back().len() == 1).await;
+    assert!(
+        back()[0].contains("others are not") && back()[0].contains("missing=\"10-broken\""),
+        "{:?}",
+        back()
+    );
     // Others come and go without a word of it.
     drop(stage.join(Manner::new("60", "other")).await);
     stage.until(|| of(&stage, "60-other").is_some_and(|plugin| plugin.absence.is_some())).await;
     assert_eq!(warned("").len(), 2);
     drop(policy);
     stage.until(|| warned("policy").len() == 2).await;
+    stage.change(|settings| settings.validator.required_plugins.truncate(1)).unwrap();
+    let _again = stage.join(Manner::new("50", "policy")).await;
+    stage.until(|| log.lines(&["INFO", "containers are created", "policy"]).len() == 1).await;
     stage.nri.shutdown().await;
-    assert_eq!((warned("").len(), back().len()), (3, 1));
+    assert_eq!((warned("").len(), back().len()), (3, 2));
 }
 
 #[tokio::test]

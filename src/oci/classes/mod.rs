@@ -103,7 +103,7 @@ impl Classes {
         let file = file(path)?;
         let line = |(class, device): (&str, &str)| {
             format!(
-                "class {class:?}: this host has no block device {device}: what it says of that holds nowhere"
+                "class {class:?}: this host has no block device {device}: its limits there are not applied"
             )
         };
         Ok(file.absent().into_iter().map(line).filter(|line| self.is_news(Kind::BlockIo, line)).collect())
