@@ -1,6 +1,6 @@
 //! Adopting one pod: ask its shim what became of its containers.
 
-use super::load::HalfMade;
+use super::load::{HalfMade, is_damaged};
 use crate::Recovery;
 use crate::error::{EngineError, chain};
 use crate::in_memory::{Container, Pod};
@@ -118,7 +118,8 @@ impl Recovery {
     fn take_back(&self, pod: &Arc<Pod>, half_made: Vec<HalfMade>, held: &Snapshots) -> Vec<ContainerId> {
         let unknown = |id: &&ContainerId| {
             // One whose record was left aside is somebody's.
-            let is_aside = pod.files.container(id).with_extension("json.bad").exists();
+            let is_aside =
+                is_damaged(&pod.files.container(id)) || crate::record::cannot_list(&pod.files.containers());
             let is_known = self.core.registry.any_container(id).is_some();
             !is_aside && !is_known && half_made.iter().all(|half| half.id != **id)
         };

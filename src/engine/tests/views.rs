@@ -180,16 +180,15 @@ fn a_change_that_cannot_be_recorded_leaves_cgroup_and_spec_as_they_were() {
     let shares = world.path("cgroup").join(cgroup.to_string().trim_start_matches('/')).join("cpu.shares");
     std::fs::write(&shares, "1024").unwrap();
     let files = crate::record::PodFiles::new(&engine.core.paths, &pod);
-    let (record, aside) = (files.container(&id), world.path("aside"));
-    std::fs::rename(&record, &aside).unwrap();
-    std::fs::create_dir(&record).unwrap();
+    // Where a record is written before it takes the other's place.
+    let blocked = files.containers().join(format!("{id}.json.{}.tmp", std::process::id()));
+    std::fs::create_dir(&blocked).unwrap();
     let spec = std::fs::read(files.spec(&id)).unwrap();
     let change = Resources { cpu_shares: CpuShares::new(2048).ok(), ..Resources::default() };
     assert!(world.on(engine.containers().update_container(&id, change, BTreeMap::new())).is_err());
     assert_eq!(std::fs::read_to_string(&shares).unwrap(), "1024");
     assert!(std::fs::read(files.spec(&id)).unwrap() == spec, "the spec has changed");
-    std::fs::remove_dir(&record).unwrap();
-    std::fs::rename(aside, record).unwrap();
+    std::fs::remove_dir(&blocked).unwrap();
     std::fs::remove_file(shares).unwrap();
     world.on(engine.pods().remove_pod(&pod)).unwrap();
     world.nothing_left();
