@@ -3,23 +3,30 @@
 use crate::error::{EngineError, chain};
 use crate::settings::RDT_GROUPS;
 use crate::{Engine, Paths, blocking};
-use oci::classes::{RdtReport, Resctrl};
+use oci::classes::{Kind, RdtReport, Resctrl};
 use std::path::{Path, PathBuf};
 
 impl Engine {
     /// Makes the groups of `runtime.rdt_config_file` as it says now. What cannot be made is told in the log, and refused when
-    /// somebody asks for it. What classes of block I/O say of devices that are not there is told, too.
+    /// somebody asks for it. That the file of classes of block I/O is wrong, or what it says of devices that are not there,
+    /// is told, too.
     pub async fn make_groups(&self) {
         let classes = self.core.live().classes.clone();
         let make = move || {
-            if let Some(lack) = classes.lack_of_groups() {
+            if let Some(lack) = classes.new_problem(Kind::Rdt) {
                 tracing::warn!(
                     error = chain(&EngineError::from(lack)),
                     "no class of runtime.rdt_config_file can be had"
                 );
             }
             tell(classes.make_groups());
-            // A file that has become wrong is told by whoever asks for a class.
+            if let Some(problem) = classes.new_problem(Kind::BlockIo) {
+                tracing::error!(
+                    error = chain(&EngineError::from(problem)),
+                    "runtime.blockio_config_file is refused: classes of block I/O are refused until it is right"
+                );
+            }
+            // A file that is wrong has just been told.
             for line in classes.absent_devices().unwrap_or_default() {
                 tracing::warn!("runtime.blockio_config_file: {line}");
             }

@@ -7,6 +7,7 @@ use crate::pod::default_sysctls;
 use crate::settings::{SettingError, Settings};
 use crate::{Core, Engine, blocking};
 use arc_swap::{ArcSwap, Guard};
+use oci::classes::{Classes, Kind};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ pub(crate) struct Live {
     /// Devices of vendors, by name.
     pub(crate) devices: Arc<oci::cdi::Registry>,
     /// Classes of block I/O and of cache, by name.
-    pub(crate) classes: Arc<oci::classes::Classes>,
+    pub(crate) classes: Arc<Classes>,
     /// What changes specs between request and plan, in its order: first the devices of vendors, so that whoever follows
     /// sees them, then the classes that annotations ask for.
     pub(crate) adjusters: Arc<oci::adjust::Adjusters>,
@@ -49,8 +50,10 @@ impl Live {
             Some(former) => former.devices.clone(),
             None => Arc::new(settings.devices()),
         };
-        let (asked, record) = (settings.clone(), state.to_owned());
-        let classes = Arc::new(blocking("reading classes", move || asked.classes(&record)).await?);
+        let classes = match same(has_same_classes) {
+            Some(former) => former.classes.clone(),
+            None => classes(&settings, state, former.map(|former| &former.settings)).await?,
+        };
         let adjusters: Vec<Box<dyn oci::adjust::Adjuster>> =
             vec![Box::new(devices.clone()), Box::new(classes.clone())];
         let adjusters = Arc::new(oci::adjust::Adjusters::new(adjusters));
@@ -70,9 +73,39 @@ impl Live {
     }
 }
 
+/// A file that is wrong refuses settings that name it anew. One that they named before, or that the daemon starts with,
+/// keeps nothing else from changing: whoever asks for a class of it is refused.
+async fn classes(
+    settings: &Settings,
+    state: &Path,
+    former: Option<&Settings>,
+) -> Result<Arc<Classes>, EngineError> {
+    let files: [(Kind, fn(&Settings) -> &Path); 2] =
+        [(Kind::BlockIo, |one| &one.blockio_config_file), (Kind::Rdt, |one| &one.rdt_config_file)];
+    let is_other = |file: fn(&Settings) -> &Path| former.is_some_and(|former| file(former) != file(settings));
+    let others = files.into_iter().filter(|(_, file)| is_other(*file));
+    let (others, classes) =
+        (others.map(|(kind, _)| kind).collect::<Vec<_>>(), Arc::new(settings.classes(state)));
+    blocking("reading classes", move || {
+        for kind in others {
+            classes.check_file(kind)?;
+        }
+        Ok(classes)
+    })
+    .await
+}
+
 async fn try_sysctls(settings: Settings) -> Result<model::Sysctls, EngineError> {
     let ask = move || Ok(default_sysctls::try_out(&settings)?.in_force()?);
     blocking("trying kernel parameters", ask).await
+}
+
+fn has_same_classes(former: &Settings, new: &Settings) -> bool {
+    former.blockio_config_file == new.blockio_config_file
+        && former.rdt_config_file == new.rdt_config_file
+        && former.resctrl == new.resctrl
+        && former.ignore_blockio_not_enabled_errors == new.ignore_blockio_not_enabled_errors
+        && former.ignore_rdt_not_enabled_errors == new.ignore_rdt_not_enabled_errors
 }
 
 fn has_same_handlers(former: &Settings, new: &Settings) -> bool {

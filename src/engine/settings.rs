@@ -242,40 +242,45 @@ impl Settings {
         })
     }
 
-    /// The classes of the node, with a record of its groups in the state directory. Blocks where there is a file of them.
-    pub(crate) fn classes(&self, state: &Path) -> Result<Classes, EngineError> {
-        let mut classes = Classes::read(named(&self.blockio_config_file), &self.resctrl)?;
+    /// The classes of the node, with a record of its groups in the state directory. Their files are not read yet.
+    pub(crate) fn classes(&self, state: &Path) -> Classes {
+        let mut classes = Classes::new(named(&self.blockio_config_file), &self.resctrl);
         if let Some(file) = named(&self.rdt_config_file) {
-            classes = classes.with_rdt(file, &state.join(RDT_GROUPS))?;
+            classes = classes.with_rdt(file, &state.join(RDT_GROUPS));
         }
         let passed_over = [
             (self.ignore_blockio_not_enabled_errors, Kind::BlockIo),
             (self.ignore_rdt_not_enabled_errors, Kind::Rdt),
         ];
-        Ok(classes.passing_over(passed_over.iter().filter(|(is, _)| *is).map(|(_, kind)| *kind).collect()))
+        classes.passing_over(passed_over.iter().filter(|(is, _)| *is).map(|(_, kind)| *kind).collect())
     }
 
     /// What of the files of classes is wrong, or says nothing on this host.
     pub(crate) fn check_classes(&self) -> Vec<HostProblem> {
         let mut problems = Vec::new();
         let key = "runtime.blockio_config_file";
-        let block_io = Classes::read(named(&self.blockio_config_file), &self.resctrl);
-        match block_io.and_then(|classes| classes.absent_devices()) {
+        match Classes::new(named(&self.blockio_config_file), &self.resctrl).absent_devices() {
             Ok(absent) => problems.extend(absent.into_iter().map(|line| HostProblem::noted(key, line))),
-            Err(error) => problems.push(HostProblem::fatal(key, chain(&error))),
+            Err(error) => {
+                let said = format!("{}: classes of block I/O are refused until it is right", chain(&error));
+                problems.push(HostProblem::tolerated(key, said));
+            }
         }
         let (key, Some(file)) = ("runtime.rdt_config_file", named(&self.rdt_config_file)) else {
             return problems;
         };
-        let groups = Classes::read(None, &self.resctrl);
-        match groups.and_then(|groups| groups.with_rdt(file, Path::new(RDT_GROUPS))) {
-            Ok(groups) => {
+        let groups = Classes::new(None, &self.resctrl).with_rdt(file, Path::new(RDT_GROUPS));
+        match groups.check_file(Kind::Rdt) {
+            Ok(()) => {
                 let lack = groups.check_resctrl().err().map(|error| SettingError::of(key, error));
                 problems.extend(lack.map(|SettingError { problem, .. }| {
                     HostProblem::noted(key, format!("{problem}: classes of RDT are refused until it has"))
                 }));
             }
-            Err(error) => problems.push(HostProblem::fatal(key, chain(&error))),
+            Err(error) => {
+                let said = format!("{}: classes of RDT are refused until it is right", chain(&error));
+                problems.push(HostProblem::tolerated(key, said));
+            }
         }
         problems
     }

@@ -155,15 +155,12 @@ fn a_file_of_classes_of_cache_is_told_of_by_its_key() {
     assert_eq!((lack.len(), &lack[0].0, lack[0].2), (1, &key(), Gravity::Noted));
     assert!(lack[0].1.starts_with("the host has no resctrl filesystem at "), "{lack:?}");
     let wrong = told("partitions: {p: {l3Allocation: x}}");
-    assert_eq!((wrong.len(), &wrong[0].0, wrong[0].2), (1, &key(), Gravity::PreventsStart));
+    assert_eq!((wrong.len(), &wrong[0].0, wrong[0].2), (1, &key(), Gravity::Tolerated));
     assert!(wrong[0].1.contains("rdt.yaml: partition \"p\": l3Allocation: all: unified: \"x\""), "{wrong:?}");
     with_caches(dir.path());
     assert_eq!(told("partitions: {p: {l3Allocation: 50%, classes: {gold: }}}"), []);
     let wrong = told("partitions: {p: {l3Allocation: '0x100'}}");
-    assert!(
-        wrong[0].1.contains("0x100 is not within 0xff") && wrong[0].2 == Gravity::PreventsStart,
-        "{wrong:?}"
-    );
+    assert!(wrong[0].1.contains("0x100 is not within 0xff") && wrong[0].2 == Gravity::Tolerated, "{wrong:?}");
     assert!(!dir.path().join("resctrl/gold").exists(), "a check makes nothing");
 }
 
@@ -184,6 +181,35 @@ fn what_the_node_lacks_or_has_wrong_is_no_fault_of_the_request() {
 }
 
 #[test]
+fn files_that_are_wrong_at_the_start_refuse_their_classes_until_they_are_right() {
+    let mut world = World::with(|settings, dir| {
+        settings.blockio_config_file = dir.join("blockio.yaml");
+        settings.rdt_config_file = dir.join("rdt.yaml");
+        settings.resctrl = Resctrl { root: dir.join("resctrl"), mounts: dir.join("mounts") };
+        with_caches(dir);
+        std::fs::write(dir.join("rdt.yaml"), "partitions: {p: {l3Allocation: x}}").unwrap();
+    });
+    world.restart();
+    for (name, kind, file) in [("a", "blockio", "blockio.yaml"), ("b", "rdt", "rdt.yaml")] {
+        let key = format!("{kind}.resources.beta.kubernetes.io/pod");
+        let error = asking(&world, name, &[(&key, "gold")]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{kind}");
+        assert!(crate::error::chain(&error).to_string().contains(file), "{error:?}");
+    }
+    asking(&world, "plain", &[]).unwrap();
+    // Other settings are taken over meanwhile.
+    let settings = crate::Settings { pids_limit: 77, ..world.settings.clone() };
+    world.on(world.engine().reconfigure(settings)).unwrap();
+    std::fs::write(world.path("blockio.yaml"), "Classes: {gold: [{Devices: [/dev/null], Weight: 80}]}")
+        .unwrap();
+    let text = "partitions: {p: {l3Allocation: 50%, classes: {gold: }}}";
+    std::fs::write(world.path("rdt.yaml"), text).unwrap();
+    asking(&world, "c", &[("blockio.resources.beta.kubernetes.io/pod", "gold")]).unwrap();
+    world.on(world.engine().look_again());
+    assert!(world.path("resctrl/gold").exists());
+}
+
+#[test]
 fn devices_of_classes_that_are_not_there_are_noted_each_once() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("blockio.yaml");
@@ -201,6 +227,6 @@ fn devices_of_classes_that_are_not_there_are_noted_each_once() {
         format!("class {class:?}: this host has no block device {device}: its limits there are not applied")
     };
     assert_eq!(told, [lacks("a", "/dev/no-such"), lacks("a", "/dev/null"), lacks("b", "/dev/no-such")]);
-    let classes = settings.classes(dir.path()).unwrap();
+    let classes = settings.classes(dir.path());
     assert_eq!((classes.absent_devices().unwrap().len(), classes.absent_devices().unwrap().len()), (3, 0));
 }

@@ -28,6 +28,8 @@ pub struct Classes {
     passed_over: Vec<Kind>,
     /// What has been told in the log.
     told: Mutex<BTreeSet<(Kind, String)>>,
+    /// Why no class of a kind could be had when that was last asked.
+    problems: Mutex<BTreeMap<Kind, String>>,
 }
 
 /// As many are told once each: annotations may name any.
@@ -35,30 +37,36 @@ const TOLD: usize = 256;
 
 impl Classes {
     /// Those of block I/O that a file describes, as it says when one is asked for; without a file there are none. Those of
-    /// cache are the groups that the kernel has in `resctrl`.
-    ///
-    /// # Errors
-    /// [`OciError::Io`] and [`OciError::Invalid`] with the file, and what is wrong with it.
-    pub fn read(block_io: Option<&Path>, resctrl: &Resctrl) -> OciResult<Self> {
-        block_io.map(file).transpose()?;
+    /// cache are the groups that the kernel has in `resctrl`. Nothing is read yet.
+    pub fn new(block_io: Option<&Path>, resctrl: &Resctrl) -> Self {
         let rdt = rdt::Groups::of(resctrl);
-        Ok(Self { block_io: block_io.map(Path::to_path_buf), rdt, ..Self::default() })
+        Self { block_io: block_io.map(Path::to_path_buf), rdt, ..Self::default() }
     }
 
     /// The same, with those of cache that a file describes. They are made by [`Classes::make_groups`], and as the file says
     /// when one is asked for. `record` is where is kept which groups are of this making: others are never removed.
+    #[must_use]
+    pub fn with_rdt(self, file: &Path, record: &Path) -> Self {
+        Self { rdt: self.rdt.described_in(file, record), ..self }
+    }
+
+    /// Whether the file of classes of a kind is right, where there is one.
     ///
     /// # Errors
-    /// As [`Classes::read`]; a file that no host, or not this one, can do as it says.
-    pub fn with_rdt(self, file: &Path, record: &Path) -> OciResult<Self> {
-        Ok(Self { rdt: self.rdt.described_in(file, record)?, ..self })
+    /// [`OciError::Io`] and [`OciError::Invalid`] with the file, and what is wrong with it; of classes of cache also a file
+    /// that this host cannot do as it says.
+    pub fn check_file(&self, kind: Kind) -> OciResult<()> {
+        match kind {
+            Kind::BlockIo => self.block_io.as_deref().map(file).transpose().map(drop),
+            Kind::Rdt => self.rdt.check_described(),
+        }
     }
 
     /// Makes the groups of the file of classes of cache, and removes those of its former ones that have no processes.
     /// `None` without a file or a resctrl filesystem.
     ///
     /// # Errors
-    /// As [`Classes::with_rdt`]. What the kernel refuses of a class is in the report.
+    /// As [`Classes::check_file`]. What the kernel refuses of a class is in the report.
     pub fn make_groups(&self) -> OciResult<Option<RdtReport>> {
         self.rdt.make()
     }
@@ -97,7 +105,7 @@ impl Classes {
     /// twice.
     ///
     /// # Errors
-    /// As [`Classes::read`].
+    /// As [`Classes::check_file`].
     pub fn absent_devices(&self) -> OciResult<Vec<String>> {
         let Some(path) = &self.block_io else { return Ok(Vec::new()) };
         let file = file(path)?;
@@ -124,9 +132,20 @@ impl Classes {
         self.rdt.class(class, None)
     }
 
-    /// Why none of the groups that a file describes can be made.
-    pub fn lack_of_groups(&self) -> Option<OciError> {
-        self.rdt.lack_of_described()
+    /// Why no class of a kind that a file describes can be had, whatever it says of it: the file of those of block I/O is
+    /// wrong, the host has no groups. `None` also where it is as it was when this was last asked.
+    pub fn new_problem(&self, kind: Kind) -> Option<OciError> {
+        let problem = match kind {
+            Kind::BlockIo => self.check_file(kind).err(),
+            Kind::Rdt => self.rdt.lack_of_described(),
+        };
+        let mut problems = lock(&self.problems);
+        let Some(problem) = problem else {
+            problems.remove(&kind);
+            return None;
+        };
+        let told = problem.to_string();
+        (problems.insert(kind, told.clone()) != Some(told)).then_some(problem)
     }
 
     /// Refuses where the host has no such classes.

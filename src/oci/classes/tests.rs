@@ -36,7 +36,7 @@ fn resctrl(root: &Path) -> Resctrl {
 /// The file is read again when a class is asked for.
 struct Read {
     dir: tempfile::TempDir,
-    classes: OciResult<Classes>,
+    classes: Classes,
 }
 
 impl Read {
@@ -44,12 +44,12 @@ impl Read {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("blockio.yaml");
         std::fs::write(&path, text).unwrap();
-        let classes = Classes::read(Some(&path), &resctrl(&dir.path().join("resctrl")));
+        let classes = Classes::new(Some(&path), &resctrl(&dir.path().join("resctrl")));
         Self { dir, classes }
     }
 
     fn classes(&self) -> &Classes {
-        self.classes.as_ref().unwrap()
+        &self.classes
     }
 }
 
@@ -98,7 +98,7 @@ fn a_file_that_cannot_be_kept_is_refused_with_the_class() {
         ("Classes:\n  a:\n  - Wait: 5\n", "line 3"),
         ("classes", "blockio.yaml: "),
     ] {
-        let error = Read::new(text).classes.unwrap_err().to_string();
+        let error = Read::new(text).classes().check_file(Kind::BlockIo).unwrap_err().to_string();
         assert!(!error.contains('\n'), "{error}");
         assert!(error.contains(words), "{text}: {error}");
     }
@@ -160,6 +160,22 @@ fn what_the_file_says_when_a_class_is_asked_for_counts() {
     assert!(weight().unwrap_err().to_string().contains("Weight 5 is not within"));
 }
 
+#[test]
+fn a_file_that_is_wrong_is_news_until_it_is_another_problem_or_none() {
+    let read = Read::new("Classes: {a: [{Weight: 5}]}");
+    let news = || read.classes().new_problem(Kind::BlockIo).map(|problem| problem.to_string());
+    let say = |text: &str| std::fs::write(read.dir.path().join("blockio.yaml"), text).unwrap();
+    assert!(news().unwrap().contains("Weight 5 is not within"));
+    assert_eq!(news(), None, "it is told already");
+    say("Classes: {a: [{Weight: 6}]}");
+    assert!(news().unwrap().contains("Weight 6 is not within"));
+    say("Classes: {a: [{Weight: 80}]}");
+    assert_eq!(news(), None);
+    assert_eq!(read.classes().block_io("a").unwrap().weight(), Some(80));
+    say("Classes: {a: [{Weight: 6}]}");
+    assert!(news().is_some(), "it was right meanwhile");
+}
+
 /// What becomes of a spec where annotations of the pod ask for these classes.
 fn adjusted(classes: &Classes, asked: &[(&str, &str)]) -> OciResult<Spec> {
     let annotation = |(kind, class): &(&str, &str)| {
@@ -195,10 +211,10 @@ fn annotations_give_classes_or_the_container_is_refused() {
     assert_eq!(adjusted(read.classes(), &[]).unwrap(), Spec::default());
     assert!(told(read.classes(), &[("blockio", "fast")]).contains("\"fast\" is not in "));
     // Passed over is what the node has no classes of, and not a class that it has not.
-    let none = || Classes::read(None, &resctrl(Path::new("/none"))).unwrap();
+    let none = || Classes::new(None, &resctrl(Path::new("/none")));
     assert!(told(&none(), &[("blockio", "slow")]).contains("runtime.blockio_config_file"));
     let lenient = none().passing_over(vec![Kind::BlockIo, Kind::Rdt]);
     assert_eq!(adjusted(&lenient, &[("blockio", "slow"), ("rdt", "gold")]).unwrap(), Spec::default());
-    let known = Classes::read(None, &resctrl(&groups)).unwrap().passing_over(vec![Kind::Rdt]);
+    let known = Classes::new(None, &resctrl(&groups)).passing_over(vec![Kind::Rdt]);
     assert!(told(&known, &[("rdt", "silver")]).contains("there is no group"));
 }

@@ -78,7 +78,7 @@ impl Stamp {
 }
 
 /// Reads a file as far as it can be on this host; `None` where that has no groups.
-pub(super) fn read(path: &Path, resctrl: &Resctrl) -> OciResult<(File, Option<Resolved>)> {
+fn read(path: &Path, resctrl: &Resctrl) -> OciResult<(File, Option<Resolved>)> {
     let refuse = |reason| OciError::invalid(path.display().to_string(), reason);
     let file = File::parse(&crate::classes::text(path)?).map_err(refuse)?;
     if !is_there(resctrl) {
@@ -91,6 +91,11 @@ pub(super) fn read(path: &Path, resctrl: &Resctrl) -> OciResult<(File, Option<Re
 impl Described {
     pub(super) fn new(file: &Path, record: &Path) -> Self {
         Self { file: file.to_path_buf(), record: record.to_path_buf(), state: Mutex::default() }
+    }
+
+    /// Reads the file, and makes nothing.
+    pub(super) fn check(&self, resctrl: &Resctrl) -> OciResult<()> {
+        read(&self.file, resctrl).map(drop)
     }
 
     /// Makes the groups, whatever is known of them.

@@ -35,10 +35,14 @@ impl Groups {
         Self { resctrl: resctrl.clone(), described: None }
     }
 
-    /// The same with those of a file, which is read to see whether it is right.
-    pub(super) fn described_in(self, file: &Path, record: &Path) -> OciResult<Self> {
-        make::read(file, &self.resctrl)?;
-        Ok(Self { described: Some(Described::new(file, record)), ..self })
+    /// The same with those of a file.
+    pub(super) fn described_in(self, file: &Path, record: &Path) -> Self {
+        Self { described: Some(Described::new(file, record)), ..self }
+    }
+
+    /// Whether the file is right, and this host can do as it says.
+    pub(super) fn check_described(&self) -> OciResult<()> {
+        self.described.as_ref().map_or(Ok(()), |described| described.check(&self.resctrl))
     }
 
     pub(super) fn make(&self) -> OciResult<Option<RdtReport>> {

@@ -1,6 +1,6 @@
 //! A directory that looks as a kernel's resctrl filesystem does.
 
-use super::{Classes, OciResult, RdtReport, Resctrl, resctrl};
+use super::{Classes, Kind, OciResult, RdtReport, Resctrl, resctrl};
 use std::path::{Path, PathBuf};
 
 /// Third level of 20 bits and 4 caches, and bandwidth in percent.
@@ -87,7 +87,8 @@ impl Node {
     }
 
     pub(super) fn classes(&self) -> OciResult<Classes> {
-        Classes::read(None, &self.resctrl())?.with_rdt(&self.file(), &self.record())
+        let classes = Classes::new(None, &self.resctrl()).with_rdt(&self.file(), &self.record());
+        classes.check_file(Kind::Rdt).map(|()| classes)
     }
 
     /// What is made of a file.

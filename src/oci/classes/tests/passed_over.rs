@@ -44,7 +44,7 @@ impl Visit for Told {
 fn a_class_that_is_passed_over_is_told_once() {
     let told = Told::default();
     let _held = tracing::subscriber::set_default(told.clone());
-    let none = Classes::read(None, &resctrl(Path::new("/none"))).unwrap();
+    let none = Classes::new(None, &resctrl(Path::new("/none")));
     let none = none.passing_over(vec![Kind::BlockIo, Kind::Rdt]);
     for _ in 0..3 {
         adjusted(&none, &[("blockio", "slow"), ("rdt", "gold")]).unwrap();
