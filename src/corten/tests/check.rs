@@ -317,5 +317,7 @@ fn plugins_that_are_required_or_cannot_be_started_are_warned_of() {
     assert_eq!(last["costs"], format!("no container is created until it connects at {socket}"));
     // Off is off.
     place.configure(&format!("{nri}enable = false\n"));
-    assert_eq!(place.check().of_check("nri"), [""; 0]);
+    assert_eq!(place.check().of_check("nri"), ["ok: off, as nri.enable is false"]);
+    place.configure(&format!("{}plugin_path = \"/no/such\"\n", "[nri]\ndisable_connections = true\n"));
+    assert_eq!(place.check().of_check("nri"), ["ok: on, no plugin is installed in /no/such"]);
 }
