@@ -5,7 +5,7 @@ use crate::admin::{self, Plugin, StatusView};
 use engine::counted;
 
 pub(super) fn tell(status: &StatusView, lines: &mut Lines) {
-    for line in node(status) {
+    for line in node(&status.nri, !status.plugins.is_empty()) {
         lines.add("nri", &line);
     }
     for plugin in &status.plugins {
@@ -14,20 +14,17 @@ pub(super) fn tell(status: &StatusView, lines: &mut Lines) {
 }
 
 /// Whether there are plugins at all, where they connect, and which are required and missing.
-fn node(status: &StatusView) -> Vec<String> {
-    let admin::Nri { enabled, socket, problem, missing } = &status.nri;
-    let mut said = Vec::new();
-    if *enabled && status.plugins.is_empty() {
-        said.push("on, no plugin".to_owned());
+fn node(nri: &admin::Nri, has_plugins: bool) -> Vec<String> {
+    let admin::Nri { enabled, socket, problem, missing } = nri;
+    if !*enabled {
+        return vec!["off, as nri.enable is false".to_owned()];
     }
-    if let Some(socket) = socket {
-        said.push(match problem {
-            None => format!("plugins connect to {}", socket.display()),
-            Some(problem) => format!("no plugin can connect, which is tried again: {problem}"),
-        });
-    }
-    let mut lines = vec![said.join("; ")];
-    lines.retain(|line| !line.is_empty());
+    let connect = match (socket, problem) {
+        (None, _) => "no plugin can connect by itself, as nri.disable_connections is true".to_owned(),
+        (Some(socket), None) => format!("plugins connect to {}", socket.display()),
+        (Some(_), Some(problem)) => format!("no plugin can connect, which is tried again: {problem}"),
+    };
+    let mut lines = vec![if has_plugins { connect } else { format!("on, no plugin; {connect}") }];
     if !missing.is_empty() {
         lines.push(format!("no container is created without {}, not connected", missing.join(", ")));
     }
@@ -91,6 +88,18 @@ mod tests {
             failures: 0,
             waits_for: None,
         }
+    }
+
+    #[test]
+    fn what_is_turned_off_is_told_with_its_setting() {
+        let mut nri = admin::Nri::default();
+        assert_eq!(node(&nri, false), ["off, as nri.enable is false"]);
+        nri.enabled = true;
+        let closed = "no plugin can connect by itself, as nri.disable_connections is true";
+        assert_eq!(node(&nri, true), [closed]);
+        assert_eq!(node(&nri, false), [format!("on, no plugin; {closed}")]);
+        nri.socket = Some("/run/nri.sock".into());
+        assert_eq!(node(&nri, true), ["plugins connect to /run/nri.sock"]);
     }
 
     #[test]
