@@ -10,7 +10,7 @@ use wire::plan::ProcessPlan;
 
 use crate::agent::Handing;
 use crate::birth::{Birth, Ending};
-use crate::{Failure, interpreter, schedule};
+use crate::{Failure, schedule};
 
 const DEFAULT_UMASK: u32 = 0o022;
 /// `CAP_SYS_ADMIN`.
@@ -156,7 +156,7 @@ fn not_run(plan: &ProcessPlan, program: &exec::Program, error: &SysError) -> Fai
     let name = String::from_utf8_lossy(plan.argv.first().map_or(b"", Vec::as_slice));
     let message = match error.errno {
         // The kernel says that the program is not there.
-        errno::ENOENT => interpreter::missing(program).map(|missing| {
+        errno::ENOENT => program.missing_interpreter().map(|missing| {
             format!("exec: \"{name}\": no such file or directory: its interpreter {missing:?} is missing")
         }),
         // The kernel says that it is not permitted, as if that could be.

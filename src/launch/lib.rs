@@ -15,7 +15,6 @@ mod groups;
 mod hooks;
 pub mod host;
 mod images;
-mod interpreter;
 mod keyring;
 mod labels;
 mod masks;

@@ -69,6 +69,14 @@ impl Program {
         as_it_is.into_iter().chain(searched)
     }
 
+    /// The missing interpreter of a program that is there and could not be executed.
+    pub fn missing_interpreter(&self) -> Option<std::path::PathBuf> {
+        let mut places = self.places().map(|place| as_path(&place).to_owned());
+        let is_there =
+            |place: &std::path::PathBuf| std::fs::metadata(place).is_ok_and(|found| found.is_file());
+        crate::interpreter::missing(&places.find(is_there)?)
+    }
+
     /// Runs the program that a descriptor is open on, whatever path it has. Returns only on failure.
     pub fn run_fd(&self, program: BorrowedFd<'_>) -> SysError {
         let (argv, env) = (pointers(&self.argv), pointers(&self.env));

@@ -16,6 +16,7 @@ pub mod fs;
 pub mod handover;
 pub mod hangup;
 pub mod hook;
+pub mod interpreter;
 pub mod keyring;
 pub mod malloc;
 pub mod mount;

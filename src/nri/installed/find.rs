@@ -39,6 +39,9 @@ pub enum Unfitness {
     /// The kernel does not execute such files, and the C library would hand them to a shell.
     #[error("it is no program for this machine, and no script that begins with #!")]
     NoProgram,
+    /// The kernel does not find what it names to be run by.
+    #[error("its interpreter {} is not there", .0.display())]
+    NoInterpreter(PathBuf),
     /// It is a link whose target is not there.
     #[error("it is a link to {}, which is not there", .0.display())]
     Dangling(PathBuf),
@@ -102,8 +105,10 @@ fn why_not(path: &Path, is_named: bool) -> Result<bool, Unfitness> {
     match (file.is_file(), is_executable, is_named) {
         _ if file.is_dir() => Err(Unfitness::Directory),
         (false, ..) => Err(Unfitness::NoFile),
-        (true, true, true) if sys::exec::is_program(path) => Ok(true),
-        (true, true, true) => Err(Unfitness::NoProgram),
+        (true, true, true) if !sys::exec::is_program(path) => Err(Unfitness::NoProgram),
+        (true, true, true) => {
+            sys::interpreter::missing(path).map_or(Ok(true), |missing| Err(Unfitness::NoInterpreter(missing)))
+        }
         (true, true, false) => Err(Unfitness::Name),
         (true, false, true) => Err(Unfitness::NotExecutable),
         (true, false, false) => Ok(false),

@@ -124,6 +124,8 @@ fn litter(plugins: &Path) {
         std::fs::write(plugins.join(file), "").unwrap();
         std::fs::set_permissions(plugins.join(file), std::fs::Permissions::from_mode(mode)).unwrap();
     }
+    std::fs::write(plugins.join("50-script"), "#!/no/such/interpreter -x\n").unwrap();
+    std::fs::set_permissions(plugins.join("50-script"), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::symlink("/no/such/plugin", plugins.join("30-link")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(plugins.join("40-socket")).unwrap();
 }
@@ -137,6 +139,7 @@ async fn what_lies_there_and_is_not_started_is_told_with_why() {
         ("20-closed", "nobody may execute it: chmod +x"),
         ("30-link", "it is a link to /no/such/plugin, which is not there"),
         ("40-socket", "it is no file"),
+        ("50-script", "its interpreter /no/such/interpreter is not there"),
         ("disabled", "it is a directory"),
         ("unnamed", "its name is not of the form 10-name"),
     ];
@@ -155,7 +158,7 @@ async fn what_lies_there_and_is_not_started_is_told_with_why() {
     assert!(of(&stage, "30-link").is_none() && of(&stage, "unnamed").is_some());
     assert_eq!(log.lines(&["WARN", "unnamed"]).len(), 1);
     let seen = crate::look_for_plugins(&plugins).unwrap();
-    assert_eq!((seen.plugins.len(), seen.unfit.len()), (0, 4));
+    assert_eq!((seen.plugins.len(), seen.unfit.len()), (0, 5));
     stage.nri.shutdown().await;
 }
 

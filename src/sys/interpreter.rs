@@ -8,8 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sys::exec::Program;
-use sys::fd::flag;
+use crate::fd::flag;
 
 /// As many as the kernel follows.
 const LEVELS: usize = 5;
@@ -21,10 +20,9 @@ const LONGEST_PATH: usize = 4096;
 /// `PT_INTERP`.
 const INTERPRETER: u32 = 3;
 
-/// The missing interpreter of a program that could not be executed, as that names it.
-pub(super) fn missing(program: &Program) -> Option<PathBuf> {
-    let there = |place: &PathBuf| std::fs::metadata(place).is_ok_and(|found| found.is_file());
-    let mut path = program.places().map(|place| owned(&place)).find(there)?;
+/// The interpreter of a program that is not there, as the program names it, or as another interpreter does.
+pub fn missing(program: &Path) -> Option<PathBuf> {
+    let mut path = program.to_owned();
     for _ in 0..LEVELS {
         let named = named_by(&path)?;
         match std::fs::metadata(&named) {
