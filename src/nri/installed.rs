@@ -158,7 +158,7 @@ async fn keep(core: Arc<Core>, one: Installation, starting: Starting) {
             Ok(end) => {
                 let (code, signal) = (end.code(), end.signal());
                 tracing::warn!(
-                    plugin, code, signal, last_line = end.last_line(), again_in = ?pause, "a plugin that is installed has ended"
+                    plugin, code, signal, cause = end.cause(), last_line = end.last_line(), again_in = ?pause, "a plugin that is installed has ended"
                 );
                 format!("it {end}")
             }
@@ -201,8 +201,12 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
         pid: child.id(),
         installed: Some(Installed { name: name.clone(), configuration, starting }),
     };
+    let mut cause = None;
     let ended = tokio::select! {
-        _ = serve(Arc::clone(core), newcomer, None) => None,
+        kept_out = serve(Arc::clone(core), newcomer, None) => {
+            cause = kept_out.map(|error| error.to_string());
+            None
+        }
         ended = child.wait() => Some(ended?),
         () = stop.token.cancelled() => None,
     };
@@ -220,7 +224,7 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
         // Somebody who has left the group may hold them open.
         let _ = timeout(REST, errors).await;
     }
-    Ok(End::new(status, was_killed, last.take()))
+    Ok(End::new(status, (cause, was_killed), last.take()))
 }
 
 async fn spawn(name: &Name, path: &Path, socket: std::os::unix::net::UnixStream) -> io::Result<Child> {

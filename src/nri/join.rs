@@ -50,7 +50,7 @@ pub(crate) struct Installed {
 /// Why somebody has not become a plugin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JoinError {
-    #[error("it did not register within {0:?}")]
+    #[error("it did not register within nri.plugin_registration_timeout_ms ({} s)", .0.as_secs_f64())]
     Late(Duration),
     #[error("it did not register: {0}")]
     Unregistered(String),
@@ -101,29 +101,28 @@ impl Drop for Member<'_> {
     }
 }
 
-/// Serves a plugin until it is gone, and says for how long it was there.
+/// Serves a plugin until it is gone, and says why it was not taken in, where it was not.
 pub(crate) async fn serve(
     core: Arc<Core>,
     newcomer: Newcomer,
     stranger: Option<OwnedSemaphorePermit>,
-) -> Duration {
+) -> Option<JoinError> {
     let (pid, origin) = (newcomer.pid, newcomer.origin);
-    let begun = Instant::now();
     tokio::select! {
         lived = live(&core, newcomer, stranger) => if let Err((name, error)) = lived {
-            if !name.is_empty() {
-                core.counters.of(&name).kept_out(&error.to_string());
+            if let Some(name) = &name {
+                core.counters.of(name).kept_out(&error.to_string());
             }
             let may_say = core.complaints.lock().map_or(Some(0), |mut quiet| quiet.may_say());
             if let Some(unsaid) = may_say {
                 let unsaid = told(unsaid);
                 tracing::warn!(plugin = name, pid, ?origin, %error, unsaid, "a plugin is not taken in");
             }
-            return Duration::ZERO;
+            return Some(error);
         },
         () = core.stop.cancelled() => {}
     }
-    begun.elapsed()
+    None
 }
 
 /// Until it is gone. The name is what is known of it by then.
@@ -131,7 +130,7 @@ async fn live(
     core: &Arc<Core>,
     newcomer: Newcomer,
     stranger: Option<OwnedSemaphorePermit>,
-) -> Result<(), (String, JoinError)> {
+) -> Result<(), (Option<String>, JoinError)> {
     let settings = Arc::clone(&core.roster.current().settings);
     let Newcomer { socket, origin, pid, installed } = newcomer;
     let (link, mut incoming) = Link::new(socket, (PLUGIN, RUNTIME), (STRANGER, INCOMING));
@@ -141,16 +140,16 @@ async fn live(
         Some(one) => (Some(one.name), one.configuration, one.starting),
         None => (None, String::new(), None),
     };
-    let mut told = installed.as_ref().map(Name::full).unwrap_or_default();
+    let started = installed.as_ref().map(Name::full);
     let registered =
         timeout(settings.registration_timeout, register::wait(core, link, &mut incoming, installed));
     let name = match registered.await {
         Ok(Ok(name)) => name,
-        Ok(Err(error)) => return Err((told, error)),
-        Err(_) => return Err((told, JoinError::Late(settings.registration_timeout))),
+        Ok(Err((name, error))) => return Err((name.as_ref().map(Name::full), error)),
+        Err(_) => return Err((started, JoinError::Late(settings.registration_timeout))),
     };
-    told = name.full();
-    let plain = |error| (told.clone(), error);
+    let told = name.full();
+    let plain = |error| (Some(told.clone()), error);
     link.set_limit(ttrpc::LIMIT);
     let counters = core.counters.of(&told);
     let wanted = configure(link, &counters, &settings, configuration);

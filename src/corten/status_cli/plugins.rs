@@ -82,7 +82,7 @@ mod tests {
             why: None,
             again_in_seconds: None,
             restarts: 1,
-            last_end: Some("it exited with code 1: no licence".to_owned()),
+            last_end: Some("it exited with code 1 (last line: no licence)".to_owned()),
             requests: 2,
             adjustments: 1,
             failures: 0,
@@ -106,7 +106,7 @@ mod tests {
     fn how_a_plugin_ended_is_told_whether_it_is_back_or_not() {
         assert_eq!(
             one(&plugin()),
-            "10-a connected, process 7, started here, started again once (it exited with code 1: no licence): 2 requests, \
+            "10-a connected, process 7, started here, started again once (it exited with code 1 (last line: no licence)): 2 requests, \
              1 adjusted, 0 failed"
         );
         let away = Plugin {
@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(
             one(&away),
-            "10-a not connected (it exited with code 1: no licence, starts again in 4 s), started here, started again once: \
+            "10-a not connected (it exited with code 1 (last line: no licence), starts again in 4 s), started here, started again once: \
              2 requests, 1 adjusted, 0 failed"
         );
         let why = Some("it is a directory".to_owned());

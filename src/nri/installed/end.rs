@@ -8,6 +8,8 @@ use std::process::ExitStatus;
 #[derive(Debug)]
 pub(super) struct End {
     status: ExitStatus,
+    /// Why its connection ended before it did.
+    cause: Option<String>,
     /// It went on without its connection.
     was_killed: bool,
     /// What it said last.
@@ -15,8 +17,17 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn new(status: ExitStatus, was_killed: bool, last_line: String) -> Self {
-        Self { status, was_killed, last_line }
+    pub(super) fn new(
+        status: ExitStatus,
+        (cause, was_killed): (Option<String>, bool),
+        last_line: String,
+    ) -> Self {
+        Self { status, cause, was_killed, last_line }
+    }
+
+    /// Why it was not let go on, where it was not.
+    pub(super) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     pub(super) fn code(&self) -> Option<i32> {
@@ -36,13 +47,18 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.was_killed, self.code(), self.signal()) {
-            (true, ..) => f.write_str("was killed, as its connection has ended")?,
+            (true, ..) => f.write_str("was killed")?,
             (false, Some(code), _) => write!(f, "exited with code {code}")?,
             (false, None, Some(signal)) => write!(f, "was killed by signal {signal}")?,
             (false, None, None) => write!(f, "has ended: {}", self.status)?,
         }
+        match (&self.cause, self.was_killed) {
+            (Some(cause), _) => write!(f, ", as {cause}")?,
+            (None, true) => f.write_str(", as its connection has ended")?,
+            (None, false) => {}
+        }
         match self.last_line() {
-            Some(line) => write!(f, ": {line}"),
+            Some(line) => write!(f, " (last line: {line})"),
             None => Ok(()),
         }
     }

@@ -42,28 +42,31 @@ impl Name {
     }
 }
 
-/// Waits until somebody has said who he is. One that was started here is who it was started as, whatever it says.
+/// Waits until somebody has said who he is. One that was started here is who it was started as, whatever it says. An error
+/// comes with the name as far as that is known.
 pub(super) async fn wait(
     core: &Core,
     link: &Link,
     incoming: &mut mpsc::Receiver<Incoming>,
     installed: Option<Name>,
-) -> Result<Name, JoinError> {
+) -> Result<Name, (Option<Name>, JoinError)> {
     let Some(Incoming { stream, request, .. }) = incoming.recv().await else {
-        return Err(JoinError::Unregistered(link.ended().await));
+        return Err((installed, JoinError::Unregistered(link.ended().await)));
     };
     if request.method != "RegisterPlugin" {
         refuse(link, stream, code::FAILED_PRECONDITION, "the plugin is not registered").await;
-        return Err(JoinError::Unregistered(format!("it asks for {:?} first", request.method)));
+        let first = format!("it asks for {:?} first", request.method);
+        return Err((installed, JoinError::Unregistered(first)));
     }
     let asked = match RegisterPluginRequest::decode(request.payload.as_slice()) {
         Ok(asked) => asked,
         Err(error) => {
             refuse(link, stream, code::INVALID_ARGUMENT, "no request").await;
-            return Err(JoinError::Unregistered(error.to_string()));
+            return Err((installed, JoinError::Unregistered(error.to_string())));
         }
     };
-    match admit(core, installed, &asked).await {
+    let name = installed.or_else(|| Name::new(&asked.plugin_idx, &asked.plugin_name));
+    match admit(core, name.as_ref(), &asked).await {
         Ok(name) => {
             link.answer(stream, Ok(Empty {}.encode_to_vec())).await;
             Ok(name)
@@ -75,18 +78,13 @@ pub(super) async fn wait(
                 code::ALREADY_EXISTS
             };
             refuse(link, stream, code, &error.to_string()).await;
-            Err(error)
+            Err((name, error))
         }
     }
 }
 
-async fn admit(
-    core: &Core,
-    installed: Option<Name>,
-    asked: &RegisterPluginRequest,
-) -> Result<Name, JoinError> {
-    let said = Name::new(&asked.plugin_idx, &asked.plugin_name);
-    let name = installed.or(said).ok_or_else(|| {
+async fn admit(core: &Core, name: Option<&Name>, asked: &RegisterPluginRequest) -> Result<Name, JoinError> {
+    let name = name.ok_or_else(|| {
         let said = format!("{}-{}", asked.plugin_idx, asked.plugin_name);
         JoinError::Name(said.chars().take(300).collect())
     })?;
@@ -103,7 +101,7 @@ async fn admit(
         tokio::time::sleep(LOOK).await;
         waited += LOOK;
     }
-    if core.roster.current().plugins.len() >= PLUGINS { Err(JoinError::Full) } else { Ok(name) }
+    if core.roster.current().plugins.len() >= PLUGINS { Err(JoinError::Full) } else { Ok(name.clone()) }
 }
 
 /// What is said is on its way before the connection ends.

@@ -75,6 +75,7 @@ async fn who_says_nothing_or_half_of_something_is_let_go_in_time() {
 
 #[tokio::test]
 async fn names_that_are_none_and_names_that_are_taken_are_refused() {
+    let log = super::log::Log::catch();
     let stage = Stage::new(|_| {});
     let first = stage.join(Manner::new("10", "mine")).await;
     for (index, name) in
@@ -85,6 +86,8 @@ async fn names_that_are_none_and_names_that_are_taken_are_refused() {
     }
     let error = Plugin::connect(&stage.socket, Manner::new("10", "mine")).await.err().unwrap().to_string();
     assert!(error.contains(r#"another "10-mine" is there"#), "{error}");
+    stage.until(|| log.lines(&["is not taken in", "another", "plugin=\"10-mine\""]).len() == 1).await;
+    assert!(log.lines(&["plugin=\"\""]).is_empty(), "what is not known is left out");
     drop(first);
     // One that is going at this moment is waited for.
     stage.join(Manner::new("10", "mine")).await;

@@ -111,7 +111,7 @@ async fn one_that_cannot_run_or_says_nothing_keeps_nobody_for_long() {
     // Who ends at once is started again and again, which is counted and told.
     stage.until(|| of(&stage, "10-ends").is_some_and(|plugin| plugin.restarts > 0)).await;
     let absence = of(&stage, "10-ends").and_then(|plugin| plugin.absence).unwrap();
-    assert_eq!(absence.why, "it exited with code 3: no, no licence");
+    assert_eq!(absence.why, "it exited with code 3 (last line: no, no licence)");
     stage.until(|| of(&stage, "10-ends").is_some_and(|one| one.absence.unwrap().again_at.is_some())).await;
     stage.until(|| of(&stage, "20-silent").is_some_and(|plugin| !plugin.connected)).await;
     stage.nri.shutdown().await;
@@ -170,7 +170,7 @@ async fn the_end_of_a_plugin_is_told_with_its_code_and_its_last_words() {
     stage.until(|| !warned().is_empty()).await;
     assert_eq!(
         of(&stage, "10-own").and_then(|one| one.last_end).unwrap(),
-        "it exited with code 3: no licence"
+        "it exited with code 3 (last line: no licence)"
     );
     stage.nri.shutdown().await;
     assert!(log.lines(&["is gone"]).is_empty(), "the runtime's own end is no news");
@@ -203,5 +203,11 @@ async fn those_that_are_awaited_are_known_by_name() {
     stage.until(|| stage.nri.awaited().is_empty()).await;
     let absence = of(&stage, "20-silent").and_then(|plugin| plugin.absence).unwrap();
     assert!(absence.why.contains("did not register"), "{absence:?}");
+    // Killed a while later, which is but what came of it.
+    stage.until(|| of(&stage, "20-silent").is_some_and(|plugin| plugin.last_end.is_some())).await;
+    assert_eq!(
+        of(&stage, "20-silent").and_then(|plugin| plugin.last_end).unwrap(),
+        "it was killed, as it did not register within nri.plugin_registration_timeout_ms (0.3 s)"
+    );
     stage.nri.shutdown().await;
 }

@@ -25,7 +25,7 @@ async fn one_that_is_missing_is_told_once_with_why_and_so_is_that_it_came() {
         warned("policy")
     );
     assert!(
-        warned("10-broken")[0].contains("it exited with code 3: no licence"),
+        warned("10-broken")[0].contains("it exited with code 3 (last line: no licence)"),
         "{:?}",
         warned("10-broken")
     );

@@ -62,7 +62,7 @@ fn a_pod_says_which_plugins_it_lacks_and_why_they_are_not_there() {
     );
     world.pod("web");
     let notes = || world.engine().explain_pod("test/web").unwrap().notes;
-    let broken = "NRI plugin 10-broken is not connected: it exited with code 3: no licence";
+    let broken = "NRI plugin 10-broken is not connected: it exited with code 3 (last line: no licence)";
     world.until("it has ended", || notes().iter().any(|note| note == broken));
     let told = notes();
     assert_eq!(
