@@ -16,9 +16,10 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -48,9 +49,42 @@ pub(crate) struct One {
 struct Stop {
     token: CancellationToken,
     why: OnceLock<&'static str>,
+    /// The executable that was started last.
+    started: Mutex<Option<Stamp>>,
 }
 
-/// Starts those that there are, and ends those that there are no more, or with another configuration.
+impl Stop {
+    fn started(&self) -> MutexGuard<'_, Option<Stamp>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the executable is another than the one that was started.
+    fn is_replaced(&self, path: &Path) -> bool {
+        let started = *self.started();
+        started.is_some() && started != Stamp::of(path)
+    }
+}
+
+/// By what an executable that has been replaced is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    place: (u64, u64),
+    modified: (i64, i64),
+    size: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            place: (found.dev(), found.ino()),
+            modified: (found.mtime(), found.mtime_nsec()),
+            size: found.len(),
+        })
+    }
+}
+
+/// Starts those that there are, and ends those that there are no more, with another configuration or another executable.
 pub(crate) fn reconcile(core: &Arc<Core>) {
     let settings = Arc::clone(&core.roster.current().settings);
     let found = if settings.enable { find::find(&settings.plugins) } else { Ok(Found::default()) };
@@ -78,6 +112,9 @@ pub(crate) fn reconcile(core: &Arc<Core>) {
             Some((.., configuration)) if *configuration != one.configuration => {
                 "its configuration is another, and it is started again"
             }
+            Some((_, path, _)) if one.stop.is_replaced(path) => {
+                "its executable has been replaced, and the new one is started"
+            }
             Some(_) => return true,
         };
         // Whoever ends it does so once.
@@ -89,7 +126,11 @@ pub(crate) fn reconcile(core: &Arc<Core>) {
         if kept.contains_key(&name) {
             continue;
         }
-        let stop = Arc::new(Stop { token: core.stop.child_token(), why: OnceLock::new() });
+        let stop = Arc::new(Stop {
+            token: core.stop.child_token(),
+            why: OnceLock::new(),
+            started: Mutex::default(),
+        });
         let plugin = Installation { name: name.clone(), path: path.clone(), stop: Arc::clone(&stop) };
         let starting = core.starting(name.full());
         core.tasks.spawn(keep(Arc::clone(core), plugin, starting));
@@ -187,6 +228,8 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
     // Blocking for the plugin, as it would find it anywhere.
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
+    // Looked at first: one that is put there meanwhile is another then.
+    *stop.started() = Stamp::of(path);
     let mut child = spawn(name, path, theirs).await?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let last = Last::default();

@@ -113,8 +113,8 @@ impl Nri {
         Ok(())
     }
 
-    /// Looks again for plugins that are installed: those that have come are started, and those end that are gone or have
-    /// another configuration. To be called in a tokio runtime.
+    /// Looks again for plugins that are installed: those that have come are started, and those end that are gone, have
+    /// another configuration or have been replaced. To be called in a tokio runtime.
     pub fn look_again(&self) {
         installed::reconcile(&self.0);
     }

@@ -192,6 +192,25 @@ async fn one_that_a_change_takes_away_is_told_to_be_gone() {
 }
 
 #[tokio::test]
+async fn one_whose_executable_is_replaced_is_started_anew() {
+    let log = Log::catch();
+    let stage = Stage::with(|dir| install(dir, "10-own", ""), |_| {});
+    let pid = || of(&stage, "10-own").filter(|plugin| plugin.connected).and_then(|plugin| plugin.pid);
+    stage.until(|| pid().is_some()).await;
+    let first = pid();
+    stage.nri.look_again();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(pid(), first, "it is the same");
+    let dir = stage._dir.path();
+    install(&dir.join("new"), "10-own", "");
+    std::fs::rename(dir.join("new/plugins/10-own"), dir.join("plugins/10-own")).unwrap();
+    stage.nri.look_again();
+    stage.until(|| pid().is_some_and(|new| Some(new) != first)).await;
+    assert_eq!(log.lines(&["INFO", "10-own", "its executable has been replaced"]).len(), 1);
+    stage.nri.shutdown().await;
+}
+
+#[tokio::test]
 async fn those_that_are_awaited_are_known_by_name() {
     let stage = Stage::with(
         |dir| install(dir, "20-silent", "exec sleep 600"),
