@@ -154,6 +154,16 @@ impl OciError {
         }
     }
 
+    /// The same of what an annotation or a setting asks for, with its name; failures of the host stay as they are.
+    #[must_use]
+    pub(crate) fn named(self, name: &str) -> Self {
+        match self {
+            Self::Node(_) => Self::invalid(name, self.to_string()).of_node(),
+            Self::Invalid { .. } => Self::invalid(name, self.to_string()),
+            other => other,
+        }
+    }
+
     /// For `map_err` on values: what the field holds is not one.
     pub(crate) fn value(field: &'static str) -> impl FnOnce(model::ValueError) -> Self {
         move |error| Self::invalid(field, error.to_string())

@@ -97,8 +97,11 @@ impl Classes {
         let path = path.ok_or_else(|| {
             refuse(format!("{class:?}: runtime.blockio_config_file names no file of classes")).of_node()
         })?;
-        let found = file(path).and_then(|file| file.class(class)).map_err(OciError::of_node)?;
-        found.ok_or_else(|| refuse(format!("{class:?} is not in {}", path.display())))
+        let found = file(path).and_then(|file| file.class(class));
+        let found = found.map_err(|error| error.of_node().named("runtime.blockio_config_file"))?;
+        found.ok_or_else(|| {
+            refuse(format!("{class:?} is not in {} (runtime.blockio_config_file)", path.display()))
+        })
     }
 
     /// Devices that classes of block I/O are about and this host has not, each with its class in a line; nothing is told
@@ -183,7 +186,11 @@ impl Adjuster for Classes {
     fn adjust(&self, spec: &mut Spec, subject: &Subject<'_>) -> OciResult<()> {
         let container = (subject.container.metadata.name.as_str(), &subject.container.annotations);
         for kind in [Kind::BlockIo, Kind::Rdt] {
-            let Some((class, by)) = asked(kind, container, &subject.sandbox.annotations) else { continue };
+            let Some(Asked { class, by, annotation }) = asked(kind, container, &subject.sandbox.annotations)
+            else {
+                continue;
+            };
+            let named = |error: OciError| error.named(&format!("annotation {annotation}"));
             if self.passed_over.contains(&kind) && !self.has(kind) {
                 let container = subject.container_id.as_str();
                 if self.is_news(kind, class) {
@@ -199,11 +206,11 @@ impl Adjuster for Classes {
             let linux = spec.linux_mut().get_or_insert_default();
             match kind {
                 Kind::BlockIo => {
-                    let parameters = self.block_io(class)?;
+                    let parameters = self.block_io(class).map_err(named)?;
                     linux.resources_mut().get_or_insert_default().set_block_io(Some(parameters));
                 }
                 Kind::Rdt => {
-                    linux.set_intel_rdt(Some(self.rdt.class(class, Some(by))?));
+                    linux.set_intel_rdt(Some(self.rdt.class(class, Some(by)).map_err(named)?));
                 }
             }
         }
@@ -243,23 +250,38 @@ pub enum Origin {
     Pod,
 }
 
-/// The class that annotations ask for, and whose they are: those of the container before those of the pod for it, and these before those
+/// A class that an annotation asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// Its name.
+    pub class: &'a str,
+    /// Whose annotation it is.
+    pub by: Origin,
+    /// The annotation's key.
+    pub annotation: String,
+}
+
+/// The class that annotations ask for: those of the container before those of the pod for it, and these before those
 /// for all of the pod's containers.
 pub fn asked<'a>(
     kind: Kind,
     container: (&str, &'a BTreeMap<String, String>),
     pod: &'a BTreeMap<String, String>,
-) -> Option<(&'a str, Origin)> {
+) -> Option<Asked<'a>> {
     let (own, prefix) = match kind {
         Kind::BlockIo => ("io.kubernetes.cri.blockio-class", "blockio.resources.beta.kubernetes.io"),
         Kind::Rdt => ("io.kubernetes.cri.rdt-class", "rdt.resources.beta.kubernetes.io"),
     };
     let (name, annotations) = container;
-    let of_pod =
-        || pod.get(&format!("{prefix}/container.{name}")).or_else(|| pod.get(&format!("{prefix}/pod")));
-    let found = annotations.get(own).map(|class| (class, Origin::Container));
-    let found = found.or_else(|| of_pod().map(|class| (class, Origin::Pod)));
-    found.map(|(class, by)| (class.as_str(), by)).filter(|(class, _)| !class.is_empty())
+    let places = [
+        (annotations, Origin::Container, own.to_owned()),
+        (pod, Origin::Pod, format!("{prefix}/container.{name}")),
+        (pod, Origin::Pod, format!("{prefix}/pod")),
+    ];
+    let found = places.into_iter().find_map(|(place, by, annotation)| {
+        place.get(&annotation).map(|class| Asked { class, by, annotation })
+    });
+    found.filter(|asked| !asked.class.is_empty())
 }
 
 fn text(path: &Path) -> OciResult<String> {

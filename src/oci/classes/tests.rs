@@ -63,7 +63,8 @@ fn a_class_of_block_i_o_is_what_its_file_says() {
     assert_eq!((slow.weight(), slow.throttle_read_bps_device().as_ref()), (Some(80), None));
     let error = classes.block_io("fast").unwrap_err().to_string();
     assert!(
-        error.starts_with("block I/O class: \"fast\" is not in ") && error.ends_with("blockio.yaml"),
+        error.starts_with("block I/O class: \"fast\" is not in ")
+            && error.ends_with("blockio.yaml (runtime.blockio_config_file)"),
         "{error}"
     );
     let error = Classes::default().block_io("slow").unwrap_err().to_string();
@@ -139,12 +140,19 @@ fn the_annotation_nearest_to_the_container_counts() {
     let own = map(&[("io.kubernetes.cri.blockio-class", "own")]);
     let none = BTreeMap::new();
     for (kind, name, annotations, class) in [
-        (Kind::BlockIo, "main", &own, Some(("own", Origin::Container))),
-        (Kind::BlockIo, "main", &none, Some(("main", Origin::Pod))),
-        (Kind::BlockIo, "side", &none, Some(("all", Origin::Pod))),
-        (Kind::Rdt, "main", &own, Some(("gold", Origin::Pod))),
+        (Kind::BlockIo, "main", &own, ("own", Origin::Container, "io.kubernetes.cri.blockio-class")),
+        (
+            Kind::BlockIo,
+            "main",
+            &none,
+            ("main", Origin::Pod, "blockio.resources.beta.kubernetes.io/container.main"),
+        ),
+        (Kind::BlockIo, "side", &none, ("all", Origin::Pod, "blockio.resources.beta.kubernetes.io/pod")),
+        (Kind::Rdt, "main", &own, ("gold", Origin::Pod, "rdt.resources.beta.kubernetes.io/pod")),
     ] {
-        assert_eq!(asked(kind, (name, annotations), &pod), class, "{kind:?} {name}");
+        let (class, by, annotation) = class;
+        let expected = Asked { class, by, annotation: annotation.to_owned() };
+        assert_eq!(asked(kind, (name, annotations), &pod), Some(expected), "{kind:?} {name}");
     }
     assert_eq!(asked(Kind::Rdt, ("main", &none), &none), None);
 }
@@ -210,6 +218,19 @@ fn annotations_give_classes_or_the_container_is_refused() {
     assert_eq!(linux.intel_rdt().as_ref().unwrap().clos_id().as_deref(), Some("gold"));
     assert_eq!(adjusted(read.classes(), &[]).unwrap(), Spec::default());
     assert!(told(read.classes(), &[("blockio", "fast")]).contains("\"fast\" is not in "));
+    let refused = told(read.classes(), &[("blockio", "fast")]);
+    assert!(
+        refused.starts_with("annotation blockio.resources.beta.kubernetes.io/pod: block I/O class: "),
+        "{refused}"
+    );
+    std::fs::write(read.dir.path().join("blockio.yaml"), "Classes: {slow: [{Weight: 5}]}").unwrap();
+    let wrong = told(read.classes(), &[("blockio", "slow")]);
+    assert!(
+        wrong.starts_with(
+            "annotation blockio.resources.beta.kubernetes.io/pod: runtime.blockio_config_file: "
+        ),
+        "{wrong}"
+    );
     // Passed over is what the node has no classes of, and not a class that it has not.
     let none = || Classes::new(None, &resctrl(Path::new("/none")));
     assert!(told(&none(), &[("blockio", "slow")]).contains("runtime.blockio_config_file"));

@@ -80,7 +80,7 @@ impl Groups {
             .described
             .as_ref()
             .map_or(Ok(None), |one| one.ask(name, &self.resctrl))
-            .map_err(OciError::of_node)?;
+            .map_err(|error| error.of_node().named("runtime.rdt_config_file"))?;
         let denied = denied.unwrap_or_default();
         match by {
             Some(Origin::Pod) if denied.pod => refuse("its file denies it to annotations of pods".to_owned()),
