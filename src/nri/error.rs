@@ -16,6 +16,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Something else lies there.
+    #[error("cannot listen for NRI plugins on {}: it is there, and is no socket: remove it", socket.display())]
+    NoSocket {
+        /// Its path.
+        socket: PathBuf,
+    },
     /// Somebody else answers there.
     #[error("another runtime listens for NRI plugins on {}", socket.display())]
     Occupied {

@@ -143,7 +143,7 @@ fn bind(socket: &Path) -> NriResult<(UnixListener, (u64, u64))> {
     }
     if let Ok(there) = fs::symlink_metadata(socket) {
         if !there.file_type().is_socket() {
-            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+            return Err(Error::NoSocket { socket: socket.to_owned() });
         }
         if is_answered(socket).map_err(failed)? {
             return Err(Error::Occupied { socket: socket.to_owned() });
