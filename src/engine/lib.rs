@@ -51,8 +51,8 @@ mod userns;
 
 pub use ::nri::{
     Calls as NriCalls, LATENCY as NRI_LATENCY, ListenStatus as NriListenStatus, Origin as NriOrigin,
-    PluginStatus as NriPluginStatus, is_called as is_nri_plugin_called,
-    look_for_plugins as look_for_nri_plugins, may_be_called as may_be_nri_plugin,
+    PluginStatus as NriPluginStatus, Unfitness as NriUnfitness, is_called as is_nri_plugin_called,
+    look_for_plugins as look_for_nri_plugins, may_be_annotation, may_be_called as may_be_nri_plugin,
 };
 pub use classes::remove_cache_group;
 pub use container::{AttachSession, Containers, ExecEnd, ExecOutput, ExecSession, OpenExec, SharedStdin};

@@ -40,4 +40,4 @@ pub use runtime::Nri;
 pub use section::{Section, Verdict};
 pub use settings::Settings;
 pub use status::{Absence, Calls, LATENCY, ListenStatus, Origin, PluginStatus};
-pub use validator::{is_called, may_be_called};
+pub use validator::{is_called, may_be_annotation, may_be_called};

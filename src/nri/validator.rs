@@ -140,6 +140,24 @@ pub fn may_be_called(asked: &str) -> bool {
     !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
 }
 
+/// Whether a pod can have an annotation with this key: a name, with or without the name of a domain before it.
+pub fn may_be_annotation(key: &str) -> bool {
+    let is_end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let is_word = |word: &str, longest: usize, others: &[u8]| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
+        let bytes = word.as_bytes();
+        word.len() <= longest && is_end(bytes.first()) && is_end(bytes.last()) && word.bytes().all(is_part)
+    };
+    let is_domain = |domain: &str| {
+        let is_lower = !domain.bytes().any(|byte| byte.is_ascii_uppercase());
+        is_lower && domain.len() <= 253 && domain.split('.').all(|label| is_word(label, 253, b"-"))
+    };
+    match key.split_once('/') {
+        Some((domain, name)) => is_domain(domain) && is_word(name, 63, b"-_."),
+        None => is_word(key, 63, b"-_."),
+    }
+}
+
 /// Those that are not among plugins of these indices and names. They can be called by the name alone.
 pub(crate) fn missing(required: &[String], there: &[(&str, &str)]) -> Vec<String> {
     let is_there = |asked: &String| {

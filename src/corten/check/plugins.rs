@@ -114,7 +114,10 @@ fn of_directory(config: &Config) -> Vec<Finding> {
         let path = nri.plugin_path.join(&unfit.file);
         Finding::warning("nri", format!("{} is not started as a plugin: {}", path.display(), unfit.why))
             .costs(WITHOUT)
-            .mend("what the message says, or put it elsewhere")
+            .mend(match unfit.why {
+                engine::NriUnfitness::Dangling(_) => "put there what it leads to, or remove the link",
+                _ => "what the message says, or put it elsewhere",
+            })
     }));
     let judge = &nri.default_validator;
     let required = judge.required_plugins.iter().filter(|_| judge.enable);

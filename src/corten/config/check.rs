@@ -183,6 +183,13 @@ impl Findings<'_> {
             );
             self.refuse("nri.default_validator.required_plugins", reason);
         }
+        let key = &judge.tolerate_missing_plugins_annotation;
+        if !key.is_empty() && !engine::may_be_annotation(key) {
+            let reason = format!(
+                "{key:?} is no key of an annotation, expected one such as `tolerate-missing-plugins.example.com`"
+            );
+            self.refuse("nri.default_validator.tolerate_missing_plugins_annotation", reason);
+        }
         self.directory("nri.plugin_path", &settings.plugin_path);
         self.directory("nri.plugin_config_path", &settings.plugin_config_path);
         for (key, millis) in [

@@ -315,6 +315,9 @@ fn plugins_that_are_required_or_cannot_be_started_are_warned_of() {
     let last =
         report.whole["findings"].as_array().unwrap().iter().rfind(|one| one["check"] == "nri").unwrap();
     assert_eq!(last["costs"], format!("no container is created until it connects at {socket}"));
+    let findings = report.whole["findings"].as_array().unwrap();
+    let link = findings.iter().find(|one| one["found"].as_str().unwrap().contains("30-link")).unwrap();
+    assert_eq!(link["mend"], "put there what it leads to, or remove the link");
     // Off is off.
     place.configure(&format!("{nri}enable = false\n"));
     assert_eq!(place.check().of_check("nri"), ["ok: off, as nri.enable is false"]);

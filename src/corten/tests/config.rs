@@ -5,6 +5,8 @@
 mod dump;
 #[path = "config/files.rs"]
 mod files;
+#[path = "config/plugins.rs"]
+mod plugins;
 
 use std::process::{Command, Output, Stdio};
 
@@ -373,25 +375,4 @@ fn a_reader_that_leaves_early_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
-}
-
-#[test]
-fn a_plugin_that_none_can_be_called_as_is_not_required() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("corten.toml");
-    for (names, wrong) in [
-        ("\"policy\", \"10-policy\", \"a.b+c_d\"", None),
-        ("\"policy\", \"pol icy\"", Some("\"pol icy\" is no name of a plugin")),
-        ("\"\"", Some("\"\" is no name of a plugin")),
-    ] {
-        let settings = format!("[nri.default_validator]\nenable = true\nrequired_plugins = [{names}]\n");
-        std::fs::write(&file, settings).unwrap();
-        let output = corten(&["config", "check", "--no-host", "--config", file.to_str().unwrap()]);
-        let said = text(&output.stderr);
-        assert_eq!(output.status.success(), wrong.is_none(), "{names}: {said}");
-        assert!(
-            wrong.is_none_or(|wrong| said.contains(wrong) && said.contains("required_plugins")),
-            "{said}"
-        );
-    }
 }
