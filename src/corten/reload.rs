@@ -281,7 +281,10 @@ impl Reloader {
         };
         let known = std::mem::replace(&mut *self.lock(), status);
         if changed.is_empty() {
-            tracing::info!(cause, "the configuration is read again, nothing changes");
+            tracing::info!(
+                cause,
+                "the configuration is read again, no setting has changed; plugins and classes are looked at anew"
+            );
         } else {
             tracing::info!(cause, changed = changed.join(", "), "the configuration is read again");
         }

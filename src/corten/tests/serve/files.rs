@@ -58,7 +58,7 @@ fn a_default_file_that_goes_takes_no_settings_with_it() {
     host.logged("/etc/corten/corten.toml is gone: put it back, or restart to run on the defaults");
     assert!(metric(&host, "corten_config_refused 1"));
     fs::rename(host.path("aside"), directory.join("corten.toml")).unwrap();
-    host.logged("the configuration is read again, nothing changes");
+    host.logged("the configuration is read again, no setting has changed");
     assert!(metric(&host, "corten_config_refused 0"));
     // A drop-in may go: what it says is then what the rest says.
     fs::remove_file(drop_in).unwrap();
