@@ -6,7 +6,7 @@ mod output;
 
 pub use find::{Directory, Unfit, Unfitness, look};
 
-use crate::join::{Installed, Name, Newcomer, serve};
+use crate::join::{Installed, JoinError, Name, Newcomer, serve};
 use crate::runtime::{Core, Starting};
 use crate::status::{Absence, Origin, PluginStatus};
 use end::End;
@@ -247,6 +247,8 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
     let mut cause = None;
     let ended = tokio::select! {
         kept_out = serve(Arc::clone(core), newcomer, None) => {
+            // Whoever ends its connection itself says why by how it ends.
+            let kept_out = kept_out.filter(|error| !matches!(error, JoinError::Unregistered(_)));
             cause = kept_out.map(|error| error.to_string());
             None
         }

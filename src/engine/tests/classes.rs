@@ -198,7 +198,7 @@ fn files_that_are_wrong_at_the_start_refuse_their_classes_until_they_are_right()
     }
     asking(&world, "plain", &[]).unwrap();
     // Other settings are taken over meanwhile.
-    let settings = crate::Settings { pids_limit: 77, ..world.settings.clone() };
+    let settings = crate::Settings { cdi_spec_dirs: Vec::new(), ..world.settings.clone() };
     world.on(world.engine().reconfigure(settings)).unwrap();
     std::fs::write(world.path("blockio.yaml"), "Classes: {gold: [{Devices: [/dev/null], Weight: 80}]}")
         .unwrap();

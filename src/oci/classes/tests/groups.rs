@@ -201,7 +201,11 @@ fn a_class_that_the_kernel_refuses_is_refused_by_name_and_the_others_are_there()
     node.fill("gold", "");
     classes.rdt("gold").unwrap();
     let error = classes.rdt("silver").unwrap_err().to_string();
-    assert!(error.starts_with("RDT class: \"silver\": ") && error.ends_with("is no group"), "{error}");
+    assert!(
+        error.starts_with("runtime.rdt_config_file: RDT class: \"silver\": ")
+            && error.ends_with("is no group"),
+        "{error}"
+    );
     // It is tried again.
     std::fs::remove_file(node.root().join("silver")).unwrap();
     node.fill("silver", "");
@@ -263,7 +267,7 @@ partitions:
     );
     let classes = node.classes().unwrap();
     let error = adjusted(&classes, &[("rdt", "a")]).unwrap_err().to_string();
-    assert_eq!(error, "RDT class: \"a\": its file denies it to annotations of pods");
+    assert!(error.ends_with("/pod: RDT class: \"a\": its file denies it to annotations of pods"), "{error}");
     adjusted(&classes, &[("rdt", "b")]).unwrap();
     // Plugins are not asked.
     classes.rdt("a").unwrap();
