@@ -226,7 +226,7 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let opened = fs::File::open(file).map_err(|error| error.to_string())?;
+    let opened = sys::regular::open_regular(file).map_err(|error| error.to_string())?;
     opened.take(MOST).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
 }

@@ -10,8 +10,11 @@ mod plugins;
 
 use std::process::{Command, Output, Stdio};
 
+/// A daemon that should have refused and serves would never end.
 fn corten(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_corten")).args(arguments).stdin(Stdio::null()).output().unwrap()
+    let mut command = Command::new("timeout");
+    command.args(["-k", "1", "60", env!("CARGO_BIN_EXE_corten")]).args(arguments);
+    command.stdin(Stdio::null()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {

@@ -3,6 +3,7 @@
 use super::devices::DEFAULT;
 use crate::error::{OciError, OciResult};
 use rustix::fs::{Mode, OFlags};
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -46,11 +47,25 @@ pub(super) fn program(more: &[String]) -> OciResult<Vec<Instruction>> {
         instruction(0x61, 0x14, 4, 0),
         instruction(0x61, 0x15, 8, 0),
     ];
-    for rule in DEFAULT.iter().copied().chain(more.iter().map(String::as_str)) {
-        code.extend(Rule::parse(rule)?.code());
+    for rule in joined(DEFAULT.iter().copied().chain(more.iter().map(String::as_str)))? {
+        code.extend(rule.code());
     }
     code.extend([instruction(0xb7, 0x00, 0, 0), instruction(0x95, 0, 0, 0)]);
     Ok(code)
+}
+
+/// The rights of rules of the same device add up, as cgroup v1 has it: one access may need several of them.
+fn joined<'a>(rules: impl Iterator<Item = &'a str>) -> OciResult<Vec<Rule>> {
+    let (mut joined, mut places) = (Vec::<Rule>::new(), HashMap::new());
+    for text in rules {
+        let rule = Rule::parse(text)?;
+        let place = *places.entry((rule.kind, rule.major, rule.minor)).or_insert(joined.len());
+        match joined.get_mut(place) {
+            Some(before) => before.access |= rule.access,
+            None => joined.push(rule),
+        }
+    }
+    Ok(joined)
 }
 
 struct Rule {

@@ -285,31 +285,41 @@ fn layouts_are_told_apart() {
 
 /// A hybrid host has a v2 hierarchy too: the device program can be tried there.
 #[test]
-fn the_device_program_allows_the_defaults_only() {
+fn the_device_program_allows_the_defaults_and_what_rules_of_a_device_add_up_to() {
     let Some(parent) = Parent::new("devices") else { return };
     let Some(v2) = &parent.host.v2 else { return need::skip(need::Need::Kernel, "no cgroup v2 is mounted") };
-    let leaf = parent.path.join("v2").relative().replace('/', "-");
-    v2.mkdir(&leaf).unwrap();
-    let outcome = device_program::attach(&v2.path(&leaf), &["c 1:11 r".to_owned()]).map(|()| {
-        let plan = CgroupPlan { v2: Some(v2.path(&leaf).to_str().unwrap().into()), ..CgroupPlan::default() };
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().display();
-        let script = format!(
-            "echo ready; cd {at}; mknod mem c 1 1; mknod null c 1 3; mknod kmsg c 1 11; (: < mem) 2>/dev/null && exit 1; \
-             (: > null) || exit 2; (: < kmsg) || exit 3; (: > kmsg) 2>/dev/null && exit 4; exit 0"
-        );
-        run_in(&plan, &script).wait().unwrap().code()
-    });
-    remove_soon(v2, &leaf);
-    match outcome {
-        Ok(code) => assert_eq!(code, Some(0)),
-        Err(OciError::Sys(error))
-            if [sys::fd::errno::EPERM, sys::fd::errno::ENOSYS, sys::fd::errno::EINVAL]
-                .contains(&error.errno) =>
-        {
-            need::skip(need::Need::Kernel, &format!("this kernel has no device programs: {error}"));
+    let cases: [(&[&str], &str); 2] = [
+        (&["c 1:11 r"], "(: < kmsg) || exit 3; (: > kmsg) 2>/dev/null && exit 4; exit 0"),
+        (&["c 1:11 r", "c 1:11 w"], "(: <> kmsg) || exit 5; exit 0"),
+    ];
+    for (at, (rules, tried)) in cases.into_iter().enumerate() {
+        let leaf = format!("{}-{at}", parent.path.join("v2").relative().replace('/', "-"));
+        v2.mkdir(&leaf).unwrap();
+        let rules: Vec<String> = rules.iter().map(|rule| (*rule).to_owned()).collect();
+        let outcome = device_program::attach(&v2.path(&leaf), &rules).map(|()| {
+            let v2 = Some(v2.path(&leaf).to_str().unwrap().into());
+            let dir = tempfile::tempdir().unwrap();
+            let script = format!(
+                "echo ready; cd {}; mknod mem c 1 1; mknod null c 1 3; mknod kmsg c 1 11; \
+                 (: < mem) 2>/dev/null && exit 1; (: > null) || exit 2; {tried}",
+                dir.path().display()
+            );
+            run_in(&CgroupPlan { v2, ..CgroupPlan::default() }, &script).wait().unwrap().code()
+        });
+        remove_soon(v2, &leaf);
+        match outcome {
+            Ok(code) => assert_eq!(code, Some(0), "{rules:?}"),
+            Err(OciError::Sys(error))
+                if [sys::fd::errno::EPERM, sys::fd::errno::ENOSYS, sys::fd::errno::EINVAL]
+                    .contains(&error.errno) =>
+            {
+                return need::skip(
+                    need::Need::Kernel,
+                    &format!("this kernel has no device programs: {error}"),
+                );
+            }
+            Err(error) => panic!("{error}"),
         }
-        Err(error) => panic!("{error}"),
     }
 }
 

@@ -83,6 +83,9 @@ fn a_bundle_has_what_a_report_needs_and_no_secrets_with_and_without_a_daemon() {
     std::fs::create_dir_all(host.path("certs.d/registry.test")).unwrap();
     let hosts = "server = \"https://registry.test\"\n[host.\"https://mirror.test\".header]\nAuthorization = \"Bearer verysecret\"\n";
     std::fs::write(host.path("certs.d/registry.test/hosts.toml"), hosts).unwrap();
+    std::fs::create_dir_all(host.path("certs.d/pipe.test")).unwrap();
+    let pipe = host.path("certs.d/pipe.test/hosts.toml");
+    assert!(Command::new("mkfifo").arg(pipe).status().unwrap().success());
     std::fs::create_dir_all(host.path("net.d")).unwrap();
     let list = r#"{"cniVersion": "1.0.0", "name": "net", "api_token": "verysecret", "plugins": [{"type": "bridge"}]}"#;
     std::fs::write(host.path("net.d/10-net.conflist"), list).unwrap();
@@ -106,6 +109,8 @@ fn a_bundle_has_what_a_report_needs_and_no_secrets_with_and_without_a_daemon() {
     assert!(certs.collect::<String>().contains("server = \"https://registry.test\""));
     let grep = Command::new("grep").args(["-r", "verysecret"]).arg(&files).output().unwrap();
     assert_eq!(text(&grep.stdout), "");
+    let notes = read("notes.txt");
+    assert!(notes.contains("hosts.toml: not a regular file"), "a pipe is not waited for: {notes}");
 
     drop(daemon);
     let record = host.path("run/pods/p1");
