@@ -51,8 +51,8 @@ fn send(host: &Host, record: &Record, signal: i32) -> Result<()> {
         let cgroup = record.cgroup()?;
         if !record.owns_pids {
             host.kill(&cgroup)?;
-        } else if host.is_frozen(&cgroup)? {
-            host.thaw_one(&cgroup)?;
+        } else {
+            host.thaw_tree(&cgroup)?;
         }
     }
     Ok(())

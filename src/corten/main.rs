@@ -27,6 +27,7 @@ mod socket;
 mod state;
 mod status_cli;
 mod systemd_notify;
+mod threads;
 mod wipe;
 
 use clap::Parser;

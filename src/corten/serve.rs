@@ -32,6 +32,8 @@ const HEAP_SPARE: u32 = 256 << 10;
 const TRIM_INTERVAL: Duration = Duration::from_secs(30);
 /// Threads for work that blocks; they end after a few idle seconds.
 const BLOCKING_THREADS: usize = 128;
+/// Threads of a daemon that begins, besides the runtime's own workers.
+const OTHER_THREADS: usize = 8;
 /// Bytes of a thread's stack, of which only those touched cost memory.
 const THREAD_STACK: usize = 1 << 20;
 /// How long work that blocks may take to notice that the daemon ends.
@@ -84,8 +86,13 @@ fn raise_open_files() {
 
 fn runtime(workers: usize) -> Result<Runtime, Error> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = if workers == 0 { cores.min(4) } else { workers };
+    crate::threads::there_is_room_for(workers + OTHER_THREADS).map_err(|source| Error::Runtime {
+        what: "the threads that it begins with (limited by TasksMax= of its unit, or pids.max of its cgroup)",
+        source,
+    })?;
     Builder::new_multi_thread()
-        .worker_threads(if workers == 0 { cores.min(4) } else { workers })
+        .worker_threads(workers)
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_stack_size(THREAD_STACK)
         .thread_name("corten")

@@ -80,10 +80,10 @@ async fn classes(
     state: &Path,
     former: Option<&Settings>,
 ) -> Result<Arc<Classes>, EngineError> {
-    let files: [(Kind, fn(&Settings) -> &Path); 2] =
-        [(Kind::BlockIo, |one| &one.blockio_config_file), (Kind::Rdt, |one| &one.rdt_config_file)];
-    let is_other = |file: fn(&Settings) -> &Path| former.is_some_and(|former| file(former) != file(settings));
-    let others = files.into_iter().filter(|(_, file)| is_other(*file));
+    let files = |one: &Settings| [one.blockio_config_file.clone(), one.rdt_config_file.clone()];
+    let before = files(former.unwrap_or(settings)).into_iter().zip(files(settings));
+    let others =
+        [Kind::BlockIo, Kind::Rdt].into_iter().zip(before).filter(|(_, (before, now))| before != now);
     let (others, classes) =
         (others.map(|(kind, _)| kind).collect::<Vec<_>>(), Arc::new(settings.classes(state)));
     blocking("reading classes", move || {

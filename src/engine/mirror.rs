@@ -2,7 +2,8 @@
 //! existed, so that they are listed as not ready and their networks are released.
 //!
 //! Records change on the path of every request and the disk is slow, so a task of its own carries them over in
-//! batches. What the batch of the last moments lacks after a power loss is gone with the machine's processes.
+//! batches. What the batch of the last moments lacks after a power loss is gone with the machine's processes. What is not
+//! gone with them has its record on the disk first: plugins of networks keep addresses in files that outlive a boot.
 
 mod key;
 mod queue;
@@ -19,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use sys::aside::Wanted;
 use sys::fs::Reserve;
+use tokio::sync::oneshot;
 
 /// What a commit takes.
 const RESERVE: u64 = 1 << 20;
@@ -66,6 +68,11 @@ impl Mirror {
 
     pub(crate) fn put(&self, key: Key, record: Vec<u8>) {
         self.queue.put(key, record);
+    }
+
+    /// The same at once, with whatever else waits; tells when it is on the disk, and ends without where that has refused it.
+    pub(crate) fn put_now(&self, key: Key, record: Vec<u8>) -> oneshot::Receiver<()> {
+        self.queue.put_now(key, record)
     }
 
     pub(crate) fn delete(&self, key: Key) {
@@ -260,6 +267,24 @@ mod tests {
         let kept =
             [(pod("b"), b"2".to_vec()), (container("b"), b"3".to_vec()), (Key::PodRanges, b"4".to_vec())];
         assert_eq!(records.into_iter().collect::<Vec<_>>(), kept);
+    }
+
+    #[test]
+    fn what_is_put_now_is_on_the_disk_when_that_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, taken) = (dir.path().join("state.redb"), dir.path().join("copy.redb"));
+        let (mirror, _) = open(&path).unwrap();
+        let pod = |id: &str| Key::Pod(SandboxId::new(id));
+        mirror.put(pod("before"), b"1".to_vec());
+        mirror.put_now(pod("now"), b"2".to_vec()).blocking_recv().unwrap();
+        // What a loss of power at this moment would leave.
+        std::fs::copy(&path, &taken).unwrap();
+        let (_, records) = open(&taken).unwrap();
+        assert_eq!(records, [(pod("before"), b"1".to_vec()), (pod("now"), b"2".to_vec())].into());
+        // What is deleted before it is written keeps nobody waiting.
+        let told = mirror.put_now(pod("brief"), b"3".to_vec());
+        mirror.delete(pod("brief"));
+        let _ = told.blocking_recv();
     }
 
     #[test]

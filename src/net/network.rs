@@ -160,6 +160,12 @@ impl Network {
         self.attach_to(pod, netns.0).await
     }
 
+    /// Whether programs will be executed to attach a pod: what they keep of it, as an address in a file, may outlive a boot.
+    /// Also where a failure is to come.
+    pub fn executes_plugins(&self, pod: &PodNetwork) -> bool {
+        self.plan(pod).map_or(true, |planned| planned.in_process.contains(&false))
+    }
+
     async fn attach_to(&self, pod: &PodNetwork, mut netns: NetnsRef) -> Result<Attachment> {
         let mut attachment = self.plan(pod)?;
         if netns.handle.is_none() && attachment.in_process.contains(&true) {

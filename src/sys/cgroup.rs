@@ -124,20 +124,26 @@ pub fn drain(watch: impl AsFd) {
 /// The processes of a cgroup and of those below it.
 pub fn processes(dir: &Path) -> BTreeSet<i32> {
     let mut found = BTreeSet::new();
-    let Ok(mut trail) = Trail::open(dir) else { return found };
-    members(trail.here(), &mut found);
+    each(dir, |here| members(here, &mut found));
+    found
+}
+
+/// Looks at a cgroup, and then at those below it.
+fn each(dir: &Path, mut look: impl FnMut(BorrowedFd<'_>)) {
+    let Ok(mut trail) = Trail::open(dir) else { return };
+    look(trail.here());
     loop {
         match trail.read() {
             Ok(Some(name)) if name.may_be_directory() => {
-                // One that is gone has no processes.
+                // One that is gone has nothing to be seen.
                 if trail.enter(name.as_c_str()).is_ok() {
-                    members(trail.here(), &mut found);
+                    look(trail.here());
                 }
             }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 if matches!(trail.leave(), Ok(false)) {
-                    return found;
+                    return;
                 }
             }
         }
@@ -177,10 +183,19 @@ pub fn kill_all(dir: &Path) -> bool {
     empty
 }
 
-/// Lets the processes of a frozen v1 cgroup run, so that a signal reaches them; v2 kills frozen ones as well.
+/// Lets the processes of a frozen v1 cgroup and of those below it run, so that a signal reaches them: a container may have
+/// frozen some itself. v2 kills frozen ones as well.
 pub fn thaw(dir: &Path) {
-    // Any other cgroup has no such file.
-    let _ = write(&dir.join("freezer.state"), b"THAWED", "thaw cgroup");
+    if !dir.join("freezer.state").exists() {
+        // Any other cgroup has no such file.
+        return;
+    }
+    each(dir, |here| {
+        if let Ok(state) = crate::resolve::open_beneath(here, b"freezer.state", libc::O_WRONLY) {
+            // One that is removed meanwhile has no processes.
+            let _ = fs::File::from(state).write_all(b"THAWED");
+        }
+    });
 }
 
 /// Removes an empty cgroup and those below it.

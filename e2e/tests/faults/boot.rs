@@ -1,11 +1,12 @@
 //! The node boots while pods run.
 
-use crate::{SOON, running, unlimited, world};
+use crate::{SOON, running, unlimited, world, world_with};
 use e2e::invariants::{ended_with, numbered};
+use e2e::network::{Network, bridge};
 use e2e::pods::{container, with_host_port};
 use e2e::proto::{ContainerState, PodSandboxState};
 use e2e::world::{BUSYBOX, World, wait_exited};
-use e2e::{boot, wait};
+use e2e::{boot, tools, wait};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -100,4 +101,38 @@ fn f9_a_boot_ends_what_was_there_and_takes_no_name_address_port_or_image() {
         assert!(cri.containers().await.unwrap().is_empty() && cri.pods().await.unwrap().is_empty());
     });
     baseline.settle(&world.isolation, &world.daemon).unwrap();
+}
+
+/// F9. Plugins that are executed keep a pod's address in a file that outlives a boot: who asks them to free it is known however
+/// soon after its answer the power goes.
+#[test]
+fn f9_a_boot_right_after_an_answer_loses_no_pod_whose_plugins_keep_something() {
+    let kept = tempfile::tempdir().unwrap();
+    let list = bridge("1.0.0", "cte0", "10.89.0.0/16", kept.path());
+    let network = Network::Executed { list, plugins: tools::go_cni_directory() };
+    let Some(mut world) = world_with(|options| e2e::runtime::Options { network, ..options }) else { return };
+    boot::comes_up(&world.isolation, 1).unwrap();
+    let tokio = world.tokio.handle().clone();
+    let leases = || {
+        let names = std::fs::read_dir(kept.path().join("networks/test")).unwrap();
+        names.filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().starts_with("10.")).count()
+    };
+    let registry = world.registry.pid();
+    for number in 2..6 {
+        let told = tokio.block_on(async {
+            let cri = world.daemon.client().await.unwrap();
+            cri.run_pod(&world.pod(&format!("f9-{number}")).unwrap()).await.unwrap()
+        });
+        boot::goes_down(&mut world.daemon, &world.isolation, &[registry], &[]).unwrap();
+        boot::comes_up(&world.isolation, number).unwrap();
+        world.daemon.restart().unwrap();
+        assert_eq!(leases(), 1);
+        tokio.block_on(async {
+            let cri = world.daemon.client().await.unwrap();
+            let listed: Vec<String> = cri.pods().await.unwrap().into_iter().map(|pod| pod.id).collect();
+            assert_eq!(listed, [told.clone()]);
+            cri.end_pod(&told).await.unwrap();
+        });
+        assert_eq!(leases(), 0);
+    }
 }

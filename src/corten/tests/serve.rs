@@ -9,6 +9,8 @@ mod files;
 mod metrics;
 #[path = "serve/operator.rs"]
 mod operator;
+#[path = "serve/threads.rs"]
+mod threads;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;

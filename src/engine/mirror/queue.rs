@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use sys::sync::lock;
+use tokio::sync::oneshot;
 
 /// So long do changes gather before they are written together.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -26,18 +27,35 @@ struct State {
     /// Keys of records that are on the disk, or on their way there.
     durable: BTreeSet<Key>,
     closed: bool,
+    /// Who waits for what waits: it gathers no longer.
+    urgent: Vec<Waiter>,
 }
+
+/// Is told that what it waits for is on the disk; dropped where the disk has refused it.
+type Waiter = oneshot::Sender<()>;
 
 impl Queue {
     /// Of records with these keys, which are on the disk.
     pub(super) fn new(durable: impl Iterator<Item = Key>) -> Self {
-        let state = State { waiting: Batch::new(), durable: durable.collect(), closed: false };
+        let state =
+            State { waiting: Batch::new(), durable: durable.collect(), closed: false, urgent: Vec::new() };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     pub(super) fn put(&self, key: Key, record: Vec<u8>) {
         self.lock().waiting.insert(key, Some(record));
         self.changed.notify_one();
+    }
+
+    /// The same at once, and tells when it is on the disk; an error where that has refused it.
+    pub(super) fn put_now(&self, key: Key, record: Vec<u8>) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        let mut state = self.lock();
+        state.waiting.insert(key, Some(record));
+        state.urgent.push(tell);
+        drop(state);
+        self.changed.notify_one();
+        told
     }
 
     pub(super) fn delete(&self, key: Key) {
@@ -61,8 +79,14 @@ impl Queue {
     /// Hands over what waits until the queue is closed. What could not be written waits again, unless it has changed.
     pub(super) fn write(&self, mut commit: impl FnMut(&Batch) -> bool) {
         let mut patience = SETTLE;
-        while let Some((batch, last)) = self.next(patience) {
+        while let Some((batch, last, waiters)) = self.next(patience) {
             let done = commit(&batch);
+            if done {
+                for waiter in waiters {
+                    // Who has gone needs no word.
+                    let _ = waiter.send(());
+                }
+            }
             let mut state = self.lock();
             if done {
                 for (key, _) in batch.iter().filter(|(_, record)| record.is_none()) {
@@ -79,16 +103,18 @@ impl Queue {
         }
     }
 
-    /// The changes of so long a time from the first on, and whether they are the last; `None` when the queue is closed
-    /// and empty.
-    fn next(&self, patience: Duration) -> Option<(Batch, bool)> {
+    /// The changes of so long a time from the first on, or until somebody waits for them, who that is, and whether they are
+    /// the last; `None` when the queue is closed and empty.
+    fn next(&self, patience: Duration) -> Option<(Batch, bool, Vec<Waiter>)> {
         let mut state = self.lock();
         loop {
             while state.waiting.is_empty() && !state.closed {
+                // What was put and deleted meanwhile is not waited for.
+                state.urgent.clear();
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             let deadline = Instant::now() + patience;
-            while !state.closed {
+            while !state.closed && state.urgent.is_empty() {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     break;
@@ -101,10 +127,10 @@ impl Queue {
                 break;
             }
         }
-        let batch = std::mem::take(&mut state.waiting);
+        let (batch, waiters) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.urgent));
         let written = batch.iter().filter(|(_, record)| record.is_some());
         state.durable.extend(written.map(|(key, _)| key.clone()));
-        (!batch.is_empty()).then_some((batch, state.closed))
+        (!batch.is_empty()).then_some((batch, state.closed, waiters))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

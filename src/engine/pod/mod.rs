@@ -4,6 +4,7 @@ mod cgroup;
 pub(crate) mod connection;
 pub(crate) mod default_sysctls;
 mod dial;
+mod durable;
 mod files;
 mod list;
 mod nameplate;

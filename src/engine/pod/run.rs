@@ -1,6 +1,7 @@
 //! RunPodSandbox: reserve the name, journal, then network and shim side by side, then ready. A failure takes
 //! everything down again by the journal, the same way that StopPodSandbox does.
 
+use super::durable::Durable;
 use super::{files, sysctls};
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
@@ -143,8 +144,9 @@ impl Pods {
         ticket.stage("recording");
         // Settings that took the handler away may have come before this pod was known to hold it: those of now are asked.
         self.core.live().handlers.find(&pod.handler())?;
-        self.journal(pod, &terms.live)?;
+        let recorded = self.journal(pod, &terms.live)?;
         failpoint::reach!("engine.run.recorded")?;
+        let durable = self.make_durable(pod, recorded);
         ticket.stage("setting up the network and the supervisor");
         let (ready, stands) = oneshot::channel();
         let (mut first, mut second) = (Netns::Make(ready), Netns::Await(stands));
@@ -153,7 +155,7 @@ impl Pods {
             std::mem::swap(&mut first, &mut second);
         }
         let (attached, launched) = tokio::join!(
-            self.core.stage("network", self.attach(pod, first, terms)),
+            self.core.stage("network", self.attach(pod, first, terms, durable)),
             self.core.stage("supervisor", self.launch(pod, second, terms)),
         );
         if let (Err(_), Err(second)) = (&attached, &launched) {
@@ -184,14 +186,14 @@ impl Pods {
     }
 
     /// Writes what is about to be made, before the first effect on the host.
-    fn journal(&self, pod: &Pod, live: &Live) -> Result<(), EngineError> {
+    fn journal(&self, pod: &Pod, live: &Live) -> Result<Vec<u8>, EngineError> {
         for dir in [pod.files.dir().to_owned(), pod.files.containers(), pod.files.exits()] {
             files::make_private(&dir)?;
         }
         failpoint::reach!("engine.run.directories")?;
         self.protect(pod, live)?;
         let cgroups = self.core.tree.dirs(pod);
-        pod.update(|record| record.cgroups = cgroups).map(drop)
+        pod.update(|record| record.cgroups = cgroups)
     }
 
     /// Gives the pod's directory the mode that it is to have, also where an earlier daemon gave it another.
@@ -206,6 +208,7 @@ impl Pods {
         pod: &Arc<Pod>,
         side: Netns,
         terms: &Arc<Terms>,
+        durable: Durable,
     ) -> Result<Option<net::Attachment>, EngineError> {
         let Some(network) = files::network_of(&pod.record()) else {
             side.ready();
@@ -228,6 +231,7 @@ impl Pods {
         if let Some(side) = side {
             side.ready();
         }
+        durable.wait(pod).await;
         let _attaching = self.attaching.read().await;
         // Boxed: executing plugins makes for a large future.
         let attach = Box::pin(self.core.network.attach_open(&network, netns.clone()));

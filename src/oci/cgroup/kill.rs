@@ -37,26 +37,38 @@ impl Host {
         // A failure to freeze only makes the list less exact.
         let _ = freezer.write(relative, "freezer.state", "FROZEN");
         let killed = self.kill_each(path);
-        freezer.write(relative, "freezer.state", "THAWED")?;
+        self.thaw_tree(path)?;
         killed
     }
 
-    /// Lets the processes of a container run again, when somebody froze it or its pod.
+    /// Lets the processes of a container run again, when somebody froze it, its pod, or what the container has made below.
     ///
     /// # Errors
     /// [`OciError::Io`] when the kernel refuses.
     pub fn thaw(&self, path: &CgroupPath) -> OciResult<()> {
-        let (hierarchy, file, value) = match (self.unified(), self.v1_of("freezer")) {
-            (Some(v2), _) => (v2, "cgroup.freeze", "0"),
-            (None, Some(freezer)) => (freezer, "freezer.state", "THAWED"),
-            (None, None) => return Ok(()),
-        };
-        for level in [path.parent(), Some(path.clone())].into_iter().flatten() {
-            if !level.relative().is_empty() && hierarchy.exists(level.relative()) {
-                hierarchy.write(level.relative(), file, value)?;
-            }
+        if let Some(pod) = path.parent().filter(|pod| !pod.relative().is_empty() && self.has(pod)) {
+            self.thaw_one(&pod)?;
+        }
+        if self.has(path) { self.thaw_tree(path) } else { Ok(()) }
+    }
+
+    /// The same without what is above the container. Killed processes of v1 end no sooner; v2's are not kept by what froze
+    /// them below.
+    ///
+    /// # Errors
+    /// [`OciError::Io`] when the kernel refuses.
+    pub fn thaw_tree(&self, path: &CgroupPath) -> OciResult<()> {
+        self.thaw_one(path)?;
+        if let (None, Some(freezer)) = (self.unified(), self.v1_of("freezer")) {
+            sys::cgroup::thaw(&freezer.path(path.relative()));
         }
         Ok(())
+    }
+
+    /// Whether what can freeze has this cgroup.
+    fn has(&self, path: &CgroupPath) -> bool {
+        let hierarchy = self.unified().or_else(|| self.v1_of("freezer"));
+        hierarchy.is_some_and(|hierarchy| hierarchy.exists(path.relative()))
     }
 
     /// The processes of a container's cgroup and of everything below it; an absent cgroup has none.

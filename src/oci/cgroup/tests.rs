@@ -139,21 +139,29 @@ fn a_real_cgroup_is_made_limited_updated_killed_and_removed() {
 #[test]
 fn a_frozen_container_is_killed_all_the_same() {
     let Some(parent) = Parent::new("frozen") else { return };
-    let (host, id) = (&parent.host, parent.path.join("container"));
-    let plan = host.create(&id, &Resources::default()).unwrap();
-    let mut child = run_in(&plan, "echo ready; while :; do sleep 1; done");
+    let host = &parent.host;
     let (hierarchy, file, value) = match host.unified() {
         Some(v2) => (v2, "cgroup.freeze", "1"),
         None => (host.v1_of("freezer").unwrap(), "freezer.state", "FROZEN"),
     };
-    hierarchy.write(id.relative(), file, value).unwrap();
-    host.kill(&id).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while child.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "still alive");
-        std::thread::sleep(Duration::from_millis(5));
+    for below in [None, Some("made by itself")] {
+        let id = parent.path.join("container");
+        let plan = host.create(&id, &Resources::default()).unwrap();
+        let mut child = run_in(&plan, "echo ready; while :; do sleep 1; done");
+        let frozen = below.map_or_else(|| id.clone(), |name| id.join(name));
+        if below.is_some() {
+            hierarchy.mkdir(frozen.relative()).unwrap();
+            hierarchy.write(frozen.relative(), "cgroup.procs", &child.id().to_string()).unwrap();
+        }
+        hierarchy.write(frozen.relative(), file, value).unwrap();
+        host.kill(&id).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "still alive: frozen in {frozen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        host.remove(&id).unwrap();
     }
-    host.remove(&id).unwrap();
 }
 
 #[test]

@@ -65,18 +65,26 @@ fn signals_reach_the_first_process_or_all_of_them() {
 #[test]
 fn a_frozen_container_can_be_killed() {
     let Some(busybox) = busybox() else { return };
-    let mut pod = Pod::new(&busybox);
-    let plan = pod.plan("c", "sleep 1000");
-    pod.run(&plan);
-    let dir = String::from_utf8(pod.cgroup.kill.clone().unwrap()).unwrap();
-    let v1 = Path::new(&dir).join("freezer.state");
-    if v1.exists() {
-        std::fs::write(v1, "FROZEN").unwrap();
-    } else {
-        std::fs::write(Path::new(&dir).join("cgroup.freeze"), "1").unwrap();
+    for (name, below) in [("all", ""), ("part", "made by itself")] {
+        let mut pod = Pod::new(&busybox);
+        let plan = pod.plan(name, "sleep 1000");
+        let pid = pod.run(&plan);
+        let dir = String::from_utf8(pod.cgroup.kill.clone().unwrap()).unwrap();
+        let dir = Path::new(&dir).join(below);
+        if !below.is_empty() {
+            std::fs::create_dir(&dir).unwrap();
+            std::fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
+        let v1 = dir.join("freezer.state");
+        if v1.exists() {
+            std::fs::write(v1, "FROZEN").unwrap();
+        } else {
+            std::fs::write(dir.join("cgroup.freeze"), "1").unwrap();
+        }
+        let kill = Request::Signal { id: name.to_owned(), signal: 9, all: false };
+        assert_eq!(pod.conn.ask(&kill), Reply::Ok);
+        assert_eq!(pod.conn.exit(name).signal, Some(9), "{name}");
     }
-    assert_eq!(pod.conn.ask(&Request::Signal { id: "c".to_owned(), signal: 9, all: false }), Reply::Ok);
-    assert_eq!(pod.conn.exit("c").signal, Some(9));
 }
 
 #[test]
