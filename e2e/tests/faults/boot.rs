@@ -130,7 +130,7 @@ fn f9_a_boot_right_after_an_answer_loses_no_pod_whose_plugins_keep_something() {
         tokio.block_on(async {
             let cri = world.daemon.client().await.unwrap();
             let listed: Vec<String> = cri.pods().await.unwrap().into_iter().map(|pod| pod.id).collect();
-            assert_eq!(listed, [told.clone()]);
+            assert_eq!(listed, std::slice::from_ref(&told));
             cri.end_pod(&told).await.unwrap();
         });
         assert_eq!(leases(), 0);
