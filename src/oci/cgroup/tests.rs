@@ -151,7 +151,7 @@ fn a_frozen_container_is_killed_all_the_same() {
         let frozen = below.map_or_else(|| id.clone(), |name| id.join(name));
         if below.is_some() {
             hierarchy.mkdir(frozen.relative()).unwrap();
-            hierarchy.write(frozen.relative(), "cgroup.procs", &child.id().to_string()).unwrap();
+            hierarchy.write(frozen.relative(), "cgroup.procs", child.id().to_string()).unwrap();
         }
         hierarchy.write(frozen.relative(), file, value).unwrap();
         host.kill(&id).unwrap();
