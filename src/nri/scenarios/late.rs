@@ -7,7 +7,9 @@ use crate::api::{
 };
 use crate::testing::answer;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// How often a plugin came to know of each container: at its joining, and by an event.
 fn times(plugin: &Plugin) -> BTreeMap<String, (usize, usize)> {
@@ -27,19 +29,29 @@ fn times(plugin: &Plugin) -> BTreeMap<String, (usize, usize)> {
 async fn who_joins_amid_two_hundred_creates_learns_of_each_once() {
     const COUNT: u64 = 200;
     let stage = Arc::new(Stage::new(|_| {}));
+    // The last wait for those who join, and those for some that are made, however slow the host is.
+    let (made, joined) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
     let mut creates = JoinSet::new();
     for number in 0..COUNT {
-        let stage = Arc::clone(&stage);
+        let (stage, made, joined) = (Arc::clone(&stage), Arc::clone(&made), joined.clone());
         creates.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(number)).await;
+            if number < COUNT * 3 / 4 {
+                tokio::time::sleep(Duration::from_millis(number)).await;
+            } else {
+                joined.cancelled().await;
+            }
             stage.create(&format!("{number}"), Duration::from_millis(number * 7 % 50)).await.unwrap();
+            made.fetch_add(1, Ordering::Relaxed);
         });
     }
     let mut plugins = Vec::new();
-    for (index, name) in [("10", "a"), ("20", "b"), ("30", "c")] {
-        tokio::time::sleep(Duration::from_millis(60)).await;
+    for (index, name, behind) in [("10", "a", 20), ("20", "b", 60), ("30", "c", 100)] {
+        while made.load(Ordering::Relaxed) < behind {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         plugins.push(stage.join(Manner::new(index, name)).await);
     }
+    joined.cancel();
     creates.join_all().await;
     for plugin in &plugins {
         let times = times(plugin);
