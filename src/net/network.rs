@@ -161,9 +161,9 @@ impl Network {
     }
 
     /// Whether programs will be executed to attach a pod: what they keep of it, as an address in a file, may outlive a boot.
-    /// Also where a failure is to come.
-    pub fn executes_plugins(&self, pod: &PodNetwork) -> bool {
-        self.plan(pod).map_or(true, |planned| planned.in_process.contains(&false))
+    /// Also where no configuration is known yet.
+    pub fn executes_plugins(&self) -> bool {
+        self.loaded().is_none_or(|loaded| self.in_process(&loaded).contains(&false))
     }
 
     async fn attach_to(&self, pod: &PodNetwork, mut netns: NetnsRef) -> Result<Attachment> {
@@ -227,7 +227,6 @@ impl Network {
             };
             (loaded, state.pod_cidrs.clone())
         };
-        let plugins = &loaded.list.plugins;
         Ok(Attachment {
             container_id: pod.sandbox_id.clone(),
             ifname: IFNAME.to_owned(),
@@ -235,14 +234,17 @@ impl Network {
             args: pod.args()?,
             capability_args: capabilities::arguments(pod, &pod_cidrs)?,
             config: Arc::clone(&loaded.list),
-            in_process: plugins
-                .iter()
-                .map(|plugin| self.caller.mode(plugin, loaded.builtin) == Mode::InProcess)
-                .collect(),
+            in_process: self.in_process(&loaded),
             result: None,
             ips: Vec::new(),
             dns: Dns::default(),
         })
+    }
+
+    /// Which of a configuration's plugins run here.
+    fn in_process(&self, loaded: &Loaded) -> Vec<bool> {
+        let mode = |plugin| self.caller.mode(plugin, loaded.builtin);
+        loaded.list.plugins.iter().map(|plugin| mode(plugin) == Mode::InProcess).collect()
     }
 
     /// Opens the namespace once for all plugins; it takes a thread, since a socket is made inside.

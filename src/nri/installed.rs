@@ -269,7 +269,7 @@ async fn run(core: &Arc<Core>, one: &Installation, starting: Option<Starting>) -
         // Somebody who has left the group may hold them open.
         let _ = timeout(REST, errors).await;
     }
-    Ok(End::new(status, (cause, was_killed), last.take()))
+    Ok(End::new(status, cause, was_killed, last.take()))
 }
 
 async fn spawn(name: &Name, path: &Path, socket: std::os::unix::net::UnixStream) -> io::Result<Child> {

@@ -1,7 +1,6 @@
 //! What has to be on the disk before a pod's network is made: plugins that are executed keep what they give to a pod where it
 //! outlives a boot, as host-local does its addresses. Without a record of the pod nobody would ask them to free it.
 
-use super::files;
 use crate::Pods;
 use crate::in_memory::Pod;
 use crate::mirror::Key;
@@ -18,8 +17,7 @@ pub(super) struct Durable(Option<oneshot::Receiver<()>>);
 impl Pods {
     /// Sends the record of a pod to the disk if its network needs that.
     pub(super) fn make_durable(&self, pod: &Pod, record: Vec<u8>) -> Durable {
-        let network = files::network_of(&pod.record());
-        let is_needed = network.is_some_and(|network| self.core.network.executes_plugins(&network));
+        let is_needed = pod.netns().is_some() && self.core.network.executes_plugins();
         Durable(is_needed.then(|| self.core.mirror.put_now(Key::Pod(pod.id.clone()), record)))
     }
 }

@@ -19,7 +19,8 @@ pub(super) struct End {
 impl End {
     pub(super) fn new(
         status: ExitStatus,
-        (cause, was_killed): (Option<String>, bool),
+        cause: Option<String>,
+        was_killed: bool,
         last_line: String,
     ) -> Self {
         Self { status, cause, was_killed, last_line }

@@ -49,15 +49,18 @@ impl Host {
         if let Some(pod) = path.parent().filter(|pod| !pod.relative().is_empty() && self.has(pod)) {
             self.thaw_one(&pod)?;
         }
-        if self.has(path) { self.thaw_tree(path) } else { Ok(()) }
+        self.thaw_tree(path)
     }
 
-    /// The same without what is above the container. Killed processes of v1 end no sooner; v2's are not kept by what froze
-    /// them below.
+    /// The same without what is above the container; an absent cgroup is not frozen. Of what the container has made below
+    /// v1 alone keeps the killed alive.
     ///
     /// # Errors
     /// [`OciError::Io`] when the kernel refuses.
     pub fn thaw_tree(&self, path: &CgroupPath) -> OciResult<()> {
+        if !self.has(path) {
+            return Ok(());
+        }
         self.thaw_one(path)?;
         if let (None, Some(freezer)) = (self.unified(), self.v1_of("freezer")) {
             sys::cgroup::thaw(&freezer.path(path.relative()));

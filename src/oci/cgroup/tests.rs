@@ -161,6 +161,7 @@ fn a_frozen_container_is_killed_all_the_same() {
             std::thread::sleep(Duration::from_millis(5));
         }
         host.remove(&id).unwrap();
+        host.thaw_tree(&id).unwrap();
     }
 }
 
