@@ -10,6 +10,15 @@ struct World {
     pod: Netns,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // Pinned, they would keep the directory, and be mounts of the host's, for ever.
+        for pinned in [&self.host, &self.pod] {
+            let _ = sys::netns::remove(pinned.path());
+        }
+    }
+}
+
 impl World {
     fn new() -> Option<Self> {
         if !need::root("needs root") {
