@@ -20,6 +20,9 @@ pub struct ImageConfig {
     /// The least compressed bytes of a layer whose download is kept on the disk as it comes in, so that one that
     /// is interrupted goes on where it was; 0: none is.
     pub resume_layer_bytes: u64,
+    /// The least compressed bytes of a layer that is fetched in parts, several at once over connections of their own, from
+    /// registries that know ranges; 0: none is. None is either where [`Self::registry_qps`] is a limit.
+    pub split_layer_bytes: u64,
     /// Seconds for which what an interrupted pull left is kept for the next try.
     pub keep_unfinished_seconds: u64,
     /// Keeps the compressed layers too; manifests and configs are always kept.
@@ -54,6 +57,7 @@ impl Default for ImageConfig {
             certs_dir: "/etc/corten/certs.d".into(),
             parallel_layers: 0,
             resume_layer_bytes: 16 << 20,
+            split_layer_bytes: 32 << 20,
             keep_unfinished_seconds: 3600,
             keep_layer_blobs: false,
             dial_timeout_seconds: 30,
@@ -91,6 +95,11 @@ impl ImageConfig {
     /// Whether the download of a layer of so many bytes is written to the disk too, to be resumed.
     pub(crate) fn keeps_download(&self, size: u64) -> bool {
         self.resume_layer_bytes > 0 && size >= self.resume_layer_bytes
+    }
+
+    /// From how many bytes on a layer is fetched in parts. Each is a request: who limits those has a layer be one.
+    pub(crate) fn split_from(&self) -> Option<u64> {
+        (self.split_layer_bytes > 0 && self.registry_qps == 0).then_some(self.split_layer_bytes)
     }
 
     pub(crate) fn progress_timeout(&self) -> Duration {

@@ -35,6 +35,7 @@ pub(super) const KEYS: &[(&str, When)] = &[
     ("images.certs_dir", Live),
     ("images.parallel_layers", Live),
     ("images.resume_layer_bytes", Live),
+    ("images.split_layer_bytes", Live),
     ("images.keep_unfinished_seconds", Live),
     ("images.keep_layer_blobs", Live),
     ("images.dial_timeout_seconds", Live),

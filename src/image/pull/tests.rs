@@ -10,6 +10,7 @@ mod metrics;
 mod mirrors;
 mod mock;
 mod names;
+mod parts;
 mod resume;
 mod save;
 mod scripted;

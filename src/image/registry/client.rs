@@ -3,6 +3,7 @@
 use super::answer::{Answer, Tried};
 use super::credentials::Login;
 use super::progress::{Meter, Stop};
+use super::range::Span;
 use super::retry::Patience;
 use super::words::{Trust, causes};
 use super::{Document, MAX_CONFIG, MAX_MANIFEST, Transport};
@@ -23,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// One host as one pull uses it.
 pub(crate) struct Client {
     pub(super) http: reqwest::Client,
+    /// For layers: each request that is under way has a connection of its own.
+    pub(super) bulk: reqwest::Client,
     pub(super) base: Url,
     pub(super) headers: HeaderMap,
     pub(super) namespace: Option<String>,
@@ -42,8 +45,9 @@ pub(super) struct Ask<'a> {
     pub(super) kind: &'static str,
     pub(super) target: &'a str,
     pub(super) accept: Option<&'static str>,
-    /// The first byte that is wanted.
-    pub(super) from: u64,
+    pub(super) span: Span,
+    /// Whether it is much.
+    pub(super) bulk: bool,
 }
 
 impl Client {
@@ -54,18 +58,22 @@ impl Client {
         transport: Arc<Transport>,
     ) -> Result<Self, HostsError> {
         let registry = reference.registry();
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let dial_timeout = host.dial_timeout.unwrap_or(transport.dial_timeout);
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(dial_timeout)
-            .dns_resolver(transport.names.within(dial_timeout))
-            .http2_adaptive_window(true)
-            .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| HostsError::Tls(causes(&error)))?;
+        let mut build = |protocols: &[&[u8]]| {
+            tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(dial_timeout)
+                .dns_resolver(transport.names.within(dial_timeout))
+                .http2_adaptive_window(true)
+                .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
+        };
+        let failed = |error| HostsError::Tls(causes(&error));
+        let http = build(&[b"h2", b"http/1.1"]).build().map_err(failed)?;
+        // HTTP/2 would put all that is asked for at once on one connection, whose rate would be that of all.
+        let bulk = build(&[b"http/1.1"]).http1_only().build().map_err(failed)?;
         if host.configured {
             transport.metrics.admit(&origin(&host.base));
         }
@@ -78,6 +86,7 @@ impl Client {
         };
         Ok(Self {
             http,
+            bulk,
             trust: Trust::of(&host),
             base: host.base,
             headers: host.headers,
@@ -104,7 +113,7 @@ impl Client {
 
     /// A manifest by tag or digest, verified where there is something to verify against.
     pub(crate) async fn manifest(&self, target: &str, expected: Option<&Digest>) -> Result<Document, Answer> {
-        let ask = Ask { kind: "manifests", target, accept: Some(ACCEPT), from: 0 };
+        let ask = Ask { kind: "manifests", target, accept: Some(ACCEPT), span: Span::WHOLE, bulk: false };
         let (headers, bytes) = self.whole(ask, MAX_MANIFEST, None).await?;
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let announced = header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
@@ -127,7 +136,13 @@ impl Client {
             return Err(Answer::Oversize { expected: MAX_CONFIG });
         }
         let limit = usize::try_from(descriptor.size).unwrap_or(usize::MAX);
-        let ask = Ask { kind: "blobs", target: descriptor.digest.as_str(), accept: None, from: 0 };
+        let ask = Ask {
+            kind: "blobs",
+            target: descriptor.digest.as_str(),
+            accept: None,
+            span: Span::WHOLE,
+            bulk: false,
+        };
         let (_, bytes) = self.whole(ask, limit, Some(descriptor.size)).await?;
         let digest = Digest::of(&bytes);
         if digest == descriptor.digest {
@@ -137,9 +152,9 @@ impl Client {
         }
     }
 
-    /// The body of a blob from this byte on; the status tells whether the server heeded that.
-    pub(crate) async fn blob(&self, digest: &Digest, from: u64) -> Result<Response, Answer> {
-        self.get(Ask { kind: "blobs", target: digest.as_str(), accept: None, from }).await
+    /// These bytes of a blob; the status tells whether the server heeded that.
+    pub(crate) async fn blob(&self, digest: &Digest, span: Span) -> Result<Response, Answer> {
+        self.get(Ask { kind: "blobs", target: digest.as_str(), accept: None, span, bulk: true }).await
     }
 
     /// A body as a whole, of this size where it is known; asked for once more where it breaks off.

@@ -1,13 +1,16 @@
 //! The client of the registry API (OCI distribution specification) over a reference's hosts.
 
+mod ahead;
 mod answer;
 mod auth;
+mod blob;
 pub(crate) mod challenge;
 mod client;
 mod credentials;
 mod names;
 mod pace;
 mod progress;
+mod range;
 mod redirect;
 mod refusal;
 mod request;
@@ -17,6 +20,7 @@ mod words;
 pub use answer::{Answer, HostAnswer, TokenProblem, Tried, Tries};
 pub use credentials::Credentials;
 
+use ahead::Room;
 use auth::TokenCache;
 pub(crate) use client::Client;
 pub(crate) use credentials::Login;
@@ -24,6 +28,7 @@ pub(crate) use credentials::Login;
 pub(crate) use names::Lookup;
 pub(crate) use names::Resolver;
 use pace::Pace;
+use range::Span;
 
 use crate::config::ImageConfig;
 use crate::digest::Digest;
@@ -34,7 +39,6 @@ use crate::metrics::Metrics;
 use crate::reference::Reference;
 use bytes::Bytes;
 use model::ErrorKind;
-use progress::{ENOUGH, Meter, Stop};
 use rustls::ClientConfig;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
@@ -44,8 +48,6 @@ use std::time::Duration;
 pub(crate) const MAX_MANIFEST: usize = 4 << 20;
 /// The most bytes of an image's config.
 pub(crate) const MAX_CONFIG: u64 = 8 << 20;
-/// How often a body may end or stall without bringing [`ENOUGH`] before a host is given up.
-const FRUITLESS_TRIES: u32 = 3;
 
 /// A document of a registry.
 pub(crate) struct Document {
@@ -68,6 +70,10 @@ pub(crate) struct Transport {
     pub metrics: Metrics,
     pub dial_timeout: Duration,
     pub progress_timeout: Duration,
+    /// From how many bytes on a blob comes in parts at once; `None` where none does.
+    pub split_from: Option<u64>,
+    /// For parts that came early.
+    pub room: Arc<Room>,
 }
 
 impl Transport {
@@ -79,15 +85,18 @@ impl Transport {
             metrics,
             dial_timeout: config.dial_timeout(),
             progress_timeout: config.progress_timeout(),
+            split_from: config.split_from(),
+            room: Arc::default(),
         }
     }
 
-    /// The same under other settings: tokens stay, and so does who is due where the pace is the same.
+    /// The same under other settings: tokens stay, what is in memory is counted on, and so is who is due where the pace is
+    /// the same.
     pub(crate) fn with(&self, config: &ImageConfig) -> Self {
         let pace = Pace::new(config.registry_qps, config.registry_burst);
         let pace = if self.pace.is_as_fast_as(&pace) { self.pace.clone() } else { Arc::new(pace) };
         let new = Self::new(config, self.metrics.clone(), self.names.clone());
-        Self { tokens: self.tokens.clone(), pace, ..new }
+        Self { tokens: self.tokens.clone(), room: self.room.clone(), pace, ..new }
     }
 }
 
@@ -95,11 +104,10 @@ impl Transport {
 pub(crate) struct Session {
     reference: Reference,
     endpoints: Vec<Endpoint>,
-    transport: Arc<Transport>,
 }
 
 struct Endpoint {
-    client: Client,
+    client: Arc<Client>,
     resolve: bool,
     pull: bool,
     /// Why it is not asked again in this pull: it could not be reached, or served something wrong.
@@ -125,10 +133,10 @@ impl Session {
         let mut endpoints = Vec::with_capacity(hosts.len());
         for (host, tls) in hosts {
             let (resolve, pull) = (host.resolve, host.pull);
-            let client = Client::new((host, tls), reference, login, Arc::clone(transport))?;
+            let client = Arc::new(Client::new((host, tls), reference, login, Arc::clone(transport))?);
             endpoints.push(Endpoint { client, resolve, pull, given_up: OnceLock::new() });
         }
-        Ok(Self { reference: reference.clone(), endpoints, transport: Arc::clone(transport) })
+        Ok(Self { reference: reference.clone(), endpoints })
     }
 
     /// Fetches a manifest or index by tag, or by digest and then verified.
@@ -190,7 +198,7 @@ impl Session {
                 continue;
             }
             if let Some((giver, problem)) = &giver {
-                match endpoint.client.blob(&descriptor.digest, 0).await {
+                match endpoint.client.blob(&descriptor.digest, Span::WHOLE).await {
                     Ok(_) => {
                         giver.give_up(problem.clone());
                         return Ok(Brought::Anew);
@@ -199,7 +207,7 @@ impl Session {
                 }
                 continue;
             }
-            match self.blob_from(&endpoint.client, descriptor, &mut received, sink).await {
+            match blob::fetch(&endpoint.client, descriptor, &mut received, sink).await {
                 Ok(()) => return Ok(Brought::Whole(Some(number))),
                 Err(answer) => {
                     if received > from {
@@ -218,59 +226,6 @@ impl Session {
             endpoint.give_up(Answer::Wrong { problem: problem.to_owned() });
         }
         self.endpoints.iter().any(|endpoint| endpoint.pull && !endpoint.given_up())
-    }
-
-    async fn blob_from(
-        &self,
-        client: &Client,
-        descriptor: &Descriptor,
-        received: &mut u64,
-        sink: &mut impl Sink,
-    ) -> Result<(), Answer> {
-        let mut fruitless = 0;
-        let host = client.label();
-        loop {
-            let before = *received;
-            let mut response = client.blob(&descriptor.digest, *received).await?;
-            // A server that knows no ranges sends it all again.
-            let partial = response.status() == reqwest::StatusCode::PARTIAL_CONTENT;
-            let mut skip = if partial { 0 } else { *received };
-            if partial && !starts_at(&response, *received) {
-                return Err(Answer::Range);
-            }
-            if !partial {
-                announced(&response, descriptor.size)?;
-            }
-            let mut meter = Meter::new(self.transport.progress_timeout);
-            let problem = loop {
-                let expected = descriptor.size;
-                let piece = match meter.next(&mut response).await {
-                    Err(Stop::Stalled) => break Answer::Stalled { received: *received, expected },
-                    Err(Stop::Broken(error)) => break Answer::broken(&error, *received, expected),
-                    Ok(None) => break Answer::Truncated { received: *received, expected },
-                    Ok(Some(piece)) => piece,
-                };
-                self.transport.metrics.bytes.with_label_values(&[&host]).inc_by(piece.len() as u64);
-                let Some(piece) = after(piece, &mut skip) else { continue };
-                *received += piece.len() as u64;
-                if *received > descriptor.size {
-                    return Err(Answer::Oversize { expected: descriptor.size });
-                }
-                if !sink.take(piece).await {
-                    return Ok(());
-                }
-            };
-            if *received == descriptor.size {
-                return Ok(());
-            }
-            fruitless = if *received - before >= ENOUGH { 0 } else { fruitless + 1 };
-            if fruitless >= FRUITLESS_TRIES {
-                return Err(problem);
-            }
-            self.transport.metrics.retries.with_label_values(&[&host]).inc();
-            tracing::debug!(host, received = *received, %problem, "resuming a download");
-            tokio::time::sleep(Duration::from_millis(100 << fruitless)).await;
-        }
     }
 
     /// The answers of all hosts, also of those that were given up before.
@@ -295,31 +250,6 @@ impl Session {
 /// What the hosts of one object answered.
 #[derive(Default)]
 struct Answers(Vec<HostAnswer>);
-
-/// Holds the length that a whole body is announced with against what it must be: a page with another content shows
-/// before its first byte.
-fn announced(response: &reqwest::Response, expected: u64) -> Result<(), Answer> {
-    match response.content_length() {
-        Some(received) if received < expected => Err(Answer::Truncated { received, expected }),
-        Some(length) if length > expected => Err(Answer::Oversize { expected }),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the answer to a request for a range begins at the byte that was asked for.
-fn starts_at(response: &reqwest::Response, from: u64) -> bool {
-    let range = response.headers().get("content-range").and_then(|value| value.to_str().ok());
-    let start = range.and_then(|range| range.trim().strip_prefix("bytes")?.trim_start().split('-').next());
-    start.and_then(|start| start.parse().ok()) == Some(from)
-}
-
-/// The piece without what was received before.
-fn after(mut piece: Bytes, skip: &mut u64) -> Option<Bytes> {
-    let cut = usize::try_from(*skip).unwrap_or(usize::MAX).min(piece.len());
-    *skip -= cut as u64;
-    let rest = piece.split_off(cut);
-    (!rest.is_empty()).then_some(rest)
-}
 
 impl Endpoint {
     fn given_up(&self) -> bool {

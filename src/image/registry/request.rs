@@ -39,25 +39,25 @@ impl Client {
         if let Some(accept) = ask.accept {
             headers.insert(ACCEPT_HEADER, HeaderValue::from_static(accept));
         }
-        if ask.from > 0
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", ask.from))
-        {
+        if let Some(range) = ask.span.header() {
             headers.insert(RANGE, range);
         }
+        let http = if ask.bulk { &self.bulk } else { &self.http };
         let (mut challenged, mut patience) = (0, Patience::new());
         loop {
             let authorization = self.authorization();
-            let Served { response, own } = match self.follow(&url, &headers, authorization.as_ref()).await {
-                Ok(served) => served,
-                Err(Trouble::Answer(answer)) => return Err(answer),
-                Err(Trouble::Transport(error, at)) => match patience.hiccup(&error) {
-                    Some(time) => {
-                        self.pause(time).await;
-                        continue;
-                    }
-                    None => return Err(self.at(&at, words::unreachable(&error, &self.trust))),
-                },
-            };
+            let Served { response, own } =
+                match self.follow(http, &url, &headers, authorization.as_ref()).await {
+                    Ok(served) => served,
+                    Err(Trouble::Answer(answer)) => return Err(answer),
+                    Err(Trouble::Transport(error, at)) => match patience.hiccup(&error) {
+                        Some(time) => {
+                            self.pause(time).await;
+                            continue;
+                        }
+                        None => return Err(self.at(&at, words::unreachable(&error, &self.trust))),
+                    },
+                };
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
@@ -93,6 +93,7 @@ impl Client {
     /// Follows redirects by hand, so that what is meant for this host never reaches another.
     async fn follow(
         &self,
+        http: &reqwest::Client,
         url: &Url,
         headers: &HeaderMap,
         authorization: Option<&HeaderValue>,
@@ -100,7 +101,7 @@ impl Client {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let own = url.origin() == self.base.origin();
-            let mut request = self.http.get(url.clone()).headers(headers.clone());
+            let mut request = http.get(url.clone()).headers(headers.clone());
             if own {
                 request = request.headers(self.headers.clone());
                 if let Some(authorization) = authorization {

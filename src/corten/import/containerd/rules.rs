@@ -80,7 +80,10 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("cri/stats_retention_period", Void("figures are read when they are asked for")),
     ("cri/use_local_image_pull", Void("there is one way to pull")),
     ("cri/image_pull_with_sync_fs", Void("what is pulled is made durable in any case")),
-    ("cri/concurrent_layer_fetch_buffer", Void("a layer comes in one piece")),
+    (
+        "cri/concurrent_layer_fetch_buffer",
+        Void("large layers come in parts as they are, images.split_layer_bytes says from which size on"),
+    ),
     ("cri/max_concurrent_unpacks", Void("layers are unpacked while they come in")),
     ("cri/enable_selinux", Same("runtime.selinux")),
     ("cri/selinux_category_range", LostUnless("1024", "categories are of the whole range of 1024")),

@@ -26,6 +26,8 @@ pub(super) enum Reply {
     Whole(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// As many bytes of a body as are here, of one that is announced as longer.
     Cut(Vec<u8>, usize),
+    /// What would come without a script, but no more of its body than so many bytes.
+    Short(usize),
     /// Nothing: the connection ends.
     Nothing,
 }
@@ -93,35 +95,43 @@ fn serve(
         request.before = seen.iter().filter(|known| known.path == request.path).count();
         seen.push(request.clone());
     }
-    let reply = script(&request).unwrap_or_else(|| match documents.get(&request.path) {
+    let unscripted = || match documents.get(&request.path) {
         Some((kind, bytes)) => whole(kind, bytes, &request.range),
         None => status(404),
-    });
+    };
+    let (reply, most) = match script(&request) {
+        None => (unscripted(), usize::MAX),
+        Some(Reply::Short(most)) => (unscripted(), most),
+        Some(reply) => (reply, usize::MAX),
+    };
     let head = |status: u16, length: usize| {
         format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n")
     };
     // A client that has gone away does not matter.
     let _ = match reply {
-        Reply::Nothing => Ok(()),
+        Reply::Nothing | Reply::Short(_) => Ok(()),
         Reply::Cut(bytes, length) => {
             stream.write_all((head(200, length) + "\r\n").as_bytes()).and_then(|()| stream.write_all(&bytes))
         }
         Reply::Whole(status, headers, bytes) => {
             let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let head = head(status, bytes.len()) + &more + "\r\n";
-            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&bytes))
+            let sent = &bytes[..bytes.len().min(most)];
+            stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(sent))
         }
     };
 }
 
 /// A document, or the part of it that a range names.
 fn whole(kind: &str, bytes: &[u8], range: &str) -> Reply {
-    let start =
-        range.strip_prefix("bytes=").and_then(|range| range.trim_end_matches('-').parse::<usize>().ok());
     let mut headers = vec![("content-type", kind.to_owned())];
-    let Some(start) = start else { return Reply::Whole(200, headers, bytes.to_vec()) };
-    headers.push(("content-range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len())));
-    Reply::Whole(206, headers, bytes[start..].to_vec())
+    let Some((start, last)) = range.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+        return Reply::Whole(200, headers, bytes.to_vec());
+    };
+    let start: usize = start.parse().unwrap();
+    let end = last.parse::<usize>().map_or(bytes.len(), |last| bytes.len().min(last + 1));
+    headers.push(("content-range", format!("bytes {start}-{}/{}", end - 1, bytes.len())));
+    Reply::Whole(206, headers, bytes[start..end].to_vec())
 }
 
 fn read(stream: &TcpStream) -> Option<Request> {
