@@ -1,11 +1,10 @@
 //! The files of operators that pulls read, on threads of their own: where one is on a network's filesystem, it may keep
 //! whoever reads it waiting for ever.
 
-use super::{CertsDirs, Host, HostsError, client_config, passed_over, resolve, resolve_with_source};
+use super::{CertsDirs, Host, HostsError, Tls, client_config, passed_over, resolve, resolve_with_source};
 use crate::aside::Aside;
 use crate::error::ImageError;
 use crate::reference::Reference;
-use rustls::ClientConfig;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -60,7 +59,7 @@ impl Files {
         &self,
         certs_dirs: &CertsDirs,
         reference: &Reference,
-    ) -> Result<Vec<(Host, ClientConfig)>, HostsError> {
+    ) -> Result<Vec<(Host, Tls)>, HostsError> {
         let (paths, reference) = (certs_dirs.clone(), reference.clone());
         let registry = reference.registry().to_owned();
         let work = move || {

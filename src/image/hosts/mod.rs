@@ -19,7 +19,7 @@ mod tests;
 pub use directories::CertsDirs;
 pub use error::HostsError;
 pub(crate) use files::{Files, FoundHost, FoundHosts};
-pub(crate) use tls::is_authority;
+pub(crate) use tls::{Tls, is_authority};
 pub use users::without_users;
 
 use crate::reference::Reference;

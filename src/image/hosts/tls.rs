@@ -2,6 +2,7 @@
 
 use super::signatures;
 use super::{Host, HostsError, MAX_BYTES, Pem};
+use crate::digest::{Digest, Hasher};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -11,6 +12,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
 };
+use std::cell::RefCell;
 use std::sync::{Arc, OnceLock};
 
 /// What the files of a client are there for.
@@ -20,14 +22,29 @@ const KEY: &str = "key of a client certificate";
 /// What a PEM file has of a key that takes a passphrase.
 const ENCRYPTED: &[u8] = b"ENCRYPTED PRIVATE KEY-----";
 
+/// How TLS is spoken to a host.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    pub config: ClientConfig,
+    /// The same for hosts to which it is spoken alike: of everything that was read for it.
+    pub identity: Digest,
+}
+
 /// The system's roots plus the host's own, its client certificate, and whether anything is verified.
 ///
 /// # Errors
 /// When a certificate or key file is unusable.
-pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
+pub(crate) fn client_config(host: &Host) -> Result<Tls, HostsError> {
+    let seen = RefCell::new(Hasher::default());
+    seen.borrow_mut().update(if host.skip_verify { b"anything" } else { b"verified" });
+    let config = config(host, &seen)?;
+    Ok(Tls { config, identity: seen.into_inner().finish() })
+}
+
+fn config(host: &Host, seen: &RefCell<Hasher>) -> Result<ClientConfig, HostsError> {
     let mut errors = Vec::new();
-    let (roots, own) = trusted(host, &mut errors);
-    let identity = identity(host, &mut errors);
+    let (roots, own) = trusted(host, seen, &mut errors);
+    let identity = identity(host, seen, &mut errors);
     if let Some(error) = HostsError::all(errors) {
         return Err(error);
     }
@@ -56,10 +73,14 @@ pub(crate) fn client_config(host: &Host) -> Result<ClientConfig, HostsError> {
 }
 
 /// The system's roots and the host's own; the latter by themselves, too.
-fn trusted(host: &Host, errors: &mut Vec<HostsError>) -> (RootCertStore, Vec<CertificateDer<'static>>) {
+fn trusted(
+    host: &Host,
+    seen: &RefCell<Hasher>,
+    errors: &mut Vec<HostsError>,
+) -> (RootCertStore, Vec<CertificateDer<'static>>) {
     let (mut roots, mut own) = (system_roots().clone(), Vec::new());
     for pem in &host.ca {
-        let file = PemFile { host, role: CA, pem };
+        let file = PemFile { host, role: CA, pem, seen };
         match file.certificates() {
             Ok(found) => {
                 for certificate in found {
@@ -84,10 +105,14 @@ struct Identity<'a> {
 }
 
 /// One client certificate is what TLS asks for; of several the first is used.
-fn identity<'a>(host: &'a Host, errors: &mut Vec<HostsError>) -> Option<Identity<'a>> {
+fn identity<'a>(
+    host: &'a Host,
+    seen: &'a RefCell<Hasher>,
+    errors: &mut Vec<HostsError>,
+) -> Option<Identity<'a>> {
     let (pem, key) = host.client.first()?;
-    let certificate = PemFile { host, role: CERTIFICATE, pem };
-    let key = PemFile { host, role: KEY, pem: key.as_ref().unwrap_or(pem) };
+    let certificate = PemFile { host, role: CERTIFICATE, pem, seen };
+    let key = PemFile { host, role: KEY, pem: key.as_ref().unwrap_or(pem), seen };
     match (certificate.certificates(), key.key()) {
         (Ok(chain), Ok(private)) => Some(Identity { certificate, key, chain, private }),
         (chain, private) => {
@@ -106,6 +131,7 @@ struct PemFile<'a> {
     host: &'a Host,
     role: &'static str,
     pem: &'a Pem,
+    seen: &'a RefCell<Hasher>,
 }
 
 impl PemFile<'_> {
@@ -119,7 +145,13 @@ impl PemFile<'_> {
     }
 
     fn read(&self) -> Result<Vec<u8>, HostsError> {
-        sys::regular::read(&self.pem.path, MAX_BYTES).map_err(|error| self.problem(&error))
+        let bytes = sys::regular::read(&self.pem.path, MAX_BYTES).map_err(|error| self.problem(&error))?;
+        let mut seen = self.seen.borrow_mut();
+        // Neither can be taken for the other, nor two files for one.
+        seen.update(self.role.as_bytes());
+        seen.update(&(bytes.len() as u64).to_le_bytes());
+        seen.update(&bytes);
+        Ok(bytes)
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, HostsError> {
@@ -299,6 +331,26 @@ jNdizpZ7Qpc99LI1D+WEfGIB/WeR\n\
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
         OrNamed { inner, own }.verify_server_cert(&certificate, &[], &name, &[], at).map(drop)
+    }
+
+    #[test]
+    fn hosts_share_an_identity_where_the_same_was_read_for_them_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.pem");
+        std::fs::write(&path, OWN).unwrap();
+        let plain = |address: &str| crate::hosts::bare(reqwest::Url::parse(address).unwrap(), "reg.example");
+        let identity = |host: &Host| client_config(host).unwrap().identity;
+        let own = Host { ca: vec![Pem { path: path.clone(), line: None }], ..plain("https://a/v2") };
+        let careless = Host { skip_verify: true, ..plain("https://a/v2") };
+        assert_eq!(identity(&plain("https://a/v2")), identity(&plain("https://b/v2")));
+        assert_eq!(identity(&own), identity(&own));
+        let (before, both) = (identity(&own), Host { skip_verify: true, ..own.clone() });
+        std::fs::write(&path, format!("{OWN}\n")).unwrap();
+        let all =
+            [before, identity(&own), identity(&both), identity(&careless), identity(&plain("https://a/v2"))];
+        for (number, one) in all.iter().enumerate() {
+            assert!(!all[..number].contains(one), "{number}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::error::ImageError;
-use crate::manifest::{self, Descriptor, ManifestError, Parsed, Platform};
+use crate::manifest::{self, Descriptor, Manifest, ManifestError, Parsed, Platform};
 use crate::reference::Reference;
 use crate::registry::{Document, Session};
 use bytes::Bytes;
@@ -19,22 +19,34 @@ pub(super) struct Documents {
     pub kept: Vec<(Digest, Bytes)>,
 }
 
-/// What a reference resolved to.
-pub(super) struct Resolved {
+/// What a reference means, but for the config.
+pub(super) struct Found {
     /// An index or a manifest.
     pub top: Digest,
     /// The manifest of this platform.
-    pub manifest: Digest,
-    pub documents: Documents,
+    pub digest: Digest,
+    pub manifest: Manifest,
+    kept: Vec<(Digest, Bytes)>,
 }
 
-impl Documents {
-    pub(super) async fn fetch(session: &Session, reference: &Reference) -> Result<Resolved, ImageError> {
-        let refuse = |source| ImageError::Manifest { reference: reference.to_string(), source };
+impl Found {
+    pub(super) async fn fetch(session: &Session, reference: &Reference) -> Result<Self, ImageError> {
         let document = session.manifest(reference.target(), reference.digest()).await?;
         let top = document.digest.clone();
         let mut kept = Vec::new();
-        let (manifest_digest, manifest) = manifest_of(session, document, &mut kept, &refuse).await?;
+        let (digest, manifest) =
+            manifest_of(session, document, &mut kept, &|source| refuse(reference, source)).await?;
+        Ok(Self { top, digest, manifest, kept })
+    }
+
+    /// With the config.
+    pub(super) async fn documents(
+        self,
+        session: &Session,
+        reference: &Reference,
+    ) -> Result<Documents, ImageError> {
+        let Self { manifest, mut kept, .. } = self;
+        let refuse = |source| refuse(reference, source);
         let config = session.small_blob(&manifest.config).await?;
         let (_, diff_ids) = manifest::parse_config(&config).map_err(refuse)?;
         if diff_ids.len() != manifest.layers.len() {
@@ -44,10 +56,12 @@ impl Documents {
         let config_json = String::from_utf8(config.to_vec())
             .map_err(|_| refuse(ManifestError::Missing { what: "the config", field: "valid UTF-8" }))?;
         kept.push((manifest.config.digest.clone(), config));
-        let documents =
-            Self { id: manifest.config.digest, layers: manifest.layers, diff_ids, config_json, kept };
-        Ok(Resolved { top, manifest: manifest_digest, documents })
+        Ok(Documents { id: manifest.config.digest, layers: manifest.layers, diff_ids, config_json, kept })
     }
+}
+
+fn refuse(reference: &Reference, source: ManifestError) -> ImageError {
+    ImageError::Manifest { reference: reference.to_string(), source }
 }
 
 /// Follows an index, and once an index in it, to the manifest for this machine.
@@ -56,7 +70,7 @@ async fn manifest_of(
     mut document: Document,
     kept: &mut Vec<(Digest, Bytes)>,
     refuse: &impl Fn(ManifestError) -> ImageError,
-) -> Result<(Digest, manifest::Manifest), ImageError> {
+) -> Result<(Digest, Manifest), ImageError> {
     let host = Platform::host();
     for _ in 0..3 {
         kept.push((document.digest.clone(), document.bytes.clone()));

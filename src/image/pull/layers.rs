@@ -8,7 +8,7 @@ use crate::error::ImageError;
 use crate::flight::Ticket;
 use crate::manifest::Descriptor;
 use crate::progress::{LayerPhase, LayerState, PullState};
-use crate::registry::{Brought, Sink};
+use crate::registry::{Arrived, Brought, Sink};
 use crate::store::{Check, LayerRecord, Partial};
 use crate::unpack::{self, Job, Limits, Piece, UnpackError};
 use crate::verify;
@@ -85,12 +85,18 @@ impl Puller {
     fn start(self: &Arc<Self>, wanted: Wanted) -> LayerTicket {
         let key = (wanted.diff_id.clone(), wanted.layer.digest.clone());
         let this = Arc::clone(self);
+        // Where the layer is under way already, what came early of it is not needed.
+        let coming = self.early.take(&wanted.layer.digest);
         self.layers.join(key, move || {
-            // The queue is entered now, not when the future is first looked at.
-            let turn = this.slots.queue(wanted.pull);
+            // The queue is entered now, not when the future is first looked at; by what is on its way already, once it is here.
+            let turn = coming.is_none().then(|| this.slots.queue(wanted.pull));
             async move {
-                let _slot = turn.await;
-                this.fetch_layer(&wanted).await.map_err(Arc::new)
+                let arrived = match coming {
+                    Some(coming) => coming.arrived().await,
+                    None => None,
+                };
+                let _slot = turn.unwrap_or_else(|| this.slots.queue(wanted.pull)).await;
+                this.fetch_layer(&wanted, arrived).await.map_err(Arc::new)
             }
         })
     }
@@ -117,13 +123,17 @@ impl Puller {
     }
 
     /// Fetches and unpacks the layer; a host that sends something wrong is left out and the next one asked.
-    async fn fetch_layer(self: &Arc<Self>, wanted: &Wanted) -> Result<(), ImageError> {
+    async fn fetch_layer(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        mut arrived: Option<Arrived>,
+    ) -> Result<(), ImageError> {
         loop {
             if self.store.layer(&wanted.diff_id).is_some() {
                 wanted.state.enter(LayerPhase::Cached);
                 return Ok(());
             }
-            let Attempt { host, resumed, anew, result } = self.attempt(wanted).await;
+            let Attempt { host, resumed, anew, result } = self.attempt(wanted, arrived.take()).await;
             let Err(error) = result else { return Ok(()) };
             let wrong = matches!(&error, ImageError::Layer { source, .. } if source.is_wrong_content());
             let digest = &wanted.layer.digest;
@@ -140,7 +150,7 @@ impl Puller {
         }
     }
 
-    async fn attempt(self: &Arc<Self>, wanted: &Wanted) -> Attempt {
+    async fn attempt(self: &Arc<Self>, wanted: &Wanted, arrived: Option<Arrived>) -> Attempt {
         let failed = |error| Attempt { host: None, resumed: false, anew: false, result: Err(error) };
         let descriptor = &wanted.layer;
         let config = self.store.config();
@@ -153,7 +163,7 @@ impl Puller {
             Err(error) => return failed(error),
         };
         let from = partial.as_ref().map_or(0, Partial::length);
-        let mut attempt = self.stream(wanted, partial.as_ref()).await;
+        let mut attempt = self.stream(wanted, partial.as_ref(), arrived).await;
         attempt.resumed = from > 0;
         match (partial, &attempt.result) {
             (Some(partial), Ok(())) if keeps_blob => {
@@ -168,8 +178,13 @@ impl Puller {
         attempt
     }
 
-    /// What was kept of it and then the rest from the hosts, through the pipeline, into its place.
-    async fn stream(self: &Arc<Self>, wanted: &Wanted, partial: Option<&Partial>) -> Attempt {
+    /// What was kept of it and then the rest from the hosts, or what is there of it already, through the pipeline, into its place.
+    async fn stream(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        partial: Option<&Partial>,
+        arrived: Option<Arrived>,
+    ) -> Attempt {
         let refuse = |source: UnpackError| ImageError::Layer {
             reference: wanted.reference.clone(),
             digest: wanted.layer.digest.clone(),
@@ -190,7 +205,13 @@ impl Puller {
         let served = match replayed {
             Ok(()) => {
                 let mut sink = ToPipeline { input: running.input(), state: &wanted.state };
-                wanted.source.blob(&wanted.layer, from, &mut sink).await
+                match arrived {
+                    Some(arrived) if from == 0 => {
+                        pass_on(arrived, &mut sink).await;
+                        Ok(Brought::Whole(None))
+                    }
+                    _ => wanted.source.blob(&wanted.layer, from, &mut sink).await,
+                }
             }
             Err(error) => Err(error),
         };
@@ -314,6 +335,17 @@ async fn replay(partial: &Partial, input: tokio::sync::mpsc::Sender<Piece>) -> R
     });
     let read = read.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()));
     read.map_err(ImageError::io("read", partial.path()))
+}
+
+/// Sends what came in early through the pipeline.
+async fn pass_on(mut arrived: Arrived, sink: &mut ToPipeline<'_>) {
+    while !arrived.bytes.is_empty() {
+        let piece = arrived.bytes.split_to(arrived.bytes.len().min(REPLAY));
+        if !sink.take(piece).await {
+            // The pipeline has failed and says why.
+            return;
+        }
+    }
 }
 
 /// Hands what the socket gives to the pipeline of a layer.

@@ -4,6 +4,7 @@ mod adopt;
 mod archive;
 mod content;
 mod documents;
+mod early;
 mod layers;
 mod load;
 mod slots;
@@ -27,7 +28,8 @@ use crate::reference::Reference;
 use crate::registry::{Login, Resolver, Session, Transport};
 use crate::store::{ImageRecord, Store};
 use arc_swap::ArcSwap;
-use documents::Documents;
+use documents::{Documents, Found};
+use early::Early;
 use model::ErrorKind;
 use slots::Slots;
 use source::Source;
@@ -84,6 +86,8 @@ pub(crate) struct Puller {
     turns: ArcSwap<Turns>,
     /// Layers in flight, over all pulls.
     slots: Arc<Slots>,
+    /// Layers that come in before it is known whether they are needed.
+    early: Arc<Early>,
     pulls: Arc<Flights<PullKey, Result<String, Arc<ImageError>>>>,
     layers: Arc<Flights<LayerKey, Result<(), Arc<ImageError>>>>,
 }
@@ -111,6 +115,7 @@ impl Puller {
             progress: Arc::default(),
             turns,
             slots,
+            early: Arc::default(),
             // A client that hangs up leaves a pull that its retry finds done, or well under way.
             pulls: Flights::new(false),
             layers: Flights::new(true),
@@ -193,16 +198,20 @@ impl Puller {
         let hosts = self.files.hosts(&certs_dir, reference).await?;
         let session = Session::new(reference, hosts, login, &self.transport.load())?;
         let _turn = self.turns.load_full().wait().await;
-        let resolved = Documents::fetch(&session, reference).await?;
+        let found = Found::fetch(&session, reference).await?;
+        let (top, manifest) = (found.top.clone(), found.digest.clone());
+        let _early = self.ask_early(&session, &found.manifest).await;
+        let documents = found.documents(&session, reference).await?;
+        self.early.know(&documents);
         failpoint::reach!("image.pull.resolved")?;
         let names = Names {
             tags: reference.tag().map(|_| reference.to_string()).into_iter().collect(),
-            digests: vec![reference.with_digest(&resolved.top)],
-            aliases: vec![reference.with_digest(&resolved.manifest)],
+            digests: vec![reference.with_digest(&top)],
+            aliases: vec![reference.with_digest(&manifest)],
             pinned: false,
         };
         let source = Arc::new(Source::Registry(session));
-        self.bring(&source, &reference.to_string(), names, &resolved.documents, state).await
+        self.bring(&source, &reference.to_string(), names, &documents, state).await
     }
 
     /// Fetches the layers and records the image; its id.

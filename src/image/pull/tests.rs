@@ -3,6 +3,7 @@
 
 mod archive;
 mod damage;
+mod early;
 mod faults;
 mod files;
 mod hosts;

@@ -33,7 +33,7 @@ const ROOM: usize = 32 << 10;
 /// is one less.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// The memory for parts of all blobs.
+/// The memory for what comes in before its turn.
 pub(crate) struct Room(Arc<Semaphore>);
 
 impl Default for Room {
@@ -44,7 +44,7 @@ impl Default for Room {
 
 impl Room {
     /// Room for so many bytes, if there is any now. Nobody waits for it, so that nobody can wait for ever.
-    fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    pub(super) fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
         Arc::clone(&self.0).try_acquire_many_owned(kib).ok()
     }
@@ -54,20 +54,23 @@ impl Room {
 pub(super) struct Part {
     pub span: Span,
     pieces: mpsc::UnboundedReceiver<Result<Bytes, Answer>>,
-    task: AbortHandle,
+    _task: Aborting,
     _room: OwnedSemaphorePermit,
+}
+
+/// A task that ends when this is dropped.
+pub(super) struct Aborting(pub AbortHandle);
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Part {
     /// The next piece; `None` at the end, be it early.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Answer> {
         self.pieces.recv().await.transpose()
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -151,8 +154,8 @@ impl<'a> Ahead<'a> {
         let (sender, pieces) = mpsc::unbounded_channel();
         let work =
             run(Arc::clone(self.client), self.descriptor.digest.clone(), self.descriptor.size, span, sender);
-        let task = tokio::spawn(work.in_current_span()).abort_handle();
-        self.parts.push_back(Part { span, pieces, task, _room: room });
+        let task = Aborting(tokio::spawn(work.in_current_span()).abort_handle());
+        self.parts.push_back(Part { span, pieces, _task: task, _room: room });
         self.next = until;
         true
     }

@@ -1,20 +1,20 @@
 //! One host as one pull uses it: documents and blobs.
 
 use super::answer::{Answer, Tried};
+use super::connections::Http;
 use super::credentials::Login;
 use super::progress::{Meter, Stop};
 use super::range::Span;
 use super::retry::Patience;
-use super::words::{Trust, causes};
+use super::words::Trust;
 use super::{Document, MAX_CONFIG, MAX_MANIFEST, Transport};
 use crate::digest::Digest;
-use crate::hosts::{Host, HostsError, origin};
+use crate::hosts::{Host, HostsError, Tls, origin};
 use crate::manifest::{ACCEPT, Descriptor};
 use crate::reference::Reference;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Response, Url};
-use rustls::ClientConfig;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,9 +23,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// One host as one pull uses it.
 pub(crate) struct Client {
-    pub(super) http: reqwest::Client,
-    /// For layers: each request that is under way has a connection of its own.
-    pub(super) bulk: reqwest::Client,
+    pub(super) http: Arc<Http>,
     pub(super) base: Url,
     pub(super) headers: HeaderMap,
     pub(super) namespace: Option<String>,
@@ -52,28 +50,14 @@ pub(super) struct Ask<'a> {
 
 impl Client {
     pub(crate) fn new(
-        (host, mut tls): (Host, ClientConfig),
+        (host, tls): (Host, Tls),
         reference: &Reference,
         login: Option<&Login>,
         transport: Arc<Transport>,
     ) -> Result<Self, HostsError> {
         let registry = reference.registry();
         let dial_timeout = host.dial_timeout.unwrap_or(transport.dial_timeout);
-        let mut build = |protocols: &[&[u8]]| {
-            tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(dial_timeout)
-                .dns_resolver(transport.names.within(dial_timeout))
-                .http2_adaptive_window(true)
-                .user_agent(concat!("corten/", env!("CARGO_PKG_VERSION")))
-        };
-        let failed = |error| HostsError::Tls(causes(&error));
-        let http = build(&[b"h2", b"http/1.1"]).build().map_err(failed)?;
-        // HTTP/2 would put all that is asked for at once on one connection, whose rate would be that of all.
-        let bulk = build(&[b"http/1.1"]).http1_only().build().map_err(failed)?;
+        let http = transport.connections.of(tls, dial_timeout, &transport.names)?;
         if host.configured {
             transport.metrics.admit(&origin(&host.base));
         }
@@ -86,7 +70,6 @@ impl Client {
         };
         Ok(Self {
             http,
-            bulk,
             trust: Trust::of(&host),
             base: host.base,
             headers: host.headers,

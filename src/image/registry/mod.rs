@@ -6,7 +6,9 @@ mod auth;
 mod blob;
 pub(crate) mod challenge;
 mod client;
+mod connections;
 mod credentials;
+mod early;
 mod names;
 mod pace;
 mod progress;
@@ -23,7 +25,9 @@ pub use credentials::Credentials;
 use ahead::Room;
 use auth::TokenCache;
 pub(crate) use client::Client;
+use connections::Connections;
 pub(crate) use credentials::Login;
+pub(crate) use early::{Arrived, Coming};
 #[cfg(test)]
 pub(crate) use names::Lookup;
 pub(crate) use names::Resolver;
@@ -33,14 +37,14 @@ use range::Span;
 use crate::config::ImageConfig;
 use crate::digest::Digest;
 use crate::error::ImageError;
-use crate::hosts::{Host, HostsError};
+use crate::hosts::{Host, HostsError, Tls};
 use crate::manifest::{self, Descriptor};
 use crate::metrics::Metrics;
 use crate::reference::Reference;
 use bytes::Bytes;
 use model::ErrorKind;
-use rustls::ClientConfig;
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -67,6 +71,7 @@ pub(crate) struct Transport {
     pub tokens: Arc<TokenCache>,
     pub pace: Arc<Pace>,
     pub names: Arc<Resolver>,
+    pub connections: Arc<Connections>,
     pub metrics: Metrics,
     pub dial_timeout: Duration,
     pub progress_timeout: Duration,
@@ -82,6 +87,7 @@ impl Transport {
             tokens: Arc::default(),
             pace: Arc::new(Pace::new(config.registry_qps, config.registry_burst)),
             names,
+            connections: Arc::default(),
             metrics,
             dial_timeout: config.dial_timeout(),
             progress_timeout: config.progress_timeout(),
@@ -90,13 +96,14 @@ impl Transport {
         }
     }
 
-    /// The same under other settings: tokens stay, what is in memory is counted on, and so is who is due where the pace is
-    /// the same.
+    /// The same under other settings: tokens and connections stay, what is in memory is counted on, and so is who is due
+    /// where the pace is the same.
     pub(crate) fn with(&self, config: &ImageConfig) -> Self {
         let pace = Pace::new(config.registry_qps, config.registry_burst);
         let pace = if self.pace.is_as_fast_as(&pace) { self.pace.clone() } else { Arc::new(pace) };
         let new = Self::new(config, self.metrics.clone(), self.names.clone());
-        Self { tokens: self.tokens.clone(), room: self.room.clone(), pace, ..new }
+        let connections = self.connections.clone();
+        Self { tokens: self.tokens.clone(), room: self.room.clone(), connections, pace, ..new }
     }
 }
 
@@ -104,6 +111,8 @@ impl Transport {
 pub(crate) struct Session {
     reference: Reference,
     endpoints: Vec<Endpoint>,
+    /// The number of the host that gave the last document.
+    giver: AtomicUsize,
 }
 
 struct Endpoint {
@@ -126,7 +135,7 @@ pub(crate) enum Brought {
 impl Session {
     pub(crate) fn new(
         reference: &Reference,
-        hosts: Vec<(Host, ClientConfig)>,
+        hosts: Vec<(Host, Tls)>,
         login: Option<&Login>,
         transport: &Arc<Transport>,
     ) -> Result<Self, HostsError> {
@@ -136,7 +145,7 @@ impl Session {
             let client = Arc::new(Client::new((host, tls), reference, login, Arc::clone(transport))?);
             endpoints.push(Endpoint { client, resolve, pull, given_up: OnceLock::new() });
         }
-        Ok(Self { reference: reference.clone(), endpoints })
+        Ok(Self { reference: reference.clone(), endpoints, giver: AtomicUsize::new(0) })
     }
 
     /// Fetches a manifest or index by tag, or by digest and then verified.
@@ -146,12 +155,13 @@ impl Session {
         expected: Option<&Digest>,
     ) -> Result<Document, ImageError> {
         let mut answers = Answers::default();
-        let able = |endpoint: &&Endpoint| {
+        let able = |(_, endpoint): &(usize, &Endpoint)| {
             let able = if expected.is_some() { endpoint.pull } else { endpoint.resolve };
             able && !endpoint.given_up()
         };
-        let mut able = self.endpoints.iter().filter(able).peekable();
-        while let Some(endpoint) = able.next() {
+        let mut able = self.endpoints.iter().enumerate().filter(able).peekable();
+        while let Some((number, endpoint)) = able.next() {
+            self.giver.store(number, Ordering::Relaxed);
             match endpoint.client.manifest(target, expected).await {
                 // What a digest names is right. Of the rest the last host's word counts, good or bad.
                 Ok(document) if expected.is_some() || able.peek().is_none() => return Ok(document),
@@ -177,6 +187,13 @@ impl Session {
             }
         }
         Err(self.failure(answers))
+    }
+
+    /// Has a small blob come in that may turn out not to be needed, from the host that gave the last document; `None` where
+    /// that one serves no blobs, or there is no room.
+    pub(crate) fn early(&self, descriptor: &Descriptor) -> Option<Coming> {
+        let endpoint = self.endpoints.get(self.giver.load(Ordering::Relaxed))?;
+        (endpoint.pull && !endpoint.given_up()).then(|| early::begin(&endpoint.client, descriptor)).flatten()
     }
 
     /// Streams a blob into the sink, from the byte on that is asked for; where a body breaks off, goes on at

@@ -42,7 +42,7 @@ impl Client {
         if let Some(range) = ask.span.header() {
             headers.insert(RANGE, range);
         }
-        let http = if ask.bulk { &self.bulk } else { &self.http };
+        let http = if ask.bulk { &self.http.layers } else { &self.http.documents };
         let (mut challenged, mut patience) = (0, Patience::new());
         loop {
             let authorization = self.authorization();
@@ -163,7 +163,7 @@ impl Client {
                 let realm = self.realm(response.url(), &realm)?;
                 let request = TokenRequest { realm, service, scope: self.scope(scope.as_deref()) };
                 let asker = Asker {
-                    http: &self.http,
+                    http: &self.http.documents,
                     login: self.login.as_ref(),
                     without: &self.without,
                     trust: &self.trust,

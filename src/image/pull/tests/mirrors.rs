@@ -8,8 +8,9 @@ use model::ErrorKind;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
+/// Its layer is larger than what comes in early.
 fn image() -> (Pushed, Digest) {
-    let content = layer("a", &noise(200_000));
+    let content = layer("a", &noise(400_000));
     let digest = Digest::of(&content);
     (Pushed::manifest(vec![(content.clone(), content, "tar")]), digest)
 }

@@ -63,6 +63,7 @@ struct State {
     busy: Vec<String>,
     redirect: Option<String>,
     token: String,
+    connections: usize,
     requests: usize,
     now: usize,
     most_at_once: usize,
@@ -99,6 +100,7 @@ impl Mock {
             busy: Vec::new(),
             redirect: None,
             token: "good-token".into(),
+            connections: 0,
             requests: 0,
             now: 0,
             most_at_once: 0,
@@ -113,6 +115,7 @@ impl Mock {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (state, own) = (Arc::clone(&served), own.clone());
+                state.lock().unwrap().connections += 1;
                 tokio::spawn(async move {
                     let service = service_fn(move |request| {
                         let (state, own) = (Arc::clone(&state), own.clone());
@@ -151,6 +154,10 @@ impl Mock {
     /// From now on the registry takes another token.
     pub(super) fn revoke(&self) {
         self.state.lock().unwrap().token = "newer-token".into();
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.state.lock().unwrap().connections
     }
 
     pub(super) fn requests(&self) -> usize {
