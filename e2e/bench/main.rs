@@ -70,6 +70,9 @@ enum Part {
         /// The programs of another build, laid out as target/dist: pulls of both alternate, and nothing else is measured
         #[arg(long)]
         beside: Option<PathBuf>,
+        /// Measure what comes from a registry that is far away alone: many small images, and a large layer
+        #[arg(long, conflicts_with = "beside")]
+        far: bool,
     },
     /// Measure pods of this build beside those of another one and the floor, alternating
     Compare {
@@ -145,8 +148,13 @@ enum Part {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.part {
-        Some(Part::Pull { rounds, on, beside }) => {
-            pull::measure(*rounds, on.as_deref(), beside.as_deref(), LIMIT)
+        Some(Part::Pull { rounds, on, beside, far }) => {
+            let part = match beside {
+                Some(other) => pull::Part::Beside(other),
+                None if *far => pull::Part::Far,
+                None => pull::Part::All,
+            };
+            pull::measure(*rounds, on.as_deref(), &part, LIMIT)
         }
         Some(Part::Compare { base, rounds }) => compare::measure(base.as_deref(), *rounds, LIMIT),
         Some(Part::Profile { pods, rounds }) => profile::measure(pods, *rounds, LIMIT),

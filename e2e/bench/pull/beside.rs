@@ -46,7 +46,7 @@ pub(super) fn measure(bench: &Bench, fixture: &Fixture, other: &Path, rounds: us
 /// One pull by a fresh daemon.
 fn pull(bench: &Bench, programs: &Path, image: &Pushed, pulls: &mut Pulls) -> Result<(), Error> {
     let reference = format!("registry.test/{}:1", image.repository);
-    bench.with_programs(programs, Kind::Corten, bench.registry, |daemon| {
+    bench.with_programs(programs, Kind::Corten, bench.registry, "", |daemon| {
         let before = cpu_time(daemon.pid());
         pulls.times.push(bench.time(daemon, &reference)?);
         pulls.cpu.push(u128::from(cpu_time(daemon.pid()) - before) * 1_000_000);

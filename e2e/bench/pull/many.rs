@@ -1,16 +1,15 @@
 //! Many different images at once from a registry that is far away.
 
 use super::Bench;
+use super::far::{LATENCY, far_away};
 use crate::figures::percentile;
 use e2e::Error;
-use e2e::error::Context;
 use e2e::image::{Entry, Image, Layer};
 use e2e::registry::Registry;
 use e2e::runtime::Kind;
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -18,7 +17,6 @@ const IMAGES: usize = 50;
 const AT_ONCE: usize = 8;
 /// Of each runtime.
 const ROUNDS: usize = 3;
-const LATENCY: Duration = Duration::from_millis(20);
 
 /// Pulls all of them with each runtime in turn and prints the wall times.
 ///
@@ -35,7 +33,7 @@ pub(super) fn measure(bench: &Bench, registry: &Registry) -> Result<(), Error> {
         let image = Image { layers: vec![layer("a"), layer("b")], ..Image::default() };
         registry.push(&format!("many/{number}"), "1", &image)?;
     }
-    let far = far_away(registry.address())?;
+    let far = far_away(registry.address(), None)?;
     let (mut corten, mut containerd) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         // Each goes first in turn.
@@ -55,13 +53,18 @@ pub(super) fn measure(bench: &Bench, registry: &Registry) -> Result<(), Error> {
         let each: Vec<_> = times.iter().map(|time| format!("{:.2}", seconds(*time))).collect();
         println!("| {name} | {:.2} | {} |", percentile(times, 50) / 1e3, each.join(", "));
     }
-    println!("\nNone of these {} pulls failed.", 2 * ROUNDS * IMAGES);
+    let [corten, containerd] = [&corten, &containerd].map(|times| percentile(times, 50));
+    println!(
+        "\nCorten takes {:.2} of containerd's time. None of these {} pulls failed.",
+        corten / containerd,
+        2 * ROUNDS * IMAGES
+    );
     Ok(())
 }
 
 /// All images by a fresh daemon: nanoseconds.
 fn all(bench: &Bench, kind: Kind, registry: SocketAddr) -> Result<u128, Error> {
-    bench.with_daemon(kind, registry, |daemon| {
+    bench.with_daemon(kind, registry, "", |daemon| {
         bench.tokio.block_on(async {
             let cri = daemon.client().await?;
             let permits = Arc::new(Semaphore::new(AT_ONCE));
@@ -84,39 +87,4 @@ fn all(bench: &Bench, kind: Kind, registry: SocketAddr) -> Result<u128, Error> {
 #[allow(clippy::cast_precision_loss)]
 fn seconds(nanoseconds: u128) -> f64 {
     nanoseconds as f64 / 1e9
-}
-
-/// Forwards to the registry, each connection and each request later by the latency. Its threads end with the process.
-fn far_away(registry: SocketAddr) -> Result<SocketAddr, Error> {
-    let listener = TcpListener::bind("127.0.0.1:0").at("listen on", "127.0.0.1")?;
-    let address = listener.local_addr().at("look at", "127.0.0.1")?;
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            std::thread::spawn(move || forward(client, registry));
-        }
-    });
-    Ok(address)
-}
-
-fn forward(client: TcpStream, registry: SocketAddr) -> std::io::Result<()> {
-    std::thread::sleep(LATENCY);
-    let server = TcpStream::connect(registry)?;
-    for stream in [&client, &server] {
-        stream.set_nodelay(true)?;
-    }
-    let (up, down) = (client.try_clone()?, server.try_clone()?);
-    std::thread::spawn(move || pump(up, down, LATENCY));
-    pump(server, client, Duration::ZERO)
-}
-
-fn pump(mut from: TcpStream, mut to: TcpStream, latency: Duration) -> std::io::Result<()> {
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        let count = from.read(&mut buffer)?;
-        if count == 0 {
-            return to.shutdown(Shutdown::Write);
-        }
-        std::thread::sleep(latency);
-        to.write_all(&buffer[..count])?;
-    }
 }

@@ -4,9 +4,11 @@
 //! PullImage too, which unpacks. Another build of Corten can take the place of both, which tells what a change costs.
 
 mod beside;
+mod far;
 mod fixture;
 mod floor;
 mod many;
+mod slow;
 
 use crate::figures::percentile;
 use e2e::Error;
@@ -38,14 +40,24 @@ struct Times {
     rss: u64,
 }
 
-/// Measures pulls, so often each; on a directory of the caller's, or on a tmpfs; beside another build alone, where there is one.
+/// What is measured.
+pub(crate) enum Part<'a> {
+    /// Everything.
+    All,
+    /// What comes from a registry that is far away.
+    Far,
+    /// Beside the programs of another build.
+    Beside(&'a Path),
+}
+
+/// Measures pulls, so often each; on a directory of the caller's, or on a tmpfs.
 ///
 /// # Errors
 /// When something is missing, or a pull fails.
 pub(crate) fn measure(
     rounds: usize,
     on: Option<&Path>,
-    other: Option<&Path>,
+    part: &Part<'_>,
     limit: Duration,
 ) -> Result<(), Error> {
     let begin = Instant::now();
@@ -58,8 +70,6 @@ pub(crate) fn measure(
     };
     fs::create_dir_all(&stores).at("create", &stores)?;
     let registry = Registry::start(&isolation.directory("registry")?)?;
-    let fixture = Fixture::push(&registry)?;
-    println!("{}", fixture.description);
     let bench = Bench {
         stores: stores.clone(),
         registry: registry.address(),
@@ -69,15 +79,24 @@ pub(crate) fn measure(
             .build()
             .at("start", "tokio")?,
     };
-    let result = match other {
-        Some(other) => beside::measure(&bench, &fixture, other, rounds),
-        None => bench.all(&fixture, &registry, rounds),
+    let result = match part {
+        Part::All => fixture(&registry).and_then(|fixture| bench.all(&fixture, &registry, rounds)),
+        Part::Far => bench.far(&registry),
+        Part::Beside(other) => {
+            fixture(&registry).and_then(|fixture| beside::measure(&bench, &fixture, other, rounds))
+        }
     };
     // The tmpfs goes with the isolation in any case.
     let _ = fs::remove_dir_all(&stores);
     result?;
     println!("\nMeasured in {:.0} s.", begin.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn fixture(registry: &Registry) -> Result<Fixture, Error> {
+    let fixture = Fixture::push(registry)?;
+    println!("{}", fixture.description);
+    Ok(fixture)
 }
 
 /// What every measurement stands on.
@@ -95,13 +114,19 @@ impl Bench {
         );
         println!("|---|---:|---:|---:|---:|---:|---:|");
         let good = self.images(fixture, rounds)?;
-        many::measure(self, registry)?;
+        self.far(registry)?;
         println!(
             "\nThe bars: the first image in at most 1/3 of containerd's time and {OF_FLOOR}x the floor's; at most {} MiB of memory.",
             MOST_RSS >> 10
         );
         println!("{}", if good { "Every bar is met." } else { "A bar is missed." });
         Ok(())
+    }
+
+    /// What is far away.
+    fn far(&self, registry: &Registry) -> Result<(), Error> {
+        many::measure(self, registry)?;
+        slow::measure(self, registry)
     }
 
     /// Every image so often; whether every bar is met.
@@ -141,7 +166,7 @@ impl Bench {
 
     /// One pull by a fresh daemon: nanoseconds, and KiB of the daemon at its largest.
     fn pull(&self, kind: Kind, reference: &str) -> Result<(u128, u64), Error> {
-        self.with_daemon(kind, self.registry, |daemon| {
+        self.with_daemon(kind, self.registry, "", |daemon| {
             Ok((self.time(daemon, reference)?, peak(daemon.pid())))
         })
     }
@@ -160,19 +185,28 @@ impl Bench {
         &self,
         kind: Kind,
         mirror: SocketAddr,
+        settings: &str,
         work: impl FnOnce(&Daemon) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.with_programs(&e2e::tools::dist(), kind, mirror, work)
+        self.with_programs(&e2e::tools::dist(), kind, mirror, settings, work)
     }
 
+    /// A daemon of these programs with more settings of Corten's.
     fn with_programs<T>(
         &self,
         programs: &Path,
         kind: Kind,
         mirror: SocketAddr,
+        settings: &str,
         work: impl FnOnce(&Daemon) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let directory = self.fresh(if kind == Kind::Corten { "c" } else { "p" })?;
+        if !settings.is_empty() {
+            let file = directory.join("conf.d/more.toml");
+            fs::create_dir_all(directory.join("conf.d"))
+                .and_then(|()| fs::write(&file, settings))
+                .at("write", &file)?;
+        }
         let options = Options {
             kind,
             network: Network::None,
