@@ -15,7 +15,7 @@ pub struct ImageConfig {
     /// The directories with one `<host>/hosts.toml` a registry; read at each pull.
     pub certs_dir: CertsDirs,
     /// How many layers are fetched and unpacked at the same time, over all pulls; 0: one a core, at least three. As many
-    /// again are there for pulls that have none.
+    /// again are there for pulls that have none. Small layers may come in before their turn.
     pub parallel_layers: usize,
     /// The least compressed bytes of a layer whose download is kept on the disk as it comes in, so that one that
     /// is interrupted goes on where it was; 0: none is.
