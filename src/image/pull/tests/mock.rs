@@ -45,14 +45,7 @@ pub(super) enum Behaviour {
     BreakOnceWrongRange,
 }
 
-pub(super) use pushed::{Pushed, gzip, zstd};
-
-/// What a pushed image is called.
-pub(super) struct Ids {
-    pub top: Digest,
-    pub config: Digest,
-    pub size: u64,
-}
+pub(super) use pushed::{Ids, Pushed, gzip, zstd};
 
 struct State {
     behaviour: Behaviour,

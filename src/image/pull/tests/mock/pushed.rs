@@ -1,5 +1,6 @@
 //! What is pushed.
 
+use crate::Digest;
 use std::io::Write as _;
 
 /// Layers as `(compressed, content, media type's suffix)`.
@@ -36,4 +37,11 @@ impl Pushed {
     pub(in super::super) fn manifest(layers: Vec<TestLayer>) -> Self {
         Self { layers, index: false, claim: 0 }
     }
+}
+
+/// What a pushed image is called.
+pub(in super::super) struct Ids {
+    pub top: Digest,
+    pub config: Digest,
+    pub size: u64,
 }
