@@ -1,6 +1,7 @@
 //! What containers and pods use: ContainerStats, PodSandboxStats and their lists.
 
 mod disk;
+mod kept;
 mod lanes;
 mod layer;
 mod metrics;
