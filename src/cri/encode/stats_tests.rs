@@ -90,7 +90,7 @@ fn pods() -> Vec<PodStats> {
                 config: config.into(),
                 created_at: 1,
                 usage,
-                interfaces: interfaces.clone(),
+                interfaces: interfaces.clone().map(Into::into),
                 processes: number as u64,
                 timestamp: 1_700_000_000_000_000_000,
                 containers,

@@ -42,7 +42,7 @@ pub(crate) fn pod(figures: &PodFigures, devices: &mut DeviceNames, to: &mut Wire
         }
         let named = labels(name, "", &figures.cgroup, "", &stats.id);
         let mut traffic = Samples::new(named, stats.timestamp, devices, to);
-        stats.interfaces.iter().flatten().for_each(|interface| traffic.network(interface));
+        stats.interfaces.iter().flat_map(|all| all.iter()).for_each(|interface| traffic.network(interface));
         for container in &figures.containers {
             to.message_of(A_CONTAINER, 3, |to| of_container(name, container, devices, to));
         }

@@ -113,7 +113,7 @@ fn a_pods_message_is_the_interfaces_with_all_that_is_known() {
         config: config.into(),
         created_at: 1_000_000_000,
         usage: Some(usage),
-        interfaces: Some(vec![interface.clone(), Interface { name: "net1".into(), ..interface }]),
+        interfaces: Some([interface.clone(), Interface { name: "net1".into(), ..interface }].into()),
         processes: 1,
         timestamp: 8_000_000_000,
         containers: Vec::new(),
