@@ -27,6 +27,8 @@ pub struct Cri {
     pub runtime: RuntimeServiceClient<Channel>,
     /// The ImageService.
     pub images: ImageServiceClient<Channel>,
+    /// The connection, for other ways to read answers.
+    pub channel: Channel,
 }
 
 fn named<T>(method: &'static str) -> impl Fn(Result<Response<T>, tonic::Status>) -> Result<T, Error> {
@@ -52,7 +54,8 @@ impl Cri {
             .map_err(|source| Error::Connect { path: socket.to_path_buf(), source })?;
         Ok(Self {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(LIMIT),
-            images: ImageServiceClient::new(channel).max_decoding_message_size(LIMIT),
+            images: ImageServiceClient::new(channel.clone()).max_decoding_message_size(LIMIT),
+            channel,
         })
     }
 

@@ -13,6 +13,7 @@ mod nri;
 mod profile;
 mod pull;
 mod report;
+mod skim;
 mod stats;
 mod subject;
 mod survive;
@@ -97,11 +98,17 @@ enum Part {
     /// Measure how long Corten takes to tell the usage of many pods
     Stats {
         /// Pods that run meanwhile
-        #[arg(long, default_value_t = 800)]
+        #[arg(long, default_value_t = 1000)]
         pods: usize,
         /// Requests in flight while they start and end
         #[arg(long, default_value_t = 8)]
         workers: usize,
+        /// Answers of each kind
+        #[arg(long, default_value_t = 50)]
+        answers: usize,
+        /// Milliseconds between them
+        #[arg(long, default_value_t = 0)]
+        pause: u64,
     },
     /// Measure what kill -9 of the daemon costs while many pods run, and commands in a hundred of them
     Survive {
@@ -159,7 +166,10 @@ fn main() -> ExitCode {
         Some(Part::Compare { base, rounds }) => compare::measure(base.as_deref(), *rounds, LIMIT),
         Some(Part::Profile { pods, rounds }) => profile::measure(pods, *rounds, LIMIT),
         Some(Part::Idle) => idle::measure(LIMIT),
-        Some(Part::Stats { pods, workers }) => stats::measure(*pods, *workers, LIMIT),
+        Some(Part::Stats { pods, workers, answers, pause }) => {
+            let pace = stats::Pace { answers: *answers, pause: Duration::from_millis(*pause) };
+            stats::measure(*pods, *workers, pace, LIMIT)
+        }
         Some(Part::Survive { pods, workers, peer, kills_only }) => {
             let kind = if *peer { Kind::Containerd } else { Kind::Corten };
             let plan = survive::Plan { kind, pods: pods.clone(), workers: *workers, commands: !kills_only };

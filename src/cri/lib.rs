@@ -17,6 +17,7 @@ mod images;
 mod layers;
 mod lenient;
 mod metrics;
+mod parts;
 mod runtime;
 mod server;
 mod services;

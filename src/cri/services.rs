@@ -1,5 +1,6 @@
 //! Which of the two services a request is for.
 
+use crate::parts;
 use http::{Request, Response};
 use std::convert::Infallible;
 use std::future::ready;
@@ -39,7 +40,10 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Answer {
         match request.uri().path().split('/').nth(1) {
-            Some(name) if name == R::NAME => self.runtime.call(request),
+            Some(name) if name == R::NAME => {
+                let answer = self.runtime.call(request);
+                Box::pin(async move { answer.await.map(parts::put) })
+            }
             Some(name) if name == I::NAME => self.images.call(request),
             _ => Box::pin(ready(Ok(Status::unimplemented("").into_http()))),
         }

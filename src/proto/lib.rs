@@ -3,10 +3,6 @@
 
 #![allow(missing_docs, unreachable_pub, deprecated, clippy::all, clippy::pedantic)]
 
-mod answers;
-
-pub use answers::*;
-
 use std::fmt;
 
 include!("generated/runtime.v1.rs");

@@ -41,10 +41,13 @@ impl Answers {
             are("the containers with statistics", counted.count().min(pods - ended), pods - ended)
         };
         Ok(Self(vec![
-            ("ListPodSandbox", stats::Answers::measure(daemon, ready).await?),
-            ("ListContainers", stats::Answers::measure(daemon, running).await?),
-            ("ListPodSandboxStats", stats::Answers::measure(daemon, of_pods).await?),
-            ("ListContainerStats", stats::Answers::measure(daemon, of_containers).await?),
+            ("ListPodSandbox", stats::Answers::measure(daemon, stats::Pace::AT_ONCE, ready).await?),
+            ("ListContainers", stats::Answers::measure(daemon, stats::Pace::AT_ONCE, running).await?),
+            ("ListPodSandboxStats", stats::Answers::measure(daemon, stats::Pace::AT_ONCE, of_pods).await?),
+            (
+                "ListContainerStats",
+                stats::Answers::measure(daemon, stats::Pace::AT_ONCE, of_containers).await?,
+            ),
         ]))
     }
 

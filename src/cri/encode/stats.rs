@@ -1,9 +1,11 @@
 //! Usage of containers and pods: the messages ContainerStats and PodSandboxStats, written straight from what was read.
 
-use super::wire::Wire;
-use crate::proto::ITEMS;
+use super::wire::{ITEMS, Wire};
 use engine::{ContainerStats, Interface, LayerUsage, PodStats, Pressure, Stall, Usage};
 use model::{ContainerMetadata, SandboxMetadata};
+
+/// Of a message with an id in it and more, the least length that takes two bytes.
+const LONG: usize = 1 << 7;
 
 /// A container's usage; without CPU, memory and swap once it has ended.
 pub(crate) fn container(stats: &ContainerStats, to: &mut Wire) {
@@ -12,14 +14,14 @@ pub(crate) fn container(stats: &ContainerStats, to: &mut Wire) {
 
 /// A pod's usage.
 pub(crate) fn pod(stats: &PodStats, to: &mut Wire) {
-    to.message(ITEMS, |to| {
-        to.message(1, |to| {
+    to.message_of(LONG, ITEMS, |to| {
+        to.message_of(LONG, 1, |to| {
             to.string(1, &stats.id);
             to.message(2, |to| pod_name(&stats.config.metadata, to));
             to.map(3, &stats.config.labels);
             to.map(4, &stats.config.annotations);
         });
-        to.message(2, |to| linux(stats, to));
+        to.message_of(LONG, 2, |to| linux(stats, to));
     });
 }
 
@@ -42,8 +44,8 @@ fn linux(stats: &PodStats, to: &mut Wire) {
 }
 
 fn of_container(number: u32, stats: &ContainerStats, to: &mut Wire) {
-    to.message(number, |to| {
-        to.message(1, |to| {
+    to.message_of(LONG, number, |to| {
+        to.message_of(LONG, 1, |to| {
             to.string(1, &stats.id);
             to.message(2, |to| container_name(&stats.config.metadata, to));
             to.map(3, &stats.config.labels);

@@ -6,6 +6,9 @@ use prost::encoding::{
 };
 use std::collections::BTreeMap;
 
+/// The number of the one field of an answer: what it is about, or the list.
+pub(crate) const ITEMS: u32 = 1;
+
 /// What one message of a stream carries at most, in encoded bytes: gRPC's customary limit is 4 MiB.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
@@ -19,28 +22,34 @@ pub(crate) struct Wire(Vec<u8>);
 impl Wire {
     /// A message, which is there even if nothing is in it.
     pub(crate) fn message(&mut self, number: u32, fill: impl FnOnce(&mut Self)) {
+        // Most often the length fits into one byte.
+        self.message_of(0, number, fill);
+    }
+
+    /// The same of some length: where its own takes as many bytes, nothing is moved.
+    pub(crate) fn message_of(&mut self, about: usize, number: u32, fill: impl FnOnce(&mut Self)) {
         encode_key(number, WireType::LengthDelimited, &mut self.0);
-        let place = self.0.len();
-        // The length, which most often fits into one byte.
-        self.0.push(0);
+        let (place, room) = (self.0.len(), encoded_len_varint(about as u64));
+        self.0.resize(place + room, 0);
         fill(self);
-        let length = self.0.len().saturating_sub(place + 1);
-        match (u8::try_from(length), self.0.get_mut(place)) {
-            (Ok(short), Some(byte)) if short < 0x80 => *byte = short,
-            _ => self.make_room(place, length),
+        let length = self.0.len().saturating_sub(place + room);
+        let size = encoded_len_varint(length as u64);
+        if size != room {
+            self.make_room(place, room, size);
+        }
+        let mut written = [0; LENGTH];
+        encode_varint(length as u64, &mut written.as_mut_slice());
+        for (byte, of_length) in self.0.iter_mut().skip(place).zip(written.iter().take(size)) {
+            *byte = *of_length;
         }
     }
 
-    /// Writes a length where there was room for a byte.
-    fn make_room(&mut self, place: usize, length: usize) {
-        let (mut long, size) = ([0; LENGTH], encoded_len_varint(length as u64));
-        encode_varint(length as u64, &mut long.as_mut_slice());
-        let (filled, behind) = (place + 1, self.0.len());
-        self.0.resize(behind + size - 1, 0);
+    /// Moves what is behind a length that takes another number of bytes than there was room for.
+    fn make_room(&mut self, place: usize, room: usize, size: usize) {
+        let (filled, behind) = (place + room, self.0.len());
+        self.0.resize(behind + size.saturating_sub(room), 0);
         self.0.copy_within(filled..behind, place + size);
-        for (byte, of_length) in self.0.iter_mut().skip(place).zip(long.iter().take(size)) {
-            *byte = *of_length;
-        }
+        self.0.truncate(behind + size - room);
     }
 
     /// A number that is a message of its own.
@@ -121,8 +130,9 @@ impl Items {
         let begin = part.0.len();
         item(part);
         if begin > 0 && part.0.len() > CHUNK_BYTES {
-            let last = part.0.split_off(begin);
-            self.0.push(Wire(last));
+            let mut next = Vec::with_capacity(CHUNK_BYTES);
+            next.extend(part.0.drain(begin..));
+            self.0.push(Wire(next));
         }
     }
 
@@ -160,10 +170,13 @@ mod tests {
             let (mut wire, inside) = (Wire::default(), vec![5u8; size]);
             wire.uint64(1, 9);
             wire.message(7, |to| to.encoded(&inside));
+            for about in [0, 127, 128, 20_000, 3_000_000] {
+                wire.message_of(about, 7, |to| to.encoded(&inside));
+            }
             wire.uint64(2, 9);
             let mut expected = Vec::new();
             uint64::encode(1, &9, &mut expected);
-            prost::encoding::bytes::encode(7, &inside, &mut expected);
+            (0..6).for_each(|_| prost::encoding::bytes::encode(7, &inside, &mut expected));
             uint64::encode(2, &9, &mut expected);
             assert!(wire.into_bytes() == expected, "{size}");
         }

@@ -1,7 +1,9 @@
 //! Figures into samples.
 
+use super::devices::DeviceNames;
 use super::families::{self as family, Family};
 use crate::encode::wire::Wire;
+use crate::proto::MetricType;
 use engine::{ContainerFigures, Detail, DeviceIo, Interface, Usage};
 use model::{Bytes, CpuQuota, Resources};
 
@@ -13,20 +15,34 @@ const SAMPLES: u32 = 2;
 /// The number of a sample's label values.
 const LABEL_VALUES: u32 = 4;
 
+/// More than a sample takes beside its name and its labels.
+const REST: usize = 20;
+
 /// Samples of one object, written as they are told.
 pub(super) struct Samples<'a> {
-    /// The values of the common labels, encoded once.
-    labels: Vec<u8>,
+    /// The moment, the kind and the values of the common labels, encoded once for each kind there is.
+    common: [(MetricType, Vec<u8>); 2],
     timestamp: i64,
+    devices: &'a mut DeviceNames,
     to: &'a mut Wire,
 }
 
 impl<'a> Samples<'a> {
     /// With the values of the common labels, as of a moment in Unix nanoseconds.
-    pub(super) fn new(labels: [&str; 6], timestamp: i64, to: &'a mut Wire) -> Self {
-        let mut encoded = Wire::default();
-        labels.iter().for_each(|label| encoded.text(LABEL_VALUES, label));
-        Self { labels: encoded.into_bytes(), timestamp, to }
+    pub(super) fn new(
+        labels: [&str; 6],
+        timestamp: i64,
+        devices: &'a mut DeviceNames,
+        to: &'a mut Wire,
+    ) -> Self {
+        let common = [MetricType::Counter, MetricType::Gauge].map(|kind| {
+            let mut encoded = Wire::default();
+            encoded.int64(2, timestamp);
+            encoded.int32(3, kind.into());
+            labels.iter().for_each(|label| encoded.text(LABEL_VALUES, label));
+            (kind, encoded.into_bytes())
+        });
+        Self { common, timestamp, devices, to }
     }
 
     fn add(&mut self, family: &Family, value: u64) {
@@ -34,11 +50,11 @@ impl<'a> Samples<'a> {
     }
 
     fn add_with(&mut self, family: &Family, labels: &[&str], value: u64) {
-        let (common, timestamp) = (&self.labels, self.timestamp);
-        self.to.message(SAMPLES, |to| {
+        let common = self.common.iter().find(|(kind, _)| *kind == family.kind);
+        let common = common.map_or(&[][..], |(_, encoded)| encoded);
+        let about = family.name.len() + common.len() + REST;
+        self.to.message_of(about, SAMPLES, |to| {
             to.string(1, family.name);
-            to.int64(2, timestamp);
-            to.int32(3, family.kind.into());
             to.encoded(common);
             labels.iter().for_each(|label| to.text(LABEL_VALUES, label));
             to.value(5, value);
@@ -140,7 +156,7 @@ impl<'a> Samples<'a> {
     }
 
     fn device(&mut self, io: &DeviceIo) {
-        let name = device_name(io);
+        let name = self.devices.of(io);
         let (major, minor) = (io.major.to_string(), io.minor.to_string());
         for (family, counter, unit) in [
             (&family::FS_READ_BYTES, "rbytes", 1),
@@ -234,12 +250,4 @@ impl<'a> Samples<'a> {
         self.add(&family::SPEC_SWAP_LIMIT, bytes(limits.memory_swap_limit));
         self.add(&family::SPEC_RESERVATION, 0);
     }
-}
-
-/// `/dev/sda` for its numbers, or the numbers.
-fn device_name(io: &DeviceIo) -> String {
-    let numbers = format!("{}:{}", io.major, io.minor);
-    let text = std::fs::read_to_string(format!("/sys/dev/block/{numbers}/uevent")).unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="));
-    name.map_or(numbers, |name| format!("/dev/{name}"))
 }

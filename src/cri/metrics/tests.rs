@@ -59,8 +59,8 @@ fn everything() -> Vec<Metric> {
 }
 
 fn samples(usage: &Usage, detail: Detail) -> Vec<Metric> {
-    let mut wire = Wire::default();
-    let mut samples = Samples::new(LABELS, 7_000_000_000, &mut wire);
+    let (mut wire, mut devices) = (Wire::default(), DeviceNames::default());
+    let mut samples = Samples::new(LABELS, 7_000_000_000, &mut devices, &mut wire);
     samples.times(3_500_000_000);
     samples.usage(usage, &detail);
     let flow = Flow { bytes: 1, packets: 2, errors: 3, dropped: 4 };
@@ -113,16 +113,16 @@ fn a_pods_message_is_the_interfaces_with_all_that_is_known() {
         config: config.into(),
         created_at: 1_000_000_000,
         usage: Some(usage),
-        interfaces: Some(vec![interface.clone(), Interface { name: "net1".into(), ..interface }]),
+        interfaces: Some([interface.clone(), Interface { name: "net1".into(), ..interface }].into()),
         processes: 1,
         timestamp: 8_000_000_000,
         containers: Vec::new(),
     };
     let containers = vec![of_container(&usage, detail()), of_container(&usage, Detail::default())];
     let figures = PodFigures { stats, detail: detail(), cgroup: "/pod".into(), containers };
-    let mut wire = Wire::default();
-    pod(&figures, &mut wire);
-    pod(&figures, &mut wire);
+    let (mut wire, mut devices) = (Wire::default(), DeviceNames::default());
+    pod(&figures, &mut devices, &mut wire);
+    pod(&figures, &mut devices, &mut wire);
     let told = decoded::<ListPodSandboxMetricsResponse>(wire).pod_metrics;
     assert_eq!((told.len(), &told[0]), (2, &told[1]));
     let one = &told[0];

@@ -2,21 +2,21 @@
 
 use super::Runtime;
 use crate::decode::requests;
-use crate::encode::{stats, wire::Wire};
+use crate::encode::{stats, wire::Items};
 use crate::proto::{ContainerStatsRequest, ContainerStatsResponse};
-use crate::status;
-use tonic::Status;
+use crate::{parts, status};
+use tonic::{Response, Status};
 use tracing::Span;
 
 pub(super) async fn answer(
     runtime: &Runtime,
     request: ContainerStatsRequest,
-) -> Result<ContainerStatsResponse, Status> {
+) -> Result<Response<ContainerStatsResponse>, Status> {
     let id = request.container_id;
     requests::id("container_id", &id).map_err(|error| status::decode(&error))?;
     Span::current().record("container_id", id.as_str());
     let read = runtime.engine.stats().container_stats(&id).await.map_err(|error| status::engine(&error))?;
-    let mut to = Wire::default();
-    stats::container(&read, &mut to);
-    Ok(ContainerStatsResponse { encoded: vec![to.into_bytes()], ..Default::default() })
+    let mut items = Items::default();
+    items.add(|to| stats::container(&read, to));
+    parts::whole(vec![items])
 }

@@ -4,15 +4,14 @@ use super::Runtime;
 use crate::decode::filters;
 use crate::encode::{stats, wire::Items};
 use crate::proto::{ContainerStatsFilter, ListContainerStatsRequest, ListContainerStatsResponse};
-use crate::status;
-use tonic::Status;
+use crate::{parts, status};
+use tonic::{Response, Status};
 
 pub(super) async fn answer(
     runtime: &Runtime,
     request: ListContainerStatsRequest,
-) -> Result<ListContainerStatsResponse, Status> {
-    let encoded = Items::join(list(runtime, request.filter).await?);
-    Ok(ListContainerStatsResponse { encoded, ..Default::default() })
+) -> Result<Response<ListContainerStatsResponse>, Status> {
+    parts::whole(list(runtime, request.filter).await?)
 }
 
 /// The usage of the containers that pass.

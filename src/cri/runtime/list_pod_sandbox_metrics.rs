@@ -2,22 +2,23 @@
 
 use super::Runtime;
 use crate::encode::wire::Items;
-use crate::metrics;
+use crate::metrics::{self, DeviceNames};
 use crate::proto::{ListPodSandboxMetricsRequest, ListPodSandboxMetricsResponse};
-use crate::status;
-use tonic::Status;
+use crate::{parts, status};
+use tonic::{Response, Status};
 
 pub(super) async fn answer(
     runtime: &Runtime,
     _: ListPodSandboxMetricsRequest,
-) -> Result<ListPodSandboxMetricsResponse, Status> {
-    let encoded = Items::join(list(runtime).await?);
-    Ok(ListPodSandboxMetricsResponse { encoded, ..Default::default() })
+) -> Result<Response<ListPodSandboxMetricsResponse>, Status> {
+    parts::whole(list(runtime).await?)
 }
 
 /// The metrics of the ready pods.
 pub(super) async fn list(runtime: &Runtime) -> Result<Vec<Items>, Status> {
-    let show = |items: &mut Items, figures| items.add(|to| metrics::pod(&figures, to));
-    let listed = runtime.engine.stats().pod_figures(show).await;
-    listed.map_err(|error| status::engine(&error))
+    let show = |(items, devices): &mut (Items, DeviceNames), figures| {
+        items.add(|to| metrics::pod(&figures, devices, to));
+    };
+    let listed = runtime.engine.stats().pod_figures(show).await.map_err(|error| status::engine(&error))?;
+    Ok(listed.into_iter().map(|(items, _)| items).collect())
 }

@@ -4,15 +4,14 @@ use super::Runtime;
 use crate::decode::filters;
 use crate::encode::{stats, wire::Items};
 use crate::proto::{ListPodSandboxStatsRequest, ListPodSandboxStatsResponse, PodSandboxStatsFilter};
-use crate::status;
-use tonic::Status;
+use crate::{parts, status};
+use tonic::{Response, Status};
 
 pub(super) async fn answer(
     runtime: &Runtime,
     request: ListPodSandboxStatsRequest,
-) -> Result<ListPodSandboxStatsResponse, Status> {
-    let encoded = Items::join(list(runtime, request.filter).await?);
-    Ok(ListPodSandboxStatsResponse { encoded, ..Default::default() })
+) -> Result<Response<ListPodSandboxStatsResponse>, Status> {
+    parts::whole(list(runtime, request.filter).await?)
 }
 
 /// The usage of the ready pods that pass.

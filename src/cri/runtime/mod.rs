@@ -228,42 +228,42 @@ impl RuntimeService for Runtime {
         &self,
         r: Request<ContainerStatsRequest>,
     ) -> Result<Response<ContainerStatsResponse>, Status> {
-        answer!(self, container_stats, r)
+        container_stats::answer(self, r.into_inner()).await
     }
 
     async fn list_container_stats(
         &self,
         r: Request<ListContainerStatsRequest>,
     ) -> Result<Response<ListContainerStatsResponse>, Status> {
-        answer!(self, list_container_stats, r)
+        list_container_stats::answer(self, r.into_inner()).await
     }
 
     async fn stream_container_stats(
         &self,
         r: Request<StreamContainerStatsRequest>,
     ) -> Result<Response<Self::StreamContainerStatsStream>, Status> {
-        answer!(self, stream_container_stats, r)
+        stream_container_stats::answer(self, r.into_inner()).await
     }
 
     async fn pod_sandbox_stats(
         &self,
         r: Request<PodSandboxStatsRequest>,
     ) -> Result<Response<PodSandboxStatsResponse>, Status> {
-        answer!(self, pod_sandbox_stats, r)
+        pod_sandbox_stats::answer(self, r.into_inner()).await
     }
 
     async fn list_pod_sandbox_stats(
         &self,
         r: Request<ListPodSandboxStatsRequest>,
     ) -> Result<Response<ListPodSandboxStatsResponse>, Status> {
-        answer!(self, list_pod_sandbox_stats, r)
+        list_pod_sandbox_stats::answer(self, r.into_inner()).await
     }
 
     async fn stream_pod_sandbox_stats(
         &self,
         r: Request<StreamPodSandboxStatsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxStatsStream>, Status> {
-        answer!(self, stream_pod_sandbox_stats, r)
+        stream_pod_sandbox_stats::answer(self, r.into_inner()).await
     }
 
     async fn list_metric_descriptors(
@@ -277,14 +277,14 @@ impl RuntimeService for Runtime {
         &self,
         r: Request<ListPodSandboxMetricsRequest>,
     ) -> Result<Response<ListPodSandboxMetricsResponse>, Status> {
-        answer!(self, list_pod_sandbox_metrics, r)
+        list_pod_sandbox_metrics::answer(self, r.into_inner()).await
     }
 
     async fn stream_pod_sandbox_metrics(
         &self,
         r: Request<StreamPodSandboxMetricsRequest>,
     ) -> Result<Response<Self::StreamPodSandboxMetricsStream>, Status> {
-        answer!(self, stream_pod_sandbox_metrics, r)
+        stream_pod_sandbox_metrics::answer(self, r.into_inner()).await
     }
 
     async fn get_container_events(

@@ -2,16 +2,13 @@
 
 use super::Runtime;
 use super::{Messages, list_pod_sandbox_metrics};
-use crate::encode::wire::Items;
+use crate::parts;
 use crate::proto::{StreamPodSandboxMetricsRequest, StreamPodSandboxMetricsResponse};
-use futures::{StreamExt, stream};
-use tonic::Status;
+use tonic::{Response, Status};
 
 pub(super) async fn answer(
     runtime: &Runtime,
     _: StreamPodSandboxMetricsRequest,
-) -> Result<Messages<StreamPodSandboxMetricsResponse>, Status> {
-    let parts = Items::messages(list_pod_sandbox_metrics::list(runtime).await?);
-    let message = |encoded| Ok(StreamPodSandboxMetricsResponse { encoded, ..Default::default() });
-    Ok(stream::iter(parts).map(message).boxed())
+) -> Result<Response<Messages<StreamPodSandboxMetricsResponse>>, Status> {
+    parts::messages(list_pod_sandbox_metrics::list(runtime).await?)
 }

@@ -2,16 +2,13 @@
 
 use super::Runtime;
 use super::{Messages, list_pod_sandbox_stats};
-use crate::encode::wire::Items;
+use crate::parts;
 use crate::proto::{StreamPodSandboxStatsRequest, StreamPodSandboxStatsResponse};
-use futures::{StreamExt, stream};
-use tonic::Status;
+use tonic::{Response, Status};
 
 pub(super) async fn answer(
     runtime: &Runtime,
     request: StreamPodSandboxStatsRequest,
-) -> Result<Messages<StreamPodSandboxStatsResponse>, Status> {
-    let parts = Items::messages(list_pod_sandbox_stats::list(runtime, request.filter).await?);
-    let message = |encoded| Ok(StreamPodSandboxStatsResponse { encoded, ..Default::default() });
-    Ok(stream::iter(parts).map(message).boxed())
+) -> Result<Response<Messages<StreamPodSandboxStatsResponse>>, Status> {
+    parts::messages(list_pod_sandbox_stats::list(runtime, request.filter).await?)
 }

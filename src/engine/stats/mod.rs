@@ -1,6 +1,7 @@
 //! What containers and pods use: ContainerStats, PodSandboxStats and their lists.
 
 mod disk;
+mod kept;
 mod lanes;
 mod layer;
 mod metrics;
@@ -62,7 +63,7 @@ pub struct PodStats {
     /// Of the pod's cgroup: its containers, the supervisor and the pause.
     pub usage: Option<Usage>,
     /// Its interfaces, its own first; `None` with the host's network.
-    pub interfaces: Option<Vec<Interface>>,
+    pub interfaces: Option<Arc<[Interface]>>,
     /// Processes of its containers.
     pub processes: u64,
     /// Unix time in nanoseconds, of interfaces and processes.
@@ -251,7 +252,7 @@ impl Stats {
     }
 }
 
-fn interfaces(pod: &Pod) -> Result<Option<Vec<Interface>>, EngineError> {
+fn interfaces(pod: &Pod) -> Result<Option<Arc<[Interface]>>, EngineError> {
     let Some(supervisor) = pod.supervisor().filter(|_| pod.has_netns()) else { return Ok(None) };
     let read = supervisor.interfaces();
     read.map(Some).map_err(EngineError::io("read the interfaces of", pod.files.dir()))

@@ -4,38 +4,26 @@
 //! do to its memory, as reclaim does, shows late. See [`oci::cgroup::Meter`].
 
 use super::Processes;
+use super::kept::Kept;
 use crate::error::EngineError;
 use crate::in_memory::Pod;
 use crate::registry::Registry;
-use crate::supervisor::{Accounts, Counters};
+use crate::supervisor::Accounts;
 use model::Resources;
 use oci::cgroup::{CgroupPath, Detail, Host, Reading, Since, Stats};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use sys::sync::lock;
 
 /// A rate over less than this says little: several clients that ask at once get the same one.
 const WINDOW: Duration = Duration::from_secs(1);
-/// Descriptors that all samplers together keep open at most, however many the daemon may have.
-const KEPT_MOST: usize = 1 << 16;
 /// The kernel may take so long to add up what has run last; until then, a reading is no last word.
 const SETTLES: Duration = Duration::from_secs(2);
 /// What a cgroup that sleeps was read to have holds as long at least, and [`SPREAD`] more at most: what is read together
 /// first is not read together again.
 const HOLDS: Duration = Duration::from_secs(20);
 const SPREAD: u32 = 10;
-
-static KEPT: AtomicUsize = AtomicUsize::new(0);
-
-/// The same, half of what the daemon may have; what is beyond opens its files each time.
-fn kept_most() -> usize {
-    static MOST: OnceLock<usize> = OnceLock::new();
-    *MOST.get_or_init(|| {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        limit.map_or(KEPT_MOST, |limit| usize::try_from(limit / 2).unwrap_or(KEPT_MOST).min(KEPT_MOST))
-    })
-}
 
 /// What a cgroup uses, with the rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -126,7 +114,7 @@ impl Sampler {
         let now = Instant::now();
         let since = state.last.as_ref().map_or(Since::Nothing, |last| last.since(now, above));
         let read = match &state.meter {
-            Some(kept) => kept.0.read(since)?,
+            Some(kept) => kept.read(since, || account.keeper().counters(&account.path()))?,
             None => {
                 let meter = account.keeper().counters(&account.path())?;
                 let read = meter.read(since)?;
@@ -153,10 +141,8 @@ impl Sampler {
         if let Some(known) = state.last.as_ref().and_then(|last| last.processes) {
             return known;
         }
-        let Some(kept) = &state.meter else {
-            return account.keeper().processes(&account.path()).len() as u64;
-        };
-        let counted = kept.0.processes();
+        let kept = state.meter.as_mut().and_then(Kept::processes);
+        let counted = kept.unwrap_or_else(|| account.keeper().processes(&account.path()).len() as u64);
         if let Some(last) = &mut state.last {
             last.processes = Some(counted);
         }
@@ -170,7 +156,7 @@ impl Sampler {
         let (State { meter, last, .. }, keeper) = (&mut *state, account.keeper());
         let Some(last) = last else { return Ok(keeper.detail(&account.path())?) };
         if let Some(known) = &last.detail {
-            let kept = meter.as_ref().map(|kept| kept.0.devices(account.host)).transpose()?.flatten();
+            let kept = meter.as_mut().map(|kept| kept.devices(account.host)).transpose()?.flatten();
             let devices = kept.map_or_else(|| keeper.devices(&account.path()), Ok)?;
             return Ok(Detail { devices, ..Detail::clone(known) });
         }
@@ -284,26 +270,6 @@ fn spread() -> Duration {
 fn a_second(used_ns: u64, in_ns: u128) -> u64 {
     let rate = (u128::from(used_ns) * 1_000_000_000).checked_div(in_ns).unwrap_or(0);
     u64::try_from(rate).unwrap_or(u64::MAX)
-}
-
-/// A meter whose descriptors are counted.
-struct Kept(Box<dyn Counters>);
-
-impl Kept {
-    fn keep(meter: Box<dyn Counters>) -> Option<Self> {
-        let count = meter.descriptors();
-        if KEPT.fetch_add(count, Ordering::Relaxed) + count > kept_most() {
-            KEPT.fetch_sub(count, Ordering::Relaxed);
-            return None;
-        }
-        Some(Self(meter))
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        KEPT.fetch_sub(self.0.descriptors(), Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

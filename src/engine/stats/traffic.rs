@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use sys::sync::lock;
 
 /// The interface that the pod's address belongs to.
@@ -48,20 +48,33 @@ pub(crate) struct Traffic(Mutex<State>);
 enum State {
     #[default]
     Unopened,
-    Open(File),
+    Open(File, Option<Last>),
     Closed,
+}
+
+/// What was read last: most pods carry nothing from one question to the next, and what the table says is the same then.
+struct Last {
+    text: Box<[u8]>,
+    interfaces: Arc<[Interface]>,
 }
 
 impl Traffic {
     /// The interfaces, the pod's own first and without the loopback; none once it is closed.
-    pub(crate) fn read(&self, process: i32) -> io::Result<Vec<Interface>> {
+    pub(crate) fn read(&self, process: i32) -> io::Result<Arc<[Interface]>> {
         let mut state = lock(&self.0);
         if let State::Unopened = *state {
-            *state = State::Open(File::open(format!("/proc/{process}/net/dev"))?);
+            *state = State::Open(File::open(format!("/proc/{process}/net/dev"))?, None);
         }
-        let State::Open(file) = &*state else { return Ok(Vec::new()) };
-        let text = whole(|buffer, offset| file.read_at(buffer, offset))?;
-        Ok(parse(&String::from_utf8_lossy(&text)))
+        let State::Open(file, last) = &mut *state else { return Ok(Arc::default()) };
+        let (mut short, mut long) = ([0; SHORT], Vec::new());
+        let text = whole(&mut short, &mut long, |buffer, offset| file.read_at(buffer, offset))?;
+        if let Some(last) = last.as_ref().filter(|last| *last.text == *text) {
+            return Ok(last.interfaces.clone());
+        }
+        let interfaces: Arc<[Interface]> = parse(&String::from_utf8_lossy(text)).into();
+        // A long table is not worth the memory.
+        *last = (text.len() < LAST).then(|| Last { text: text.into(), interfaces: interfaces.clone() });
+        Ok(interfaces)
     }
 
     /// Closes the file for good.
@@ -71,20 +84,23 @@ impl Traffic {
 }
 
 /// All of the table, as far as the buffer takes it.
-fn whole(mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<Vec<u8>> {
-    let mut short = [0; SHORT];
-    let mut length = read(&mut short, 0)?;
-    let mut text = short.get(..length).unwrap_or_default().to_vec();
+fn whole<'a>(
+    short: &'a mut [u8; SHORT],
+    long: &'a mut Vec<u8>,
+    mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
+) -> io::Result<&'a [u8]> {
+    let mut length = read(short, 0)?;
+    let begin = short.get(..length).unwrap_or_default();
     if length < LAST {
-        return Ok(text);
+        return Ok(begin);
     }
-    text.resize(BUFFER, 0);
+    long.extend_from_slice(begin);
+    long.resize(BUFFER, 0);
     loop {
-        let count = read(text.get_mut(length..).unwrap_or_default(), length as u64)?;
+        let count = read(long.get_mut(length..).unwrap_or_default(), length as u64)?;
         length += count;
         if count < LAST {
-            text.truncate(length);
-            return Ok(text);
+            return Ok(long.get(..length).unwrap_or_default());
         }
     }
 }
@@ -141,8 +157,9 @@ mod tests {
                 buffer[..count].copy_from_slice(&rest[..count]);
                 Ok(count)
             };
-            let text = whole(read).unwrap();
-            assert_eq!(text, table.as_bytes()[..table.len().min(BUFFER / 70 * 70)], "{lines}");
+            let (mut short, mut long) = ([0; SHORT], Vec::new());
+            let text = whole(&mut short, &mut long, read).unwrap();
+            assert_eq!(*text, table.as_bytes()[..table.len().min(BUFFER / 70 * 70)], "{lines}");
             assert_eq!(asked, calls, "{lines}");
         }
     }
@@ -153,6 +170,19 @@ mod tests {
         let traffic = Traffic::default();
         traffic.read(own).unwrap();
         traffic.close();
-        assert_eq!(traffic.read(own).unwrap(), []);
+        assert_eq!(*traffic.read(own).unwrap(), []);
+    }
+
+    #[test]
+    fn what_did_not_change_is_told_again_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dev");
+        let table = |bytes: u64| format!("  eth0: {bytes} 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n");
+        std::fs::write(&path, table(1)).unwrap();
+        let traffic = Traffic(Mutex::new(State::Open(File::open(&path).unwrap(), None)));
+        let [first, second] = [(); 2].map(|()| traffic.read(0).unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        std::fs::write(&path, table(9)).unwrap();
+        assert_eq!((first[0].received.bytes, traffic.read(0).unwrap()[0].received.bytes), (1, 9));
     }
 }

@@ -5,10 +5,14 @@ use oci::cgroup::{CgroupPath, Detail, DeviceIo, Host, Meter, Reading, Resources,
 
 /// Counters that are read again and again.
 pub(crate) trait Counters: Send + Sync {
-    /// Descriptors that they keep open at most.
+    /// Descriptors that they keep open from the start.
     fn descriptors(&self) -> usize;
+    /// Closes what is read only where something has run: from then on `read_if_idle` tells, and `read` no more.
+    fn narrow(&mut self);
     /// What they say; `None` once what they count is gone. What is known from before may spare some of the reading.
     fn read(&self, since: Since<'_>) -> OciResult<Option<Reading>>;
+    /// The same where nothing has run since; `None` where something may have, or what they count is gone.
+    fn read_if_idle(&self, since: Since<'_>) -> OciResult<Option<Reading>>;
     /// How many processes there are.
     fn processes(&self) -> u64;
     /// Input and output by device, where the host's cgroups are what counts; `None`: the accounts are to be asked.
@@ -38,8 +42,16 @@ impl Counters for Meter {
         Self::descriptors(self)
     }
 
+    fn narrow(&mut self) {
+        Self::narrow(self);
+    }
+
     fn read(&self, since: Since<'_>) -> OciResult<Option<Reading>> {
         self.read_since(since)
+    }
+
+    fn read_if_idle(&self, since: Since<'_>) -> OciResult<Option<Reading>> {
+        Self::read_if_idle(self, since)
     }
 
     fn processes(&self) -> u64 {

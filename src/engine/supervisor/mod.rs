@@ -133,7 +133,7 @@ pub(crate) trait Supervisor: Send + Sync {
         None
     }
     /// What the pod's interfaces carry, its own first; none once that is counted no more. Blocks.
-    fn interfaces(&self) -> io::Result<Vec<Interface>>;
+    fn interfaces(&self) -> io::Result<Arc<[Interface]>>;
     /// Counts no more: it would keep the network namespace.
     fn stop_counting(&self);
     /// Its process.

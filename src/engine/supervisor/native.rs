@@ -118,8 +118,8 @@ impl Supervisor for Shim {
     }
 
     /// It lives in the pod's network namespace.
-    fn interfaces(&self) -> std::io::Result<Vec<Interface>> {
-        self.pid().map_or_else(|| Ok(Vec::new()), |pid| self.traffic.read(pid))
+    fn interfaces(&self) -> std::io::Result<Arc<[Interface]>> {
+        self.pid().map_or_else(|| Ok(Arc::default()), |pid| self.traffic.read(pid))
     }
 
     fn stop_counting(&self) {

@@ -48,7 +48,7 @@ const BUFFER: usize = 16 << 10;
 /// More than those hold that tell whether anything ran, or pressures.
 const SMALL: usize = 2 << 10;
 
-/// A cgroup's counters, open. Holds up to fourteen descriptors.
+/// A cgroup's counters, open. Holds up to ten descriptors, and those of its processes and devices.
 #[derive(Debug)]
 pub struct Meter {
     unified: bool,
@@ -125,9 +125,20 @@ impl Meter {
         Ok(Self { unified: host.is_unified(), files, dir, members, devices, path: path.clone() })
     }
 
-    /// How many descriptors it holds at most.
+    /// Descriptors that it opens, and keeps, when its processes are counted first.
+    pub const OF_PROCESSES: usize = Members::DESCRIPTORS;
+    /// The same when its devices are asked for first, at most.
+    pub const OF_DEVICES: usize = Devices::DESCRIPTORS;
+
+    /// How many descriptors it holds from the start.
     pub fn descriptors(&self) -> usize {
-        self.files.iter().flatten().count() + Members::DESCRIPTORS + Devices::DESCRIPTORS
+        self.files.iter().flatten().count()
+    }
+
+    /// Closes the files that are read only where something has run, for want of descriptors. From now on
+    /// [`Meter::read_if_idle`] tells whether something has, and nothing else.
+    pub fn narrow(&mut self) {
+        self.files.iter_mut().take(SETTLED.end).skip(SETTLED.start).for_each(|file| *file = None);
     }
 
     /// Its input and output by device, on the host on which it was opened; nothing once the cgroup is gone.
@@ -183,6 +194,21 @@ impl Meter {
         }
         let counters = texts.counters();
         Ok(Some(Reading::Whole(if self.unified { of_v2(&counters) } else { of_v1(&counters) })))
+    }
+
+    /// The same where nothing has run since; `None` where something may have, or the cgroup is gone.
+    ///
+    /// # Errors
+    /// [`OciError::Io`].
+    pub fn read_if_idle(&self, since: Since<'_>) -> OciResult<Option<Reading>> {
+        let last = match since {
+            Since::Nothing => return Ok(None),
+            Since::Idle(last) => return self.idle(last),
+            Since::Last(last) => last,
+        };
+        let (mut small, mut texts) = ([0; SMALL], Texts::default());
+        let idle = self.fill(TELLING, &mut small, &mut texts)? && self.is_idle(last, &texts);
+        if idle { self.idle(last) } else { Ok(None) }
     }
 
     /// Whether nothing has run since the last reading. Where CPU time is not counted, nothing tells.

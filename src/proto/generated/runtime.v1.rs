@@ -1846,9 +1846,21 @@ pub struct MetricDescriptor {
 /// Asks for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListPodSandboxMetricsRequest {}
+/// The metrics of all pods.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPodSandboxMetricsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub pod_metrics: ::prost::alloc::vec::Vec<PodSandboxMetrics>,
+}
 /// Asks for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StreamPodSandboxMetricsRequest {}
+/// The metrics of some of the pods, never none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StreamPodSandboxMetricsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub pod_sandbox_metrics: ::prost::alloc::vec::Vec<PodSandboxMetrics>,
+}
 /// The metrics of a pod and its containers.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PodSandboxMetrics {
@@ -2072,6 +2084,12 @@ pub struct ContainerStatsRequest {
     #[prost(string, tag = "1")]
     pub container_id: ::prost::alloc::string::String,
 }
+/// Its usage.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ContainerStatsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub stats: ::core::option::Option<ContainerStats>,
+}
 /// What a container must match; an absent field matches all.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ContainerStatsFilter {
@@ -2091,11 +2109,23 @@ pub struct ListContainerStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<ContainerStatsFilter>,
 }
+/// The containers' usage.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListContainerStatsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub stats: ::prost::alloc::vec::Vec<ContainerStats>,
+}
 /// Asks for the containers' usage.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamContainerStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<ContainerStatsFilter>,
+}
+/// The usage of some of the containers, never none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StreamContainerStatsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub container_stats: ::prost::alloc::vec::Vec<ContainerStats>,
 }
 /// Whose stats these are.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2212,6 +2242,12 @@ pub struct PodSandboxStatsRequest {
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: ::prost::alloc::string::String,
 }
+/// Its usage.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PodSandboxStatsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub stats: ::core::option::Option<PodSandboxStats>,
+}
 /// What a pod must match; an absent field matches all.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PodSandboxStatsFilter {
@@ -2229,11 +2265,23 @@ pub struct ListPodSandboxStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<PodSandboxStatsFilter>,
 }
+/// The pods' usage.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListPodSandboxStatsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub stats: ::prost::alloc::vec::Vec<PodSandboxStats>,
+}
 /// Asks for the pods' usage.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StreamPodSandboxStatsRequest {
     #[prost(message, optional, tag = "1")]
     pub filter: ::core::option::Option<PodSandboxStatsFilter>,
+}
+/// The usage of some of the pods, never none.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StreamPodSandboxStatsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub pod_sandbox_stats: ::prost::alloc::vec::Vec<PodSandboxStats>,
 }
 /// Whose stats these are.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -3013,7 +3061,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ContainerStatsResponse>,
+            tonic::Response<super::ContainerStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3038,7 +3086,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ListContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ListContainerStatsResponse>,
+            tonic::Response<super::ListContainerStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3066,7 +3114,7 @@ pub mod runtime_service_client {
             request: impl tonic::IntoRequest<super::StreamContainerStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<
-                tonic::codec::Streaming<crate::StreamContainerStatsResponse>,
+                tonic::codec::Streaming<super::StreamContainerStatsResponse>,
             >,
             tonic::Status,
         > {
@@ -3094,7 +3142,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::PodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::PodSandboxStatsResponse>,
+            tonic::Response<super::PodSandboxStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3119,7 +3167,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ListPodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ListPodSandboxStatsResponse>,
+            tonic::Response<super::ListPodSandboxStatsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3147,7 +3195,7 @@ pub mod runtime_service_client {
             request: impl tonic::IntoRequest<super::StreamPodSandboxStatsRequest>,
         ) -> std::result::Result<
             tonic::Response<
-                tonic::codec::Streaming<crate::StreamPodSandboxStatsResponse>,
+                tonic::codec::Streaming<super::StreamPodSandboxStatsResponse>,
             >,
             tonic::Status,
         > {
@@ -3357,7 +3405,7 @@ pub mod runtime_service_client {
             &mut self,
             request: impl tonic::IntoRequest<super::ListPodSandboxMetricsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ListPodSandboxMetricsResponse>,
+            tonic::Response<super::ListPodSandboxMetricsResponse>,
             tonic::Status,
         > {
             self.inner
@@ -3385,7 +3433,7 @@ pub mod runtime_service_client {
             request: impl tonic::IntoRequest<super::StreamPodSandboxMetricsRequest>,
         ) -> std::result::Result<
             tonic::Response<
-                tonic::codec::Streaming<crate::StreamPodSandboxMetricsResponse>,
+                tonic::codec::Streaming<super::StreamPodSandboxMetricsResponse>,
             >,
             tonic::Status,
         > {
@@ -3658,7 +3706,7 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ContainerStatsResponse>,
+            tonic::Response<super::ContainerStatsResponse>,
             tonic::Status,
         >;
         /// What the running containers use.
@@ -3666,13 +3714,13 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ListContainerStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ListContainerStatsResponse>,
+            tonic::Response<super::ListContainerStatsResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the StreamContainerStats method.
         type StreamContainerStatsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<
-                    crate::StreamContainerStatsResponse,
+                    super::StreamContainerStatsResponse,
                     tonic::Status,
                 >,
             >
@@ -3691,7 +3739,7 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::PodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::PodSandboxStatsResponse>,
+            tonic::Response<super::PodSandboxStatsResponse>,
             tonic::Status,
         >;
         /// What the pods use that pass a filter.
@@ -3699,13 +3747,13 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ListPodSandboxStatsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ListPodSandboxStatsResponse>,
+            tonic::Response<super::ListPodSandboxStatsResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the StreamPodSandboxStats method.
         type StreamPodSandboxStatsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<
-                    crate::StreamPodSandboxStatsResponse,
+                    super::StreamPodSandboxStatsResponse,
                     tonic::Status,
                 >,
             >
@@ -3785,13 +3833,13 @@ pub mod runtime_service_server {
             &self,
             request: tonic::Request<super::ListPodSandboxMetricsRequest>,
         ) -> std::result::Result<
-            tonic::Response<crate::ListPodSandboxMetricsResponse>,
+            tonic::Response<super::ListPodSandboxMetricsResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the StreamPodSandboxMetrics method.
         type StreamPodSandboxMetricsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<
-                    crate::StreamPodSandboxMetricsResponse,
+                    super::StreamPodSandboxMetricsResponse,
                     tonic::Status,
                 >,
             >
@@ -4828,7 +4876,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ContainerStatsRequest>
                     for ContainerStatsSvc<T> {
-                        type Response = crate::ContainerStatsResponse;
+                        type Response = super::ContainerStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -4874,7 +4922,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ListContainerStatsRequest>
                     for ListContainerStatsSvc<T> {
-                        type Response = crate::ListContainerStatsResponse;
+                        type Response = super::ListContainerStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -4921,7 +4969,7 @@ pub mod runtime_service_server {
                     > tonic::server::ServerStreamingService<
                         super::StreamContainerStatsRequest,
                     > for StreamContainerStatsSvc<T> {
-                        type Response = crate::StreamContainerStatsResponse;
+                        type Response = super::StreamContainerStatsResponse;
                         type ResponseStream = T::StreamContainerStatsStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -4971,7 +5019,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::PodSandboxStatsRequest>
                     for PodSandboxStatsSvc<T> {
-                        type Response = crate::PodSandboxStatsResponse;
+                        type Response = super::PodSandboxStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -5017,7 +5065,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ListPodSandboxStatsRequest>
                     for ListPodSandboxStatsSvc<T> {
-                        type Response = crate::ListPodSandboxStatsResponse;
+                        type Response = super::ListPodSandboxStatsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -5067,7 +5115,7 @@ pub mod runtime_service_server {
                     > tonic::server::ServerStreamingService<
                         super::StreamPodSandboxStatsRequest,
                     > for StreamPodSandboxStatsSvc<T> {
-                        type Response = crate::StreamPodSandboxStatsResponse;
+                        type Response = super::StreamPodSandboxStatsResponse;
                         type ResponseStream = T::StreamPodSandboxStatsStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,
@@ -5443,7 +5491,7 @@ pub mod runtime_service_server {
                         T: RuntimeService,
                     > tonic::server::UnaryService<super::ListPodSandboxMetricsRequest>
                     for ListPodSandboxMetricsSvc<T> {
-                        type Response = crate::ListPodSandboxMetricsResponse;
+                        type Response = super::ListPodSandboxMetricsResponse;
                         type Future = BoxFuture<
                             tonic::Response<Self::Response>,
                             tonic::Status,
@@ -5493,7 +5541,7 @@ pub mod runtime_service_server {
                     > tonic::server::ServerStreamingService<
                         super::StreamPodSandboxMetricsRequest,
                     > for StreamPodSandboxMetricsSvc<T> {
-                        type Response = crate::StreamPodSandboxMetricsResponse;
+                        type Response = super::StreamPodSandboxMetricsResponse;
                         type ResponseStream = T::StreamPodSandboxMetricsStream;
                         type Future = BoxFuture<
                             tonic::Response<Self::ResponseStream>,

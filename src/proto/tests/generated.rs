@@ -1,7 +1,6 @@
 //! What is generated from `proto/` is what lies in `generated/`: building the daemon needs no compiler of interfaces.
 #![allow(clippy::unwrap_used)]
 
-use protox::prost_reflect::prost_types::field_descriptor_proto::Label;
 use std::path::Path;
 
 /// The files that name the others, and the packages that come of them.
@@ -14,30 +13,13 @@ const PACKAGES: [&str; 4] = [
     "containerd.services.tasks.v1",
 ];
 
-/// The messages that are written by hand.
-const BY_HAND: [&str; 8] = [
-    "ContainerStatsResponse",
-    "ListContainerStatsResponse",
-    "StreamContainerStatsResponse",
-    "PodSandboxStatsResponse",
-    "ListPodSandboxStatsResponse",
-    "StreamPodSandboxStatsResponse",
-    "ListPodSandboxMetricsResponse",
-    "StreamPodSandboxMetricsResponse",
-];
-
 /// After a change of `proto/`: `CORTEN_GENERATE=1 cargo test -p proto`.
 #[test]
 fn the_generated_code_is_that_of_the_interface() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = protox::compile(FILES, [here.join("../../proto")]).unwrap();
     let made = tempfile::tempdir().unwrap();
-    let by_hand = |builder: tonic_prost_build::Builder, name| {
-        builder.extern_path(format!(".runtime.v1.{name}"), format!("crate::{name}"))
-    };
-    BY_HAND
-        .into_iter()
-        .fold(tonic_prost_build::configure(), by_hand)
+    tonic_prost_build::configure()
         // Sorted maps make equal messages equal bytes, and move into the model as they are.
         .btree_map(".")
         // Passwords must not reach a log through a debug print: `proto` has a Debug of its own for it.
@@ -57,20 +39,4 @@ fn the_generated_code_is_that_of_the_interface() {
     }
     let all = std::fs::read_dir(made.path()).unwrap().count();
     assert_eq!(all, PACKAGES.len(), "a package that is not kept");
-}
-
-/// What is written by hand is the interface's: one field, of that number and kind.
-#[test]
-fn what_is_written_by_hand_has_one_field() {
-    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = protox::compile(["api.proto"], [proto]).unwrap();
-    let messages = files.file.iter().flat_map(|file| &file.message_type);
-    let by_hand: Vec<_> = messages.filter(|message| BY_HAND.contains(&message.name())).collect();
-    assert_eq!(by_hand.len(), BY_HAND.len());
-    for message in by_hand {
-        let [field] = &*message.field else { panic!("{} has other fields now", message.name()) };
-        assert_eq!(field.number(), 1, "{}", message.name());
-        let stream = message.name().starts_with("Stream") || message.name().starts_with("List");
-        assert_eq!(field.label() == Label::Repeated, stream, "{}", message.name());
-    }
 }

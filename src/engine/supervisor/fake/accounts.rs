@@ -17,6 +17,12 @@ impl Counters for Counted {
         Ok(Some(Reading::Whole(Stats { cpu_usage_ns: self.0, ..Stats::default() })))
     }
 
+    fn narrow(&mut self) {}
+
+    fn read_if_idle(&self, _: Since<'_>) -> OciResult<Option<Reading>> {
+        Ok(None)
+    }
+
     fn processes(&self) -> u64 {
         2
     }

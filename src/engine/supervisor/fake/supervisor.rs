@@ -261,8 +261,8 @@ impl Supervisor for FakeSupervisor {
         keeps.then(|| Arc::new(self.node.clone()) as Arc<dyn Accounts>)
     }
 
-    fn interfaces(&self) -> io::Result<Vec<Interface>> {
-        Ok(vec![Interface { name: net::IFNAME.to_owned(), ..Interface::default() }])
+    fn interfaces(&self) -> io::Result<Arc<[Interface]>> {
+        Ok([Interface { name: net::IFNAME.to_owned(), ..Interface::default() }].into())
     }
 
     fn stop_counting(&self) {}

@@ -97,6 +97,25 @@ fn where_nothing_ran_the_costly_files_are_not_read() {
 }
 
 #[test]
+fn a_narrow_one_tells_whether_something_ran_with_fewer_descriptors() {
+    for (files, stat, cpu, kept) in
+        [(Files::v1(), "total_rss 21\n", "cpuacct.usage", 2), (Files::v2(), "anon 21\n", "cpu.stat", 5)]
+    {
+        let mut meter = files.host.meter(&files.path).unwrap();
+        let first = whole(meter.read_since(Since::Nothing).unwrap());
+        let before = meter.descriptors();
+        meter.narrow();
+        assert!(meter.descriptors() < before && meter.descriptors() <= kept, "{before}");
+        files.write("memory.stat", stat);
+        let idle = |since| meter.read_if_idle(since).unwrap();
+        assert_eq!(idle(Since::Nothing), None);
+        assert_eq!([Since::Last(&first), Since::Idle(&first)].map(idle), [Some(Reading::Idle(first)); 2]);
+        files.write(cpu, if cpu == "cpu.stat" { "usage_usec 8\n" } else { "78\n" });
+        assert_eq!(idle(Since::Last(&first)), None);
+    }
+}
+
+#[test]
 fn pressure_is_read_whether_something_ran_or_not() {
     let files = Files::v2();
     let meter = files.host.meter(&files.path).unwrap();
