@@ -329,11 +329,23 @@ impl Container {
         let written = self.write(&next, news);
         // An exit is published even where the disk refuses it: the shim's own exit record is durable.
         *held = next;
-        self.state.send_replace(held.state.clone());
-        if matches!(held.state, ContainerState::Exited { .. }) {
+        self.show(&held.state);
+        written
+    }
+
+    /// The same for an event of which the record may follow.
+    pub(crate) fn apply_unwritten(&self, event: ContainerEvent) -> Result<(), EngineError> {
+        let mut held = lock(&self.record);
+        held.state = held.state.apply(event)?;
+        self.show(&held.state);
+        Ok(())
+    }
+
+    fn show(&self, state: &ContainerState) {
+        self.state.send_replace(state.clone());
+        if matches!(state, ContainerState::Exited { .. }) {
             self.sampler.close();
         }
-        written
     }
 
     /// Records new limits, on disk before in memory; returns what was written.

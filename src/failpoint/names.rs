@@ -55,6 +55,8 @@ pub const POINTS: &[Point] = &[
     // Supervisors that are started ahead, behind the daemon's start and behind pods.
     fails("engine.warm.spawned"),
     passes("shim.wait.ready"),
+    // Network namespaces, the same.
+    fails("net.ahead.made"),
     // Between daemon and supervisor: the first frame is a greeting, then they are as the verbs are.
     passes("engine.frame.sent"),
     passes("shim.frame.asked"),
@@ -86,6 +88,7 @@ pub const POINTS: &[Point] = &[
     passes("shim.start.told"),
     passes("shim.start.ran"),
     passes("engine.start.answered"),
+    passes("engine.start.told"),
     passes("engine.start.recorded"),
     // A container's end, and the ends of commands.
     passes("shim.exit.reaped"),

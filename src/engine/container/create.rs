@@ -6,13 +6,11 @@ use super::prepare::Prepared;
 use crate::Containers;
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
-use crate::in_memory::{Container, Pod};
-use crate::mirror::Key;
+use crate::in_memory::Pod;
 use crate::names::{Claim, Ticket};
 use crate::registry::ContainerName;
 use model::{ContainerConfig, ContainerId, ContainerState, NamespaceMode, SandboxConfig, SandboxState};
 use std::sync::Arc;
-use sys::sync::lock;
 
 type ContainerTicket = Ticket<ContainerName, Arc<ContainerConfig>, ContainerId>;
 
@@ -138,18 +136,8 @@ impl Containers {
         container.publish();
         self.core.tell_created(&container, section, turn).await;
         self.core.events.tell(&container, EventKind::Created);
-        self.record(&container)
-    }
-
-    /// Puts a container on record, unless a client that saw it in a list has removed it meanwhile.
-    fn record(&self, container: &Container) -> Result<(), EngineError> {
-        let news = lock(&container.news);
-        let saved = container.save(&news)?;
-        failpoint::reach!("engine.create.saved")?;
-        if let Some(saved) = saved {
-            self.core.mirror.put(Key::Container(container.id.clone()), saved);
-        }
-        Ok(())
+        self.record(&container)?;
+        Ok(failpoint::reach!("engine.create.saved")?)
     }
 
     /// A PID namespace that is to be shared must be there.

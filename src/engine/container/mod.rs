@@ -116,6 +116,39 @@ impl Containers {
         }
     }
 
+    /// A start that the shim has answered. Its record follows the answer: until that is written, the shim knows of the start,
+    /// and its record of the exit.
+    fn started(self: &Arc<Self>, container: &Arc<Container>, at: i64) {
+        let is_news = {
+            let news = lock(&container.news);
+            let applied = container.apply_unwritten(ContainerEvent::Started(at));
+            if applied.is_ok() && !news.ended && container.is_published() {
+                self.core.events.tell_state(container);
+            }
+            applied.is_ok()
+        };
+        // Else the exit has overtaken the answer, and is on record.
+        if is_news {
+            let (this, held) = (self.clone(), container.clone());
+            tokio::spawn(async move {
+                failpoint::pass!("engine.start.told");
+                if let Err(error) = this.record(&held) {
+                    tell_unrecorded(&held, &error);
+                }
+                failpoint::pass!("engine.start.recorded");
+            });
+        }
+    }
+
+    /// Writes a container's record as it is, unless a client that saw it in a list has removed it meanwhile.
+    fn record(&self, container: &Container) -> Result<(), EngineError> {
+        let news = lock(&container.news);
+        if let Some(saved) = container.save(&news)? {
+            self.core.mirror.put(Key::Container(container.id.clone()), saved);
+        }
+        Ok(())
+    }
+
     /// Applies an event and tells everybody who waits; says whether it was news.
     pub(crate) fn publish(&self, container: &Container, event: ContainerEvent) -> bool {
         let news = lock(&container.news);
@@ -129,9 +162,7 @@ impl Containers {
             Ok(None) => {}
             // The same news came on two ways: as an answer and as an event.
             Err(EngineError::Transition(error)) => tracing::debug!(container_id = %container.id, %error),
-            Err(error) => {
-                tracing::error!(container_id = %container.id, error = chain(&error), "a state change is not recorded");
-            }
+            Err(error) => tell_unrecorded(container, &error),
         }
         is_news
     }
@@ -200,6 +231,10 @@ fn exit(record: &ExitRecord) -> Exit {
 }
 
 /// Puts an exit into the log, once.
+fn tell_unrecorded(container: &Container, error: &EngineError) {
+    tracing::error!(container_id = %container.id, error = chain(error), "a state change is not recorded");
+}
+
 fn tell_exit(container: &Container, started_at: i64, exit: &Exit) {
     let identity = crate::identity::of_container(container);
     let name = identity.container.as_ref().map_or("", |container| container.name.as_str());

@@ -4,7 +4,7 @@ use crate::error::EngineError;
 use crate::handlers::Home;
 use crate::in_memory::Container;
 use crate::{Containers, blocking};
-use model::{ContainerEvent, ContainerState};
+use model::ContainerState;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Containers {
             .await
     }
 
-    async fn start(&self, container: &Arc<Container>) -> Result<(), EngineError> {
+    async fn start(self: &Arc<Self>, container: &Arc<Container>) -> Result<(), EngineError> {
         let supervisor = container.pod.live_supervisor("start container", &container.id)?;
         let turn = self.core.turn(container).await;
         let section = self.core.ask_start(container).await?;
@@ -42,8 +42,7 @@ impl Containers {
                 if let Some(pid) = started.pid {
                     container.set_pid(pid);
                 }
-                self.publish(container, ContainerEvent::Started(started.at));
-                failpoint::pass!("engine.start.recorded");
+                self.started(container, started.at);
                 self.core.tell_started(container, section, turn).await;
                 self.tell_handler(container).await;
                 Ok(())

@@ -216,6 +216,11 @@ impl World {
     pub(crate) fn running(&self, pod: &str, name: &str) -> String {
         let id = self.container(pod, name);
         self.on(self.engine().containers().start_container(&id)).unwrap();
+        // Its record follows the answer.
+        let record = self.path(&format!("state/pods/{pod}/containers/{id}.json"));
+        self.until("the start is on record", || {
+            std::fs::read_to_string(&record).is_ok_and(|text| text.contains("started_at"))
+        });
         id
     }
 
