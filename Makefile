@@ -9,7 +9,7 @@ BENCH_FLAGS ?=
 CRITEST_FLAGS ?=
 SUITES_FLAGS ?=
 
-.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench survive-bench bench bench-compare profile order reproducible lint audit fuzz sanitize install dist image package-test clean
+.PHONY: help build run serve test test-fast test-root coverage mutants test-vm test-aarch64 e2e kill attack faults soak critest critest-bench kubelet-smoke cluster cluster-down cluster-test cluster-bench node-e2e conformance nri nri-bench survive-bench bench bench-compare profile rates order reproducible lint audit fuzz sanitize install dist image package-test clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -190,6 +190,12 @@ bench-compare: ## This tree, another revision and the floor, pods alternating; w
 	@e2e/base.sh $(or $(BASE),HEAD)
 	@e2e/build.sh --quick bench
 	@target/release/bench compare --base target/base/target/dist $(BENCH_FLAGS)
+
+rates: ## How many pods start in a second beside 100, 500 and 950 others, and what CPU time each takes; a table (BENCH_FLAGS='--beside 100')
+	@e2e/setup.sh bench
+	@e2e/build.sh
+	@. e2e/flags.sh && cargo build --quiet --release --locked -p e2e --bin bench
+	@target/release/bench rates $(BENCH_FLAGS)
 
 profile: ## Where the time of a pod's start goes: stages, CPU time, system calls, waits of daemon, supervisor and kernel (BENCH_FLAGS='--pods 10')
 	@e2e/setup.sh bench

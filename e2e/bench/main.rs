@@ -12,6 +12,7 @@ mod load;
 mod nri;
 mod profile;
 mod pull;
+mod rates;
 mod report;
 mod skim;
 mod stats;
@@ -110,6 +111,15 @@ enum Part {
         #[arg(long, default_value_t = 0)]
         pause: u64,
     },
+    /// Measure how many pods start in a second, and what CPU time each takes, beside how many others
+    Rates {
+        /// Numbers of pods beside, in rising order
+        #[arg(long, value_delimiter = ',', default_values_t = [100, 500, 950])]
+        beside: Vec<usize>,
+        /// Requests in flight
+        #[arg(long, default_value_t = 8)]
+        workers: usize,
+    },
     /// Measure what kill -9 of the daemon costs while many pods run, and commands in a hundred of them
     Survive {
         /// Numbers of pods, one after the other
@@ -165,6 +175,7 @@ fn main() -> ExitCode {
         }
         Some(Part::Compare { base, rounds }) => compare::measure(base.as_deref(), *rounds, LIMIT),
         Some(Part::Profile { pods, rounds }) => profile::measure(pods, *rounds, LIMIT),
+        Some(Part::Rates { beside, workers }) => rates::measure(beside, *workers, LIMIT),
         Some(Part::Idle) => idle::measure(LIMIT),
         Some(Part::Stats { pods, workers, answers, pause }) => {
             let pace = stats::Pace { answers: *answers, pause: Duration::from_millis(*pause) };

@@ -59,7 +59,7 @@ async fn with(
     rounds: usize,
 ) -> Result<(Ledger, Subject, Vec<String>), Error> {
     let mut subject = Box::pin(Subject::new("Corten", daemon, isolation)).await?;
-    let others = subject.fill(pods, 8).await?;
+    let others = subject.fill("many", pods, 8).await?;
     // What they have set going comes to rest.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let trace = Trace::begin()?;

@@ -56,7 +56,7 @@ async fn with_pods(
     pace: Pace,
 ) -> Result<(), Error> {
     let subject = Subject::new("Corten", daemon, isolation).await?;
-    let ids = subject.fill(pods, workers).await?;
+    let ids = subject.fill("many", pods, workers).await?;
     let cri = &subject.cri;
     // Whole in everything; later ones are but counted.
     told(cri, pods).await?;

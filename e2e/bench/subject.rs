@@ -150,7 +150,7 @@ impl Subject {
         isolation: &Isolation,
     ) -> Result<(), Error> {
         let begin = Instant::now();
-        let pods = self.fill(count, workers).await?;
+        let pods = self.fill("many", count, workers).await?;
         let starts = rate(count, begin.elapsed());
         tokio::time::sleep(Duration::from_secs(1)).await;
         let supervisors: u64 = isolation
@@ -172,13 +172,14 @@ impl Subject {
         Ok(())
     }
 
-    /// Starts so many pods, several at a time; their ids.
+    /// Starts so many pods of a name and a number, several at a time; their ids.
     ///
     /// # Errors
     /// The runtime's.
-    pub(crate) async fn fill(&self, count: usize, workers: usize) -> Result<Vec<String>, Error> {
-        let configs =
-            (0..count).map(|number| self.config(&format!("many-{number}"))).collect::<Result<Vec<_>, _>>()?;
+    pub(crate) async fn fill(&self, name: &str, count: usize, workers: usize) -> Result<Vec<String>, Error> {
+        let configs = (0..count)
+            .map(|number| self.config(&format!("{name}-{number}")))
+            .collect::<Result<Vec<_>, _>>()?;
         each(workers, configs.into_iter().map(|config| start(self.cri.clone(), config))).await
     }
 
