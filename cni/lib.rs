@@ -6,7 +6,7 @@
 //! What differs: they talk to the kernel by netlink instead of running commands, and keep their packet
 //! rules in nf_tables tables of their own, `corten_masquerade`, `corten_hostport` and `corten_macspoofchk`.
 //!
-//! [`Plugins`] carries calls out; [`validate`] says what a configuration's first ADD would refuse; [`understands`] says
+//! [`Plugins`] carries calls out, and makes the interfaces of an attachment to come; [`validate`] says what a configuration's first ADD would refuse; [`understands`] says
 //! beforehand whether a configuration holds anything that these plugins do not do, so that the caller can execute another
 //! plugin of that name instead.
 
@@ -24,6 +24,7 @@ pub mod standalone;
 mod tag;
 pub mod types;
 
+pub use bridge::{READY, Ready};
 pub use fields::{UnknownField, understands};
 pub use firewall::{remove_empty_tables, tables};
 pub use portmap::passes_on;

@@ -47,6 +47,19 @@ impl Plugins {
         }
     }
 
+    /// Makes what the ADD of an attachment to come makes first, in its namespace that nobody else has yet: an ADD of the same
+    /// container, interface and network that finds it in its [`crate::types::NetnsRef`] goes on from there. `None` where
+    /// nothing is to be made ahead: by another plugin than bridge, and for a bridge that no ADD has made yet.
+    ///
+    /// # Errors
+    /// When the configuration is wrong or the kernel refuses; nothing is left then.
+    pub fn prepare(&self, call: &Invocation) -> Result<Option<crate::Ready>, CniError> {
+        match call.conf.plugin_type() {
+            "bridge" => bridge::prepare(self, call),
+            _ => Ok(None),
+        }
+    }
+
     /// Makes again what somebody has flushed of the packet rules of attachments: each call holds the configuration and the
     /// result of an ADD, as those of CHECK do. Whether anything was missing. What other plugins have made is theirs.
     ///

@@ -123,8 +123,10 @@ fn mounts() -> Counts {
 fn links() -> Result<Counts, Error> {
     let mut ip = Command::new(tools::system("ip")?);
     let text = command::run(ip.args(["-o", "link"]), Duration::from_secs(60))?;
+    // Those that wait for a pod come and go behind others, and are told apart by what is written at them.
+    let of_pods = text.lines().filter(|line| !line.contains("waits for a pod"));
     // The first field is an index, and what follows the name changes with the bridge's ports.
-    Ok(counted(text.lines().filter_map(|line| line.split(' ').nth(1)).map(str::to_owned)))
+    Ok(counted(of_pods.filter_map(|line| line.split(' ').nth(1)).map(str::to_owned)))
 }
 
 fn rules() -> Result<Counts, Error> {
@@ -183,13 +185,18 @@ fn files(directory: &Path) -> Counts {
     found
 }
 
+/// Most network namespaces that wait for a pod.
+const NAMESPACES: usize = 8;
+
 /// What the daemon's descriptors point at, with numbers that change from one to the next left out, and those by which it
-/// holds supervisors that wait for a pod, of which there are now more and now fewer: of each a socket, and its process twice.
+/// holds what waits for a pod, of which there is now more and now less: of each supervisor a socket, and its process twice, of
+/// each network namespace itself and a socket.
 fn descriptors(isolation: &Isolation, pid: i32) -> Counts {
     let mut found = open_files(pid);
     let waiting = isolation.waiting().into_values().filter(|daemon| *daemon == Some(pid)).count();
+    let namespaces = found.get("net").copied().unwrap_or_default().min(NAMESPACES);
     let processes = if found.contains_key("pidfd") { "pidfd" } else { "anon_inode" };
-    for (kind, count) in [("socket", waiting), (processes, 2 * waiting)] {
+    for (kind, count) in [("socket", waiting + namespaces), ("net", namespaces), (processes, 2 * waiting)] {
         if let Some(open) = found.get_mut(kind) {
             *open = open.saturating_sub(count);
         }

@@ -3,6 +3,7 @@
 use super::conf::Bridge;
 use super::container::address;
 use super::host::ENODEV;
+use super::ready::READY;
 use crate::failure::{config, system};
 use crate::types::CniError;
 use ipnet::IpNet;
@@ -136,7 +137,7 @@ fn ports(links: &[LinkInfo], bridge: u32) -> impl Iterator<Item = &LinkInfo> {
 
 /// How somebody can remove a bridge, and whom that would cut off.
 fn removal(links: &[LinkInfo], index: u32, name: &str) -> String {
-    match ports(links, index).count() {
+    match ports(links, index).filter(|port| port.alias != READY).count() {
         0 => format!("remove bridge {name}, which nobody is on: ip link del {name}"),
         count => format!(
             "remove bridge {name} once the pods on it are gone (now {count}, which it would cut off): ip link del {name}"

@@ -3,6 +3,7 @@
 use super::conf::Bridge;
 use super::plan::next_hop;
 use crate::failure::system;
+use crate::host_local;
 use crate::types::{CniError, CniResult};
 use ipnet::IpNet;
 use std::time::{Duration, Instant};
@@ -36,6 +37,11 @@ pub(super) fn configure(
 ) -> Result<(), CniError> {
     let mut batch = Batch::new();
     batch.set_devconf(ifname, index, Devconf::ArpNotify);
+    let has_ipv6 = result.ips.iter().any(|ip| ip.address.addr().is_ipv6());
+    if conf.ipam == host_local::TYPE && !has_ipv6 {
+        // What it announces and solicits would reach every port of the bridge, and nobody who answers.
+        batch.no_link_local(ifname);
+    }
     for ip in &result.ips {
         batch.add_address(ifname, index, address(ip.address), conf.dad);
     }
@@ -63,7 +69,7 @@ pub(super) fn configure(
             result.map_err(system)?;
         }
     }
-    if conf.dad && result.ips.iter().any(|ip| ip.address.addr().is_ipv6()) {
+    if conf.dad && has_ipv6 {
         settle(inside, ifname, index)?;
     }
     Ok(())

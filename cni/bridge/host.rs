@@ -22,8 +22,12 @@ use sys::netns::Netns;
 use sys::sync::lock;
 
 const EEXIST: i32 = 17;
+/// A bridge has no room for another port (`BR_MAX_PORTS` of the kernel).
+const EXFULL: i32 = 54;
 /// No such interface.
 pub(super) const ENODEV: i32 = 19;
+/// So long a host that was seen to forward is taken to do so.
+const FORWARDS: Duration = Duration::from_secs(1);
 const PORT_UP_TIMEOUT: Duration = Duration::from_secs(2);
 const PORT_UP_POLL: Duration = Duration::from_micros(200);
 
@@ -42,7 +46,11 @@ pub(super) struct BridgeState {
 /// Bridges by network namespace and name. An entry is only a guess: the kernel refuses an index that no longer
 /// is, and then the bridge is looked up (and made) again.
 #[derive(Debug, Default)]
-pub(crate) struct Bridges(Mutex<HashMap<(u64, String), BridgeState>>);
+pub(crate) struct Bridges {
+    known: Mutex<HashMap<(u64, String), BridgeState>>,
+    /// When hosts were last seen to forward, by network namespace and family.
+    forwarding: Mutex<HashMap<(u64, bool), Instant>>,
+}
 
 /// The host: a socket in its network namespace, and what is known of its bridges.
 pub(super) struct Host<'a> {
@@ -51,19 +59,19 @@ pub(super) struct Host<'a> {
 }
 
 impl Host<'_> {
-    fn known(&self, conf: &Bridge) -> Option<BridgeState> {
-        let bridges = lock(&self.bridges.0);
+    pub(super) fn known(&self, conf: &Bridge) -> Option<BridgeState> {
+        let bridges = lock(&self.bridges.known);
         let known = bridges.get(&self.key(conf))?;
         let is_same = known.promiscuous == conf.promiscuous && known.owner == conf.owner;
         is_same.then(|| BridgeState { cached: true, ..known.clone() })
     }
 
     fn remember(&self, conf: &Bridge, state: &BridgeState) {
-        lock(&self.bridges.0).insert(self.key(conf), state.clone());
+        lock(&self.bridges.known).insert(self.key(conf), state.clone());
     }
 
     fn forget(&self, conf: &Bridge) {
-        lock(&self.bridges.0).remove(&self.key(conf));
+        lock(&self.bridges.known).remove(&self.key(conf));
     }
 
     fn key(&self, conf: &Bridge) -> (u64, String) {
@@ -72,7 +80,7 @@ impl Host<'_> {
 }
 
 /// The host's end of a pair, and index and hardware address of the other end in its namespace.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct HostLink {
     pub(super) name: String,
     pub(super) mac: Mac,
@@ -114,7 +122,7 @@ pub(super) fn attach(
     }
 }
 
-fn create(
+pub(super) fn create(
     host: &Socket,
     conf: &Bridge,
     Container { call, netns: inside }: Container<'_>,
@@ -141,6 +149,13 @@ fn create(
             let message = format!("{} of container {} is attached already", call.ifname, call.container_id);
             return Err(config(message));
         }
+        Err(error) if error.errno == EXFULL => {
+            remove(host, &name);
+            return Err(config(format!(
+                "bridge {} is full: the kernel lets no more than 1023 interfaces be on one",
+                conf.name
+            )));
+        }
         Err(error) if error.op != "create veth" => {
             remove(host, &name);
             return Err(system(error));
@@ -163,7 +178,7 @@ fn create(
     }
 }
 
-fn remove(host: &Socket, name: &str) {
+pub(super) fn remove(host: &Socket, name: &str) {
     let mut batch = Batch::new();
     // The pair goes with the namespace in any case.
     let _ = host.run(batch.delete_link(name));
@@ -236,19 +251,29 @@ pub(super) fn become_gateway(
     host.socket.run(&mut batch).map_err(system)?;
     for ipv4 in [true, false] {
         if gateways.iter().any(|gateway| gateway.addr().is_ipv4() == ipv4) {
-            forward(ipv4)?;
+            forward(host, ipv4)?;
         }
     }
     Ok(())
 }
 
-fn forward(ipv4: bool) -> Result<(), CniError> {
+/// Lets the host forward. It is looked at once a second at most: the kernel finds the file, by its path, among those of all
+/// network namespaces.
+fn forward(host: &Host<'_>, ipv4: bool) -> Result<(), CniError> {
+    let key = (host.socket.netns_cookie(), ipv4);
+    if lock(&host.bridges.forwarding).get(&key).is_some_and(|seen| seen.elapsed() < FORWARDS) {
+        return Ok(());
+    }
     let path = PathBuf::from(match ipv4 {
         true => "/proc/sys/net/ipv4/ip_forward",
         false => "/proc/sys/net/ipv6/conf/all/forwarding",
     });
     let is_on = std::fs::read(&path).map_err(file("read", &path))?.first() == Some(&b'1');
-    if is_on { Ok(()) } else { std::fs::write(&path, "1").map_err(file("write", &path)) }
+    if !is_on {
+        std::fs::write(&path, "1").map_err(file("write", &path))?;
+    }
+    lock(&host.bridges.forwarding).insert(key, Instant::now());
+    Ok(())
 }
 
 /// Waits until the port forwards and the bridge carries traffic, then tells everyone where the container's addresses

@@ -6,6 +6,7 @@ mod conf;
 mod container;
 mod host;
 mod plan;
+mod ready;
 
 use crate::failure::{all_of, config, open_netns, system};
 use crate::firewall::{Filter, masquerade, spoof};
@@ -15,6 +16,8 @@ use conf::{Bridge, Removal};
 pub(crate) use host::Bridges;
 use host::{BridgeState, Container, ENODEV, Host, HostLink};
 use ipnet::IpNet;
+pub(crate) use ready::prepare;
+pub use ready::{READY, Ready};
 use std::collections::BTreeSet;
 use sys::netlink::{Batch, Mac, Socket};
 use sys::netns::Netns;
@@ -27,11 +30,16 @@ pub(crate) fn add(plugins: &Plugins, call: &Invocation) -> Result<CniResult, Cni
     let conf = Bridge::read(call)?;
     let inside = open_netns(call)?;
     let host = Host { socket: Socket::route().map_err(system)?, bridges: &plugins.bridges };
-    let mac = match conf.mac {
-        Some(mac) => mac,
-        None => random_mac()?,
+    let (bridge, link) = match ready::take(&host, &conf, call) {
+        Some(made) => made,
+        None => {
+            let mac = match conf.mac {
+                Some(mac) => mac,
+                None => random_mac()?,
+            };
+            host::attach(&host, &conf, Container { call, netns: &inside }, mac)?
+        }
     };
-    let (bridge, link) = host::attach(&host, &conf, Container { call, netns: &inside }, mac)?;
     let mut undo = Undo { plugins, call, conf: &conf, host: &host, link: &link, addresses: false };
     let made = complete(&mut undo, &inside, &bridge);
     made.map_err(|error| undo.run(error))

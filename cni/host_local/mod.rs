@@ -103,6 +103,12 @@ pub(crate) fn gateways(call: &Invocation) -> Result<Vec<IpNet>, CniError> {
     Ok(ranges.filter_map(|range| IpNet::new(range.gateway, range.subnet.prefix_len()).ok()).collect())
 }
 
+/// Whether IPv6 addresses may be among those that are given; also while the ranges are not known.
+pub(crate) fn gives_ipv6(call: &Invocation) -> bool {
+    let sets = HostLocal::read(call).and_then(|conf| conf.sets());
+    sets.map_or(true, |sets| sets.iter().flat_map(|set| &set.0).any(|range| range.subnet.addr().is_ipv6()))
+}
+
 /// Verifies the configuration, without a look at the host.
 pub(crate) fn validate(call: &Invocation) -> Result<(), CniError> {
     HostLocal::read(call)?.validate(call)

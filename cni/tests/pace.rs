@@ -60,7 +60,7 @@ fn measure_attaching_a_pod() {
                 command: Command::Add,
                 container_id: format!("{n:064x}"),
                 ifname: "eth0".to_owned(),
-                netns: Some(NetnsRef { path: path.clone(), handle: Some(inside) }),
+                netns: Some(NetnsRef { path: path.clone(), handle: Some(inside), ready: None }),
                 args: Vec::new(),
                 path: Vec::new(),
                 conf: conf.clone().try_into().unwrap(),

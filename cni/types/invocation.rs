@@ -1,5 +1,6 @@
 //! One call of one plugin, as the library's entry points take it.
 
+use crate::bridge::Ready;
 use crate::types::{PluginConfig, Version};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -59,12 +60,14 @@ pub struct NetnsRef {
     pub path: PathBuf,
     /// The namespace, where the caller has it open already.
     pub handle: Option<Arc<Netns>>,
+    /// The interfaces that were made in it ahead ([`crate::Plugins::prepare`]).
+    pub ready: Option<Arc<Ready>>,
 }
 
 impl NetnsRef {
     /// A namespace known by its path alone.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), handle: None }
+        Self { path: path.into(), handle: None, ready: None }
     }
 
     /// The open namespace: the caller's, else the one pinned at the path.

@@ -1,15 +1,16 @@
-//! Supervisors that are started ahead: pods get them, nothing is left of them when the daemon ends, and without them
-//! everything is as it would be anyway.
+//! Supervisors and network namespaces that are made ahead: pods get them, nothing is left of them when the daemon ends, and
+//! without them everything is as it would be anyway.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::large_futures)]
 
 use e2e::client::Cri;
 use e2e::pods::shell;
 use e2e::runtime::{Kind, Options};
-use e2e::wait;
 use e2e::world::{BUSYBOX, World};
+use e2e::{command, wait};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -57,12 +58,28 @@ fn supervisor(world: &World, pod: &str) -> i32 {
 
 /// How many pods had a supervisor that waited, and how many one that was started for them.
 fn starts(world: &World) -> [u64; 2] {
+    counted(world, "corten_shim_starts_total")
+}
+
+/// How many network namespaces with their interfaces wait.
+fn ports() -> usize {
+    let links = command::run(Command::new("ip").args(["-o", "link"]), SOON).unwrap();
+    links.lines().filter(|line| line.contains("waits for a pod")).count()
+}
+
+fn until_ports(count: usize) {
+    let come = wait::until("as many interfaces that wait", SOON, || ports() == count);
+    assert!(come.is_ok(), "{} wait, and not {count}", ports());
+}
+
+/// How often pods had what waited, and how often what was made for them.
+fn counted(world: &World, metric: &str) -> [u64; 2] {
     let mut client = UnixStream::connect(world.daemon.place().root.join("metrics.sock")).unwrap();
     client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
     let mut text = String::new();
     client.read_to_string(&mut text).unwrap();
     ["warm", "cold"].map(|start| {
-        let name = format!("corten_shim_starts_total{{start=\"{start}\"}} ");
+        let name = format!("{metric}{{start=\"{start}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
     })
 }
@@ -208,4 +225,43 @@ fn the_setting_is_followed_at_once_and_none_wait_where_none_may() {
     assert_eq!(starts(&world), [0, 2]);
     assert!(waiting(&world).is_empty());
     baseline.settle(&world.isolation, &world.daemon).unwrap();
+}
+
+#[test]
+fn pods_get_networks_that_waited_and_a_killed_daemon_leaves_none() {
+    let Some(mut world) = world("") else { return };
+    let baseline = world.baseline().unwrap();
+    until_ports(IDLE);
+    let [warm, cold] = counted(&world, "corten_netns_total");
+    let pods = world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        let mut pods = Vec::new();
+        for number in 0..IDLE {
+            pods.push(run(&world, &cri, &format!("warm-{number}")).await);
+        }
+        let mut addresses = BTreeSet::new();
+        for pod in &pods {
+            addresses.insert(cri.pod_ip(pod).await.unwrap());
+        }
+        assert_eq!(addresses.len(), pods.len());
+        pods
+    });
+    assert_eq!(counted(&world, "corten_netns_total"), [warm + IDLE as u64, cold]);
+    until_ports(IDLE);
+
+    world.daemon.kill().unwrap();
+    until_ports(0);
+    world.daemon.restart().unwrap();
+    world.tokio.block_on(async {
+        let cri = world.daemon.client().await.unwrap();
+        // Of the bridge, which stands, this daemon knows from the first pod on.
+        let pods = [&pods[..], &[run(&world, &cri, "behind-a-death").await]].concat();
+        until_ports(IDLE);
+        for pod in &pods {
+            cri.end_pod(pod).await.unwrap();
+        }
+    });
+    baseline.without("process").without("fd").settle(&world.isolation, &world.daemon).unwrap();
+    world.daemon.stop().unwrap();
+    until_ports(0);
 }

@@ -7,6 +7,7 @@ mod text_value;
 pub mod argv;
 pub mod cdi;
 pub mod container;
+mod demand;
 pub mod error;
 pub mod id;
 pub mod idmap;
@@ -27,6 +28,7 @@ pub use container::{
     ContainerConfig, ContainerEvent, ContainerMetadata, ContainerState, Device, Exit, ImageSpec,
     InvalidTransition, KeyValue, Mount, Propagation,
 };
+pub use demand::Demand;
 pub use error::{ErrorKind, chain};
 pub use id::{ContainerId, SandboxId};
 pub use idmap::IdMapping;

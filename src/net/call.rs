@@ -36,6 +36,10 @@ impl Caller {
         Self { settings, metrics, host, slots }
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// How a plugin of a configuration is to run.
     pub(crate) fn mode(&self, conf: &PluginConfig, builtin: bool) -> Mode {
         obstacle::mode(&self.settings.load(), conf, builtin)

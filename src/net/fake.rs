@@ -1,9 +1,11 @@
 //! A network for tests, without root and without a host: namespaces are plain files, the plugins of the built-in network
 //! answer from memory and do as they are told. All else is as it ever is: the records, DEL, what is tried again.
 
-use crate::host::Host;
+use crate::host::{Created, Host};
 use crate::network::Network;
+use crate::slots::Slot;
 use crate::{NetworkSettings, Result};
+use cni::Ready;
 use cni::types::{CniError, CniResult, Command, Interface, Invocation, IpConfig, NetnsRef};
 use ipnet::{IpNet, Ipv4Net};
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use sys::netlink::Address;
+use sys::netns::Netns;
 use sys::sync::{lock, wait_while};
 use sys::{SysError, SysResult};
 
@@ -95,9 +98,18 @@ impl FakeHost {
 }
 
 impl Host for FakeHost {
-    fn create(&self, pin: &Path) -> SysResult<NetnsRef> {
+    fn create(&self, pin: &Path, _: Option<Slot>) -> SysResult<Created> {
         let made = OpenOptions::new().write(true).create_new(true).open(pin);
-        made.map_err(SysError::io("create network namespace file", pin)).map(|_| NetnsRef::new(pin))
+        made.map_err(SysError::io("create network namespace file", pin))?;
+        Ok(Created { netns: NetnsRef::new(pin), ahead: false })
+    }
+
+    fn make_ahead(&self) -> SysResult<Option<Netns>> {
+        Ok(None)
+    }
+
+    fn prepare(&self, _: &Invocation) -> Option<Ready> {
+        None
     }
 
     fn adopt(&self, pin: &Path) -> SysResult<NetnsRef> {

@@ -1,8 +1,9 @@
 //! What the network does on the host that takes root: namespaces, and plugins in process. Tests have another one.
 
 use crate::network::Network;
-use crate::spare::Spare;
+use crate::slots::Slot;
 use crate::stand_in;
+use cni::Ready;
 use cni::types::{CniError, CniResult, Invocation, NetnsRef};
 use nix::sys::statfs::{FsType, statfs};
 use std::path::Path;
@@ -16,8 +17,12 @@ const NSFS: FsType = FsType(0x6e73_6673);
 
 /// A host. All of this blocks.
 pub(crate) trait Host: Send + Sync {
-    /// Makes a network namespace, pinned at a path at which nothing is.
-    fn create(&self, pin: &Path) -> SysResult<NetnsRef>;
+    /// Makes a network namespace, pinned at a path at which nothing is; of what was made ahead, if that is still good.
+    fn create(&self, pin: &Path, slot: Option<Slot>) -> SysResult<Created>;
+    /// Makes one that is pinned nowhere; `None` where none is to be made ahead.
+    fn make_ahead(&self) -> SysResult<Option<Netns>>;
+    /// As [`cni::Plugins::prepare`]; what cannot be made ahead is made, or its failure told, when it is needed.
+    fn prepare(&self, call: &Invocation) -> Option<Ready>;
     /// Opens one that somebody else has made and pinned, and sets its loopback interface up.
     fn adopt(&self, pin: &Path) -> SysResult<NetnsRef>;
     /// Opens one that may be open.
@@ -36,21 +41,39 @@ pub(crate) trait Host: Send + Sync {
     fn rules_generation(&self) -> Option<u32>;
 }
 
+/// A namespace that is there now.
+pub(crate) struct Created {
+    pub(crate) netns: NetnsRef,
+    /// It was made ahead.
+    pub(crate) ahead: bool,
+}
+
 /// The one that the process runs on.
 #[derive(Default)]
 pub(crate) struct LocalHost {
-    spare: Arc<Spare>,
     plugins: cni::Plugins,
 }
 
 impl Host for LocalHost {
-    fn create(&self, pin: &Path) -> SysResult<NetnsRef> {
-        let netns = match self.spare.take() {
-            Some(namespace) => namespace.pin(pin),
-            None => netns::create(pin),
-        };
-        self.spare.fill();
-        netns.map(opened)
+    fn create(&self, pin: &Path, slot: Option<Slot>) -> SysResult<Created> {
+        match slot.and_then(Slot::open) {
+            Some((netns, ready)) => {
+                let netns = NetnsRef { ready, ..opened(netns.pin(pin)?) };
+                Ok(Created { netns, ahead: true })
+            }
+            None => Ok(Created { netns: opened(netns::create(pin)?), ahead: false }),
+        }
+    }
+
+    fn make_ahead(&self) -> SysResult<Option<Netns>> {
+        let made = netns::make()?;
+        failpoint::reach!("net.ahead.made")?;
+        Ok(Some(made))
+    }
+
+    fn prepare(&self, call: &Invocation) -> Option<Ready> {
+        let made = self.plugins.prepare(call);
+        made.inspect_err(|error| tracing::debug!(%error, "no interface is made ahead")).ok().flatten()
     }
 
     fn adopt(&self, pin: &Path) -> SysResult<NetnsRef> {
@@ -88,7 +111,7 @@ impl Host for LocalHost {
 }
 
 fn opened(netns: Netns) -> NetnsRef {
-    NetnsRef { path: netns.path().to_path_buf(), handle: Some(Arc::new(netns)) }
+    NetnsRef { path: netns.path().to_path_buf(), handle: Some(Arc::new(netns)), ready: None }
 }
 
 /// The network namespace of a pod.
@@ -106,12 +129,15 @@ impl Namespace {
 }
 
 impl Network {
-    /// Makes a network namespace with its loopback interface up, and pins it at `pin`, whose directory exists. Blocks.
+    /// Makes a network namespace with its loopback interface up, and pins it at `pin`, whose directory exists; where one was
+    /// made ahead for this pod, it is that. Blocks.
     ///
     /// # Errors
     /// When a step fails; nothing is left behind then. `pin` must not exist.
-    pub fn create_namespace(&self, pin: &Path) -> SysResult<Namespace> {
-        self.host.create(pin).map(Namespace)
+    pub fn create_namespace(&self, pin: &Path, slot: Option<Slot>) -> SysResult<Namespace> {
+        let created = self.host.create(pin, slot)?;
+        self.caller.metrics().made_namespace(created.ahead);
+        Ok(Namespace(created.netns))
     }
 
     /// Opens a network namespace that somebody else has made and pinned, and sets its loopback interface up. Blocks.

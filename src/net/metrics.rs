@@ -2,7 +2,7 @@
 
 use crate::Result;
 use cni::types::Command;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use std::time::Duration;
 
 /// How a plugin ran, as a label.
@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     calls: IntCounterVec,
     errors: IntCounterVec,
     seconds: HistogramVec,
+    namespaces: [IntCounter; 2],
 }
 
 impl Metrics {
@@ -41,8 +42,22 @@ impl Metrics {
         let seconds = HistogramVec::new(opts.buckets(buckets), labels)?;
         registry.register(Box::new(calls.clone()))?;
         registry.register(Box::new(errors.clone()))?;
+        let namespaces = IntCounterVec::new(
+            Opts::new(
+                "corten_netns_total",
+                "Network namespaces that pods were given: made ahead (warm), or when they were needed (cold).",
+            ),
+            &["start"],
+        )?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { calls, errors, seconds })
+        registry.register(Box::new(namespaces.clone()))?;
+        let namespaces = ["cold", "warm"].map(|start| namespaces.with_label_values(&[start]));
+        Ok(Self { calls, errors, seconds, namespaces })
+    }
+
+    /// A pod has a namespace.
+    pub(crate) fn made_namespace(&self, ahead: bool) {
+        self.namespaces[usize::from(ahead)].inc();
     }
 
     pub(crate) fn observe(&self, command: Command, plugin: &str, mode: Mode, took: Duration, failed: bool) {

@@ -8,6 +8,7 @@ use crate::journal::Journal;
 use crate::kept::Kept;
 use crate::left::Left;
 use crate::metrics::{Metrics, Mode};
+use crate::slots::{Slots, look_after};
 use crate::status::Current;
 use crate::subnets::SubnetStore;
 use crate::upkeep::watch_loop;
@@ -31,9 +32,10 @@ pub struct Network {
     pub(crate) journal: Journal,
     pub(crate) left: Left,
     pub(crate) kept: Kept,
+    pub(crate) slots: Slots,
     pub(crate) refresh: Arc<Notify>,
     state: Mutex<State>,
-    watcher: Mutex<Option<AbortHandle>>,
+    watchers: Mutex<Vec<AbortHandle>>,
 }
 
 pub(crate) struct State {
@@ -78,15 +80,18 @@ impl Network {
             host,
             left,
             kept: Kept::default(),
+            slots: Slots::default(),
             journal,
             state: Mutex::new(state),
             refresh: Arc::new(Notify::new()),
-            watcher: Mutex::new(None),
+            watchers: Mutex::default(),
             settings,
         });
         network.reload()?;
-        let task = tokio::spawn(watch_loop(Arc::downgrade(&network), Arc::clone(&network.refresh)));
-        *lock(&network.watcher) = Some(task.abort_handle());
+        network.slots.keep(network.settings().warm_namespaces.into());
+        let watching = tokio::spawn(watch_loop(Arc::downgrade(&network), Arc::clone(&network.refresh)));
+        let filling = tokio::spawn(look_after(Arc::downgrade(&network)));
+        lock(&network.watchers).extend([watching.abort_handle(), filling.abort_handle()]);
         Ok(network)
     }
 
@@ -105,6 +110,7 @@ impl Network {
             bin_dirs: settings.bin_dirs.clone(),
             plugin_timeout_seconds: settings.plugin_timeout_seconds,
             status_interval_seconds: settings.status_interval_seconds,
+            warm_namespaces: settings.warm_namespaces,
             ..NetworkSettings::clone(&former)
         };
         if next == *former {
@@ -113,6 +119,7 @@ impl Network {
         if next.conf_dir != former.conf_dir {
             state.dir = ConfDir::new(next.conf_dir.clone());
         }
+        self.slots.keep(next.warm_namespaces.into());
         self.settings.store(Arc::new(next));
         self.refresh.notify_one();
     }
@@ -180,6 +187,9 @@ impl Network {
                     self.journal.write(&attachment)?;
                 }
                 self.tell_shared_ports(&attachment);
+                if attachment.in_process.first() == Some(&true) {
+                    self.slots.attached();
+                }
                 Ok(attachment)
             }
             Err(error) if error.leaves_residue() => {
@@ -272,8 +282,6 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Some(task) = lock(&self.watcher).take() {
-            task.abort();
-        }
+        lock(&self.watchers).iter().for_each(AbortHandle::abort);
     }
 }

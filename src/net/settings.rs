@@ -31,6 +31,8 @@ pub struct NetworkSettings {
     pub status_interval_seconds: u64,
     /// How many plugins may be executing at once; further calls wait.
     pub max_executing_plugins: usize,
+    /// Most network namespaces that are made ahead and wait for a pod; 0 makes each when it is needed.
+    pub warm_namespaces: u16,
     /// Runtime state, gone after a reboot; the daemon sets it below its own state directory.
     #[serde(skip)]
     pub state_dir: PathBuf,
@@ -52,6 +54,7 @@ impl Default for NetworkSettings {
             plugin_timeout_seconds: 60,
             status_interval_seconds: 10,
             max_executing_plugins: 64,
+            warm_namespaces: 8,
             state_dir: "/run/corten/network".into(),
             data_dir: "/var/lib/corten/network".into(),
         }

@@ -43,7 +43,7 @@ fn of_interface(result: &CniResult, ifname: &str) -> Vec<Address> {
 
 /// Makes one with such an interface, which ends when it is dropped. Blocks.
 pub(crate) fn make(ifname: &str, addresses: &[Address]) -> SysResult<Netns> {
-    let namespace = netns::make()?.hold();
+    let namespace = netns::make()?;
     let mut batch = Batch::new();
     batch.create_bridge(&BridgeLink { name: ifname, mac: MAC, mtu: 0, promiscuous: false });
     batch.get_link(ifname);

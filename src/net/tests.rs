@@ -8,5 +8,6 @@ mod irregular;
 mod plugins;
 mod removal;
 mod shared_host;
+mod slots;
 mod upkeep;
 mod watching;

@@ -63,27 +63,12 @@ impl Netns {
     pub fn rtnl(&self) -> &Socket {
         &self.rtnl
     }
-}
 
-/// A network namespace with its loopback interface up that is pinned nowhere yet, and ends when this is dropped.
-#[derive(Debug)]
-pub struct Unpinned {
-    fd: OwnedFd,
-    rtnl: Socket,
-}
-
-impl Unpinned {
-    /// Keeps it by its descriptor alone: the path by which others find it leads to this process's.
-    pub fn hold(self) -> Netns {
-        let path = format!("/proc/{}/fd/{}", std::process::id(), self.fd.as_raw_fd());
-        Netns { path: path.into(), fd: self.fd, rtnl: self.rtnl }
-    }
-
-    /// Pins it at a path at which nothing is, and whose directory exists.
+    /// Pins one that was made at a path at which nothing is, and whose directory exists.
     ///
     /// # Errors
     /// `EEXIST`, and the kernel's others; nothing is left behind then.
-    pub fn pin(self, pin: &Path) -> SysResult<Netns> {
+    pub fn pin(self, pin: &Path) -> SysResult<Self> {
         OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -97,25 +82,27 @@ impl Unpinned {
             let _ = remove(pin);
             return Err(SysError::nix("bind mount network namespace", pin)(errno));
         }
-        Ok(Netns { path: pin.to_path_buf(), fd: self.fd, rtnl: self.rtnl })
+        Ok(Self { path: pin.to_path_buf(), ..self })
     }
 }
 
-/// Makes a network namespace with its loopback interface up.
+/// Makes a network namespace with its loopback interface up. It is pinned nowhere, and ends when this is dropped; the path
+/// by which others find it leads to this process's descriptor.
 ///
 /// The calling thread is in there meanwhile, and back when this returns.
 ///
 /// # Errors
 /// When a step fails; nothing is left behind then.
-pub fn make() -> SysResult<Unpinned> {
+pub fn make() -> SysResult<Netns> {
     let _home = Home::note()?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(SysError::nix("unshare network namespace", OWN))?;
     let rtnl = Socket::route()?;
     let mut batch = Batch::new();
     batch.set_up("lo", LOOPBACK, true);
     rtnl.run(&mut batch)?;
-    let fd = File::open(OWN).map_err(SysError::io("open network namespace", OWN))?;
-    Ok(Unpinned { fd: fd.into(), rtnl })
+    let fd: OwnedFd = File::open(OWN).map_err(SysError::io("open network namespace", OWN))?.into();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+    Ok(Netns { path: path.into(), fd, rtnl })
 }
 
 /// Makes a network namespace as [`make`] does, and pins it at `pin`, whose directory exists.

@@ -138,6 +138,7 @@ impl Container {
             netns: Some(NetnsRef {
                 path: self.netns.path().to_path_buf(),
                 handle: Some(Arc::clone(&self.netns)),
+                ready: None,
             }),
             args: Vec::new(),
             path: Vec::new(),

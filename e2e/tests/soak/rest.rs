@@ -159,7 +159,8 @@ fn figures(world: &World, seen: &Seen) -> Result<Figures, Error> {
     let table = "/proc/thread-self/mountinfo";
     let mounts = fs::read_to_string(table).at("read", table)?.lines().count();
     let mut ip = Command::new(tools::system("ip")?);
-    let links = command::run(ip.args(["-o", "link"]), SOON)?.lines().count();
+    let links = command::run(ip.args(["-o", "link"]), SOON)?;
+    let links = links.lines().filter(|line| !line.contains("waits for a pod")).count();
     let (objects, elements) = rules()?;
     let (files, bytes) = below(&place.state);
     let counts = [

@@ -128,6 +128,7 @@ impl Findings<'_> {
         self.range("network.plugin_timeout_seconds", settings.plugin_timeout_seconds, 1..=3600);
         self.range("network.status_interval_seconds", settings.status_interval_seconds, 1..=3600);
         self.range("network.max_executing_plugins", settings.max_executing_plugins, 1..=4096);
+        self.range("network.warm_namespaces", settings.warm_namespaces.into(), 0..=64);
     }
 
     fn runtime(&mut self, settings: &engine::Settings) {

@@ -58,6 +58,7 @@ pub(super) const KEYS: &[(&str, When)] = &[
     ("network.plugin_timeout_seconds", Live),
     ("network.status_interval_seconds", Live),
     ("network.max_executing_plugins", Restart),
+    ("network.warm_namespaces", Live),
     ("runtime.shim", Restart),
     ("runtime.pause", Restart),
     ("runtime.netns_dir", Restart),

@@ -157,7 +157,9 @@ fn paths(config: &Config) -> Paths {
 
 async fn take_down(config: &Config, survey: &Survey, made: &mut BTreeSet<PathBuf>) -> Vec<String> {
     let mut failures = Vec::new();
-    let engine = match Network::open(config.network.clone(), &Registry::new()) {
+    // No pod comes any more.
+    let settings = net::NetworkSettings { warm_namespaces: 0, ..config.network.clone() };
+    let engine = match Network::open(settings, &Registry::new()) {
         Ok(network) => {
             failures = lost::detach(survey, &network).await;
             open(config, network.clone()).await.map(|engine| (engine, network))

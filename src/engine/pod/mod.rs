@@ -11,6 +11,7 @@ mod nameplate;
 mod release;
 mod remove;
 pub(crate) mod run;
+mod side;
 mod stop;
 mod sysctls;
 mod update;

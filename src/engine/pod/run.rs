@@ -2,6 +2,7 @@
 //! everything down again by the journal, the same way that StopPodSandbox does.
 
 use super::durable::Durable;
+use super::side::{Held, Netns};
 use super::{files, sysctls};
 use crate::error::{EngineError, chain};
 use crate::events::EventKind;
@@ -16,8 +17,9 @@ use crate::{Pods, blocking};
 use model::{NamespaceMode, SandboxConfig, SandboxId, SandboxState};
 use oci::plan::PodSysctls;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use sys::shim_spawn::ShimProcess;
+use sys::sync::lock;
 use tokio::sync::oneshot;
 use wire::plan::CgroupPlan;
 
@@ -30,6 +32,8 @@ pub(crate) type PodTicket = Ticket<PodName, (Arc<SandboxConfig>, String), Sandbo
 struct Terms {
     live: Arc<Live>,
     sysctls: PodSysctls,
+    /// The network namespace that was made ahead, until it is used.
+    slot: Mutex<Option<net::Slot>>,
 }
 
 impl Pods {
@@ -42,8 +46,12 @@ impl Pods {
     ) -> Result<SandboxId, EngineError> {
         let live = self.core.live.load_full();
         live.handlers.find(&handler)?.check_pod(&config)?;
-        let id = SandboxId::random().map_err(EngineError::Random)?;
         let config = Arc::new(config);
+        let slot = Held::take(&self.core.network, &config);
+        let id = match slot.id() {
+            Some(id) => id.clone(),
+            None => SandboxId::random().map_err(EngineError::Random)?,
+        };
         let record = self.new_record(&id, config.clone(), handler.clone(), &live)?;
         self.core.check_user_namespace(&config)?;
         self.core.labels.check(config.linux.security.selinux.as_ref())?;
@@ -54,7 +62,8 @@ impl Pods {
         }
         match self.names.claim(&config.metadata, (config.clone(), handler.clone()), &id) {
             Claim::New(ticket) => {
-                let (this, terms) = (self.clone(), Arc::new(Terms { live, sysctls }));
+                let slot = Mutex::new(slot.used());
+                let (this, terms) = (self.clone(), Arc::new(Terms { live, sysctls, slot }));
                 let subject = format!("{}/{} {id}", config.metadata.namespace, config.metadata.name);
                 let make = async move { this.make_pod(record, ticket, terms).await };
                 self.core.carry_out("RunPodSandbox", &subject, make).await
@@ -154,9 +163,10 @@ impl Pods {
             // Only the supervisor can make one that the pod's user namespace owns.
             std::mem::swap(&mut first, &mut second);
         }
-        let (attached, launched) = tokio::join!(
-            self.core.stage("network", self.attach(pod, first, terms, durable)),
+        // The supervisor's side takes longer, most of it elsewhere.
+        let (launched, attached) = tokio::join!(
             self.core.stage("supervisor", self.launch(pod, second, terms)),
+            self.core.stage("network", self.attach(pod, first, terms, durable)),
         );
         if let (Err(_), Err(second)) = (&attached, &launched) {
             tracing::warn!(pod_id = %pod.id, error = chain(second), "the supervisor failed beside the network");
@@ -222,11 +232,20 @@ impl Pods {
         };
         let makes = side.is_some();
         let node = Arc::clone(&self.core.network);
+        let slot = lock(&terms.slot).take();
+        let is_ready = slot.as_ref().is_some_and(net::Slot::is_fresh);
         let open = move || {
-            let opened = if makes { node.create_namespace(&pin) } else { node.adopt_namespace(&pin) };
+            let opened = if makes { node.create_namespace(&pin, slot) } else { node.adopt_namespace(&pin) };
             opened.map_err(EngineError::sys(format!("make the network namespace {pin:?}")))
         };
-        let netns = self.core.stage("netns", blocking("making a network namespace", open)).await?;
+        let netns = async move {
+            match is_ready {
+                // To pin it takes less than another thread would.
+                true => open(),
+                false => blocking("making a network namespace", open).await,
+            }
+        };
+        let netns = self.core.stage("netns", netns).await?;
         failpoint::reach!("engine.run.netns")?;
         if let Some(side) = side {
             side.ready();
@@ -349,30 +368,6 @@ impl Pods {
             }
         };
         self.launcher.connect(&pod.id, &pod.files, started, Box::new(notify)).await
-    }
-}
-
-/// Which side of RunPodSandbox makes the network namespace, and which waits for it.
-enum Netns {
-    Make(oneshot::Sender<()>),
-    Await(oneshot::Receiver<()>),
-}
-
-impl Netns {
-    /// Waits for the other side, if it is the one that makes it; an error when that has failed. Otherwise it is to be
-    /// made, and the other side then told by what is returned.
-    async fn stands(self) -> Result<Option<Self>, oneshot::error::RecvError> {
-        match self {
-            Self::Make(_) => Ok(Some(self)),
-            Self::Await(stands) => stands.await.map(|()| None),
-        }
-    }
-
-    /// Lets the other side go on; it may have failed and gone.
-    fn ready(self) {
-        if let Self::Make(ready) = self {
-            let _ = ready.send(());
-        }
     }
 }
 

@@ -12,8 +12,8 @@ async fn pods_come_and_go_without_a_host() {
     let network = Network::fake(dir.path(), &host).unwrap();
     assert!(network.status().ready, "{:?}", network.status());
     let pod = PodNetwork { netns: dir.path().join("ns"), ..pod("c1") };
-    let netns = network.create_namespace(&pod.netns).unwrap();
-    network.create_namespace(&pod.netns).unwrap_err();
+    let netns = network.create_namespace(&pod.netns, None).unwrap();
+    network.create_namespace(&pod.netns, None).unwrap_err();
     let attachment = network.attach_open(&pod, netns.clone()).await.unwrap();
     assert_eq!(host.attached().get("c1"), attachment.ips.first());
     network.check(&pod, &attachment).await.unwrap();
@@ -37,7 +37,7 @@ async fn an_attach_fails_and_waits_as_it_is_told() {
     let host = FakeHost::default();
     let network = Network::fake(dir.path(), &host).unwrap();
     let pod = PodNetwork { netns: dir.path().join("ns"), ..pod("c1") };
-    let netns = network.create_namespace(&pod.netns).unwrap();
+    let netns = network.create_namespace(&pod.netns, None).unwrap();
     host.fail(Command::Add, "no lease");
     let error = network.attach_open(&pod, netns.clone()).await.unwrap_err();
     assert!(error.to_string().contains("no lease") && !error.leaves_residue(), "{error}");

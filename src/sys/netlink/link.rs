@@ -278,10 +278,19 @@ impl Batch {
         })
     }
 
-    /// Gives an interface a text for people (`ip link` shows it as alias); 255 bytes are the most.
+    /// Gives an interface a text for people (`ip link` shows it as alias); 255 bytes are the most, none takes it away.
     pub fn set_alias(&mut self, name: &str, index: u32, alias: &str) -> &mut Self {
         self.message(("set alias", name), RTM_SETLINK, ACK, |w| {
             header(w, 0, index, 0, 0);
+            w.attr_str(IFLA_IFALIAS, alias);
+        })
+    }
+
+    /// The same for an interface that is known by its name only.
+    pub fn set_alias_by_name(&mut self, name: &str, alias: &str) -> &mut Self {
+        self.message(("set alias", name), RTM_SETLINK, ACK, |w| {
+            header(w, 0, 0, 0, 0);
+            w.attr_str(IFLA_IFNAME, name);
             w.attr_str(IFLA_IFALIAS, alias);
         })
     }

@@ -47,6 +47,8 @@ fn series_that_rates_are_taken_of_are_there_from_the_start() {
         "corten_container_exits_total{code=\"0\",reason=\"Completed\"} 0",
         "corten_container_oom_kills_total 0",
         "corten_shim_deaths_total 0",
+        "corten_netns_total{start=\"cold\"} 0",
+        "corten_netns_total{start=\"warm\"} 0",
         "corten_shim_starts_total{start=\"cold\"} 0",
         "corten_shim_starts_total{start=\"warm\"} 0",
         "corten_record_write_failures_total 0",

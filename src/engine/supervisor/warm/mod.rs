@@ -5,7 +5,6 @@
 //! Others are started behind the pod that has taken one. Where none waits, or whatever goes wrong with one that does, the
 //! pod's supervisor is started when it is needed.
 
-mod demand;
 mod meter;
 #[cfg(test)]
 mod tests;
@@ -16,7 +15,7 @@ pub(super) use waiting::end_now;
 
 use crate::blocking;
 use crate::error::{EngineError, chain};
-use demand::Demand;
+use model::Demand;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;

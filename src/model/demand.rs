@@ -1,4 +1,4 @@
-//! How many supervisors are to wait, by how many were wanted of late.
+//! How many of something that is made ahead are to wait, by how many were wanted of late.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ const IDLE: usize = 2;
 /// For so long after pods have wanted more at once, more wait.
 const CALM: Duration = Duration::from_secs(60);
 
-/// What pods want.
+/// What pods want of it.
 #[derive(Debug, Default)]
-pub(super) struct Demand {
+pub struct Demand {
     /// The setting.
     most: usize,
     /// Since as many waited as are to.
@@ -20,12 +20,13 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    pub(super) fn limit(&mut self, most: usize) {
+    /// So many may wait, which none may before this was called.
+    pub fn limit(&mut self, most: usize) {
         self.most = most;
     }
 
     /// A pod wants one.
-    pub(super) fn want(&mut self, now: Instant) {
+    pub fn want(&mut self, now: Instant) {
         self.wanted += 1;
         if self.wanted > IDLE {
             self.at_once = self.at_once.max(self.wanted);
@@ -34,12 +35,12 @@ impl Demand {
     }
 
     /// As many wait as are to.
-    pub(super) fn is_met(&mut self) {
+    pub fn is_met(&mut self) {
         self.wanted = 0;
     }
 
     /// How many are to wait.
-    pub(super) fn goal(&mut self, now: Instant) -> usize {
+    pub fn goal(&mut self, now: Instant) -> usize {
         if self.calm_at.is_some_and(|at| at <= now) {
             (self.at_once, self.calm_at) = (0, None);
         }
@@ -47,7 +48,7 @@ impl Demand {
     }
 
     /// When fewer will be, if nobody wants any.
-    pub(super) fn calm_at(&self) -> Option<Instant> {
+    pub fn calm_at(&self) -> Option<Instant> {
         self.calm_at
     }
 }
