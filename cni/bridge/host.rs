@@ -151,10 +151,11 @@ pub(super) fn create(
         }
         Err(error) if error.errno == EXFULL => {
             remove(host, &name);
-            return Err(config(format!(
+            let message = format!(
                 "bridge {} is full: the kernel lets no more than 1023 interfaces be on one",
                 conf.name
-            )));
+            );
+            return Err(CniError::new(CniError::TRY_AGAIN_LATER, message));
         }
         Err(error) if error.op != "create veth" => {
             remove(host, &name);
