@@ -1,5 +1,5 @@
 //! From a profile to the kernel's classic BPF: one section an architecture, in it a binary search over the call
-//! number, and at its leaves an action or a chain of argument tests.
+//! number, and behind that actions and chains of argument tests.
 
 use super::arch::Machine;
 use super::filter::{Action, Compare, Condition, Filter};
@@ -28,6 +28,8 @@ const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
+/// So far a conditional jump leads.
+const REACH: usize = u8::MAX as usize;
 /// `BPF_MAXINSNS`.
 const MAX_INSTRUCTIONS: usize = 4096;
 const ENOSYS: u16 = 38;
@@ -155,26 +157,62 @@ fn merge(starts: &BTreeMap<u32, Decision>, numbered: BTreeMap<u32, Decision>) ->
     ranges
 }
 
-/// A balanced tree of comparisons with the accumulator, which holds the call number.
+/// A balanced tree of comparisons with the accumulator, which holds the call number, and behind it what each decision takes,
+/// once: the kernel takes its time for each instruction that it loads.
 fn search(ranges: &[(u32, Decision)]) -> Vec<Instruction> {
-    let [(_, decision)] = ranges else {
-        let (left, right) = ranges.split_at(ranges.len() / 2);
-        let Some((start, _)) = right.first() else { return Vec::new() };
-        let (left, right) = (search(left), search(right));
-        let mut code = match u8::try_from(left.len()) {
-            Ok(skip) => vec![Instruction { code: IF_GREATER_EQUAL, jt: skip, jf: 0, k: *start }],
-            Err(_) => vec![Instruction { code: IF_GREATER_EQUAL, jt: 0, jf: 1, k: *start }, jump(left.len())],
-        };
-        code.extend(left);
-        code.extend(right);
-        return code;
-    };
-    let mut code = Vec::new();
-    for (conditions, action) in &decision.tests {
-        code.extend(test(conditions, *action));
+    let mut known: Vec<(&Decision, usize)> = Vec::new();
+    let mut leaves = Vec::new();
+    let mut places = Vec::with_capacity(ranges.len());
+    let compares = ranges.len().saturating_sub(1);
+    for (_, decision) in ranges {
+        let found = known.iter().find(|(one, _)| *one == decision).map(|(_, place)| *place);
+        let place = found.unwrap_or(compares + leaves.len());
+        if found.is_none() {
+            known.push((decision, place));
+            leaves.extend(decide(decision));
+        }
+        places.push(place);
     }
-    code.push(answer(decision.otherwise));
+    if compares + leaves.len() <= REACH || ranges.len() < 2 {
+        let mut code = Vec::with_capacity(compares + leaves.len());
+        let starts: Vec<u32> = ranges.iter().map(|(start, _)| *start).collect();
+        compare(&starts, &places, &mut code);
+        code.extend(leaves);
+        return code;
+    }
+    let (left, right) = ranges.split_at(ranges.len() / 2);
+    let start = right.first().map_or(0, |(start, _)| *start);
+    let (left, right) = (search(left), search(right));
+    let mut code = match u8::try_from(left.len()) {
+        Ok(skip) => vec![Instruction { code: IF_GREATER_EQUAL, jt: skip, jf: 0, k: start }],
+        Err(_) => vec![Instruction { code: IF_GREATER_EQUAL, jt: 0, jf: 1, k: start }, jump(left.len())],
+    };
+    code.extend(left);
+    code.extend(right);
     code
+}
+
+/// The comparisons between ranges that begin so, each of which leads to its place; where the first of them is.
+fn compare(starts: &[u32], places: &[usize], code: &mut Vec<Instruction>) -> usize {
+    if places.len() < 2 {
+        return places.first().copied().unwrap_or_default();
+    }
+    let half = starts.len() / 2;
+    let (at, k) = (code.len(), starts.get(half).copied().unwrap_or(u32::MAX));
+    let ((lower, upper), (near, far)) = (starts.split_at(half), places.split_at(half));
+    code.push(jump(0));
+    let (below, above) = (compare(lower, near, code), compare(upper, far, code));
+    // Whoever calls has seen to it that every offset fits.
+    let offset = |to: usize| u8::try_from(to - at - 1).unwrap_or(u8::MAX);
+    if let Some(slot) = code.get_mut(at) {
+        *slot = Instruction { code: IF_GREATER_EQUAL, jt: offset(above), jf: offset(below), k };
+    }
+    at
+}
+
+fn decide(decision: &Decision) -> Vec<Instruction> {
+    let tests = decision.tests.iter().flat_map(|(conditions, action)| test(conditions, *action));
+    tests.chain([answer(decision.otherwise)]).collect()
 }
 
 /// Where a test goes on to, before offsets are known.

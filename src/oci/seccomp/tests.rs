@@ -379,3 +379,10 @@ fn the_kernel_enforces_it() {
     let refused = Err(nix::Error::EPERM);
     assert_eq!(outcome, (Ok(()), [refused, refused], refused, refused, true));
 }
+
+/// The kernel checks, converts and compiles each instruction anew for each process that loads a filter.
+#[test]
+fn the_built_in_profile_is_short() {
+    let length = default_program(default_set()).unwrap().len() / 8;
+    assert!(length < 450, "{length} instructions");
+}
