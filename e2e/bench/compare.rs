@@ -10,7 +10,7 @@ use e2e::network::{self, Network};
 use e2e::registry::Registry;
 use e2e::runtime::{Daemon, Kind, Options};
 use e2e::{Error, image, tools};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// So often pods are drawn again to learn how far chance alone moves a ratio.
@@ -35,17 +35,8 @@ pub(crate) fn measure(base: Option<&Path>, rounds: usize, limit: Duration) -> Re
     let programs = [("this build", Some(tools::dist())), ("base", base.map(Path::to_path_buf))];
     for (number, (name, programs)) in programs.into_iter().enumerate() {
         let Some(programs) = programs else { continue };
-        let (bridge, subnet) = (format!("ctb{number}"), format!("10.{}.0.0/16", 90 + number));
-        let options = Options {
-            kind: Kind::Corten,
-            network: Network::List(network::bridge("1.0.0", &bridge, &subnet, isolation.root())),
-            mirror: Some(registry.address()),
-            metrics: None,
-            extra: String::new(),
-            programs,
-        };
-        let daemon = Daemon::start(&isolation.directory(["a", "b"][number])?, &options)?;
-        subjects.push(tokio.block_on(Box::pin(Subject::new(name, daemon, &isolation)))?);
+        let subject = subject(number, name, programs, &isolation, &registry);
+        subjects.push(tokio.block_on(Box::pin(subject))?);
     }
     let mut floors = Vec::new();
     for round in 0..rounds {
@@ -59,6 +50,27 @@ pub(crate) fn measure(base: Option<&Path>, rounds: usize, limit: Duration) -> Re
     }
     print(&subjects, &floors);
     Ok(())
+}
+
+/// The build whose programs lie there, with a daemon, a bridge and a directory of its own.
+pub(crate) async fn subject(
+    number: usize,
+    name: &'static str,
+    programs: PathBuf,
+    isolation: &Isolation,
+    registry: &Registry,
+) -> Result<Subject, Error> {
+    let (bridge, subnet) = (format!("ctb{number}"), format!("10.{}.0.0/16", 90 + number));
+    let options = Options {
+        kind: Kind::Corten,
+        network: Network::List(network::bridge("1.0.0", &bridge, &subnet, isolation.root())),
+        mirror: Some(registry.address()),
+        metrics: None,
+        extra: String::new(),
+        programs,
+    };
+    let daemon = Daemon::start(&isolation.directory(["a", "b"][number])?, &options)?;
+    Subject::new(name, daemon, isolation).await
 }
 
 fn print(subjects: &[Subject], floors: &[u128]) {
@@ -83,19 +95,19 @@ fn print(subjects: &[Subject], floors: &[u128]) {
     println!("| pod start / floor ({} ms) | {} | | |", cell(floors), ratios.join(" | "));
 }
 
-fn cell(times: &[u128]) -> String {
+pub(crate) fn cell(times: &[u128]) -> String {
     format!("{:.2} ({:.2})", percentile(times, 50), percentile(times, 90))
 }
 
 /// The ratio of two medians, and between what 95 of 100 draws from the same times lie (a bootstrap).
-struct Verdict {
+pub(crate) struct Verdict {
     ratio: f64,
     low: f64,
     high: f64,
 }
 
 impl Verdict {
-    fn of(this: &[u128], base: &[u128]) -> Self {
+    pub(crate) fn of(this: &[u128], base: &[u128]) -> Self {
         // Of no quality that matters here, and the same in every run.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut draw = |times: &[u128]| -> Vec<u128> {
@@ -115,7 +127,7 @@ impl Verdict {
         Self { ratio, low: at(25), high: at(975) }
     }
 
-    fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let Self { ratio, low, high } = self;
         let words = match () {
             () if *high < 1.0 => "faster",

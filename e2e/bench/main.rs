@@ -3,6 +3,7 @@
 //! Everything happens in namespaces of the bench's own, with all state on a tmpfs; it ends by itself within ten
 //! minutes and leaves no trace.
 
+mod commands;
 mod compare;
 mod figures;
 mod floor;
@@ -83,6 +84,18 @@ enum Part {
         base: Option<PathBuf>,
         /// Pods of each
         #[arg(long, default_value_t = 100)]
+        rounds: usize,
+    },
+    /// Measure commands in running containers, one after the other and eight in flight, beside those of another build
+    Commands {
+        /// The programs of the other build, laid out as target/dist
+        #[arg(long)]
+        base: Option<PathBuf>,
+        /// Pods of each, with a container each
+        #[arg(long, default_value_t = 50)]
+        pods: usize,
+        /// Turns of each
+        #[arg(long, default_value_t = 10)]
         rounds: usize,
     },
     /// Tell where the time of a pod's start goes, in the daemon, the supervisor and the kernel
@@ -174,6 +187,9 @@ fn main() -> ExitCode {
             pull::measure(*rounds, on.as_deref(), &part, LIMIT)
         }
         Some(Part::Compare { base, rounds }) => compare::measure(base.as_deref(), *rounds, LIMIT),
+        Some(Part::Commands { base, pods, rounds }) => {
+            commands::measure(base.as_deref(), *pods, *rounds, LIMIT)
+        }
         Some(Part::Profile { pods, rounds }) => profile::measure(pods, *rounds, LIMIT),
         Some(Part::Rates { beside, workers }) => rates::measure(beside, *workers, LIMIT),
         Some(Part::Idle) => idle::measure(LIMIT),

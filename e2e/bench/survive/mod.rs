@@ -5,6 +5,7 @@
 mod answers;
 mod boot;
 
+use crate::commands::{CLIENTS, side_by_side};
 use crate::figures::percentile;
 use crate::subject::{Subject, each};
 use answers::Answers;
@@ -36,8 +37,7 @@ const LINES: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// After so long at rest a daemon has given back what it does not need: it does so every half minute.
 const REST: Duration = Duration::from_secs(32);
-/// Commands side by side, and how long they are run.
-const CLIENTS: usize = 8;
+/// How long commands are run side by side.
 const COMMANDS: Duration = Duration::from_secs(10);
 
 /// How a run is made.
@@ -251,34 +251,15 @@ async fn until<F: Future<Output = Result<bool, Error>>>(
 }
 
 /// Commands in one of many pods after the other, side by side.
-#[allow(clippy::cast_precision_loss)]
 async fn commands(subject: &Subject, count: usize, workers: usize) -> Result<(), Error> {
     let running = fill(subject, count, workers).await?;
-    let begin = Instant::now();
-    let clients = (0..CLIENTS).map(|client| {
-        let cri = subject.cri.clone();
-        let mut containers: Vec<String> = running.iter().map(|one| one.container.clone()).collect();
-        containers.rotate_left(client * count / CLIENTS);
-        async move {
-            let mut times = Vec::new();
-            for container in containers.iter().cycle() {
-                if begin.elapsed() > COMMANDS {
-                    break;
-                }
-                let asked = Instant::now();
-                cri.exec(container, &["/bin/true"], 10).await?;
-                times.push(asked.elapsed().as_nanos());
-            }
-            Ok(times)
-        }
-    });
-    let times: Vec<u128> = each(CLIENTS, clients).await?.into_iter().flatten().collect();
+    let containers: Vec<String> = running.iter().map(|one| one.container.clone()).collect();
+    let (times, rate) = side_by_side(&subject.cri, &containers, COMMANDS).await?;
     println!(
         "\n| {}, {count} pods, {CLIENTS} clients | ExecSync a second | p50, ms | p99, ms |",
         subject.name
     );
     println!("|---|---:|---:|---:|");
-    let rate = times.len() as f64 / begin.elapsed().as_secs_f64();
     println!("| | {rate:.0} | {:.2} | {:.2} |", percentile(&times, 50), percentile(&times, 99));
     subject.empty(running.into_iter().map(|one| one.pod).collect(), workers).await
 }
