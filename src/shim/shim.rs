@@ -76,6 +76,7 @@ pub(crate) fn run(is_nameless: bool) -> SysResult<()> {
         if shim.sandbox.is_some() {
             // At leisure, for the first container; one that cannot be made is met again there.
             let _ = shim.null();
+            poll::learn_ignored();
         }
     }
     Ok(())

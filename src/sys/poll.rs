@@ -1,6 +1,7 @@
 //! Waiting: epoll, and SIGCHLD as a descriptor.
 
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -204,7 +205,37 @@ fn ignore(signal: Signal) -> SysResult<()> {
         .map_err(SysError::nix("ignore signal", signal.as_str()))
 }
 
-/// Gives every signal its default disposition and unblocks them all; for a child about to exec.
+/// Signals that this process ignores, by number from bit 0 for 1 on, once that is known.
+static IGNORED: OnceLock<u64> = OnceLock::new();
+
+/// Lets [`reset_signals`] do in children what is needed and no more. To be called when this process ignores all that it ever
+/// will.
+pub fn learn_ignored() {
+    IGNORED.get_or_init(|| {
+        signals().filter(|number| is_ignored(*number)).fold(0, |all, number| all | bit(number))
+    });
+}
+
+fn is_ignored(number: i32) -> bool {
+    let (mut old, none): (_, *const u64) = ([0_u64; 4], std::ptr::null());
+    // SAFETY: `old` is as large as the kernel's sigaction, and nothing is installed.
+    let result =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, none, old.as_mut_ptr(), size_of::<u64>()) };
+    let [handler, ..] = old;
+    result < 0 || handler == libc::SIG_IGN as u64
+}
+
+/// All whose disposition can be changed.
+fn signals() -> impl Iterator<Item = i32> {
+    (1..=64).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP))
+}
+
+fn bit(number: i32) -> u64 {
+    1 << (number - 1)
+}
+
+/// Gives every signal its default disposition and unblocks them all; for a child about to exec, which itself does so with
+/// those that are not ignored.
 ///
 /// # Errors
 /// None known.
@@ -213,7 +244,8 @@ pub fn reset_signals() -> SysResult<()> {
     // or three numbers that they keep for themselves.
     let default = [0_u64; 4];
     let old: *mut u64 = std::ptr::null_mut();
-    for number in (1..=64).filter(|number| !matches!(*number, libc::SIGKILL | libc::SIGSTOP)) {
+    let ignored = IGNORED.get().copied().unwrap_or(u64::MAX);
+    for number in signals().filter(|number| ignored & bit(*number) != 0) {
         // SAFETY: `default` is as large as the kernel's sigaction, and installs no handler.
         unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), old, size_of::<u64>()) };
     }

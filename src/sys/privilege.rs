@@ -88,17 +88,19 @@ pub fn set_keep_capabilities() -> SysResult<()> {
 /// Drops every capability that is not in `kept` from the bounding set.
 ///
 /// # Errors
-/// `EPERM` without `CAP_SETPCAP`.
+/// `EPERM` without `CAP_SETPCAP` for one that is in the set.
 pub fn limit_bounding_set(kept: u64) -> SysResult<()> {
-    for number in 0..64 {
-        if kept & (1 << number) != 0 {
-            continue;
-        }
-        // Asking first ends at the last capability that this kernel knows, and skips those already dropped.
-        match prctl("read bounding set", libc::PR_CAPBSET_READ, number, 0) {
-            Err(_) => break,
-            Ok(0) => {}
-            Ok(_) => drop(prctl("drop bounding capability", libc::PR_CAPBSET_DROP, number, 0)?),
+    for number in (0..64).filter(|number| kept & (1 << number) == 0) {
+        match prctl("drop bounding capability", libc::PR_CAPBSET_DROP, number, 0) {
+            // Past the last capability that this kernel knows.
+            Err(error) if error.errno == libc::EINVAL => break,
+            // Whoever may drop none is asked what is there.
+            Err(error) => match prctl("read bounding set", libc::PR_CAPBSET_READ, number, 0) {
+                Err(_) => break,
+                Ok(0) => {}
+                Ok(_) => return Err(error),
+            },
+            Ok(_) => {}
         }
     }
     Ok(())
@@ -157,17 +159,20 @@ pub fn set_ambient(bits: u64) -> SysResult<()> {
     Ok(())
 }
 
-/// Becomes a user for good: supplementary groups, then group, then user.
+/// The calling thread becomes a user for good: supplementary groups, then group, then user. To be called in a process of one
+/// thread: the calls of C libraries, which reach every thread, are several for that.
 ///
 /// # Errors
 /// The kernel's.
 pub fn set_user(uid: u32, gid: u32, groups: &[u32]) -> SysResult<()> {
-    use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-    let groups: Vec<Gid> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
-    setgroups(&groups).map_err(SysError::nix("setgroups", ""))?;
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    setresgid(group, group, group).map_err(SysError::nix("setgid", gid.to_string()))?;
-    setresuid(user, user, user).map_err(SysError::nix("setuid", uid.to_string()))
+    // SAFETY: the groups are readable for the number given, and the kernel copies them.
+    let set = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    check("setgroups", b"", set)?;
+    // SAFETY: setresgid takes no pointers.
+    let set = unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) };
+    check("setgid", gid.to_string().as_bytes(), set)?;
+    // SAFETY: setresuid takes no pointers.
+    check("setuid", uid.to_string().as_bytes(), unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
 }
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
