@@ -49,15 +49,16 @@ impl Conn {
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> Received {
         let mut received = Received { requests: Vec::new(), closed: false };
         loop {
+            let mut bytes = [].as_slice();
             match self.stream.read(buffer) {
                 Ok(0) => received.closed = true,
-                Ok(count) => self.decoder.push(buffer.get(..count).unwrap_or_default()),
+                Ok(count) => bytes = buffer.get(..count).unwrap_or_default(),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
                 Err(_) => received.closed = true,
             }
             loop {
-                match self.decoder.next_request() {
+                match self.decoder.next_request(&mut bytes) {
                     Ok(Some(asked)) => received.requests.push(asked),
                     Ok(None) => break,
                     Err(_) => {

@@ -108,12 +108,20 @@ impl FrameDecoder {
         self.next_with(decode)
     }
 
-    /// The same for a shim, to which requests alone are sent. One with a variant of a newer version in it can be refused by
+    /// The same for a shim, to which requests alone are sent, with `bytes` as they were read from the socket: taken in where
+    /// they end inside a frame, and else read where they are. One with a variant of a newer version in it can be refused by
     /// its number, and what comes behind it be read.
     ///
     /// # Errors
     /// As for [`next_frame`](Self::next_frame); also for what is no request.
-    pub fn next_request(&mut self) -> Result<Option<Asked>, DecodeError> {
+    pub fn next_request(&mut self, bytes: &mut &[u8]) -> Result<Option<Asked>, DecodeError> {
+        if self.buffer.is_empty()
+            && let Some((frame, rest)) = cut(bytes, self.limit)?
+        {
+            *bytes = rest;
+            return decode_request(frame).map(Some);
+        }
+        self.push(std::mem::take(bytes));
         self.next_with(decode_request)
     }
 
@@ -122,19 +130,11 @@ impl FrameDecoder {
         decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, DecodeError> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
-        let Some((prefix, rest)) = pending.split_first_chunk::<LENGTH>() else {
+        let Some((frame, _)) = cut(pending, self.limit)? else {
             self.compact();
             return Ok(None);
         };
-        let length = u32::from_le_bytes(*prefix) as usize;
-        if length > self.limit {
-            return Err(DecodeError::TooLong { length, limit: self.limit });
-        }
-        let Some(bytes) = rest.get(..length) else {
-            self.compact();
-            return Ok(None);
-        };
-        let read = decode(bytes)?;
+        let (read, length) = (decode(frame)?, frame.len());
         self.start += LENGTH + length;
         if self.start == self.buffer.len() {
             self.compact();
@@ -150,6 +150,16 @@ impl FrameDecoder {
             self.buffer = Vec::new();
         }
     }
+}
+
+/// The first frame behind its length, and what follows it; `None` where it is not whole.
+fn cut(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], &[u8])>, DecodeError> {
+    let Some((prefix, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };
+    let length = u32::from_le_bytes(*prefix) as usize;
+    if length > limit {
+        return Err(DecodeError::TooLong { length, limit });
+    }
+    Ok(rest.split_at_checked(length))
 }
 
 /// What stands in front of a message, and the rest.

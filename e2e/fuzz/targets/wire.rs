@@ -25,8 +25,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert_eq!(exit::decode(&exit::encode(&record)), Ok(record));
     }
     let mut decoder = FrameDecoder::with_limit(wire::REQUEST_LIMIT);
-    decoder.push(bytes);
-    while let Ok(Some(asked)) = decoder.next_request() {
+    let mut rest = bytes;
+    while let Ok(Some(asked)) = decoder.next_request(&mut rest) {
         if let Ok(request) = asked.request {
             again(&Body::Request(request));
         }

@@ -168,20 +168,36 @@ fn a_variant_of_a_newer_version_is_refused_by_name_and_nothing_behind_it_is_lost
     let mut unknown = request(4, &Request::Hello);
     unknown[LENGTH + HEADER] = 99;
     let mut decoder = FrameDecoder::with_limit(1000);
-    for bytes in [create_with(77), unknown, request(5, &Request::Hello)] {
-        decoder.push(&bytes);
-    }
-    let asked = decoder.next_request().unwrap().unwrap();
+    let bytes = [create_with(77), unknown, request(5, &Request::Hello)].concat();
+    let mut bytes = bytes.as_slice();
+    let asked = decoder.next_request(&mut bytes).unwrap().unwrap();
     let error = DecodeError::Unknown { what: "PidNamespace", tag: 77 };
     assert_eq!(asked, Asked { id: 3, request: Err(error) });
     assert_eq!(error.to_string(), "message holds a PidNamespace of number 77, which is not known here");
-    let asked = decoder.next_request().unwrap().unwrap();
+    let asked = decoder.next_request(&mut bytes).unwrap().unwrap();
     assert_eq!(asked, Asked { id: 4, request: Err(DecodeError::Unknown { what: "Request", tag: 99 }) });
-    assert_eq!(decoder.next_request(), Ok(Some(Asked { id: 5, request: Ok(Request::Hello) })));
-    assert_eq!(decoder.next_request(), Ok(None));
+    assert_eq!(decoder.next_request(&mut bytes), Ok(Some(Asked { id: 5, request: Ok(Request::Hello) })));
+    assert_eq!(decoder.next_request(&mut bytes), Ok(None));
     // A daemon has no use for a message that it cannot read.
     decoder.push(&create_with(77));
     assert_eq!(decoder.next_frame(), Err(error));
+}
+
+#[test]
+fn requests_are_read_in_whatever_pieces_they_come() {
+    let start = |id: u64| (id, Request::Start { id: "c".repeat(usize::try_from(id).unwrap()) });
+    let sent: Vec<(u64, Request)> = (1..=5).map(start).collect();
+    let bytes: Vec<u8> = sent.iter().flat_map(|(id, message)| request(*id, message)).collect();
+    for size in 1..=bytes.len() {
+        let (mut decoder, mut read) = (FrameDecoder::new(), Vec::new());
+        for mut piece in bytes.chunks(size) {
+            while let Some(asked) = decoder.next_request(&mut piece).unwrap() {
+                read.push((asked.id, asked.request.unwrap()));
+            }
+            assert!(piece.is_empty());
+        }
+        assert_eq!(read, sent, "in pieces of {size} bytes");
+    }
 }
 
 #[test]
@@ -194,8 +210,7 @@ fn what_is_no_request_or_torn_is_none_that_could_be_answered() {
     *malformed.last_mut().unwrap() = 0xff;
     for bytes in [event, torn, malformed] {
         let mut decoder = FrameDecoder::new();
-        decoder.push(&bytes);
-        assert!(decoder.next_request().is_err(), "{bytes:?}");
+        assert!(decoder.next_request(&mut bytes.as_slice()).is_err(), "{bytes:?}");
     }
 }
 
@@ -212,8 +227,8 @@ fn a_request_has_room_for_all_that_grpc_may_bring() {
     let mut plan = samples::container();
     plan.process.env = vec![vec![b'x'; 16 << 20]];
     let mut decoder = FrameDecoder::with_limit(crate::REQUEST_LIMIT);
-    decoder.push(&request(3, &Request::Create(plan)));
-    assert!(matches!(decoder.next_request(), Ok(Some(Asked { id: 3, request: Ok(_) }))));
+    let bytes = request(3, &Request::Create(plan));
+    assert!(matches!(decoder.next_request(&mut bytes.as_slice()), Ok(Some(Asked { id: 3, request: Ok(_) }))));
 }
 
 #[test]
