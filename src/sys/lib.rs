@@ -4,6 +4,7 @@
 //! libc and nix are its only dependencies: the shim, of which one runs for every pod, links all of this.
 #![allow(unsafe_code, reason = "the workspace's one place for system calls")]
 
+pub mod arena;
 pub mod aside;
 pub mod bpf;
 pub mod cgroup;

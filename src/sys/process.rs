@@ -101,7 +101,10 @@ pub fn fork(_: &SingleThread, namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -
     }
     match pid {
         ..0 => Err(SysError::last("fork", "")),
-        0 => Ok(Forked::Child),
+        0 => {
+            crate::arena::open();
+            Ok(Forked::Child)
+        }
         _ => Ok(Forked::Parent(Child {
             pid: i32::try_from(pid).unwrap_or(i32::MAX),
             // SAFETY: the kernel has just stored this descriptor, and nobody else knows it.
@@ -128,7 +131,10 @@ pub fn fork_sibling(_: &SingleThread, namespaces: i32) -> SysResult<Forked> {
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
     match pid {
         ..0 => Err(SysError::last("fork", "")),
-        0 => Ok(Forked::Child),
+        0 => {
+            crate::arena::open();
+            Ok(Forked::Child)
+        }
         _ => Ok(Forked::Parent(Child {
             pid: i32::try_from(pid).unwrap_or(i32::MAX),
             // SAFETY: the kernel has just stored this descriptor, and nobody else knows it.
