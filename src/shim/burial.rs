@@ -117,7 +117,7 @@ impl Shim {
         for watched in held {
             self.reactor.unwatch(watched);
         }
-        for dir in &exec_cgroups {
+        for dir in exec_cgroups.left() {
             if let Err(error) = cgroup::remove(dir) {
                 crate::report(&format!("container {id}: {error}"));
             }

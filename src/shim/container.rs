@@ -18,6 +18,7 @@ use crate::reactor::{Source, Watched};
 use crate::requests::{error, failed};
 use crate::shim::Shim;
 use crate::time;
+use crate::tracking::ExecCgroups;
 use launch::channel::{self, Status};
 use launch::room::{self, Room};
 use launch::{Failure, Joined, Joining};
@@ -35,8 +36,8 @@ pub(crate) struct Handles {
     pub(crate) memory: Option<Watched>,
     /// What a container that a runtime makes has beside the others.
     pub(crate) foreign: Option<Foreign>,
-    /// Cgroups of execs that left processes behind.
-    pub(crate) exec_cgroups: Vec<PathBuf>,
+    /// Cgroups that its commands join.
+    pub(crate) exec_cgroups: ExecCgroups,
 }
 
 /// Where its processes are.
@@ -107,7 +108,7 @@ impl Handles {
             agent: agent.map(|one| one.socket.clone()).unwrap_or_default(),
             memory: None,
             foreign: None,
-            exec_cgroups: Vec::new(),
+            exec_cgroups: ExecCgroups::default(),
         }
     }
 }

@@ -20,10 +20,12 @@ use crate::pod::{Event, ExecFact, Ticket};
 use crate::reactor::{Source, Watched};
 use crate::requests::failed;
 use crate::shim::Shim;
-use crate::tracking::track;
 use launch::channel::{self, Status};
 use launch::room::Room;
 use launch::{ExecChild, run_exec};
+
+/// So many commands at a time have their child's ends kept: with more, descriptors are scarce.
+const KEPT: usize = 32;
 
 /// A command as it is asked for.
 pub(crate) struct Command<'a> {
@@ -53,9 +55,14 @@ pub(crate) struct ExecHandles {
     pub(crate) status: Option<Watched>,
     outputs: [Option<Watched>; 2],
     captures: [Capture; 2],
+    /// The child's ends, so that nobody is woken by their closing before the end, which tells the same: when the program
+    /// runs, and when it ends, it needs the processor itself.
+    kept: Vec<OwnedFd>,
     /// What the daemon gets once the program runs, until then.
     passed: Option<Vec<OwnedFd>>,
     tracked: Option<PathBuf>,
+    /// Nobody has killed it there or failed to run there.
+    is_clean: bool,
     /// The cgroup that its program is in, and what was done for a place there.
     pub(crate) joined: CgroupPlan,
     pub(crate) room: Room,
@@ -70,7 +77,7 @@ impl Shim {
     /// Forks a command beside a container's first process.
     pub(crate) fn run_command(&mut self, number: u64, first: i32, command: &Command<'_>) {
         let plan = command.plan;
-        let (tracked, joined) = track(command, number, first);
+        let (tracked, joined) = self.track(command, first);
         let begun = Ends::new(command.streams, command.tty).and_then(|ends| {
             let launched = self.launch_exec(plan, &joined, number, ends);
             launched.inspect_err(|_| {
@@ -102,7 +109,7 @@ impl Shim {
         let (child, successor, room) = self.fork_exec(plan, joined, &theirs, &ends)?;
         failpoint::pass!("shim.exec.forked");
         match self.reactor.watch(ours, Source::ExecStatus(number)) {
-            Ok(status) => Ok(Launched { child, successor, room, status, ends }),
+            Ok(status) => Ok(Launched { child, successor, room, status, theirs, ends }),
             Err(error) => Err(abandon(&child, error)),
         }
     }
@@ -114,31 +121,52 @@ impl Shim {
         command: &Command<'_>,
         launched: Launched,
     ) -> SysResult<(ExecHandles, i32)> {
-        let Launched { child, successor, room, status, ends } = launched;
-        let (outputs, passed) = if command.is_open {
-            ([None, None], Some(ends.into_passed()))
+        let Launched { child, successor, room, status, theirs, ends } = launched;
+        let (outputs, kept, passed) = if command.is_open {
+            ([None, None], Vec::new(), Some(ends.into_passed()))
         } else {
-            (self.watch_outputs(number, ends, &child)?, None)
+            let (outputs, mut kept) = self.watch_outputs(number, ends, &child)?;
+            kept.push(theirs);
+            // A runtime tells by its ends how far it is.
+            kept.truncate(if successor.is_some() && self.execs.len() < KEPT { kept.len() } else { 0 });
+            (outputs, kept, None)
         };
         let capture = || Capture::new(command.plan.output_cap);
         let captures = [capture(), capture()];
         let status = Some(status);
-        let (tracked, joined) = (None, CgroupPlan::default());
-        let handles = ExecHandles { successor, status, outputs, captures, passed, tracked, joined, room };
+        let handles = ExecHandles {
+            successor,
+            status,
+            outputs,
+            captures,
+            kept,
+            passed,
+            tracked: None,
+            is_clean: true,
+            joined: CgroupPlan::default(),
+            room,
+        };
         Ok((handles, child.pid))
     }
 
-    fn watch_outputs(&mut self, number: u64, ends: Ends, child: &Child) -> SysResult<[Option<Watched>; 2]> {
-        let mut outputs = [None, None];
+    /// The readers, and the child's ends.
+    fn watch_outputs(
+        &mut self,
+        number: u64,
+        ends: Ends,
+        child: &Child,
+    ) -> SysResult<([Option<Watched>; 2], Vec<OwnedFd>)> {
+        let (mut outputs, mut theirs) = ([None, None], Vec::new());
         for (index, (end, stream)) in ends.output.into_iter().zip([Stream::Out, Stream::Err]).enumerate() {
-            let Some((reader, _)) = end else { continue };
+            let Some((reader, writer)) = end else { continue };
+            theirs.push(writer);
             let watched = self.reactor.watch(reader, Source::ExecOutput(number, stream));
             let watched = watched.map_err(|error| abandon(child, error))?;
             if let Some(slot) = outputs.get_mut(index) {
                 *slot = Some(watched);
             }
         }
-        Ok(outputs)
+        Ok((outputs, theirs))
     }
 
     fn fork_exec(
@@ -196,7 +224,10 @@ impl Shim {
             let Some(status) = &handles.status else { return };
             match channel::receive(status.fd.as_fd()) {
                 None => return,
-                Some(Status::Failed(failure)) => self.learn_exec(number, ExecFact::Failed(failure)),
+                Some(Status::Failed(failure)) => {
+                    handles.is_clean = false;
+                    self.learn_exec(number, ExecFact::Failed(failure));
+                }
                 Some(Status::Ready(master)) => {
                     // The terminal comes first. What comes later may be of the container's making.
                     if let Some(passed) = handles.passed.as_mut().filter(|passed| passed.is_empty()) {
@@ -228,8 +259,12 @@ impl Shim {
         self.tell_drained(number);
     }
 
-    /// Reads what is left of a command's output.
+    /// Takes in what a command that has ended has still said, and what is left of its output.
     pub(crate) fn drain_exec(&mut self, number: u64) {
+        if let Some(handles) = self.execs.get_mut(&number) {
+            handles.kept.clear();
+        }
+        self.hear_exec(number);
         self.read_exec_output(number, Stream::Out, true);
         self.read_exec_output(number, Stream::Err, true);
         self.tell_drained(number);
@@ -282,8 +317,9 @@ impl Shim {
     /// Kills everything that a command has started.
     pub(crate) fn kill_exec(&mut self, number: u64) {
         self.succeed_exec(number);
-        let Some(handles) = self.execs.get(&number) else { return };
         let first = self.pod.exec_process(number);
+        let Some(handles) = self.execs.get_mut(&number) else { return };
+        handles.is_clean = false;
         let open = handles.room.clear();
         let empty = match (&handles.tracked, first) {
             (Some(dir), _) => cgroup::kill_all(dir),
@@ -310,12 +346,8 @@ impl Shim {
         for watched in held {
             self.reactor.unwatch(watched);
         }
-        if let Some(dir) = tracked
-            && cgroup::remove(&dir).is_err()
-            && let Some(handles) = self.containers.get_mut(container)
-        {
-            // Processes that it left in the background, as it may: gone with the container.
-            handles.exec_cgroups.push(dir);
+        if let (Some(dir), is_clean) = (tracked, handles.is_clean) {
+            self.untrack(dir, container, is_clean);
         }
     }
 
@@ -338,6 +370,8 @@ struct Launched {
     successor: Option<Successor>,
     room: Room,
     status: Watched,
+    /// The child's end of that.
+    theirs: OwnedFd,
     ends: Ends,
 }
 
