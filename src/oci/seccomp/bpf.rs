@@ -272,14 +272,20 @@ fn condition(condition: &Condition) -> Vec<(Instruction, To, To)> {
         ],
         Compare::MaskedEqual { mask } => {
             let (mask_low, mask_high) = split(mask);
-            vec![
-                plain(load(high_at)),
-                plain(Instruction { code: AND, jt: 0, jf: 0, k: mask_high }),
-                on(IF_EQUAL, high, To::Next, To::Fails),
-                plain(load(low_at)),
-                plain(Instruction { code: AND, jt: 0, jf: 0, k: mask_low }),
-                on(IF_EQUAL, low, To::Holds, To::Fails),
-            ]
+            let mut code = Vec::new();
+            let halves = [(high_at, mask_high, high, To::Next), (low_at, mask_low, low, To::Holds)];
+            for (at, mask, value, holds) in halves {
+                // A half of which nothing is looked at is not loaded.
+                if (mask, value) == (0, 0) {
+                    continue;
+                }
+                code.push(plain(load(at)));
+                if mask != u32::MAX {
+                    code.push(plain(Instruction { code: AND, jt: 0, jf: 0, k: mask }));
+                }
+                code.push(on(IF_EQUAL, value, holds, To::Fails));
+            }
+            code
         }
         Compare::Greater | Compare::GreaterEqual | Compare::Less | Compare::LessEqual => {
             let (code, above, below) = match condition.compare {
