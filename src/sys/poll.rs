@@ -264,4 +264,28 @@ mod tests {
             nix::sys::signal::raise(signal).unwrap();
         }
     }
+
+    #[test]
+    fn a_child_ignores_nothing_whether_that_was_learnt_or_not() {
+        let ignored = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+            status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(|set| set.trim().to_owned())
+        };
+        let none = Some("0".repeat(16));
+        // SAFETY: the child does system calls on memory of its own and ends.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            ignore_farewells().unwrap();
+            let (before, reset) = (ignored(), reset_signals());
+            let unlearnt = before != none && reset.is_ok() && ignored() == none;
+            ignore_farewells().unwrap();
+            learn_ignored();
+            let learnt = reset_signals().is_ok() && ignored() == none;
+            crate::process::exit(if unlearnt && learnt { 42 } else { 1 });
+        }
+        let mut status = 0;
+        // SAFETY: `status` is writable.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 42, "{status:#x}");
+    }
 }

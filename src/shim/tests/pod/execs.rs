@@ -106,6 +106,46 @@ fn a_background_process_may_outlive_its_exec_but_not_the_container() {
     assert_eq!(count(&argument), 0);
 }
 
+/// The cgroups of commands below the container's; `None` where the kernel kills none at once.
+fn exec_cgroups(pod: &Pod) -> Option<usize> {
+    let dir = sys::fd::as_path(pod.cgroup.v2.as_ref()?);
+    let names = std::fs::read_dir(dir).unwrap().flatten().map(|entry| entry.file_name());
+    let count = names.filter(|name| name.as_encoded_bytes().starts_with(b"exec-")).count();
+    dir.join("cgroup.kill").exists().then_some(count)
+}
+
+fn place(reply: Reply) -> String {
+    let Reply::Exec { stdout, exit_code: 0, .. } = reply else { panic!("{reply:?}") };
+    let lines = String::from_utf8(stdout).unwrap();
+    lines.lines().find(|line| line.starts_with("0::")).unwrap().to_owned()
+}
+
+#[test]
+fn a_cgroup_that_a_command_leaves_empty_is_the_next_ones_and_none_is_left() {
+    let Some(busybox) = busybox() else { return };
+    let mut pod = Pod::new(&busybox);
+    running(&mut pod);
+    let Some(0) = exec_cgroups(&pod) else { return };
+    let look = "cat /proc/self/cgroup";
+    let first = place(pod.exec("c", &["sh", "-c", look], 10_000));
+    assert_eq!(place(pod.exec("c", &["sh", "-c", look], 10_000)), first);
+    assert_eq!(exec_cgroups(&pod), Some(1));
+    let both = [1, 2].map(|_| {
+        let plan = pod.exec_plan("c", &["sh", "-c", &format!("{look}; sleep 0.3")], 10_000);
+        pod.conn.send(&Request::Exec(plan))
+    });
+    let [one, other] = both.map(|id| place(pod.conn.wait(id)));
+    assert_ne!(one, other, "each at a time has its own");
+    let full = place(pod.exec("c", &["sh", "-c", &format!("sleep 1000 & {look}")], 10_000));
+    let killed = pod.exec("c", &["sleep", "1000"], 100);
+    assert!(matches!(killed, Reply::Exec { timed_out: true, .. }), "{killed:?}");
+    let next = place(pod.exec("c", &["sh", "-c", look], 10_000));
+    assert_ne!(next, full, "somebody is in there");
+    assert_eq!(exec_cgroups(&pod), Some(2));
+    assert_eq!(pod.conn.ask(&Request::Remove { id: "c".to_owned() }), Reply::Ok);
+    assert_eq!(exec_cgroups(&pod), Some(0));
+}
+
 #[test]
 fn output_is_capped_and_the_command_still_ends() {
     let Some(busybox) = busybox() else { return };
