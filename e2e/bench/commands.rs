@@ -129,18 +129,16 @@ fn print(builds: &[Build]) {
     let names: Vec<&str> = builds.iter().map(|build| build.subject.name).collect();
     println!("\n| ExecSync | {} | this build / base (95 of 100 draws) | |", names.join(" | "));
     println!("|---|{}---:|---|", "---:|".repeat(names.len()));
-    let rows: [(&str, fn(&Build) -> &[u128]); 2] = [
-        ("one after the other, ms, p50 (p90)", |build| &build.alone),
-        ("8 in flight, ms, p50 (p90)", |build| &build.beside),
-    ];
-    for (name, times) in rows {
+    let row = |name: &str, times: fn(&Build) -> &[u128]| {
         let cells: Vec<String> = builds.iter().map(|build| cell(times(build))).collect();
         let verdict = match builds {
             [this, base] => Verdict::of(times(this), times(base)).told(),
             _ => "| ".to_owned(),
         };
         println!("| {name} | {} | {verdict} |", cells.join(" | "));
-    }
+    };
+    row("one after the other, ms, p50 (p90)", |build| &build.alone);
+    row("8 in flight, ms, p50 (p90)", |build| &build.beside);
     let rates: Vec<String> = builds.iter().map(|build| format!("{:.0}", median(&build.rates))).collect();
     println!("| 8 in flight, a second, p50 | {} | | |", rates.join(" | "));
 }

@@ -152,8 +152,11 @@ impl FrameDecoder {
     }
 }
 
-/// The first frame behind its length, and what follows it; `None` where it is not whole.
-fn cut(bytes: &[u8], limit: usize) -> Result<Option<(&[u8], &[u8])>, DecodeError> {
+/// A frame without its length, and what follows it.
+type Cut<'a> = (&'a [u8], &'a [u8]);
+
+/// The first frame; `None` where it is not whole.
+fn cut(bytes: &[u8], limit: usize) -> Result<Option<Cut<'_>>, DecodeError> {
     let Some((prefix, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };
     let length = u32::from_le_bytes(*prefix) as usize;
     if length > limit {
