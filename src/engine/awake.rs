@@ -14,7 +14,9 @@ use sys::sync::lock;
 
 const DEVICE: &str = "/dev/cpu_dma_latency";
 /// For so long after the beginning of a request: the client's next one comes by then.
-const WHILE: Duration = Duration::from_millis(5);
+pub(crate) const WHILE: Duration = Duration::from_millis(5);
+/// The same of a command, of which most are over by then. Those of probes come one by one and all day.
+pub(crate) const COMMAND: Duration = Duration::from_millis(2);
 /// Microseconds that a CPU may take to wake: none.
 const READY: i32 = 0;
 /// What the kernel takes for no wish (`PM_QOS_CPU_LATENCY_DEFAULT_VALUE`).
@@ -48,8 +50,8 @@ impl Awake {
     }
 
     /// From now on for a while. Within a runtime of tokio.
-    pub(crate) fn stay(&self) {
-        let Some(wish) = self.0.as_ref().filter(|wish| wish.begins(Instant::now())) else { return };
+    pub(crate) fn stay(&self, time: Duration) {
+        let Some(wish) = self.0.as_ref().filter(|wish| wish.begins(Instant::now() + time)) else { return };
         let wish = wish.clone();
         tokio::spawn(async move {
             while let Some(until) = wish.ends(Instant::now()) {
@@ -60,10 +62,11 @@ impl Awake {
 }
 
 impl Wish {
-    /// Has it last for a while from now on; whether there was none.
-    fn begins(&self, now: Instant) -> bool {
+    /// Has it last until then at least; whether there was none.
+    fn begins(&self, end: Instant) -> bool {
         let mut until = lock(&self.until);
-        let is_new = until.replace(now + WHILE).is_none();
+        let is_new = until.is_none();
+        *until = (*until).max(Some(end));
         if is_new {
             self.tell(READY);
         }
@@ -107,20 +110,20 @@ mod tests {
         let mut told = || told(&mut seen);
         let begin = Instant::now();
         let at = |quarters: u32| begin + WHILE * quarters / 4;
-        assert!(wish.begins(at(0)) && !wish.begins(at(0)) && !wish.begins(at(2)));
-        assert_eq!(wish.ends(at(5)), Some(at(6)), "the last request is younger");
+        assert!(wish.begins(at(4)) && !wish.begins(at(4)) && !wish.begins(at(6)) && !wish.begins(at(5)));
+        assert_eq!(wish.ends(at(5)), Some(at(6)), "another request has longer");
         assert_eq!(told(), [READY]);
         assert_eq!(wish.ends(at(6)), None);
         assert_eq!(told(), [WHATEVER]);
         assert_eq!(wish.ends(at(60)), None);
         assert!(told().is_empty(), "nobody asked");
-        assert!(wish.begins(at(61)));
+        assert!(wish.begins(at(65)));
         assert_eq!(told(), [READY]);
     }
 
     #[tokio::test]
     async fn without_the_device_nothing_is_asked() {
-        Awake::through(Err(std::io::ErrorKind::NotFound.into())).stay();
-        Awake::default().stay();
+        Awake::through(Err(std::io::ErrorKind::NotFound.into())).stay(WHILE);
+        Awake::default().stay(WHILE);
     }
 }

@@ -82,7 +82,7 @@ pub struct Settings {
     pub kill_timeout_seconds: u64,
     /// Seconds for which the count of a container's writable layer is good; a large layer is counted more rarely.
     pub layer_usage_seconds: u64,
-    /// Idle CPUs are kept ready for some milliseconds of each changing request.
+    /// Idle CPUs are kept ready for some milliseconds of each changing request and each command.
     pub keep_cpus_ready: bool,
     /// Most supervisors that are started ahead and wait for a pod; an idle node has two of them at most.
     pub warm_supervisors: u16,

@@ -1,6 +1,6 @@
 //! What all use cases share.
 
-use crate::awake::Awake;
+use crate::awake::{self, Awake};
 use crate::error::{EngineError, chain};
 use crate::events::Events;
 use crate::limits::InForce;
@@ -15,7 +15,7 @@ use crate::settings::Paths;
 use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::Instrument as _;
 
 /// State and means of every use case.
@@ -45,7 +45,7 @@ pub(crate) struct Core {
     /// Whether pods can have user namespaces, once it was tried.
     pub(crate) user_namespaces: Arc<crate::userns::Trial>,
     /// The pods that were taken over at the start, and how long that took.
-    pub(crate) recovered: OnceLock<(usize, std::time::Duration)>,
+    pub(crate) recovered: OnceLock<(usize, Duration)>,
     /// That the host restricts a setting of every pod was told.
     pub(crate) told_restriction: AtomicBool,
 }
@@ -82,9 +82,7 @@ impl Core {
     where
         W: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
-        if self.live().settings.keep_cpus_ready {
-            self.awake.stay();
-        }
+        self.keep_cpus_ready(awake::WHILE);
         let work = self.operations.track(verb, subject.to_owned(), operations::told(work));
         let task = self.work.spawn(work.in_current_span());
         async move { task.await.map_err(|_| EngineError::TaskDied(verb))? }
@@ -97,8 +95,15 @@ impl Core {
         subject: &str,
         work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, EngineError> {
+        self.keep_cpus_ready(awake::COMMAND);
         let work = self.operations.track(verb, subject.to_owned(), operations::told(work));
         tokio::spawn(work.in_current_span()).await.map_err(|_| EngineError::TaskDied(verb))?
+    }
+
+    fn keep_cpus_ready(&self, time: Duration) {
+        if self.live().settings.keep_cpus_ready {
+            self.awake.stay(time);
+        }
     }
 
     /// Times one stage of a verb, and makes it a span of its trace.
