@@ -7,7 +7,7 @@ use crate::host_local;
 use crate::types::{CniError, CniResult};
 use ipnet::IpNet;
 use std::time::{Duration, Instant};
-use sys::netlink::{Address, Batch, Devconf, RouteSpec, addresses};
+use sys::netlink::{Address, Batch, Devconf, Mac, RouteSpec, addresses};
 use sys::netns::{Netns, run_in};
 
 /// What IPv6 answers on an interface where it is turned off.
@@ -27,16 +27,18 @@ pub(super) fn bring_up(inside: &Netns, ifname: &str, index: u32) -> Result<(), C
     inside.rtnl().run(batch.set_up(ifname, index, true)).map(|_| ()).map_err(system)
 }
 
-/// Gives an interface its addresses, brings it up, and adds the routes: one exchange with the kernel.
+/// Gives an interface its addresses, brings it up, and adds the routes: one exchange with the kernel. Another hardware
+/// address comes first, while there is nothing yet that would be told of it.
 pub(super) fn configure(
     inside: &Netns,
-    ifname: &str,
-    index: u32,
+    (ifname, index, mac): (&str, u32, Option<Mac>),
     result: &CniResult,
     conf: &Bridge,
 ) -> Result<(), CniError> {
     let mut batch = Batch::new();
-    batch.set_devconf(ifname, index, Devconf::ArpNotify);
+    if let Some(mac) = mac {
+        batch.set_mac(ifname, index, mac);
+    }
     let has_ipv6 = result.ips.iter().any(|ip| ip.address.addr().is_ipv6());
     if conf.ipam == host_local::TYPE && !has_ipv6 {
         // What it announces and solicits would reach every port of the bridge, and nobody who answers.
@@ -45,7 +47,8 @@ pub(super) fn configure(
     for ip in &result.ips {
         batch.add_address(ifname, index, address(ip.address), conf.dad);
     }
-    batch.set_up(ifname, index, true);
+    // What comes up with it would be announced: that is for the announcement to decide.
+    batch.set_up(ifname, index, true).set_devconf(ifname, index, Devconf::ArpNotify);
     for route in &result.routes {
         batch.add_route(
             index,

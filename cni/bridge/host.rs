@@ -9,14 +9,12 @@ use crate::tag::fnv1a;
 use crate::types::{CniError, Invocation};
 use ipnet::IpNet;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use sys::SysResult;
 use sys::netlink::{
-    AddressInfo, Batch, BridgeLink, LinkInfo, Mac, OPER_UP, Peer, PortFlags, Socket, VethPair, addresses,
-    is_local, link_info, link_infos,
+    AddressInfo, Batch, BridgeLink, LinkInfo, Mac, Peer, PortFlags, Socket, VethPair, addresses, link_info,
 };
 use sys::netns::Netns;
 use sys::sync::lock;
@@ -28,8 +26,6 @@ const EXFULL: i32 = 54;
 pub(super) const ENODEV: i32 = 19;
 /// So long a host that was seen to forward is taken to do so.
 const FORWARDS: Duration = Duration::from_secs(1);
-const PORT_UP_TIMEOUT: Duration = Duration::from_secs(2);
-const PORT_UP_POLL: Duration = Duration::from_micros(200);
 
 /// A bridge that is known to be one and up.
 #[derive(Debug, Clone)]
@@ -50,6 +46,8 @@ pub(crate) struct Bridges {
     known: Mutex<HashMap<(u64, String), BridgeState>>,
     /// When hosts were last seen to forward, by network namespace and family.
     forwarding: Mutex<HashMap<(u64, bool), Instant>>,
+    /// Whether bridges had a port that leads elsewhere than into a namespace, by network namespace and index, and when.
+    pub(super) outward: Mutex<HashMap<(u64, u32), (Instant, bool)>>,
 }
 
 /// The host: a socket in its network namespace, and what is known of its bridges.
@@ -275,65 +273,6 @@ fn forward(host: &Host<'_>, ipv4: bool) -> Result<(), CniError> {
     }
     lock(&host.bridges.forwarding).insert(key, Instant::now());
     Ok(())
-}
-
-/// Waits until the port forwards and the bridge carries traffic, then tells everyone where the container's addresses
-/// are now. A bridge that has just got its first port loses what the host sends until the kernel has taken notice,
-/// which it does once a second when nobody asks.
-pub(super) fn announce(
-    host: &Socket,
-    Container { call, netns: inside }: Container<'_>,
-    bridge: &BridgeState,
-    link: &HostLink,
-    ips: &[IpNet],
-) -> Result<(), CniError> {
-    let deadline = Instant::now() + PORT_UP_TIMEOUT;
-    let ipv6 = ips.iter().any(|ip| ip.addr().is_ipv6());
-    loop {
-        // Asking makes recent kernels take notice of the carrier at once: the port's first, the bridge's follows.
-        let mut batch = Batch::new();
-        batch.get_link(&link.name).get_link_index(bridge.index);
-        for ip in ips {
-            // A former owner of the address may still be in the host's table.
-            batch.set_neighbour(bridge.index, ip.addr(), link.peer_mac);
-        }
-        let replies = link_infos(&host.run(&mut batch).map_err(system)?);
-        let state = |index: Option<u32>| {
-            let found = replies.iter().find(|found| Some(found.index) == index);
-            found.map_or(0, |found| found.operstate)
-        };
-        let port = replies.iter().find(|found| found.index != bridge.index).map(|found| found.index);
-        let (state, bridge_state) = (state(port), state(Some(bridge.index)));
-        if state == OPER_UP && bridge_state == OPER_UP && (!ipv6 || settled(host, bridge.index)?) {
-            break;
-        }
-        if Instant::now() > deadline {
-            let message =
-                format!("bridge port {} does not come up: states {state}, {bridge_state}", link.name);
-            return Err(CniError::new(CniError::INTERNAL, message));
-        }
-        std::thread::sleep(PORT_UP_POLL);
-    }
-    if ips.iter().any(|ip| ip.addr().is_ipv4()) {
-        // Other containers may know it, too: this makes the kernel send a gratuitous ARP.
-        let mut batch = Batch::new();
-        inside.rtnl().run(batch.set_mac(&call.ifname, link.peer, link.peer_mac)).map_err(system)?;
-    }
-    Ok(())
-}
-
-/// Whether packets to the bridge's IPv6 addresses end at the host. The kernel makes their routes on its own time after
-/// the addresses, and who connects before that waits for a neighbour that does not exist.
-fn settled(host: &Socket, bridge: u32) -> Result<bool, CniError> {
-    for found in addresses_of(host, bridge).map_err(system)? {
-        let ip = found.address.ip;
-        let counts = matches!(ip, IpAddr::V6(ip) if !ip.is_unicast_link_local()) && !found.duplicate;
-        // Without any route the question itself fails.
-        if counts && !host.run(Batch::new().get_route_to(ip)).is_ok_and(|replies| is_local(&replies)) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The addresses of one interface.

@@ -1,5 +1,6 @@
 //! The bridge plugin: a veth pair between the container and a bridge of the host.
 
+mod announce;
 mod check;
 mod clash;
 mod conf;
@@ -81,32 +82,33 @@ impl Undo<'_> {
 
 fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &BridgeState) -> Result<CniResult, CniError> {
     let (plugins, call, conf) = (undo.plugins, undo.call, undo.conf);
-    let (host, link) = (undo.host, undo.link);
+    let host = undo.host;
     failpoint::reach!("cni.bridge.linked")?;
-    let mut result = CniResult {
-        interfaces: vec![
-            interface(&conf.name, bridge.mac),
-            interface(&link.name, link.mac),
-            Interface {
-                sandbox: inside.path().to_string_lossy().into_owned(),
-                ..interface(&call.ifname, link.peer_mac)
-            },
-        ],
-        ..CniResult::default()
-    };
+    let mut result = CniResult::default();
+    let mut mac = undo.link.peer_mac;
+    if !conf.ipam.is_empty() {
+        let given = delegate::add(plugins, call, &conf.ipam)?;
+        undo.addresses = true;
+        failpoint::reach!("cni.bridge.leased")?;
+        plan::complete(&mut result, given, conf)?;
+        mac = announce::mac(conf, &result, mac);
+    }
+    let link = HostLink { peer_mac: mac, ..undo.link.clone() };
+    result.interfaces = vec![
+        interface(&conf.name, bridge.mac),
+        interface(&link.name, link.mac),
+        Interface { sandbox: inside.path().to_string_lossy().into_owned(), ..interface(&call.ifname, mac) },
+    ];
     if conf.mac_spoof_check {
-        spoof::add(&plugins.filter, &link.name, link.peer_mac, &tag::of(call))?;
+        spoof::add(&plugins.filter, &link.name, mac, &tag::of(call))?;
     }
     if conf.ipam.is_empty() {
         if !conf.container_down {
             container::bring_up(inside, &call.ifname, link.peer)?;
         }
     } else {
-        let given = delegate::add(plugins, call, &conf.ipam)?;
-        undo.addresses = true;
-        failpoint::reach!("cni.bridge.leased")?;
-        plan::complete(&mut result, given, conf)?;
-        container::configure(inside, &call.ifname, link.peer, &result, conf)?;
+        let changed = Some(mac).filter(|mac| *mac != undo.link.peer_mac);
+        container::configure(inside, (&call.ifname, link.peer, changed), &result, conf)?;
         failpoint::reach!("cni.bridge.configured")?;
         if conf.is_gateway {
             host::become_gateway(host, conf, bridge, &plan::gateways(&result)?)?;
@@ -117,7 +119,8 @@ fn complete(undo: &mut Undo<'_>, inside: &Netns, bridge: &BridgeState) -> Result
         }
     }
     if !conf.container_down {
-        host::announce(&host.socket, Container { call, netns: inside }, bridge, link, &addresses(&result))?;
+        let container = Container { call, netns: inside };
+        announce::announce(host, container, bridge, &link, &addresses(&result))?;
     }
     if !conf.dns.is_empty() {
         result.dns = conf.dns.clone();

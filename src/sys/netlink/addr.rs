@@ -1,7 +1,7 @@
 //! Addresses of interfaces, and entries of the neighbour table.
 
-use super::link::Mac;
-use super::message::{Writer, attrs, read_u32};
+use super::mac::Mac;
+use super::message::{Writer, attr, attrs, read_u32};
 use super::{ACK, Batch, CREATE, DUMP, EXCL, REPLACE, Reply, family, ip_bytes, ip_from_bytes};
 use std::net::IpAddr;
 
@@ -9,6 +9,7 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWNEIGH: u16 = 28;
+const RTM_GETNEIGH: u16 = 30;
 
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -21,7 +22,9 @@ const IFA_F_PERMANENT: u32 = 0x80;
 const SCOPE_UNIVERSE: u8 = 0;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
+const NUD_REACHABLE: u16 = 0x02;
 const NUD_STALE: u16 = 0x04;
+const NTF_MASTER: u8 = 0x04;
 
 /// An address of an interface with the length of its network's prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +100,36 @@ impl Batch {
             w.attr(NDA_LLADDR, &mac.0);
         })
     }
+
+    /// Asks what the neighbour table of an interface knows of an address; [`neighbour_mac`] reads it. Not to know it is no
+    /// failure.
+    pub fn get_neighbour(&mut self, index: u32, ip: IpAddr) -> &mut Self {
+        let what = ip.to_string();
+        self.message(("find neighbour", &what), RTM_GETNEIGH, ACK, |w| {
+            w.raw(&[family(ip), 0, 0, 0]);
+            w.raw(&index.to_ne_bytes());
+            w.raw(&[0; 4]);
+            w.attr(NDA_DST, &ip_bytes(ip));
+        })
+        .tolerate(libc::ENOENT)
+    }
+
+    /// Tells a bridge behind which of its ports a hardware address is, as if it had been heard there.
+    pub fn set_forwarding(&mut self, port: u32, mac: Mac) -> &mut Self {
+        self.message(("set forwarding entry", ""), RTM_NEWNEIGH, CREATE | REPLACE | ACK, |w| {
+            w.raw(&[u8::try_from(libc::AF_BRIDGE).unwrap_or(0), 0, 0, 0]);
+            w.raw(&port.to_ne_bytes());
+            w.raw(&NUD_REACHABLE.to_ne_bytes());
+            w.raw(&[NTF_MASTER, 0]);
+            w.attr(NDA_LLADDR, &mac.0);
+        })
+    }
+}
+
+/// The hardware address of the neighbour that [`Batch::get_neighbour`] asked for.
+pub fn neighbour_mac(replies: &[Reply]) -> Option<Mac> {
+    let reply = replies.iter().find(|reply| reply.kind == RTM_NEWNEIGH)?;
+    attr(reply.body.get(12..)?, NDA_LLADDR)?.try_into().ok().map(Mac)
 }
 
 fn broadcast(address: Address) -> Option<[u8; 4]> {

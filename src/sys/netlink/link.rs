@@ -1,8 +1,8 @@
 //! Links: veth pairs, bridges, and the settings of any interface.
 
+use super::mac::Mac;
 use super::message::{Writer, attr, read_str, read_u32};
 use super::{ACK, AF_INET, AF_INET6, Batch, CREATE, DUMP, EXCL, Reply};
-use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 const RTM_NEWLINK: u16 = 16;
@@ -19,6 +19,8 @@ const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_EXT_MASK: u16 = 29;
+const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
@@ -38,36 +40,6 @@ const IFF_PROMISC: u32 = 0x100;
 
 /// `IF_OPER_UP` of RFC 2863: the link carries traffic.
 pub const OPER_UP: u8 = 6;
-
-/// A hardware address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Mac(pub [u8; 6]);
-
-impl Mac {
-    /// A unicast address of local administration with these bits.
-    pub fn local(mut bits: [u8; 6]) -> Self {
-        bits[0] = (bits[0] & 0xfe) | 0x02;
-        Self(bits)
-    }
-
-    /// Reads `aa:bb:cc:dd:ee:ff`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 6];
-        let mut parts = text.split([':', '-']);
-        for byte in &mut bytes {
-            let part = parts.next().filter(|part| part.len() == 2)?;
-            *byte = u8::from_str_radix(part, 16).ok()?;
-        }
-        parts.next().is_none().then_some(Self(bytes))
-    }
-}
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
 
 /// The end of a veth pair that is made in another network namespace.
 #[derive(Debug)]
@@ -311,6 +283,16 @@ impl Batch {
     /// Asks for every interface.
     pub fn get_links(&mut self) -> &mut Self {
         self.message(("list links", ""), RTM_GETLINK, DUMP, |w| header(w, 0, 0, 0, 0))
+    }
+
+    /// The same of those that belong to a bridge, without their counters; of those that come and go meanwhile some may lack.
+    pub fn get_ports(&mut self, bridge: u32) -> &mut Self {
+        self.message(("list ports", ""), RTM_GETLINK, DUMP, |w| {
+            header(w, 0, 0, 0, 0);
+            w.attr_u32(IFLA_MASTER, bridge);
+            w.attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+        })
+        .tolerate(libc::EINTR)
     }
 
     /// Removes an interface (and with a veth its other end, which makes the kernel wait ~20 ms).

@@ -8,14 +8,14 @@ mod addr;
 mod conntrack;
 mod diag;
 mod link;
+mod mac;
 mod message;
 mod route;
 mod socket;
 
-pub use addr::{Address, AddressInfo, addresses};
-pub use link::{
-    BridgeLink, Devconf, LinkInfo, Mac, OPER_UP, Peer, PortFlags, VethPair, link_info, link_infos,
-};
+pub use addr::{Address, AddressInfo, addresses, neighbour_mac};
+pub use link::{BridgeLink, Devconf, LinkInfo, OPER_UP, Peer, PortFlags, VethPair, link_info, link_infos};
+pub use mac::Mac;
 pub use message::{Writer, attr, attrs, read_be32, read_str, read_u32};
 pub use route::{RouteInfo, RouteSpec, is_local, output_interface, routes};
 pub(crate) use socket::{ACK, CREATE, DUMP, EXCL, REPLACE};

@@ -93,7 +93,8 @@ impl Batch {
         self
     }
 
-    /// Takes this error number of the message appended last as success.
+    /// Takes this error number of the message appended last as success. `EINTR` stands for a list that changed while it was
+    /// read: it may lack what has come or gone meanwhile.
     pub fn tolerate(&mut self, errno: i32) -> &mut Self {
         if let Some(last) = self.requests.last_mut() {
             last.tolerated = errno;
@@ -254,7 +255,8 @@ impl Answers {
             else {
                 continue;
             };
-            if message.flags & MULTI != 0 && message.flags & DUMP_INTERRUPTED != 0 {
+            let is_interrupted = message.flags & MULTI != 0 && message.flags & DUMP_INTERRUPTED != 0;
+            if is_interrupted && batch.requests[request].tolerated != libc::EINTR {
                 self.fail(batch.error(request, libc::EINTR));
             }
             match message.kind {
