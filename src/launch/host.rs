@@ -16,9 +16,13 @@ fn write_proc(path: &[u8], value: &[u8], op: &'static str) -> SysResult<()> {
 
 /// Opens a file below `/proc` for writing.
 pub(super) fn open_proc(path: &[u8], op: &'static str) -> SysResult<OwnedFd> {
+    open_as(path, flag::O_WRONLY, op)
+}
+
+fn open_as(path: &[u8], flags: i32, op: &'static str) -> SysResult<OwnedFd> {
     let dir = resolve::open(b"/proc", flag::O_PATH | flag::O_DIRECTORY)?;
     fd::expect_procfs(&dir)?;
-    let file = resolve::open_in_root(dir.as_fd(), path, flag::O_WRONLY)
+    let file = resolve::open_in_root(dir.as_fd(), path, flags)
         .map_err(|error| SysError::new(op, as_path(path), error.errno))?;
     fd::expect_procfs(&file)?;
     Ok(file)
@@ -48,10 +52,24 @@ pub fn set_oom_score(score: i32) -> SysResult<Option<String>> {
 /// # Errors
 /// The first failure, with the name's path; `EINVAL` for a name that is not one.
 pub fn write_sysctls(sysctls: &[(Vec<u8>, Vec<u8>)]) -> SysResult<()> {
+    const OP: &str = "set sysctl";
+    let mut opened: Option<(Vec<u8>, OwnedFd)> = None;
     for (name, value) in sysctls {
-        let path =
-            sysctl_path(name).ok_or_else(|| SysError::new("set sysctl", as_path(name), errno::EINVAL))?;
-        write_proc(&path, value, "set sysctl")?;
+        let path = sysctl_path(name).ok_or_else(|| SysError::new(OP, as_path(name), errno::EINVAL))?;
+        let failed = |errno| SysError::new(OP, as_path(&path), errno);
+        let (directory, last) = resolve::split(&path).unwrap_or((b"", &path));
+        // Of the network's, the kernel finds the directory among those of all namespaces.
+        let (known, opened_at) = match opened.take().filter(|(known, _)| known == directory) {
+            Some(same) => same,
+            None => {
+                let flags = flag::O_PATH | flag::O_DIRECTORY;
+                (directory.to_vec(), open_as(directory, flags, OP).map_err(|error| failed(error.errno))?)
+            }
+        };
+        let file = resolve::open_beneath(opened_at.as_fd(), last, flag::O_WRONLY);
+        let file = file.map_err(|error| failed(error.errno))?;
+        opened = Some((known, opened_at));
+        write(file, value).map_err(|error| failed(error.raw_os_error().unwrap_or(0)))?;
     }
     Ok(())
 }

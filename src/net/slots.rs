@@ -5,11 +5,12 @@
 //! descriptor alone: it ends with the daemon, however that ends, and nothing is recorded of it. Others are made behind the
 //! pod that has taken one. Where there is none, or whatever is wrong with it, the pod's is made when it is needed.
 
+use crate::IFNAME;
 use crate::chain::{network_invocation, with_network};
 use crate::conf::Loaded;
 use crate::metrics::Mode;
 use crate::network::Network;
-use crate::{IFNAME, parameters};
+use crate::parameters::Parameters;
 use cni::Ready;
 use cni::types::{Command, Invocation, NetnsRef};
 use model::{Demand, SandboxId};
@@ -37,7 +38,9 @@ pub struct Slot {
     /// The network whose interface it has, or would have.
     network: Option<Arc<Loaded>>,
     since: Instant,
+    /// What the host gave it, and where that is looked up again.
     parameters: u64,
+    host: Arc<Parameters>,
 }
 
 impl Slot {
@@ -53,7 +56,7 @@ impl Slot {
 
     /// The namespace, and what is ready in it; `None` where the host would make another one by now. Blocks.
     pub(crate) fn open(self) -> Option<(Netns, Option<Arc<Ready>>)> {
-        let is_good = self.is_fresh() || self.parameters == parameters::fingerprint();
+        let is_good = self.is_fresh() || self.parameters == self.host.fingerprint();
         let netns = Arc::try_unwrap(self.netns).ok().filter(|_| is_good)?;
         Some((netns, self.ready))
     }
@@ -79,6 +82,8 @@ impl Slot {
 /// Those that wait.
 #[derive(Default)]
 pub(crate) struct Slots {
+    /// What namespaces of the host's get.
+    parameters: Arc<Parameters>,
     state: Mutex<State>,
     news: Arc<Notify>,
 }
@@ -86,6 +91,7 @@ pub(crate) struct Slots {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Slot>,
+    is_filling: bool,
     demand: Demand,
     /// None is made until then, as that has failed.
     rests_until: Option<Instant>,
@@ -109,7 +115,9 @@ impl Slots {
 
     /// A pod is attached: where it was the first on its bridge, interfaces can be made from now on.
     pub(crate) fn attached(&self) {
-        if self.state().waiting.iter().any(|slot| slot.ready.is_none()) {
+        let state = self.state();
+        // One that is just being made may have been too early for an interface.
+        if state.is_filling || state.waiting.iter().any(|slot| slot.ready.is_none()) {
             self.news.notify_one();
         }
     }
@@ -168,19 +176,27 @@ impl Network {
 
     /// Makes what is to wait. Blocks.
     fn fill(&self) -> SysResult<()> {
+        self.slots.state().is_filling = true;
+        let filled = self.fill_up();
+        self.slots.state().is_filling = false;
+        filled
+    }
+
+    fn fill_up(&self) -> SysResult<()> {
         let loaded = self.loaded();
         let bare = self.slots.review(loaded.as_ref());
         for slot in bare {
             self.slots.put(self.furnish(slot));
         }
         while self.slots.lacks_one() {
-            let parameters = parameters::fingerprint();
+            let parameters = self.slots.parameters.fingerprint();
             let Some(netns) = self.host.make_ahead()? else { return Ok(()) };
             let id = SandboxId::random();
             let id = id.map_err(|error| std::io::Error::other(error.to_string()));
             let id = id.map_err(SysError::io("draw the id of", "a pod to come"))?;
             let (netns, since) = (Arc::new(netns), Instant::now());
-            let slot = Slot { id, netns, ready: None, network: loaded.clone(), since, parameters };
+            let (network, host) = (loaded.clone(), Arc::clone(&self.slots.parameters));
+            let slot = Slot { id, netns, ready: None, network, since, parameters, host };
             self.slots.put(self.furnish(slot));
         }
         Ok(())
@@ -249,12 +265,13 @@ mod tests {
         }
         let now = Instant::now();
         let old = now.checked_sub(FRESH).unwrap();
-        for (since, parameters, is_good) in
-            [(now, 0, true), (old, 0, false), (old, parameters::fingerprint(), true)]
+        let host = Arc::new(Parameters::default());
+        for (since, parameters, is_good) in [(now, 0, true), (old, 0, false), (old, host.fingerprint(), true)]
         {
+            let host = Arc::clone(&host);
             let netns = Arc::new(sys::netns::make().unwrap());
             let id = SandboxId::random().unwrap();
-            let slot = Slot { id, netns, ready: None, network: None, since, parameters };
+            let slot = Slot { id, netns, ready: None, network: None, since, parameters, host };
             assert_eq!(slot.open().is_some(), is_good);
         }
     }

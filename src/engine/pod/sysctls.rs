@@ -7,20 +7,33 @@ use crate::error::EngineError;
 use crate::supervisor::SupervisorError;
 use oci::OciError;
 use oci::plan::{PodSysctls, Sysctls};
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use sys::sync::lock;
 use wire::msg::ErrorCode;
 
 /// The setting of those that pods get by default.
 pub(super) const KEY: &str = "runtime.default_sysctls";
 
+/// Those that were seen to be there. The kernel finds one of the network by its path among those of all namespaces, which
+/// takes the longer the more pods there are; one that has gone meanwhile shows when it is set.
+static THERE: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
+
 /// Refuses what cannot be set, before anything is made. Of the network's, that shows when it is there.
 pub(super) fn check(sysctls: &PodSysctls) -> Result<(), EngineError> {
-    match sysctls.first.iter().find(|(name, _)| !file(name).exists()) {
-        Some((name, _)) => Err(refused(name, none_here())),
-        None => Ok(()),
+    let mut there = lock(&THERE);
+    for (name, _) in &sysctls.first {
+        if !there.contains(name) {
+            if !file(name).exists() {
+                return Err(refused(name, none_here()));
+            }
+            there.insert(name.clone());
+        }
     }
+    Ok(())
 }
 
 /// Why a pod could not be set up: by one of its parameters, where the kernel refuses one.
