@@ -1,14 +1,11 @@
 //! Commands in running containers (ExecSync): one after the other in a container, and several in flight over many pods.
 
 use crate::compare::{self, Verdict, cell};
+use crate::scene::Scene;
 use crate::subject::{Subject, each};
 use e2e::Error;
 use e2e::client::Cri;
-use e2e::error::Context;
-use e2e::interrupt::end_on_signals;
-use e2e::isolation::Isolation;
-use e2e::registry::Registry;
-use e2e::{image, tools};
+use e2e::tools;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,31 +23,23 @@ const SPELL: Duration = Duration::from_secs(2);
 /// # Errors
 /// When something is missing or the runtime fails.
 pub(crate) fn measure(base: Option<&Path>, pods: usize, rounds: usize, limit: Duration) -> Result<(), Error> {
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), limit)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    registry.push("busybox", "1", &image::busybox()?)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
+    let scene = Scene::set(limit)?;
     let programs = [("this build", Some(tools::dist())), ("base", base.map(Path::to_path_buf))];
     let mut builds = Vec::new();
     for (number, (name, programs)) in programs.into_iter().enumerate() {
         let Some(programs) = programs else { continue };
-        let subject = compare::subject(number, name, programs, &isolation, &registry);
-        builds.push(tokio.block_on(Build::new(tokio.block_on(Box::pin(subject))?, pods))?);
+        let subject = compare::subject(number, name, programs, &scene);
+        builds.push(scene.tokio.block_on(Build::new(scene.tokio.block_on(Box::pin(subject))?, pods))?);
     }
     for round in 0..rounds {
         let count = builds.len();
         for turn in 0..count {
             // Each goes first equally often.
-            tokio.block_on(builds[(round + turn) % count].turn())?;
+            scene.tokio.block_on(builds[(round + turn) % count].turn())?;
         }
     }
     print(&builds);
-    builds.into_iter().try_for_each(|build| tokio.block_on(build.subject.empty(build.pods, CLIENTS)))
+    builds.into_iter().try_for_each(|build| scene.tokio.block_on(build.subject.empty(build.pods, CLIENTS)))
 }
 
 struct Build {

@@ -2,14 +2,10 @@
 
 use crate::Floor;
 use crate::figures::percentile;
+use crate::scene::Scene;
 use crate::subject::{POD_START, STEPS, Subject};
-use e2e::error::Context;
-use e2e::interrupt::end_on_signals;
-use e2e::isolation::Isolation;
-use e2e::network::{self, Network};
-use e2e::registry::Registry;
-use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, image, tools};
+use e2e::runtime::Daemon;
+use e2e::{Error, tools};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,22 +17,14 @@ const DRAWS: usize = 2000;
 /// # Errors
 /// When something is missing or the runtime fails.
 pub(crate) fn measure(base: Option<&Path>, rounds: usize, limit: Duration) -> Result<(), Error> {
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), limit)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    registry.push("busybox", "1", &image::busybox()?)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
-    let mut floor = Floor::start(&isolation)?;
+    let scene = Scene::set(limit)?;
+    let mut floor = Floor::start(&scene.isolation)?;
     let mut subjects = Vec::new();
     let programs = [("this build", Some(tools::dist())), ("base", base.map(Path::to_path_buf))];
     for (number, (name, programs)) in programs.into_iter().enumerate() {
         let Some(programs) = programs else { continue };
-        let subject = subject(number, name, programs, &isolation, &registry);
-        subjects.push(tokio.block_on(Box::pin(subject))?);
+        let subject = subject(number, name, programs, &scene);
+        subjects.push(scene.tokio.block_on(Box::pin(subject))?);
     }
     let mut floors = Vec::new();
     for round in 0..rounds {
@@ -44,7 +32,7 @@ pub(crate) fn measure(base: Option<&Path>, rounds: usize, limit: Duration) -> Re
         for turn in 0..count {
             // Each goes first equally often.
             let subject = &mut subjects[(round + turn) % count];
-            tokio.block_on(Box::pin(subject.one(&format!("round-{round}"))))?;
+            scene.tokio.block_on(Box::pin(subject.one(&format!("round-{round}"))))?;
         }
         floors.push(floor.pod()?);
     }
@@ -57,20 +45,11 @@ pub(crate) async fn subject(
     number: usize,
     name: &'static str,
     programs: PathBuf,
-    isolation: &Isolation,
-    registry: &Registry,
+    scene: &Scene,
 ) -> Result<Subject, Error> {
-    let (bridge, subnet) = (format!("ctb{number}"), format!("10.{}.0.0/16", 90 + number));
-    let options = Options {
-        kind: Kind::Corten,
-        network: Network::List(network::bridge("1.0.0", &bridge, &subnet, isolation.root())),
-        mirror: Some(registry.address()),
-        metrics: None,
-        extra: String::new(),
-        programs,
-    };
-    let daemon = Daemon::start(&isolation.directory(["a", "b"][number])?, &options)?;
-    Subject::new(name, daemon, isolation).await
+    let directory = scene.isolation.directory(["a", "b"][number])?;
+    let daemon = Daemon::start(&directory, &scene.options(number, programs))?;
+    Subject::new(name, daemon, &scene.isolation).await
 }
 
 fn print(subjects: &[Subject], floors: &[u128]) {

@@ -1,13 +1,8 @@
 //! Memory: what the idle daemon's private and shared pages are.
 
+use crate::scene::Scene;
 use crate::subject::{Subject, smaps};
-use e2e::error::Context;
-use e2e::interrupt::end_on_signals;
-use e2e::isolation::Isolation;
-use e2e::network::{self, Network};
-use e2e::registry::Registry;
-use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, image, tools};
+use e2e::Error;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,17 +14,10 @@ const BAR: u64 = 15 << 10;
 /// # Errors
 /// When something is missing, or the daemon takes more than it may.
 pub(crate) fn measure(limit: Duration) -> Result<(), Error> {
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), limit)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    let daemon = alone(&isolation, &registry)?;
+    let scene = Scene::set(limit)?;
+    let daemon = scene.daemon()?;
     let pid = daemon.pid();
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
-    let subject = tokio.block_on(Box::pin(Subject::new("Corten", daemon, &isolation)))?;
+    let subject = scene.tokio.block_on(Box::pin(Subject::new("Corten", daemon, &scene.isolation)))?;
     println!("\n| KiB of the idle daemon | PSS | of it private and dirty |\n|---|---:|---:|");
     for (name, part) in parts(&smaps(pid)) {
         println!("| {name} | {} | {} |", part.pss, part.dirty);
@@ -41,23 +29,6 @@ pub(crate) fn measure(limit: Duration) -> Result<(), Error> {
         return Err(Error::Invalid { reason });
     }
     Ok(())
-}
-
-/// A daemon of Corten with nothing beside it, and an image to run.
-///
-/// # Errors
-/// When it does not start.
-pub(crate) fn alone(isolation: &Isolation, registry: &Registry) -> Result<Daemon, Error> {
-    registry.push("busybox", "1", &image::busybox()?)?;
-    let options = Options {
-        kind: Kind::Corten,
-        network: Network::List(network::bridge("1.0.0", "ctb0", "10.90.0.0/16", isolation.root())),
-        mirror: Some(registry.address()),
-        metrics: None,
-        extra: String::new(),
-        programs: tools::dist(),
-    };
-    Daemon::start(&isolation.directory("a")?, &options)
 }
 
 /// KiB of a kind of mapping.

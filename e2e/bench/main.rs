@@ -15,6 +15,8 @@ mod profile;
 mod pull;
 mod rates;
 mod report;
+mod rest;
+mod scene;
 mod skim;
 mod stats;
 mod subject;
@@ -23,12 +25,12 @@ mod trace;
 
 use clap::{Parser, Subcommand};
 use e2e::error::{Chain, Context};
-use e2e::interrupt::end_on_signals;
 use e2e::isolation::Isolation;
 use e2e::network::{self, Network};
 use e2e::registry::{Registry, free_address};
 use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, http, image, peer, tools, world};
+use e2e::{Error, http, peer, tools, world};
+use scene::Scene;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -109,6 +111,15 @@ enum Part {
     },
     /// Measure what the idle daemon's memory is
     Idle,
+    /// Measure how often daemon and supervisors wake while nothing happens
+    Rest {
+        /// Pods that sleep meanwhile
+        #[arg(long, default_value_t = 100)]
+        pods: usize,
+        /// For so long
+        #[arg(long, default_value_t = 300)]
+        seconds: u64,
+    },
     /// Measure how long Corten takes to tell the usage of many pods
     Stats {
         /// Pods that run meanwhile
@@ -193,6 +204,7 @@ fn main() -> ExitCode {
         Some(Part::Profile { pods, rounds }) => profile::measure(pods, *rounds, LIMIT),
         Some(Part::Rates { beside, workers }) => rates::measure(beside, *workers, LIMIT),
         Some(Part::Idle) => idle::measure(LIMIT),
+        Some(Part::Rest { pods, seconds }) => rest::measure(*pods, Duration::from_secs(*seconds), LIMIT),
         Some(Part::Stats { pods, workers, answers, pause }) => {
             let pace = stats::Pace { answers: *answers, pause: Duration::from_millis(*pause) };
             stats::measure(*pods, *workers, pace, LIMIT)
@@ -218,19 +230,12 @@ fn main() -> ExitCode {
 
 fn bench(cli: &Cli) -> Result<(), Error> {
     let begin = Instant::now();
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), LIMIT)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    registry.push("busybox", "1", &image::busybox()?)?;
+    let scene = Scene::set(LIMIT)?;
+    let Scene { tokio, registry, isolation } = &scene;
     registry.push(peer::PAUSE_REPOSITORY, peer::PAUSE_TAG, &world::pause_image()?)?;
     let metrics = free_address()?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
-    let mut floor = Floor::start(&isolation)?;
-    let mut subjects = tokio.block_on(start(&isolation, &registry, metrics, cli.peer_only))?;
+    let mut floor = Floor::start(isolation)?;
+    let mut subjects = tokio.block_on(start(isolation, registry, metrics, cli.peer_only))?;
 
     let mut floor_times = Vec::new();
     for round in 0..cli.rounds {
@@ -246,7 +251,7 @@ fn bench(cli: &Cli) -> Result<(), Error> {
     let stages = (!cli.peer_only)
         .then(|| http::Request { method: "GET", target: "/metrics", headers: &[], body: &[] }.send(metrics));
     for subject in &mut subjects {
-        tokio.block_on(subject.many(cli.pods, cli.workers, &isolation))?;
+        tokio.block_on(subject.many(cli.pods, cli.workers, isolation))?;
     }
 
     println!("{}", versions()?);

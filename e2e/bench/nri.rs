@@ -1,15 +1,15 @@
 //! What plugins of the Node Resource Interface add to the start of a pod, on Corten and on containerd.
 
 use crate::figures::percentile;
+use crate::scene::Scene;
 use crate::subject::{POD_START, Subject};
 use e2e::error::Context;
-use e2e::interrupt::end_on_signals;
 use e2e::isolation::Isolation;
 use e2e::network::{self, Network};
 use e2e::plugin::{self, Plugin};
 use e2e::registry::Registry;
 use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, image, peer, tools, world};
+use e2e::{Error, peer, tools, world};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -35,16 +35,9 @@ struct Setting {
 /// # Errors
 /// When something is missing, or a runtime fails.
 pub(crate) fn measure(rounds: usize, limit: Duration) -> Result<(), Error> {
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), limit)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    registry.push("busybox", "1", &image::busybox()?)?;
+    let scene = Scene::set(limit)?;
+    let Scene { tokio, registry, isolation } = &scene;
     registry.push(peer::PAUSE_REPOSITORY, peer::PAUSE_TAG, &world::pause_image()?)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
     let mut settings = Vec::new();
     for (number, name) in COMPANY.into_iter().enumerate() {
         if ["logger", "topology-aware"].contains(&name) && plugin::program(name).is_err() {
@@ -52,9 +45,9 @@ pub(crate) fn measure(rounds: usize, limit: Duration) -> Result<(), Error> {
             continue;
         }
         for kind in [Kind::Corten, Kind::Containerd] {
-            let daemon = start(&isolation, &registry, kind, number)?;
+            let daemon = start(isolation, registry, kind, number)?;
             let plugin = join(&daemon, name)?;
-            let subject = tokio.block_on(Box::pin(Subject::new(name, daemon, &isolation)))?;
+            let subject = tokio.block_on(Box::pin(Subject::new(name, daemon, isolation)))?;
             settings.push(Setting { subject, _plugin: plugin });
         }
     }

@@ -2,15 +2,13 @@
 //! is, system calls by kind, and how long who is woken waits.
 
 use crate::report::print_stages;
+use crate::scene::Scene;
 use crate::subject::Subject;
 use crate::trace::{ALL, Calls, Ledger, Trace};
-use e2e::error::Context;
-use e2e::interrupt::end_on_signals;
 use e2e::isolation::Isolation;
-use e2e::network::{self, Network};
-use e2e::registry::{Registry, free_address};
-use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, http, image, tools};
+use e2e::registry::free_address;
+use e2e::runtime::{Daemon, Options};
+use e2e::{Error, http, tools};
 use std::time::Duration;
 
 /// System calls that are shown of each.
@@ -21,33 +19,18 @@ const SHOWN: usize = 12;
 /// # Errors
 /// When something is missing, or the kernel does not trace.
 pub(crate) fn measure(beside: &[usize], rounds: usize, limit: Duration) -> Result<(), Error> {
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), limit)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    registry.push("busybox", "1", &image::busybox()?)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
+    let scene = Scene::set(limit)?;
     for (number, pods) in beside.iter().enumerate() {
         let metrics = free_address()?;
-        let (bridge, subnet) = (format!("ctb{number}"), format!("10.{}.0.0/16", 90 + number));
-        let options = Options {
-            kind: Kind::Corten,
-            network: Network::List(network::bridge("1.0.0", &bridge, &subnet, isolation.root())),
-            mirror: Some(registry.address()),
-            metrics: Some(metrics),
-            extra: String::new(),
-            programs: tools::dist(),
-        };
-        let daemon = Daemon::start(&isolation.directory(&format!("profile-{number}"))?, &options)?;
-        let ledger = tokio.block_on(Box::pin(with(daemon, &isolation, *pods, rounds)))?;
+        let options = Options { metrics: Some(metrics), ..scene.options(number, tools::dist()) };
+        let directory = scene.isolation.directory(&format!("profile-{number}"))?;
+        let daemon = Daemon::start(&directory, &options)?;
+        let ledger = scene.tokio.block_on(Box::pin(with(daemon, &scene.isolation, *pods, rounds)))?;
         println!("\n## {rounds} pods, one after the other, while {pods} others run");
         let request = http::Request { method: "GET", target: "/metrics", headers: &[], body: &[] };
         print_stages(&String::from_utf8_lossy(&request.send(metrics)?.body));
         print(&ledger.0, rounds);
-        tokio.block_on(ledger.1.empty(ledger.2, 8))?;
+        scene.tokio.block_on(ledger.1.empty(ledger.2, 8))?;
     }
     Ok(())
 }

@@ -1,13 +1,9 @@
 //! What a pod costs beside how many others: pods started a second, and CPU time a pod of host, daemon and benchmark.
 
+use crate::scene::Scene;
 use crate::subject::Subject;
+use e2e::Error;
 use e2e::error::Context;
-use e2e::interrupt::end_on_signals;
-use e2e::isolation::Isolation;
-use e2e::network::{self, Network};
-use e2e::registry::Registry;
-use e2e::runtime::{Daemon, Kind, Options};
-use e2e::{Error, image, tools};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -30,28 +26,12 @@ struct Used {
 /// # Errors
 /// When something is missing, or a pod fails.
 pub(crate) fn measure(beside: &[usize], workers: usize, limit: Duration) -> Result<(), Error> {
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), limit)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    registry.push("busybox", "1", &image::busybox()?)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
-    let options = Options {
-        kind: Kind::Corten,
-        network: Network::List(network::bridge("1.0.0", "ctb0", "10.90.0.0/16", isolation.root())),
-        mirror: Some(registry.address()),
-        metrics: None,
-        extra: String::new(),
-        programs: tools::dist(),
-    };
-    let daemon = Daemon::start(&isolation.directory("rates")?, &options)?;
+    let scene = Scene::set(limit)?;
+    let daemon = scene.daemon()?;
     println!("| beside pods | pods/s, {workers} in flight | host CPU a pod, ms | daemon's | client's |");
     println!("|---:|---:|---:|---:|---:|");
-    tokio.block_on(async {
-        let subject = Box::pin(Subject::new("Corten", daemon, &isolation)).await?;
+    scene.tokio.block_on(async {
+        let subject = Box::pin(Subject::new("Corten", daemon, &scene.isolation)).await?;
         let mut others = Vec::new();
         for (round, count) in beside.iter().enumerate() {
             let lacking = count.saturating_sub(others.len());

@@ -1,15 +1,12 @@
 //! Usage: what one answer of ListPodSandboxStats, ListContainerStats and ListPodSandboxMetrics takes while many pods run.
 
 use crate::figures::percentile;
-use crate::idle::alone;
+use crate::scene::Scene;
 use crate::skim::skim;
 use crate::subject::Subject;
 use e2e::Error;
 use e2e::client::Cri;
-use e2e::error::Context;
-use e2e::interrupt::end_on_signals;
 use e2e::isolation::Isolation;
-use e2e::registry::Registry;
 use e2e::runtime::Daemon;
 use std::time::{Duration, Instant};
 
@@ -36,16 +33,9 @@ impl Pace {
 /// # Errors
 /// When something is missing, or an answer lacks a pod.
 pub(crate) fn measure(pods: usize, workers: usize, pace: Pace, limit: Duration) -> Result<(), Error> {
-    let isolation = Isolation::enter()?;
-    end_on_signals(isolation.sweeper(), limit)?;
-    let registry = Registry::start(&isolation.directory("registry")?)?;
-    let daemon = alone(&isolation, &registry)?;
-    let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .at("start", "tokio")?;
-    tokio.block_on(Box::pin(with_pods(daemon, &isolation, pods, workers, pace)))
+    let scene = Scene::set(limit)?;
+    let daemon = scene.daemon()?;
+    scene.tokio.block_on(Box::pin(with_pods(daemon, &scene.isolation, pods, workers, pace)))
 }
 
 async fn with_pods(
