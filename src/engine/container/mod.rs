@@ -37,6 +37,7 @@ use crate::strangers::Strangers;
 use crate::supervisor::SupervisorError;
 use model::{Bytes, ContainerConfig, ContainerEvent, ContainerId, ContainerState, Exit};
 use oci_spec::runtime::Spec;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::sync::lock;
@@ -182,6 +183,10 @@ impl Containers {
         let (this, held) = (self.clone(), container.clone());
         let killed = crate::blocking("killing orphans", move || {
             this.core.cgroups.kill(&held.cgroup())?;
+            let log = held.view().log_path;
+            if let Err(error) = log::end_torn(Path::new(&log)) {
+                tracing::warn!(container_id = %held.id, error = %error, "the last line of its log may be torn");
+            }
             let written = crate::record::bytes(&held.pod.files.exit(&held.id)).ok();
             Ok(written.and_then(|bytes| wire::exit::decode(&bytes).ok()))
         })
