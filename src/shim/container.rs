@@ -108,7 +108,7 @@ impl Handles {
             agent: agent.map(|one| one.socket.clone()).unwrap_or_default(),
             memory: None,
             foreign: None,
-            exec_cgroups: ExecCgroups::default(),
+            exec_cgroups: ExecCgroups::of(plan),
         }
     }
 }

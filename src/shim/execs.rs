@@ -78,23 +78,22 @@ impl Shim {
     pub(crate) fn run_command(&mut self, number: u64, first: i32, command: &Command<'_>) {
         let plan = command.plan;
         let (tracked, joined) = self.track(command, first);
-        let begun = Ends::new(command.streams, command.tty).and_then(|ends| {
-            let launched = self.launch_exec(plan, &joined, number, ends);
-            launched.inspect_err(|_| {
-                if let Some(dir) = &tracked {
-                    // Nothing is in it yet.
-                    let _ = cgroup::remove(dir);
-                }
-            })
-        });
-        let begun = begun.and_then(|launched| self.connect(number, command, launched));
+        let begun = Ends::new(command.streams, command.tty)
+            .and_then(|ends| self.launch_exec(plan, &joined, number, ends))
+            .and_then(|launched| self.connect(number, command, launched));
         match begun {
             Ok((mut handles, pid)) => {
                 (handles.tracked, handles.joined) = (tracked, joined);
                 self.execs.insert(number, Box::new(handles));
                 self.learn_exec(number, ExecFact::Forked(pid));
             }
-            Err(error) => self.learn_exec(number, ExecFact::NotForked(failed(ErrorCode::Setup, &error))),
+            Err(error) => {
+                if let Some(dir) = tracked {
+                    // What was forked is on its way out, if anything was.
+                    self.untrack(dir, &plan.container, false);
+                }
+                self.learn_exec(number, ExecFact::NotForked(failed(ErrorCode::Setup, &error)));
+            }
         }
     }
 

@@ -5,14 +5,18 @@
 //! `cgroup.kill`, also one of a hybrid host, else a v1 freezer's. One of v2 that a command has left empty serves the next:
 //! to make and remove a cgroup takes the kernel as long as to fork.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use sys::cgroup;
 use sys::fd::as_path;
-use wire::plan::CgroupPlan;
+use sys::{cgroup, mount};
+use wire::plan::{CgroupPlan, ContainerPlan, MountPlan, MountSource};
 
 use crate::execs::Command;
 use crate::shim::Shim;
+
+/// So many of those that were left full are looked at when a command ends.
+const SWEPT: usize = 4;
 
 /// The cgroups of one container's commands.
 #[derive(Debug, Default)]
@@ -21,11 +25,32 @@ pub(crate) struct ExecCgroups {
     made: u64,
     /// An empty one, for the next command.
     spare: Option<PathBuf>,
+    /// The container has a say in them: what it has made of one is not the next command's.
+    are_shared: bool,
     /// Those that commands have left processes in.
-    full: Vec<PathBuf>,
+    full: VecDeque<PathBuf>,
 }
 
 impl ExecCgroups {
+    /// Those of a container by this plan.
+    pub(crate) fn of(plan: &ContainerPlan) -> Self {
+        let is_writable = |mount: &MountPlan| {
+            matches!(mount.source, MountSource::Cgroup) && mount.attributes & mount::READ_ONLY == 0
+        };
+        Self { are_shared: plan.mounts.iter().any(is_writable), ..Self::default() }
+    }
+
+    /// Removes those whose last process has ended meanwhile. Each command leaves one at most, so that some of them in turn
+    /// are enough to look at.
+    fn sweep(&mut self) {
+        for _ in 0..self.full.len().min(SWEPT) {
+            let Some(dir) = self.full.pop_front() else { return };
+            if cgroup::remove(&dir).is_err() {
+                self.full.push_back(dir);
+            }
+        }
+    }
+
     /// Those that are left to be removed.
     pub(crate) fn left(&self) -> impl Iterator<Item = &PathBuf> {
         self.full.iter().chain(&self.spare)
@@ -52,12 +77,14 @@ impl Shim {
             return;
         };
         let cgroups = &mut handles.exec_cgroups;
-        if is_clean && cgroups.spare.is_none() && handles.first.child.is_some() && cgroup::is_empty(&dir) {
+        let is_wanted = is_clean && !cgroups.are_shared && cgroups.spare.is_none();
+        if is_wanted && handles.first.child.is_some() && cgroup::is_idle(&dir) {
             cgroups.spare = Some(dir);
         } else if cgroup::remove(&dir).is_err() {
             // Processes that it left in the background, as it may: gone with the container.
-            cgroups.full.push(dir);
+            cgroups.full.push_back(dir);
         }
+        cgroups.sweep();
     }
 }
 
@@ -73,6 +100,10 @@ fn track(command: &Command<'_>, first: i32, cgroups: &mut ExecCgroups) -> (Optio
         return (None, joined);
     }
     if let Some(dir) = cgroups.spare.take() {
+        if !cgroup::is_idle(&dir) {
+            cgroups.full.push_back(dir);
+            return track(command, first, cgroups);
+        }
         joined.v2 = Some(dir.as_os_str().as_encoded_bytes().to_vec());
         return (Some(dir), joined);
     }

@@ -46,13 +46,13 @@ impl Region {
     }
 
     fn take(&self, layout: Layout) -> Option<*mut u8> {
-        let mut taken = self.taken.load(Ordering::Relaxed);
+        let mut taken = self.taken.load(Ordering::Acquire);
         loop {
             let address =
                 (self.begin().addr() + taken).checked_next_multiple_of(layout.align().max(ALIGNMENT))?;
             let start = address - self.begin().addr();
             let end = start.checked_add(layout.size()).filter(|end| taken != CLOSED && *end <= SIZE)?;
-            match self.taken.compare_exchange_weak(taken, end, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.taken.compare_exchange_weak(taken, end, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some(self.begin().wrapping_add(start)),
                 Err(other) => taken = other,
             }
@@ -62,7 +62,7 @@ impl Region {
     /// Has the piece that was taken last end elsewhere; `false` for another, and where there is no room.
     fn resize(&self, start: usize, old: usize, new: usize) -> bool {
         start.checked_add(new).filter(|end| *end <= SIZE).is_some_and(|end| {
-            self.taken.compare_exchange(start + old, end, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            self.taken.compare_exchange(start + old, end, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
     }
 }

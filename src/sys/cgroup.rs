@@ -198,11 +198,13 @@ pub fn thaw(dir: &Path) {
     });
 }
 
-/// Whether no process is in a v2 cgroup and none below it; not known of one of v1.
-pub fn is_empty(dir: &Path) -> bool {
+/// Whether no process is in a v2 cgroup, none below it, and nobody has frozen it; not known of one of v1.
+pub fn is_idle(dir: &Path) -> bool {
     let mut buffer = [0; 64];
     let read = fs::File::open(dir.join("cgroup.events")).and_then(|mut events| events.read(&mut buffer));
-    read.is_ok_and(|length| buffer.get(..length).is_some_and(|text| text.starts_with(b"populated 0\n")))
+    // Before Linux 5.2 nothing is said of freezing.
+    let idle = [b"populated 0\n".as_slice(), b"populated 0\nfrozen 0\n"];
+    read.is_ok_and(|length| buffer.get(..length).is_some_and(|text| idle.contains(&text)))
 }
 
 /// Removes an empty cgroup and those below it.

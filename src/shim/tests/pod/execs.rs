@@ -142,6 +142,13 @@ fn a_cgroup_that_a_command_leaves_empty_is_the_next_ones_and_none_is_left() {
     let next = place(pod.exec("c", &["sh", "-c", look], 10_000));
     assert_ne!(next, full, "somebody is in there");
     assert_eq!(exec_cgroups(&pod), Some(2));
+    for _ in 0..3 {
+        place(pod.exec("c", &["sh", "-c", &format!("sleep 0.2 >/dev/null 2>&1 & {look}")], 10_000));
+    }
+    assert_eq!(exec_cgroups(&pod), Some(4), "that one, and one for each that sleeps");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    place(pod.exec("c", &["sh", "-c", look], 10_000));
+    assert_eq!(exec_cgroups(&pod), Some(2), "those that were left empty are gone");
     assert_eq!(pod.conn.ask(&Request::Remove { id: "c".to_owned() }), Reply::Ok);
     assert_eq!(exec_cgroups(&pod), Some(0));
 }
