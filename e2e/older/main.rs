@@ -44,8 +44,8 @@ fn run() -> io::Result<()> {
     let args: Vec<CString> =
         args.into_iter().map(|arg| CString::new(arg.into_vec())).collect::<Result<_, _>>()?;
     let log = io::stderr();
-    let shim = shim_spawn::spawn_shim(&shim, inner.as_fd(), Some(log.as_fd()), &args, &[])
-        .map_err(io::Error::other)?;
+    let given = shim_spawn::Given { socket: inner.as_fd(), bare: None, log: Some(log.as_fd()) };
+    let shim = shim_spawn::spawn_shim(&shim, given, &args, &[]).map_err(io::Error::other)?;
     drop(inner);
     let socket = path.clone();
     thread::spawn(move || {

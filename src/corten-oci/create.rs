@@ -159,6 +159,7 @@ impl Making<'_> {
                     status,
                     userns: self.namespaces.user.as_ref().map(AsFd::as_fd),
                     single: &self.context.single,
+                    bare: None,
                     joining: None,
                     stdin: stdin.as_ref().filter(|_| !plan.stdio.tty),
                     output,

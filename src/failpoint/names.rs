@@ -75,6 +75,7 @@ pub const POINTS: &[Point] = &[
     fails("launch.create.joined"),
     fails("launch.create.prepared"),
     fails("launch.create.assembled"),
+    fails("launch.create.left"),
     fails("launch.create.attached"),
     fails("launch.create.devices"),
     fails("launch.create.masked"),

@@ -14,6 +14,7 @@ use crate::agent::Handover;
 use crate::birth::{Birth, Ending};
 use crate::channel;
 use crate::extras::{Extras, Step};
+use crate::ground::Ground;
 use crate::groups::Volume;
 use crate::labels::Labels;
 use crate::pids::Joining;
@@ -44,6 +45,8 @@ pub struct ContainerChild<'a> {
     pub userns: Option<BorrowedFd<'a>>,
     /// For another fork, into the user namespace.
     pub single: &'a SingleThread,
+    /// The fork has made no mount namespace, as there is a bare one to make it of ([`may_leave_early`](crate::may_leave_early)).
+    pub bare: Option<BorrowedFd<'a>>,
     /// For a container that joins a PID namespace: it is built outside of it.
     pub joining: Option<Joining<'a>>,
 }
@@ -133,7 +136,7 @@ fn enter(child: &ContainerChild<'_>) -> Result<Vec<RawFd>, Failure> {
     crate::join_cgroups(&plan.cgroup, child.joined_v2)?;
     extras.join()?;
     let mut kept = extras.kept(status.as_raw_fd());
-    kept.extend(child.userns.map(|fd| fd.as_raw_fd()));
+    kept.extend(child.userns.iter().chain(&child.bare).map(AsRawFd::as_raw_fd));
     kept.extend(child.joining.iter().flat_map(|joining| joining.joined.kept()));
     kept.extend(failpoint::descriptor());
     fd::close_all_but(&kept)?;
@@ -151,12 +154,13 @@ fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
     let extras = &child.extras;
     let nulls = enter(child)?;
     let mut mapper = Mapper::new(child.single, child.userns.map(|fd| (&plan.ids, fd)));
-    let mut sources = mounts::prepare(&plan.rootfs, &plan.mounts, &mut mapper)?;
+    let mut ground = Ground::new(plan.rootfs.propagation, child.bare)?;
+    let mut sources = mounts::prepare(&plan.rootfs, &plan.mounts, &mut mapper, &mut ground)?;
     failpoint::reach!("launch.create.prepared")?;
     if let Some(joining) = &child.joining {
         joining.joined.supply(&plan.mounts, &mut sources)?;
     }
-    let root = rootfs::assemble(&plan.rootfs, &plan.ids, child.userns)?;
+    let root = rootfs::assemble(&plan.rootfs, &plan.ids, child.userns, &mut ground)?;
     failpoint::reach!("launch.create.assembled")?;
     if let Some(userns) = child.userns {
         let forks = plan.pid_namespace == PidNamespace::New;
@@ -175,13 +179,15 @@ fn build(child: &ContainerChild<'_>) -> Result<Built, Failure> {
         process::new_session()?;
     }
     let root = root.as_fd();
-    let volumes = mounts::attach_all(root, plan, sources)?;
+    ground.leave(root)?;
+    failpoint::reach!("launch.create.left")?;
+    let volumes = mounts::attach_all(root, plan, sources, &ground)?;
     failpoint::reach!("launch.create.attached")?;
-    devices::create_all(root, &plan.devices, &plan.symlinks)?;
+    devices::create_all(root, &ground, &plan.devices, &plan.symlinks)?;
     failpoint::reach!("launch.create.devices")?;
     let master = if plan.stdio.tty { Some(open_terminal(root, child)?) } else { None };
     null::take_own(root, &nulls)?;
-    masks::apply(root, &plan.masked_paths, &plan.readonly_paths)?;
+    masks::apply(root, &ground, &plan.masked_paths, &plan.readonly_paths)?;
     failpoint::reach!("launch.create.masked")?;
     volumes.into_iter().try_for_each(Volume::join)?;
     make_directory(root, &process.cwd)?;

@@ -6,17 +6,19 @@ use sys::fd::{errno, flag};
 use sys::{SysResult, fd, mount, resolve};
 use wire::plan::DevicePlan;
 
+use crate::ground::Ground;
 use crate::{Context, Failure, null};
 
 /// Makes the nodes, then the links. The parent directory of the last one is kept open: nearly all are in /dev.
 pub(super) fn create_all(
     root: BorrowedFd<'_>,
+    ground: &Ground<'_>,
     devices: &[DevicePlan],
     links: &[(Vec<u8>, Vec<u8>)],
 ) -> Result<(), Failure> {
     let mut parents = Parents { root, last: None };
     for device in devices {
-        create(&mut parents, device).context("create device", &device.path)?;
+        create(&mut parents, ground, device).context("create device", &device.path)?;
     }
     for (target, path) in links {
         link(&mut parents, target, path).context("create link", path)?;
@@ -45,7 +47,7 @@ impl Parents<'_> {
     }
 }
 
-fn create(parents: &mut Parents<'_>, device: &DevicePlan) -> SysResult<()> {
+fn create(parents: &mut Parents<'_>, ground: &Ground<'_>, device: &DevicePlan) -> SysResult<()> {
     let root = parents.root;
     let (dir, name) = parents.of(&device.path)?;
     let made =
@@ -61,7 +63,7 @@ fn create(parents: &mut Parents<'_>, device: &DevicePlan) -> SysResult<()> {
         }
         // In a user namespace, or where the device controller forbids it: the host's node appears instead.
         Err(error) if error.errno == errno::EPERM => {
-            let tree = mount::clone_tree(None, &device.path, false)?;
+            let tree = ground.in_sight_of_host(|| mount::clone_tree(None, &device.path, false))?;
             if !fd::identity(&tree)?.is_device(device.major, device.minor) {
                 return Err(error);
             }

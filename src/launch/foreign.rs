@@ -7,6 +7,7 @@ use sys::process::SingleThread;
 use sys::{SysError, exec, fd, hook, mount, poll, process, resolve, tty};
 use wire::plan::{Bytes, ContainerPlan, IdMaps, MountSource, RuntimePlan};
 
+use crate::ground::Ground;
 use crate::userns::Mapper;
 use crate::{Context, Failure, Never, channel, images, null, rootfs};
 
@@ -96,19 +97,19 @@ fn launch(child: &ForeignChild<'_>) -> Result<Never, Failure> {
 fn set(stage: &Stage<'_>) -> Result<(), Failure> {
     let Stage { plan, runtime, userns, single } = stage;
     let root = &plan.rootfs;
-    let asked = if root.propagation == 0 { propagation::SLAVE } else { root.propagation };
-    mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
+    let mut ground = Ground::new(root.propagation, None)?;
+    let asked = ground.propagation();
     let mut mapper = Mapper::new(single, userns.map(|userns| (&plan.ids, userns)));
     for (mount, place) in plan.mounts.iter().zip(&runtime.images).filter(|(_, place)| !place.is_empty()) {
         let MountSource::Overlay { layers, label } = &mount.source else { continue };
-        let tree = images::overlay(mount, (layers, label), &root.mountpoint, &mut mapper)?;
+        let tree = images::overlay(mount, (layers, label), &root.mountpoint, &mut mapper, &mut ground)?;
         attach(tree.as_fd(), &[runtime.directory.as_slice(), b"/", place].concat(), asked)?;
     }
     let Some(userns) = userns else {
-        rootfs::assemble(root, &IdMaps::default(), None)?;
+        rootfs::assemble(root, &IdMaps::default(), None, &mut ground)?;
         return Ok(());
     };
-    let tree = rootfs::assemble(root, &plan.ids, Some(*userns))?;
+    let tree = rootfs::assemble(root, &plan.ids, Some(*userns), &mut ground)?;
     attach(tree.as_fd(), &root.mountpoint, asked)?;
     let path = [runtime.directory.as_slice(), b"/", &runtime.user_namespace].concat();
     if asked & propagation::SHARED != 0 {

@@ -6,11 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
 
+use crate::ground::Ground;
 use crate::{Context, Failure, mounts, null};
 
 /// Hides the masked paths, then makes the others read-only. Absent ones are skipped.
-pub(super) fn apply(root: BorrowedFd<'_>, masked: &[Vec<u8>], readonly: &[Vec<u8>]) -> Result<(), Failure> {
-    let mut masker = Masker { root, null: None, empty: None };
+pub(super) fn apply(
+    root: BorrowedFd<'_>,
+    ground: &Ground<'_>,
+    masked: &[Vec<u8>],
+    readonly: &[Vec<u8>],
+) -> Result<(), Failure> {
+    let mut masker = Masker { root, ground, null: None, empty: None };
     for path in masked {
         if let Some(target) = find(root, path).context("mask", path)? {
             masker.mask(target.as_fd()).context("mask", path)?;
@@ -35,6 +41,7 @@ fn find(root: BorrowedFd<'_>, path: &[u8]) -> SysResult<Option<OwnedFd>> {
 /// What lies over the masked paths: one null device, and one empty read-only directory for all of them.
 struct Masker<'a> {
     root: BorrowedFd<'a>,
+    ground: &'a Ground<'a>,
     null: Option<OwnedFd>,
     empty: Option<OwnedFd>,
 }
@@ -57,26 +64,27 @@ impl Masker<'_> {
 
     /// A null device over a file: used and not changed, whoever has the right to.
     fn cover(&mut self, target: BorrowedFd<'_>) -> SysResult<()> {
-        let null = match self.null.take() {
-            Some(null) => null,
-            None => verified_null(self.root)?,
+        let tree = match &self.null {
+            Some(null) => mount::clone_tree(Some(null.as_fd()), b"", false)?,
+            None => verified_null(self.root, self.ground)?,
         };
-        let tree = mount::clone_tree(Some(null.as_fd()), b"", false)?;
-        self.null = Some(null);
-        null::attach_sealed(tree.as_fd(), target)
+        null::attach_sealed(tree.as_fd(), target)?;
+        // Attached, it can be copied like any other.
+        self.null.get_or_insert(tree);
+        Ok(())
     }
 }
 
 /// The container's own null device, as what it is by descriptor and not by path: an image may have something else there
 /// (CVE-2025-31133). Then, or where it has none, the host's.
-fn verified_null(root: BorrowedFd<'_>) -> SysResult<OwnedFd> {
+fn verified_null(root: BorrowedFd<'_>, ground: &Ground<'_>) -> SysResult<OwnedFd> {
     let is_null = |null: &OwnedFd| fd::identity(null).is_ok_and(|null| null.is_char_device(1, 3));
     if let Ok(null) = resolve::open_in_root(root, b"/dev/null", flag::O_PATH)
         && is_null(&null)
     {
-        return Ok(null);
+        return mount::clone_tree(Some(null.as_fd()), b"", false);
     }
-    let null = resolve::open(b"/dev/null", flag::O_PATH)?;
+    let null = ground.in_sight_of_host(|| mount::clone_tree(None, b"/dev/null", false))?;
     if is_null(&null) { Ok(null) } else { Err(sys::SysError::new("verify", "/dev/null", errno::ENODEV)) }
 }
 

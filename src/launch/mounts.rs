@@ -7,33 +7,33 @@ use sys::fd::{errno, flag, propagation};
 use sys::{SysResult, fd, mount, resolve};
 use wire::plan::{ContainerPlan, MountPlan, MountSource, RootfsPlan};
 
+use crate::ground::Ground;
 use crate::groups::Volume;
 use crate::userns::{self, Mapper};
 use crate::{Context, Failure, images, pids};
 
 const CGROUP_ROOT: &[u8] = b"/sys/fs/cgroup/";
 
-/// Cuts the mount namespace off from the host's as the plan says, then opens the sources of all bind mounts,
-/// before anything in the namespace changes.
+/// Opens the sources of all bind mounts, before anything in the namespace changes.
 pub(super) fn prepare(
     rootfs: &RootfsPlan,
     mounts: &[MountPlan],
     mapper: &mut Mapper<'_>,
+    ground: &mut Ground<'_>,
 ) -> Result<Vec<Option<OwnedFd>>, Failure> {
-    let asked = if rootfs.propagation == 0 { propagation::SLAVE } else { rootfs.propagation };
-    mount::classic(b"", b"/", b"", asked | propagation::RECURSIVE, b"")?;
-    mounts.iter().map(|mount| open_source(mount, &rootfs.mountpoint, mapper)).collect()
+    mounts.iter().map(|mount| open_source(mount, &rootfs.mountpoint, mapper, ground)).collect()
 }
 
 fn open_source(
     plan: &MountPlan,
     scratch: &[u8],
     mapper: &mut Mapper<'_>,
+    ground: &mut Ground<'_>,
 ) -> Result<Option<OwnedFd>, Failure> {
     let (path, recursive) = match &plan.source {
         MountSource::Bind { path, recursive } => (path, recursive),
         MountSource::Overlay { layers, label } => {
-            return images::overlay(plan, (layers, label), scratch, mapper).map(Some);
+            return images::overlay(plan, (layers, label), scratch, mapper, ground).map(Some);
         }
         // Their namespaces, of the network and of IPC, need not be those of the user namespace.
         MountSource::Filesystem { fstype, source, data }
@@ -45,6 +45,7 @@ fn open_source(
         MountSource::Filesystem { .. } | MountSource::Cgroup => return Ok(None),
     };
     let tree = mount::clone_tree(None, path, *recursive).context("mount", &plan.target)?;
+    ground.cut_off(tree.as_fd()).context("mount", &plan.target)?;
     if !plan.idmap.is_empty() {
         let mapped = mapper.map(tree.as_fd(), &plan.idmap, plan.idmap_recursive);
         mapped.context("mount", &plan.target).map_err(userns::explain)?;
@@ -58,6 +59,7 @@ pub(super) fn attach_all<'p>(
     root: BorrowedFd<'_>,
     plan: &'p ContainerPlan,
     sources: Vec<Option<OwnedFd>>,
+    ground: &Ground<'_>,
 ) -> Result<Vec<Volume<'p>>, Failure> {
     let mut has_proc = false;
     let mut volumes = Vec::new();
@@ -70,7 +72,10 @@ pub(super) fn attach_all<'p>(
                 let copied = made.is_some();
                 let tree = match made {
                     Some(tree) => Ok(tree),
-                    None => mount::filesystem(fstype, source, data, mount.attributes),
+                    None => {
+                        let make = || mount::filesystem(fstype, source, data, mount.attributes);
+                        if takes_no_path(fstype) { make() } else { ground.in_sight_of_host(make) }
+                    }
                 };
                 let tree = tree.context("mount", &mount.target)?;
                 if copied && pids::is_procfs(mount) {
@@ -92,7 +97,7 @@ pub(super) fn attach_all<'p>(
                 }
             }
             (MountSource::Bind { .. } | MountSource::Overlay { .. }, None) => {}
-            (MountSource::Cgroup, _) => attach_cgroup(root, mount, plan)?,
+            (MountSource::Cgroup, _) => attach_cgroup(root, mount, plan, ground)?,
         }
     }
     if has_proc {
@@ -100,6 +105,11 @@ pub(super) fn attach_all<'p>(
         fd::expect_procfs(&proc).context("verify", b"/proc")?;
     }
     Ok(volumes)
+}
+
+/// Of others the source, or an option, may be a path of the host's.
+fn takes_no_path(fstype: &[u8]) -> bool {
+    [b"proc".as_slice(), b"sysfs", b"tmpfs", b"devpts", b"mqueue"].contains(&fstype)
 }
 
 /// An image whose `/proc` or `/sys` is a link could send later writes somewhere else (CVE-2019-19921).
@@ -237,7 +247,12 @@ pub(super) fn configure(tree: BorrowedFd<'_>, attributes: u64, spread: u64, deep
 }
 
 /// The container's view of its cgroup: the unified tree, or one bind a controller below a tmpfs.
-fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, container: &ContainerPlan) -> Result<(), Failure> {
+fn attach_cgroup(
+    root: BorrowedFd<'_>,
+    plan: &MountPlan,
+    container: &ContainerPlan,
+    ground: &Ground<'_>,
+) -> Result<(), Failure> {
     let (cgroup, label) = (&container.cgroup, container.rootfs.label.as_slice());
     if cgroup.v1.is_empty() {
         // Mounted anew in the host's cgroup namespace, the whole hierarchy would take this mount's options
@@ -245,7 +260,8 @@ fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, container: &ContainerPl
         let tree = if container.new_cgroup_namespace {
             mount::filesystem(b"cgroup2", b"cgroup", b"", plan.attributes).context("mount", &plan.target)?
         } else {
-            let tree = mount::clone_tree(None, CGROUP_ROOT, false).context("mount", &plan.target)?;
+            let tree = ground.in_sight_of_host(|| mount::clone_tree(None, CGROUP_ROOT, false));
+            let tree = tree.context("mount", &plan.target)?;
             configure(tree.as_fd(), plan.attributes, propagation::PRIVATE, false)
                 .context("mount", &plan.target)?;
             tree
@@ -261,25 +277,39 @@ fn attach_cgroup(root: BorrowedFd<'_>, plan: &MountPlan, container: &ContainerPl
     let base = mount::filesystem(b"tmpfs", b"cgroup", &data, attributes).context("mount", &plan.target)?;
     let target = find_target(root, &plan.target, true)?;
     mount::attach(base.as_fd(), target.as_fd()).context("mount", &plan.target)?;
-    let mut trees = Vec::with_capacity(cgroup.v1.len() + 1);
     // The tree of version 2 beside it is for those alone who may write to it, such as a systemd: whoever else finds one takes
     // the host for one of version 2.
-    let beside = cgroup.v2.iter().filter(|_| plan.attributes & mount::READ_ONLY == 0);
-    for dir in cgroup.v1.iter().chain(beside) {
-        let Some(name) = controller(dir) else { continue };
-        let tree = mount::clone_tree(None, dir, false).context("mount", &plan.target)?;
+    let is_writable = plan.attributes & mount::READ_ONLY == 0;
+    let beside = cgroup.v2.iter().filter(|_| is_writable);
+    let dirs = cgroup.v1.iter().chain(beside).filter_map(|dir| Some((controller(dir)?, dir)));
+    let (trees, seals) = ground
+        .in_sight_of_host(|| {
+            let trees = dirs.map(|(name, dir)| Ok((name, mount::clone_tree(None, dir, false)?)));
+            Ok((trees.collect::<SysResult<Vec<_>>>()?, is_writable && has_unmounted_controllers()))
+        })
+        .context("mount", &plan.target)?;
+    for (name, tree) in &trees {
         resolve::make_dir(base.as_fd(), name).context("mount", &plan.target)?;
         mount::attach_at(tree.as_fd(), base.as_fd(), name).context("mount", &plan.target)?;
-        for single in name.split(|byte| *byte == b',').filter(|single| *single != name) {
+        for single in name.split(|byte| *byte == b',').filter(|single| single != name) {
             resolve::make_link(base.as_fd(), name, single).context("mount", &plan.target)?;
         }
-        trees.push(tree);
     }
-    settle_cgroups(base.as_fd(), &trees, plan.attributes).context("mount", &plan.target)
+    settle_cgroups(base.as_fd(), trees.iter().map(|(_, tree)| tree), plan.attributes)
+        .context("mount", &plan.target)?;
+    if seals {
+        configure(base.as_fd(), plan.attributes | mount::READ_ONLY, 0, false)
+            .context("mount", &plan.target)?;
+    }
+    Ok(())
 }
 
 /// Gives all hierarchies their attributes, in one call where the kernel has it.
-fn settle_cgroups(base: BorrowedFd<'_>, trees: &[OwnedFd], attributes: u64) -> SysResult<()> {
+fn settle_cgroups<'t>(
+    base: BorrowedFd<'_>,
+    trees: impl Iterator<Item = &'t OwnedFd>,
+    attributes: u64,
+) -> SysResult<()> {
     match mount::set_attributes(base, attributes, propagation::PRIVATE, true) {
         Err(error) if error.errno == errno::ENOSYS => {
             for tree in trees {
@@ -288,13 +318,10 @@ fn settle_cgroups(base: BorrowedFd<'_>, trees: &[OwnedFd], attributes: u64) -> S
             if attributes & mount::READ_ONLY != 0 {
                 configure(base, attributes, 0, false)?;
             }
+            Ok(())
         }
-        other => other?,
+        other => other,
     }
-    if attributes & mount::READ_ONLY == 0 && has_unmounted_controllers() {
-        configure(base, attributes | mount::READ_ONLY, 0, false)?;
-    }
-    Ok(())
 }
 
 /// Whether the host has mounted a controller of v1 nowhere. A systemd in a container would make a directory for it and

@@ -71,8 +71,8 @@ impl Joined {
         }
     }
 
-    /// Copies its procfs for those of the mounts that are one. To be called with the host's privileges, in a mount
-    /// namespace of the caller's own.
+    /// Copies its procfs for those of the mounts that are one. To be called with the host's privileges; the
+    /// mount namespace is left for a moment.
     pub(super) fn supply(
         &self,
         mounts: &[MountPlan],

@@ -7,13 +7,16 @@ use sys::fd::{as_path, errno, flag, propagation};
 use sys::{SysError, SysResult, mount, resolve};
 use wire::plan::{IdMaps, RootfsPlan};
 
+use crate::ground::Ground;
 use crate::{Context, Failure, userns};
 
-/// Mounts the root at the plan's mountpoint; with a user namespace it stays detached, for [`place`].
+/// Mounts the root at the plan's mountpoint. With a user namespace it stays detached, for [`place`]; among the host's mounts
+/// too, for [`Ground::leave`].
 pub(super) fn assemble(
     plan: &RootfsPlan,
     ids: &IdMaps,
     userns: Option<BorrowedFd<'_>>,
+    ground: &mut Ground<'_>,
 ) -> Result<OwnedFd, Failure> {
     if plan.layers.is_empty() && plan.directory.is_empty() {
         return Err(Failure::setup(errno::EINVAL, "mount root: the image has no layers".to_owned()));
@@ -25,7 +28,7 @@ pub(super) fn assemble(
         supply_directories(plan, ids).context("prepare", &plan.upper)?;
     }
     Ok(match (plan.directory.is_empty(), userns) {
-        (true, None) => mount_overlay(plan).context("mount root", &plan.mountpoint)?,
+        (true, None) => mount_overlay(plan, ground).context("mount root", &plan.mountpoint)?,
         (true, Some(userns)) => mount_mapped(plan, userns)?,
         (false, None) => mount_directory(plan).context("mount root", &plan.mountpoint)?,
         // Its owners are those that the caller has given it.
@@ -61,9 +64,10 @@ fn supply_directories(plan: &RootfsPlan, ids: &IdMaps) -> SysResult<()> {
     Ok(())
 }
 
-fn mount_overlay(plan: &RootfsPlan) -> SysResult<OwnedFd> {
+fn mount_overlay(plan: &RootfsPlan, ground: &mut Ground<'_>) -> SysResult<OwnedFd> {
     let flags = flag::O_PATH | flag::O_DIRECTORY;
     match mount::overlay(&plan.layers, &plan.upper, &plan.work, &plan.label) {
+        Ok(tree) if ground.is_hosts() => Ok(tree),
         Ok(tree) => {
             let target = resolve::open(&plan.mountpoint, flags)?;
             mount::attach(tree.as_fd(), target.as_fd())?;
@@ -71,6 +75,7 @@ fn mount_overlay(plan: &RootfsPlan) -> SysResult<OwnedFd> {
         }
         // Kernels before 6.7 take the layers through mount(2) only, and long paths fit no option of fsconfig.
         Err(error) if matches!(error.errno, errno::EINVAL | errno::ENOSYS | errno::ENAMETOOLONG) => {
+            ground.copy()?;
             mount::overlay_classic(&plan.layers, &plan.upper, &plan.work, &plan.mountpoint, &plan.label)?;
             resolve::open(&plan.mountpoint, flags)
         }

@@ -8,7 +8,7 @@ use sys::{SysResult, fd, process, resolve, socket};
 use wire::plan::{ContainerPlan, IdMaps, PidNamespace};
 
 use crate::shim::Shim;
-use launch::{ContainerChild, Joining, run_container};
+use launch::{ContainerChild, Joining, may_leave_early, run_container};
 
 /// The child's and the shim's ends of everything that connects them.
 pub(crate) struct Ends {
@@ -45,7 +45,8 @@ impl Shim {
             return Ok((self.fork_create(plan, runtime, &ends.status.1, stdio)?, ends));
         }
         let null = self.null()?;
-        let mut namespaces = namespace::MOUNT;
+        let bare = self.bare.as_ref().filter(|_| may_leave_early(plan));
+        let mut namespaces = if bare.is_some() { 0 } else { namespace::MOUNT };
         let userns = if plan.ids.is_empty() { None } else { Some(self.userns(&plan.ids)?) };
         // A user namespace's own are made inside of it.
         if plan.pid_namespace == PidNamespace::New && userns.is_none() {
@@ -63,6 +64,7 @@ impl Shim {
                 extras: launch::Extras::default(),
                 userns,
                 single: &self.single,
+                bare: bare.map(AsFd::as_fd),
                 joining,
             }),
             Forked::Parent(child) => {

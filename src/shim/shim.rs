@@ -4,11 +4,11 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use launch::Null;
-use sys::fd::errno;
+use sys::fd::{errno, namespace};
 use sys::process::SingleThread;
 use sys::{SysError, SysResult, fd, poll, privilege, process, schedule, shim_spawn};
 use wire::msg::Reply;
@@ -31,6 +31,8 @@ const TURNS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Shim {
     pub(crate) single: SingleThread,
+    /// What containers' mount namespaces are made of, where the daemon had one.
+    pub(crate) bare: Option<OwnedFd>,
     /// What streams lead to that nobody has the other end of, once one is needed.
     null: OnceCell<Null>,
     pub(crate) reactor: Reactor,
@@ -51,8 +53,9 @@ pub(crate) struct Shim {
 /// The shim could not set itself up, or the poller is broken.
 pub(crate) fn run(is_nameless: bool) -> SysResult<()> {
     let single = SingleThread::claim()?;
-    let kept: Vec<_> = [shim_spawn::LISTENER].into_iter().chain(failpoint::descriptor()).collect();
-    fd::close_all_but(&kept)?;
+    let bare = fd::inherited_namespace(shim_spawn::BARE_MOUNTS, namespace::MOUNT);
+    let kept = [shim_spawn::LISTENER].into_iter().chain(bare.as_ref().map(AsRawFd::as_raw_fd));
+    fd::close_all_but(&kept.chain(failpoint::descriptor()).collect::<Vec<_>>())?;
     process::set_name(c"corten-shim");
     privilege::set_undumpable()?;
     privilege::set_subreaper()?;
@@ -61,7 +64,7 @@ pub(crate) fn run(is_nameless: bool) -> SysResult<()> {
     let _ = schedule::take_short_turns();
     // The modes of log files and device nodes are meant exactly.
     process::set_umask(0);
-    let mut shim = Shim::new(single)?;
+    let mut shim = Shim::new(single, bare)?;
     let socket = fd::inherited(shim_spawn::LISTENER)?;
     let listener = if is_nameless { naming::wait(socket)? } else { Some(socket) };
     let Some(listener) = listener else { return Ok(()) };
@@ -83,9 +86,10 @@ pub(crate) fn run(is_nameless: bool) -> SysResult<()> {
 }
 
 impl Shim {
-    fn new(single: SingleThread) -> SysResult<Self> {
+    fn new(single: SingleThread, bare: Option<OwnedFd>) -> SysResult<Self> {
         Ok(Self {
             single,
+            bare,
             null: OnceCell::new(),
             reactor: Reactor::new()?,
             pod: Pod::default(),

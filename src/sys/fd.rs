@@ -54,6 +54,15 @@ pub fn waiting(fd: impl AsFd) -> usize {
     if code == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }
 
+/// The descriptor with this number, taken over from the program before where it is a namespace of this type
+/// (ioctl_nsfs(2)).
+pub fn inherited_namespace(number: RawFd, kind: i32) -> Option<OwnedFd> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: the request takes no argument; whatever else the number stands for refuses it.
+    let found = unsafe { libc::ioctl(number, NS_GET_NSTYPE as _) };
+    if found == kind { inherited(number).ok() } else { None }
+}
+
 /// What a path or descriptor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {

@@ -6,6 +6,7 @@
 
 pub mod arena;
 pub mod aside;
+pub mod bare;
 pub mod bpf;
 pub mod cgroup;
 pub mod confine;

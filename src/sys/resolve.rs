@@ -197,6 +197,17 @@ pub fn open(path: &[u8], flags: i32) -> SysResult<OwnedFd> {
     owned("open", path, result.into())
 }
 
+/// The same by a path from a directory that is trusted, through whatever links it holds.
+///
+/// # Errors
+/// The kernel's.
+pub fn open_at(dir: BorrowedFd<'_>, path: &[u8], flags: i32) -> SysResult<OwnedFd> {
+    let name = c_string("open", path)?;
+    // SAFETY: the name is terminated.
+    let result = unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, 0o640) };
+    owned("open", path, result.into())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

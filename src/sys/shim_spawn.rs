@@ -10,6 +10,19 @@ use crate::{SysError, SysResult, mount, resolve};
 
 /// The descriptor on which a shim finds its listening socket, or the one over which it is told of that.
 pub const LISTENER: i32 = 3;
+/// The descriptor on which it may find a mount namespace to make its containers' of ([`crate::bare`]).
+pub const BARE_MOUNTS: i32 = 4;
+
+/// What a shim is given beside its arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Its descriptor [`LISTENER`].
+    pub socket: BorrowedFd<'a>,
+    /// Its descriptor [`BARE_MOUNTS`].
+    pub bare: Option<BorrowedFd<'a>>,
+    /// Its output; `/dev/null` where there is none.
+    pub log: Option<BorrowedFd<'a>>,
+}
 
 /// A shim that has been started.
 #[derive(Debug)]
@@ -22,8 +35,8 @@ pub struct ShimProcess {
     pub link: Option<OwnedFd>,
 }
 
-/// Starts `binary` in a session of its own with `socket` as descriptor [`LISTENER`], `/dev/null` as its
-/// input and `log` (or `/dev/null`) as its output. `args` begin with the program's name.
+/// Starts `binary` in a session of its own with what it is given and `/dev/null` as its input. `args` begin with the
+/// program's name.
 ///
 /// The program is executed from a read-only copy of its mount: a container that gets hold of a descriptor on
 /// it, through `/proc/<pid>/exe` (CVE-2019-5736), cannot write through it. Memory is not copied
@@ -33,8 +46,7 @@ pub struct ShimProcess {
 /// The kernel's, with the binary's path.
 pub fn spawn_shim(
     binary: &Path,
-    socket: BorrowedFd<'_>,
-    log: Option<BorrowedFd<'_>>,
+    given: Given<'_>,
     args: &[CString],
     env: &[CString],
 ) -> SysResult<ShimProcess> {
@@ -42,13 +54,17 @@ pub fn spawn_shim(
     let sealed = out_of_the_way(sealed_program(path)?.as_fd())?;
     let program = c_string("spawn", format!("/proc/self/fd/{}", sealed.as_raw_fd()).as_bytes())?;
     let null = out_of_the_way(resolve::open(b"/dev/null", libc::O_RDWR)?.as_fd())?;
-    let output = out_of_the_way(log.unwrap_or(null.as_fd()))?;
-    let socket = out_of_the_way(socket)?;
+    let output = out_of_the_way(given.log.unwrap_or(null.as_fd()))?;
+    let socket = out_of_the_way(given.socket)?;
+    let bare = given.bare.map(out_of_the_way).transpose()?;
     let mut actions = Actions::new()?;
     actions.dup(null.as_fd(), 0)?;
     actions.dup(output.as_fd(), 1)?;
     actions.dup(output.as_fd(), 2)?;
     actions.dup(socket.as_fd(), LISTENER)?;
+    if let Some(bare) = &bare {
+        actions.dup(bare.as_fd(), BARE_MOUNTS)?;
+    }
     let attributes = Attributes::new()?;
     let mut pid = 0;
     // SAFETY: the program, both arrays (which end with null) and the two initialised objects outlive the call.
@@ -86,7 +102,7 @@ fn hold(pid: i32, pidfd: SysResult<OwnedFd>) -> SysResult<ShimProcess> {
 /// that is needed later.
 fn out_of_the_way(fd: BorrowedFd<'_>) -> SysResult<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes no pointers and returns a new descriptor.
-    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LISTENER + 1) };
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, BARE_MOUNTS + 1) };
     owned("dup", b"", copy.into())
 }
 

@@ -27,7 +27,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use sys::shim_spawn::{ShimProcess, spawn_shim};
+use sys::shim_spawn::{Given, ShimProcess, spawn_shim};
 use sys::sync::lock;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -157,6 +157,8 @@ pub(crate) struct ShimLauncher {
     /// What those said that were started just now and are not connected to yet, by their process ids.
     greeted: Mutex<HashMap<i32, Result<Greeted<UnixStream>, EngineError>>>,
     warm: Arc<Warm>,
+    /// What their containers' mount namespaces are made of.
+    bare: Arc<Option<OwnedFd>>,
 }
 
 impl ShimLauncher {
@@ -164,9 +166,22 @@ impl ShimLauncher {
     /// Metrics of these names are there.
     pub(crate) fn new(binary: PathBuf, metrics: &Registry) -> Result<Self, EngineError> {
         let meter = Meter::register(metrics).map_err(EngineError::Metrics)?;
-        let warm = Arc::new(Warm::new(binary.clone(), meter));
-        Ok(Self { binary, greeted: Mutex::default(), warm })
+        let bare = Arc::new(bare_mounts());
+        let warm = Arc::new(Warm::new(binary.clone(), bare.clone(), meter));
+        Ok(Self { binary, greeted: Mutex::default(), warm, bare })
     }
+}
+
+/// Without one, or on a kernel that has no use for it, containers' mount namespaces are copies of the host's.
+fn bare_mounts() -> Option<OwnedFd> {
+    sys::bare::make()
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = chain(error),
+                "starts will take longer the more is mounted: there is no mount namespace to make theirs of"
+            );
+        })
+        .ok()
 }
 
 impl Launcher for ShimLauncher {
@@ -195,7 +210,9 @@ impl Launcher for ShimLauncher {
         }
         let args = [SHIM_NAME, pod].map(|text| CString::new(text).unwrap_or_default());
         let environment = failpoint::environment();
-        let process = spawn_shim(&self.binary, listener.as_fd(), Some(log.as_fd()), &args, &environment)
+        let bare = self.bare.as_ref().as_ref().map(AsFd::as_fd);
+        let given = Given { socket: listener.as_fd(), bare, log: Some(log.as_fd()) };
+        let process = spawn_shim(&self.binary, given, &args, &environment)
             .map_err(EngineError::sys(format!("start {:?}", self.binary)))?;
         // Held here, it would keep a connection waiting that a shim which has ended takes from nobody.
         drop(listener);

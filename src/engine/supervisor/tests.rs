@@ -253,8 +253,9 @@ async fn a_shim_that_is_lost_is_known_by_its_arguments() {
     let pod = pipe.to_str().unwrap();
     let args = ["corten-shim", pod].map(|text| std::ffi::CString::new(text).unwrap());
     let listener = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
-    let listener = std::os::fd::AsFd::as_fd(&listener);
-    let process = sys::shim_spawn::spawn_shim(Path::new("/bin/cat"), listener, None, &args, &[]).unwrap();
+    let socket = std::os::fd::AsFd::as_fd(&listener);
+    let given = sys::shim_spawn::Given { socket, bare: None, log: None };
+    let process = sys::shim_spawn::spawn_shim(Path::new("/bin/cat"), given, &args, &[]).unwrap();
     let launcher = launcher_of("/nowhere");
     let lives = || {
         std::fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).is_ok_and(|line| !line.is_empty())

@@ -16,8 +16,8 @@ fn run(script: &str) -> (i32, String) {
     let listener = UnixListener::bind(dir.join("s")).unwrap();
     let (reader, writer) = crate::fd::pipe().unwrap();
     let args = strings(&["sh", "-c", script]);
-    let shim =
-        spawn_shim(&binary, listener.as_fd(), Some(writer.as_fd()), &args, &strings(&["A=b"])).unwrap();
+    let given = Given { socket: listener.as_fd(), bare: None, log: Some(writer.as_fd()) };
+    let shim = spawn_shim(&binary, given, &args, &strings(&["A=b"])).unwrap();
     drop(writer);
     let mut text = String::new();
     std::fs::File::from(reader).read_to_string(&mut text).unwrap();
@@ -55,8 +55,8 @@ fn a_missing_binary_is_named() {
         UnixListener::bind(std::env::temp_dir().join(format!("corten-sys-nb-{}", std::process::id())))
             .unwrap();
     let path = listener.local_addr().unwrap().as_pathname().unwrap().to_path_buf();
-    let error =
-        spawn_shim(Path::new("/nowhere/shim"), listener.as_fd(), None, &strings(&["x"]), &[]).unwrap_err();
+    let given = Given { socket: listener.as_fd(), bare: None, log: None };
+    let error = spawn_shim(Path::new("/nowhere/shim"), given, &strings(&["x"]), &[]).unwrap_err();
     assert_eq!((error.errno, error.path.to_str()), (libc::ENOENT, Some("/nowhere/shim")));
     std::fs::remove_file(path).unwrap();
 }

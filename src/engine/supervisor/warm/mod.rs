@@ -17,7 +17,7 @@ use crate::blocking;
 use crate::error::{EngineError, chain};
 use model::Demand;
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -56,8 +56,10 @@ struct State {
 }
 
 impl Warm {
-    pub(super) fn new(binary: PathBuf, meter: Meter) -> Self {
-        Self::by(Arc::new(move || Nameless::start(&binary)), meter)
+    /// `bare` is what they are given to make mount namespaces of.
+    pub(super) fn new(binary: PathBuf, bare: Arc<Option<OwnedFd>>, meter: Meter) -> Self {
+        let start = move || Nameless::start(&binary, bare.as_ref().as_ref().map(AsFd::as_fd));
+        Self::by(Arc::new(start), meter)
     }
 
     fn by(start: Arc<Start>, meter: Meter) -> Self {

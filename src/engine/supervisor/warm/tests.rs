@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use sys::shim_spawn::spawn_shim;
+use sys::shim_spawn::{Given, spawn_shim};
 use sys::socket;
 
 const POD: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -24,7 +24,8 @@ struct Stage {
 fn sleeper(ends: &Mutex<Vec<(i32, OwnedFd)>>) -> Nameless {
     let (link, theirs) = socket::message_pair().unwrap();
     let args = ["sleep", "1000"].map(|text| CString::new(text).unwrap());
-    let process = spawn_shim(Path::new("/bin/sleep"), link.as_fd(), None, &args, &[]).unwrap();
+    let given = Given { socket: link.as_fd(), bare: None, log: None };
+    let process = spawn_shim(Path::new("/bin/sleep"), given, &args, &[]).unwrap();
     lock(ends).push((process.pid, theirs));
     Nameless { process, link }
 }
@@ -177,8 +178,8 @@ async fn where_none_can_be_started_it_is_not_tried_for_every_pod() {
 #[test]
 fn a_program_that_does_not_wait_is_no_supervisor_for_later() {
     // As a supervisor of 0.1.0, it ends of an argument that it does not know.
-    let refused = Nameless::start(Path::new("/bin/cat")).unwrap_err();
+    let refused = Nameless::start(Path::new("/bin/cat"), None).unwrap_err();
     assert!(refused.to_string().contains("/bin/cat"), "{refused}");
     assert!(chain(&refused).contains("does not wait for a pod"), "{}", chain(&refused));
-    assert!(Nameless::start(Path::new("/nowhere")).is_err());
+    assert!(Nameless::start(Path::new("/nowhere"), None).is_err());
 }

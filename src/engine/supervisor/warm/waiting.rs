@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use sys::fd::errno;
-use sys::shim_spawn::{ShimProcess, spawn_shim};
+use sys::shim_spawn::{Given, ShimProcess, spawn_shim};
 use sys::{fd, socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -30,13 +30,14 @@ pub(super) struct Nameless {
 
 impl Nameless {
     /// Starts one, and hears that it waits. Blocks.
-    pub(super) fn start(binary: &Path) -> Result<Self, EngineError> {
+    pub(super) fn start(binary: &Path, bare: Option<BorrowedFd<'_>>) -> Result<Self, EngineError> {
         let failed = || EngineError::sys(format!("start {binary:?} ahead"));
         let (link, theirs) = socket::message_pair().map_err(failed())?;
         fd::set_nonblocking(&link).map_err(failed())?;
         let args = [SHIM_NAME, NAMELESS].map(|text| CString::new(text).unwrap_or_default());
         let environment = failpoint::environment();
-        let process = spawn_shim(binary, theirs.as_fd(), None, &args, &environment).map_err(failed())?;
+        let given = Given { socket: theirs.as_fd(), bare, log: None };
+        let process = spawn_shim(binary, given, &args, &environment).map_err(failed())?;
         // Held here, it would keep the end of one that has ended from being seen.
         drop(theirs);
         let nameless = Self { process, link };

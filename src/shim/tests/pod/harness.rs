@@ -1,13 +1,13 @@
 //! A shim of one's own, on a socket and with cgroups of its own; everything is gone when it is dropped.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sys::shim_spawn::{ShimProcess, spawn_shim};
+use sys::shim_spawn::{Given, ShimProcess, spawn_shim};
 use wire::msg::{ExitRecord, Reply, Request};
 use wire::plan::{
     CgroupPlan, ContainerPlan, DevicePlan, ExecPlan, IdMaps, MountPlan, MountSource, PidNamespace,
@@ -73,6 +73,16 @@ impl Pod {
     }
 
     pub(crate) fn with(busybox: &Path, adjust: impl FnOnce(&mut SandboxPlan)) -> Self {
+        // An old kernel, or what passes for one, has none.
+        Self::given(busybox, sys::bare::make().ok().as_ref(), adjust)
+    }
+
+    /// With this to make containers' mount namespaces of.
+    pub(crate) fn given(
+        busybox: &Path,
+        bare: Option<&OwnedFd>,
+        adjust: impl FnOnce(&mut SandboxPlan),
+    ) -> Self {
         let dir = tempfile::Builder::new().prefix("corten-shim-").tempdir().unwrap();
         for name in ["layer/bin", "layer/etc", "layer/tmp", "exits", "logs", "root"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
@@ -92,7 +102,9 @@ impl Pod {
         let listener = sys::socket::listen(&socket).unwrap();
         let log = std::fs::File::create(dir.path().join("shim.log")).unwrap();
         let args = [CString::new("corten-shim").unwrap()];
-        let shim = spawn_shim(&binary(), listener.as_fd(), Some(log.as_fd()), &args, &[]).unwrap();
+        let bare = bare.map(AsFd::as_fd);
+        let given = Given { socket: listener.as_fd(), bare, log: Some(log.as_fd()) };
+        let shim = spawn_shim(&binary(), given, &args, &[]).unwrap();
         let (cgroups, cgroup) = make_cgroups();
         let mut conn = Conn::open(&socket);
         assert!(conn.hello().is_empty());

@@ -6,6 +6,7 @@ mod agent;
 mod conn;
 mod execs;
 mod fallbacks;
+mod ground;
 mod harness;
 mod isolation;
 mod launch;
