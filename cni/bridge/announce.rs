@@ -21,7 +21,7 @@ const PORT_UP_POLL: Duration = Duration::from_micros(200);
 /// So long a bridge is taken to lead where its ports were seen to lead.
 const LEADS: Duration = Duration::from_secs(10);
 
-/// The hardware address that an interface with these addresses has. Without a gift of its own (`conf.mac`) it is that of
+/// The hardware address that an interface with these addresses has. Unless one is asked for (`conf.mac`) it is that of
 /// its first IPv4 address, where this host alone gives those; else it stays the one with which it was made.
 pub(super) fn mac(conf: &Bridge, result: &CniResult, made: Mac) -> Mac {
     match ipv4(result.ips.iter().map(|ip| ip.address.addr())) {

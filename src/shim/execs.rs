@@ -127,7 +127,9 @@ impl Shim {
             let (outputs, mut kept) = self.watch_outputs(number, ends, &child)?;
             kept.push(theirs);
             // A runtime tells by its ends how far it is.
-            kept.truncate(if successor.is_some() && self.execs.len() < KEPT { kept.len() } else { 0 });
+            if successor.is_none() || self.execs.len() >= KEPT {
+                kept.clear();
+            }
             (outputs, kept, None)
         };
         let capture = || Capture::new(command.plan.output_cap);
