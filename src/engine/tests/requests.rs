@@ -172,6 +172,23 @@ fn a_log_lies_below_the_pods_directory_and_the_way_there_is_marked() {
 }
 
 #[test]
+fn the_line_that_a_killed_supervisor_has_torn_is_taken_away() {
+    let world = World::new();
+    let mut config = pod("web");
+    config.log_directory = Some(path(&world.path("logs")));
+    let pod = world.on(world.engine().pods().run_pod(config, String::new())).unwrap();
+    let logging = ContainerConfig { log_path: "0.log".to_owned(), ..container("app") };
+    let id = world.create(pod.as_str(), logging).unwrap();
+    world.on(world.engine().containers().start_container(&id)).unwrap();
+    let log = world.path("logs").join("0.log");
+    std::fs::create_dir_all(world.path("logs")).unwrap();
+    std::fs::write(&log, "whole\n2026-1").unwrap();
+    world.node.kill(pod.as_str());
+    world.await_state(&id, "exited");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "whole\n");
+}
+
+#[test]
 fn an_image_is_a_volume_and_held_also_by_the_next_daemon() {
     let mut world = World::new();
     let pod = world.pod("web");
